@@ -1,0 +1,1 @@
+"""Board targets of the xnorcore accelerator."""

@@ -1,0 +1,1 @@
+"""Gateware of the xnorcore accelerator, in Amaranth, and its simulated device."""
