@@ -189,6 +189,7 @@ class DeviceConfig:
         rest = {f.name for f in fields(cls)} - {"geometry"}
         for name in options:
             if name not in shape | rest:
-                raise GeometryError(f"unknown device option {name!r}; known: {', '.join(sorted(shape | rest))}")
+                known = ", ".join(sorted(shape | rest))
+                raise GeometryError(f"unknown device option {name!r}; known: {known}")
         geometry = Geometry(**{k: v for k, v in options.items() if k in shape})
         return cls(geometry=geometry, **{k: v for k, v in options.items() if k in rest})
