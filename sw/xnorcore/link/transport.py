@@ -1,0 +1,122 @@
+"""What carries the bytes of the link: one contract, and the table of URL schemes that provide it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Protocol, runtime_checkable
+
+from ..errors import MissingDependencyError, UsageError
+
+GROUP = "xnorcore.transports"
+"""Entry-point group of the URL schemes; each entry is called as ``open(rest_of_url, progress=...)``."""
+
+Progress = Callable[[str], None]
+"""Receives one line of text at a time while something slow goes on."""
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """A two-way stream of bytes with its own clock.
+
+    Time is whatever the bytes live in: seconds of the wall for a port, device cycles divided by the
+    clock frequency for a simulated device. Whoever waits on a transport uses this clock and no other.
+
+    Attributes
+    ----------
+    name : str
+        The URL it was opened with, for messages.
+    """
+
+    name: str
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`; may block until it is queued.
+
+        Raises
+        ------
+        DisconnectedError
+            If the other end is gone.
+        LinkTimeoutError
+            If the other end has stopped taking bytes.
+        """
+        ...
+
+    def read(self, timeout: float) -> bytes:
+        """Return the bytes that have arrived, as soon as there are any.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds of `now` to wait for the first byte; 0 takes only what is there.
+
+        Returns
+        -------
+        bytes
+            At least one byte, or ``b""`` after `timeout`.
+
+        Raises
+        ------
+        DisconnectedError
+            If the other end is gone.
+        """
+        ...
+
+    def now(self) -> float:
+        """Return the transport's own time in seconds; never goes back."""
+        ...
+
+    def discard(self) -> None:
+        """Drop the bytes that have arrived and were not read."""
+        ...
+
+    def close(self) -> None:
+        """Give the port back; a second call does nothing."""
+        ...
+
+
+def schemes() -> list[str]:
+    """Return the names of the known URL schemes, sorted."""
+    return sorted({entry.name for entry in metadata.entry_points(group=GROUP)})
+
+
+def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
+    """Open the device that a URL names, as in ``serial:/dev/ttyUSB1?baud=3000000`` or ``sim:``.
+
+    Parameters
+    ----------
+    url : str
+        ``SCHEME:REST``. The scheme picks an entry point of the group ``xnorcore.transports``; what
+        follows the first colon is handed to it.
+    progress : callable, optional
+        Told what is going on while the device is being opened.
+
+    Returns
+    -------
+    Transport
+
+    Raises
+    ------
+    UsageError
+        If the URL has no scheme or an unknown one, or an option is wrong.
+    MissingDependencyError
+        If the scheme's package, or something it needs, is not installed.
+    PortError
+        If the port cannot be opened.
+    """
+    scheme, colon, rest = url.partition(":")
+    known = ", ".join(f"{name}:" for name in schemes())
+    if not colon:
+        raise UsageError(f"device {url!r} has no scheme; write SCHEME:REST with one of {known}")
+    entries = [entry for entry in metadata.entry_points(group=GROUP) if entry.name == scheme]
+    if not entries:
+        raise UsageError(f"unknown device scheme {scheme + ':'!r} in {url!r}; known: {known or 'none'}")
+    try:
+        opener = entries[0].load()
+    except ImportError as error:
+        missing = (error.name or str(error)).partition(".")[0]
+        raise MissingDependencyError(
+            f"{scheme}: needs the Python package {missing!r}, which cannot be imported ({error}); "
+            'reinstall with: pip install "xnorcore[sim]"'
+        ) from error
+    return opener(rest, progress=progress)
