@@ -294,7 +294,8 @@ class Network:
         array = np.asarray(raw)
         if array.dtype.kind not in "biu" or array.ndim != 2 or array.shape[1] != self.outputs:
             raise InputError(
-                f"raw results are {array.dtype} {array.shape}, but must be integers of shape (n, {self.outputs})"
+                f"raw results are {array.dtype} {array.shape}, but must be integers of shape "
+                f"(n, {self.outputs})"
             )
         return array
 

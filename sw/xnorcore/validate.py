@@ -18,6 +18,8 @@ MAX_WEIGHT_BITS = 1 << 28
 MAX_NAME = 100
 MAX_METADATA = 256 << 10
 """Most characters of the metadata as JSON."""
+MAX_DEPTH = 32
+"""Deepest nesting of the metadata."""
 THRESHOLD_RANGE = (-(1 << 31), (1 << 31) - 1)
 
 
@@ -56,11 +58,26 @@ def validate(network: Network) -> None:
     _metadata(network.metadata)
 
 
+def brief(value: object, most: int = 80) -> str:
+    """Show any value, however large or strange, in a message of one line."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, (int, float, str)) or value is None:
+        text = ascii(value if not isinstance(value, str) else value[:most])
+        return text if len(text) <= most else text[:most] + "..."
+    if isinstance(value, (list, tuple)) and len(value) <= 8:
+        left, right = "()" if isinstance(value, tuple) else "[]"
+        comma = "," if isinstance(value, tuple) and len(value) == 1 else ""
+        items = (brief(item, 24) if isinstance(item, (int, str)) else type(item).__name__ for item in value)
+        return f"{left}{', '.join(items)}{comma}{right}"
+    return type(value).__name__
+
+
 def _name(what: str, name: object, least: int) -> None:
     if not isinstance(name, str):
-        raise NetworkError(f"{what}: {name!r} is not a string")
+        raise NetworkError(f"{what}: {brief(name)} is not a string")
     if not least <= len(name) <= MAX_NAME or not name.isprintable():
-        raise NetworkError(f"{what}: {name[:MAX_NAME]!r} must be {least} to {MAX_NAME} printable characters")
+        raise NetworkError(f"{what}: {brief(name)} must be {least} to {MAX_NAME} printable characters")
 
 
 def _is_int(value: object) -> bool:
@@ -71,13 +88,13 @@ def _input(spec: object) -> None:
     if not isinstance(spec, InputSpec):
         raise NetworkError(f"input: {type(spec).__name__} is not an InputSpec")
     if not isinstance(spec.shape, tuple) or len(spec.shape) not in (1, 3):
-        raise NetworkError(f"input shape: {spec.shape!r} must be (values,) or (height, width, channels)")
-    if not all(_is_int(n) and n >= 1 for n in spec.shape):
-        raise NetworkError(f"input shape: {spec.shape!r} must hold integers of at least 1")
+        raise NetworkError(f"input shape: {brief(spec.shape)} must be (values,) or (height, width, channels)")
+    if not all(_is_int(n) and 1 <= n <= MAX_SIZE for n in spec.shape):
+        raise NetworkError(f"input shape: {brief(spec.shape)} must hold integers from 1 to {MAX_SIZE}")
     if spec.size > MAX_SIZE:
         raise NetworkError(f"input shape: {spec.shape!r} has {spec.size} values, the limit is {MAX_SIZE}")
     if not _is_int(spec.bits) or not 1 <= spec.bits <= 8:
-        raise NetworkError(f"input bits: {spec.bits!r} must be an integer from 1 to 8")
+        raise NetworkError(f"input bits: {brief(spec.bits)} must be an integer from 1 to 8")
 
 
 def _dense(where: str, layer: Dense, shape: Shape, source: str, *, last: bool) -> None:
@@ -119,7 +136,7 @@ def _dense(where: str, layer: Dense, shape: Shape, source: str, *, last: bool) -
 def _classes(network: Network, outputs: int) -> None:
     classes = network.classes
     if classes is not None and (not _is_int(classes) or not 1 <= classes <= outputs):
-        raise NetworkError(f"classes: {classes!r} must be an integer from 1 to the {outputs} outputs")
+        raise NetworkError(f"classes: {brief(classes)} must be an integer from 1 to the {outputs} outputs")
     for key in ("scale", "offset"):
         values = getattr(network, key)
         if values is None:
@@ -138,8 +155,9 @@ def _metadata(metadata: Any) -> None:
     if not isinstance(metadata, dict):
         raise NetworkError(f"metadata: {type(metadata).__name__} is not a dict")
     try:
+        plain = _lists(metadata, 0)
         text = json.dumps(metadata, allow_nan=False)
-        same = json.loads(text) == _lists(metadata)
+        same = json.loads(text) == plain
     except (TypeError, ValueError, RecursionError) as error:
         raise NetworkError(f"metadata: JSON cannot hold it ({str(error)[:200]})") from None
     if not same:
@@ -148,10 +166,12 @@ def _metadata(metadata: Any) -> None:
         raise NetworkError(f"metadata: {len(text)} characters as JSON, the limit is {MAX_METADATA}")
 
 
-def _lists(value: Any) -> Any:
+def _lists(value: Any, depth: int) -> Any:
     """The value as JSON gives it back: tuples are lists there."""
+    if depth > MAX_DEPTH:
+        raise NetworkError(f"metadata: nested deeper than the limit of {MAX_DEPTH}")
     if isinstance(value, dict):
-        return {key: _lists(item) for key, item in value.items()}
+        return {key: _lists(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_lists(item) for item in value]
+        return [_lists(item, depth + 1) for item in value]
     return value
