@@ -72,11 +72,15 @@ class ProtocolVersionError(LinkError):
 
 
 class DeviceError(LinkError):
-    """The device understood a request and refused it; ``status`` holds its answer."""
+    """The device understood a request and refused it.
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    ``status`` holds its answer, ``index`` the request's place in its stream.
+    """
+
+    def __init__(self, message: str, status: int = 0, index: int = 0) -> None:
         super().__init__(message)
         self.status = status
+        self.index = index
 
 
 class NotLoadedError(LinkError):

@@ -1,0 +1,300 @@
+"""Sessions against a Python device: exactly once, in order, never wrong, and always an end."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from xnorcore.errors import (
+    DeviceError,
+    DisconnectedError,
+    LinkTimeoutError,
+    ProtocolVersionError,
+    UsageError,
+    WrongDeviceError,
+)
+from xnorcore.link.session import Session
+from xnorcore.protocol import Command, DeviceConfig, Geometry, Status
+
+from .fake_device import INFO, FakeDevice, Faults
+
+NOISY = dict(flip=0.1, drop=0.05, insert=0.05, truncate=0.04, duplicate=0.04, lose_frame=0.04, delay=0.01)
+
+
+def session(device: FakeDevice, **options) -> Session:
+    result = Session(device, seed=device.faults.seed, **options)
+    result.synchronise()
+    return result
+
+
+def echoes(seed: int, count: int) -> list[tuple[int, bytes]]:
+    r = random.Random(seed)
+    return [
+        (Command.WRITE, bytes(r.choice([0, 1, 255]) for _ in range(r.randrange(120)))) for _ in range(count)
+    ]
+
+
+def groups(seed: int, count: int) -> tuple[list[tuple[int, bytes]], list[bytes]]:
+    """INFER requests in groups of 1 to 5 parts, and their right answers."""
+    r = random.Random(seed)
+    requests, answers = [], []
+    for _ in range(count):
+        parts, total = r.randrange(1, 6), 0
+        for part in range(parts):
+            data = r.randbytes(r.randrange(1, 60))
+            total += sum(data)
+            end = part == parts - 1
+            requests.append((Command.INFER, bytes([part | (0x80 if end else 0)]) + data))
+            answers.append(total.to_bytes(4, "little") if end else bytes([part]))
+    return requests, answers
+
+
+def test_synchronise_tells_the_device_and_opens_the_window():
+    device = FakeDevice()
+    s = Session(device)
+    assert s.synchronise() == INFO == s.info
+    assert s.window_bytes == 512
+    assert s.max_payload == INFO.config.max_frame - 7
+
+
+def test_calls_cost_one_frame_each_on_a_good_wire():
+    device = FakeDevice()
+    s = session(device)
+    for size in (0, 1, 200):
+        assert s.call(Command.WRITE, bytes(size)) == bytes(size)
+    assert (s.stats.sent, s.stats.resent, s.stats.damaged, s.stats.stale) == (4, 0, 0, 0)
+
+
+def test_the_window_is_filled_and_never_overrun():
+    device = FakeDevice()
+    s = session(device)
+    requests = [(Command.WRITE, bytes([i]) * 50) for i in range(100)]
+    assert list(s.stream(requests)) == [payload for _, payload in requests]
+    assert device.overflows == 0 and s.stats.resent == 0
+    assert 400 < device.most_held <= 512
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_single_requests_survive_a_bad_wire(seed):
+    device = FakeDevice(Faults(**NOISY, seed=seed))
+    s = session(device, retries=40)
+    requests = echoes(seed, 150)
+    seen = []
+    answers = list(s.stream(requests, on_response=lambda index, payload: seen.append((index, payload))))
+    assert answers == [payload for _, payload in requests]
+    assert seen == list(enumerate(answers))
+    assert s.stats.resent > 0
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_groups_survive_a_bad_wire(seed):
+    device = FakeDevice(Faults(**{name: p / 2 for name, p in NOISY.items()}, seed=seed))
+    s = session(device, retries=60)
+    requests, answers = groups(seed, 60)
+    assert list(s.stream(requests)) == answers
+
+
+def test_parts_of_two_groups_are_never_mixed():
+    """Losing the end of one group and the start of the next must not join them."""
+    requests = [
+        (Command.INFER, b"\x00\x01"), (Command.INFER, b"\x81\x02"),
+        (Command.INFER, b"\x00\x10"), (Command.INFER, b"\x81\x20"),
+    ]  # fmt: skip
+    device = FakeDevice()
+    s = session(device)
+    frames = iter(range(100))
+    damage = device.faults.damage
+    device.faults.damage = lambda frame: b"" if next(frames) in (1, 2) else damage(frame)  # type: ignore
+    answers = list(s.stream(requests))
+    assert answers == [b"\0", (3).to_bytes(4, "little"), b"\0", (0x30).to_bytes(4, "little")]
+    assert (Command.INFER, b"\x81\x20") in device.executed  # it was run as a part of the first group
+
+
+def test_a_gap_is_mended_at_once_without_waiting():
+    device = FakeDevice()
+    s = session(device, timeout=100.0)
+    frames = iter(range(1000))
+    device.faults.damage = lambda frame: b"" if next(frames) == 6 else frame  # type: ignore
+    requests = echoes(1, 30)
+    assert list(s.stream(requests)) == [payload for _, payload in requests]
+    assert s.stats.resent == 1 and s.stats.timeouts == 0
+
+
+def test_a_slow_device_is_believed_late():
+    device = FakeDevice(service=3.4)
+    s = session(device, timeout=1.0)
+    assert s.call(Command.WRITE, b"slow") == b"slow"
+    assert s.call(Command.READ, b"next") == b"next"
+
+
+def test_one_slow_request_can_have_its_own_timeout():
+    device = FakeDevice()
+    s = session(device)
+    device.service = 30.0
+    assert s.call(Command.RUN, b"go", timeout=60.0) == b"go"
+    assert s.stats.resent == 0
+
+
+def test_large_responses_extend_the_deadline():
+    device = FakeDevice()
+    s = session(device, retries=0)
+    pieces = []
+
+    def trickle(timeout: float) -> bytes:
+        if not pieces:
+            data = FakeDevice.read(device, timeout)
+            pieces.extend(data[i : i + 8] for i in range(0, len(data), 8))
+        device.time += 0.4
+        return pieces.pop(0)
+
+    device.read = trickle  # type: ignore
+    assert s.call(Command.WRITE, bytes(200)) == bytes(200)
+
+
+def test_refusals_carry_status_and_index_and_come_in_order():
+    s = session(FakeDevice())
+    requests = [(Command.WRITE, b"a"), (Command.WRITE, b"b"), (Command.RESET, b""), (Command.WRITE, b"c")]
+    got = []
+    with pytest.raises(
+        DeviceError, match=r"^the device refused RESET \(request 2\): NOT_ARMED; load a net"
+    ) as caught:
+        got.extend(s.stream(requests))
+    assert (caught.value.status, caught.value.index) == (Status.NOT_ARMED, 2)
+    assert got == [] or got == [b"a", b"b"]
+    assert s.call(Command.WRITE, b"still fine") == b"still fine"
+
+
+def test_a_sequence_error_that_stays_is_reported():
+    s = session(FakeDevice())
+    with pytest.raises(DeviceError, match="SEQUENCE") as caught:
+        s.call(Command.INFER, b"\x83abc")
+    assert caught.value.status == Status.SEQUENCE
+    with pytest.raises(DeviceError, match="SEQUENCE"):
+        list(s.stream([(Command.INFER, b"\x00a"), (Command.INFER, b"\x82b")]))
+
+
+def test_an_abandoned_stream_leaves_nothing_behind():
+    device = FakeDevice()
+    s = session(device)
+    stream = s.stream(echoes(3, 50))
+    next(stream)
+    stream.close()
+    assert s.call(Command.READ, b"after") == b"after"
+    assert list(s.stream(echoes(4, 20))) == [payload for _, payload in echoes(4, 20)]
+    assert s.stats.timeouts == 0
+
+
+def test_calls_inside_a_stream():
+    s = session(FakeDevice(Faults(**NOISY, seed=5)), retries=40)
+    requests, answers = groups(5, 30)
+    got = []
+    for index, answer in enumerate(s.stream(requests)):
+        got.append(answer)
+        if index % 7 == 3:
+            assert s.call(Command.READ, bytes([index])) == bytes([index])
+    assert got == answers
+
+
+def test_silence_times_out_and_names_what_to_check():
+    device = FakeDevice()
+    device.muted = True
+    s = Session(device, timeout=0.5, retries=3)
+    with pytest.raises(LinkTimeoutError, match=r"INFO from fake: in 4 tries of 0\.5 s.*baud rate, the cable"):
+        s.synchronise()
+    assert device.time == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_device_that_falls_silent_ends_the_stream():
+    device = FakeDevice()
+    s = session(device)
+    with pytest.raises(LinkTimeoutError, match="WRITE"):
+        for index, _ in enumerate(s.stream(echoes(1, 100))):
+            device.muted = index > 10
+    device.muted = False
+    assert s.call(Command.READ, b"back") == b"back"
+
+
+@pytest.mark.parametrize("babble", [b"$GPGGA,1234*5B\r\n", b"\0\xff\0\x03", b"\0", b"x" * 5000])
+def test_babble_is_a_wrong_device(babble):
+    device = FakeDevice()
+    device.muted = True
+
+    def read(timeout: float) -> bytes:
+        device.time += 0.01
+        return babble
+
+    device.read = read  # type: ignore
+    with pytest.raises(WrongDeviceError, match="fake: sends .* no valid answer to INFO"):
+        Session(device).synchronise()
+    assert device.time < 60
+
+
+def test_a_looped_back_wire_is_a_wrong_device():
+    device = FakeDevice()
+    sent = bytearray()
+    device.write = sent.extend  # type: ignore
+
+    def read(timeout: float) -> bytes:
+        data, sent[:] = bytes(sent), b""
+        device.time += 0.0 if data else timeout
+        return data
+
+    device.read = read  # type: ignore
+    with pytest.raises(WrongDeviceError):
+        Session(device).synchronise()
+
+
+def test_stale_answers_of_an_earlier_program_are_ignored():
+    device = FakeDevice()
+    first = Session(device, seed=1)
+    first.synchronise()
+    next(first.stream(echoes(1, 40)))
+    discard, device.discard = device.discard, lambda: None  # type: ignore
+    second = Session(device, seed=2)
+    assert second.synchronise() == INFO
+    assert second.call(Command.WRITE, b"mine") == b"mine"
+    assert second.stats.stale > 0
+    discard()
+
+
+def test_version_and_impossible_device():
+    class Other(FakeDevice):
+        def execute(self, command: int, payload: bytes) -> tuple[bytes, int]:
+            answer, status = super().execute(command, payload)
+            return answer[:4] + bytes([9]) + answer[5:], status
+
+    with pytest.raises(ProtocolVersionError, match="version 9"):
+        Session(Other()).synchronise()
+
+    class Odd(FakeDevice):
+        def execute(self, command: int, payload: bytes) -> tuple[bytes, int]:
+            answer, status = super().execute(command, payload)
+            return answer[:6] + bytes([99]) + answer[7:], status
+
+    with pytest.raises(WrongDeviceError, match="impossible device: rows is 99"):
+        Session(Odd()).synchronise()
+
+
+def test_disconnection_passes_through():
+    device = FakeDevice()
+    s = session(device)
+    with pytest.raises(DisconnectedError):
+        for _ in s.stream(echoes(1, 100)):
+            device.unplugged = True
+
+
+def test_oversized_payloads_are_refused_before_they_are_sent():
+    s = session(FakeDevice())
+    with pytest.raises(UsageError, match="WRITE request with 250 payload bytes; at most 245 fit"):
+        s.call(Command.WRITE, bytes(250))
+
+
+def test_window_follows_info():
+    config = DeviceConfig(Geometry(1, 8, 8), fifo_bytes=2048)
+    device = FakeDevice(info=replace(INFO, config=config))
+    s = session(device)
+    assert s.window_bytes == 2048
+    list(s.stream([(Command.WRITE, bytes(100))] * 60))
+    assert 1500 < device.most_held <= 2048 and device.overflows == 0
