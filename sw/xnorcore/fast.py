@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from .bits import pack_u64, planes, unpack
 from .network import Dense, Network, prepare
 
-IMAGES = 2048
-"""Images per block: memory stays bounded, and the temporaries of one neuron block stay in the cache."""
+IMAGES = 4096
+"""Most images per block: the temporaries of one neuron block stay in the cache."""
+BITS = 64 << 20
+"""Most input bits of a block, one byte each before packing: memory stays bounded."""
 NEURONS = 64
 """Neurons per block: one packed word of the next layer."""
 
@@ -49,8 +51,9 @@ def run(
     dtype = np.int64 if network.output_kind == "scores" else np.uint8
     result = np.empty((len(values), network.outputs), dtype)
     packed = [_Packed(layer, bits) for layer, bits in zip(network.layers, _input_bits(network), strict=True)]
-    for start in range(0, len(values), IMAGES):
-        block = slice(start, min(start + IMAGES, len(values)))
+    size = _block_size(network)
+    for start in range(0, len(values), size):
+        block = slice(start, min(start + size, len(values)))
         *_, result[block] = _block(network, packed, values[block], every=False)
         if progress:
             progress(block.stop, len(values))
@@ -64,11 +67,16 @@ def layers(
     values = prepare(network, images)
     packed = [_Packed(layer, bits) for layer, bits in zip(network.layers, _input_bits(network), strict=True)]
     blocks: list[list[NDArray[Any]]] = []
-    for start in range(0, max(len(values), 1), IMAGES):
-        blocks.append(list(_block(network, packed, values[start : start + IMAGES], every=True)))
+    size = _block_size(network)
+    for start in range(0, max(len(values), 1), size):
+        blocks.append(list(_block(network, packed, values[start : start + size], every=True)))
         if progress and len(values):
-            progress(min(start + IMAGES, len(values)), len(values))
+            progress(min(start + size, len(values)), len(values))
     return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+
+
+def _block_size(network: Network) -> int:
+    return max(1, min(IMAGES, BITS // (network.input.size * network.input.bits)))
 
 
 def _input_bits(network: Network) -> list[int]:

@@ -76,8 +76,9 @@ def test_widest_layers_do_not_overflow(inputs: int, bits: int) -> None:
         check(Network("bits", spec, [Dense(rows, limits)]), images)
 
 
-def test_blocks_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "IMAGES", 8)
+@pytest.mark.parametrize(("name", "limit"), [("IMAGES", 8), ("BITS", 8 * 50 * 2 + 1)])
+def test_blocks_of_images(monkeypatch: pytest.MonkeyPatch, name: str, limit: int) -> None:
+    monkeypatch.setattr(fast, name, limit)
     rng = np.random.default_rng(1)
     net = network(rng, [50, 70, 10], 2, scores=True)
     images = rng.integers(0, 4, (29, 50), dtype=np.uint8)
