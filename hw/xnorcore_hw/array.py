@@ -1,0 +1,184 @@
+"""The systolic array: column groups of processing elements with their weight and threshold buffers."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorcore.geometry import DeviceConfig
+from xnorcore.protocol import Space
+
+from .interfaces import ControlSignature, LaneWriteSignature
+from .pe import ProcessingElement, count_latency
+
+__all__ = ["Array", "ColumnGroup", "array_latency"]
+
+
+def array_latency(config: DeviceConfig) -> int:
+    """Return the cycles from a control word at the array's input to its bits at the array's output."""
+    # Register of the first group, weight buffer read, PE, one register per further group.
+    return 2 + count_latency(config.geometry.width) + 1 + config.groups - 1
+
+
+def _delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
+    for stage in range(cycles):
+        register = Signal(len(value), name=f"{name}_d{stage}")
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+class ColumnGroup(wiring.Component):
+    """Columns that share one systolic stage, for all rows.
+
+    Control word and activations are registered once and passed on; inside the group they are broadcast.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    first, count : int
+        Index of the first column, and number of columns.
+
+    Members
+    -------
+    ctl_i, ctl_o : In, Out(ControlSignature)
+        Control word; leaves one cycle after it arrived.
+    x_i, x_o : In, Out(rows * width)
+        Activation words, one per row, one cycle after their control word.
+    write_i, write_o : In, Out(LaneWriteSignature)
+        Writes into the buffers, passed on as well.
+    bits : Out(rows * count)
+        Emitted bits, row by row.
+    """
+
+    def __init__(self, config: DeviceConfig, first: int, count: int) -> None:
+        g = config.geometry
+        self.config, self.first, self.count = config, first, count
+        ctl, write, x = ControlSignature(config), LaneWriteSignature(), g.rows * g.width
+        super().__init__(
+            {
+                "ctl_i": In(ctl),
+                "ctl_o": Out(ctl),
+                "x_i": In(x),
+                "x_o": Out(x),
+                "write_i": In(write),
+                "write_o": Out(write),
+                "bits": Out(g.rows * count),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        config, g = self.config, self.config.geometry
+        ctl, write = self.ctl_o, self.write_o
+        m.d.sync += self.x_o.eq(self.x_i)
+        for name in ("valid", "first", "double", "clear", "waddr", "taddr"):
+            m.d.sync += getattr(ctl, name).eq(getattr(self.ctl_i, name))
+        for name in ("valid", "space", "bank", "addr", "lane", "data"):
+            m.d.sync += getattr(write, name).eq(getattr(self.write_i, name))
+        m.d.comb += self.write_i.ready.eq(1)
+
+        # Words reach the PEs one cycle after the control word; the flags wait for the count of those words.
+        count = count_latency(g.width)
+        valid = _delayed(m, ctl.valid, count, "valid")
+        early = _delayed(m, Cat(ctl.first, ctl.taddr), count - 1, "start")
+        first = _delayed(m, early[0], 1, "first")
+        double = _delayed(m, ctl.double, count + 1, "double")
+        clear = _delayed(m, ctl.clear, count + 1, "clear")
+
+        for column in range(self.count):
+            weights = self._buffer(m, Space.WEIGHTS, column, g.width, config.weight_depth, ctl.waddr)
+            acc_bytes = -(-config.acc_width // 8)
+            value = self._buffer(
+                m, Space.THRESHOLDS, column, acc_bytes * 8, config.threshold_depth, early[1:]
+            )
+            start = Signal(config.acc_width, name=f"start{column}")
+            with m.If(first):
+                m.d.sync += start.eq(value)
+            with m.Else():
+                m.d.sync += start.eq(0)
+            for row in range(g.rows):
+                pe = ProcessingElement(g.width, config.acc_width)
+                m.submodules[f"pe{row}_{column}"] = pe
+                m.d.comb += [
+                    pe.x.eq(self.x_o.word_select(row, g.width)),
+                    pe.w.eq(weights),
+                    pe.valid.eq(valid),
+                    pe.start.eq(start),
+                    pe.double.eq(double),
+                    pe.clear.eq(clear),
+                    self.bits[row * self.count + column].eq(pe.bit),
+                ]
+        return m
+
+    def _buffer(self, m: Module, space: Space, column: int, width: int, depth: int, addr: Value) -> Value:
+        write = self.write_o
+        memory = Memory(shape=width, depth=depth, init=[])
+        m.submodules[f"{space.name.lower()}{column}"] = memory
+        read, port = memory.read_port(), memory.write_port(granularity=8)
+        select = write.valid & (write.space == space) & (write.bank == self.first + column)
+        m.d.comb += [
+            read.addr.eq(addr),
+            port.addr.eq(write.addr),
+            port.data.eq(write.data.replicate(width // 8)),
+            port.en.eq(select.replicate(width // 8) & (1 << write.lane)),
+        ]
+        return read.data
+
+
+class Array(wiring.Component):
+    """All column groups in a chain, their bits aligned again.
+
+    Members
+    -------
+    ctl : In(ControlSignature)
+    x : In(rows * width)
+        Activation words, one cycle after their control word.
+    write : In(LaneWriteSignature)
+    bits : Out(rows * columns)
+        Row by row, `array_latency` cycles after the control word.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        g = config.geometry
+        self.config = config
+        super().__init__(
+            {
+                "ctl": In(ControlSignature(config)),
+                "x": In(g.rows * g.width),
+                "write": In(LaneWriteSignature()),
+                "bits": Out(g.rows * g.columns),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        config, g = self.config, self.config.geometry
+        groups: list[ColumnGroup] = []
+        aligned = []
+        for index in range(config.groups):
+            first = index * config.column_group
+            group = ColumnGroup(config, first, min(config.column_group, g.columns - first))
+            m.submodules[f"group{index}"] = group
+            if groups:
+                last = groups[-1]
+                connect(m, last.ctl_o, group.ctl_i)
+                connect(m, last.write_o, group.write_i)
+                m.d.comb += group.x_i.eq(last.x_o)
+            else:
+                connect(m, flipped(self.ctl), group.ctl_i)
+                connect(m, flipped(self.write), group.write_i)
+                m.d.comb += group.x_i.eq(self.x)
+            groups.append(group)
+            aligned.append(_delayed(m, group.bits, config.groups - 1 - index, f"align{index}"))
+        for row in range(g.rows):
+            parts = [
+                bits[row * group.count : (row + 1) * group.count]
+                for bits, group in zip(aligned, groups, strict=True)
+            ]
+            m.d.comb += self.bits.word_select(row, g.columns).eq(Cat(*parts))
+        return m

@@ -1,0 +1,224 @@
+"""The accelerator without its link: request packets in, response packets out."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorcore.geometry import DeviceConfig
+from xnorcore.program import HEADER
+from xnorcore.protocol import Space
+
+from .activation import ActivationMemory
+from .array import Array
+from .control import Control
+from .counters import Counters
+from .interfaces import byte_stream
+from .loader import Loader
+from .responder import RecordLayout, Responder
+from .sequencer import Sequencer
+from .writer import ResultWriter
+
+__all__ = ["Core"]
+
+_RECORDS = 8
+
+
+class Core(wiring.Component):
+    """Array, memories, sequencer and command processor.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    clock_hz : int
+        Reported by INFO; 0 if unknown.
+
+    Members
+    -------
+    i, o : In, Out(byte_stream)
+        Request and response bodies (docs/protocol.md) without their CRC.
+    frame_good, frame_bad : In(1)
+        For the link's counters.
+    """
+
+    def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
+        self.config, self.clock_hz = config, clock_hz
+        super().__init__(
+            {"i": In(byte_stream()), "o": Out(byte_stream()), "frame_good": In(1), "frame_bad": In(1)}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        config = self.config
+        m.submodules.control = control = Control(config, self.clock_hz)
+        m.submodules.loader = loader = Loader(config)
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.array = array = Array(config)
+        m.submodules.writer = writer = ResultWriter(config)
+        m.submodules.responder = responder = Responder(config)
+        m.submodules.counters = counters = Counters()
+        m.submodules.records = records = SyncFIFOBuffered(width=RecordLayout.size, depth=_RECORDS)
+        connect(m, flipped(self.i), control.i)
+
+        def header(name: str):
+            field = HEADER.fields[name]
+            return control.header[32 * field.word + field.low :][: field.width]
+
+        m.d.comb += [
+            loader.image_bytes.eq(header("image_bytes")),
+            loader.bits_last.eq(header("in_bits_last")),
+            loader.plane_stride.eq(header("plane_stride")),
+            sequencer.entry.eq(header("entry")),
+            responder.out_words.eq(header("out_words")),
+            responder.out_bytes.eq(header("out_bytes")),
+        ]
+        for number in range(2):
+            for target, name in (
+                (getattr(loader, f"base{number}"), "in_base"),
+                (getattr(sequencer, f"in_base{number}"), "in_base"),
+                (getattr(sequencer, f"out_base{number}"), "out_base"),
+                (getattr(responder, f"base{number}"), "out_base"),
+            ):
+                m.d.comb += target.eq(header(f"{name}{number}"))
+
+        self._memories(m, control, loader, sequencer, array, writer, responder)
+        connect(m, sequencer.ctl, array.ctl)
+        connect(m, sequencer.emit, writer.emit)
+        connect(m, sequencer.layer, writer.layer)
+        m.d.comb += [writer.bits.eq(array.bits), sequencer.layer_done.eq(writer.layer_done)]
+
+        # Batches: loaded by the loader, run by the sequencer, sent by the responder.
+        loaded, out_busy, out_ready = Signal(2), Signal(2), Signal(2)
+        done_parity = Signal()
+        sizes = [Signal(4, name=f"size{parity}") for parity in range(2)]
+        accepted = Signal()
+        m.d.comb += [
+            accepted.eq(loader.batch.valid & loader.batch.ready),
+            loader.full.eq(loaded),
+            sequencer.loaded.eq(loaded),
+            sequencer.batch.eq(loaded & ~out_busy),
+            responder.ready.eq(out_ready),
+        ]
+        for parity in range(2):
+            with m.If(accepted & (loader.parity == parity)):
+                m.d.sync += [loaded[parity].eq(1), sizes[parity].eq(loader.batch.payload)]
+            with m.Elif(sequencer.finish & (sequencer.parity == parity)):
+                m.d.sync += loaded[parity].eq(0)
+            with m.If(sequencer.start & (sequencer.start_parity == parity)):
+                m.d.sync += out_busy[parity].eq(1)
+            with m.Elif(responder.release & (responder.parity == parity)):
+                m.d.sync += [out_busy[parity].eq(0), out_ready[parity].eq(0)]
+            with m.If(writer.batch_done & (done_parity == parity)):
+                m.d.sync += [out_ready[parity].eq(1), done_parity.eq(~done_parity)]
+
+        connect(m, control.batch, loader.batch)
+        connect(m, control.images, loader.i)
+        m.d.comb += [
+            loader.restart.eq(control.restart),
+            loader.close.eq(control.close),
+            control.loader_busy.eq(loader.busy),
+            control.boundary.eq(loader.boundary),
+            sequencer.run.eq(control.run),
+            sequencer.run_entry.eq(control.run_entry),
+            control.sequencer_idle.eq(sequencer.idle),
+            control.idle.eq(sequencer.idle & responder.idle & ~loaded.any() & ~out_busy.any()),
+            records.w_data.eq(control.record.payload),
+            records.w_en.eq(control.record.valid),
+            control.record.ready.eq(records.w_rdy),
+            responder.record.payload.eq(records.r_data),
+            responder.record.valid.eq(records.r_rdy),
+            records.r_en.eq(responder.record.ready),
+        ]
+
+        # The responder has the response stream except when everything is idle.
+        o = self.o
+        with m.If(control.o.valid):
+            m.d.comb += [o.valid.eq(1), o.payload.eq(control.o.payload), control.o.ready.eq(o.ready)]
+        with m.Else():
+            m.d.comb += [
+                o.valid.eq(responder.o.valid),
+                o.payload.eq(responder.o.payload),
+                responder.o.ready.eq(o.ready),
+            ]
+
+        testing = Signal()
+        with m.If(control.run):
+            m.d.sync += testing.eq(1)
+        with m.Elif(sequencer.idle):
+            m.d.sync += testing.eq(0)
+        m.d.comb += [
+            counters.stalls.eq(sequencer.stalls),
+            counters.counting.eq(~testing),
+            counters.batch.eq(sequencer.start),
+            counters.images.eq(Mux(sequencer.start_parity, sizes[1], sizes[0])),
+            counters.frame_good.eq(self.frame_good),
+            counters.frame_bad.eq(self.frame_bad),
+            counters.clear.eq(control.clear_counters),
+            control.counters.eq(counters.values),
+        ]
+        return m
+
+    def _memories(
+        self,
+        m: Module,
+        control: Control,
+        loader: Loader,
+        sequencer: Sequencer,
+        array: Array,
+        writer: ResultWriter,
+        responder: Responder,
+    ) -> None:
+        config, g = self.config, self.config.geometry
+
+        m.submodules.program = program = Memory(shape=32, depth=config.program_depth, init=[])
+        read, port = program.read_port(), program.write_port(granularity=8)
+        write = control.write
+        m.d.comb += [
+            read.addr.eq(Mux(control.program_read, control.program_addr, sequencer.program_addr)),
+            control.program_data.eq(read.data),
+            sequencer.program_data.eq(read.data),
+            port.addr.eq(write.addr),
+            port.data.eq(write.data.replicate(4)),
+            port.en.eq((write.valid & (write.space == Space.PROGRAM)).replicate(4) & (1 << write.lane)),
+        ]
+        for name in ("valid", "space", "bank", "addr", "lane", "data"):
+            m.d.comb += getattr(array.write, name).eq(getattr(write, name))
+
+        readout, granted = Signal(config.geometry.width), Signal()
+        request = Signal()
+        row = Mux(control.readout.valid, control.readout.row, responder.readout.row)
+        words, ready = [], []
+        for number in range(g.rows):
+            memory = ActivationMemory(config, number)
+            m.submodules[f"activations{number}"] = memory
+            for name in ("valid", "space", "bank", "addr", "lane", "data"):
+                chosen = Mux(write.valid, getattr(write, name), getattr(loader.write, name))
+                m.d.comb += getattr(memory.write, name).eq(chosen)
+            m.d.comb += [
+                memory.raddr.eq(sequencer.raddr),
+                memory.waddr.eq(writer.waddr),
+                memory.wmask.eq(writer.wmask),
+                memory.wdata.eq(writer.wdata.word_select(number, g.width)),
+            ]
+            ready.append(memory.write.ready)
+            words.append(memory.rdata)
+            with m.If(row == number):
+                m.d.comb += readout.eq(memory.rdata)
+        m.d.comb += array.x.eq(Cat(*words))
+        any_ready = Cat(*ready).any()
+        m.d.comb += [write.ready.eq(any_ready), loader.write.ready.eq(any_ready & ~write.valid)]
+
+        m.d.comb += [
+            request.eq((control.readout.valid | responder.readout.valid) & ~granted),
+            sequencer.readout_valid.eq(request),
+            sequencer.readout_addr.eq(
+                Mux(control.readout.valid, control.readout.addr, responder.readout.addr)
+            ),
+        ]
+        m.d.sync += granted.eq(sequencer.readout_grant)
+        for requester in (control.readout, responder.readout):
+            m.d.comb += [requester.data.eq(readout), requester.done.eq(granted & requester.valid)]

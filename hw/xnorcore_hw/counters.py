@@ -1,0 +1,69 @@
+"""Performance counters."""
+
+from __future__ import annotations
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.program import COUNTERS
+
+from .sequencer import STALLS
+
+__all__ = ["Counters"]
+
+
+class Counters(wiring.Component):
+    """Count what `xnorcore.program.COUNTERS` names, modulo 2**32.
+
+    Members
+    -------
+    stalls : In(len(STALLS))
+        What this cycle is counted as.
+    counting : In(1)
+        A batch, and not a self-test, is what the cycle is spent on.
+    batch : In(1)
+        A batch starts in this cycle.
+    images : In(4)
+        Images of that batch.
+    frame_good, frame_bad : In(1)
+        A frame arrived.
+    clear : In(1)
+    values : Out
+        All counters side by side, the first in the low bits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "stalls": In(len(STALLS)),
+                "counting": In(1),
+                "batch": In(1),
+                "images": In(4),
+                "frame_good": In(1),
+                "frame_bad": In(1),
+                "clear": In(1),
+                "values": Out(32 * len(COUNTERS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        stall = {name: self.stalls[index] & self.counting for index, name in enumerate(STALLS)}
+        step = {
+            **stall,
+            "active": self.counting & ~self.stalls[STALLS.index("wait_input")],
+            "images": self.batch * self.images,
+            "batches": self.batch,
+            "frames_good": self.frame_good,
+            "frames_bad": self.frame_bad,
+        }
+        for index, name in enumerate(COUNTERS):
+            counter = Signal(32, name=name)
+            m.d.comb += self.values.word_select(index, 32).eq(counter)
+            with m.If(self.clear):
+                m.d.sync += counter.eq(0)
+            with m.Else():
+                m.d.sync += counter.eq(counter + step[name])
+        return m

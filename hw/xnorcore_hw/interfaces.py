@@ -1,0 +1,124 @@
+"""Signatures that several modules of the accelerator share."""
+
+from __future__ import annotations
+
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.geometry import DeviceConfig
+
+__all__ = ["ControlSignature", "EmitSignature", "LaneWriteSignature", "ReadoutSignature", "byte_stream"]
+
+
+def byte_stream() -> stream.Signature:
+    """Return the signature of a stream of packet bytes; `last` marks a packet's final byte."""
+    return stream.Signature(data.StructLayout({"data": 8, "last": 1}))
+
+
+def bits_for_depth(depth: int) -> int:
+    """Return the address bits of a memory of `depth` words."""
+    return max(1, (depth - 1).bit_length())
+
+
+class ControlSignature(wiring.Signature):
+    """The control word of one array beat; it travels through the array with the activations.
+
+    Members
+    -------
+    valid : Out(1)
+        Add this beat's popcount; otherwise the beat contributes 0.
+    first : Out(1)
+        Add the start value at address `taddr`: any number to a cleared accumulator, 0 or 1 to one that
+        is doubled by the same beat.
+    double : Out(1)
+        Double the accumulator before adding.
+    clear : Out(1)
+        Clear the accumulator after this beat.
+    waddr : Out
+        Weight buffer address.
+    taddr : Out
+        Threshold buffer address.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "first": Out(1),
+                "double": Out(1),
+                "clear": Out(1),
+                "waddr": Out(bits_for_depth(config.weight_depth)),
+                "taddr": Out(bits_for_depth(config.threshold_depth)),
+            }
+        )
+
+
+class EmitSignature(wiring.Signature):
+    """What the sequencer says about the bits that a beat emits.
+
+    Members
+    -------
+    valid : Out(1)
+        The beat emits a bit per column and row.
+    slice : Out(1)
+        More slices of the same scores follow.
+    tile : Out(1)
+        Last position of a tile.
+    layer_first, layer_last : Out(1)
+        First and last emission of a layer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {"valid": Out(1), "slice": Out(1), "tile": Out(1), "layer_first": Out(1), "layer_last": Out(1)}
+        )
+
+
+class LaneWriteSignature(wiring.Signature):
+    """One byte on its way into a memory, from the link.
+
+    Members
+    -------
+    valid, ready
+        Handshake; `ready` is used for activation memory only.
+    space : Out(2)
+        `xnorcore.protocol.Space`.
+    bank : Out(8)
+        Column or row.
+    addr : Out(16)
+        Word address.
+    lane : Out(4)
+        Byte of the word, least significant first.
+    data : Out(8)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "ready": In(1),
+                "space": Out(2),
+                "bank": Out(8),
+                "addr": Out(16),
+                "lane": Out(4),
+                "data": Out(8),
+            }
+        )
+
+
+class ReadoutSignature(wiring.Signature):
+    """A request to read one word of activation memory between the array's beats.
+
+    `data` is valid, and `done` is 1, for one cycle after the request was granted.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "row": Out(4),
+                "addr": Out(16),
+                "done": In(1),
+                "data": In(width),
+            }
+        )

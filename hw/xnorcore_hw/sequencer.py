@@ -1,0 +1,303 @@
+"""Runs programs: fetches layer descriptors, issues array beats, keeps layers and batches in order."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.geometry import DeviceConfig
+from xnorcore.program import DESCRIPTOR, LOOPS
+
+from .interfaces import ControlSignature, EmitSignature, bits_for_depth
+from .nest import LoopNest
+
+__all__ = ["STALLS", "LayerSignature", "Sequencer"]
+
+STALLS = ("busy", "drain", "fetch", "hazard", "port", "wait_output", "tail", "wait_input")
+"""What each cycle is counted as; exactly one of them is 1."""
+
+_OUTPUT_WORD = DESCRIPTOR.fields["out_base"].word
+
+
+class LayerSignature(wiring.Signature):
+    """Output side of the layer whose descriptor was fetched last.
+
+    Members
+    -------
+    valid : Out(1)
+        The layer's first emission has not reached the writer yet.
+    take : In(1)
+        It does in the next cycle; the writer copies the rest.
+    base, delta, tile_stride : Out(16)
+        First result word; distance from a position's (last) result word to the next position's;
+        distance between tiles.
+    score : Out(1)
+        The layer emits scores.
+    final : Out(1)
+        Last layer of a batch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "take": In(1),
+                "base": Out(16),
+                "delta": Out(16),
+                "tile_stride": Out(16),
+                "score": Out(1),
+                "final": Out(1),
+            }
+        )
+
+
+class Sequencer(wiring.Component):
+    """Issue the beats of one program after another.
+
+    Members
+    -------
+    program_addr : Out
+    program_data : In(32)
+        Read port of program memory, data one cycle after its address.
+    entry : In(16)
+        Address of the loaded program's first descriptor.
+    in_base0, in_base1, out_base0, out_base1 : In(16)
+        Input and output regions of the two batches in flight.
+    batch : In(2)
+        Per parity: inputs are complete and the output region is free.
+    loaded : In(2)
+        Per parity: inputs are complete (for the counters).
+    parity : Out(1)
+        Batch that runs, or will run next.
+    start, start_parity : Out(1)
+        A batch starts, and which.
+    finish : Out(1)
+        The last beat of batch `parity` is issued: its inputs may be replaced.
+    run : In(1)
+    run_entry : In(16)
+        Run the program at `run_entry` once, outside the batches; only while `idle`.
+    idle : Out(1)
+        Nothing runs and every result is written.
+    raddr : Out
+        Read address of all activation memories.
+    ctl : Out(ControlSignature)
+    emit : Out(EmitSignature)
+        In step with `ctl`.
+    layer : Out(LayerSignature)
+    layer_done : In(1)
+        The last result of a layer is being written.
+    readout_valid : In(1)
+    readout_addr : In(16)
+    readout_grant : Out(1)
+        `raddr` carries `readout_addr` in this cycle. Beats go first, for at most 16 cycles.
+    stalls : Out(len(STALLS))
+        One-hot, what this cycle is counted as.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        self.nest = LoopNest()
+        super().__init__(
+            {
+                "program_addr": Out(bits_for_depth(config.program_depth)),
+                "program_data": In(32),
+                "entry": In(16),
+                "in_base0": In(16),
+                "in_base1": In(16),
+                "out_base0": In(16),
+                "out_base1": In(16),
+                "batch": In(2),
+                "loaded": In(2),
+                "parity": Out(1),
+                "start": Out(1),
+                "start_parity": Out(1),
+                "finish": Out(1),
+                "run": In(1),
+                "run_entry": In(16),
+                "idle": Out(1),
+                "raddr": Out(bits_for_depth(config.act_depth)),
+                "ctl": Out(ControlSignature(config)),
+                "emit": Out(EmitSignature()),
+                "layer": Out(LayerSignature()),
+                "layer_done": In(1),
+                "readout_valid": In(1),
+                "readout_addr": In(16),
+                "readout_grant": Out(1),
+                "stalls": Out(len(STALLS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.nest = nest = self.nest
+        config, layer, ctl, emit = self.config, self.layer, self.ctl, self.emit
+        stall = {name: self.stalls[index] for index, name in enumerate(STALLS)}
+        words = DESCRIPTOR.words
+
+        regs = [Signal(32, name=f"descriptor{i}") for i in range(_OUTPUT_WORD)]
+
+        def field(name: str):
+            f = DESCRIPTOR.fields[name]
+            source = regs[f.word] if f.word < _OUTPUT_WORD else self.program_data
+            return source[f.low : f.low + f.width]
+
+        for name in [f"{loop}_last" for loop in LOOPS] + [f"delta_{loop}" for loop in LOOPS[1:]]:
+            m.d.comb += getattr(nest, name).eq(field(name))
+        m.d.comb += [
+            nest.double.eq(field("double")),
+            nest.weight_base.eq(field("weight_base")),
+            nest.threshold_base.eq(field("threshold_base")),
+            nest.read_base.eq(
+                field("in_base") + Mux(field("in_image"), Mux(self.parity, self.in_base1, self.in_base0), 0)
+            ),
+        ]
+
+        # Fetch: pc is the address of the word at program_data; capture takes that word and moves on.
+        pc, index = Signal(16), Signal(range(words))
+        capture, batch_run = Signal(), Signal()
+        m.d.comb += self.program_addr.eq(pc + capture)
+        blocked = Signal()
+        m.d.comb += blocked.eq(layer.valid & (index >= _OUTPUT_WORD))
+        # Layers alternate between two marks that their results are not all written yet.
+        layer_parity, done_parity, unwritten = Signal(), Signal(init=1), Signal(2)
+        with m.If(self.layer_done):
+            m.d.sync += [unwritten.bit_select(done_parity, 1).eq(0), done_parity.eq(~done_parity)]
+        with m.If(layer.take):
+            m.d.sync += layer.valid.eq(0)
+        with m.If(capture):
+            m.d.sync += [pc.eq(pc + 1), index.eq(index + 1)]
+            for number, register in enumerate(regs):
+                with m.If(index == number):
+                    m.d.sync += register.eq(self.program_data)
+            with m.If(index == _OUTPUT_WORD):
+                image_base = Mux(self.parity, self.out_base1, self.out_base0)
+                m.d.sync += [
+                    layer.base.eq(field("out_base") + Mux(field("out_image"), image_base, 0)),
+                    layer.delta.eq(field("out_delta")),
+                    layer.score.eq(field("score")),
+                    layer.final.eq(field("end") & batch_run),
+                ]
+            with m.If(index == words - 1):
+                m.d.comb += nest.load.eq(1)
+                m.d.sync += [
+                    index.eq(0),
+                    layer.valid.eq(1),
+                    layer.tile_stride.eq(field("out_tile_stride")),
+                    unwritten.bit_select(~layer_parity, 1).eq(1),
+                    layer_parity.eq(~layer_parity),
+                ]
+                with m.If(field("end")):
+                    m.d.sync += pc.eq(self.entry)
+
+        # Issue: the nest's beat goes to the array unless something it needs is not there yet.
+        beat, fresh = Signal(), Signal()
+        hazard, gap, force = Signal(), Signal(range(config.geometry.words_per_tile + 1)), Signal()
+        slices_left = Signal(6)
+        issue, last_issue, draining = Signal(), Signal(), Signal()
+        emits, more_slices = Signal(), Signal()
+        m.d.comb += [
+            hazard.eq(field("depends") & unwritten.bit_select(~layer_parity, 1)),
+            emits.eq(Mux(draining, slices_left < field("slices"), nest.last & ~field("score")
+                         | nest.last & (field("slices") == config.acc_width))),
+            more_slices.eq(Mux(draining, slices_left != 0, field("score"))),
+            self.raddr.eq(Mux(self.readout_grant, self.readout_addr, nest.raddr)),
+            ctl.valid.eq(issue & ~draining),
+            ctl.first.eq(issue & ~draining & nest.first),
+            ctl.double.eq(draining | nest.doubles),
+            ctl.clear.eq(issue & Mux(draining, slices_left == 0, nest.last & ~field("score"))),
+            ctl.waddr.eq(nest.waddr),
+            ctl.taddr.eq(nest.taddr),
+            emit.valid.eq(issue & emits),
+            emit.slice.eq(more_slices),
+            emit.tile.eq(nest.tile_end & ~more_slices),
+            emit.layer_first.eq(fresh),
+            emit.layer_last.eq(nest.layer_end & ~more_slices),
+            nest.step.eq(nest.more & (~beat | (issue & ~draining & ~(nest.last & field("score")))
+                                      | (issue & draining & (slices_left == 0)))),
+            last_issue.eq(issue & nest.layer_end & Mux(draining, slices_left == 0, ~field("score"))),
+        ]  # fmt: skip
+        with m.If(nest.load):
+            m.d.sync += fresh.eq(1)
+        with m.Elif(emit.valid):
+            m.d.sync += fresh.eq(0)
+        with m.If(emit.valid):
+            m.d.sync += gap.eq(config.geometry.words_per_tile - 1)
+        with m.Elif(gap != 0):
+            m.d.sync += gap.eq(gap - 1)
+        with m.If(nest.step):
+            m.d.sync += beat.eq(1)
+        with m.Elif(last_issue):
+            m.d.sync += beat.eq(0)
+        with m.If(issue):
+            with m.If(draining):
+                m.d.sync += slices_left.eq(slices_left - 1)
+                with m.If(slices_left == 0):
+                    m.d.sync += draining.eq(0)
+            with m.Elif(nest.last & field("score")):
+                m.d.sync += [draining.eq(1), slices_left.eq(config.acc_width - 2)]
+
+        age = Signal(4)
+        m.d.comb += self.readout_grant.eq(self.readout_valid & (~issue | draining))
+        m.d.comb += force.eq(age.all())
+        with m.If(self.readout_grant | ~self.readout_valid):
+            m.d.sync += age.eq(0)
+        with m.Elif(~force):
+            m.d.sync += age.eq(age + 1)
+
+        next_ready = Signal()
+        m.d.comb += [
+            next_ready.eq(self.batch.bit_select(~self.parity, 1)),
+            self.start_parity.eq(self.parity ^ self.finish),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.idle.eq(~unwritten.any() & ~self.batch.any())
+                m.d.sync += pc.eq(self.entry)
+                with m.If(self.run):
+                    m.d.sync += [pc.eq(self.run_entry), batch_run.eq(0)]
+                    m.next = "START"
+                with m.Elif(self.batch.bit_select(self.parity, 1)):
+                    m.d.comb += [capture.eq(1), self.start.eq(1), stall["fetch"].eq(1)]
+                    m.d.sync += [pc.eq(pc + 1), batch_run.eq(1)]
+                    m.next = "FETCH"
+                with m.Elif(self.loaded.bit_select(self.parity, 1)):
+                    m.d.comb += stall["wait_output"].eq(1)
+                with m.Elif(unwritten.any()):
+                    m.d.comb += stall["tail"].eq(1)
+                with m.Else():
+                    m.d.comb += stall["wait_input"].eq(1)
+            with m.State("START"):
+                m.d.comb += stall["fetch"].eq(1)
+                m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += [capture.eq(~blocked), stall["fetch"].eq(~blocked), stall["hazard"].eq(blocked)]
+                with m.If(capture & (index == words - 1)):
+                    m.next = "ISSUE"
+            with m.State("ISSUE"):
+                slot_free = Signal()
+                m.d.comb += [
+                    slot_free.eq(~(emits & (gap != 0)) & ~(force & ~draining)),
+                    issue.eq(beat & ~hazard & slot_free),
+                    stall["busy"].eq(issue & ~draining),
+                    stall["drain"].eq(issue & draining),
+                    stall["fetch"].eq(~beat),
+                    stall["hazard"].eq(beat & hazard),
+                    stall["port"].eq(beat & ~hazard & ~slot_free),
+                ]
+                with m.If(last_issue):
+                    with m.If(~field("end")):
+                        m.d.comb += capture.eq(1)
+                        m.next = "FETCH"
+                    with m.Elif(batch_run):
+                        m.d.comb += self.finish.eq(1)
+                        m.d.sync += self.parity.eq(~self.parity)
+                        with m.If(next_ready):
+                            m.d.comb += [capture.eq(1), self.start.eq(1)]
+                            m.next = "FETCH"
+                        with m.Else():
+                            m.next = "IDLE"
+                    with m.Else():
+                        m.next = "IDLE"
+        return m
