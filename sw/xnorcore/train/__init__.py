@@ -1,0 +1,24 @@
+"""Training of binarized networks, and their export to integer networks. Needs the extra ``[train]``.
+
+Importing this package needs no PyTorch; `train` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .data import Dataset
+from .recipe import RECIPES, Augment, Recipe
+
+if TYPE_CHECKING:
+    from .loop import Progress, train
+
+__all__ = ["RECIPES", "Augment", "Dataset", "Progress", "Recipe", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Progress", "train"):
+        from . import loop
+
+        return getattr(loop, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,44 @@
+"""Random small distortions of integer images, as a batch."""
+
+from __future__ import annotations
+
+from math import radians
+
+from ._torch import nn, torch
+from .recipe import Augment
+
+
+def augment(images: torch.Tensor, options: Augment, maximum: int, generator: torch.Generator) -> torch.Tensor:
+    """Rotate, stretch, shear and shift each image by its own random amounts.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        Integers, shape (batch, height, width, channels).
+    options : Augment
+        Largest amounts; each image draws uniformly within them.
+    maximum : int
+        Largest pixel value.
+    generator : torch.Generator
+        Source of the random numbers, on the CPU, so that every device sees the same ones.
+
+    Returns
+    -------
+    torch.Tensor
+        Same shape and dtype: bilinear interpolation, rounded; what comes in from outside is 0.
+    """
+    count, height, width, _ = images.shape
+    draws = torch.rand(7, count, generator=generator, dtype=torch.float64) * 2 - 1
+    draws = draws.to(images.device)
+    angle = draws[0] * radians(options.rotation)
+    tall, wide = 1 + draws[1] * options.stretch, 1 + draws[2] * options.stretch
+    shear_x, shear_y = draws[3] * options.stretch, draws[4] * options.stretch
+    # The sampling grid spans -1 to 1: one pixel is 2 / size.
+    right, down = draws[5] * options.shift * 2 / width, draws[6] * options.shift * 2 / height
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    rows = [wide * cos, shear_x - sin, right], [shear_y + sin, tall * cos, down]
+    matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    planes = images.permute(0, 3, 1, 2).to(torch.float64)
+    grid = nn.functional.affine_grid(matrix, list(planes.shape), align_corners=False)
+    moved = nn.functional.grid_sample(planes, grid, align_corners=False)
+    return moved.round().clamp(0, maximum).permute(0, 2, 3, 1).to(images.dtype)

@@ -1,0 +1,114 @@
+"""Data sets for training: integer images, labels, and a split that never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import MissingDependencyError, UsageError
+
+DIGITS_HELD_OUT = 500
+DIGITS_SPLIT_SEED = 20260101
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels, split once and for all.
+
+    Attributes
+    ----------
+    train_images, test_images : numpy.ndarray
+        uint8, shape (images, height, width, channels), values 0 to 2**bits - 1.
+    train_labels, test_labels : numpy.ndarray
+        uint8, shape (images,).
+    bits : int
+        Bits per value that the input layer must read.
+    maximum : int
+        Largest value that occurs: `augment` never exceeds it.
+    classes : tuple of str
+        Name of each label.
+    split : str
+        How the two parts were made, in words.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    bits: int
+    maximum: int
+    classes: tuple[str, ...]
+    split: str
+
+
+def stratified_split(labels: np.ndarray, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split indices so that each class keeps its share in both parts.
+
+    One shuffle of all indices; of each class the first ones in that order are held out. Shares are
+    rounded by largest remainder, so that exactly `held_out` indices are. Both parts keep the shuffled
+    order, so any prefix of them is a random sample.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        Integers, shape (images,).
+    held_out : int
+        Size of the held-out part, 0 to ``len(labels)``.
+    seed : int
+        Seed of the shuffle, 0 to 2**32 - 1.
+
+    Returns
+    -------
+    kept, held_out : numpy.ndarray
+        int64 indices into `labels`.
+
+    Raises
+    ------
+    UsageError
+        If `held_out` is out of range.
+    """
+    if not 0 <= held_out <= len(labels):
+        raise UsageError(f"cannot hold out {held_out} of {len(labels)} images; use 0 to {len(labels)}")
+    # RandomState, because its streams are frozen: the same split with every NumPy.
+    order = np.random.RandomState(seed).permutation(len(labels))
+    classes, counts = np.unique(labels, return_counts=True)
+    share = counts * held_out
+    quota = share // len(labels)
+    quota[np.argsort(-(share % len(labels)), kind="stable")[: held_out - quota.sum()]] += 1
+    held = np.zeros(len(labels), dtype=bool)
+    for label, count in zip(classes, quota, strict=True):
+        held[order[labels[order] == label][:count]] = True
+    return order[~held[order]], order[held[order]]
+
+
+def load_digits() -> Dataset:
+    """Return the UCI optical digits of scikit-learn: 1,297 images to train on and 500 held out.
+
+    Images are (8, 8, 1) with values 0 to 16, read as 5-bit inputs.
+
+    Raises
+    ------
+    MissingDependencyError
+        If scikit-learn is not installed.
+    """
+    try:
+        from sklearn import datasets  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingDependencyError(
+            'the digits data set needs scikit-learn; run: pip install "xnorcore[train]"'
+        ) from error
+    pixels, targets = datasets.load_digits(return_X_y=True)
+    images = np.asarray(pixels).astype(np.uint8).reshape(-1, 8, 8, 1)
+    labels = np.asarray(targets).astype(np.uint8)
+    train, test = stratified_split(labels, DIGITS_HELD_OUT, DIGITS_SPLIT_SEED)
+    return Dataset(
+        images[train], labels[train], images[test], labels[test],
+        bits=5, maximum=16, classes=tuple("0123456789"),
+        split=f"stratified_split(labels, held_out={DIGITS_HELD_OUT}, seed={DIGITS_SPLIT_SEED})",
+    )  # fmt: skip
+
+
+DATASETS: dict[str, Callable[[], Dataset]] = {"digits": load_digits}
+"""Loader of each data set a recipe can name."""

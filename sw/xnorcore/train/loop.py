@@ -1,0 +1,225 @@
+"""The training loop: deterministic given recipe and seed, interruptible after any epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import fast
+from ..errors import UsageError
+from ..network import Network
+from . import checkpoint as checkpoints
+from ._torch import nn, torch
+from .augment import augment
+from .data import DATASETS, Dataset, stratified_split
+from .export import to_network
+from .layers import BinaryNet
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State after one epoch.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        Epochs done, and in all.
+    loss : float
+        Mean training loss of the epoch.
+    accuracy : float
+        Of the binarized model on the validation part.
+    best_epoch : int
+        The epoch that would be exported now.
+    best_accuracy : float
+        Its accuracy on the validation part.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    best_epoch: int
+    best_accuracy: float
+
+
+def train(
+    recipe: Recipe,
+    data: Dataset | None = None,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int = 1,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Network:
+    """Train a network and export it; the held-out part is only used to measure the result.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : Dataset, optional
+        Default: the recipe's own.
+    seed : int
+        Of the initial weights, the order of images, the distortions and the validation part.
+    device : str
+        A PyTorch device: "cpu" or "cuda".
+    threads : int
+        CPU threads; another number can change the last bit of a float, and so the network.
+    checkpoint : pathlib.Path, optional
+        File replaced after every epoch, and deleted at the end.
+    resume : bool
+        Go on from `checkpoint` if it exists: the result is the same as without the interruption.
+    progress : callable, optional
+        Called with a `Progress` after every epoch.
+
+    Returns
+    -------
+    Network
+        The best epoch as integer network. Its metadata holds the recipe, the seed, the split, and
+        ``accuracy``: the share of the held-out images that the *integer* network gets right.
+
+    Raises
+    ------
+    UsageError
+        If the device is unknown, or `checkpoint` exists but `resume` is not set or the run is another one.
+    FileFormatError
+        If the checkpoint is damaged.
+    """
+    if data is None:
+        if recipe.dataset not in DATASETS:
+            raise UsageError(f"unknown data set {recipe.dataset!r}; known: {', '.join(sorted(DATASETS))}")
+        data = DATASETS[recipe.dataset]()
+    if checkpoint is not None and checkpoint.exists() and not resume:
+        raise UsageError(f"checkpoint {checkpoint} exists; resume from it, or delete it to start anew")
+    with _deterministic(seed, threads, device):
+        run = _Run(recipe, data, seed, device)
+        if checkpoint is not None and checkpoint.exists():
+            run.load(checkpoint)
+        while run.epoch < recipe.epochs:
+            report = run.step()
+            if checkpoint is not None:
+                run.save(checkpoint)
+            if progress is not None:
+                progress(report)
+        network = run.export()
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return network
+
+
+class _Run:
+    """Model, optimizer and data of one training."""
+
+    def __init__(self, recipe: Recipe, data: Dataset, seed: int, device: str) -> None:
+        self.recipe, self.data, self.seed, self.device = recipe, data, seed, device
+        self.identity: dict[str, Any] = {"recipe": _plain(asdict(recipe)), "seed": seed, "split": data.split}
+        self.epoch = 0
+        self.best = checkpoints.Best()
+        kept, chosen = stratified_split(data.train_labels, recipe.validation, seed)
+        self.images, self.labels = self._move(kept)
+        self.validation_images, self.validation_labels = self._move(chosen)
+        inputs = int(np.prod(data.train_images.shape[1:]))
+        self.model = BinaryNet(
+            inputs, recipe.hidden, len(data.classes), input_bits=data.bits, head=recipe.head
+        ).to(device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
+
+    def _move(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        images = torch.from_numpy(self.data.train_images[indices])
+        labels = torch.from_numpy(self.data.train_labels[indices].astype(np.int64))
+        return images.to(self.device), labels.to(self.device)
+
+    def load(self, path: Path) -> None:
+        self.epoch, self.best = checkpoints.load(path, self.identity, self.model, self.optimizer)
+
+    def save(self, path: Path) -> None:
+        checkpoints.save(path, self.identity, self.epoch, self.model, self.optimizer, self.best)
+
+    def step(self) -> Progress:
+        """Train for one epoch, then offer the result as the best one."""
+        # A generator per epoch: nothing random has to be kept in a checkpoint.
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        images = augment(self.images, self.recipe.augment, self.data.maximum, generator)
+        order = torch.randperm(len(images), generator=generator).to(self.device)
+        batches = [b for b in order.split(self.recipe.batch) if len(b) > 1]
+        self.model.train()
+        total = 0.0
+        for index, batch in enumerate(batches):
+            done = (self.epoch + index / len(batches)) / self.recipe.epochs
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate * (1 + cos(pi * done)) / 2
+            loss = nn.functional.cross_entropy(
+                self.model(images[batch]), self.labels[batch], label_smoothing=self.recipe.label_smoothing
+            )
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.model.clip()
+            total += loss.item()
+        self.epoch += 1
+        accuracy, loss = self._validate()
+        self.best.offer(self.epoch, accuracy, loss, self.model)
+        mean, best = total / len(batches), self.best
+        return Progress(self.epoch, self.recipe.epochs, mean, accuracy, best.epoch, best.accuracy)
+
+    def _validate(self) -> tuple[float, float]:
+        self.model.eval()
+        with torch.no_grad():
+            logits = self.model(self.validation_images)
+            right = (logits.argmax(1) == self.validation_labels).double().mean()
+            return right.item(), nn.functional.cross_entropy(logits, self.validation_labels).item()
+
+    def export(self) -> Network:
+        """Fold the best epoch, and measure the integer network on the held-out part."""
+        if self.best.state is not None:
+            self.model.load_state_dict(self.best.state)
+        data = self.data
+        network = to_network(self.model, self.recipe.name, data.train_images.shape[1:])
+        right = network.classify(fast.run(network, data.test_images)) == data.test_labels
+        metadata = self.identity | {
+            "classes": list(data.classes),
+            "best_epoch": self.best.epoch,
+            "validation_accuracy": self.best.accuracy,
+            "held_out_images": len(right),
+            "accuracy": float(np.mean(right)),
+            "trained_with": f"torch {torch.__version__}",
+        }
+        return replace(network, metadata=metadata)
+
+
+def _plain(value: Any) -> Any:
+    """Lists instead of tuples, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@contextmanager
+def _deterministic(seed: int, threads: int, device: str) -> Iterator[None]:
+    """Seed PyTorch and allow only deterministic algorithms; put everything back afterwards."""
+    try:
+        if torch.device(device).type == "cuda":
+            # cuBLAS reads this when it starts; without it PyTorch refuses to be deterministic.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {device!r}: {str(error).splitlines()[0]}") from None
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before[0])
+            torch.use_deterministic_algorithms(before[1])
