@@ -35,7 +35,8 @@ def argmax_affine(
     count = scores.shape[1]
     scale = np.ones(count) if scale is None else scale[:count]
     offset = np.zeros(count) if offset is None else offset[:count]
-    # Decide in float64 where rounding cannot matter, and in rationals elsewhere.
+    # Decide in float64 where rounding cannot matter, and in rationals elsewhere. Overflow makes the error
+    # infinite or NaN, and a comparison with that is never clear.
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         product = scores.astype(np.float64) * scale
         value = product + offset
@@ -47,7 +48,7 @@ def argmax_affine(
     clear[rows, best] = True
     slopes = [Fraction(v) for v in scale.tolist()]
     offsets = [Fraction(v) for v in offset.tolist()]
-    for row in np.flatnonzero(~(clear.all(axis=1) & np.isfinite(value).all(axis=1))):
+    for row in np.flatnonzero(~clear.all(axis=1)):
         exact = [int(s) * a + b for s, a, b in zip(scores[row], slopes, offsets, strict=True)]
         best[row] = exact.index(max(exact))
     return best.astype(np.int64)

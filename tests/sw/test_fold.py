@@ -164,6 +164,9 @@ def test_undecided_sign_of_zero() -> None:
     with pytest.raises(NetworkError, match="a sum of 6 gives exactly 0"):
         folded([[1, 1]], **(p | {"mean": 6.0}), input_bits=2)
     assert folded([[1, -1]], **(p | {"mean": 4.0}), input_bits=2)[1].tolist() == [5]
+    with pytest.raises(NetworkError, match="a sum of -6 gives exactly 0"):
+        folded([[-1, -1]], **(p | {"mean": -6.0}), input_bits=2)
+    assert folded([[1, -1]], **(p | {"mean": -4.0}), input_bits=2)[1].tolist() == [-3]
     with pytest.raises(NetworkError, match="channel 0 is always exactly 0"):
         folded([[1, 1]], **(p | {"gamma": 0.0}))
 
