@@ -20,7 +20,10 @@ from xnorcore.protocol import Command, DeviceConfig, Geometry, Status
 
 from .fake_device import INFO, FakeDevice, Faults
 
-NOISY = dict(flip=0.1, drop=0.05, insert=0.05, truncate=0.04, duplicate=0.04, lose_frame=0.04, delay=0.01)
+NOISY = {
+    "flip": 0.1, "drop": 0.05, "insert": 0.05, "truncate": 0.04, "duplicate": 0.04, "lose_frame": 0.04,
+    "delay": 0.01,
+}
 
 
 def session(device: FakeDevice, **options) -> Session:
@@ -226,7 +229,7 @@ def test_babble_is_a_wrong_device(babble):
         return babble
 
     device.read = read  # type: ignore
-    with pytest.raises(WrongDeviceError, match="fake: sends .* no valid answer to INFO"):
+    with pytest.raises(WrongDeviceError, match=r"fake: sends .* no valid answer to INFO"):
         Session(device).synchronise()
     assert device.time < 60
 

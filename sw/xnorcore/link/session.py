@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from ..errors import DeviceError, GeometryError, LinkTimeoutError, UsageError, WrongDeviceError
@@ -258,7 +258,7 @@ class Session:
         *,
         on_response: Callable[[int, bytes], None] | None = None,
         timeout: float | None = None,
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """Send many requests, several in flight, and yield their responses in order, each once.
 
         The device may execute a request more than once, and after later ones of the same stream: put
@@ -395,7 +395,7 @@ class _Stream:
         self.groups: deque[_Group] = deque()
         self.waiting: deque[_Request] = deque()
 
-    def run(self, on_response: Callable[[int, bytes], None] | None) -> Iterator[bytes]:
+    def run(self, on_response: Callable[[int, bytes], None] | None) -> Generator[bytes, None, None]:
         session, clock = self.session, self.session.transport.now
         try:
             self._send()
