@@ -40,8 +40,8 @@ def argmax_affine(
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         product = scores.astype(np.float64) * scale
         value = product + offset
-        # Three roundings of half an ulp each, with room to spare; the constant covers subnormals.
-        error = (np.abs(product) + np.abs(value)) * 2.0**-50 + 2.0**-1070
+        # Three roundings of half an ulp each, with room to spare; subnormal results are exact.
+        error = (np.abs(product) + np.abs(value)) * 2.0**-50
         best = np.argmax(value, axis=1)
         rows = np.arange(len(scores))
         clear = value + error < (value[rows, best] - error[rows, best])[:, np.newaxis]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xnorcore import bits
-from xnorcore.errors import InputError, NetworkError
+from xnorcore.errors import InputError, NetworkError, UsageError
 from xnorcore.network import Dense, InputSpec, Network, prepare
 
 
@@ -187,6 +187,11 @@ def test_bit_order() -> None:
     assert bits.unpack(np.array([0b0101], np.uint8), 4).tolist() == [1, 0, 1, 0]
     assert bits.unpack_weights(bits.pack_weights(np.array([1, -1, 1], np.int8)), 3).tolist() == [1, -1, 1]
     assert bits.planes(np.array([6, 1], np.uint8), 3).tolist() == [[1, 0], [1, 0], [0, 1]]
+    for word_bits in (0, 4, 12):
+        with pytest.raises(
+            UsageError, match=f"word_bits is {word_bits}, but must be a positive multiple of 8"
+        ):
+            bits.pack([1], word_bits)
 
 
 def test_classify_scores() -> None:
