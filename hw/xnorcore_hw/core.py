@@ -40,14 +40,22 @@ class Core(wiring.Component):
     -------
     i, o : In, Out(byte_stream)
         Request and response bodies (docs/protocol.md) without their CRC.
-    frame_good, frame_bad : In(1)
-        For the link's counters.
+    frames_good, frames_bad : In(16)
+        The link's counters.
+    clear_counters : Out(1)
+        Clear them.
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
         self.config, self.clock_hz = config, clock_hz
         super().__init__(
-            {"i": In(byte_stream()), "o": Out(byte_stream()), "frame_good": In(1), "frame_bad": In(1)}
+            {
+                "i": In(byte_stream()),
+                "o": Out(byte_stream()),
+                "frames_good": In(16),
+                "frames_bad": In(16),
+                "clear_counters": Out(1),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -155,8 +163,9 @@ class Core(wiring.Component):
             counters.counting.eq(~testing),
             counters.batch.eq(sequencer.start),
             counters.images.eq(Mux(sequencer.start_parity, sizes[1], sizes[0])),
-            counters.frame_good.eq(self.frame_good),
-            counters.frame_bad.eq(self.frame_bad),
+            counters.frames_good.eq(self.frames_good),
+            counters.frames_bad.eq(self.frames_bad),
+            self.clear_counters.eq(control.clear_counters),
             counters.clear.eq(control.clear_counters),
             control.counters.eq(counters.values),
         ]

@@ -26,8 +26,8 @@ class Counters(wiring.Component):
         A batch starts in this cycle.
     images : In(4)
         Images of that batch.
-    frame_good, frame_bad : In(1)
-        A frame arrived.
+    frames_good, frames_bad : In(16)
+        Counts that the link keeps itself.
     clear : In(1)
     values : Out
         All counters side by side, the first in the low bits.
@@ -40,8 +40,8 @@ class Counters(wiring.Component):
                 "counting": In(1),
                 "batch": In(1),
                 "images": In(4),
-                "frame_good": In(1),
-                "frame_bad": In(1),
+                "frames_good": In(16),
+                "frames_bad": In(16),
                 "clear": In(1),
                 "values": Out(32 * len(COUNTERS)),
             }
@@ -56,12 +56,14 @@ class Counters(wiring.Component):
             "active": self.counting & ~self.stalls[STALLS.index("wait_input")],
             "images": self.batch * self.images,
             "batches": self.batch,
-            "frames_good": self.frame_good,
-            "frames_bad": self.frame_bad,
         }
         for index, name in enumerate(COUNTERS):
+            value = self.values.word_select(index, 32)
+            if name not in step:
+                m.d.comb += value.eq(getattr(self, name))
+                continue
             counter = Signal(32, name=name)
-            m.d.comb += self.values.word_select(index, 32).eq(counter)
+            m.d.comb += value.eq(counter)
             with m.If(self.clear):
                 m.d.sync += counter.eq(0)
             with m.Else():

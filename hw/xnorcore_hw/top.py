@@ -1,0 +1,111 @@
+"""The complete accelerator: core and link, with a UART or with plain byte streams."""
+
+from __future__ import annotations
+
+from amaranth import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorcore.geometry import DeviceConfig
+
+from .core import Core
+from .link import FrameReceiver, FrameSender, UartReceiver, UartTransmitter
+
+__all__ = ["Accelerator", "SimTop"]
+
+
+class Accelerator(wiring.Component):
+    """Core and framing: wire bytes in, wire bytes out.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    clock_hz : int
+        Reported by INFO; 0 if unknown.
+
+    Members
+    -------
+    i, o : In, Out(stream of 8)
+        Bytes of docs/protocol.md, as on the wire.
+    """
+
+    def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
+        self.config, self.clock_hz = config, clock_hz
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.receiver = receiver = FrameReceiver(self.config)
+        m.submodules.core = core = Core(self.config, self.clock_hz)
+        m.submodules.sender = sender = FrameSender()
+        connect(m, flipped(self.i), receiver.i)
+        connect(m, receiver.o, core.i)
+        connect(m, core.o, sender.i)
+        connect(m, sender.o, flipped(self.o))
+        m.d.comb += [
+            core.frames_good.eq(receiver.frames_good),
+            core.frames_bad.eq(receiver.frames_bad),
+            receiver.clear.eq(core.clear_counters),
+        ]
+        return m
+
+
+class SimTop(wiring.Component):
+    """The accelerator as the simulation engines drive it.
+
+    Members
+    -------
+    uart_rx, uart_tx : In, Out(1)
+    divisor : In(16)
+        Clock cycles per UART bit, at least `xnorcore.protocol.MIN_DIVISOR`.
+    direct : In(1)
+        Use the byte streams in place of the UART.
+    host_to_device, device_to_host : In, Out(stream of 8)
+    """
+
+    def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
+        self.config, self.clock_hz = config, clock_hz
+        super().__init__(
+            {
+                "uart_rx": In(1, init=1),
+                "uart_tx": Out(1, init=1),
+                "divisor": In(16),
+                "direct": In(1),
+                "host_to_device": In(stream.Signature(8)),
+                "device_to_host": Out(stream.Signature(8)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz)
+        m.submodules.uart_rx = receiver = UartReceiver()
+        m.submodules.uart_tx = transmitter = UartTransmitter()
+        m.d.comb += [
+            receiver.rx.eq(self.uart_rx),
+            receiver.divisor.eq(self.divisor),
+            transmitter.divisor.eq(self.divisor),
+            self.uart_tx.eq(transmitter.tx),
+        ]
+        i, o = accelerator.i, accelerator.o
+        with m.If(self.direct):
+            m.d.comb += [
+                i.valid.eq(self.host_to_device.valid),
+                i.payload.eq(self.host_to_device.payload),
+                self.host_to_device.ready.eq(i.ready),
+                self.device_to_host.valid.eq(o.valid),
+                self.device_to_host.payload.eq(o.payload),
+                o.ready.eq(self.device_to_host.ready),
+            ]
+        with m.Else():
+            m.d.comb += [
+                i.valid.eq(receiver.o.valid),
+                i.payload.eq(receiver.o.payload),
+                receiver.o.ready.eq(i.ready),
+                transmitter.i.valid.eq(o.valid),
+                transmitter.i.payload.eq(o.payload),
+                o.ready.eq(transmitter.i.ready),
+            ]
+        return m

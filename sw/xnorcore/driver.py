@@ -1,0 +1,325 @@
+"""Runs networks on an accelerator: simulated, behind a serial port, or behind a pseudo-terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .bits import pack_images
+from .compiler import Program, compile_network
+from .errors import DeviceError, DisconnectedError, NotLoadedError
+from .link.session import Session
+from .link.transport import open_transport
+from .network import Network
+from .program import COUNTERS
+from .protocol import Command, DeviceInfo, Space, Status
+from .readback import Readback, write_requests
+
+__all__ = ["Accelerator", "Progress"]
+
+_END = 0x80
+_SLOW_CLOCK_HZ = 1_000_000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback is told.
+
+    Attributes
+    ----------
+    stage : str
+        ``"build"``, ``"load"``, ``"verify"`` or ``"infer"``.
+    done, total : int
+        Bytes (load, verify) or images (infer); both 0 for messages.
+    message : str
+        Text, for stages without a count.
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    message: str = ""
+
+
+Callback = Callable[[Progress], None]
+
+
+class Accelerator:
+    """An open accelerator. Use `Accelerator.open`, preferably as a context manager.
+
+    Parameters
+    ----------
+    session : Session
+        Over a transport that nobody else uses.
+    progress : callable, optional
+        Called with a `Progress` during long work.
+    """
+
+    def __init__(self, session: Session, progress: Callback | None = None) -> None:
+        self.session = session
+        self._progress = progress or (lambda progress: None)
+        self._program: Program | None = None
+        self._info = session.synchronise()
+
+    @classmethod
+    def open(
+        cls, url: str, *, timeout: float = 1.0, retries: int = 5, progress: Callback | None = None
+    ) -> Accelerator:
+        """Open the device at `url` and ask it what it is.
+
+        Parameters
+        ----------
+        url : str
+            ``serial:/dev/ttyUSB1?baud=3000000``, ``pty:/dev/pts/3``, ``sim:`` or
+            ``sim:rows=2,columns=32,width=32,link=uart``.
+        timeout : float
+            Seconds without an answer after which a request is sent again; device time for ``sim:``.
+        retries : int
+            How often, before `LinkTimeoutError`.
+        progress : callable, optional
+            Called with a `Progress` during long work, the building of a simulator included.
+
+        Returns
+        -------
+        Accelerator
+
+        Raises
+        ------
+        UsageError
+            Malformed URL.
+        PortError
+            The port is absent, busy or not permitted.
+        LinkTimeoutError
+            Nothing answers.
+        WrongDeviceError, ProtocolVersionError
+            Something else, or another version, answers.
+        EngineError
+            The simulated device cannot be built.
+        """
+        say = None if progress is None else lambda text: progress(Progress("build", message=text))
+        transport = open_transport(url, progress=say)
+        try:
+            return cls(Session(transport, timeout=timeout, retries=retries), progress)
+        except BaseException:
+            transport.close()
+            raise
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What the device is; as of the last `open`, `load` or `reset`."""
+        return self._info
+
+    @property
+    def program(self) -> Program:
+        """The loaded program.
+
+        Raises
+        ------
+        NotLoadedError
+            If `load` has not been called.
+        """
+        if self._program is None:
+            raise NotLoadedError("no network is loaded; call load(network) first")
+        return self._program
+
+    def load(self, network: Network, *, verify: bool = True, force: bool = False) -> bool:
+        """Compile a network for this device and write it there, unless it is there already.
+
+        Parameters
+        ----------
+        network : Network
+        verify : bool
+            Read everything back and compare.
+        force : bool
+            Write even if the device says that it holds this program.
+
+        Returns
+        -------
+        bool
+            Whether anything was written.
+
+        Raises
+        ------
+        CompileError, CapacityError
+            The network cannot run on this device; nothing was written.
+        VerifyError
+            The device holds something else than what was written.
+        LinkError
+            As for every request.
+        """
+        program = compile_network(network, self._info.config)
+        self._program = None
+        self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
+        if not force and self._info.armed and self._info.network_id == program.identifier:
+            self._program = program
+            return False
+        self._upload(program, verify)
+        self.session.call(Command.ARM)
+        self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
+        if self._info.network_id != program.identifier:
+            raise DeviceError("the device armed another program than the one that was written; load again")
+        self._program = program
+        return True
+
+    def infer(self, images: ArrayLike) -> NDArray:
+        """Run images through the loaded network.
+
+        Parameters
+        ----------
+        images : array
+            As `golden.run` takes them: bool, or integers in the range of the input's bits; shape
+            ``(n, *input shape)``, ``(n, values)`` or one image.
+
+        Returns
+        -------
+        array
+            int64 scores or uint8 bits, shape (n, outputs): equal to `golden.run`.
+
+        Raises
+        ------
+        NotLoadedError
+            No network is loaded, or the device has lost it.
+        InputError
+            Wrong shape, dtype or range.
+        LinkError
+            As for every request.
+        """
+        program = self.program
+        wire = pack_images(program.network, images)
+        results: list[bytes] = []
+        done = 0
+        expected: list[int] = []
+        requests = self._requests(program, wire, expected)
+        try:
+            for response in self.session.stream(requests, timeout=self._infer_timeout(program)):
+                count = expected[len(results)]
+                if len(response) != count * program.result_bytes:
+                    raise DeviceError(
+                        f"{count} images gave {len(response)} result bytes, "
+                        f"not {count * program.result_bytes}"
+                    )
+                results.append(response)
+                done += count
+                self._progress(Progress("infer", done, len(wire)))
+        except DeviceError as error:
+            if error.status == Status.NOT_ARMED:
+                self._program = None
+                raise NotLoadedError("the device has lost its network (reset?); load it again") from error
+            raise
+        return program.decode(b"".join(results), len(wire))
+
+    def counters(self, *, clear: bool = False) -> dict[str, int]:
+        """Return the device's performance counters by name (docs/architecture.md), and clear them if asked.
+
+        Raises
+        ------
+        LinkError
+            As for every request.
+        """
+        payload = self.session.call(Command.COUNTERS, bytes([clear]))
+        if len(payload) != 4 * len(COUNTERS):
+            raise DeviceError(f"COUNTERS returned {len(payload)} bytes, not {4 * len(COUNTERS)}")
+        return dict(zip(COUNTERS, np.frombuffer(payload, "<u4").tolist(), strict=True))
+
+    def reset(self) -> None:
+        """Disarm the device and clear its counters; the network must be loaded again.
+
+        Raises
+        ------
+        LinkError
+            As for every request.
+        """
+        self._program = None
+        self.session.call(Command.RESET)
+        self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
+
+    def close(self) -> None:
+        """Close the port. The device keeps its network."""
+        self.session.close()
+
+    def __enter__(self) -> Accelerator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except DisconnectedError:
+            if error is None:
+                raise
+
+    def _infer_timeout(self, program: Program) -> float:
+        # A full receive buffer may wait for everything that is in it.
+        clock = self._info.clock_hz or _SLOW_CLOCK_HZ
+        drains = sum(layer.drains for layer in program.layers)
+        batch = program.beats + drains + 100 * len(program.layers)
+        images = self._info.config.fifo_bytes // program.image_bytes + 2 * self._info.config.geometry.rows
+        return self.session.timeout + 2 * images * batch / clock
+
+    def _requests(
+        self, program: Program, wire: NDArray[np.uint8], expected: list[int]
+    ) -> Iterator[tuple[int, bytes]]:
+        rows, size = self._info.config.geometry.rows, program.image_bytes
+        room = self.session.max_payload - 1
+        per_frame = room // size
+        if per_frame >= rows:
+            step = per_frame // rows * rows
+            for first in range(0, len(wire), step):
+                part = wire[first : first + step]
+                expected.append(len(part))
+                yield Command.INFER, bytes([_END]) + part.tobytes()
+            return
+        # One batch of all rows in several frames; its last one answers for all images.
+        for first in range(0, len(wire), rows):
+            batch = wire[first : first + rows]
+            data = batch.tobytes()
+            parts = range(0, len(data), room)
+            for number, start in enumerate(parts):
+                last = number == len(parts) - 1
+                expected.append(len(batch) if last else 0)
+                yield Command.INFER, bytes([number | (_END if last else 0)]) + data[start : start + room]
+
+    def _upload(self, program: Program, verify: bool) -> None:
+        config = program.config
+        total = sum(len(block.data) for block in program.blocks)
+        counts = {"load": 0, "verify": 0}
+
+        def advance(stage: str, count: int) -> None:
+            counts[stage] = min(counts[stage] + count, total)
+            self._progress(Progress(stage, counts[stage], total))
+
+        check = Readback(self.session, config, lambda count: advance("verify", count))
+
+        def write(*spaces: Space) -> list:
+            blocks = [block for block in program.blocks if block.space in spaces]
+            sizes: list[int] = []
+
+            def requests() -> Iterator[tuple[int, bytes]]:
+                for block in blocks:
+                    for request in write_requests(config, block, self.session.max_payload):
+                        sizes.append(len(request[1]) - 4)
+                        yield request
+
+            stream = self.session.stream(requests())
+            for index, _ in enumerate(stream):
+                advance("load", sizes[index])
+            return blocks
+
+        # Checking weights and thresholds uses the other memories, which are therefore written last.
+        weights = write(Space.WEIGHTS)
+        if verify:
+            check.weights(weights)
+        thresholds = write(Space.THRESHOLDS)
+        if verify:
+            check.thresholds(thresholds)
+        for block in write(Space.ACTIVATIONS, Space.PROGRAM):
+            if verify:
+                check.plain(block)
