@@ -205,7 +205,7 @@ class Sequencer(wiring.Component):
             self.raddr.eq(Mux(self.readout_grant, self.readout_addr, nest.raddr)),
             ctl.valid.eq(issue & ~draining),
             ctl.first.eq(issue & ~draining & nest.first),
-            ctl.double.eq(draining | nest.doubles),
+            ctl.double.eq(issue & (draining | nest.doubles)),
             ctl.clear.eq(issue & Mux(draining, slices_left == 0, nest.last & ~field("score"))),
             ctl.waddr.eq(nest.waddr),
             ctl.taddr.eq(nest.taddr),

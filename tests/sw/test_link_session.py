@@ -21,7 +21,12 @@ from xnorcore.protocol import Command, DeviceConfig, Geometry, Status
 from .fake_device import INFO, FakeDevice, Faults
 
 NOISY = {
-    "flip": 0.1, "drop": 0.05, "insert": 0.05, "truncate": 0.04, "duplicate": 0.04, "lose_frame": 0.04,
+    "flip": 0.1,
+    "drop": 0.05,
+    "insert": 0.05,
+    "truncate": 0.04,
+    "duplicate": 0.04,
+    "lose_frame": 0.04,
     "delay": 0.01,
 }
 

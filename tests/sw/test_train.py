@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from xnorcore import fast, golden, xnorfile, zoo
-from xnorcore.errors import FileFormatError, UsageError
+from xnorcore.errors import FileFormatError, InputError, UsageError
 from xnorcore.train import RECIPES, Augment, Dataset, Recipe
 from xnorcore.train.__main__ import held_out, main
 from xnorcore.train.data import stratified_split
@@ -154,6 +154,23 @@ def test_recipe_refuses(change: dict[str, Any], message: str) -> None:
         replace(SMALL, **change)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bits": 9}, "data set of 9-bit values up to 15: bits must be 1 to 8"),
+        ({"maximum": 16}, "data set of 4-bit values up to 16"),
+        ({"maximum": 11}, r"train_images hold 1\d, but the maximum is 11"),
+        ({"classes": ("a", "b")}, "train_labels hold 2, but there are 2 classes"),
+        ({"test_images": np.zeros((30, 4, 5, 1), np.uint8)}, r"test_images are uint8 \(30, 4, 5, 1\)"),
+        ({"test_labels": np.zeros(29, np.uint8)}, r"test_labels are uint8 \(29,\), .* uint8 \(30,\)"),
+        ({"train_images": np.zeros((60, 4, 5, 2))}, "train_images are float64"),
+    ],
+)
+def test_data_set_refuses(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(blobs(), **change)
+
+
 # Layers.
 
 
@@ -271,6 +288,19 @@ def test_training_learns_and_states_the_integer_accuracy(torch: Any) -> None:
     assert reports[network.metadata["best_epoch"] - 1].accuracy == network.metadata["validation_accuracy"]
 
 
+def test_export_takes_the_best_epoch_not_the_last(torch: Any) -> None:
+    from xnorcore.train.loop import _Run
+
+    run = _Run(SMALL, blobs(), 0, "cpu")
+    run.step()
+    best = run.export()
+    with torch.no_grad():
+        for linear in run.model.linears:
+            linear.weight.neg_()
+    run.best.offer(2, run.best.accuracy, run.best.loss, run.model)
+    assert xnorfile.dumps(run.export()) == xnorfile.dumps(best)
+
+
 def test_resume_gives_the_same_network(torch: Any, tmp_path: Path) -> None:
     from xnorcore.train import train
 
@@ -319,9 +349,13 @@ def test_damaged_checkpoints_are_refused(torch: Any, tmp_path: Path) -> None:
             train(SMALL, blobs(), checkpoint=path, resume=True)
 
 
-def test_unknown_device_and_data_set(torch: Any) -> None:
+def test_train_refuses(torch: Any) -> None:
     from xnorcore.train import train
 
+    with pytest.raises(UsageError, match="seed is -1, but must be 0 to 4294967295"):
+        train(SMALL, blobs(), seed=-1)
+    with pytest.raises(UsageError, match="validation is 59, but must leave 2 of the 60 images to train on"):
+        train(replace(SMALL, validation=59), blobs())
     with pytest.raises(UsageError, match="device 'abacus'"):
         train(SMALL, blobs(), device="abacus")
     with pytest.raises(UsageError, match="unknown data set 'none'; known: digits"):
@@ -350,7 +384,8 @@ def test_command_trains_and_exports(torch: Any, tmp_path: Path, capsys: Any) -> 
         (["digit", "-o", "x.xnor"], "unknown recipe 'digit'; known: digits"),
         (["digits"], "the following arguments are required: -o/--output"),
         (["digits", "-o", "no/such/x.xnor"], "no directory 'no/such'; make it first"),
-        (["digits", "-o", "x.xnor", "--seed", "-1"], "--seed is -1, but must be at least 0"),
+        (["digits", "-o", "."], "'.' is a directory; name a file"),
+        (["digits", "-o", "x.xnor", "--threads", "0"], "--threads is 0, but must be at least 1"),
         (["digits", "-o", "x.xnor", "--epochs", "0"], "epochs is 0, but must be at least 1"),
     ],
 )

@@ -58,10 +58,12 @@ class AmaranthEngine:
         self._top: Any = (top or standard_top)(config, clock_hz)
         check_ports(self._top)
         self._cycles = 0
-        self._simulator: Simulator | None = Simulator(self._top)
-        self._simulator.add_clock(_PERIOD)
-        self._simulator.add_testbench(self._testbench, background=True)
+        simulator = Simulator(self._top)
+        simulator.add_clock(_PERIOD)
+        simulator.add_testbench(self._testbench, background=True)
+        self._simulator: Simulator | None = simulator
         self._clear()
+        simulator.advance()  # starts the testbench; the first inputs are set later
 
     def _clear(self) -> None:
         self._queue: deque[int] = deque()
@@ -89,6 +91,7 @@ class AmaranthEngine:
         """Switch the device off and on."""
         self._running().reset()
         self._clear()
+        self._running().advance()
 
     def write(self, data: bytes) -> None:
         """Queue bytes towards the device."""
@@ -107,7 +110,9 @@ class AmaranthEngine:
             while self._cycles < end and not self._arrived.endswith(b"\0"):
                 simulator.advance()
         except AssertionError as error:
-            raise EngineError(f"an assertion in the gateware failed in cycle {self._cycles}: {error}") from error
+            raise EngineError(
+                f"an assertion in the gateware failed in cycle {self._cycles}: {error}"
+            ) from error
         data = bytes(self._arrived)
         self._arrived.clear()
         return data
@@ -178,5 +183,3 @@ class AmaranthEngine:
             self._arrived.append(sum(bit << i for i, bit in enumerate(middle[1:9])))
         else:
             self._framing_errors += 1
-
-

@@ -53,7 +53,7 @@ static inline u64 sdiv(u64 x, u64 y) {
   i128 q = a / b;
   return (u64)(a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q);
 }
-static inline u64 smod(u64 x, u64 y) { return y ? (u64)((i128)(int64_t)x - (i128)(int64_t)sdiv(x, y) * (int64_t)y) : 0; }
+static inline u64 smod(u64 x, u64 y) { return y ? x - sdiv(x, y) * y : 0; }
 """
 
 
@@ -95,14 +95,12 @@ class Emitter:
 
     def sources(self, parts: int) -> dict[str, str]:
         """Return file name to text: ``design.h`` and `parts` files that compile on their own."""
-        steps = 0
-        for item in self._s.order:
+        for count, item in enumerate(self._s.order, 1):
             if isinstance(item, Step):
                 self._comb(item)
             else:
                 self._edge(item)
-            steps += 1
-            if steps % CHUNK == 0:
+            if count % CHUNK == 0:
                 self._close()
         for name, nets in self._s.outputs.items():
             for limb in range(_limbs(len(nets))):
@@ -289,7 +287,7 @@ class Emitter:
                 self._shift_left(step, inputs[0], self._amount(inputs[1]))
             else:
                 self._window(step, inputs[0], self._amount(inputs[1]), op == "s>>")
-        elif op in ("b", "r|", "r&", "r^") or cell.width == 1 and op[-1] in "=<>" and op != "<<":
+        elif op in ("b", "r|", "r&", "r^") or op.lstrip("us") in ("==", "!=", "<", ">", "<=", ">="):
             self._define(names[0][2], self._test(op, inputs))
         elif op in ("+", "-"):
             self._sum(step, op, inputs)
@@ -434,8 +432,7 @@ class Emitter:
             for port in cell.transparent_for:
                 write = self._cells[port]
                 mask, data = self._take(tuple(write.en), limb), self._take(tuple(write.data), limb)
-                same = f"{self._take(tuple(write.addr))} == {address}"
-                test = f"{same} && {inside}" if inside else same
+                test = f"{self._take(tuple(write.addr))} == {address}"
                 lines.append(f"if ({test}) w = (w & ~{mask}) | ({data} & {mask});")
             lines.append(f"n.{field} = {self._bit(cell.en)} ? w : (u64)s.{field};")
             if limb + 1 < _limbs(width):
@@ -506,7 +503,9 @@ class Emitter:
                 words = []
                 for value in cell.init[:used]:
                     value &= (1 << cell.width) - 1
-                    words += [f"0x{value >> (LIMB * i) & (1 << LIMB) - 1:x}" for i in range(_limbs(cell.width))]
+                    words += [
+                        f"0x{value >> (LIMB * i) & (1 << LIMB) - 1:x}" for i in range(_limbs(cell.width))
+                    ]
                 text = ",".join(f"{word}ull" for word in words)
                 lines.append(f"  static const {_holder(cell.width)} init{memory}[] = {{{text}}};")
                 lines.append(f"  memcpy(m{memory}, init{memory}, sizeof init{memory});")

@@ -149,12 +149,19 @@ def compile_library(compiler: Tool, sources: Sequence[Path], output: Path, log: 
         for _, job in jobs:
             if job.poll() is None:
                 job.kill()
-                job.wait()
+            job.wait()
+            if job.stdout:
+                job.stdout.close()
 
 
 def _start(command: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 

@@ -164,9 +164,7 @@ class Schedule:
             if any(n > 1 for n in value):
                 return None
             text = "".join(str(n) for n in reversed(value))
-            return int(
-                any(all(p in ("-", t) for p, t in zip(p_, text, strict=True)) for p_ in cell.patterns)
-            )
+            return int(any(all(p in ("-", t) for p, t in zip(p_, text, strict=True)) for p_ in cell.patterns))
         enable, wanted = self.net(cell.en), self.net(cell.inputs[bit])
         earlier = [self.net(n) for n in cell.inputs[:bit]]
         if enable == 0 or wanted == 0 or 1 in earlier:
@@ -398,5 +396,7 @@ class Schedule:
         }
         if not coarse:
             where = ", ".join(str(self.cells[step.cell].src_loc) for step in loop[:4])
-            raise EngineError(f"the design has a combinational loop through {where}; break it with a register")
+            raise EngineError(
+                f"the design has a combinational loop through {where}; break it with a register"
+            )
         self._split |= coarse

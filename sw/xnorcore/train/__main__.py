@@ -54,12 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.recipe not in RECIPES:
         raise UsageError(f"unknown recipe {options.recipe!r}; known: {', '.join(sorted(RECIPES))}")
-    for key, least in (("seed", 0), ("threads", 1), ("count", 1)):
+    for key, least in (("threads", 1), ("count", 1)):
         if getattr(options, key) < least:
             raise UsageError(f"--{key} is {getattr(options, key)}, but must be at least {least}")
     for path in (options.output, options.images):
         if path is not None and not path.parent.is_dir():
             raise UsageError(f"no directory {str(path.parent)!r}; make it first")
+        if path is not None and path.is_dir():
+            raise UsageError(f"{str(path)!r} is a directory; name a file")
     recipe = RECIPES[options.recipe]
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import MissingDependencyError, UsageError
+from ..errors import InputError, MissingDependencyError, UsageError
 
 DIGITS_HELD_OUT = 500
 DIGITS_SPLIT_SEED = 20260101
@@ -31,6 +31,11 @@ class Dataset:
         Name of each label.
     split : str
         How the two parts were made, in words.
+
+    Raises
+    ------
+    InputError
+        If an array has another dtype or shape, or a value or label is out of range.
     """
 
     train_images: np.ndarray
@@ -41,6 +46,31 @@ class Dataset:
     maximum: int
     classes: tuple[str, ...]
     split: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= 8 or not 1 <= self.maximum < 1 << self.bits:
+            raise InputError(
+                f"data set of {self.bits}-bit values up to {self.maximum}: bits must be 1 to 8, "
+                "the maximum 1 to 2**bits - 1"
+            )
+        shape = self.train_images.shape[1:]
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape or not len(images):
+                raise InputError(
+                    f"{part}_images are {images.dtype} {images.shape}, but must be uint8 "
+                    "(images, height, width, channels), one or more, all parts of one size"
+                )
+            if labels.dtype != np.uint8 or labels.shape != images.shape[:1]:
+                raise InputError(
+                    f"{part}_labels are {labels.dtype} {labels.shape}, but must be uint8 ({len(images)},)"
+                )
+            if images.max() > self.maximum:
+                raise InputError(f"{part}_images hold {images.max()}, but the maximum is {self.maximum}")
+            if labels.max() >= len(self.classes):
+                raise InputError(
+                    f"{part}_labels hold {labels.max()}, but there are {len(self.classes)} classes"
+                )
 
 
 def stratified_split(labels: np.ndarray, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -90,7 +90,7 @@ def train(
     Raises
     ------
     UsageError
-        If the device is unknown, or `checkpoint` exists but `resume` is not set or the run is another one.
+        If the device is unknown, the seed or the validation part out of range, or `checkpoint` exists but `resume` is not set or the run is another one.
     FileFormatError
         If the checkpoint is damaged.
     """
@@ -100,6 +100,13 @@ def train(
         data = DATASETS[recipe.dataset]()
     if checkpoint is not None and checkpoint.exists() and not resume:
         raise UsageError(f"checkpoint {checkpoint} exists; resume from it, or delete it to start anew")
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"seed is {seed}, but must be 0 to {(1 << 32) - 1}")
+    if recipe.validation > len(data.train_labels) - 2:
+        raise UsageError(
+            f"recipe {recipe.name!r}: validation is {recipe.validation}, but must leave 2 of the "
+            f"{len(data.train_labels)} images to train on"
+        )
     with _deterministic(seed, threads, device):
         run = _Run(recipe, data, seed, device)
         if checkpoint is not None and checkpoint.exists():
