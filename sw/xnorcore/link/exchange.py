@@ -1,0 +1,161 @@
+"""One run of requests: fills the window, waits, repeats what was lost, gives the answers in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+
+from ..errors import DeviceError, LinkTimeoutError, UsageError
+from ..protocol import CRC_BYTES, HEADER_BYTES, Command
+from .flight import Flight, Group, Request, command_name
+from .frames import DELIMITER
+
+END = 0x80
+"""Flag in the first payload byte of an INFER request: no more parts of this group."""
+
+
+class Exchange:
+    """Which requests are waiting, and what to do next.
+
+    Parameters
+    ----------
+    flight : Flight
+    requests : iterable of (int, bytes)
+        Command and payload.
+    window : int
+        Most encoded bytes in flight; a single frame always goes.
+    max_payload : int
+        Most payload bytes of a request.
+    timeout : float
+        Seconds without an answer before a repetition.
+    retries : int
+        Repetitions without progress before giving up.
+    """
+
+    def __init__(
+        self,
+        flight: Flight,
+        requests: Iterable[tuple[int, bytes]],
+        *,
+        window: int,
+        max_payload: int,
+        timeout: float,
+        retries: int,
+    ) -> None:
+        self.flight = flight
+        self.window = window
+        self.max_payload = max_payload
+        self.timeout = timeout
+        self.retries = retries
+        self.source = iter(requests)
+        self.count = 0
+        self.exhausted = False
+        self.groups: deque[Group] = deque()
+        self.waiting: deque[Request] = deque()
+
+    def run(self, on_response: Callable[[int, bytes], None] | None) -> Generator[bytes, None, None]:
+        """Yield the responses in order; see `Session.stream`."""
+        flight, clock = self.flight, self.flight.transport.now
+        try:
+            self._send()
+            deadline = clock() + self.timeout
+            while self.waiting:
+                late = flight.late
+                news = flight.receive(max(0.0, deadline - clock()))
+                if flight.late > late:  # the device is still busy with repetitions: no failure of ours
+                    for group in self.groups:
+                        group.failures = 0
+                if news is None or (not news and clock() >= deadline):
+                    self._probe()
+                    news = True
+                if news:
+                    deadline = clock() + self.timeout
+                self._check()
+                self._send()
+                while self.waiting and self.waiting[0].answer is not None:
+                    request = self.waiting.popleft()
+                    if isinstance(request.answer, DeviceError):
+                        raise request.answer
+                    assert request.answer is not None
+                    if on_response:
+                        on_response(request.index, request.answer)
+                    yield request.answer
+        finally:
+            for group in self.groups:  # nobody waits any more: answers are only counted
+                group.abandoned = True
+
+    def _pull(self) -> bool:
+        """Take one request from the caller; return whether there was one."""
+        if self.exhausted:
+            return False
+        try:
+            command, payload = next(self.source)
+        except StopIteration:
+            self.exhausted = True
+            if self.groups:
+                self.groups[-1].complete = True
+            return False
+        if len(payload) > self.max_payload:
+            raise UsageError(
+                f"{command_name(command)} request with {len(payload)} payload bytes; "
+                f"at most {self.max_payload} fit"
+            )
+        part = payload[0] if command == Command.INFER and payload else END
+        if not part & ~END or not self.groups or self.groups[-1].complete:
+            if self.groups:
+                self.groups[-1].complete = True
+            self.groups.append(Group())
+        request = Request(self.count, command, bytes(payload))
+        self.groups[-1].requests.append(request)
+        self.groups[-1].complete = bool(part & END)
+        self.waiting.append(request)
+        self.count += 1
+        return True
+
+    def _send(self) -> None:
+        """Fill the window."""
+        flight = self.flight
+        frames = []
+        while True:
+            group = next((group for group in self.groups if group.to_send), None)
+            if group is None:
+                while self.groups and self.groups[0].done:
+                    self.groups.popleft()
+                if self._pull():
+                    continue
+                break
+            request = group.requests[group.attempt.sent]
+            body = HEADER_BYTES + len(request.payload) + CRC_BYTES
+            size = body + body // 254 + 2
+            if flight.size and flight.size + size > self.window:
+                break
+            frames.append(flight.transmit(group))
+        flight.write(b"".join(frames))
+
+    def _probe(self) -> None:
+        """Nothing came: send the oldest unanswered request again, to see what was lost."""
+        flight = self.flight
+        flight.stats.timeouts += 1
+        flight.quieten()
+        group = next((group for group in self.groups if not group.done), None)
+        if group is None:
+            return
+        group.failures += 1
+        self._check()
+        group.restart()
+        flight.write(DELIMITER + flight.transmit(group))
+
+    def _check(self) -> None:
+        for group in self.groups:
+            if group.failures > self.retries:
+                raise group.error or self._timeout(group)
+
+    def _timeout(self, group: Group) -> LinkTimeoutError:
+        unanswered = [request for request in group.requests if request.answer is None]
+        name = command_name((unanswered or group.requests)[0].command)
+        self.flight.ground()
+        return LinkTimeoutError(
+            f"no valid answer to {name} from {self.flight.transport.name} in {group.failures} tries of "
+            f"{self.timeout:g} s ({self.flight.stats.damaged} damaged); "
+            "check the baud rate, the cable and that the bitstream is loaded"
+        )

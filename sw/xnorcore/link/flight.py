@@ -1,0 +1,292 @@
+"""What is on the wire: transmissions in its order, and what each answer proves about them.
+
+Every transmission gets a fresh tag. The device answers in the order of the wire, so an
+answer to one transmission proves that all earlier unanswered ones are lost; those are sent again at
+once. Only when nothing comes at all does the clock decide: then the oldest unanswered request is
+sent again as a probe, and its answer settles the rest. A late answer to an earlier transmission is
+as good as a new one, so a slow device is not asked for ever.
+
+Parts of one inference group (INFER with part numbers) mean something only together: they go out
+back to back, are sent again together, and the answer to a part counts only if all parts before it
+in the same attempt were answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import DeviceError
+from ..protocol import Command, Status
+from .frames import MAX_RESPONSE, Splitter, decode_response, encode_request
+from .transport import Transport
+
+_HINTS = {
+    Status.BAD_COMMAND: "this device does not know the command; rebuild its bitstream",
+    Status.BAD_LENGTH: "the payload has a length that the command does not take",
+    Status.BAD_ADDRESS: "the space, bank or address is outside the device's memories",
+    Status.NOT_ARMED: "load a network first",
+    Status.SEQUENCE: "the parts of an image group came out of order",
+    Status.BAD_PROGRAM: "the program memory holds no valid program; load the network again",
+}
+
+
+@dataclass
+class Stats:
+    """What went over the link since the session began.
+
+    Attributes
+    ----------
+    sent, resent : int
+        Frames sent, and how many of them repeated an earlier one.
+    received : int
+        Valid answers that were waited for.
+    stale : int
+        Valid answers that nobody waited for any more.
+    damaged : int
+        Frames that arrived damaged or too long.
+    timeouts : int
+        Times that nothing came within the time limit.
+    bytes_sent, bytes_received : int
+        Bytes on the wire.
+    """
+
+    sent: int = 0
+    resent: int = 0
+    received: int = 0
+    stale: int = 0
+    damaged: int = 0
+    timeouts: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+@dataclass
+class Request:
+    """One request of a stream, how often it went out, and its answer or refusal."""
+
+    index: int
+    command: int
+    payload: bytes
+    sends: int = 0
+    answer: bytes | DeviceError | None = None
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One try to get a group across: `sent` of its requests are out, `confirmed` of them answered."""
+
+    sent: int = 0
+    confirmed: int = 0
+
+
+@dataclass(eq=False)
+class Group:
+    """Requests that are sent again together; all but parts of an inference group stand alone.
+
+    Attributes
+    ----------
+    requests : list of Request
+    attempt : Attempt
+        The latest one.
+    complete : bool
+        No more requests will join.
+    abandoned : bool
+        Nobody waits for the answers any more.
+    failures : int
+        Repetitions since there was progress.
+    error : DeviceError or None
+        Refusal that may be due to a loss.
+    """
+
+    requests: list[Request] = field(default_factory=list)
+    attempt: Attempt = field(default_factory=Attempt)
+    complete: bool = False
+    abandoned: bool = False
+    failures: int = 0
+    error: DeviceError | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do for it."""
+        return self.abandoned or (
+            self.complete and all(request.answer is not None for request in self.requests)
+        )
+
+    @property
+    def to_send(self) -> bool:
+        """Whether a request of it can go out."""
+        return self.attempt.sent < len(self.requests) and not self.done
+
+    @property
+    def half_sent(self) -> bool:
+        """Whether the latest attempt is under way, so that nothing may come between its parts."""
+        return self.attempt.sent > 0 and not self.done and (self.to_send or not self.complete)
+
+    def restart(self) -> None:
+        """Begin a new attempt."""
+        self.attempt = Attempt()
+
+
+@dataclass(eq=False)
+class Transmission:
+    """One frame that went out: the request at `position` of `group`, as part of `attempt`."""
+
+    group: Group
+    attempt: Attempt
+    position: int
+    size: int
+
+
+class Flight:
+    """The frames in flight over one transport.
+
+    Parameters
+    ----------
+    transport : Transport
+    tag : int
+        Tag before the first one to use.
+
+    Attributes
+    ----------
+    stats : Stats
+    size : int
+        Encoded bytes of the transmissions whose fate is open.
+    late : int
+        Answers to repetitions of what had been answered already.
+    noise_limit : int
+        Bytes without a valid frame in them for which `receive` thinks a long response is coming.
+    """
+
+    def __init__(self, transport: Transport, tag: int) -> None:
+        self.transport = transport
+        self.stats = Stats()
+        self.size = 0
+        self.late = 0
+        self.noise_limit = MAX_RESPONSE
+        self._tag = tag
+        self._flying: dict[int, Transmission] = {}  # by tag, in the order of the wire
+        self._last_group: Group | None = None
+        self._splitter = Splitter()
+        self._noise = 0
+
+    def quieten(self) -> None:
+        """Forget the frame that has begun to come in, if any."""
+        self._splitter.clear()
+        self._noise = 0
+
+    def ground(self) -> None:
+        """Expect no more answers to what has been sent."""
+        self._flying.clear()
+        self.size = 0
+        self._last_group = None
+        self.quieten()
+
+    def _encode(self, request: Request) -> tuple[int, bytes]:
+        while True:
+            self._tag = (self._tag + 1) & 0xFFFF
+            if self._tag not in self._flying:
+                return self._tag, encode_request(request.command, self._tag, request.payload)
+
+    def transmit(self, group: Group) -> bytes:
+        """Return the next frame of `group`, counted as being on the wire."""
+        last = self._last_group
+        if last is not None and last is not group and last.half_sent:
+            last.restart()  # its parts would no longer be back to back
+        self._last_group = group
+        position = group.attempt.sent
+        request = group.requests[position]
+        tag, frame = self._encode(request)
+        self._flying[tag] = Transmission(group, group.attempt, position, len(frame))
+        self.size += len(frame)
+        group.attempt.sent += 1
+        self.stats.sent += 1
+        self.stats.resent += request.sends > 0
+        request.sends += 1
+        return frame
+
+    def write(self, data: bytes) -> None:
+        """Send bytes now."""
+        if data:
+            self.stats.bytes_sent += len(data)
+            self.transport.write(data)
+
+    def receive(self, timeout: float) -> bool | None:
+        """Read once; return whether that was a reason to wait longer, None if nothing came in time."""
+        data = self.transport.read(timeout)
+        if not data:
+            return None
+        self.stats.bytes_received += len(data)
+        self._noise += len(data)
+        alive = False
+        for frame in self._splitter.feed(data):
+            alive |= self._dispatch(frame)
+        # A long response shows only that it has begun; a babbling device must not keep us for ever.
+        return alive or (self._splitter.pending > 0 and self._noise <= self.noise_limit)
+
+    def _dispatch(self, frame: bytes) -> bool:
+        response = decode_response(frame)
+        if response is None:
+            self.stats.damaged += 1
+            return False
+        self._noise = 0
+        command, tag, payload, status = response
+        flying = self._flying.get(tag)
+        if flying is None or flying.group.requests[flying.position].command != command:
+            self.stats.stale += 1
+            return False
+        if flying.group.done:
+            self.stats.stale += 1
+            self.late += 1
+        else:
+            self.stats.received += 1
+        while True:
+            first = self._flying.pop(next(iter(self._flying)))
+            self.size -= first.size
+            if first is flying:
+                break
+            self._lose(first)
+        self._answer(flying, payload, status)
+        return True
+
+    def _lose(self, lost: Transmission) -> None:
+        group = lost.group
+        if lost.attempt is group.attempt and not group.done:
+            group.failures += 1
+            group.restart()
+
+    def _answer(self, flying: Transmission, payload: bytes, status: int) -> None:
+        group, attempt = flying.group, flying.attempt
+        if attempt.confirmed != flying.position:
+            return  # a part before it is not proved: its bytes may have joined another group
+        request = group.requests[flying.position]
+        if status == Status.OK:
+            attempt.confirmed += 1
+            if request.answer is None:
+                request.answer = payload
+                group.failures, group.error = 0, None
+            return
+        error = refusal(request, status)
+        if status == Status.SEQUENCE and flying.position:
+            group.error = error
+            self._lose(flying)
+        elif request.answer is None:
+            request.answer = error
+            group.complete = True
+
+
+def command_name(command: int) -> str:
+    """Return what messages call a command."""
+    try:
+        return Command(command).name
+    except ValueError:
+        return f"command {command}"
+
+
+def refusal(request: Request, status: int) -> DeviceError:
+    """Return the error for a status other than OK."""
+    try:
+        name, hint = Status(status).name, _HINTS[Status(status)]
+    except ValueError:
+        name, hint = f"status {status}", "this driver does not know that status"
+    text = f"the device refused {command_name(request.command)} (request {request.index}): {name}; {hint}"
+    return DeviceError(text, status, request.index)
