@@ -1,0 +1,260 @@
+"""The simulated device as a transport of the driver, and the ``sim:`` URL that opens it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+
+from xnorcore.errors import UsageError
+from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.protocol import MIN_DIVISOR
+
+from .engine import ENGINES, LINKS, MAX_DIVISOR, Engine, Progress
+
+CLOCK_HZ = 12_000_000
+BAUD = 3_000_000
+MAX_CLOCK_HZ = 1_000_000_000
+
+_SIZES = [f.name for f in fields(Geometry)] + [f.name for f in fields(DeviceConfig) if f.name != "geometry"]
+_OPTIONS = [*_SIZES, "link", "engine", "clock_hz", "baud"]
+# Cycles between two looks at Ctrl-C: about 0.1 s of either engine.
+_SLICE = {"compiled": 100_000, "amaranth": 100}
+
+
+def _divisors(clock_hz: int) -> list[int]:
+    """Every number of clock cycles per bit that gives a whole baud rate."""
+    low = [d for d in range(1, math.isqrt(clock_hz) + 1) if clock_hz % d == 0]
+    both = sorted({*low, *(clock_hz // d for d in low)})
+    return [d for d in both if MIN_DIVISOR <= d <= MAX_DIVISOR]
+
+
+def divisor_for(clock_hz: int, baud: int) -> int:
+    """Return the clock cycles per UART bit.
+
+    Raises
+    ------
+    UsageError
+        If `baud` does not divide `clock_hz` into 4 to 65535 whole cycles; the nearest legal rates are named.
+    """
+    if baud > 0 and clock_hz % baud == 0 and MIN_DIVISOR <= clock_hz // baud <= MAX_DIVISOR:
+        return clock_hz // baud
+    bauds = sorted(clock_hz // d for d in _divisors(clock_hz))
+    below = [b for b in bauds if b < baud][-1:]
+    above = [b for b in bauds if b > baud][:1]
+    nearest = " and ".join(str(b) for b in below + above) or "none at this clock"
+    raise UsageError(
+        f"baud is {baud}, but must divide clock_hz {clock_hz} into {MIN_DIVISOR} to {MAX_DIVISOR} "
+        f"whole cycles per bit; nearest legal: {nearest}"
+    )
+
+
+def _default_baud(clock_hz: int) -> int:
+    legal = [clock_hz // d for d in _divisors(clock_hz)]
+    if not legal:
+        raise UsageError(f"clock_hz is {clock_hz}, which no baud rate divides by 4 or more; try {CLOCK_HZ}")
+    return min(legal, key=lambda baud: abs(baud - BAUD))
+
+
+@dataclass(frozen=True)
+class SimOptions:
+    """Everything that a ``sim:`` URL can say.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    link : str
+        ``direct``: frames as bytes, no bit timing. ``uart``: every bit on the wire.
+    engine : str
+        ``compiled`` or ``amaranth``.
+    clock_hz : int
+        Clock of the device in Hz; it is what turns cycles into seconds.
+    baud : int
+        Bits per second of the UART; 0 picks 3,000,000 or the nearest that the clock divides into.
+
+    Raises
+    ------
+    UsageError
+        If a value is not one of those, or `baud` does not divide `clock_hz`.
+    """
+
+    config: DeviceConfig = field(default_factory=DeviceConfig)
+    link: str = "direct"
+    engine: str = "compiled"
+    clock_hz: int = CLOCK_HZ
+    baud: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("link", self.link, LINKS), ("engine", self.engine, ENGINES)):
+            if value not in known:
+                raise UsageError(f"{name} is {value!r}, but must be one of: {', '.join(known)}")
+        if not 1 <= self.clock_hz <= MAX_CLOCK_HZ:
+            raise UsageError(f"clock_hz is {self.clock_hz}, but must be 1 to {MAX_CLOCK_HZ}")
+        if not self.baud:
+            object.__setattr__(self, "baud", _default_baud(self.clock_hz))
+        divisor_for(self.clock_hz, self.baud)
+
+    @property
+    def divisor(self) -> int:
+        """Clock cycles per UART bit."""
+        return self.clock_hz // self.baud
+
+    @classmethod
+    def parse(cls, spec: str) -> SimOptions:
+        """Read ``NAME=VALUE,NAME=VALUE``, the part of the URL after ``sim:``.
+
+        Raises
+        ------
+        UsageError
+            If an option is unknown, given twice or not a number.
+        GeometryError
+            If a size is illegal.
+        """
+        given: dict[str, str] = {}
+        for item in filter(None, spec.split(",")):
+            name, equals, value = (part.strip() for part in item.partition("="))
+            if not equals or name not in _OPTIONS:
+                raise UsageError(f"unknown option {item.strip()!r} of sim:; known: {', '.join(_OPTIONS)}")
+            if name in given:
+                raise UsageError(f"option {name} of sim: is given twice: {given[name]} and {value}")
+            given[name] = value
+        link, engine = given.pop("link", "direct"), given.pop("engine", "compiled")
+        numbers: dict[str, int] = {}
+        for name, value in given.items():
+            if not (value.isascii() and value.isdigit() and len(value) <= 12):
+                raise UsageError(f"option {name} of sim: is {value!r}, but must be a whole number")
+            numbers[name] = int(value)
+        clock_hz, baud = numbers.pop("clock_hz", CLOCK_HZ), numbers.pop("baud", None)
+        if baud == 0:
+            raise UsageError("option baud of sim: is 0; leave it out for the default")
+        return cls(DeviceConfig.parse(**numbers), link, engine, clock_hz, baud or 0)
+
+    def open_engine(self, progress: Progress | None = None) -> Engine:
+        """Start the simulated device.
+
+        Raises
+        ------
+        EngineError
+            If it cannot be built.
+        """
+        if self.engine == "compiled":
+            from .compiled import CompiledEngine as Chosen
+        else:
+            from .amaranth_engine import AmaranthEngine as Chosen
+        return Chosen(self.config, self.clock_hz, link=self.link, divisor=self.divisor, progress=progress)
+
+
+class SimTransport:
+    """A `Transport` whose other end is simulated and whose time is the device's.
+
+    The clock advances only while `read` waits.
+
+    Parameters
+    ----------
+    options : SimOptions
+    engine : Engine
+    name : str
+        What messages call it.
+
+    Attributes
+    ----------
+    options : SimOptions
+    engine : Engine
+    name : str
+    """
+
+    def __init__(self, options: SimOptions, engine: Engine, name: str = "sim:") -> None:
+        self.options = options
+        self.engine = engine
+        self.name = name
+        self._slice = _SLICE[options.engine]
+
+    @property
+    def config(self) -> DeviceConfig:
+        """The device's configuration."""
+        return self.options.config
+
+    @property
+    def link(self) -> str:
+        """``direct`` or ``uart``."""
+        return self.options.link
+
+    @property
+    def divisor(self) -> int:
+        """Clock cycles per UART bit."""
+        return self.options.divisor
+
+    @property
+    def clock_hz(self) -> int:
+        """Clock of the device in Hz."""
+        return self.options.clock_hz
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles run so far."""
+        return self.engine.cycles
+
+    def write(self, data: bytes) -> None:
+        """Queue `data`; it moves while `read` waits."""
+        self.engine.write(data)
+
+    def read(self, timeout: float) -> bytes:
+        """Run the device until something arrives, for at most `timeout` seconds of its time.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds of `now`.
+
+        Returns
+        -------
+        bytes
+            Usually up to the end of a frame; ``b""`` after `timeout`.
+
+        Raises
+        ------
+        EngineError
+            If the simulation fails.
+        """
+        engine = self.engine
+        end = engine.cycles + math.ceil(timeout * self.options.clock_hz)
+        while (left := end - engine.cycles) > 0:
+            # In slices: a signal such as Ctrl-C waits for the end of one.
+            data = engine.run(min(left, self._slice))
+            if data:
+                return data
+        return b""
+
+    def now(self) -> float:
+        """Return seconds of device time, `cycles` / `clock_hz`."""
+        return self.engine.cycles / self.options.clock_hz
+
+    def discard(self) -> None:
+        """Drop what has arrived; nothing has, because bytes arrive only while `read` waits."""
+
+    def close(self) -> None:
+        """Stop the simulation."""
+        self.engine.close()
+
+
+def open_sim(spec: str = "", *, progress: Progress | None = None) -> SimTransport:
+    """Open a simulated device.
+
+    Parameters
+    ----------
+    spec : str
+        The part of the URL after ``sim:``, for instance ``rows=2,columns=32,width=32,link=uart``.
+        Options are those of `SimOptions` and the sizes of `Geometry` and `DeviceConfig`.
+    progress : callable, optional
+        Called with one line of text while the simulator is built.
+
+    Raises
+    ------
+    UsageError
+        If an option is unknown or its value illegal.
+    GeometryError
+        If a size is illegal.
+    EngineError
+        If the simulator cannot be built.
+    """
+    options = SimOptions.parse(spec)
+    return SimTransport(options, options.open_engine(progress), f"sim:{spec}")
