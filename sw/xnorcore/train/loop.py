@@ -90,7 +90,8 @@ def train(
     Raises
     ------
     UsageError
-        If the device is unknown, the seed or the validation part out of range, or `checkpoint` exists but `resume` is not set or the run is another one.
+        If the device is unknown, the seed or the validation part out of range, or `checkpoint` exists
+        but `resume` is not set or the run is another one.
     FileFormatError
         If the checkpoint is damaged.
     """
