@@ -1,0 +1,243 @@
+"""Request packets against the core, in Amaranth's simulator: networks of many shapes, and every refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from xnorcore import golden
+from xnorcore.bits import pack_images
+from xnorcore.compiler import Program, compile_network
+from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.program import COUNTERS
+from xnorcore.protocol import RESPONSE, Command, DeviceInfo, Space, Status
+from xnorcore.readback import write_requests
+from xnorcore_hw.core import Core
+
+from .networks import random_images, random_network
+from .streams import NONE, Stalls, get_packet, packet_values, put, simulate
+
+Request = tuple[int, bytes]
+
+
+def small_config(rows: int, columns: int, width: int, **options: int) -> DeviceConfig:
+    options = {"weight_depth": 512, "threshold_depth": 128, "act_depth": 512, "program_depth": 128} | options
+    return DeviceConfig(Geometry(rows, columns, width), **options)
+
+
+def exchange(
+    config: DeviceConfig, requests: Sequence[Request], stalls: Stalls = NONE, cycles: int = 200_000
+) -> list[tuple[bytes, int]]:
+    """Send requests and return (payload, status) of every response, checked for type and tag."""
+    dut = Core(config)
+    responses: list[bytes] = []
+
+    async def send(ctx) -> None:
+        for tag, (command, payload) in enumerate(requests):
+            body = bytes([command]) + tag.to_bytes(2, "little") + payload
+            await put(ctx, dut.i, packet_values(body), stalls)
+
+    async def receive(ctx) -> None:
+        for _ in requests:
+            responses.append(await get_packet(ctx, dut.o, stalls))
+
+    simulate(dut, send, receive, cycles=cycles)
+    for tag, ((command, _), response) in enumerate(zip(requests, responses, strict=True)):
+        assert response[0] == command | RESPONSE
+        assert int.from_bytes(response[1:3], "little") == tag
+    return [(response[3:-1], response[-1]) for response in responses]
+
+
+def load_requests(program: Program) -> list[Request]:
+    requests = [
+        request for block in program.blocks for request in write_requests(program.config, block, 1000)
+    ]
+    return [*requests, (Command.ARM, b"")]
+
+
+def check_network(
+    config: DeviceConfig,
+    sizes: tuple[int, ...],
+    count: int,
+    *,
+    bits: int = 1,
+    scores: bool = True,
+    wild: bool = False,
+    seed: int = 0,
+    stalls: Stalls = NONE,
+) -> dict[str, int]:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, sizes, bits, scores, wild)
+    images = random_images(rng, network, count)
+    program = compile_network(network, config)
+    requests = load_requests(program)
+    wire = pack_images(network, images).tobytes()
+    answers = exchange(
+        config, [*requests, (Command.INFER, b"\x80" + wire), (Command.COUNTERS, b"\0")], stalls
+    )
+    assert all(status == Status.OK for _, status in answers)
+    found = program.decode(answers[-2][0], count)
+    np.testing.assert_array_equal(found, golden.run(network, images))
+    counters = dict(zip(COUNTERS, np.frombuffer(answers[-1][0], "<u4").tolist(), strict=True))
+    assert counters["busy"] == counters["batches"] * program.beats
+    assert counters["images"] == count
+    causes = ("busy", "drain", "fetch", "hazard", "port", "wait_output", "tail")
+    assert counters["active"] == sum(counters[cause] for cause in causes)
+    return counters
+
+
+GEOMETRIES = [
+    (1, 4, 8), (1, 8, 8), (2, 16, 8), (3, 4, 16), (1, 12, 24), (2, 8, 32), (1, 40, 8), (4, 32, 16), (8, 4, 8),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows, columns, width", GEOMETRIES)
+def test_geometries(rows: int, columns: int, width: int) -> None:
+    check_network(small_config(rows, columns, width), (21, 45, 19, 10), 2 * rows + 1, seed=columns)
+
+
+@pytest.mark.parametrize("rows, columns, width", [(1, 4, 8), (2, 16, 8), (1, 16, 16)])
+def test_bit_outputs(rows: int, columns: int, width: int) -> None:
+    check_network(small_config(rows, columns, width), (30, 22, 27), rows + 1, scores=False, seed=1)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_input_bits(bits: int) -> None:
+    check_network(small_config(2, 8, 16), (19, 12, 5), 3, bits=bits, seed=bits)
+
+
+@pytest.mark.parametrize("bits", [1, 3, 8])
+def test_extreme_thresholds(bits: int) -> None:
+    check_network(small_config(1, 8, 8), (17, 31, 9), 3, bits=bits, wild=True, seed=2)
+
+
+@pytest.mark.parametrize("bits", [1, 5])
+def test_single_layer(bits: int) -> None:
+    check_network(small_config(2, 8, 8), (9, 3), 3, bits=bits)
+
+
+@pytest.mark.parametrize("group", [1, 3, 8, 32])
+def test_column_groups(group: int) -> None:
+    check_network(small_config(1, 24, 8, column_group=group), (16, 40, 30, 4), 2, seed=group)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_stalls(seed: int) -> None:
+    stalls = Stalls(seed, chance=0.3, longest=9)
+    check_network(small_config(2, 8, 8), (20, 17, 11), 7, bits=1 + 3 * (seed % 2), seed=seed, stalls=stalls)
+
+
+def test_layers_follow_each_other_after_the_pipeline() -> None:
+    """Between layers the array waits only for its own latency, which the fetch hides behind."""
+    counters = check_network(small_config(1, 32, 32, weight_depth=64), (64, 64, 64, 10), 3)
+    assert counters["busy"] == 30
+    assert counters["hazard"] == counters["port"] == 0
+    # Six changes between layers of an image, two between images, and the first fetch.
+    assert counters["fetch"] == 8 * 9 + 10
+
+
+def _tiny() -> tuple[DeviceConfig, Program, bytes]:
+    config = small_config(2, 4, 8)
+    rng = np.random.default_rng(5)
+    network = random_network(rng, (12, 6, 3))
+    images = random_images(rng, network, 4)
+    return config, compile_network(network, config), pack_images(network, images).tobytes()
+
+
+def test_images_in_parts() -> None:
+    config, program, wire = _tiny()
+    whole = (Command.INFER, b"\x80" + wire)
+    parts = [(0, wire[:1]), (1, wire[1:5]), (0x82, wire[5:])]
+    requests = [*load_requests(program), whole]
+    requests += [(Command.INFER, bytes([number]) + data) for number, data in parts]
+    answers = exchange(config, requests)
+    assert [status for _, status in answers[-3:]] == [Status.OK] * 3
+    assert b"".join(payload for payload, _ in answers[-3:]) == answers[-4][0]
+
+
+def test_refused_inference() -> None:
+    config, program, wire = _tiny()
+    good = (Command.INFER, b"\x80" + wire)
+    answers = exchange(
+        config,
+        [
+            good,
+            *load_requests(program),
+            (Command.INFER, b""),
+            (Command.INFER, b"\x81" + wire),  # part 1 of nothing
+            (Command.INFER, b"\x00" + wire[:3]),
+            (Command.INFER, b"\x82" + wire[3:]),  # part 1 is missing
+            (Command.INFER, b"\x81" + wire[3:]),  # and the group with it
+            (Command.INFER, b"\x80" + wire[:3]),  # one image and a half
+            good,
+            (Command.WRITE, bytes([Space.WEIGHTS, 0, 0, 0, 1])),
+            good,
+        ],
+    )
+    statuses = [Status(status).name for _, status in answers]
+    assert statuses[0] == "NOT_ARMED"
+    assert statuses[-9:] == [
+        "BAD_LENGTH", "SEQUENCE", "OK", "SEQUENCE", "SEQUENCE", "BAD_LENGTH", "OK", "OK", "NOT_ARMED",
+    ]  # fmt: skip
+    assert len(answers[-3][0]) == 4 * program.result_bytes
+
+
+def test_refused_requests() -> None:
+    config = small_config(2, 4, 16, act_depth=512)
+    write, read = Command.WRITE, Command.READ
+    cases = [
+        (0, b"", "BAD_COMMAND"),
+        (9, b"abc", "BAD_COMMAND"),
+        (Command.INFO, b"x", "BAD_LENGTH"),
+        (Command.RUN, b"x", "BAD_LENGTH"),
+        (Command.COUNTERS, b"", "BAD_LENGTH"),
+        (write, bytes([Space.PROGRAM, 0, 0]), "BAD_LENGTH"),
+        (write, bytes([Space.PROGRAM, 0, 0, 0, 1, 2, 3]), "BAD_LENGTH"),
+        (write, bytes([Space.PROGRAM, 1, 0, 0, 1, 2, 3, 4]), "BAD_ADDRESS"),
+        (write, bytes([Space.PROGRAM, 0, 128, 0, 1, 2, 3, 4]), "BAD_ADDRESS"),
+        (write, bytes([Space.WEIGHTS, 4, 0, 0, 1, 2]), "BAD_ADDRESS"),
+        (write, bytes([Space.THRESHOLDS, 3, 127, 0, 1, 2, 3, 4, 5, 6, 7, 8]), "BAD_ADDRESS"),
+        (write, bytes([Space.ACTIVATIONS, 2, 0, 0, 1, 2]), "BAD_ADDRESS"),
+        (write, bytes([4, 0, 0, 0, 1, 2]), "BAD_ADDRESS"),
+        (read, bytes([Space.WEIGHTS, 0, 0, 0, 1, 0]), "BAD_ADDRESS"),
+        (read, bytes([Space.ACTIVATIONS, 0, 255, 1, 2, 0]), "BAD_ADDRESS"),
+        (read, bytes([Space.ACTIVATIONS, 0, 0, 0, 0, 0]), "OK"),
+        (Command.ARM, b"", "BAD_PROGRAM"),
+    ]
+    answers = exchange(config, [case[:2] for case in cases])
+    assert [Status(status).name for _, status in answers] == [case[2] for case in cases]
+
+
+def test_memory_access() -> None:
+    config = small_config(2, 4, 16)
+    data, words = bytes(range(40)), bytes(range(100, 116))
+    answers = exchange(
+        config,
+        [
+            (Command.WRITE, bytes([Space.ACTIVATIONS, 1, 5, 0]) + data),
+            (Command.WRITE, bytes([Space.PROGRAM, 0, 9, 0]) + words),
+            (Command.READ, bytes([Space.ACTIVATIONS, 1, 5, 0, 20, 0])),
+            (Command.READ, bytes([Space.PROGRAM, 0, 9, 0, 4, 0])),
+            (Command.READ, bytes([Space.ACTIVATIONS, 0, 5, 0, 20, 0])),
+        ],
+    )
+    assert [payload for payload, _ in answers] == [b"", b"", data, words, bytes(40)]
+
+
+def test_info_and_reset() -> None:
+    config, program, wire = _tiny()
+    infer = (Command.INFER, b"\x80" + wire)
+    info, reset = (Command.INFO, b""), (Command.RESET, b"")
+    load = load_requests(program)
+    answers = exchange(config, [info, *load, info, infer, reset, info, infer, (Command.COUNTERS, b"\0")])
+    before, loaded, after = (DeviceInfo.unpack(answers[i][0]) for i in (0, len(load) + 1, -3))
+    assert before.config == loaded.config == after.config == config
+    assert before.build_id == config.digest()
+    assert (before.armed, loaded.armed, after.armed) == (False, True, False)
+    assert loaded.network_id == program.identifier
+    assert before.network_id == after.network_id == bytes(8)
+    assert answers[-2][1] == Status.NOT_ARMED
+    counters = dict(zip(COUNTERS, np.frombuffer(answers[-1][0], "<u4").tolist(), strict=True))
+    assert counters["images"] == counters["busy"] == 0
