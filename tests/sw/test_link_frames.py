@@ -18,6 +18,8 @@ from xnorcore.link.frames import (
     encode_request,
     encode_response,
 )
+from xnorcore.program import COUNTERS
+from xnorcore.protocol import INFO_BYTES, Command, Status
 
 # Zeros are common, and runs reach the full block.
 BODIES = st.lists(st.one_of(st.binary(max_size=8), st.integers(250, 258).map(lambda n: b"\x07" * n))).map(
@@ -161,6 +163,21 @@ def test_the_worked_examples_of_the_specification():
         assert (plain, frame) == (_bytes(body), _bytes(wire))
         count += 1
     assert count >= 14
+
+
+def test_the_tables_of_the_specification():
+    """Names and numbers of docs/protocol.md are those of the code."""
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    commands, rest = text.split("## 4. Commands", 1)[1].split("### INFO", 1)
+    counters, status = rest.split("### COUNTERS", 1)[1].split("## 5. Status", 1)
+    row = re.compile(r"^\| (\d+) \| (\w+) \|", re.M)
+    assert row.findall(commands) == [(str(c.value), c.name) for c in Command]
+    assert row.findall(counters) == [(str(i), name) for i, name in enumerate(COUNTERS)]
+    assert row.findall(status) == [(str(s.value), s.name) for s in Status]
+    offsets = re.findall(r"^\| (\d+) \| (?:u(\d+)|(\d) bytes) \|", rest.split("### WRITE")[0], re.M)
+    sizes = [int(bits) // 8 if bits else int(count) for _, bits, count in offsets]
+    assert [int(offset) for offset, _, _ in offsets] == [sum(sizes[:i]) for i in range(len(sizes))]
+    assert sum(sizes) == INFO_BYTES
 
 
 def _bytes(text: str) -> bytes:
