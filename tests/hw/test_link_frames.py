@@ -142,11 +142,14 @@ def test_receiver_passes_no_damaged_frame(seed):
 def test_receiver_refuses_every_malformed_or_misfitting_frame():
     longest = CONFIG.max_frame - 7
     good = encode_request(3, 9, bytes(longest))
+    whole = encode_request(3, 0x0909, b"\x01\x02\x03\x04")
+    assert whole[0] == len(whole) - 1 == 12
     bad = [
         encode_request(3, 9, bytes(longest + 1)),
         encode_request(3, 9, bytes(600)),
         b"\x05\x01\x02\0",  # the block ends early
         good[:-2] + b"\0",
+        b"\x0d" + whole[1:],  # right in all but the length of its last block
         b"\x01" * 6 + b"\0",  # short bodies
         b"\x03\x01\x02\0",
         # Body of six bytes with a right CRC.
