@@ -26,6 +26,13 @@ CONFIG = DeviceConfig(Geometry(1, 4, 8))
 class Device(wiring.Component):
     """Ports that the engines drive."""
 
+    uart_rx: Signal
+    uart_tx: Signal
+    divisor: Signal
+    direct: Signal
+    host_to_device: stream.Interface
+    device_to_host: stream.Interface
+
     def __init__(self, *_):
         super().__init__({
             "uart_rx": In(1, init=1),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import serial
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +26,13 @@ CONFIG = DeviceConfig(Geometry(1, 4, 8))
 
 class Wire(wiring.Component):
     """Stand-in for the accelerator: what comes in goes out."""
+
+    uart_rx: Signal
+    uart_tx: Signal
+    divisor: Signal
+    direct: Signal
+    host_to_device: stream.Interface
+    device_to_host: stream.Interface
 
     def __init__(self, *_):
         super().__init__({

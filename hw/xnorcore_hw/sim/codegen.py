@@ -25,8 +25,8 @@ CHUNK = 200
 
 PRELUDE = r"""
 #pragma once
-#include <cstdint>
-#include <cstring>
+#include <stdint.h>
+#include <string.h>
 typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64;
 typedef unsigned __int128 u128; typedef __int128 i128;
 // Bits position.. of a value of n limbs, followed for ever by fill.

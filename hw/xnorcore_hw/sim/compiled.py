@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import time
 from dataclasses import asdict
@@ -32,11 +33,18 @@ def generate(config: DeviceConfig, clock_hz: int, top: Factory | None = None) ->
     from .codegen import Emitter
     from .netlist import Schedule, lower
 
-    component = (top or standard_top)(config, clock_hz)
-    check_ports(component)
-    schedule = Schedule(lower(component))
-    parts = max(1, min(os.cpu_count() or 1, _MAX_PARTS, len(schedule.order) // 400))
-    files = Emitter(schedule).sources(parts)
+    # Millions of long-lived small objects: the collector takes 40 % of the time and finds nothing.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        component = (top or standard_top)(config, clock_hz)
+        check_ports(component)
+        schedule = Schedule(lower(component))
+        parts = max(1, min(os.cpu_count() or 1, _MAX_PARTS, len(schedule.order) // 400))
+        files = Emitter(schedule).sources(parts)
+    finally:
+        if collecting:
+            gc.enable()
     return files | {"harness.cc": _HARNESS.read_text()}
 
 
@@ -105,7 +113,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 class CompiledEngine:
-    """Engine compiled to machine code; about a thousand times as fast as Amaranth's simulator.
+    """Engine compiled to machine code; more than five hundred times as fast as Amaranth's simulator.
 
     Parameters
     ----------

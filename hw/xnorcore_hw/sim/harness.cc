@@ -1,6 +1,6 @@
 // One device and the host's end of its link. Built together with the generated design.h.
 #include "design.h"
-#include <cstdlib>
+#include <stdlib.h>
 
 #if defined(_WIN32)
 #define EXPORT extern "C" __declspec(dllexport)

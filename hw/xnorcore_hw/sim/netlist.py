@@ -160,7 +160,7 @@ class Schedule:
 
     def _decide(self, cell: _nir.Matches | _nir.PriorityMatch, bit: int) -> int | None:
         if isinstance(cell, _nir.Matches):
-            value = [self.net(n) for n in cell.value]
+            value = [self.net(int(n)) for n in cell.value]
             if any(n > 1 for n in value):
                 return None
             text = "".join(str(n) for n in reversed(value))
@@ -176,9 +176,9 @@ class Schedule:
             return self._alias[index]
         cell, result = self.cells[index], None
         if isinstance(cell, _nir.AssignmentList):
-            nets = list(cell.default)
+            nets: list[int] = list(cell.default)
             for assign in cell.assignments:
-                condition = self.net(assign.cond)
+                condition = self.net(int(assign.cond))
                 if condition > 1:
                     break
                 if condition:
