@@ -165,8 +165,8 @@ class Schedule:
                 return None
             text = "".join(str(n) for n in reversed(value))
             return int(any(all(p in ("-", t) for p, t in zip(p_, text, strict=True)) for p_ in cell.patterns))
-        enable, wanted = self.net(cell.en), self.net(cell.inputs[bit])
-        earlier = [self.net(n) for n in cell.inputs[:bit]]
+        enable, wanted = self.net(cell.en), self.net(int(cell.inputs[bit]))
+        earlier = [self.net(int(n)) for n in cell.inputs[:bit]]
         if enable == 0 or wanted == 0 or 1 in earlier:
             return 0
         return 1 if enable == wanted == 1 and not any(earlier) else None
