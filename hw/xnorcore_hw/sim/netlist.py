@@ -158,15 +158,15 @@ class Schedule:
             self._const[key] = self._decide(cell, bit)
         return self._const[key]
 
-    def _decide(self, cell: _nir.Matches | _nir.PriorityMatch, bit: int) -> int | None:
+    def _decide(self, cell: Any, bit: int) -> int | None:
         if isinstance(cell, _nir.Matches):
-            value = [self.net(int(n)) for n in cell.value]
+            value = [self.net(n) for n in cell.value]
             if any(n > 1 for n in value):
                 return None
             text = "".join(str(n) for n in reversed(value))
             return int(any(all(p in ("-", t) for p, t in zip(p_, text, strict=True)) for p_ in cell.patterns))
-        enable, wanted = self.net(cell.en), self.net(int(cell.inputs[bit]))
-        earlier = [self.net(int(n)) for n in cell.inputs[:bit]]
+        enable, wanted = self.net(cell.en), self.net(cell.inputs[bit])
+        earlier = [self.net(n) for n in cell.inputs[:bit]]
         if enable == 0 or wanted == 0 or 1 in earlier:
             return 0
         return 1 if enable == wanted == 1 and not any(earlier) else None
