@@ -130,14 +130,15 @@ class Program:
             raise DeviceError(f"{images} images gave {len(raw)} result bytes, not {expected}")
         g, outputs = self.config.geometry, self.network.outputs
         size = _result_word_bytes(g.width, g.columns, outputs, score=bool(self._slices))
-        words = np.frombuffer(raw, np.uint8).reshape(images, -1, size)
-        bits = np.unpackbits(words, axis=-1, bitorder="little")
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         if not self._slices:
-            return np.ascontiguousarray(bits.reshape(images, -1)[:, :outputs])
+            return np.ascontiguousarray(bits.reshape(images, 8 * self.result_bytes)[:, :outputs])
         # (image, tile, slice, word of the tile, bit) -> (image, channel, slice), high slice first.
-        bits = bits.reshape(images, -1, self._slices, g.words_per_tile, bits.shape[-1])
-        bits = bits.transpose(0, 1, 3, 4, 2)[..., : g.columns, :]
-        bits = bits.reshape(images, -1, self._slices)[:, :outputs].astype(np.int64) ^ 1
+        tiles = -(-outputs // g.columns)
+        bits = bits.reshape(images, tiles, self._slices, g.words_per_tile, 8 * size)
+        bits = bits.transpose(0, 1, 3, 4, 2)[:, :, :, : g.columns]
+        bits = bits.reshape(images, -1, self._slices) if images else bits.reshape(0, outputs, self._slices)
+        bits = bits[:, :outputs].astype(np.int64) ^ 1
         weights = 1 << np.arange(self._slices - 1, -1, -1, dtype=np.int64)
         weights[0] = -weights[0]
         return bits @ weights * self._factor + self._offset

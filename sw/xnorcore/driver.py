@@ -220,7 +220,10 @@ class Accelerator:
         LinkError
             As for every request.
         """
-        payload = self.session.call(Command.COUNTERS, bytes([clear]))
+        # Clearing is a request of its own: an answer that got lost is asked for again.
+        payload = self.session.call(Command.COUNTERS, b"\0")
+        if clear:
+            self.session.call(Command.COUNTERS, b"\1")
         if len(payload) != 4 * len(COUNTERS):
             raise DeviceError(f"COUNTERS returned {len(payload)} bytes, not {4 * len(COUNTERS)}")
         return dict(zip(COUNTERS, np.frombuffer(payload, "<u4").tolist(), strict=True))

@@ -58,7 +58,7 @@ class Geometry:
         if self.columns % self.width and self.width % self.columns:
             raise GeometryError(
                 f"columns {self.columns} and width {self.width}: one must be a multiple of the other; "
-                f"try {self.columns} columns with width {_nearest(self.columns)}"
+                f"try {_fix(self.columns, self.width)}"
             )
 
     @property
@@ -99,9 +99,11 @@ class Geometry:
         return cls(*(int(part) for part in parts))
 
 
-def _nearest(columns: int) -> int:
+def _fix(columns: int, width: int) -> str:
     legal = [w for w in range(WIDTH[0], WIDTH[1] + 1, 8) if columns % w == 0 or w % columns == 0]
-    return min(legal, key=lambda w: abs(w - columns)) if legal else 32
+    if not legal:
+        return f"{width} columns with width {width}"
+    return f"{columns} columns with width {min(legal, key=lambda w: abs(w - width))}"
 
 
 @dataclass(frozen=True)

@@ -194,9 +194,7 @@ class Readback:
 
     def _read_words(self, address: int, words: int) -> NDArray[np.uint8]:
         data = self._read(Space.ACTIVATIONS, 0, address, words)
-        return np.unpackbits(
-            np.frombuffer(data, np.uint8).reshape(words, -1), axis=-1, bitorder="little"
-        )
+        return np.unpackbits(np.frombuffer(data, np.uint8).reshape(words, -1), axis=-1, bitorder="little")
 
 
 def _show(value: NDArray) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from xnorcore.network import Dense, InputSpec, Network
@@ -12,7 +14,7 @@ def random_network(
 ) -> Network:
     """Return a dense network whose thresholds are near the middle, or anywhere if `wild`."""
     layers = []
-    for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         weights = rng.choice([-1, 1], (outputs, inputs)).astype(np.int8)
         last = index == len(sizes) - 2
         thresholds = None
@@ -22,7 +24,7 @@ def random_network(
             spread = inputs * top + 2 if wild else max(2, int(inputs**0.5 * top / 2))
             thresholds = middle + rng.integers(-spread, spread + 1, outputs)
             if wild:
-                thresholds[:: 5] = rng.choice([-(2**31), 2**31 - 1])
+                thresholds[::5] = rng.choice([-(2**31), 2**31 - 1])
         layers.append(Dense(weights, thresholds))
     return Network("random", InputSpec((sizes[0],), bits), layers)
 

@@ -9,13 +9,15 @@ from xnorcore.program import LOOPS
 from xnorcore_hw.nest import LoopNest
 
 
-def expected(lasts: dict[str, int], deltas: dict[str, int], bases: dict[str, int], double: bool) -> list[tuple]:
+def expected(
+    lasts: dict[str, int], deltas: dict[str, int], bases: dict[str, int], double: bool
+) -> list[tuple]:
     """Walk the six loops the plain way."""
     beats = []
     read = bases["read_base"]
     weight = weight_tile = bases["weight_base"]
     start = start_tile = bases["threshold_base"]
-    count = {loop: 0 for loop in LOOPS}
+    count = dict.fromkeys(LOOPS, 0)
     while True:
         at_end = [count[loop] == lasts[loop] for loop in LOOPS]
         beats.append(

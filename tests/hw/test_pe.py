@@ -77,7 +77,7 @@ def test_pe_against_naive_model(width: int) -> None:
     found = []
 
     async def testbench(ctx) -> None:
-        idle = {name: 0 for name in beats[0]}
+        idle = dict.fromkeys(beats[0], 0)
         pad = [idle] * (latency + 1)
         timeline = beats + pad
         for cycle in range(len(timeline)):

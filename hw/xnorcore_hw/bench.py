@@ -1,0 +1,120 @@
+"""The command ``bench``: one row for every figure that the documentation claims, measured again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from xnorcore.cli.console import Console, table
+from xnorcore.cli.parser import Commands, command
+
+__all__ = ["Figure", "add"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure and its limit.
+
+    Attributes
+    ----------
+    bench : str
+        Name of the benchmark.
+    what : str
+    value : float
+    limit : float
+    at_least : bool
+        Whether `limit` is the least allowed value; else the most.
+    unit : str
+    detail : dict
+        What else was measured, for ``--json``.
+    lines : tuple of str
+        The same for people.
+    """
+
+    bench: str
+    what: str
+    value: float
+    limit: float
+    at_least: bool
+    unit: str
+    detail: dict[str, Any]
+    lines: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure keeps its limit."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+Benchmark = Callable[[Console], Iterator[Figure]]
+
+
+def benchmarks() -> dict[str, tuple[str, Benchmark]]:
+    """Return all benchmarks: name to (what it measures, function)."""
+    from . import benchmarks as b
+
+    return {
+        "lfc": ("784-1024-1024-1024-10: cycles and efficiency", b.lfc),
+        "small": ("64-wide networks: cycles of one image by cause", b.small),
+        "link": ("use of a UART at 4 clocks per bit", b.link),
+        "engine": ("compiled engine against Amaranth's simulator", b.engine),
+        "fast": ("bit-packed model, 10,000 images", b.fast_model),
+        "compile": ("compiling a network for a device", b.compile_time),
+        "demo": ("the demo with an empty simulator cache", b.demo),
+    }
+
+
+NAMES = ("lfc", "small", "link", "engine", "fast", "compile", "demo")
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = command(
+        commands, "bench", "Measure what the documentation claims; exit 1 if a figure misses.", _bench
+    )
+    parser.add_argument(
+        "which",
+        nargs="*",
+        metavar="WHICH",
+        default=["all"],
+        choices=(*NAMES, "all"),
+        help=f"{', '.join(NAMES)}, all",
+    )
+
+
+def _bench(arguments: argparse.Namespace, console: Console) -> int:
+    known = benchmarks()
+    wanted = NAMES if "all" in arguments.which else [name for name in NAMES if name in arguments.which]
+    figures: list[Figure] = []
+    for name in wanted:
+        what, function = known[name]
+        console.say(f"{name}: {what}")
+        figures += function(console)
+    rows = [_row(figure) for figure in figures]
+    lines = table(rows, ("bench", "what", "measured", "limit", ""))
+    for figure in figures:
+        if figure.lines:
+            lines += ["", f"{figure.bench}: {figure.what}", *figure.lines]
+    passed = all(figure.passed for figure in figures)
+    value = {
+        "command": "bench",
+        "passed": passed,
+        "figures": [
+            {key: item for key, item in asdict(figure).items() if key != "lines"} | {"passed": figure.passed}
+            for figure in figures
+        ],
+    }
+    console.result(value, lines)
+    return 0 if passed else 1
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    def number(value: float) -> str:
+        return f"{value:,.0f}" if figure.unit in ("cycles", "mismatches", "x") else f"{value:.3f}"
+
+    sign = ">=" if figure.at_least else "<="
+    unit = f" {figure.unit}" if figure.unit else ""
+    verdict = "pass" if figure.passed else "FAIL"
+    return figure.bench, figure.what, number(figure.value) + unit, f"{sign} {figure.limit:g}{unit}", verdict

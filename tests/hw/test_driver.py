@@ -1,0 +1,244 @@
+"""The driver against the simulated device: networks, loading, refusals, damage on the wire."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xnorcore import fast, golden, zoo
+from xnorcore.driver import Accelerator
+from xnorcore.errors import (
+    CapacityError,
+    InputError,
+    NotLoadedError,
+    ProtocolVersionError,
+    VerifyError,
+    WrongDeviceError,
+)
+from xnorcore.link.session import Session
+from xnorcore.link.transport import open_transport
+from xnorcore.protocol import Command, Space
+
+from .networks import random_images, random_network
+
+GEOMETRIES = ["rows=1,columns=32,width=32", "rows=3,columns=4,width=8", "rows=2,columns=32,width=16"]
+
+
+@pytest.fixture(scope="module", params=GEOMETRIES)
+def device(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
+    with Accelerator.open(f"sim:{request.param}") as accelerator:
+        yield accelerator
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Accelerator]:
+    with Accelerator.open("sim:rows=2,columns=32,width=16") as accelerator:
+        yield accelerator
+
+
+def network_and_images(seed: int = 0, sizes: tuple[int, ...] = (70, 40, 30, 10), count: int = 23, **kind):
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, sizes, **kind)
+    return network, random_images(rng, network, count)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.integers(1, 90), min_size=2, max_size=5),
+    bits=st.integers(1, 8),
+    scores=st.booleans(),
+    wild=st.booleans(),
+    count=st.integers(1, 9),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_networks(device: Accelerator, sizes, bits, scores, wild, count, seed) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, tuple(sizes), bits, scores, wild)
+    images = random_images(rng, network, count)
+    device.load(network)
+    np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
+def test_digits(device: Accelerator) -> None:
+    network = zoo.load("digits")
+    images, labels = zoo.test_images("digits")
+    device.load(network)
+    raw = device.infer(images)
+    np.testing.assert_array_equal(raw, golden.run(network, images))
+    assert (network.classify(raw) == labels).mean() >= 0.96
+
+
+def test_load_skips_what_is_there(small: Accelerator) -> None:
+    network, _ = network_and_images()
+    other, _ = network_and_images(seed=1)
+    small.load(network)
+    assert small.load(network) is False
+    assert small.load(network, force=True) is True
+    assert small.load(other) is True
+    assert small.load(network) is True
+    assert small.info.armed and small.info.network_id == small.program.identifier
+
+
+def test_images_larger_than_a_frame(small: Accelerator) -> None:
+    network, images = network_and_images(sizes=(3000, 20, 4), count=5, bits=6)
+    small.load(network)
+    np.testing.assert_array_equal(small.infer(images), fast.run(network, images))
+
+
+def test_one_image_and_none(small: Accelerator) -> None:
+    network, images = network_and_images()
+    small.load(network)
+    np.testing.assert_array_equal(small.infer(images[0]), golden.run(network, images[:1]))
+    assert small.infer(images[:0]).shape == (0, 10)
+
+
+def test_progress_and_counters() -> None:
+    seen = []
+    with Accelerator.open("sim:rows=2,columns=32,width=16", progress=seen.append) as device:
+        network, images = network_and_images()
+        device.load(network)
+        device.counters(clear=True)
+        device.infer(images)
+        counters = device.counters()
+    for stage in ("load", "verify", "infer"):
+        steps = [p for p in seen if p.stage == stage]
+        assert [p.done for p in steps] == sorted(p.done for p in steps)
+        assert steps[-1].done == steps[-1].total > 0
+    assert counters["images"] == 23
+    assert counters["batches"] == 12
+    assert counters["busy"] == 12 * device.program.beats
+    assert counters["frames_bad"] == 0
+
+
+def test_refusals(small: Accelerator) -> None:
+    network, images = network_and_images()
+    small.reset()
+    with pytest.raises(NotLoadedError, match="call load"):
+        small.infer(images)
+    small.load(network)
+    with pytest.raises(InputError, match="shape"):
+        small.infer(images[:, :-1])
+    with pytest.raises(InputError):
+        small.infer(images.astype(float))
+    with pytest.raises(InputError):
+        small.infer(images * 3)
+    big, _ = network_and_images(sizes=(4000, 4000, 10))
+    with pytest.raises(CapacityError, match="words per weight buffer"):
+        small.load(big)
+    # A refused network leaves the old one where it was.
+    small.load(network)
+    small.session.call(Command.RESET)
+    with pytest.raises(NotLoadedError, match="has lost its network"):
+        small.infer(images)
+
+
+@pytest.mark.parametrize("space, payload", [(Space.WEIGHTS, b"\xff\xff"), (Space.THRESHOLDS, b"\1\0\0\0")])
+def test_read_back_finds_a_wrong_word(small: Accelerator, monkeypatch, space, payload) -> None:
+    """A word that changes on its way into a buffer is named."""
+    network, _ = network_and_images()
+    real = small.session.stream
+
+    def stream(requests, **options):
+        for command, data in requests:
+            size = len(payload)
+            wanted = command == Command.WRITE and data[:2] == bytes([space, 3])
+            if wanted and len(data) >= 4 + 3 * size and any(data[4:]):
+                data = data[: 4 + 2 * size] + payload + data[4 + 3 * size :]
+            yield from real([(command, data)], **options)
+
+    monkeypatch.setattr(small.session, "stream", stream)
+    with pytest.raises(VerifyError, match=f"{space.name.lower()} bank 3, address 2: wrote"):
+        small.load(network, force=True)
+    monkeypatch.undo()
+    assert small.load(network)
+
+
+class Noisy:
+    """A transport that damages what passes through it."""
+
+    def __init__(self, transport, seed: int, rate: float) -> None:
+        self.inner, self.random, self.rate = transport, random.Random(seed), rate
+        self.name = transport.name
+        self.damaged = 0
+
+    def _damage(self, data: bytes) -> bytes:
+        out = bytearray()
+        for byte in data:
+            roll = self.random.random() / self.rate
+            if roll >= 1:
+                out.append(byte)
+                continue
+            self.damaged += 1
+            if roll < 0.4:
+                out.append(byte ^ 1 << self.random.randrange(8))
+            elif roll < 0.6:
+                out += bytes([byte, self.random.randrange(256)])
+            elif roll < 0.7:
+                out += bytes([byte, byte])
+        return bytes(out)
+
+    def write(self, data: bytes) -> None:
+        self.inner.write(self._damage(data))
+
+    def read(self, timeout: float) -> bytes:
+        return self._damage(self.inner.read(timeout))
+
+    def __getattr__(self, name: str):
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_damage_on_the_wire(seed: int) -> None:
+    network, images = network_and_images(seed=seed, count=400)
+    noisy = Noisy(open_transport("sim:rows=2,columns=32,width=16"), seed, 1e-4)
+    with Accelerator(Session(noisy, timeout=0.05, retries=20, seed=seed)) as device:
+        device.load(network)
+        found = device.infer(images)
+        assert device.session.stats.resent > 0
+    np.testing.assert_array_equal(found, golden.run(network, images))
+
+
+def test_damage_to_images_in_parts() -> None:
+    network, images = network_and_images(sizes=(2500, 12, 10), count=24, bits=6)
+    noisy = Noisy(open_transport("sim:rows=2,columns=32,width=16"), 1, 5e-5)
+    with Accelerator(Session(noisy, timeout=0.05, retries=20, seed=1)) as device:
+        device.load(network, verify=False)
+        found = device.infer(images)
+        assert device.session.stats.resent > 0
+    np.testing.assert_array_equal(found, fast.run(network, images))
+
+
+def test_uart_link_gives_the_same_scores() -> None:
+    network, images = network_and_images(count=8)
+    with Accelerator.open("sim:rows=2,columns=32,width=16,link=uart") as device:
+        device.load(network)
+        np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
+def test_amaranth_engine_gives_the_same_cycles() -> None:
+    network, images = network_and_images(sizes=(16, 9, 4), count=3)
+    seen = []
+    for engine in ("compiled", "amaranth"):
+        url = f"sim:rows=2,columns=4,width=8,act_depth=256,weight_depth=64,engine={engine}"
+        with Accelerator.open(url) as device:
+            device.session._tag = 77
+            device.load(network)
+            scores = device.infer(images)
+            seen.append((scores.tolist(), device.counters(), device.session.transport.cycles))
+    assert seen[0] == seen[1]
+    np.testing.assert_array_equal(scores, golden.run(network, images))
+
+
+@pytest.mark.parametrize(
+    "payload, error",
+    [(b"XNOR\x63" + bytes(47), ProtocolVersionError), (b"nothing", WrongDeviceError)],
+)
+def test_wrong_device(small: Accelerator, monkeypatch, payload, error) -> None:
+    monkeypatch.setattr(Session, "call", lambda self, *args, **options: payload)
+    with pytest.raises(error):
+        Accelerator(small.session)

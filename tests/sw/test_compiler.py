@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from xnorcore.compiler import compile_network
+from xnorcore.errors import CapacityError, CompileError, DeviceError
+from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.network import Dense, InputSpec, Network
+from xnorcore.program import DESCRIPTOR, HEADER
+from xnorcore.protocol import Space
+
+LFC = (784, 1024, 1024, 1024, 10)
+
+
+def dense_network(sizes: tuple[int, ...], bits: int = 1, scores: bool = True) -> Network:
+    rng = np.random.default_rng(0)
+    layers = []
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+        last = scores and index == len(sizes) - 2
+        weights = rng.choice([-1, 1], (outputs, inputs)).astype(np.int8)
+        layers.append(Dense(weights, None if last else rng.integers(-5, 5, outputs)))
+    return Network("net", InputSpec((sizes[0],), bits), layers)
+
+
+def test_lfc_beats_are_the_arrays_bound() -> None:
+    program = compile_network(dense_network(LFC), DeviceConfig())
+    assert program.beats == 25 * 32 + 2 * 32 * 32 + 32
+    assert program.used["weight_depth"] == program.beats
+    assert program.image_bytes == 98
+
+
+def test_lfc_compiles_fast() -> None:
+    network = dense_network(LFC)
+    start = time.process_time()
+    compile_network(network, DeviceConfig())
+    assert time.process_time() - start < 2
+
+
+def test_identifier_names_program_and_device() -> None:
+    first = compile_network(dense_network((20, 10)), DeviceConfig())
+    again = compile_network(dense_network((20, 10)), DeviceConfig())
+    wider = compile_network(dense_network((20, 10)), DeviceConfig(Geometry(1, 64, 32)))
+    network = dense_network((20, 10))
+    weights = network.layers[0].weights.copy()
+    weights[0, 0] *= -1
+    other = compile_network(Network("net", network.input, [Dense(weights)]), DeviceConfig())
+    assert first.identifier == again.identifier
+    assert len({first.identifier, wider.identifier, other.identifier}) == 3
+
+
+@pytest.mark.parametrize(
+    "sizes, bits, options, message",
+    [
+        ((784, 1024, 10), 1, {"weight_depth": 512}, "needs 832 words per weight buffer at geometry 1x32x32"),
+        ((64, 600, 10), 1, {"threshold_depth": 16}, "needs 20 start values per threshold buffer"),
+        ((784, 64, 10), 8, {"act_depth": 256}, "needs 4[0-9]+ words of activation memory"),
+        ((8,) * 9, 1, {"program_depth": 64}, "needs 80 words of program memory"),
+        ((784, 64, 10), 8, {"acc_width": 16}, "needs an accumulator of 18 bits, the device has 16"),
+    ],
+)
+def test_what_does_not_fit(sizes, bits, options, message) -> None:
+    with pytest.raises(CapacityError, match=message):
+        compile_network(dense_network(sizes, bits), DeviceConfig(**options))
+
+
+def test_blocks_fit_the_memories_and_the_header_comes_last() -> None:
+    config = DeviceConfig(Geometry(2, 8, 16))
+    program = compile_network(dense_network((30, 21, 9), bits=3), config)
+    for block in program.blocks:
+        size = 4 if block.space in (Space.PROGRAM, Space.THRESHOLDS) else 2
+        assert len(block.data) % size == 0
+        limit = {
+            Space.PROGRAM: config.program_depth,
+            Space.THRESHOLDS: config.threshold_depth,
+            Space.WEIGHTS: config.weight_depth,
+            Space.ACTIVATIONS: config.act_depth,
+        }[block.space]
+        assert block.address + len(block.data) // size <= limit
+    words = np.frombuffer(program.blocks[-1].data, "<u4").tolist()
+    header = HEADER.unpack(words[: HEADER.words])
+    assert header["image_bytes"] == 30 and header["in_bits_last"] == 2
+    assert header["entry"] == HEADER.words
+    assert len(words) == HEADER.words + 2 * DESCRIPTOR.words
+
+
+def test_decode_checks_the_length() -> None:
+    program = compile_network(dense_network((20, 10)), DeviceConfig())
+    with pytest.raises(DeviceError, match="2 images gave 3 result bytes"):
+        program.decode(bytes(3), 2)
+
+
+def test_program_fields_are_checked() -> None:
+    with pytest.raises(CompileError, match="out_words is 65536, but has only 16 bits"):
+        HEADER.pack({"out_words": 1 << 16})
+    values = {"delta_row": -3, "tile_last": 7, "slices": 5, "end": 1}
+    unpacked = DESCRIPTOR.unpack(DESCRIPTOR.pack(values))
+    assert unpacked["delta_row"] == 0xFFFD
+    assert {name: unpacked[name] for name in ("tile_last", "slices", "end")} == {
+        "tile_last": 7, "slices": 5, "end": 1,
+    }  # fmt: skip
