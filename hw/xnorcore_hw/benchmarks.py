@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def random_network(sizes: tuple[int, ...], seed: int = 0) -> Network:
     """Return a binary network with random weights, and thresholds that leave its hidden bits balanced."""
     rng = np.random.default_rng(seed)
     layers = []
-    for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         weights = rng.integers(0, 2, (outputs, inputs), dtype=np.int8) * np.int8(2) - np.int8(1)
         hidden = index < len(sizes) - 2
         layers.append(Dense(weights, rng.integers(-10, 11, outputs) if hidden else None))
@@ -92,19 +93,20 @@ def lfc(console: Console) -> Iterator[Figure]:
 
 
 def small(console: Console) -> Iterator[Figure]:
-    """One image through small networks: idle cycles per layer against the depth of the pipeline."""
+    """One image through small networks: idle cycles per change of layers against the pipeline's depth."""
     from .array import array_latency
 
-    # Activation memory read, the array, and the write of the result into the word that is read next.
-    depth = array_latency(DeviceConfig(Geometry(1, 32, 32))) + 2
+    # The last beat of a layer passes through the array, and its result is written where the next one reads.
+    depth = array_latency(DeviceConfig(Geometry(1, 32, 32))) + 1
     for sizes in SMALL:
         network = random_network(sizes)
         measured = simulate(console, "sim:rows=1,columns=32,width=32", network, 1)
         assert measured.counters is not None
-        idle = sum(measured.counters[name] for name in IDLE) / len(network.layers)
+        # Before the first layer, between layers, and after the last one.
+        idle = sum(measured.counters[name] for name in IDLE) / (len(network.layers) + 1)
         detail = {"pipeline_depth": depth, **measured.as_dict()}
-        what = f"{network.name}, one image: idle cycles per layer, limit pipeline depth"
-        yield Figure("small", what, idle, depth, False, "", detail, _causes(measured))
+        what = f"{network.name}, one image: idle per change of layers, limit pipeline depth"
+        yield Figure("small", what, idle, depth, False, "cycles", detail, _causes(measured))
 
 
 def link(console: Console) -> Iterator[Figure]:
@@ -149,7 +151,8 @@ def engine(console: Console) -> Iterator[Figure]:
 
     def session(name: str) -> tuple[int, float, NDArray[Any]]:
         transport = open_sim(f"rows=1,columns=32,width=32,engine={name}", progress=console.say)
-        timed = transport.engine = _Timed(transport.engine)
+        timed: Any = _Timed(transport.engine)
+        transport.engine = timed
         # No time-outs of the wall, and a fixed first tag: the engines see the same bytes.
         with Accelerator(Session(transport, seed=0), console.progress) as accelerator:
             accelerator.load(network, verify=False)

@@ -1,0 +1,8 @@
+"""``python -m xnorcore`` is the command ``xnorcore``."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The command ``xnorcore``. Light to import: everything that takes time is imported when a command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+from ..errors import XnorcoreError
+
+__all__ = ["main"]
+
+DONE, CHECK_FAILED, USER_ERROR, BUG, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
+"""Exit codes."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; default: the process's own.
+
+    Returns
+    -------
+    int
+        0 done; 1 a check failed; 2 user error, told in one line; 3 a bug in xnorcore; 130 Ctrl-C;
+        141 whoever read our output is gone.
+    """
+    try:
+        from .parser import build
+
+        arguments = build().parse_args(argv)
+        from .console import Console
+
+        console = Console(json=getattr(arguments, "json", False))
+        try:
+            code = arguments.call(arguments, console)
+            sys.stdout.flush()
+            return code
+        finally:
+            console.end_progress()
+    except XnorcoreError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        _line("xnorcore: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _abandon_stdout()
+        return PIPE_CLOSED
+    except MemoryError:
+        return _fail("out of memory; use fewer images or a smaller network")
+    except OSError as error:
+        # Files and ports have their own messages; what is left is the machine: a full disk, no more files.
+        _abandon_stdout()
+        return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _line("xnorcore: this is a bug in xnorcore; please report it with the lines above")
+        return BUG
+
+
+def _abandon_stdout() -> None:
+    # The interpreter would complain about the stream once more when it closes it.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str) -> int:
+    _line(f"xnorcore: error: {message}")
+    return USER_ERROR
+
+
+def _line(text: str) -> None:
+    # Names of files and networks may hold anything: keep it one line and away from the terminal's controls.
+    one = " ".join(text.split())
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in one)
+    print(safe, file=sys.stderr)

@@ -1,0 +1,115 @@
+"""What a command says: its result on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..driver import Progress
+
+_TTY_S, _LOG_S = 0.1, 10.0
+_LABELS = {"load": "loading", "verify": "checking", "infer": "inference"}
+
+
+class Console:
+    """Output of one command.
+
+    Parameters
+    ----------
+    json : bool
+        Results are one JSON object instead of text.
+    """
+
+    def __init__(self, *, json: bool = False) -> None:
+        self.json = json
+        self._last = time.monotonic()
+        self._shown = 0
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr."""
+        self.end_progress()
+        print(_encodable(text, sys.stderr), file=sys.stderr, flush=True)
+
+    def progress(self, progress: Progress) -> None:
+        """Show what the driver is doing; a progress callback of `xnorcore.driver.Accelerator`."""
+        if progress.message:
+            self.say(progress.message)
+        else:
+            self.count(_LABELS.get(progress.stage, progress.stage), progress.done, progress.total)
+
+    def counting(self, label: str) -> Callable[[int, int], None]:
+        """Return a progress callback that takes (done, total)."""
+        return lambda done, total: self.count(label, done, total)
+
+    def count(self, label: str, done: int, total: int) -> None:
+        """Show a count on stderr: in place on a terminal, now and then in a log."""
+        terminal = sys.stderr.isatty()
+        now = time.monotonic()
+        if now - self._last < (_TTY_S if terminal else _LOG_S):
+            return
+        self._last = now
+        text = f"{label}: {done:,} of {total:,}"
+        if terminal:
+            print("\r" + text.ljust(self._shown), end="", file=sys.stderr, flush=True)
+            self._shown = len(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def end_progress(self) -> None:
+        """Wipe a count that stands on the terminal."""
+        if self._shown:
+            print("\r" + " " * self._shown + "\r", end="", file=sys.stderr, flush=True)
+            self._shown = 0
+
+    def result(self, value: dict[str, Any], lines: Iterable[str]) -> None:
+        """Print the result on stdout: `value` with ``--json``, else `lines`."""
+        self.end_progress()
+        text = json.dumps(value, allow_nan=False) if self.json else "\n".join(lines)
+        print(_encodable(text, sys.stdout), flush=True)
+
+
+def can_print(text: str) -> bool:
+    """Return whether stdout has every character of `text`."""
+    return _encodable(text, sys.stdout) == text
+
+
+def _encodable(text: str, stream: Any) -> str:
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), indent: str = "") -> list[str]:
+    """Lay out rows of text in columns: the first one to the left, numbers to the right.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of str
+        All of the same length.
+    header : sequence of str, optional
+        Titles, underlined.
+    indent : str
+        Put before every line.
+    """
+    everything = [header, *rows] if header else list(rows)
+    widths = [max(len(row[i]) for row in everything) for i in range(len(everything[0]))]
+
+    def numeric(column: int) -> bool:
+        cells = [row[column] for row in rows if row[column]]
+        return column > 0 and all(set(cell) <= set("0123456789.,%-") for cell in cells)
+
+    right = [numeric(column) for column in range(len(widths))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
+        return (indent + "  ".join(cells)).rstrip()
+
+    lines = [line(row) for row in rows]
+    rule = ["-" * width for width in widths]
+    return [line(header), line(rule), *lines] if header else lines

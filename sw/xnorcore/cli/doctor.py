@@ -1,0 +1,150 @@
+"""The command ``doctor``: what is installed, what is missing, and what mends it."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+
+from .. import __version__, zoo
+from ..errors import XnorcoreError
+from .console import Console, table
+from .parser import Commands, command
+
+GROUP = "xnorcore.checks"
+"""Entry-point group of further checks; each entry is called without arguments and returns `Check` objects."""
+
+_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that doctor looked at.
+
+    Attributes
+    ----------
+    name : str
+    found : str
+        What there is; empty if there is nothing.
+    ok : bool
+        Whether it serves.
+    needed : bool
+        Whether the demo needs it.
+    use : str
+        What it is for.
+    fix : str
+        Command or advice that mends it; empty if nothing is broken.
+    """
+
+    name: str
+    found: str
+    ok: bool = True
+    needed: bool = False
+    use: str = ""
+    fix: str = ""
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``MISSING`` (needed by the demo) or ``absent`` (optional)."""
+        return "ok" if self.ok else "MISSING" if self.needed else "absent"
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    command(commands, "doctor", "Say what is installed, what is missing and what mends it.", _doctor)
+
+
+def pip_install(requirements: Iterable[str]) -> str:
+    """Return the command that installs packages into this Python."""
+    return f"{shlex.quote(sys.executable)} -m pip install " + " ".join(f'"{text}"' for text in requirements)
+
+
+def _doctor(arguments: argparse.Namespace, console: Console) -> int:
+    checks = [_python(), *_packages(), _networks(), _ports()]
+    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            checks += entry.load()()
+        except (ImportError, XnorcoreError) as error:
+            checks.append(Check(entry.name, "", ok=False, needed=True, use="checks", fix=str(error)))
+    ready = all(check.ok for check in checks if check.needed)
+    rows = [(check.status, check.name, check.found or "-", check.use) for check in checks]
+    lines = table(rows, ("", "what", "found", "for"))
+    for title, needed in (("to mend:", True), ("to add, if wanted:", False)):
+        absent = [check for check in checks if not check.ok and check.needed == needed]
+        if absent:
+            lines += ["", title, *(f"  {check.name}: {check.fix}" for check in absent)]
+    verdict = "the demo can run: xnorcore demo" if ready else "the demo cannot run yet"
+    listed = [{**asdict(check), "status": check.status} for check in checks]
+    console.result({"command": "doctor", "ready": ready, "checks": listed}, [*lines, "", verdict])
+    return 0 if ready else 1
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} ({platform.python_implementation()}, {platform.machine()})"
+    ok = sys.version_info >= _PYTHON
+    wanted = ".".join(map(str, _PYTHON))
+    return Check(
+        "python", found, ok, True, f"xnorcore {__version__}", "" if ok else f"use Python {wanted} or newer"
+    )
+
+
+def _packages() -> list[Check]:
+    """Every package that xnorcore's metadata names, the optional ones by their extra."""
+    try:
+        requirements = metadata.requires("xnorcore") or []
+    except metadata.PackageNotFoundError:
+        fix = "pip install . in the folder of xnorcore's pyproject.toml"
+        return [Check("xnorcore", "", False, True, "commands and device schemes", fix)]
+    # An extra may repeat another one's packages; tools that only developers need are not worth a line.
+    extras: dict[str, tuple[str, str]] = {}
+    for text in requirements:
+        requirement, _, marker = (part.strip() for part in text.partition(";"))
+        match = re.match(r"[A-Za-z0-9._-]+", requirement)
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
+        kind = extra.group(1) if extra else ""
+        if match and match.group() != "xnorcore" and kind != "test":
+            extras.setdefault(match.group(), (requirement, kind))
+    return [_package(name, *value) for name, value in extras.items()]
+
+
+def _package(name: str, requirement: str, extra: str) -> Check:
+    needed = not extra
+    use = f"extra [{extra}]" if extra else "everything"
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check(name, "", False, needed, use, pip_install([requirement]))
+    low = re.search(r">=\s*([0-9.]+)", requirement)
+    if low and _numbers(version) < _numbers(low.group(1)):
+        fix = pip_install([requirement])
+        return Check(name, f"{version}, too old: {requirement}", False, needed, use, fix)
+    return Check(name, version, True, needed, use)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _networks() -> Check:
+    try:
+        for name in zoo.names():
+            zoo.load(name)
+    except XnorcoreError as error:
+        return Check("networks", "", False, True, "demo", f"{error}; reinstall xnorcore")
+    found = ", ".join(zoo.names())
+    return Check("networks", found, bool(found), True, "demo", "" if found else "reinstall xnorcore")
+
+
+def _ports() -> Check:
+    try:
+        from serial.tools import list_ports
+
+        found = ", ".join(sorted(port.device for port in list_ports.comports()))
+    except ImportError:
+        found = ""
+    return Check("serial ports", found, bool(found), False, "boards", "" if found else "plug a board in")

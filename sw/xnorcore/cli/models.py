@@ -1,0 +1,227 @@
+"""Commands that need no device: ``zoo``, ``info`` and ``golden``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from dataclasses import replace
+from typing import Any
+
+from .. import fast, golden, zoo
+from ..compiler import Program, compile_network
+from ..errors import CompileError, UsageError
+from ..geometry import MAX_DEPTH, DeviceConfig
+from ..network import Network
+from ..program import DESCRIPTOR
+from .console import Console, table
+from .files import check_output, read_images, write_array
+from .parser import Commands, add_geometry, add_network, add_output, command, device_config
+from .simulate import sizes
+
+_MEMORIES = {
+    "weight_depth": "weights, words per column",
+    "threshold_depth": "thresholds, values per column",
+    "act_depth": "activations, words per row",
+    "program_depth": "program, 32-bit words",
+}
+
+
+def add(commands: Commands) -> None:
+    """Add the commands to the parser."""
+    command(commands, "zoo", "List the packaged networks.", _zoo)
+    info = command(commands, "info", "Describe a network, and say what it needs of a device.", _info)
+    add_network(info)
+    add_geometry(info)
+    run = command(commands, "golden", "Run a network on the reference model.", _golden)
+    add_network(run, images=True)
+    add_output(run, required=True)
+    run.add_argument(
+        "--fast", action="store_true", help="use the bit-packed model, which gives the same results"
+    )
+
+
+def _zoo(arguments: argparse.Namespace, console: Console) -> int:
+    networks: list[dict[str, Any]] = []
+    for name in zoo.names():
+        network = zoo.load(name)
+        try:
+            count = len(zoo.test_images(name)[0])
+        except UsageError:
+            count = 0
+        networks.append({**_describe(network), "name": name, "test_images": count})
+    rows = [
+        (
+            entry["name"],
+            entry["sizes"],
+            str(entry["input"]["bits"]),
+            f"{entry['weight_bits']:,}",
+            "" if entry["accuracy"] is None else f"{entry['accuracy']:.2%}",
+            str(entry["test_images"]),
+        )
+        for entry in networks
+    ]
+    header = ("name", "layers", "input bits", "weight bits", "accuracy", "test images")
+    console.result({"networks": networks}, table(rows, header) if rows else ["no networks"])
+    return 0
+
+
+def _describe(network: Network) -> dict[str, Any]:
+    accuracy = network.metadata.get("accuracy")
+    return {
+        "network": network.name,
+        "sizes": sizes(network),
+        "input": {"shape": list(network.input.shape), "bits": network.input.bits},
+        "outputs": network.outputs,
+        "output_kind": network.output_kind,
+        "classes": network.class_count,
+        "weight_bits": network.weight_bits,
+        "macs_per_image": network.macs,
+        "accuracy": accuracy if isinstance(accuracy, float) and 0 <= accuracy <= 1 else None,
+    }
+
+
+def _info(arguments: argparse.Namespace, console: Console) -> int:
+    config = device_config(arguments)
+    network = zoo.load(arguments.network)
+    refusal: str | None = None
+    try:
+        program: Program | None = compile_network(network, config)
+    except CompileError as error:
+        refusal, program = str(error), _without_limits(network, config)
+    value = {
+        "command": "info",
+        **_describe(network),
+        "metadata": network.metadata,
+        "layers": _layers(network, program),
+        **_needs(config, program),
+        "fits": refusal is None,
+        "refusal": refusal,
+    }
+    console.result(value, _info_lines(network, value))
+    return 1 if refusal else 0
+
+
+def _without_limits(network: Network, config: DeviceConfig) -> Program | None:
+    """Compile for the same array with the largest memories, to say what is needed; None if that fails too."""
+    depths = dict.fromkeys(("weight_depth", "threshold_depth", "act_depth"), MAX_DEPTH)
+    for acc_width in (config.acc_width, 32):
+        with contextlib.suppress(CompileError):
+            return compile_network(
+                network, replace(config, acc_width=acc_width, program_depth=4096, **depths)
+            )
+    return None
+
+
+def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
+    shapes, macs = network.shapes, network.layer_macs
+    layers: list[dict[str, Any]] = []
+    for index, layer in enumerate(network.layers):
+        plan = program.layers[index] if program else None
+        layers.append(
+            {
+                "name": layer.name or f"layer{index}",
+                "kind": type(layer).__name__.lower(),
+                "input": list(shapes[index]),
+                "output": list(shapes[index + 1]),
+                "weight_bits": layer.weight_bits,
+                "macs": macs[index],
+                "beats": plan.beats if plan else None,
+                "accumulator_bits": plan.acc_bits if plan else None,
+            }
+        )
+    return layers
+
+
+def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
+    g = config.geometry
+    memory = {
+        name: {"used": program.used[name] if program else None, "available": getattr(config, name)}
+        for name in _MEMORIES
+    }
+    bits = max(layer.acc_bits for layer in program.layers) if program else None
+    memory["acc_width"] = {"used": bits, "available": config.acc_width}
+    expected = drains = None
+    if program:
+        drains = sum(layer.drains for layer in program.layers)
+        expected = program.beats + drains + DESCRIPTOR.words * len(program.layers)
+    return {
+        "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
+        "peak_macs_per_cycle": g.peak,
+        "memory": memory,
+        "image_bytes": program.image_bytes if program else None,
+        "result_bytes": program.result_bytes if program else None,
+        "beats_per_batch": program.beats if program else None,
+        "drains_per_batch": drains,
+        "expected_cycles_per_batch": expected,
+        "images_per_batch": g.rows,
+    }
+
+
+def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
+    def shown(count: int | None) -> str:
+        return "" if count is None else f"{count:,}"
+
+    g, spec = value["geometry"], network.input
+    shape = " x ".join(map(str, spec.shape))
+    lines = [
+        f"network {network.name!r}: {shape} values of {spec.bits} bit, {network.class_count} classes",
+        "",
+    ]
+    rows = [
+        (
+            layer["name"],
+            layer["kind"],
+            " x ".join(map(str, layer["input"])),
+            " x ".join(map(str, layer["output"])),
+            *(shown(layer[key]) for key in ("weight_bits", "macs", "beats", "accumulator_bits")),
+        )
+        for layer in value["layers"]
+    ]
+    lines += table(
+        rows, ("layer", "kind", "inputs", "outputs", "weight bits", "MACs", "beats", "sum bits"), "  "
+    )
+    lines += [
+        "",
+        f"device {g['rows']} x {g['columns']} x {g['width']}: {value['peak_macs_per_cycle']:,} MACs/cycle",
+    ]
+    names = {**_MEMORIES, "acc_width": "accumulator, bits"}
+    memory = []
+    for name, entry in value["memory"].items():
+        short = entry["used"] is not None and entry["used"] > entry["available"]
+        hint = f"too small: --set {name}={entry['used']} or more" if short else ""
+        memory.append((names[name], shown(entry["used"]), shown(entry["available"]), hint))
+    lines += table(memory, ("memory", "needed", "there is", ""), "  ")
+    if value["expected_cycles_per_batch"]:
+        lines += [
+            "",
+            f"bytes per image {value['image_bytes']:,}, per result {value['result_bytes']:,}",
+            f"expected cycles per batch of {g['rows']}: {value['expected_cycles_per_batch']:,} "
+            f"({value['beats_per_batch']:,} beats that multiply)",
+        ]
+    return [*lines, "", f"does not fit: {value['refusal']}" if value["refusal"] else "fits"]
+
+
+def _golden(arguments: argparse.Namespace, console: Console) -> int:
+    check_output(arguments.output)
+    network = zoo.load(arguments.network)
+    images = read_images(arguments.images, network)
+    started = time.perf_counter()
+    model = fast if arguments.fast else golden
+    results = model.run(network, images, progress=console.counting("images"))
+    wall_s = time.perf_counter() - started
+    write_array(arguments.output, network.classify(results) if arguments.classes else results)
+    name = "fast" if arguments.fast else "golden"
+    value = {
+        "command": "golden",
+        "network": network.name,
+        "model": name,
+        "images": len(images),
+        "outputs": network.outputs,
+        "output_kind": network.output_kind,
+        "output": arguments.output,
+        "wall_s": wall_s,
+    }
+    kind = "classes" if arguments.classes else network.output_kind
+    console.result(value, [f"{len(images):,} images, {name}: {kind} in {arguments.output}, {wall_s:.2f} s"])
+    return 0

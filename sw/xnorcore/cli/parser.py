@@ -1,0 +1,196 @@
+"""Arguments: the parser, the commands it finds, and the options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .. import __version__
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..geometry import DeviceConfig
+
+GROUP = "xnorcore.commands"
+"""Entry-point group of further commands; each entry is called with a `Commands` and adds its own."""
+
+Commands = Any
+"""What ``argparse.ArgumentParser.add_subparsers`` returns; its class is private."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose errors are `UsageError`, and which takes no abbreviated options."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError`."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def build() -> Parser:
+    """Return the parser of all commands; ``call(arguments, console)`` of its result runs one."""
+    from . import doctor, models, simulate
+
+    parser = Parser(
+        prog="xnorcore",
+        description="Binarized neural networks on small FPGAs, simulated or real.",
+        epilog="Exit status: 0 done, 1 a check failed, 2 user error, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"xnorcore {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (simulate.add, models.add, doctor.add):
+        add(commands)
+    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        entry.load()(commands)
+    return parser
+
+
+def command(commands: Commands, name: str, text: str, call: Callable[..., int]) -> Parser:
+    """Add a command with its ``--json`` option.
+
+    Parameters
+    ----------
+    commands : Commands
+    name : str
+    text : str
+        One sentence for the help.
+    call : callable
+        ``call(arguments, console)`` returns the exit status.
+    """
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.set_defaults(call=call, command=name)
+    return parser
+
+
+def integer(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return an argument type: a whole number `low` to `high`."""
+    limits = f"{low} or more" if high is None else f"{low} to {high}"
+
+    def convert(text: str) -> int:
+        value = (
+            int(text) if text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 19 else None
+        )
+        if value is None or value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {limits}")
+        return value
+
+    return convert
+
+
+def add_network(parser: Parser, *, images: bool = False) -> None:
+    """Add NET and, if asked, IN.npy."""
+    parser.add_argument("network", metavar="NET", help="name of a packaged network, or an .xnor file")
+    if images:
+        parser.add_argument("images", metavar="IN.npy", help="images: bool or integers, one or many")
+
+
+def add_output(parser: Parser, *, required: bool) -> None:
+    """Add -o and --classes."""
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.npy", required=required, help="where the scores (or output bits) go"
+    )
+    parser.add_argument("--classes", action="store_true", help="write one class number per image instead")
+
+
+def add_geometry(parser: Parser) -> None:
+    """Add the options that choose a device's array and memories."""
+    group = parser.add_argument_group("device")
+    for name, text in (
+        ("rows", "images that share the weights, 1 to 8"),
+        ("columns", "output channels at once, 4 to 128"),
+        ("width", "bits of a word, 8 to 128"),
+    ):
+        group.add_argument(f"--{name}", type=integer(0), metavar="N", help=text)
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="any other field of DeviceConfig, for instance act_depth=4096",
+    )
+
+
+def add_simulator(parser: Parser, *, link: str) -> None:
+    """Add the options of the simulated device; `link` is the default link mode."""
+    add_geometry(parser)
+    group = parser.add_argument_group("simulator")
+    group.add_argument(
+        "--link",
+        choices=("uart", "direct"),
+        default=link,
+        help=f"simulate every bit on the wire, or pass frames as bytes; default {link}",
+    )
+    group.add_argument("--baud", type=integer(1), metavar="N", help="of the simulated wire; default 3000000")
+    group.add_argument("--clock-hz", type=integer(1), metavar="N", help="of the device; default 12000000")
+    group.add_argument(
+        "--engine",
+        choices=("compiled", "amaranth"),
+        default="compiled",
+        help="compiled to machine code (default), or Amaranth's own simulator",
+    )
+
+
+def add_run(parser: Parser) -> None:
+    """Add --batch and --no-verify."""
+    parser.add_argument(
+        "--batch", type=integer(1), metavar="B", help="images given to the device per call; default all"
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not read back what was loaded")
+
+
+def device_options(arguments: argparse.Namespace) -> dict[str, int]:
+    """Return what `add_geometry` collected, by the names of `DeviceConfig.parse`.
+
+    Raises
+    ------
+    UsageError
+        If a ``--set`` is malformed or something is given twice.
+    """
+    given = {name: getattr(arguments, name) for name in ("rows", "columns", "width")}
+    options: dict[str, int] = {name: value for name, value in given.items() if value is not None}
+    for item in arguments.set:
+        name, equals, text = item.partition("=")
+        if not equals or not (text.isascii() and text.isdecimal() and len(text) < 19):
+            raise UsageError(f"--set {item!r} is not NAME=N, for instance act_depth=4096")
+        if name in options:
+            raise UsageError(f"--set {item}: {name} is given twice")
+        options[name] = int(text)
+    return options
+
+
+def device_config(arguments: argparse.Namespace) -> DeviceConfig:
+    """Return the device that `add_geometry` collected.
+
+    Raises
+    ------
+    UsageError
+        As `device_options`.
+    GeometryError
+        If an option is unknown or a value illegal.
+    """
+    from ..geometry import DeviceConfig
+
+    return DeviceConfig.parse(**device_options(arguments))
+
+
+def sim_spec(arguments: argparse.Namespace) -> str:
+    """Return the part after ``sim:`` of the URL that `add_simulator` collected.
+
+    Raises
+    ------
+    UsageError, GeometryError
+        As `device_config`.
+    """
+    device_config(arguments)
+    options: dict[str, int | str] = {**device_options(arguments)}
+    options |= {"link": arguments.link, "engine": arguments.engine}
+    if arguments.baud is not None:
+        options["baud"] = arguments.baud
+    if arguments.clock_hz is not None:
+        options["clock_hz"] = arguments.clock_hz
+    return ",".join(f"{name}={value}" for name, value in options.items())

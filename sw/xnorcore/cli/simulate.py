@@ -1,0 +1,235 @@
+"""Commands that run a network on a device: ``demo``, ``sim`` and ``run``."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import zoo
+from ..driver import Accelerator
+from ..errors import UsageError
+from ..network import Network, prepare
+from ..report import Measurement, first_mismatch, measure, reference
+from .console import Console, table
+from .files import check_output, read_images, write_array
+from .parser import Commands, add_network, add_output, add_run, add_simulator, command, integer, sim_spec
+from .pictures import gallery, picture
+
+_SHOWN = 8
+
+
+def add(commands: Commands) -> None:
+    """Add the commands to the parser."""
+    demo = command(commands, "demo", "Classify packaged images on the simulated accelerator.", _demo)
+    demo.add_argument("--net", default="digits", metavar="NAME", help="packaged network; default digits")
+    demo.add_argument("--count", type=integer(1), metavar="N", help="images; default all that are packaged")
+    add_run(demo)
+    add_simulator(demo, link="uart")
+
+    sim = command(commands, "sim", "Run a network on the simulated accelerator and measure it.", _sim)
+    add_network(sim, images=True)
+    add_output(sim, required=False)
+    add_run(sim)
+    add_simulator(sim, link="direct")
+
+    run = command(commands, "run", "Run a network on the device at a port.", _run)
+    add_network(run, images=True)
+    run.add_argument(
+        "--port", metavar="URL", required=True, help="serial:/dev/ttyUSB1?baud=3000000, pty:, sim:"
+    )
+    add_output(run, required=True)
+    add_run(run)
+    run.add_argument("--check", action="store_true", help="compare with the golden model")
+
+
+def _demo(arguments: argparse.Namespace, console: Console) -> int:
+    name = arguments.net
+    images, labels = zoo.test_images(name)
+    network = zoo.load(name)
+    count = arguments.count or len(images)
+    if count > len(images):
+        raise UsageError(f"--count is {count}, but network {name!r} comes with {len(images)} images")
+    images, labels = images[:count], labels[:count]
+    values = prepare(network, images)
+    results, report, code = _simulate(arguments, console, network, values)
+    predicted = network.classify(results)
+    wrong = np.flatnonzero(predicted != labels)
+    correct = count - len(wrong)
+    report |= {
+        "correct": correct,
+        "accuracy": correct / count,
+        "wrong": [{"image": int(i), "label": int(labels[i]), "predicted": int(predicted[i])} for i in wrong],
+    }
+    lines = _pictures(network, images, labels, predicted, wrong)
+    summary = [
+        ("network", f"{network.name}, {sizes(network)}, {network.input.bits}-bit inputs"),
+        ("images", f"{count:,} that training never saw"),
+        ("correct", f"{correct:,} ({correct / count:.1%})"),
+    ]
+    console.result(report, [*lines, *table(summary + _summary(report))])
+    return code
+
+
+def _pictures(
+    network: Network,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    wrong: NDArray[np.intp],
+) -> list[str]:
+    # The first images, and in the last place a mistake if there is one: it says more than another success.
+    shown = list(range(min(_SHOWN, len(images))))
+    if len(wrong) and wrong[0] >= len(shown):
+        shown[-1] = int(wrong[0])
+    maximum = max(int(images.max()), 1)
+    pictures = [picture(images[i].reshape(network.input.shape), maximum) for i in shown]
+    captions = [
+        f"{predicted[i]}, correct" if predicted[i] == labels[i] else f"{predicted[i]}, WRONG: is {labels[i]}"
+        for i in shown
+    ]
+    return gallery(pictures, captions, min(shutil.get_terminal_size().columns, 120))
+
+
+def _sim(arguments: argparse.Namespace, console: Console) -> int:
+    check_output(arguments.output)
+    network = zoo.load(arguments.network)
+    images = read_images(arguments.images, network)
+    results, report, code = _simulate(arguments, console, network, images)
+    report["output"] = _write(arguments, network, results)
+    summary = [
+        ("network", f"{network.name}, {sizes(network)}, {network.input.bits}-bit inputs"),
+        ("images", f"{len(images):,}"),
+    ]
+    console.result(report, table(summary + _summary(report)))
+    return code
+
+
+def _simulate(
+    arguments: argparse.Namespace, console: Console, network: Network, images: NDArray[np.uint8]
+) -> tuple[NDArray[Any], dict[str, Any], int]:
+    """Run images on the simulated device and compare; return results, report and exit code."""
+    spec = sim_spec(arguments)
+    started = time.perf_counter()
+    results, measured, extra = _device(arguments, console, f"sim:{spec}", network, images)
+    report = _compare(console, network, images, results)
+    report = {
+        "command": arguments.command,
+        "network": network.name,
+        **measured.as_dict(),
+        **report,
+        **extra,
+        "engine": arguments.engine,
+        "link": arguments.link,
+        "clocks_per_bit": measured.divisor,
+        "wall_s": time.perf_counter() - started,
+    }
+    return results, report, 1 if report["mismatches"] else 0
+
+
+def _device(
+    arguments: argparse.Namespace, console: Console, url: str, network: Network, images: NDArray[np.uint8]
+) -> tuple[NDArray[Any], Measurement, dict[str, Any]]:
+    opened = time.perf_counter()
+    with Accelerator.open(url, progress=console.progress) as accelerator:
+        ready = time.perf_counter()
+        written = accelerator.load(network, verify=not arguments.no_verify)
+        loaded = time.perf_counter()
+        results, measured = measure(accelerator, images, batch=arguments.batch or 0)
+        g = accelerator.info.config.geometry
+        stats = accelerator.session.stats
+    extra = {
+        "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
+        "batch": min(arguments.batch or len(images), len(images)),
+        "uploaded": written,
+        "frames_resent": stats.resent,
+        "open_wall_s": ready - opened,
+        "load_wall_s": loaded - ready,
+    }
+    return results, measured, extra
+
+
+def _compare(
+    console: Console, network: Network, images: NDArray[np.uint8], results: NDArray[Any]
+) -> dict[str, Any]:
+    expected, model = reference(network, images, progress=console.counting("reference"))
+    mismatch = first_mismatch(results, expected)
+    if mismatch:
+        console.say(f"xnorcore: check failed: {mismatch}")
+    return {
+        "mismatches": int(np.count_nonzero(results != expected)),
+        "scores": int(results.size),
+        "reference": model,
+        "first_mismatch": mismatch,
+    }
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> int:
+    check_output(arguments.output)
+    network = zoo.load(arguments.network)
+    images = read_images(arguments.images, network)
+    started = time.perf_counter()
+    results, measured, extra = _device(arguments, console, arguments.port, network, images)
+    report = {"command": arguments.command, "network": network.name, "port": arguments.port}
+    report |= measured.as_dict() | extra
+    if arguments.check:
+        report |= _compare(console, network, images, results)
+    report["output"] = _write(arguments, network, results)
+    report["wall_s"] = time.perf_counter() - started
+    uploaded = "uploaded" if report["uploaded"] else "was on the device already"
+    summary = [("network", f"{network.name}, {sizes(network)}; {uploaded}"), ("images", f"{len(images):,}")]
+    console.result(report, table(summary + _summary(report)))
+    return 1 if report.get("mismatches") else 0
+
+
+def _write(arguments: argparse.Namespace, network: Network, results: NDArray[Any]) -> str | None:
+    write_array(arguments.output, network.classify(results) if arguments.classes else results)
+    return arguments.output
+
+
+def sizes(network: Network) -> str:
+    """Return the shape of a network in one word, as ``64-256-128-10``."""
+    return "-".join("x".join(map(str, shape)) for shape in [(network.input.size,), *network.shapes[1:]])
+
+
+def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the human report; figures that were not measured are left out."""
+    g = report["geometry"]
+    rows = [
+        (
+            "array",
+            f"{g['rows']} x {g['columns']} x {g['width']}: {report['peak_macs_per_cycle']:,} MACs/cycle",
+        )
+    ]
+    if "engine" in report:
+        wire = f"uart, {report['clocks_per_bit']} clocks per bit" if report["link"] == "uart" else "direct"
+        rows.append(("simulator", f"{report['engine']}; link {wire}"))
+    if "mismatches" in report:
+        rows.append(
+            ("mismatches", f"{report['mismatches']:,} of {report['scores']:,} scores ({report['reference']})")
+        )
+    if report["cycles_per_image"] is not None:
+        rows.append(("cycles per image", f"{report['cycles_per_image']:,.1f}"))
+        cause = report["cycles_per_image_by_cause"]
+        parts = {"busy": cause["busy"], "drain": cause["drain"], **cause["idle"]}
+        rows.append(
+            ("  by cause", ", ".join(f"{name} {value:,.1f}" for name, value in parts.items() if value))
+        )
+        rows.append(("MACs per image", f"{report['macs_per_image']:,}"))
+        rows.append(("efficiency", f"{report['efficiency']:.1%}"))
+    if report["link_utilisation"] is not None:
+        rows.append(("link utilisation", f"{report['link_utilisation']:.1%}"))
+    if report["images_per_s"] and report["clock_hz"]:
+        rows.append(
+            ("images per second", f"{report['images_per_s']:,.0f} at {report['clock_hz'] / 1e6:g} MHz")
+        )
+    if report["frames_resent"]:
+        rows.append(("frames sent again", f"{report['frames_resent']:,}"))
+    if report.get("output"):
+        rows.append(("written to", report["output"]))
+    rows.append(("wall time", f"{report['wall_s']:.1f} s"))
+    return rows
