@@ -4,43 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import NetworkError
-
-Shape: TypeAlias = tuple[int, ...]
-
-
-def _integers(what: str, values: Any, dtype: type[np.signedinteger]) -> NDArray[Any]:
-    """Copy to a read-only integer array; refuse anything that the conversion would change."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise NetworkError(f"{what}: not an array of numbers ({error})") from None
-    if array.dtype.kind not in "iuf":
-        raise NetworkError(f"{what}: dtype is {array.dtype}, but must be an integer type")
-    limits = np.iinfo(dtype)
-    if array.dtype.kind == "f":
-        # 2**63 is a float and does not fit int64: the upper limit is exclusive here.
-        whole = (array == np.rint(array)) & (array >= limits.min) & (array < limits.max + 1.0)
-    else:
-        whole = (array >= limits.min) & (array <= limits.max)
-    if not whole.all():
-        bad = array[~whole].flat[0]
-        raise NetworkError(f"{what}: value {bad} is not an integer from {limits.min} to {limits.max}")
-    result = np.array(array, dtype=dtype, order="C")
-    result.flags.writeable = False
-    return result
-
-
-def same(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
-    """Whether two optional arrays are equal."""
-    if a is None or b is None:
-        return a is b
-    return np.array_equal(a, b)
+from .spatial import Conv2d, GlobalSum, MaxPool2d
+from .values import Result, Shape, equal, plain, set_arrays
 
 
 @dataclass(frozen=True)
@@ -59,13 +29,8 @@ class InputSpec:
     bits: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.shape, (list, np.ndarray)):
-            object.__setattr__(self, "shape", tuple(self.shape))
-        if isinstance(self.shape, tuple):
-            plain = tuple(int(n) if isinstance(n, np.integer) else n for n in self.shape)
-            object.__setattr__(self, "shape", plain)
-        if isinstance(self.bits, np.integer):
-            object.__setattr__(self, "bits", int(self.bits))
+        object.__setattr__(self, "shape", plain(self.shape))
+        object.__setattr__(self, "bits", plain(self.bits))
 
     @property
     def size(self) -> int:
@@ -87,8 +52,8 @@ class Dense:
     weights : array of int8, shape (outputs, inputs)
         Every weight is -1 or +1.
     thresholds : array of int64, shape (outputs,), or None
-        Output bit = 1 iff ``sum(w * x) >= threshold``, with x = -1 or +1 for 1-bit values and the unsigned
-        integer itself for an n-bit input. None: the layer gives the sums, as integer scores.
+        Output bit = 1 iff ``sum(w * x) >= threshold``, with x = -1 or +1 for 1-bit values and the integer
+        itself for an n-bit input or the sums of `GlobalSum`. None: the layer gives the sums, as scores.
     name : str
         Shown in reports and messages.
 
@@ -103,21 +68,10 @@ class Dense:
     name: str
 
     def __init__(self, weights: ArrayLike, thresholds: ArrayLike | None = None, name: str = "") -> None:
-        label = f"dense layer {name!r}" if name else "dense layer"
-        object.__setattr__(self, "weights", _integers(f"{label}, weights", weights, np.int8))
-        if thresholds is not None:
-            thresholds = _integers(f"{label}, thresholds", thresholds, np.int64)
-        object.__setattr__(self, "thresholds", thresholds)
-        object.__setattr__(self, "name", name)
+        set_arrays(self, "dense layer", weights, thresholds, name)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Dense):
-            return NotImplemented
-        return (
-            self.name == other.name
-            and same(self.weights, other.weights)
-            and same(self.thresholds, other.thresholds)
-        )
+        return equal(self, other)
 
     def __hash__(self) -> int:
         return hash((self.name, self.weights.shape))
@@ -137,14 +91,19 @@ class Dense:
         """Stored weight bits."""
         return self.weights.size
 
+    @property
+    def result(self) -> Result:
+        """``"bits"`` with thresholds, ``"sums"`` without."""
+        return "sums" if self.thresholds is None else "bits"
+
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result for an input of `shape`."""
         return (self.outputs,)
 
-    def macs(self, shape: Shape) -> int:
+    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
         """Outputs x valid taps for an input of `shape`, one bit plane."""
         return self.weights.size
 
 
-Layer: TypeAlias = Dense
+Layer: TypeAlias = Dense | Conv2d | MaxPool2d | GlobalSum
 """Every kind of layer. A new kind joins here, in validate, golden, fast and xnorfile."""

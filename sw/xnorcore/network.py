@@ -16,9 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .classes import argmax_affine, highest_bit
 from .errors import InputError, NetworkError
-from .layers import Dense, InputSpec, Layer, Shape, same
+from .layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
+from .values import Shape, same
 
-__all__ = ["Dense", "InputSpec", "Layer", "Network", "Shape", "prepare"]
+__all__ = [
+    "Conv2d", "Dense", "GlobalSum", "InputSpec", "Layer", "MaxPool2d", "Network", "Shape", "prepare"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -31,7 +34,7 @@ class Network:
         1 to 100 printable characters.
     input : InputSpec
     layers : sequence of Layer
-        Each layer but the last must have thresholds.
+        Each layer with weights but the last must have thresholds.
     classes : int, optional
         Classes that `classify` chooses from, the first of the outputs; default: all outputs.
     scale, offset : array of float64, shape (outputs,), optional
@@ -110,8 +113,8 @@ class Network:
 
     @property
     def output_kind(self) -> Literal["scores", "bits"]:
-        """``"scores"`` if the last layer has no thresholds, else ``"bits"``."""
-        return "scores" if self.layers[-1].thresholds is None else "bits"
+        """``"scores"`` if the last layer gives sums, else ``"bits"``."""
+        return "scores" if self.layers[-1].result == "sums" else "bits"
 
     @property
     def class_count(self) -> int:
@@ -121,11 +124,12 @@ class Network:
     @property
     def layer_macs(self) -> tuple[int, ...]:
         """Useful binary multiply-accumulates of each layer for one image; an n-bit layer counts n times."""
-        planes = [self.input.bits] + [1] * (len(self.layers) - 1)
-        shapes = self.shapes
-        return tuple(
-            layer.macs(shape) * n for layer, shape, n in zip(self.layers, shapes, planes, strict=False)
-        )
+        counts = []
+        for index, (layer, shape) in enumerate(zip(self.layers, self.shapes, strict=False)):
+            follower = self.layers[index + 1] if index + 1 < len(self.layers) else None
+            pool = follower if isinstance(follower, MaxPool2d) else None
+            counts.append(layer.macs(shape, pool) * (self.input.bits if index == 0 else 1))
+        return tuple(counts)
 
     @property
     def macs(self) -> int:

@@ -1,0 +1,226 @@
+"""Layers over (height, width, channels) maps: convolution, pooling and global sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .values import Result, Shape, equal, plain, set_arrays
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Conv2d:
+    """Convolution: a dense layer at every output position, over a window of a (height, width, channels) map.
+
+    Parameters
+    ----------
+    weights : array of int8, shape (outputs, kernel height, kernel width, inputs)
+        Every weight is -1 or +1; `inputs` are the channels of the map. Not flipped: tap (ky, kx) of output
+        (y, x) reads row ``y * stride[0] + ky - top`` and column ``x * stride[1] + kx - left``.
+    thresholds : array of int64, shape (outputs,), or None
+        One per output channel, as in `Dense`. None: the layer gives sums, flattened, as scores.
+    stride : tuple of int
+        Vertical, horizontal; 1 to 4.
+    padding : tuple of int
+        Rows or columns added at (top, bottom, left, right), each less than the kernel's side.
+    pad_value : int
+        What padding stands for. 0: its taps contribute exactly 0, and for an n-bit input it is the value 0.
+        -1 or +1: data like any other, for 1-bit inputs only.
+    name : str
+        Shown in reports and messages.
+
+    Raises
+    ------
+    NetworkError
+        If an array holds anything but integers of its range.
+    """
+
+    weights: NDArray[np.int8]
+    thresholds: NDArray[np.int64] | None
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    pad_value: int
+    name: str
+
+    def __init__(
+        self,
+        weights: ArrayLike,
+        thresholds: ArrayLike | None = None,
+        *,
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+        pad_value: int = 0,
+        name: str = "",
+    ) -> None:
+        set_arrays(self, "conv layer", weights, thresholds, name)
+        object.__setattr__(self, "stride", plain(stride))
+        object.__setattr__(self, "padding", plain(padding))
+        object.__setattr__(self, "pad_value", plain(pad_value))
+
+    def __eq__(self, other: object) -> bool:
+        return equal(self, other, "stride", "padding", "pad_value")
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.weights.shape, self.stride, self.padding, self.pad_value))
+
+    @property
+    def outputs(self) -> int:
+        """Number of output channels."""
+        return self.weights.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        """Number of input channels."""
+        return self.weights.shape[3]
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the window."""
+        return self.weights.shape[1], self.weights.shape[2]
+
+    @property
+    def taps(self) -> int:
+        """Taps of one output: kernel height x kernel width x inputs."""
+        return prod(self.weights.shape[1:])
+
+    @property
+    def weight_bits(self) -> int:
+        """Stored weight bits."""
+        return self.weights.size
+
+    @property
+    def result(self) -> Result:
+        """``"bits"`` with thresholds, ``"sums"`` without."""
+        return "sums" if self.thresholds is None else "bits"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the result, (height, width, outputs), for an input of `shape`; may hold sizes below 1."""
+        top, bottom, left, right = self.padding
+        kh, kw = self.kernel
+        height = (shape[0] + top + bottom - kh) // self.stride[0] + 1
+        width = (shape[1] + left + right - kw) // self.stride[1] + 1
+        return height, width, self.outputs
+
+    def valid(self, shape: Shape) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Say which taps read the map itself, and not padding.
+
+        Tap (ky, kx) of output (y, x) does iff ``rows[y, ky] and columns[x, kx]``; every output has one.
+
+        Returns
+        -------
+        rows : array of bool, shape (output height, kernel height)
+        columns : array of bool, shape (output width, kernel width)
+        """
+        height, width, _ = self.output_shape(shape)
+        top, _, left, _ = self.padding
+        kh, kw = self.kernel
+        y = np.arange(height)[:, np.newaxis] * self.stride[0] + np.arange(kh) - top
+        x = np.arange(width)[:, np.newaxis] * self.stride[1] + np.arange(kw) - left
+        return (y >= 0) & (y < shape[0]), (x >= 0) & (x < shape[1])
+
+    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
+        """Outputs x valid taps for an input of `shape`, one bit plane.
+
+        Zero padding is no work; padding with -1 or +1 is. Positions that `pool`, the next layer, never reads
+        do not count.
+        """
+        height, width, _ = self.output_shape(shape)
+        rows, columns = self.valid(shape)
+        if self.pad_value:
+            rows, columns = np.ones_like(rows), np.ones_like(columns)
+        if pool is not None:
+            rows = rows[_read(height, pool.window[0], pool.stride[0])]
+            columns = columns[_read(width, pool.window[1], pool.stride[1])]
+        return int(rows.sum()) * int(columns.sum()) * self.inputs * self.outputs
+
+
+@dataclass(frozen=True, init=False)
+class MaxPool2d:
+    """Maximum, that is OR, of the bits in a window of each channel; only windows that lie wholly inside.
+
+    It follows a `Conv2d` with thresholds.
+
+    Parameters
+    ----------
+    window : tuple of int
+        Height and width, each 2 or 3.
+    stride : tuple of int, optional
+        Vertical, horizontal, each 2 or 3; default: the window.
+    name : str
+        Shown in reports and messages.
+    """
+
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    name: str
+
+    def __init__(
+        self, window: tuple[int, int] = (2, 2), stride: tuple[int, int] | None = None, name: str = ""
+    ) -> None:
+        object.__setattr__(self, "window", plain(window))
+        object.__setattr__(self, "stride", self.window if stride is None else plain(stride))
+        object.__setattr__(self, "name", name)
+
+    @property
+    def weight_bits(self) -> int:
+        """Stored weight bits: none."""
+        return 0
+
+    @property
+    def result(self) -> Result:
+        """``"bits"``."""
+        return "bits"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the result for an input of `shape`; may hold sizes below 1."""
+        height = (shape[0] - self.window[0]) // self.stride[0] + 1
+        width = (shape[1] - self.window[1]) // self.stride[1] + 1
+        return height, width, shape[2]
+
+    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
+        """Return 0: a pooling multiplies nothing."""
+        return 0
+
+
+@dataclass(frozen=True)
+class GlobalSum:
+    """Sum of -1 and +1 over all positions, one signed integer for each channel: global average, not divided.
+
+    It follows a `Conv2d` with thresholds or a `MaxPool2d`, and the last layer, a `Dense`, reads it.
+
+    Parameters
+    ----------
+    name : str
+        Shown in reports and messages.
+    """
+
+    name: str = ""
+
+    @property
+    def weight_bits(self) -> int:
+        """Stored weight bits: none."""
+        return 0
+
+    @property
+    def result(self) -> Result:
+        """``"sums"``."""
+        return "sums"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the result for an input of `shape`: (channels,)."""
+        return (shape[2],)
+
+    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
+        """Return 0: nothing is multiplied."""
+        return 0
+
+
+def _read(size: int, window: int, stride: int) -> NDArray[np.bool_]:
+    """Which of `size` positions lie in a window."""
+    starts = np.arange((size - window) // stride + 1) * stride
+    read = np.zeros(size, np.bool_)
+    read[(starts[:, np.newaxis] + np.arange(window)).ravel()] = True
+    return read
