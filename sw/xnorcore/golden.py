@@ -6,12 +6,13 @@ Every faster engine, in software or gateware, is tested for equality with this o
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .network import Dense, Network, prepare
+from .network import Conv2d, Dense, GlobalSum, MaxPool2d, Network, prepare
 
 BLOCK = 64
 """Images between two calls of a progress callback."""
@@ -46,7 +47,10 @@ def run(
 def layers(
     network: Network, images: ArrayLike, *, progress: Callable[[int, int], None] | None = None
 ) -> list[NDArray[Any]]:
-    """Compute every layer's outputs: like `run`, one array of shape (n, outputs) for each layer."""
+    """Compute every layer's outputs: like `run`, one array of shape (n, values) for each layer.
+
+    Maps are flattened, row-major (y, x, channel). Bits are uint8; sums, those of `GlobalSum` too, are int64.
+    """
     values = prepare(network, images)
     count = len(values)
     blocks: list[list[NDArray[Any]]] = []
@@ -59,10 +63,21 @@ def layers(
 
 def _block(network: Network, values: NDArray[np.uint8]) -> list[NDArray[Any]]:
     results: list[NDArray[Any]] = []
-    signal = _signs(values) if network.input.bits == 1 else values.astype(np.int64)
-    for layer in network.layers:
-        results.append(_dense(layer, signal))
-        signal = _signs(results[-1])
+    signal = values.astype(np.int64)
+    if network.input.bits == 1:
+        signal = _signs(signal)
+    for layer, shape in zip(network.layers, network.shapes, strict=False):
+        signal = signal.reshape(len(values), *shape)
+        if isinstance(layer, MaxPool2d):
+            signal = _pool(layer, signal)
+        elif isinstance(layer, GlobalSum):
+            signal = signal.sum(axis=(1, 2))
+        else:
+            signal = _dense(layer, signal) if isinstance(layer, Dense) else _conv(layer, signal)
+            if layer.thresholds is not None:
+                signal = _signs(signal >= layer.thresholds)
+        flat = signal.reshape(len(values), prod(signal.shape[1:]))
+        results.append(flat if layer.result == "sums" else (flat > 0).astype(np.uint8))
     return results
 
 
@@ -70,8 +85,27 @@ def _signs(bits: NDArray[Any]) -> NDArray[np.int64]:
     return 2 * bits.astype(np.int64) - 1
 
 
-def _dense(layer: Dense, x: NDArray[np.int64]) -> NDArray[Any]:
-    sums = x @ layer.weights.astype(np.int64).T
-    if layer.thresholds is None:
-        return sums
-    return (sums >= layer.thresholds).astype(np.uint8)
+def _dense(layer: Dense, x: NDArray[np.int64]) -> NDArray[np.int64]:
+    return x.reshape(len(x), layer.inputs) @ layer.weights.astype(np.int64).T
+
+
+def _conv(layer: Conv2d, maps: NDArray[np.int64]) -> NDArray[np.int64]:
+    images, height, width, _ = maps.shape
+    weights = layer.weights.astype(np.int64)
+    top, _, left, _ = layer.padding
+    sums = np.zeros((images, *layer.output_shape(maps.shape[1:])), np.int64)
+    for y, x, ky, kx in np.ndindex(*sums.shape[1:3], *layer.kernel):
+        row, column = y * layer.stride[0] + ky - top, x * layer.stride[1] + kx - left
+        if 0 <= row < height and 0 <= column < width:
+            sums[:, y, x] += maps[:, row, column] @ weights[:, ky, kx].T
+        else:
+            sums[:, y, x] += layer.pad_value * weights[:, ky, kx].sum(axis=1)
+    return sums
+
+
+def _pool(layer: MaxPool2d, maps: NDArray[np.int64]) -> NDArray[np.int64]:
+    result = np.full((len(maps), *layer.output_shape(maps.shape[1:])), -1)
+    for y, x, wy, wx in np.ndindex(*result.shape[1:3], *layer.window):
+        value = maps[:, y * layer.stride[0] + wy, x * layer.stride[1] + wx]
+        result[:, y, x] = np.maximum(result[:, y, x], value)
+    return result
