@@ -12,11 +12,12 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.program import HEADER
 from xnorcore.protocol import Space
 
-from .activation import ActivationMemory
+from .activation import ActivationMemory, operand_latency
 from .array import Array
 from .control import Control
 from .counters import Counters
 from .interfaces import byte_stream
+from .interleaver import RowInterleaver
 from .loader import Loader
 from .responder import RecordLayout, Responder
 from .sequencer import Sequencer
@@ -80,6 +81,8 @@ class Core(wiring.Component):
             loader.image_bytes.eq(header("image_bytes")),
             loader.bits_last.eq(header("in_bits_last")),
             loader.plane_stride.eq(header("plane_stride")),
+            loader.interleaved.eq(header("interleaved") if config.line_bytes else 0),
+            loader.spread.eq(header("spread")),
             sequencer.entry.eq(header("entry")),
             responder.out_words.eq(header("out_words")),
             responder.out_bytes.eq(header("out_bytes")),
@@ -94,8 +97,14 @@ class Core(wiring.Component):
                 m.d.comb += target.eq(header(f"{name}{number}"))
 
         self._memories(m, control, loader, sequencer, array, writer, responder)
-        connect(m, sequencer.ctl, array.ctl)
-        connect(m, sequencer.emit, writer.emit)
+        # Control words wait for operands that take longer than a plain read.
+        for _ in range(operand_latency(config) - 1):
+            for source, target in ((sequencer.ctl, array.ctl), (sequencer.emit, writer.emit)):
+                for name in target.signature.members:
+                    m.d.sync += getattr(target, name).eq(getattr(source, name))
+        if operand_latency(config) == 1:
+            connect(m, sequencer.ctl, array.ctl)
+            connect(m, sequencer.emit, writer.emit)
         connect(m, sequencer.layer, writer.layer)
         m.d.comb += [writer.bits.eq(array.bits), sequencer.layer_done.eq(writer.layer_done)]
 
@@ -124,12 +133,10 @@ class Core(wiring.Component):
                 m.d.sync += [out_ready[parity].eq(1), done_parity.eq(~done_parity)]
 
         connect(m, control.batch, loader.batch)
-        connect(m, control.images, loader.i)
+        self._images(m, control, loader, header)
         m.d.comb += [
             loader.restart.eq(control.restart),
             loader.close.eq(control.close),
-            control.loader_busy.eq(loader.busy),
-            control.boundary.eq(loader.boundary),
             sequencer.run.eq(control.run),
             sequencer.run_entry.eq(control.run_entry),
             control.sequencer_idle.eq(sequencer.idle),
@@ -171,6 +178,38 @@ class Core(wiring.Component):
         ]
         return m
 
+    def _images(self, m: Module, control: Control, loader: Loader, header) -> None:
+        if not self.config.line_bytes:
+            connect(m, control.images, loader.i)
+            m.d.comb += [control.loader_busy.eq(loader.busy), control.boundary.eq(loader.boundary)]
+            return
+        m.submodules.interleaver = interleaver = RowInterleaver(self.config)
+        connect(m, interleaver.o, loader.values)
+        images = control.images
+        m.d.comb += [
+            loader.i.payload.eq(images.payload),
+            interleaver.i.payload.eq(images.payload),
+            interleaver.restart.eq(control.restart),
+        ]
+        names = ("packed", "pad", "kernel_last", "channels_last", "stride", "pad_left", "pad_right", "pad_top")
+        names += ("map_width", "map_height", "rows_last", "row_values", "slot_start", "slot_step", "slots_end")
+        for name in names:
+            m.d.comb += getattr(interleaver, name).eq(header(name))
+        with m.If(loader.interleaved):
+            m.d.comb += [
+                interleaver.i.valid.eq(images.valid),
+                images.ready.eq(interleaver.i.ready),
+                control.loader_busy.eq(loader.busy | ~(interleaver.idle | interleaver.starved)),
+                control.boundary.eq(loader.boundary & interleaver.idle),
+            ]
+        with m.Else():
+            m.d.comb += [
+                loader.i.valid.eq(images.valid),
+                images.ready.eq(loader.i.ready),
+                control.loader_busy.eq(loader.busy),
+                control.boundary.eq(loader.boundary),
+            ]
+
     def _memories(
         self,
         m: Module,
@@ -207,14 +246,17 @@ class Core(wiring.Component):
             for name in ("valid", "space", "bank", "addr", "lane", "data"):
                 chosen = Mux(write.valid, getattr(write, name), getattr(loader.write, name))
                 m.d.comb += getattr(memory.write, name).eq(chosen)
+            for name in memory.operand.signature.members:
+                m.d.comb += getattr(memory.operand, name).eq(getattr(sequencer.operand, name))
             m.d.comb += [
                 memory.raddr.eq(sequencer.raddr),
+                memory.everywhere.eq(loader.everywhere & ~write.valid),
                 memory.waddr.eq(writer.waddr),
                 memory.wmask.eq(writer.wmask),
                 memory.wdata.eq(writer.wdata.word_select(number, g.width)),
             ]
             ready.append(memory.write.ready)
-            words.append(memory.rdata)
+            words.append(memory.x)
             with m.If(row == number):
                 m.d.comb += readout.eq(memory.rdata)
         m.d.comb += array.x.eq(Cat(*words))

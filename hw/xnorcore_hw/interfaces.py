@@ -7,7 +7,15 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
 
-__all__ = ["ControlSignature", "EmitSignature", "LaneWriteSignature", "ReadoutSignature", "byte_stream"]
+__all__ = [
+    "ControlSignature",
+    "EmitSignature",
+    "LaneWriteSignature",
+    "OperandSignature",
+    "ReadoutSignature",
+    "bits_for_depth",
+    "byte_stream",
+]
 
 
 def byte_stream() -> stream.Signature:
@@ -53,6 +61,36 @@ class ControlSignature(wiring.Signature):
         )
 
 
+class OperandSignature(wiring.Signature):
+    """How a word of activation memory becomes an operand of the array; in step with its read address.
+
+    Members
+    -------
+    strip : Out(16)
+        Row r reads `strip * r` words further on.
+    offset : Out(config.offset_bits)
+        Bit at which the operand starts; it goes on in the next word.
+    masked : Out(1)
+        Only the first `lanes` bits count, the others become 0.
+    lanes : Out(8)
+    pad : Out(1)
+        The operand is all `pad_one` instead.
+    pad_one : Out(1)
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        super().__init__(
+            {
+                "strip": Out(16),
+                "offset": Out(config.offset_bits),
+                "masked": Out(1),
+                "lanes": Out(8),
+                "pad": Out(1),
+                "pad_one": Out(1),
+            }
+        )
+
+
 class EmitSignature(wiring.Signature):
     """What the sequencer says about the bits that a beat emits.
 
@@ -62,6 +100,9 @@ class EmitSignature(wiring.Signature):
         The beat emits a bit per column and row.
     slice : Out(1)
         More slices of the same scores follow.
+    window_first, window_last : Out(1)
+        First and last position of a pooling window; the last one's bits, ORed with those before, are the
+        result.
     tile : Out(1)
         Last position of a tile.
     layer_first, layer_last : Out(1)
@@ -70,7 +111,15 @@ class EmitSignature(wiring.Signature):
 
     def __init__(self) -> None:
         super().__init__(
-            {"valid": Out(1), "slice": Out(1), "tile": Out(1), "layer_first": Out(1), "layer_last": Out(1)}
+            {
+                "valid": Out(1),
+                "slice": Out(1),
+                "window_first": Out(1),
+                "window_last": Out(1),
+                "tile": Out(1),
+                "layer_first": Out(1),
+                "layer_last": Out(1),
+            }
         )
 
 

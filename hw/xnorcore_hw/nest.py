@@ -1,14 +1,26 @@
-"""Six nested loops that walk through a layer, one beat a step."""
+"""Nested loops that walk through a layer, one beat a step."""
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.program import DESCRIPTOR, LOOPS
 
-__all__ = ["LoopNest"]
+__all__ = ["DELTAS", "LoopNest"]
+
+DELTAS = tuple(loop for loop in LOOPS if f"delta_{loop}" in DESCRIPTOR.fields)
+"""Loops that change the read address by a distance of the descriptor's; the others go on by one word."""
+
+_RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
+
+
+def _any(values: list[Value]) -> Value:
+    merged = values[0]
+    for value in values[1:]:
+        merged = merged | value
+    return merged
 
 
 class LoopNest(wiring.Component):
@@ -16,6 +28,11 @@ class LoopNest(wiring.Component):
 
     The loops are `xnorcore.program.LOOPS`, innermost first. `load` starts a layer; every `step` replaces
     the beat at the outputs by the next one. The outputs are registers.
+
+    Parameters
+    ----------
+    offset_bits : int
+        Bits of `offset`: log2 of a word's width, or 0 if windows are never packed.
 
     Members
     -------
@@ -25,8 +42,8 @@ class LoopNest(wiring.Component):
         Present the next beat; only while `more` is 1.
     <loop>_last : In
         Count of each loop, minus one.
-    delta_<loop> : In(16)
-        Added to the read address when the loop advances (all but run).
+    delta_<loop>, bits_<loop> : In
+        Words and bits added to the read address when the loop advances.
     read_base, weight_base, threshold_base : In(16)
     double : In(1)
         The accumulator doubles between planes, and every plane has a start value of its own.
@@ -34,21 +51,33 @@ class LoopNest(wiring.Component):
         Beats are left.
     raddr, waddr, taddr : Out(16)
         Addresses of the beat in activation memory, weight and threshold buffers.
+    offset : Out(offset_bits)
+        Bit of the word at `raddr` at which the beat's word starts.
+    moved : Out(len(LOOPS))
+        Loop that the next step will advance, one-hot; all 0 for the first beat.
     first, doubles, last : Out(1)
         Beat that takes the start value at `taddr`; first beat of a further plane, if planes double; last
         beat of a position.
+    run_end : Out(1)
+        Last word of a run.
+    window_first, window_last : Out(1)
+        First and last position of a pooling window.
     tile_end, layer_end : Out(1)
         With `last`: last position of a tile; of the layer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, offset_bits: int = 0) -> None:
+        self.offset_bits = offset_bits
         fields = DESCRIPTOR.fields
         ports: dict = {f"{loop}_last": In(fields[f"{loop}_last"].width) for loop in LOOPS}
-        ports |= {f"delta_{loop}": In(16) for loop in LOOPS[1:]}
+        ports |= {f"delta_{loop}": In(16) for loop in DELTAS}
+        ports |= {f"bits_{loop}": In(7) for loop in LOOPS if f"bits_{loop}" in fields}
         ports |= {name: In(16) for name in ("read_base", "weight_base", "threshold_base")}
         ports |= {name: Out(16) for name in ("raddr", "waddr", "taddr")}
         ports |= {name: In(1) for name in ("load", "step", "double")}
-        ports |= {name: Out(1) for name in ("more", "first", "doubles", "last", "tile_end", "layer_end")}
+        flags = ("more", "first", "doubles", "last", "run_end", "window_first", "window_last")
+        ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
+        ports |= {"offset": Out(offset_bits), "moved": Out(len(LOOPS))}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -75,57 +104,64 @@ class LoopNest(wiring.Component):
                     at_first[level].eq(0),
                 ]
 
-        # The address change that leads to the beat the counters describe, kept from the step before.
-        delta = Signal(16)
-        plane_move, position_move, tile_move, weight_move = (
-            Signal(name=f"{n}_move") for n in ("plane", "position", "tile", "weight")
-        )
+        with m.If(self.load):
+            m.d.sync += self.moved.eq(0)
+        with m.Elif(self.step):
+            m.d.sync += [
+                self.moved.eq(advance),
+                self.first.eq(at_first[:_PLANE].all() & (at_first[_PLANE] | self.double)),
+                self.doubles.eq(self.double & at_first[:_PLANE].all() & ~at_first[_PLANE]),
+                self.last.eq(at_last[: _PLANE + 1].all()),
+                self.run_end.eq(at_last[_RUN]),
+                self.window_first.eq(at_first[_WIN_X] & at_first[_WIN_Y]),
+                self.window_last.eq(at_last[_WIN_X] & at_last[_WIN_Y]),
+                self.tile_end.eq(at_last[:_TILE].all()),
+                self.layer_end.eq(at_last.all()),
+            ]
+        self._read_address(m, advance)
+        self._buffer_addresses(m)
+        return m
+
+    def _read_address(self, m: Module, advance: Signal) -> None:
+        # Word address and bit offset are one number. The change that leads to the beat the counters
+        # describe is kept from the step before.
+        k = self.offset_bits
+        address, delta = Signal(16 + k), Signal(16 + k)
+        m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
+        choices = []
+        for level, loop in enumerate(LOOPS):
+            words = getattr(self, f"delta_{loop}") if loop in DELTAS else 1
+            bits = getattr(self, f"bits_{loop}")[:k] if k and hasattr(self, f"bits_{loop}") else None
+            distance = words << k if bits is None else Cat(bits, words)
+            choices.append(Mux(advance[level], distance, 0))
+        with m.If(self.load):
+            m.d.sync += [address.eq(self.read_base << k), delta.eq(0)]
+        with m.Elif(self.step):
+            m.d.sync += [address.eq(address + delta), delta.eq(_any(choices))]
+
+    def _buffer_addresses(self, m: Module) -> None:
+        # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
         weight_tile, threshold_tile, next_weight, next_threshold = (
             Signal(16, name=n) for n in ("weight_tile", "threshold_tile", "next_weight", "next_threshold")
         )
+        moved = self.moved
         m.d.comb += [next_weight.eq(self.waddr + 1), next_threshold.eq(self.taddr + 1)]
         with m.If(self.load):
             m.d.sync += [
-                self.raddr.eq(self.read_base),
                 self.waddr.eq(self.weight_base),
                 weight_tile.eq(self.weight_base),
                 self.taddr.eq(self.threshold_base),
                 threshold_tile.eq(self.threshold_base),
-                delta.eq(0),
-                weight_move.eq(0),
-                plane_move.eq(0),
-                position_move.eq(0),
-                tile_move.eq(0),
             ]
         with m.Elif(self.step):
-            choices = [1, *(getattr(self, f"delta_{loop}") for loop in LOOPS[1:])]
-            gated = [Mux(bit, choice, 0) for bit, choice in zip(advance, choices, strict=True)]
-            merged = gated[0]
-            for value in gated[1:]:
-                merged = merged | value
-            m.d.sync += [
-                self.raddr.eq(self.raddr + delta),
-                delta.eq(merged),
-                # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
-                weight_move.eq(advance[0] | advance[1]),
-                plane_move.eq(advance[2]),
-                position_move.eq(advance[3:5].any()),
-                tile_move.eq(advance[5]),
-                self.first.eq(at_first[:2].all() & (at_first[2] | self.double)),
-                self.doubles.eq(self.double & at_first[:2].all() & ~at_first[2]),
-                self.last.eq(at_last[:3].all()),
-                self.tile_end.eq(at_last[:5].all()),
-                self.layer_end.eq(at_last.all()),
-            ]
-            with m.If(tile_move):
+            with m.If(moved[_TILE]):
                 m.d.sync += [self.waddr.eq(next_weight), weight_tile.eq(next_weight)]
                 m.d.sync += [self.taddr.eq(next_threshold), threshold_tile.eq(next_threshold)]
-            with m.Elif(position_move):
+            with m.Elif(moved[_WIN_X:_TILE].any()):
                 m.d.sync += [self.waddr.eq(weight_tile), self.taddr.eq(threshold_tile)]
-            with m.Elif(plane_move):
+            with m.Elif(moved[_PLANE]):
                 m.d.sync += self.waddr.eq(weight_tile)
                 with m.If(self.double):
                     m.d.sync += self.taddr.eq(next_threshold)
-            with m.Elif(weight_move):
+            with m.Elif(moved[:_PLANE].any()):
                 m.d.sync += self.waddr.eq(next_weight)
-        return m

@@ -7,10 +7,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
-from xnorcore.program import DESCRIPTOR, LOOPS
+from xnorcore.program import DESCRIPTOR, LOOPS, WIDE_WORDS
 
-from .interfaces import ControlSignature, EmitSignature, bits_for_depth
-from .nest import LoopNest
+from .interfaces import ControlSignature, EmitSignature, OperandSignature, bits_for_depth
+from .nest import DELTAS, LoopNest
+from .padding import TapTracker
 
 __all__ = ["STALLS", "LayerSignature", "Sequencer"]
 
@@ -30,8 +31,11 @@ class LayerSignature(wiring.Signature):
     take : In(1)
         It does in the next cycle; the writer copies the rest.
     base, delta, tile_stride : Out(16)
-        First result word; distance from a position's (last) result word to the next position's;
-        distance between tiles.
+        First result word; distance between the first result words of neighbouring positions, and of tiles.
+    strips : Out(1)
+        Rows work on strips of one image.
+    strip : Out(16)
+        Distance between the results of neighbouring strips.
     score : Out(1)
         The layer emits scores.
     final : Out(1)
@@ -46,6 +50,8 @@ class LayerSignature(wiring.Signature):
                 "base": Out(16),
                 "delta": Out(16),
                 "tile_stride": Out(16),
+                "strips": Out(1),
+                "strip": Out(16),
                 "score": Out(1),
                 "final": Out(1),
             }
@@ -79,8 +85,10 @@ class Sequencer(wiring.Component):
         Run the program at `run_entry` once, outside the batches; only while `idle`.
     idle : Out(1)
         Nothing runs and every result is written.
-    raddr : Out
-        Read address of all activation memories.
+    raddr : Out(16)
+        Read address of the activation memories.
+    operand : Out(OperandSignature)
+        What is to be done to the word at `raddr`.
     ctl : Out(ControlSignature)
     emit : Out(EmitSignature)
         In step with `ctl`.
@@ -97,7 +105,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
-        self.nest = LoopNest()
+        self.nest = LoopNest(config.offset_bits)
         super().__init__(
             {
                 "program_addr": Out(bits_for_depth(config.program_depth)),
@@ -116,7 +124,8 @@ class Sequencer(wiring.Component):
                 "run": In(1),
                 "run_entry": In(16),
                 "idle": Out(1),
-                "raddr": Out(bits_for_depth(config.act_depth)),
+                "raddr": Out(16),
+                "operand": Out(OperandSignature(config)),
                 "ctl": Out(ControlSignature(config)),
                 "emit": Out(EmitSignature()),
                 "layer": Out(LayerSignature()),
@@ -143,7 +152,9 @@ class Sequencer(wiring.Component):
             source = regs[f.word] if f.word < _OUTPUT_WORD else self.program_data
             return source[f.low : f.low + f.width]
 
-        for name in [f"{loop}_last" for loop in LOOPS] + [f"delta_{loop}" for loop in LOOPS[1:]]:
+        names = [f"{loop}_last" for loop in LOOPS] + [f"delta_{loop}" for loop in DELTAS]
+        names += [f"bits_{loop}" for loop in LOOPS if hasattr(nest, f"bits_{loop}")]
+        for name in names:
             m.d.comb += getattr(nest, name).eq(field(name))
         m.d.comb += [
             nest.double.eq(field("double")),
@@ -159,7 +170,7 @@ class Sequencer(wiring.Component):
         capture, batch_run = Signal(), Signal()
         m.d.comb += self.program_addr.eq(pc + capture)
         blocked = Signal()
-        m.d.comb += blocked.eq(layer.valid & (index >= _OUTPUT_WORD))
+        m.d.comb += blocked.eq(layer.valid & (index == _OUTPUT_WORD))
         # Layers alternate between two marks that their results are not all written yet.
         layer_parity, done_parity, unwritten = Signal(), Signal(init=1), Signal(2)
         with m.If(self.layer_done):
@@ -171,20 +182,24 @@ class Sequencer(wiring.Component):
             for number, register in enumerate(regs):
                 with m.If(index == number):
                     m.d.sync += register.eq(self.program_data)
+            wide = DESCRIPTOR.fields["wide"].low
+            with m.If((index == 0) & ~self.program_data[wide]):
+                m.d.sync += [regs[word].eq(0) for word in WIDE_WORDS]
+            with m.If((index == WIDE_WORDS.start - 1) & ~field("wide")):
+                m.d.sync += index.eq(WIDE_WORDS.stop)
             with m.If(index == _OUTPUT_WORD):
                 image_base = Mux(self.parity, self.out_base1, self.out_base0)
+                m.d.comb += nest.load.eq(1)
                 m.d.sync += [
                     layer.base.eq(field("out_base") + Mux(field("out_image"), image_base, 0)),
                     layer.delta.eq(field("out_delta")),
+                    layer.tile_stride.eq(field("out_tile_stride")),
+                    layer.strips.eq(field("strips")),
+                    layer.strip.eq(field("out_strip")),
                     layer.score.eq(field("score")),
                     layer.final.eq(field("end") & batch_run),
-                ]
-            with m.If(index == words - 1):
-                m.d.comb += nest.load.eq(1)
-                m.d.sync += [
                     index.eq(0),
                     layer.valid.eq(1),
-                    layer.tile_stride.eq(field("out_tile_stride")),
                     unwritten.bit_select(~layer_parity, 1).eq(1),
                     layer_parity.eq(~layer_parity),
                 ]
@@ -192,8 +207,20 @@ class Sequencer(wiring.Component):
                     m.d.sync += pc.eq(self.entry)
 
         # Issue: the nest's beat goes to the array unless something it needs is not there yet.
+        m.submodules.taps = taps = TapTracker()
+        m.d.comb += [taps.load.eq(nest.load), taps.step.eq(nest.step), taps.moved.eq(nest.moved)]
+        for name in ("pad_left", "pad_top", "stride_x", "stride_y", "step_x", "step_y"):
+            m.d.comb += getattr(taps, name).eq(field(name))
+        outside = Signal()
+        m.d.comb += [
+            taps.width.eq(field("map_width")),
+            taps.height.eq(field("map_height")),
+            outside.eq(field("padded") & ~taps.inside),
+        ]
+
         beat, fresh = Signal(), Signal()
-        hazard, gap, force = Signal(), Signal(range(config.geometry.words_per_tile + 1)), Signal()
+        g = config.geometry
+        hazard, gap, force = Signal(), Signal(range(g.words_per_tile * g.rows + 1)), Signal()
         slices_left = Signal(6)
         issue, last_issue, draining = Signal(), Signal(), Signal()
         emits, more_slices = Signal(), Signal()
@@ -203,7 +230,13 @@ class Sequencer(wiring.Component):
                          | nest.last & (field("slices") == config.acc_width))),
             more_slices.eq(Mux(draining, slices_left != 0, field("score"))),
             self.raddr.eq(Mux(self.readout_grant, self.readout_addr, nest.raddr)),
-            ctl.valid.eq(issue & ~draining),
+            self.operand.offset.eq(Mux(self.readout_grant, 0, nest.offset)),
+            self.operand.strip.eq(Mux(field("strips") & ~self.readout_grant, field("in_strip"), 0)),
+            self.operand.lanes.eq(field("lanes")),
+            self.operand.masked.eq(nest.run_end & (field("lanes") != 0) & ~self.readout_grant),
+            self.operand.pad.eq(outside & ~field("pad_zero") & ~self.readout_grant),
+            self.operand.pad_one.eq(field("pad_one")),
+            ctl.valid.eq(issue & ~draining & ~(outside & field("pad_zero"))),
             ctl.first.eq(issue & ~draining & nest.first),
             ctl.double.eq(issue & (draining | nest.doubles)),
             ctl.clear.eq(issue & Mux(draining, slices_left == 0, nest.last & ~field("score"))),
@@ -211,6 +244,8 @@ class Sequencer(wiring.Component):
             ctl.taddr.eq(nest.taddr),
             emit.valid.eq(issue & emits),
             emit.slice.eq(more_slices),
+            emit.window_first.eq(nest.window_first),
+            emit.window_last.eq(nest.window_last),
             emit.tile.eq(nest.tile_end & ~more_slices),
             emit.layer_first.eq(fresh),
             emit.layer_last.eq(nest.layer_end & ~more_slices),
@@ -222,8 +257,8 @@ class Sequencer(wiring.Component):
             m.d.sync += fresh.eq(1)
         with m.Elif(emit.valid):
             m.d.sync += fresh.eq(0)
-        with m.If(emit.valid):
-            m.d.sync += gap.eq(config.geometry.words_per_tile - 1)
+        with m.If(emit.valid & emit.window_last):
+            m.d.sync += gap.eq(Mux(field("strips"), g.rows * g.words_per_tile, g.words_per_tile) - 1)
         with m.Elif(gap != 0):
             m.d.sync += gap.eq(gap - 1)
         with m.If(nest.step):
@@ -273,7 +308,7 @@ class Sequencer(wiring.Component):
                 m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += [capture.eq(~blocked), stall["fetch"].eq(~blocked), stall["hazard"].eq(blocked)]
-                with m.If(capture & (index == words - 1)):
+                with m.If(nest.load):
                     m.next = "ISSUE"
             with m.State("ISSUE"):
                 slot_free = Signal()

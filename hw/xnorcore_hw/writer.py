@@ -16,10 +16,12 @@ __all__ = ["ResultWriter"]
 
 
 class ResultWriter(wiring.Component):
-    """Write emitted bits; one word a cycle, the same address in all rows.
+    """Pool and write emitted bits, one word a cycle, at the same address in all rows.
 
-    With more columns than bits in a word, a tile fills several words, written one after the other.
+    The bits of a pooling window are ORed; the last emission of the window is the one that is written.
+    With more columns than bits in a word, a result fills several words, written one after the other.
     With fewer, tiles of one position share a word: the first of them clears the word's other lanes.
+    Strips: the rows' results go one after the other into all memories, at the rows' own addresses.
 
     Members
     -------
@@ -55,82 +57,94 @@ class ResultWriter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        g = self.config.geometry
-        e = self.emit
-        flags = Cat(e.valid, e.slice, e.tile, e.layer_first, e.layer_last)
+        g, e = self.config.geometry, self.emit
+        flags = Cat(
+            e.valid, e.layer_first, e.window_first, e.window_last, e.slice, e.tile, e.layer_last
+        )
         for stage in range(array_latency(self.config)):
             early = flags
             flags = Signal(len(flags), name=f"emit_d{stage}")
             m.d.sync += flags.eq(early)
-        valid = flags[0]
-        words, shared = g.words_per_tile, g.tiles_per_word
-        # Word of the tile that is written; later words wait in a register, with their flags.
-        part, kept = Signal(range(words)), Signal(3)
-        held = Signal(g.rows * (g.columns - g.width) if words > 1 else 1)
-        live = Signal(3)
-        m.d.comb += live.eq(Mux(part == 0, Cat(flags[1], flags[2], flags[4]), kept))
-        more_slices, tile, layer_last = live
+        valid, window_first, window_last = flags[0], flags[2], flags[3]
 
-        addr, delta, tile_base, tile_stride = (
-            Signal(16, name=n) for n in ("addr", "delta", "tile_base", "tile_stride")
+        # The descriptor's output side is copied one cycle before the layer's first emission arrives.
+        base, delta, tile_base, tile_stride, strip = (
+            Signal(16, name=n) for n in ("base", "delta", "tile_base", "tile_stride", "strip")
         )
-        score, final = Signal(), Signal()
-        lane = Signal(range(max(shared, 2)))
+        score, final, strips = Signal(), Signal(), Signal()
 
-        # Where the next emission goes, once the last word of this one is written.
-        done = Signal()
-        wraps = Signal()
-        next_tile = Signal(16)
+        # Pooling: OR over a window.
+        pooled, window = Signal(len(self.bits)), Signal(len(self.bits))
+        m.d.comb += pooled.eq(self.bits | Mux(window_first, 0, window))
+        with m.If(valid):
+            m.d.sync += window.eq(pooled)
+
+        # A result has words * strips parts; those after the first wait in a register, with their flags.
+        words, shared = g.words_per_tile, g.tiles_per_word
+        starts, writing, done = Signal(), Signal(), Signal()
+        kept, live = Signal(3), Signal(3)
+        word, row = Signal(range(max(words, 2))), Signal(range(max(g.rows, 2)))
+        first = (word == 0) & (row == 0)
+        word_last, row_last = word == words - 1, ~strips | (row == g.rows - 1)
+        m.d.comb += [
+            starts.eq(valid & window_last),
+            writing.eq(starts | ~first),
+            done.eq(writing & word_last & row_last),
+            live.eq(Mux(first, flags[4:7], kept)),
+        ]
+        more_slices, tile, layer_last = live
+        later, data = Signal(len(self.bits)), Signal(len(self.bits))
+        chunk = min(g.width, g.columns)
+        address, row_address = Signal(16), Signal(16)
+        m.d.comb += data.eq(Mux(first, pooled, later))
+        with m.If(writing):
+            m.d.sync += [later.eq(data >> chunk), kept.eq(live)]
+            with m.If(~word_last):
+                m.d.sync += [word.eq(word + 1), address.eq(address + 1)]
+            with m.Else():
+                m.d.sync += word.eq(0)
+                with m.If(row_last):
+                    m.d.sync += row.eq(0)
+                with m.Else():
+                    following = row_address + strip
+                    m.d.sync += [row.eq(row + 1), row_address.eq(following), address.eq(following)]
+
+        # Where the next result goes, once the last part of this one is written.
+        lane, wraps, next_tile, next_base = Signal(range(max(shared, 2))), Signal(), Signal(16), Signal(16)
         m.d.comb += [
             wraps.eq(score | (lane == shared - 1)),
             next_tile.eq(Mux(wraps, tile_base + tile_stride, tile_base)),
+            next_base.eq(Mux(tile, next_tile, base + Mux(more_slices, words, delta))),
+            self.layer_done.eq(done & layer_last),
+            self.batch_done.eq(self.layer_done & final),
         ]
-
         with m.If(done):
+            m.d.sync += [base.eq(next_base), address.eq(next_base), row_address.eq(next_base)]
             with m.If(tile):
-                m.d.sync += [addr.eq(next_tile), tile_base.eq(next_tile)]
-                m.d.sync += lane.eq(Mux(wraps, 0, lane + 1))
-            with m.Else():
-                m.d.sync += addr.eq(addr + Mux(more_slices, 1, delta))
-        m.d.comb += self.layer_done.eq(done & layer_last)
-        m.d.comb += self.batch_done.eq(self.layer_done & final)
+                m.d.sync += [tile_base.eq(next_tile), lane.eq(Mux(wraps, 0, lane + 1))]
 
-        m.d.comb += self.waddr.eq(addr)
-        rows = [self.bits.word_select(row, g.columns) for row in range(g.rows)]
-        with m.If(valid | (part != 0)):
-            lanes = g.columns // g.lane
+        lanes = g.columns // g.lane
+        m.d.comb += self.waddr.eq(address)
+        with m.If(writing):
             mask = Mux(lane == 0, -1, ((1 << lanes) - 1) << (lane * lanes)) if shared > 1 else -1
             m.d.comb += self.wmask.eq(mask)
-        if words == 1:
-            m.d.comb += done.eq(valid)
-            for row, bits in enumerate(rows):
-                # Every lane carries the bits and the mask picks one, except that the first clears the rest.
-                wide = Mux(lane == 0, bits, bits.replicate(shared)) if shared > 1 else bits
-                m.d.comb += self.wdata.word_select(row, g.width).eq(wide)
-        else:
-            m.d.comb += done.eq(part == words - 1)
-            rest = g.columns - g.width
-            with m.If(valid):
-                m.d.sync += [part.eq(1), kept.eq(live)]
-            with m.Elif(part != 0):
-                m.d.sync += part.eq(Mux(done, 0, part + 1))
-            for row, bits in enumerate(rows):
-                later = held.word_select(row, rest)
-                m.d.sync += later.eq(Mux(part == 0, bits[g.width :], later >> g.width))
-                m.d.comb += self.wdata.word_select(row, g.width).eq(Mux(part == 0, bits, later))
-            with m.If((valid | (part != 0)) & ~done):
-                m.d.sync += addr.eq(addr + 1)
+        for number in range(g.rows):
+            bits = Mux(strips, data[:chunk], data[number * g.columns :][:chunk])
+            # Every lane carries the bits and the mask picks one, except that the first clears the rest.
+            wide = Mux(lane == 0, bits, bits.replicate(shared)) if shared > 1 else bits
+            m.d.comb += self.wdata.word_select(number, g.width).eq(wide)
 
-        # The descriptor's output side is copied one cycle before the layer's first emission arrives.
-        with m.If(early[0] & early[3]):
-            m.d.comb += self.layer.take.eq(1)
+        with m.If(early[0] & early[1]):
+            layer = self.layer
+            m.d.comb += layer.take.eq(1)
             m.d.sync += [
-                addr.eq(self.layer.base),
-                tile_base.eq(self.layer.base),
-                delta.eq(self.layer.delta),
-                tile_stride.eq(self.layer.tile_stride),
-                score.eq(self.layer.score),
-                final.eq(self.layer.final),
+                *(signal.eq(layer.base) for signal in (base, address, row_address, tile_base)),
+                delta.eq(layer.delta),
+                tile_stride.eq(layer.tile_stride),
+                strips.eq(layer.strips),
+                strip.eq(layer.strip),
+                score.eq(layer.score),
+                final.eq(layer.final),
                 lane.eq(0),
             ]
         return m

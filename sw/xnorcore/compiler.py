@@ -13,7 +13,7 @@ from .bits import bytes_per_image, pack
 from .errors import CapacityError, CompileError, DeviceError
 from .geometry import DeviceConfig
 from .network import Dense, Network
-from .program import DESCRIPTOR, HEADER, PROGRAM_MAGIC
+from .program import HEADER, PROGRAM_MAGIC, pack_descriptor
 from .protocol import Space
 
 _BASE_OF_DESCRIPTORS = HEADER.words
@@ -319,7 +319,7 @@ class _Compiler:
         self.starts.append(staged.reshape(tiles, g.columns, planes).transpose(1, 0, 2).reshape(g.columns, -1))
 
         plane_stride = words
-        self.descriptors += DESCRIPTOR.pack(
+        self.descriptors += pack_descriptor(
             {
                 **fields,
                 "score": slices > 0,

@@ -129,6 +129,8 @@ class DeviceConfig:
         Bytes that the device can hold between the wire and the core.
     column_group : int
         Columns that share one systolic stage.
+    line_bytes : int
+        Bytes of the buffer that holds the image rows under a kernel; 0 leaves out convolution of images.
 
     Raises
     ------
@@ -144,6 +146,7 @@ class DeviceConfig:
     program_depth: int = 256
     fifo_bytes: int = 4096
     column_group: int = 16
+    line_bytes: int = 4096
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -162,11 +165,18 @@ class DeviceConfig:
         if self.fifo_bytes & (self.fifo_bytes - 1):
             raise GeometryError(f"fifo_bytes is {self.fifo_bytes}, but must be a power of two, 512 to 16384")
         _range("column_group", self.column_group, 1, COLUMNS[1])
+        _range("line_bytes", self.line_bytes, 0, MAX_DEPTH)
 
     @property
     def max_frame(self) -> int:
         """Largest frame body in bytes; two of them fit the receive buffer."""
         return min(self.fifo_bytes // 2 - 4, 2048)
+
+    @property
+    def offset_bits(self) -> int:
+        """Bits of an offset into a word, where the array can read across words; else 0."""
+        width = self.geometry.width
+        return width.bit_length() - 1 if self.line_bytes and not width & (width - 1) else 0
 
     @property
     def groups(self) -> int:

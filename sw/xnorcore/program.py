@@ -1,12 +1,16 @@
 """Layout of program memory: the header and the layer descriptors, shared by compiler and gateware.
 
-Program memory holds 32-bit words. Words 0 to 7 are the `HEADER`; descriptors of `DESCRIPTOR.words`
-words follow each other from the header's entry address on, until one has its `end` flag set.
+Program memory holds 32-bit words, the `HEADER` first. Descriptors follow each other from the header's
+entry address on, until one has its `end` flag set.
 
-A layer is a nest of six loops around one array beat. From the innermost out: ``run`` (consecutive words),
-``row`` (kernel rows), ``plane`` (bit planes), ``x`` and ``y`` (positions), ``tile`` (groups of output
-channels). A ``*_last`` field holds the loop's count minus one. The read address grows by 1 along ``run``;
-when an outer loop advances, its ``delta_*`` is added instead (modulo 2**16, to the address of the last beat).
+A layer is a nest of nine loops around one array beat. From the innermost out: ``run`` (consecutive words),
+``col`` and ``row`` (kernel taps), ``plane`` (bit planes), ``win_x`` and ``win_y`` (pooling window), ``x`` and
+``y`` (positions), ``tile`` (groups of output channels). A ``*_last`` field holds the loop's count minus one.
+The read address grows by one word along ``run`` and ``col``; when an outer loop advances, its ``delta_*``
+words and ``bits_*`` bits are added instead, to the address of the last beat, modulo 2**16 words.
+
+A descriptor starts with the words that every layer needs. The `wide` words follow if the flag of that name
+is set and count as 0 otherwise; the output words end it.
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ from dataclasses import dataclass
 from .errors import CompileError
 
 PROGRAM_MAGIC = int.from_bytes(b"XNP1", "little")
-LOOPS = ("run", "row", "plane", "x", "y", "tile")
+LOOPS = ("run", "col", "row", "plane", "win_x", "win_y", "x", "y", "tile")
+
+
+_SIGNED = ("plane_stride", "out_delta", "out_tile_stride")
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Record:
         words = [0] * self.words
         for name, value in values.items():
             field = self.fields[name]
-            signed = name.startswith("delta_") or name.endswith("_stride")
+            signed = name.startswith("delta_") or name in _SIGNED
             low = -(1 << (field.width - 1)) if signed else 0
             if not low <= value < 1 << field.width:
                 raise CompileError(f"program field {name} is {value}, but has only {field.width} bits")
@@ -74,13 +81,21 @@ class Record:
 HEADER = Record(
     (("magic", 32),),
     # Bytes of one image on the wire.
-    (("image_bytes", 24), ("in_bits_last", 3)),
+    (("image_bytes", 24), ("in_bits_last", 3), ("pad_top", 3)),
     # Result words per image, and bytes of each that are sent.
     (("out_words", 16), ("out_bytes", 8)),
     # The two input and the two output regions of activation memory.
     (("in_base0", 16), ("in_base1", 16)),
     (("plane_stride", 16), ("entry", 16)),
     (("out_base0", 16), ("out_base1", 16)),
+    # How the image rows under a kernel are interleaved, and `spread`: an image goes to all rows.
+    (
+        ("interleaved", 1), ("spread", 1), ("packed", 1), ("pad", 8), ("kernel_last", 3), ("channels_last", 8),
+        ("stride", 3), ("pad_left", 3), ("pad_right", 3),
+    ),  # fmt: skip
+    (("map_width", 10), ("map_height", 10), ("rows_last", 10)),
+    (("row_values", 16), ("slot_start", 16)),
+    (("slot_step", 16), ("slots_end", 16)),
     (("id_low", 32),),
     (("id_high", 32),),
 )
@@ -98,20 +113,46 @@ DESCRIPTOR = Record(
         # in_base (out_base) counts from the header's input (output) region of the batch's parity.
         ("in_image", 1),
         ("out_image", 1),
+        # The optional words are there.
+        ("wide", 1),
+        # Rows work on strips of one image: each adds multiples of in_strip and out_strip to its addresses.
+        ("strips", 1),
         ("slices", 6),
-        ("plane_last", 4),
-        ("row_last", 8),
+        ("plane_last", 16),
     ),
     (("run_last", 16), ("tile_last", 16)),
-    (("x_last", 16), ("y_last", 16)),
     (("in_base", 16), ("weight_base", 16)),
-    (("threshold_base", 16), ("delta_row", 16)),
-    (("delta_plane", 16), ("delta_x", 16)),
-    (("delta_y", 16), ("delta_tile", 16)),
+    (("threshold_base", 16), ("delta_plane", 16)),
+    (("delta_tile", 16), ("out_tile_stride", 16)),
+    # Optional words.
+    (("x_last", 10), ("y_last", 10), ("col_last", 3), ("row_last", 3), ("win_x_last", 2), ("win_y_last", 2)),
+    (("delta_row", 16), ("delta_win_x", 16)),
+    (("delta_win_y", 16), ("delta_x", 16)),
+    # Bit offsets of a packed window, for a read address that is not at a word; lanes of its last word.
+    (("delta_y", 16), ("lanes", 8)),
+    (("bits_win_x", 7), ("bits_win_y", 7), ("bits_x", 7), ("bits_y", 7)),
+    # Padding: a tap outside the map is a word of pad_one bits, or counts as 0 if pad_zero is set.
+    (
+        ("padded", 1), ("pad_zero", 1), ("pad_one", 1), ("pad_left", 3), ("pad_top", 3),
+        ("stride_x", 3), ("stride_y", 3), ("step_x", 4), ("step_y", 4), ("bits_tile", 7),
+    ),  # fmt: skip
+    (("map_width", 10), ("map_height", 10)),
+    (("in_strip", 16), ("out_strip", 16)),
     # Output side: kept apart, because the results of a layer arrive after its last beat has left.
     (("out_base", 16), ("out_delta", 16)),
-    (("out_tile_stride", 16),),
 )
+
+WIDE_WORDS = range(DESCRIPTOR.fields["x_last"].word, DESCRIPTOR.fields["out_base"].word)
+"""Descriptor words that are there only if `wide` is set."""
+
+
+def pack_descriptor(values: Mapping[str, int]) -> list[int]:
+    """Return a descriptor's words, the optional ones left out if they are 0."""
+    words = DESCRIPTOR.pack(values)
+    if any(words[index] for index in WIDE_WORDS):
+        return DESCRIPTOR.pack({**values, "wide": 1})
+    return words[: WIDE_WORDS.start] + words[WIDE_WORDS.stop :]
+
 
 COUNTERS = (
     "active",  # cycles with a batch between its start and its last result

@@ -55,7 +55,7 @@ class Space(IntEnum):
     ACTIVATIONS = 3
 
 
-_INFO = struct.Struct("<4sBBBBBBH6I8s8s")
+_INFO = struct.Struct("<4sBBBBBBH7I8s8s")
 INFO_BYTES = _INFO.size
 INFO_FLAGS_OFFSET = 10
 """Offset in the INFO payload of the two bytes of live flags."""
@@ -96,7 +96,7 @@ class DeviceInfo:
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
             FLAG_ARMED if self.armed else 0,
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
-            self.clock_hz, self.build_id, self.network_id,
+            c.line_bytes, self.clock_hz, self.build_id, self.network_id,
         )  # fmt: skip
 
     @classmethod
@@ -122,9 +122,9 @@ class DeviceInfo:
             )
         if len(payload) != INFO_BYTES:
             raise WrongDeviceError(f"the INFO answer has {len(payload)} bytes, not {INFO_BYTES}")
-        (_, _, group, rows, columns, width, acc, flags, weights, thresholds, acts, program, fifo, clock,
+        (_, _, group, rows, columns, width, acc, flags, weights, thresholds, acts, program, fifo, line, clock,
          build, network) = _INFO.unpack(payload)  # fmt: skip
         config = DeviceConfig(
-            Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group
+            Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group, line
         )
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

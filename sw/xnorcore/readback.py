@@ -21,7 +21,7 @@ from .compiler import Block
 from .errors import VerifyError
 from .geometry import DeviceConfig
 from .link.session import Session
-from .program import DESCRIPTOR
+from .program import pack_descriptor
 from .protocol import Command, Space
 
 __all__ = ["Readback", "read_requests", "write_requests"]
@@ -185,7 +185,7 @@ class Readback:
         self._write(Block(Space.ACTIVATIONS, 0, 0, data))
 
     def _run(self, **fields: int) -> None:
-        words = DESCRIPTOR.pack({"end": 1, **fields})
+        words = pack_descriptor({"end": 1, **fields})
         self._write(Block(Space.PROGRAM, 0, 0, np.array(words, "<u4").tobytes()))
         self.session.call(Command.RUN, (0).to_bytes(2, "little"))
 
