@@ -10,11 +10,11 @@ import numpy as np
 
 from .errors import NetworkError
 from .network import InputSpec, Layer, Network
-from .validate_layers import MAX_MAP, MAX_SIZE, THRESHOLD_RANGE, Chain, brief, is_int
+from .validate_layers import KERNEL, MAX_MAP, MAX_SIZE, THRESHOLD_RANGE, Chain, brief, is_int
 
 __all__ = [
-    "MAX_LAYERS", "MAX_MAP", "MAX_METADATA", "MAX_NAME", "MAX_SIZE", "MAX_WEIGHT_BITS", "THRESHOLD_RANGE",
-    "brief", "validate",
+    "KERNEL", "MAX_LAYERS", "MAX_MAP", "MAX_METADATA", "MAX_NAME", "MAX_SIZE", "MAX_WEIGHT_BITS",
+    "THRESHOLD_RANGE", "brief", "validate",
 ]  # fmt: skip
 
 MAX_LAYERS = 256

@@ -20,13 +20,11 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save as _serialize
 
-from .bits import pack_weights, unpack_weights
+from .description import FORMAT, VERSION, build, check_keys, describe, expected_tensors
 from .errors import FileFormatError, NetworkError, UsageError
-from .network import Dense, InputSpec, Network
-from .validate import MAX_LAYERS, MAX_SIZE, MAX_WEIGHT_BITS, brief
+from .network import Network
+from .validate import brief
 
-FORMAT = "xnorcore"
-VERSION = 1
 MAX_FILE = 256 << 20
 MAX_HEADER = 1 << 20
 
@@ -35,7 +33,7 @@ _DTYPES = {"U8": np.dtype(np.uint8), "I32": np.dtype("<i4"), "F64": np.dtype("<f
 
 def dumps(network: Network) -> bytes:
     """Return the file's bytes; equal networks give equal bytes."""
-    description, tensors = _describe(network)
+    description, tensors = describe(network)
     text = _canonical({**description, "sha256": _digest(description, tensors)})
     # One metadata key: safetensors does not keep the order of several. The validator's limits on names
     # and metadata keep the header below MAX_HEADER, those on sizes the file below MAX_FILE.
@@ -55,7 +53,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
 def content_hash(network: Network) -> str:
     """SHA-256 (hex) of everything in the network: layers, affine, name and metadata."""
-    return _digest(*_describe(network))
+    return _digest(*describe(network))
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -120,11 +118,11 @@ def loads(data: bytes) -> Network:
     if len(data) > MAX_FILE:
         raise FileFormatError(f"{len(data)} bytes, the limit is {MAX_FILE}")
     description = _header(data)
-    expected = _expected(description)
+    expected = expected_tensors(description)
     tensors = _tensors(data, expected)
     digest = description.pop("sha256")
     try:
-        network = _build(description, tensors)
+        network = build(description, tensors)
     except NetworkError as error:
         raise FileFormatError(f"illegal network: {error}") from None
     if digest != content_hash(network):
@@ -141,32 +139,6 @@ def _digest(description: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> st
     for name in sorted(tensors):
         digest.update(b"\0" + name.encode() + b"\0" + tensors[name].tobytes())
     return digest.hexdigest()
-
-
-def _describe(network: Network) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    layers: list[dict[str, Any]] = []
-    tensors: dict[str, NDArray[Any]] = {}
-    for index, layer in enumerate(network.layers):
-        binary = layer.thresholds is not None
-        layers.append(
-            {"type": "dense", "name": layer.name, "inputs": layer.inputs, "outputs": layer.outputs,
-             "thresholds": binary}
-        )  # fmt: skip
-        tensors[f"layers.{index}.weights"] = pack_weights(layer.weights)
-        if layer.thresholds is not None:
-            tensors[f"layers.{index}.thresholds"] = layer.thresholds.astype("<i4")
-    for key in ("scale", "offset"):
-        values = getattr(network, key)
-        if values is not None:
-            tensors[key] = values.astype("<f8")
-    description = {
-        "format": FORMAT, "version": VERSION, "name": network.name,
-        "input": {"shape": list(network.input.shape), "bits": network.input.bits},
-        "layers": layers, "classes": network.class_count,
-        "scale": network.scale is not None, "offset": network.offset is not None,
-        "metadata": network.metadata,
-    }  # fmt: skip
-    return description, tensors
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -214,56 +186,14 @@ def _header(data: bytes) -> dict[str, Any]:
         raise FileFormatError(
             f"version is {brief(value.get('version'))}, this program reads {VERSION}; update xnorcore"
         )
-    return _keys(
-        "description", value, format=str, version=int, name=str, input=dict, layers=list, classes=int,
-        scale=bool, offset=bool, metadata=dict, sha256=str,
-    )  # fmt: skip
+    types = {
+        "format": str, "version": int, "name": str, "input": dict, "layers": list, "classes": int,
+        "scale": bool, "offset": bool, "metadata": dict, "sha256": str,
+    }  # fmt: skip
+    return check_keys("description", value, types)
 
 
-def _keys(what: str, value: Any, **types: type) -> dict[str, Any]:
-    if not isinstance(value, dict) or set(value) != set(types):
-        found = brief(", ".join(sorted(value)), 200) if isinstance(value, dict) else type(value).__name__
-        raise FileFormatError(f"{what} has {found}; it must have {', '.join(sorted(types))}")
-    for key, kind in types.items():
-        if type(value[key]) is not kind:
-            raise FileFormatError(
-                f"{what}: {key} is {type(value[key]).__name__}, but must be {kind.__name__}"
-            )
-    return value
-
-
-def _expected(description: dict[str, Any]) -> dict[str, tuple[str, list[int]]]:
-    """Data type and shape of every tensor that the description calls for."""
-    layers = description["layers"]
-    if not 1 <= len(layers) <= MAX_LAYERS:
-        raise FileFormatError(f"{len(layers)} layers, but there must be 1 to {MAX_LAYERS}")
-    expected: dict[str, tuple[str, list[int]]] = {}
-    weights = outputs = 0
-    for index, layer in enumerate(layers):
-        kind = layer.get("type") if isinstance(layer, dict) else None
-        if kind != "dense":
-            raise FileFormatError(f"layer {index}: type {brief(kind)} is unknown; update xnorcore")
-        _keys(f"layer {index}", layer, type=str, name=str, inputs=int, outputs=int, thresholds=bool)
-        inputs, outputs = layer["inputs"], layer["outputs"]
-        if not (1 <= inputs <= MAX_SIZE and 1 <= outputs <= MAX_SIZE):
-            raise FileFormatError(
-                f"layer {index}: {brief(outputs)} x {brief(inputs)} weights, the limit is {MAX_SIZE} each"
-            )
-        weights += inputs * outputs
-        if weights > MAX_WEIGHT_BITS:
-            raise FileFormatError(
-                f"layer {index}: {weights} weight bits so far, the limit is {MAX_WEIGHT_BITS}"
-            )
-        expected[f"layers.{index}.weights"] = ("U8", [outputs, -(-inputs // 8)])
-        if layer["thresholds"]:
-            expected[f"layers.{index}.thresholds"] = ("I32", [outputs])
-    for key in ("scale", "offset"):
-        if description[key]:
-            expected[key] = ("F64", [outputs])
-    return expected
-
-
-def _tensors(data: bytes, expected: dict[str, tuple[str, list[int]]]) -> dict[str, NDArray[Any]]:
+def _tensors(data: bytes, expected: dict[str, tuple[str, list[int] | None]]) -> dict[str, NDArray[Any]]:
     try:
         found = dict(safetensors.deserialize(data))
     except Exception as error:  # the container's own errors, whatever their class
@@ -274,6 +204,8 @@ def _tensors(data: bytes, expected: dict[str, tuple[str, list[int]]]) -> dict[st
     tensors: dict[str, NDArray[Any]] = {}
     for name, (dtype, shape) in expected.items():
         tensor = found[name]
+        if shape is None:
+            shape = list(tensor["shape"])
         if tensor["dtype"] != dtype or list(tensor["shape"]) != shape:
             raise FileFormatError(
                 f"tensor {name} is {brief(tensor['dtype'])} {brief(tensor['shape'])}, "
@@ -283,20 +215,3 @@ def _tensors(data: bytes, expected: dict[str, tuple[str, list[int]]]) -> dict[st
             raise FileFormatError(f"tensor {name} has {len(tensor['data'])} bytes: damaged container")
         tensors[name] = np.frombuffer(tensor["data"], _DTYPES[dtype]).reshape(shape)
     return tensors
-
-
-def _build(description: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Network:
-    layers: list[Dense] = []
-    for index, layer in enumerate(description["layers"]):
-        packed = tensors[f"layers.{index}.weights"]
-        inputs = layer["inputs"]
-        if inputs % 8 and (packed[:, -1] >> (inputs % 8)).any():
-            raise FileFormatError(f"layer {index}: unused weight bits are not 0")
-        thresholds = tensors.get(f"layers.{index}.thresholds")
-        wide = None if thresholds is None else thresholds.astype(np.int64)
-        layers.append(Dense(unpack_weights(packed, inputs), wide, layer["name"]))
-    spec = _keys("input", description["input"], shape=list, bits=int)
-    return Network(
-        description["name"], InputSpec(tuple(spec["shape"]), spec["bits"]), layers, description["classes"],
-        tensors.get("scale"), tensors.get("offset"), description["metadata"],
-    )  # fmt: skip

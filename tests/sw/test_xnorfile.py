@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as serialize
 
 from xnorcore import xnorfile, zoo
+from xnorcore.description import describe
 from xnorcore.errors import FileFormatError, UsageError
 from xnorcore.network import Dense, InputSpec, Network
 from xnorcore.validate import MAX_METADATA
@@ -103,7 +104,7 @@ def rebuilt(
     edit: Callable[[dict[str, Any], dict[str, np.ndarray]], Any], *, sign: bool = True, key: str = "xnorcore"
 ) -> bytes:
     """Edit the example's description and tensors, and seal the result with a right checksum."""
-    description, tensors = xnorfile._describe(NET)
+    description, tensors = describe(NET)
     description = json.loads(json.dumps(description))
     edit(description, tensors)
     if sign:
