@@ -1,27 +1,23 @@
-"""Bit-packed model: XOR and popcount on 64-bit words, equal to `xnorcore.golden` in every bit.
-
-A mismatch is a tap where activation and weight differ. With m mismatches in k taps, the sum over -1 and +1 is
-k - 2 m; for an n-bit input, with m_b mismatches in plane b and p weights of +1, it is
-(2**n - 1) p - sum(2**b m_b). Either way a threshold is a limit on the number of mismatches.
-"""
+"""Bit-packed model: XOR and popcount on 64-bit words, equal to `xnorcore.golden` in every bit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .bits import pack_u64, planes, unpack
-from .network import Dense, Network, prepare
+from .network import Dense, GlobalSum, MaxPool2d, Network, prepare
+from .packed import Maps, PackedLayer, pack_maps, pool_maps, unpack_maps
 
 IMAGES = 4096
-"""Most images per block: the temporaries of one neuron block stay in the cache."""
+"""Most images per block."""
 BITS = 64 << 20
 """Most input bits of a block, one byte each before packing: memory stays bounded."""
-NEURONS = 64
-"""Neurons per block: one packed word of the next layer."""
+WINDOWS = 64 << 20
+"""Most bytes of packed windows of a block, likewise."""
 
 
 def run(
@@ -50,11 +46,10 @@ def run(
     values = prepare(network, images)
     dtype = np.int64 if network.output_kind == "scores" else np.uint8
     result = np.empty((len(values), network.outputs), dtype)
-    packed = [_Packed(layer, bits) for layer, bits in zip(network.layers, _input_bits(network), strict=True)]
-    size = _block_size(network)
-    for start in range(0, len(values), size):
-        block = slice(start, min(start + size, len(values)))
-        *_, result[block] = _block(network, packed, values[block], every=False)
+    model = _Model(network)
+    for start in range(0, len(values), model.images):
+        block = slice(start, min(start + model.images, len(values)))
+        *_, result[block] = model.compute(values[block], every=False)
         if progress:
             progress(block.stop, len(values))
     return result
@@ -65,95 +60,66 @@ def layers(
 ) -> list[NDArray[Any]]:
     """Compute every layer's outputs; the same contract as `golden.layers`."""
     values = prepare(network, images)
-    packed = [_Packed(layer, bits) for layer, bits in zip(network.layers, _input_bits(network), strict=True)]
+    model = _Model(network)
     blocks: list[list[NDArray[Any]]] = []
-    size = _block_size(network)
-    for start in range(0, max(len(values), 1), size):
-        blocks.append(list(_block(network, packed, values[start : start + size], every=True)))
+    for start in range(0, max(len(values), 1), model.images):
+        blocks.append(list(model.compute(values[start : start + model.images], every=True)))
         if progress and len(values):
-            progress(min(start + size, len(values)), len(values))
+            progress(min(start + model.images, len(values)), len(values))
     return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
 
 
-def _block_size(network: Network) -> int:
-    return max(1, min(IMAGES, BITS // (network.input.size * network.input.bits)))
+class _Model:
+    """A network with its weights packed, made once for all images.
 
+    Attributes
+    ----------
+    images : int
+        Images of a block.
+    """
 
-def _input_bits(network: Network) -> list[int]:
-    return [network.input.bits] + [1] * (len(network.layers) - 1)
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        spec, layers = network.input, network.layers
+        # A dense layer needs no map: as a vector, its image fills the words.
+        self.shape = (spec.size,) if isinstance(layers[0], Dense) else spec.shape
+        shapes = [self.shape, *network.shapes[1:]]
+        self.packed: list[PackedLayer | None] = []
+        windows = 1
+        for index, layer in enumerate(layers):
+            step, bits = None, spec.bits if index == 0 else 1
+            reads_sums = index > 0 and isinstance(layers[index - 1], GlobalSum)
+            if not isinstance(layer, (MaxPool2d, GlobalSum)) and not reads_sums:
+                step = PackedLayer(layer, shapes[index], bits)
+                windows = max(windows, step.window_bytes * bits)
+            self.packed.append(step)
+        self.images = max(1, min(IMAGES, BITS // (spec.size * spec.bits), WINDOWS // windows))
 
-
-class _Packed:
-    """A dense layer as packed rows, and sum = base - step * mismatches."""
-
-    def __init__(self, layer: Dense, bits: int) -> None:
-        self.outputs = layer.outputs
-        self.words = pack_u64(layer.weights > 0)
-        if bits == 1:
-            self.base = np.full(layer.outputs, layer.inputs, np.int64)
-            self.step = 2
-        else:
-            self.base = ((1 << bits) - 1) * np.count_nonzero(layer.weights > 0, axis=1)
-            self.step = 1
-        most = layer.inputs * ((1 << bits) - 1)
-        self.dtype = np.uint16 if most < 0xFFFF else np.uint32
-        self.limits = None
-        if layer.thresholds is not None:
-            # bit = 1 iff mismatches < limit; clipping makes unreachable thresholds constant.
-            limits = (self.base - layer.thresholds) // self.step + 1
-            self.limits = np.clip(limits, 0, most + 1).astype(self.dtype)[:, np.newaxis]
-
-
-def _block(
-    network: Network, packed: list[_Packed], values: NDArray[np.uint8], *, every: bool
-) -> Iterator[NDArray[Any]]:
-    """Yield the last layer's outputs, or every layer's, for a block of images."""
-    bits = network.input.bits
-    split = planes(values, bits) if bits > 1 else values[np.newaxis]
-    # (plane, word, image): one word of all images is contiguous.
-    signal = np.ascontiguousarray(pack_u64(split).transpose(0, 2, 1))
-    for layer in packed:
-        if layer.limits is None:
-            yield _scores(layer, signal)
-            return
-        words = _hidden(layer, signal)
-        if every or layer is packed[-1]:
-            yield unpack(np.ascontiguousarray(words.T).view(np.uint8), layer.outputs)
-        signal = words[np.newaxis]
-
-
-def _mismatches(layer: _Packed, signal: NDArray[np.uint64]) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Yield (neurons, mismatches of shape (neurons, images)); the array is reused by the next step."""
-    images = signal.shape[2]
-    size = min(NEURONS, layer.outputs)
-    words = np.empty((size, images), np.uint64)
-    ones = np.empty((size, images), np.uint8)
-    total = np.empty((size, images), layer.dtype)
-    for start in range(0, layer.outputs, NEURONS):
-        rows = slice(start, min(start + NEURONS, layer.outputs))
-        count = rows.stop - rows.start
-        word, one, acc = words[:count], ones[:count], total[:count]
-        acc[...] = 0
-        for plane in signal:
-            acc += acc
-            for index, activation in enumerate(plane):
-                np.bitwise_xor(layer.words[rows, index, np.newaxis], activation, out=word)
-                np.bitwise_count(word, out=one)
-                np.add(acc, one, out=acc)
-        yield rows, acc
-
-
-def _scores(layer: _Packed, signal: NDArray[np.uint64]) -> NDArray[np.int64]:
-    result = np.empty((signal.shape[2], layer.outputs), np.int64)
-    for rows, mismatches in _mismatches(layer, signal):
-        result[:, rows] = layer.base[rows] - layer.step * mismatches.T.astype(np.int64)
-    return result
-
-
-def _hidden(layer: _Packed, signal: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Packed output bits, shape (words, images)."""
-    assert layer.limits is not None
-    result = np.empty((-(-layer.outputs // 64), signal.shape[2]), "<u8")
-    for rows, mismatches in _mismatches(layer, signal):
-        result[rows.start // NEURONS] = pack_u64((mismatches < layer.limits[rows]).T)[:, 0]
-    return result
+    def compute(self, values: NDArray[np.uint8], *, every: bool) -> Iterator[NDArray[Any]]:
+        """Yield the last layer's outputs, or every layer's, for a block of images."""
+        maps: Maps = pack_maps(values, self.shape, self.network.input.bits)
+        sums = np.zeros((len(values), 0), np.int64)
+        steps = zip(self.network.layers, self.packed, self.network.shapes[1:], strict=True)
+        for index, (layer, packed, shape) in enumerate(steps):
+            bits = None
+            if isinstance(layer, MaxPool2d):
+                maps = pool_maps(layer, maps)
+            elif isinstance(layer, GlobalSum):
+                ones = unpack_maps(maps, shape[0]).sum(axis=(1, 2), dtype=np.int64)
+                sums = 2 * ones - prod(maps.shape[3:])
+            elif packed is None:
+                # Integers below 2**53: float64 is exact, and has a fast product.
+                sums = (sums.astype(np.float64) @ layer.weights.T.astype(np.float64)).astype(np.int64)
+                if layer.thresholds is not None:
+                    bits = (sums >= layer.thresholds).astype(np.uint8)
+            elif layer.thresholds is None:
+                sums = packed.sums(maps)
+            else:
+                maps = packed.bits(maps)
+            if not every and index < len(self.packed) - 1:
+                continue
+            if layer.result == "sums":
+                yield sums
+            else:
+                bits = unpack_maps(maps, shape[-1]) if bits is None else bits
+                yield bits.reshape(len(values), prod(shape))
