@@ -4,144 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .bits import bytes_per_image, pack
-from .errors import CapacityError, CompileError, DeviceError
+from .bits import bytes_per_image
+from .errors import CapacityError, CompileError
 from .geometry import DeviceConfig
-from .network import Dense, Network
+from .image import Block, LayerPlan, Program, result_word_bytes
+from .layers import Conv2d, Dense, GlobalSum, MaxPool2d
+from .lowering import (
+    MAX_MAP,
+    Lowered,
+    Region,
+    Windows,
+    lower_conv,
+    lower_dense,
+    lower_pixels,
+    lower_windows,
+)
+from .network import Network
 from .program import HEADER, PROGRAM_MAGIC, pack_descriptor
 from .protocol import Space
 
-_BASE_OF_DESCRIPTORS = HEADER.words
+__all__ = ["Block", "LayerPlan", "Program", "compile_network"]
 
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive words of one memory bank.
-
-    Attributes
-    ----------
-    space : Space
-    bank : int
-        Column or row; 0 for program memory.
-    address : int
-        First word.
-    data : bytes
-        Whole words, least significant byte first (docs/protocol.md, WRITE).
-    """
-
-    space: Space
-    bank: int
-    address: int
-    data: bytes
-
-
-@dataclass(frozen=True)
-class LayerPlan:
-    """What one layer costs on the device.
-
-    Attributes
-    ----------
-    name : str
-    beats : int
-        Array cycles that multiply, per batch.
-    drains : int
-        Array cycles that shift scores out, per batch.
-    macs : int
-        Useful XNOR multiply-accumulates per image.
-    acc_bits : int
-        Accumulator bits that provably hold every intermediate value.
-    weight_words, threshold_words : int
-        Buffer words per column.
-    """
-
-    name: str
-    beats: int
-    drains: int
-    macs: int
-    acc_bits: int
-    weight_words: int
-    threshold_words: int
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A network compiled for one device configuration.
-
-    Attributes
-    ----------
-    network : Network
-    config : DeviceConfig
-    blocks : tuple of Block
-        Everything to write, program header last.
-    layers : tuple of LayerPlan
-    used : dict
-        Words used of each device memory, by the name of its `DeviceConfig` field.
-    identifier : bytes
-        Eight bytes; equal programs on equal configurations have equal identifiers.
-    image_bytes : int
-        Bytes of one image on the wire.
-    result_bytes : int
-        Bytes of one image's results on the wire.
-    """
-
-    network: Network
-    config: DeviceConfig
-    blocks: tuple[Block, ...]
-    layers: tuple[LayerPlan, ...]
-    used: dict[str, int]
-    identifier: bytes
-    image_bytes: int
-    result_bytes: int
-    _slices: int = 0
-    _factor: int = 1
-    _offset: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    @property
-    def beats(self) -> int:
-        """Array cycles per batch that multiply: the array's own bound."""
-        return sum(layer.beats for layer in self.layers)
-
-    def decode(self, raw: bytes, images: int) -> NDArray:
-        """Turn result bytes into what `golden.run` returns.
-
-        Parameters
-        ----------
-        raw : bytes
-            ``images * result_bytes`` bytes, image after image.
-        images : int
-
-        Returns
-        -------
-        array
-            int64 scores, or uint8 bits, of shape (images, outputs).
-
-        Raises
-        ------
-        DeviceError
-            If the number of bytes is wrong.
-        """
-        if len(raw) != images * self.result_bytes:
-            expected = images * self.result_bytes
-            raise DeviceError(f"{images} images gave {len(raw)} result bytes, not {expected}")
-        g, outputs = self.config.geometry, self.network.outputs
-        size = _result_word_bytes(g.width, g.columns, outputs, score=bool(self._slices))
-        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
-        if not self._slices:
-            return np.ascontiguousarray(bits.reshape(images, 8 * self.result_bytes)[:, :outputs])
-        # (image, tile, slice, word of the tile, bit) -> (image, channel, slice), high slice first.
-        tiles = -(-outputs // g.columns)
-        bits = bits.reshape(images, tiles, self._slices, g.words_per_tile, 8 * size)
-        bits = bits.transpose(0, 1, 3, 4, 2)[:, :, :, : g.columns]
-        bits = bits.reshape(images, -1, self._slices) if images else bits.reshape(0, outputs, self._slices)
-        bits = bits[:, :outputs].astype(np.int64) ^ 1
-        weights = 1 << np.arange(self._slices - 1, -1, -1, dtype=np.int64)
-        weights[0] = -weights[0]
-        return bits @ weights * self._factor + self._offset
+_MEMORIES = {
+    "weight_depth": "words per weight buffer",
+    "threshold_depth": "start values per threshold buffer",
+    "act_depth": "words of activation memory",
+    "program_depth": "words of program memory",
+}
 
 
 def compile_network(network: Network, config: DeviceConfig) -> Program:
@@ -166,218 +60,216 @@ def compile_network(network: Network, config: DeviceConfig) -> Program:
     return _Compiler(network, config).compile()
 
 
-def _result_word_bytes(width: int, columns: int, outputs: int, score: bool) -> int:
-    return -(-min(width, columns if score else width, outputs) // 8)
+@dataclass(frozen=True)
+class _Step:
+    """A layer with weights, what pools its result, and whether it reads a sum over positions."""
+
+    layer: Dense | Conv2d
+    name: str
+    macs: int
+    pool: MaxPool2d | None = None
+    summed: bool = False
+
+
+def _steps(network: Network) -> list[_Step]:
+    steps: list[_Step] = []
+    summed = False
+    for index, (layer, macs) in enumerate(zip(network.layers, network.layer_macs, strict=True)):
+        name = layer.name or f"layer{index}"
+        if isinstance(layer, GlobalSum):
+            summed = True
+        elif isinstance(layer, MaxPool2d):
+            steps[-1] = replace(steps[-1], pool=layer)
+        elif isinstance(layer, Dense | Conv2d):
+            steps.append(_Step(layer, name, macs, summed=summed))
+        else:
+            raise CompileError(f"layer {name!r} is a {type(layer).__name__}, which is not supported")
+    return steps
 
 
 @dataclass
 class _Compiler:
     network: Network
     config: DeviceConfig
-    weights: list[NDArray[np.uint8]] = field(default_factory=list)
-    starts: list[NDArray[np.int64]] = field(default_factory=list)
-    descriptors: list[int] = field(default_factory=list)
-    plans: list[LayerPlan] = field(default_factory=list)
-    weight_words: int = 0
-    threshold_words: int = 0
-    slices: int = 0
-    factor: int = 1
-    offset: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    header: dict[str, int] = field(default_factory=dict)
+    image_words: int = 0
 
     def compile(self) -> Program:
-        network, config, g = self.network, self.config, self.config.geometry
-        for layer in network.layers:
-            if not isinstance(layer, Dense):
-                kind = type(layer).__name__
-                raise CompileError(f"layer {layer.name!r} is a {kind}, which is not supported")
-        bits = network.input.bits
-        plane_words = -(-network.input.size // g.width)
-        hidden = [_stored_words(layer.weights.shape[0], config) for layer in network.layers[:-1]]
-        ping = [max(hidden[parity::2], default=0) for parity in range(2)]
-        in_base = [0, bits * plane_words]
-        ping_base = [2 * bits * plane_words, 2 * bits * plane_words + ping[0]]
-        out_base = ping_base[1] + ping[1]
+        network, config = self.network, self.config
+        steps = _steps(network)
+        lowered = [self._first(steps[0])]
+        for step in steps[1:]:
+            behind = lowered[-1]
+            source = Region(behind.height, behind.width, len(behind.offset), behind.pitch)
+            if isinstance(step.layer, Conv2d):
+                lowered.append(lower_conv(step.layer, step.pool, source, config, step.name))
+            else:
+                lowered.append(lower_dense(step.layer, source, config, step.summed, step.name))
 
-        macs = network.layer_macs
-        for index, layer in enumerate(network.layers):
-            last = index == len(network.layers) - 1
-            self._dense(
-                layer,
-                planes=bits if index == 0 else 1,
-                pixels=index == 0 and bits > 1,
-                macs=macs[index],
-                name=layer.name or f"layer{index}",
-                fields={
-                    "end": last,
-                    "depends": index > 0,
-                    "in_image": index == 0,
-                    "out_image": last,
-                    "in_base": 0 if index == 0 else ping_base[(index - 1) % 2],
-                    "out_base": 0 if last else ping_base[index % 2],
-                },
-            )
-
-        outputs = network.outputs
-        out_words = self._result_words(outputs)
-        out_region = out_words if self.slices else _stored_words(outputs, config)
-        word_bytes = _result_word_bytes(g.width, g.columns, outputs, score=bool(self.slices))
+        # Results alternate between two regions behind the two images.
+        sizes = [layer.height * layer.width * layer.pitch for layer in lowered]
+        even = 2 * self.image_words
+        odd = even + max(sizes[0:-1:2], default=0)
+        out_base = odd + max(sizes[1:-1:2], default=0)
         used = {
-            "weight_depth": self.weight_words,
-            "threshold_depth": self.threshold_words,
-            "act_depth": out_base + 2 * out_region,
-            "program_depth": _BASE_OF_DESCRIPTORS + len(self.descriptors),
+            "weight_depth": sum(layer.weights.shape[1] for layer in lowered),
+            "threshold_depth": sum(layer.starts.shape[1] for layer in lowered),
+            "act_depth": out_base + 2 * sizes[-1],
         }
-        self._check_capacity(used)
+        self._check(used)
+        descriptors = self._descriptors(lowered, (even, odd))
+        used["program_depth"] = HEADER.words + len(descriptors)
+        self._check(used)
 
-        image_bytes = bytes_per_image(network)
-        header = {
+        last = lowered[-1]
+        outputs = len(last.offset)
+        word_bytes = result_word_bytes(config, outputs, score=last.slices > 0)
+        # Of a single position only the words that hold channels are sent.
+        out_words = sizes[-1]
+        if not last.slices and sizes[-1] == last.pitch:
+            out_words = -(-outputs // config.geometry.width)
+        self.header |= {
             "magic": PROGRAM_MAGIC,
-            "image_bytes": image_bytes,
-            "in_bits_last": bits - 1,
+            "image_bytes": bytes_per_image(network),
             "out_words": out_words,
             "out_bytes": word_bytes,
-            "in_base0": in_base[0],
-            "in_base1": in_base[1],
-            "plane_stride": plane_words,
-            "entry": _BASE_OF_DESCRIPTORS,
+            "in_base1": self.image_words,
+            "entry": HEADER.words,
             "out_base0": out_base,
-            "out_base1": out_base + out_region,
+            "out_base1": out_base + sizes[-1],
         }
-        blocks = list(self._blocks(2 * bits * plane_words))
-        digest = hashlib.sha256(repr((config, sorted(header.items()), self.descriptors)).encode())
-        for block in blocks:
-            place = (int(block.space), block.bank, block.address, len(block.data))
-            digest.update(repr(place).encode() + block.data)
-        identifier = digest.digest()[:8]
-        header["id_low"] = int.from_bytes(identifier[:4], "little")
-        header["id_high"] = int.from_bytes(identifier[4:], "little")
-        program = np.array(HEADER.pack(header) + self.descriptors, "<u4").tobytes()
+        blocks = list(self._blocks(lowered))
+        identifier = self._identifier(blocks, descriptors)
+        self.header["id_low"] = int.from_bytes(identifier[:4], "little")
+        self.header["id_high"] = int.from_bytes(identifier[4:], "little")
+        program = np.array(HEADER.pack(self.header) + descriptors, "<u4").tobytes()
         return Program(
             network,
             config,
             (*blocks, Block(Space.PROGRAM, 0, 0, program)),
-            tuple(self.plans),
+            tuple(self._plan(step, layer) for step, layer in zip(steps, lowered, strict=True)),
             used,
             identifier,
-            image_bytes,
+            self.header["image_bytes"],
             out_words * word_bytes,
-            self.slices,
-            self.factor,
-            self.offset,
+            last,
         )
 
-    def _result_words(self, outputs: int) -> int:
-        g = self.config.geometry
-        if not self.slices:
-            return -(-outputs // g.width)
-        return -(-outputs // g.columns) * self.slices * g.words_per_tile
+    def _first(self, step: _Step) -> Lowered:
+        """Lay out the image, and lower the layer that reads it."""
+        network, config = self.network, self.config
+        bits, width = network.input.bits, config.geometry.width
+        layer = step.layer
+        if isinstance(layer, Conv2d):
+            return self._windows(step, layer)
+        words = -(-network.input.size // width)
+        self.image_words = bits * words
+        self.header |= {"in_bits_last": bits - 1, "plane_stride": words}
+        if bits == 1:
+            return lower_dense(layer, Region(1, 1, layer.inputs, words), config, False, step.name)
+        return lower_pixels(layer, bits, words, config, step.name)
 
-    def _dense(
-        self, layer: Dense, *, planes: int, pixels: bool, macs: int, name: str, fields: dict[str, int]
-    ) -> None:
-        config, g = self.config, self.config.geometry
-        outputs, inputs = layer.weights.shape
-        words, tiles = -(-inputs // g.width), -(-outputs // g.columns)
-        spare = words * g.width - inputs
-        # Unused lanes hold activation bit 0; alternating weights cancel, and an odd one is left over as +1.
-        odd = spare % 2
-        lanes = np.zeros((tiles * g.columns, words * g.width), np.uint8)
-        lanes[:outputs, :inputs] = layer.weights > 0
-        lanes[:, inputs:] = np.arange(spare) % 2
-
-        # The accumulator counts s = sum over planes of 2^b (dot_b + odd) / 2; natural = factor * s + offset.
-        top = (1 << planes) - 1
-        if pixels:
-            sums = layer.weights.sum(axis=1, dtype=np.int64)
-            factor, offset = 1, top * (sums - odd) // 2
-        else:
-            factor, offset = 2, np.full(outputs, -odd, np.int64)
-        half = words * g.width // 2 * top
-        starts = np.zeros(tiles * g.columns, np.int64)
-        slices = 0
-        if layer.thresholds is None:
-            slices = half.bit_length() + 1
-            self.slices, self.factor, self.offset = slices, factor, offset
-        else:
-            # natural >= T is s >= ceil((T - offset) / factor); beyond half the neuron is constant.
-            bound = -((offset - layer.thresholds) // factor)
-            starts[:] = -half - 1
-            starts[:outputs] = np.clip(-bound, -half - 1, half)
-        acc_bits = int(half + np.abs(starts).max()).bit_length() + 1
-        if max(acc_bits, slices) > config.acc_width:
+    def _windows(self, step: _Step, layer: Conv2d) -> Lowered:
+        network, config = self.network, self.config
+        width = config.geometry.width
+        height, columns, channels = network.input.shape
+        kh, kw = layer.kernel
+        top, _, left, right = layer.padding
+        if not config.offset_bits:
+            what = f"width {width} is not a power of two" if config.line_bytes else "line_bytes is 0"
+            raise CompileError(f"layer {step.name!r} convolves images, for which this device is too simple: {what}")
+        if max(height, columns) > MAX_MAP or channels > 256:
+            raise CompileError(
+                f"images are {height} x {columns} x {channels}, but at most {MAX_MAP} x {MAX_MAP} x 256 "
+                "can be convolved"
+            )
+        row_values = columns * channels
+        if kh * row_values > min(config.line_bytes, (1 << 16) - 1):
             raise CapacityError(
-                f"layer {name!r} needs an accumulator of {max(acc_bits, slices)} bits, the device has "
-                f"{config.acc_width}; set acc_width or reduce the input bits"
+                f"layer {step.name!r} needs {kh} image rows of {row_values} values in the line buffer, "
+                f"the device has {config.line_bytes} bytes (line_bytes)"
             )
-
-        stored = pack(lanes.reshape(tiles, g.columns, words, g.width))
-        self.weights.append(stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, g.width // 8))
-        # Horner's scheme: the first plane takes the start value without its low bits, each further one a bit.
-        shifts = planes - 1 - np.arange(planes)
-        staged = starts[:, np.newaxis] >> shifts
-        staged[:, 1:] &= 1
-        self.starts.append(staged.reshape(tiles, g.columns, planes).transpose(1, 0, 2).reshape(g.columns, -1))
-
-        plane_stride = words
-        self.descriptors += pack_descriptor(
-            {
-                **fields,
-                "score": slices > 0,
-                "double": planes > 1,
-                "slices": slices,
-                "plane_last": planes - 1,
-                "run_last": words - 1,
-                "tile_last": tiles - 1,
-                "in_base": fields["in_base"] + (planes - 1) * plane_stride,
-                "weight_base": self.weight_words,
-                "threshold_base": self.threshold_words,
-                "delta_plane": -plane_stride - (words - 1),
-                "delta_tile": (planes - 1) * plane_stride - (words - 1),
-                "out_tile_stride": (slices or 1) * g.words_per_tile,
-            }
-        )
-        self.plans.append(
-            LayerPlan(
-                name,
-                tiles * words * planes,
-                tiles * (config.acc_width - 1) if slices else 0,
-                macs,
-                acc_bits,
-                tiles * words,
-                tiles * planes,
-            )
-        )
-        self.weight_words += tiles * words
-        self.threshold_words += tiles * planes
-
-    def _check_capacity(self, used: dict[str, int]) -> None:
-        what = {
-            "weight_depth": "words per weight buffer",
-            "threshold_depth": "start values per threshold buffer",
-            "act_depth": "words of activation memory",
-            "program_depth": "words of program memory",
+        expanded = network.input.bits == 1 and any(layer.padding) and layer.pad_value == 0
+        planes = 2 if expanded else network.input.bits
+        rows, across, _ = layer.output_shape(network.input.shape)
+        column = kh * channels
+        row_words = -(-(left + columns + right) * column // width)
+        source = Windows(kw * column, column, rows, row_words, rows * row_words, planes, expanded)
+        self.image_words = planes * source.plane_words
+        ring = kh * row_values
+        self.header |= {
+            "in_bits_last": planes - 1,
+            "plane_stride": source.plane_words,
+            "interleaved": 1,
+            "packed": network.input.bits == 1,
+            "pad": 1 if expanded or layer.pad_value == 1 else 0,
+            "kernel_last": kh - 1,
+            "channels_last": channels - 1,
+            "stride": layer.stride[0],
+            "pad_left": left,
+            "pad_right": right,
+            "pad_top": top,
+            "map_width": columns,
+            "map_height": height,
+            "rows_last": rows - 1,
+            "row_values": row_values,
+            "slot_start": -top % kh * row_values,
+            "slot_step": layer.stride[0] % kh * row_values,
+            "slots_end": ring,
         }
+        return lower_windows(layer, step.pool, source, across, config, step.name)
+
+    def _descriptors(self, lowered: list[Lowered], bases: tuple[int, int]) -> list[int]:
+        words: list[int] = []
+        weight_base = threshold_base = 0
+        for index, layer in enumerate(lowered):
+            last = index == len(lowered) - 1
+            source = bases[(index - 1) % 2] if index else 0
+            words += pack_descriptor(
+                {
+                    **layer.fields,
+                    "end": last,
+                    "depends": index > 0,
+                    "in_image": index == 0,
+                    "out_image": last,
+                    "in_base": (layer.fields["in_base"] + source) % (1 << 16),
+                    "out_base": 0 if last else bases[index % 2],
+                    "weight_base": weight_base,
+                    "threshold_base": threshold_base,
+                }
+            )
+            weight_base += layer.weights.shape[1]
+            threshold_base += layer.starts.shape[1]
+        return words
+
+    def _plan(self, step: _Step, layer: Lowered) -> LayerPlan:
+        words = layer.weights.shape[1], layer.starts.shape[1]
+        return LayerPlan(step.name, layer.beats, layer.drains, step.macs, layer.acc_bits, *words)
+
+    def _check(self, used: dict[str, int]) -> None:
         for name, words in used.items():
             limit = getattr(self.config, name)
             if words > limit:
                 raise CapacityError(
-                    f"network {self.network.name!r} needs {words} {what[name]} at geometry "
+                    f"network {self.network.name!r} needs {words} {_MEMORIES[name]} at geometry "
                     f"{self.config.geometry}, the device has {limit} ({name})"
                 )
 
-    def _blocks(self, input_words: int) -> Iterable[Block]:
+    def _blocks(self, lowered: list[Lowered]) -> Iterable[Block]:
         g = self.config.geometry
-        weights = np.concatenate(self.weights, axis=1)
-        starts = np.concatenate(self.starts, axis=1).astype("<i4")
+        weights = np.concatenate([layer.weights for layer in lowered], axis=1)
+        starts = np.concatenate([layer.starts for layer in lowered], axis=1).astype("<i4")
         for column in range(g.columns):
             yield Block(Space.WEIGHTS, column, 0, weights[column].tobytes())
             yield Block(Space.THRESHOLDS, column, 0, starts[column].tobytes())
         # Lanes that no image byte reaches must read as 0.
         for row in range(g.rows):
-            yield Block(Space.ACTIVATIONS, row, 0, bytes(input_words * g.width // 8))
+            yield Block(Space.ACTIVATIONS, row, 0, bytes(2 * self.image_words * g.width // 8))
 
-
-def _stored_words(outputs: int, config: DeviceConfig) -> int:
-    g = config.geometry
-    tiles = -(-outputs // g.columns)
-    return tiles * g.words_per_tile if g.columns >= g.width else -(-tiles // g.tiles_per_word)
+    def _identifier(self, blocks: list[Block], descriptors: list[int]) -> bytes:
+        described: Any = (self.config, sorted(self.header.items()), descriptors)
+        digest = hashlib.sha256(repr(described).encode())
+        for block in blocks:
+            place = (int(block.space), block.bank, block.address, len(block.data))
+            digest.update(repr(place).encode() + block.data)
+        return digest.digest()[:8]

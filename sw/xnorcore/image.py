@@ -1,0 +1,146 @@
+"""A compiled network: what is written to a device, and how its results are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DeviceError
+from .geometry import DeviceConfig
+from .lowering import Lowered
+from .network import Network
+from .protocol import Space
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive words of one memory bank.
+
+    Attributes
+    ----------
+    space : Space
+    bank : int
+        Column or row; 0 for program memory.
+    address : int
+        First word.
+    data : bytes
+        Whole words, least significant byte first (docs/protocol.md, WRITE).
+    """
+
+    space: Space
+    bank: int
+    address: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What one layer costs on the device.
+
+    Attributes
+    ----------
+    name : str
+    beats : int
+        Array cycles that multiply, per batch.
+    drains : int
+        Array cycles that shift scores out, per batch.
+    macs : int
+        Useful XNOR multiply-accumulates per image.
+    acc_bits : int
+        Accumulator bits that provably hold every intermediate value.
+    weight_words, threshold_words : int
+        Buffer words per column.
+    """
+
+    name: str
+    beats: int
+    drains: int
+    macs: int
+    acc_bits: int
+    weight_words: int
+    threshold_words: int
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A network compiled for one device configuration.
+
+    Attributes
+    ----------
+    network : Network
+    config : DeviceConfig
+    blocks : tuple of Block
+        Everything to write, program header last.
+    layers : tuple of LayerPlan
+    used : dict
+        Words used of each device memory, by the name of its `DeviceConfig` field.
+    identifier : bytes
+        Eight bytes; equal programs on equal configurations have equal identifiers.
+    image_bytes : int
+        Bytes of one image on the wire.
+    result_bytes : int
+        Bytes of one image's results on the wire.
+    """
+
+    network: Network
+    config: DeviceConfig
+    blocks: tuple[Block, ...]
+    layers: tuple[LayerPlan, ...]
+    used: dict[str, int]
+    identifier: bytes
+    image_bytes: int
+    result_bytes: int
+    _result: Lowered
+
+    @property
+    def beats(self) -> int:
+        """Array cycles per batch that multiply: the array's own bound."""
+        return sum(layer.beats for layer in self.layers)
+
+    def decode(self, raw: bytes, images: int) -> NDArray:
+        """Turn result bytes into what `golden.run` returns.
+
+        Parameters
+        ----------
+        raw : bytes
+            ``images * result_bytes`` bytes, image after image.
+        images : int
+
+        Returns
+        -------
+        array
+            int64 scores, or uint8 bits, of shape (images, outputs).
+
+        Raises
+        ------
+        DeviceError
+            If the number of bytes is wrong.
+        """
+        if len(raw) != images * self.result_bytes:
+            expected = images * self.result_bytes
+            raise DeviceError(f"{images} images gave {len(raw)} result bytes, not {expected}")
+        g, result = self.config.geometry, self._result
+        outputs, positions = len(result.offset), result.height * result.width
+        size = result_word_bytes(self.config, outputs, score=result.slices > 0)
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
+        if not result.slices:
+            bits = bits.reshape(images, positions, 8 * self.result_bytes // positions)[:, :, :outputs]
+            return np.ascontiguousarray(bits.reshape(images, positions * outputs))
+        # (image, position, tile, slice, word of the tile, bit) -> (image, position, channel, slice)
+        tiles = -(-outputs // g.columns)
+        bits = bits.reshape(images, positions, tiles, result.slices, g.words_per_tile, 8 * size)
+        bits = bits.transpose(0, 1, 2, 4, 5, 3)[:, :, :, :, : g.columns]
+        channels = tiles * bits.shape[3] * bits.shape[4]
+        bits = bits.reshape(images, positions, channels, result.slices)[:, :, :outputs]
+        weights = 1 << np.arange(result.slices - 1, -1, -1, dtype=np.int64)
+        weights[0] = -weights[0]
+        sums = (bits.astype(np.int64) ^ 1) @ weights * result.factor + result.offset
+        return sums.reshape(images, positions * outputs)
+
+
+def result_word_bytes(config: DeviceConfig, outputs: int, score: bool) -> int:
+    """Return the bytes of a result word that are sent: those that can hold a channel."""
+    g = config.geometry
+    return -(-min(g.width, g.columns if score else g.width, outputs) // 8)
