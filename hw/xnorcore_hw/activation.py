@@ -88,10 +88,11 @@ class ActivationMemory(wiring.Component):
 
         raddr = Signal(16)
         m.d.comb += raddr.eq(self.raddr + operand.strip * self.row if self.row else self.raddr)
-        flags = Cat(operand.masked, operand.pad, operand.pad_one, operand.offset)
+        flags = Cat(operand.masked, operand.pad, operand.pad_one, operand.offset, operand.lanes)
         now = Signal(len(flags))
         m.d.sync += now.eq(flags)
-        masked, pad, pad_one, offset = now[0], now[1], now[2], now[3:]
+        masked, pad, pad_one = now[:3]
+        offset, used = now[3 : 3 + config.offset_bits], now[3 + config.offset_bits :]
 
         if not config.offset_bits:
             m.submodules.memory = memory = Memory(shape=g.width, depth=config.act_depth, init=[])
@@ -123,7 +124,7 @@ class ActivationMemory(wiring.Component):
         m.d.comb += self.rdata.eq(Mux(swapped, words[1], words[0]))
         both = Mux(swapped, Cat(words[1], words[0]), Cat(words[0], words[1]))
         # A mask of the first `lanes` bits: all ones shifted out of the way.
-        mask = Mux(masked, ~((~0 << operand.lanes[: config.offset_bits + 1])[: g.width]), -1)
+        mask = Mux(masked, ~((~0 << used[: config.offset_bits + 1])[: g.width]), -1)
         cut = Signal(g.width)
         m.d.comb += cut.eq((both >> offset)[: g.width] & mask)
         m.d.sync += self.x.eq(Mux(pad, pad_one.replicate(g.width), cut))

@@ -177,7 +177,7 @@ class _Compiler:
         top, _, left, right = layer.padding
         if not config.offset_bits:
             what = f"width {width} is not a power of two" if config.line_bytes else "line_bytes is 0"
-            raise CompileError(f"layer {step.name!r} convolves images, for which this device is too simple: {what}")
+            raise CompileError(f"layer {step.name!r} convolves images, which this device cannot do: {what}")
         if max(height, columns) > MAX_MAP or channels > 256:
             raise CompileError(
                 f"images are {height} x {columns} x {channels}, but at most {MAX_MAP} x {MAX_MAP} x 256 "

@@ -7,15 +7,15 @@ The stored floats are taken as the rationals they are. ``sqrt(var + eps)`` stays
 from __future__ import annotations
 
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import NetworkError
-from .network import Dense
 from .validate import THRESHOLD_RANGE
+from .values import integers
 
 ALWAYS, NEVER = THRESHOLD_RANGE
 """Thresholds of constant neurons: beyond any reachable sum."""
@@ -35,6 +35,7 @@ def fold_batchnorm(
     input_bits: int = 1,
     input_scale: float = 1.0,
     input_offset: float = 0.0,
+    zero_padded: bool = False,
 ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
     """Fold ``sign(gamma * (z - mean) / sqrt(var + eps) + beta)`` into row signs and thresholds.
 
@@ -42,8 +43,8 @@ def fold_batchnorm(
 
     Parameters
     ----------
-    weights : array, shape (outputs, inputs)
-        Weights of -1 and +1.
+    weights : array, shape (outputs, ...)
+        Weights of -1 and +1, of a `Dense` or a `Conv2d`.
     gamma, beta, mean, var : arrays of float, shape (outputs,) or ()
         The batch norm as stored.
     eps : float
@@ -57,10 +58,12 @@ def fold_batchnorm(
         Bits of an input value; used only to prove that 0 is out of reach.
     input_scale, input_offset : float
         What the framework's input is in terms of the integer x.
+    zero_padded : bool
+        The layer has zero padding: a sum may lack taps, so that any parity is possible for 1-bit inputs.
 
     Returns
     -------
-    weights : array of int8, shape (outputs, inputs)
+    weights : array of int8, of the shape given
         Rows whose factor of the sum is negative are negated.
     thresholds : array of int64, shape (outputs,)
         Exact; clipped to the legal range, which no sum can reach. A factor of 0 gives `ALWAYS` or `NEVER`.
@@ -68,12 +71,13 @@ def fold_batchnorm(
     Raises
     ------
     NetworkError
-        If a parameter is not finite or has another shape, ``var + eps <= 0``, or sign(0) is undecided.
+        If a parameter is not finite or has another shape, ``var + eps <= 0``, sign(0) is undecided, or zero
+        padding meets an `input_offset`: there the framework's padding is not the integer 0.
     """
-    # The constructor is the one place that turns anything else into int8, or refuses it.
-    rows = Dense(np.asarray(weights)).weights.copy()
-    if rows.ndim != 2 or (np.abs(rows) != 1).any():
-        raise NetworkError(f"weights of shape {rows.shape}: must be (outputs, inputs) of -1 and +1")
+    array = integers("weights", weights, np.int8)
+    if array.ndim < 2 or (np.abs(array) != 1).any():
+        raise NetworkError(f"weights of shape {array.shape}: must be (outputs, inputs) or (outputs, ...) of -1 and +1")
+    rows = array.reshape(len(array), prod(array.shape[1:])).copy()
     if sign_zero not in (1, -1, 0):
         raise NetworkError(f"sign_zero is {sign_zero!r}, but must be +1, -1 or 0")
     count = len(rows)
@@ -87,6 +91,11 @@ def fold_batchnorm(
     epsilon = _rationals("eps", eps, 1)[0]
     in_scale = _rationals("input_scale", input_scale, 1)[0]
     in_offset = _rationals("input_offset", input_offset, 1)[0]
+    if zero_padded and in_offset:
+        raise NetworkError(
+            f"input_offset is {float(in_offset)}, but a zero-padded layer takes no offset: its padding would "
+            "not be the integer 0; pad with what the offset makes 0"
+        )
     thresholds = np.empty(count, np.int64)
     for i in range(count):
         variance = variances[i] + epsilon
@@ -99,9 +108,9 @@ def fold_batchnorm(
         if factor < 0:
             rows[i] *= -1
         thresholds[i] = _threshold(
-            i, rows[i], abs(factor), constant, betas[i], variance, sign_zero, input_bits
+            i, rows[i], abs(factor), constant, betas[i], variance, sign_zero, input_bits, zero_padded
         )
-    return rows, thresholds
+    return rows.reshape(array.shape), thresholds
 
 
 def strict(thresholds: ArrayLike) -> NDArray[np.int64]:
@@ -177,6 +186,7 @@ def _threshold(
     variance: Fraction,
     sign_zero: int,
     input_bits: int,
+    zero_padded: bool,
 ) -> int:
     """Smallest sum that gives 1, for ``factor * sum + constant + beta * sqrt(variance)``, factor >= 0."""
     if factor == 0:
@@ -186,7 +196,7 @@ def _threshold(
         positive = below < 0 or (whole and below == 0 and sign_zero > 0)
         return ALWAYS if positive else NEVER
     edge, whole = floor_root(-constant / factor, -beta / factor, variance)
-    if whole and sign_zero == 0 and _reachable(edge, row, input_bits):
+    if whole and sign_zero == 0 and _reachable(edge, row, input_bits, zero_padded):
         raise NetworkError(
             f"channel {index}: a sum of {edge} gives exactly 0 before the sign, and sign(0) is not +-1; "
             "say which with sign_zero"
@@ -195,9 +205,9 @@ def _threshold(
     return min(max(first, ALWAYS), NEVER)
 
 
-def _reachable(value: int, row: NDArray[np.int8], bits: int) -> bool:
+def _reachable(value: int, row: NDArray[np.int8], bits: int, zero_padded: bool) -> bool:
     if bits == 1:
-        return abs(value) <= row.size and (value - row.size) % 2 == 0
+        return abs(value) <= row.size and (zero_padded or (value - row.size) % 2 == 0)
     most = (1 << bits) - 1
     plus = int(np.count_nonzero(row > 0))
     return -most * (row.size - plus) <= value <= most * plus
