@@ -38,13 +38,16 @@ _MEMORIES = {
 }
 
 
-def compile_network(network: Network, config: DeviceConfig) -> Program:
+def compile_network(network: Network, config: DeviceConfig, at_once: int | None = None) -> Program:
     """Compile `network` for a device.
 
     Parameters
     ----------
     network : Network
     config : DeviceConfig
+    at_once : int, optional
+        Images that are there at a time, where that is known. The rows of the array work on an image
+        each, unless strips of one image, one after the other, take fewer cycles for `at_once` images.
 
     Returns
     -------
@@ -57,7 +60,15 @@ def compile_network(network: Network, config: DeviceConfig) -> Program:
     CompileError
         If the network has a layer that the device cannot run.
     """
-    return _Compiler(network, config).compile()
+    rows = config.geometry.rows
+    program = _Compiler(network, config).compile()
+    if rows == 1 or not at_once or at_once >= rows:
+        return program
+    try:
+        spread = _Compiler(network, config, rows).compile()
+    except CapacityError:
+        return program
+    return spread if at_once * spread.cycles < program.cycles else program
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,7 @@ def _steps(network: Network) -> list[_Step]:
 class _Compiler:
     network: Network
     config: DeviceConfig
+    strips: int = 1
     header: dict[str, int] = field(default_factory=dict)
     image_words: int = 0
 
@@ -102,12 +114,12 @@ class _Compiler:
             behind = lowered[-1]
             source = Region(behind.height, behind.width, len(behind.offset), behind.pitch)
             if isinstance(step.layer, Conv2d):
-                lowered.append(lower_conv(step.layer, step.pool, source, config, step.name))
+                lowered.append(lower_conv(step.layer, step.pool, source, config, step.name, self.strips))
             else:
                 lowered.append(lower_dense(step.layer, source, config, step.summed, step.name))
 
         # Results alternate between two regions behind the two images.
-        sizes = [layer.height * layer.width * layer.pitch for layer in lowered]
+        sizes = [layer.words for layer in lowered]
         even = 2 * self.image_words
         odd = even + max(sizes[0:-1:2], default=0)
         out_base = odd + max(sizes[1:-1:2], default=0)
@@ -125,10 +137,11 @@ class _Compiler:
         outputs = len(last.offset)
         word_bytes = result_word_bytes(config, outputs, score=last.slices > 0)
         # Of a single position only the words that hold channels are sent.
-        out_words = sizes[-1]
-        if not last.slices and sizes[-1] == last.pitch:
+        out_words = last.height * last.width * last.pitch
+        if not last.slices and out_words == last.pitch:
             out_words = -(-outputs // config.geometry.width)
         self.header |= {
+            "spread": self.strips > 1,
             "magic": PROGRAM_MAGIC,
             "image_bytes": bytes_per_image(network),
             "out_words": out_words,
@@ -152,6 +165,7 @@ class _Compiler:
             identifier,
             self.header["image_bytes"],
             out_words * word_bytes,
+            self.strips > 1,
             last,
         )
 
@@ -217,7 +231,7 @@ class _Compiler:
             "slot_step": layer.stride[0] % kh * row_values,
             "slots_end": ring,
         }
-        return lower_windows(layer, step.pool, source, across, config, step.name)
+        return lower_windows(layer, step.pool, source, across, config, step.name, self.strips)
 
     def _descriptors(self, lowered: list[Lowered], bases: tuple[int, int]) -> list[int]:
         words: list[int] = []

@@ -82,6 +82,8 @@ class Program:
         Bytes of one image on the wire.
     result_bytes : int
         Bytes of one image's results on the wire.
+    spread : bool
+        The rows of the array share one image, and a batch is one image.
     """
 
     network: Network
@@ -92,12 +94,23 @@ class Program:
     identifier: bytes
     image_bytes: int
     result_bytes: int
+    spread: bool
     _result: Lowered
 
     @property
     def beats(self) -> int:
         """Array cycles per batch that multiply: the array's own bound."""
         return sum(layer.beats for layer in self.layers)
+
+    @property
+    def batch(self) -> int:
+        """Images that the array works on at once."""
+        return 1 if self.spread else self.config.geometry.rows
+
+    @property
+    def cycles(self) -> int:
+        """Array cycles per batch, waiting between layers not included."""
+        return sum(layer.beats + layer.drains for layer in self.layers)
 
     def decode(self, raw: bytes, images: int) -> NDArray:
         """Turn result bytes into what `golden.run` returns.

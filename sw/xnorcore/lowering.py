@@ -83,7 +83,9 @@ class Lowered:
     weights : array of uint8, shape (columns, words, width / 8)
     starts : array of int64, shape (columns, start values)
     height, width, pitch : int
-        Result map in words per position.
+        Result map, and words of a position.
+    words : int
+        Activation memory that the result takes; strips of unequal height leave some unused.
     slices : int
         Score slices, or 0.
     factor : int
@@ -101,6 +103,7 @@ class Lowered:
     height: int
     width: int
     pitch: int
+    words: int
     slices: int
     factor: int
     offset: NDArray[np.int64]
@@ -190,9 +193,18 @@ def lower_pixels(layer: Dense, planes: int, plane_words: int, config: DeviceConf
 
 
 def lower_windows(
-    layer: Conv2d, pool: MaxPool2d | None, source: Windows, columns: int, config: DeviceConfig, name: str
+    layer: Conv2d,
+    pool: MaxPool2d | None,
+    source: Windows,
+    columns: int,
+    config: DeviceConfig,
+    name: str,
+    strips: int = 1,
 ) -> Lowered:
-    """Lower a convolution of an interleaved image; `columns` is the number of positions in a row."""
+    """Lower a convolution of an interleaved image; `columns` is the number of positions in a row.
+
+    Each of `strips` rows of the array computes as many rows of the result map, of one image.
+    """
     width = config.geometry.width
     words = -(-source.window // width)
     nest = Nest()
@@ -207,19 +219,35 @@ def lower_windows(
     else:
         planes, copies, factor = source.planes, 1, 1 if source.planes > 1 else 2
     lowered = _finish(
-        layer, *lanes, nest, config, name, planes=planes, copies=copies, factor=factor, positions=positions
+        layer,
+        *lanes,
+        nest,
+        config,
+        name,
+        planes=planes,
+        copies=copies,
+        factor=factor,
+        positions=positions,
+        strips=strips,
     )
     base = source.base + (source.planes - 1) * source.plane_words
     return _with(lowered, in_base=base, lanes=source.window - (words - 1) * width)
 
 
 def lower_conv(
-    layer: Conv2d, pool: MaxPool2d | None, source: Region, config: DeviceConfig, name: str
+    layer: Conv2d,
+    pool: MaxPool2d | None,
+    source: Region,
+    config: DeviceConfig,
+    name: str,
+    strips: int = 1,
 ) -> Lowered:
-    """Lower a convolution of a feature map."""
+    """Lower a convolution of a feature map; `strips` as for `lower_windows`."""
     width, pitch = config.geometry.width, source.pitch
     kh, kw = layer.kernel
-    top, _, left, _ = layer.padding
+    top, bottom, left, _ = layer.padding
+    # The array knows one position of the kernel on the map, not one for each strip.
+    strips = 1 if top or bottom else strips
     height, columns, _ = layer.output_shape((source.height, source.width, source.channels))
     if any(layer.padding) and layer.pad_value == 0 and source.channels % 2:
         raise CompileError(
@@ -237,7 +265,18 @@ def lower_conv(
     positions = _positions(nest, pool, (height, columns), line * sy, pixel * sx)
     taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
     lanes = _lanes(taps, pitch, width)
-    lowered = _finish(layer, *lanes, nest, config, name, planes=1, copies=1, factor=2, positions=positions)
+    lowered = _finish(
+        layer,
+        *lanes,
+        nest,
+        config,
+        name,
+        planes=1,
+        copies=1,
+        factor=2,
+        positions=positions,
+        strips=strips,
+    )
     padding: dict[str, int] = {}
     if any(layer.padding):
         ph, pw = pool.stride if pool else (1, 1)
@@ -308,6 +347,7 @@ def _finish(
     copies: int,
     factor: int,
     positions: tuple[int, int],
+    strips: int = 1,
 ) -> Lowered:
     """Make weights and start values.
 
@@ -347,6 +387,8 @@ def _finish(
     staged = starts[:, np.newaxis] >> (planes - 1 - np.arange(planes))
     staged[:, 1:] &= 1
     height, across = positions
+    strip = -(-height // strips)
+    nest.counts["y"] = strip
     result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
     fields = {
         **nest.fields(width),
@@ -356,6 +398,12 @@ def _finish(
         "out_delta": result - max(slices - 1, 0) * g.words_per_tile if height * across > 1 else 0,
         "out_tile_stride": (slices or 1) * g.words_per_tile,
     }
+    if strips > 1 and height > 1:
+        fields |= {
+            "strips": 1,
+            "in_strip": strip * nest.steps["y"] // width,
+            "out_strip": strip * across * result,
+        }
     return Lowered(
         fields,
         stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, width // 8),
@@ -363,10 +411,11 @@ def _finish(
         height,
         across,
         result,
+        (strip * strips if height > 1 else 1) * across * result,
         slices,
         factor,
         offset,
         nest.beats,
-        tiles * height * across * (config.acc_width - 1) if slices else 0,
+        tiles * strip * across * (config.acc_width - 1) if slices else 0,
         acc_bits,
     )
