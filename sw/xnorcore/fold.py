@@ -76,7 +76,9 @@ def fold_batchnorm(
     """
     array = integers("weights", weights, np.int8)
     if array.ndim < 2 or (np.abs(array) != 1).any():
-        raise NetworkError(f"weights of shape {array.shape}: must be (outputs, inputs) or (outputs, ...) of -1 and +1")
+        raise NetworkError(
+            f"weights of shape {array.shape}: must be (outputs, inputs) or (outputs, ...) of -1 and +1"
+        )
     rows = array.reshape(len(array), prod(array.shape[1:])).copy()
     if sign_zero not in (1, -1, 0):
         raise NetworkError(f"sign_zero is {sign_zero!r}, but must be +1, -1 or 0")

@@ -171,6 +171,26 @@ def test_undecided_sign_of_zero() -> None:
         folded([[1, 1]], **(p | {"gamma": 0.0}))
 
 
+def test_zero_padding_reaches_both_parities() -> None:
+    p: dict[str, Any] = PLAIN | {"sign_zero": 0}
+    with pytest.raises(NetworkError, match="channel 0: a sum of 0 gives exactly 0"):
+        folded([[1, 1, 1]], **p, zero_padded=True)
+    assert folded([[1, 1, 1]], **(p | {"mean": 4.0}), zero_padded=True)[1].tolist() == [5]
+    with pytest.raises(NetworkError, match=r"input_offset is 0\.5, but a zero-padded layer takes no offset"):
+        folded([[1]], **(PLAIN | {"input_offset": 0.5}), zero_padded=True)
+
+
+def test_kernels_keep_their_shape() -> None:
+    rng = np.random.default_rng(1)
+    weights = rng.choice([-1, 1], (6, 3, 2, 5))
+    p = {"gamma": rng.normal(size=6), "beta": rng.normal(size=6), "mean": 0.5, "var": 2.0, "eps": 1e-5}
+    rows, thresholds = folded(weights, **p)
+    flat, same = folded(weights.reshape(6, 30), **p)
+    assert rows.shape == weights.shape
+    assert np.array_equal(rows.reshape(6, 30), flat)
+    assert np.array_equal(thresholds, same)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -182,8 +202,8 @@ def test_undecided_sign_of_zero() -> None:
         ({"beta": [1.0, 2.0, 3.0]}, r"beta has shape \(3,\), but must be \(2,\)"),
         ({"bias": ["a", "b"]}, "bias has dtype <U1"),
         ({"sign_zero": 2}, "sign_zero is 2"),
-        ({"weights": [[1, 0]]}, "must be .outputs, inputs. of -1 and .1"),
-        ({"weights": [1, 1]}, "must be .outputs, inputs. of -1 and .1"),
+        ({"weights": [[1, 0]]}, "must be .outputs, inputs. or .outputs, ...."),
+        ({"weights": [1, 1]}, "must be .outputs, inputs. or .outputs, ...."),
         ({"weights": [[0.5, 1]]}, "value 0.5"),
     ],
 )

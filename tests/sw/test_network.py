@@ -44,8 +44,10 @@ def test_networks_are_immutable_values() -> None:
     assert hash(net) == hash(small(layers=[Dense(ones(4, 12))]))
     assert net != small(layers=[Dense(weights)], scale=[1, 2, 3, 4], metadata={"a": [1, 2]})
     assert net != small(layers=[Dense(ones(4, 12))], metadata={"a": [1, 2]})
+    first = net.layers[0]
+    assert isinstance(first, Dense)
     with pytest.raises(ValueError, match="read-only"):
-        net.layers[0].weights[0, 0] = -1
+        first.weights[0, 0] = -1
     with pytest.raises(AttributeError):
         net.name = "other"  # type: ignore[misc]
 
@@ -78,7 +80,7 @@ ILLEGAL: list[tuple[dict[str, Any], str]] = [
     ({"name": "a\x1b[31m"}, "network name: 'a.x1b.31m' must be"),
     ({"name": 3}, "network name: 3 is not a string"),
     ({"layers": []}, "layers: found 0, but a network has 1 to 256 layers"),
-    ({"layers": [1]}, "layer 0: int is not a layer; known: Dense"),
+    ({"layers": [1]}, "layer 0: int is not a layer; known: Dense, Conv2d, MaxPool2d, GlobalSum"),
     ({"input": None}, "input: NoneType is not an InputSpec"),
     ({"input": InputSpec((3, 4))}, r"input shape: \(3, 4\) must be \(values,\)"),
     ({"input": InputSpec((12, 0, 1))}, r"input shape: \(12, 0, 1\) must hold integers from 1"),

@@ -18,7 +18,7 @@ from safetensors.numpy import save as serialize
 from xnorcore import xnorfile, zoo
 from xnorcore.description import describe
 from xnorcore.errors import FileFormatError, UsageError
-from xnorcore.network import Dense, InputSpec, Network
+from xnorcore.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
 from xnorcore.validate import MAX_METADATA
 
 
@@ -34,8 +34,27 @@ def example() -> Network:
     )  # fmt: skip
 
 
+def convolutional() -> Network:
+    rng = np.random.default_rng(6)
+    return Network(
+        "conv", InputSpec((6, 5, 3), 2),
+        [
+            Conv2d(
+                rng.choice([-1, 1], (5, 3, 2, 3)), rng.integers(-9, 9, 5),
+                stride=(1, 2), padding=(1, 0, 0, 1), name="a",
+            ),
+            MaxPool2d((3, 2), (2, 2), "b"),
+            Conv2d(rng.choice([-1, 1], (4, 1, 1, 5)), rng.integers(-5, 5, 4), pad_value=-1),
+            GlobalSum("c"),
+            Dense(rng.choice([-1, 1], (3, 4))),
+        ],
+        scale=[1.0, 2.0, 3.0],
+    )  # fmt: skip
+
+
 NET = example()
 DATA = xnorfile.dumps(NET)
+CONV = convolutional()
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -84,6 +103,7 @@ def test_hash_covers_everything() -> None:
         return xnorfile.content_hash(Network(**({key: getattr(NET, key) for key in keys} | changes)))
 
     first, last = NET.layers
+    assert isinstance(first, Dense)
     assert first.thresholds is not None
     flipped, moved = first.weights.copy(), first.thresholds.copy()
     flipped[8, 11] *= -1
@@ -100,11 +120,12 @@ def test_hash_covers_everything() -> None:
     assert changed() == xnorfile.content_hash(NET)
 
 
-def rebuilt(
-    edit: Callable[[dict[str, Any], dict[str, np.ndarray]], Any], *, sign: bool = True, key: str = "xnorcore"
-) -> bytes:
-    """Edit the example's description and tensors, and seal the result with a right checksum."""
-    description, tensors = describe(NET)
+Edit = Callable[[dict[str, Any], dict[str, Any]], Any]
+
+
+def rebuilt(edit: Edit, *, sign: bool = True, key: str = "xnorcore", net: Network = NET) -> bytes:
+    """Edit an example's description and tensors, and seal the result with a right checksum."""
+    description, tensors = describe(net)
     description = json.loads(json.dumps(description))
     edit(description, tensors)
     if sign:
@@ -112,7 +133,7 @@ def rebuilt(
     return serialize(tensors, {key: json.dumps(description)})
 
 
-HOSTILE: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], Any], str]] = {
+HOSTILE: dict[str, tuple[Edit, str]] = {
     "format": (lambda d, t: d.update(format="zip"), "format is 'zip', but must be 'xnorcore'"),
     "version": (lambda d, t: d.update(version=2), "version is 2, this program reads 1; update xnorcore"),
     "version type": (lambda d, t: d.update(version=True), "version is True"),
@@ -167,8 +188,92 @@ def test_hostile_descriptions(case: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+def layer(index: int, **changes: Any) -> Edit:
+    return lambda d, t: d["layers"][index].update(changes)
+
+
+HOSTILE_MAPS: dict[str, tuple[Edit, str]] = {
+    "kernel": (layer(0, kernel=[3, 8]), "layer 0: kernel .3, 8. is not 2 integers from 1 to 7"),
+    "kernel of zero": (layer(0, kernel=[0, 3]), "layer 0: kernel .0, 3. is not"),
+    "kernel length": (layer(0, kernel=[3]), "layer 0: kernel .3. is not"),
+    "kernel type": (layer(0, kernel=[3.0, True]), "layer 0: kernel .float, True. is not"),
+    "other kernel": (layer(0, kernel=[2, 2]), "layers.0.weights is 'U8' .5, 3., but must be U8 .5, 2."),
+    "turned kernel": (layer(0, kernel=[2, 3], inputs=4), "unused weight bits|takes 4 channels"),
+    "huge": (layer(0, inputs=10**30), "layer 0: 5 x 60+ weights, the limit is 65536 each"),
+    "many taps": (layer(0, inputs=65536), "layer 0: 5 x 393216 weights"),
+    "stride": (layer(0, stride=[1, 10**30]), "illegal network: layer 0 'a': stride is"),
+    "stride type": (layer(0, stride=[[1], 1]), "illegal network: layer 0 'a': stride is"),
+    "stride length": (layer(0, stride=[]), "illegal network: layer 0 'a': stride is"),
+    "padding": (layer(0, padding=[3, 0, 0, 0]), "illegal network: layer 0 'a': padding is"),
+    "pad value": (layer(0, pad_value=5), "illegal network: layer 0 'a': pad_value is 5"),
+    "pad value of pixels": (layer(0, pad_value=1), "layer 0 'a': pad_value is .1, but the input has 2-bit"),
+    "pad value type": (layer(0, pad_value="0"), "layer 0: pad_value is str, but must be int"),
+    "no stride": (lambda d, t: d["layers"][0].pop("stride"), "layer 0 has .*; it must have inputs, kernel"),
+    "window": (layer(1, window=[3, 9]), "illegal network: layer 1 'b': window is .3, 9."),
+    "window of text": (layer(1, window=["3", "2"]), "illegal network: layer 1 'b': window is"),
+    "pool key": (layer(1, weights=3), "layer 1 has 'name, stride, type, weights, window'"),
+    "sum key": (layer(3, stride=[1, 1]), "layer 3 has 'name, stride, type'; it must have name, type"),
+    "name": (layer(3, name="\n"), "illegal network: layer 3 name"),
+    "wrong place": (lambda d, t: d["layers"].insert(0, {"type": "globalsum", "name": ""}), "do not belong"),
+    "padding bits": (lambda d, t: t["layers.0.weights"].__setitem__((1, 2), 4), "unused weight bits"),
+    "scale": (lambda d, t: t.update(scale=np.zeros(4)), r"illegal network: scale: shape is \(4,\)"),
+    "scale axes": (lambda d, t: t.update(scale=np.zeros((1, 3))), r"network: scale: shape is \(1, 3\)"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE_MAPS)
+def test_hostile_maps(case: str) -> None:
+    edit, message = HOSTILE_MAPS[case]
+    with pytest.raises(FileFormatError, match=message) as caught:
+        xnorfile.loads(rebuilt(edit, net=CONV))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_maps_round_trip() -> None:
+    data = xnorfile.dumps(CONV)
+    net = xnorfile.loads(data)
+    assert net == CONV
+    assert xnorfile.dumps(net) == data
+    # Scores of a convolution, with an affine for each of them.
+    weights = np.ones((2, 3, 3, 1))
+    net = Network("n", InputSpec((5, 4, 1)), [Conv2d(weights, name="x")], 2, np.arange(12), np.arange(12))
+    assert xnorfile.loads(xnorfile.dumps(net)) == net
+
+
+def test_maps_on_disk() -> None:
+    """What docs/numerics.md promises, read without our own reader."""
+    data = xnorfile.dumps(CONV)
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    first, pool, second, total, last = json.loads(header["__metadata__"]["xnorcore"])["layers"]
+    assert first == {
+        "type": "conv2d", "name": "a", "kernel": [3, 2], "inputs": 3, "outputs": 5, "thresholds": True,
+        "stride": [1, 2], "padding": [1, 0, 0, 1], "pad_value": 0,
+    }  # fmt: skip
+    assert pool == {"type": "maxpool2d", "name": "b", "window": [3, 2], "stride": [2, 2]}
+    assert (second["pad_value"], last["type"]) == (-1, "dense")
+    assert total == {"type": "globalsum", "name": "c"}
+    start, _ = header["layers.0.weights"]["data_offsets"]
+    assert header["layers.0.weights"]["shape"] == [5, 3]
+    # Row 0, taps (ky, kx, channel), the channel fastest: 18 bits.
+    weights = CONV.layers[0]
+    assert isinstance(weights, Conv2d)
+    bits = int.from_bytes(data[8 + length + start :][:3], "little")
+    taps = [(ky, kx, c) for ky in range(3) for kx in range(2) for c in range(3)]
+    assert bits == sum(1 << i for i, tap in enumerate(taps) if weights.weights[0][tap] > 0)
+
+
+def test_dense_networks_keep_their_bytes() -> None:
+    """Files of dense networks are those of the first release."""
+    net = Network("n", InputSpec((3,)), [Dense([[1, -1, 1]], [0]), Dense([[1]])], 1)
+    digest = "603d70b197f7f4a2c8ec8daeb99f64a6a2bc73c595d534717bb61a93e04931dc"
+    assert xnorfile.content_hash(net) == digest
+
+
 def test_rebuilt_is_sound() -> None:
     assert xnorfile.loads(rebuilt(lambda d, t: None)) == NET
+    assert xnorfile.loads(rebuilt(lambda d, t: None, net=CONV)) == CONV
 
 
 def framed(header: str | bytes, body: bytes = b"") -> bytes:
@@ -265,21 +370,20 @@ json_value = st.recursive(
 @settings(deadline=None, max_examples=400)
 @given(st.data(), json_value)
 def test_mutations_of_the_description(data: st.DataObject, value: Any) -> None:
+    base = data.draw(st.sampled_from([NET, CONV]))
+
     def edit(description: dict[str, Any], tensors: dict[str, Any]) -> None:
-        where = data.draw(
-            st.sampled_from(
-                [description, description["input"], description["layers"][0], description["layers"]]
-            )
-        )
+        layers = description["layers"]
+        where = data.draw(st.sampled_from([description, description["input"], layers, *layers]))
         if isinstance(where, list):
             where[data.draw(st.integers(0, 1))] = value
         else:
             where[data.draw(st.sampled_from(sorted(where)))] = value
 
     try:
-        sealed = rebuilt(edit)
+        sealed = rebuilt(edit, net=base)
     except ValueError:  # NaN, which the checksum cannot cover
-        sealed = rebuilt(edit, sign=False)
+        sealed = rebuilt(edit, sign=False, net=base)
     try:
         net = xnorfile.loads(sealed)
     except FileFormatError:
