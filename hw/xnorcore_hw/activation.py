@@ -127,5 +127,5 @@ class ActivationMemory(wiring.Component):
         mask = Mux(masked, ~((~0 << used[: config.offset_bits + 1])[: g.width]), -1)
         cut = Signal(g.width)
         m.d.comb += cut.eq((both >> offset)[: g.width] & mask)
-        m.d.sync += self.x.eq(Mux(pad, pad_one.replicate(g.width), cut))
+        m.d.sync += self.x.eq(Mux(pad, pad_one.replicate(g.width) & mask, cut))
         return m

@@ -191,8 +191,25 @@ class Core(wiring.Component):
             interleaver.i.payload.eq(images.payload),
             interleaver.restart.eq(control.restart),
         ]
-        names = ("packed", "pad", "kernel_last", "channels_last", "stride", "pad_left", "pad_right", "pad_top")
-        names += ("map_width", "map_height", "rows_last", "row_values", "slot_start", "slot_step", "slots_end")
+        names = (
+            "packed",
+            "pad",
+            "kernel_last",
+            "channels_last",
+            "stride",
+            "pad_left",
+            "pad_right",
+            "pad_top",
+        )
+        names += (
+            "map_width",
+            "map_height",
+            "rows_last",
+            "row_values",
+            "slot_start",
+            "slot_step",
+            "slots_end",
+        )
         for name in names:
             m.d.comb += getattr(interleaver, name).eq(header(name))
         with m.If(loader.interleaved):

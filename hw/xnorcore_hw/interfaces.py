@@ -74,7 +74,7 @@ class OperandSignature(wiring.Signature):
         Only the first `lanes` bits count, the others become 0.
     lanes : Out(8)
     pad : Out(1)
-        The operand is all `pad_one` instead.
+        The operand's bits are `pad_one` instead, where they count.
     pad_one : Out(1)
     """
 

@@ -58,9 +58,7 @@ class ResultWriter(wiring.Component):
         """Build the module."""
         m = Module()
         g, e = self.config.geometry, self.emit
-        flags = Cat(
-            e.valid, e.layer_first, e.window_first, e.window_last, e.slice, e.tile, e.layer_last
-        )
+        flags = Cat(e.valid, e.layer_first, e.window_first, e.window_last, e.slice, e.tile, e.layer_last)
         for stage in range(array_latency(self.config)):
             early = flags
             flags = Signal(len(flags), name=f"emit_d{stage}")

@@ -293,6 +293,9 @@ def lower_conv(
             "map_width": source.width,
             "map_height": source.height,
         }
+        if layer.pad_value == 1 and source.channels % 2:
+            # The lane that is left over, a tap's last one, is 0 in padding too.
+            padding["lanes"] = width - 1
     base = source.base - (top * source.width + left) * pitch
     return _with(lowered, in_base=base % (1 << 16), **padding)
 

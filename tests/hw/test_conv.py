@@ -1,0 +1,146 @@
+"""Convolution in the gateware: the interleaver, random networks, strips, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from xnorcore import golden
+from xnorcore.compiler import compile_network
+from xnorcore.driver import Accelerator
+from xnorcore.errors import CapacityError, CompileError
+from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.layers import Conv2d, Dense, InputSpec
+from xnorcore.network import Network
+from xnorcore_hw.interleaver import RowInterleaver
+
+from .cnns import random_cnn
+from .networks import random_images
+from .streams import NONE, Stalls, get, put, simulate
+
+SMALL = "act_depth=2048,weight_depth=4096,threshold_depth=512,acc_width=20"
+URLS = [
+    f"sim:rows=1,columns=8,width=8,{SMALL}",
+    f"sim:rows=3,columns=4,width=16,{SMALL}",
+    f"sim:rows=2,columns=32,width=16,{SMALL}",
+]
+
+
+def interleaved(image: np.ndarray, kernel: int, stride: int, padding: tuple, pad: int) -> list[tuple]:
+    """Say what the interleaver sends, by indexing a padded copy of the image."""
+    top, bottom, left, right = padding
+    full = np.pad(image, ((top, bottom), (left, right), (0, 0)), constant_values=pad)
+    rows = (full.shape[0] - kernel) // stride + 1
+    values = []
+    for row in range(rows):
+        lines = full[row * stride : row * stride + kernel].transpose(1, 0, 2).reshape(-1)
+        for index, value in enumerate(lines.tolist()):
+            row_last = index == len(lines) - 1
+            values.append((value, row_last, row_last and row == rows - 1))
+    return values
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.4])
+@pytest.mark.parametrize(
+    "shape, kernel, stride, padding",
+    [
+        ((5, 4, 1), 3, 1, (0, 0, 0, 0)),
+        ((5, 4, 3), 3, 1, (1, 1, 1, 1)),
+        ((7, 3, 2), 2, 3, (1, 0, 0, 1)),
+        ((6, 5, 1), 4, 2, (3, 2, 2, 3)),
+        ((4, 4, 2), 1, 1, (0, 0, 0, 0)),
+        ((9, 2, 1), 2, 4, (0, 0, 1, 0)),
+    ],
+)
+def test_interleaver(shape, kernel, stride, padding, chance) -> None:
+    dut = RowInterleaver(DeviceConfig(line_bytes=64))
+    rng = np.random.default_rng(1)
+    images = [rng.integers(0, 256, shape) for _ in range(2)]
+    row_values = shape[1] * shape[2]
+    rows = (shape[0] + padding[0] + padding[1] - kernel) // stride + 1
+    setup = {
+        "pad": 7, "kernel_last": kernel - 1, "channels_last": shape[2] - 1, "row_values": row_values,
+        "map_width": shape[1], "map_height": shape[0], "pad_left": padding[2], "pad_right": padding[3],
+        "pad_top": padding[0], "stride": stride, "rows_last": rows - 1,
+        "slot_start": -padding[0] % kernel * row_values, "slot_step": stride % kernel * row_values,
+        "slots_end": kernel * row_values,
+    }  # fmt: skip
+    wanted = [value for image in images for value in interleaved(image, kernel, stride, padding, 7)]
+    found = []
+
+    async def send(ctx) -> None:
+        for name, value in setup.items():
+            ctx.set(getattr(dut, name), value)
+        stream = [int(value) for image in images for value in image.reshape(-1)]
+        await put(ctx, dut.i, stream, Stalls(1, chance) if chance else NONE)
+
+    async def receive(ctx) -> None:
+        stalls = Stalls(2, chance) if chance else NONE
+        found.extend(await get(ctx, dut.o, len(wanted), stalls))
+
+    simulate(dut, send, receive)
+    assert [(v.value, bool(v.row_last), bool(v.image_last)) for v in found] == wanted
+
+
+@pytest.fixture(scope="module", params=URLS)
+def device(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
+    with Accelerator.open(request.param) as accelerator:
+        yield accelerator
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks(device: Accelerator, seed: int) -> None:
+    network = random_cnn(seed)
+    images = random_images(np.random.default_rng(seed), network, 1 + seed % 5)
+    device.load(network, verify=False, at_once=1 if seed % 2 else None)
+    wanted = golden.run(network, images)
+    np.testing.assert_array_equal(device.infer(images), wanted)
+
+
+def test_strips_cut_the_latency_of_one_image() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.choice([-1, 1], (8, 3, 3, 8)).astype(np.int8)
+    first = Conv2d(rng.choice([-1, 1], (8, 3, 3, 1)).astype(np.int8), np.full(8, 4 * 15))
+    network = Network(
+        "strips", InputSpec((14, 14, 1), 4), [first, Conv2d(weights, np.zeros(8)), Conv2d(weights)]
+    )
+    config = DeviceConfig(Geometry(4, 8, 8))
+    together, alone = compile_network(network, config, at_once=4), compile_network(network, config, at_once=1)
+    assert alone.spread and not together.spread
+    assert alone.cycles < together.cycles / 3
+
+
+def conv_network(shape=(8, 8, 2), bits=1, kernel=(3, 3), **options) -> Network:
+    first = Conv2d(np.ones((4, *kernel, shape[2]), np.int8), np.zeros(4), **options)
+    size = int(np.prod(first.output_shape(shape)))
+    return Network("net", InputSpec(shape, bits), [first, Dense(np.ones((2, size), np.int8))])
+
+
+@pytest.mark.parametrize(
+    "network, options, error, message",
+    [
+        (conv_network(), {"line_bytes": 0}, CompileError, "line_bytes is 0"),
+        (conv_network(), {"columns": 24, "width": 24}, CompileError, "width 24 is not a power of two"),
+        (
+            conv_network(),
+            {"line_bytes": 40},
+            CapacityError,
+            "needs 3 image rows of 16 values in the line buffer",
+        ),
+        (conv_network((60, 60, 2)), {"act_depth": 512}, CapacityError, "words of activation memory"),
+        (conv_network((3, 1200, 1), kernel=(1, 1)), {}, CompileError, "at most 1000 x 1000 x 256"),
+    ],
+)
+def test_refusals(network, options, error, message) -> None:
+    with pytest.raises(error, match=message):
+        compile_network(network, DeviceConfig.parse(**options))
+
+
+def test_odd_channels_with_zero_padding_are_refused() -> None:
+    first = Conv2d(np.ones((5, 1, 1, 2), np.int8), np.zeros(5))
+    second = Conv2d(np.ones((4, 3, 3, 5), np.int8), padding=(1, 1, 1, 1), name="second")
+    network = Network("net", InputSpec((6, 6, 2), 1), [first, second])
+    with pytest.raises(CompileError, match="'second' pads 5 channels with zero"):
+        compile_network(network, DeviceConfig())
