@@ -82,6 +82,17 @@ def integer(low: int, high: int | None = None) -> Callable[[str], int]:
     return convert
 
 
+def seconds(text: str) -> float:
+    """Argument type: 0.01 to 3600 seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.01 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0.01 to 3600")
+    return value
+
+
 def add_network(parser: Parser, *, images: bool = False) -> None:
     """Add NET and, if asked, IN.npy."""
     parser.add_argument("network", metavar="NET", help="name of a packaged network, or an .xnor file")
