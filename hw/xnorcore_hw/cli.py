@@ -69,7 +69,7 @@ def _compiler() -> Check:
         # A compiler without its headers or linker is found, too: try it.
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "probe.cc"
-            source.write_text('#include <cstdint>\nextern "C" uint64_t probe() { return 1; }\n')
+            source.write_text('#include <stdint.h>\nextern "C" uint64_t probe() { return 1; }\n')
             compile_library(tool, [source], source.with_suffix(".so"), source.with_suffix(".log"))
     except EngineError as error:
         reason = str(error).partition("; all messages")[0]
