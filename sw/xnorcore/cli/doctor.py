@@ -72,8 +72,8 @@ def _doctor(arguments: argparse.Namespace, console: Console) -> int:
         except (ImportError, XnorcoreError) as error:
             checks.append(Check(entry.name, "", ok=False, needed=True, use="checks", fix=str(error)))
     ready = all(check.ok for check in checks if check.needed)
-    rows = [(check.status, check.name, check.found or "-", check.use) for check in checks]
-    lines = table(rows, ("", "what", "found", "for"))
+    rows = [(check.status, check.name, check.use, check.found or "-") for check in checks]
+    lines = table(rows, ("", "what", "for", "found"))
     for title, needed in (("to mend:", True), ("to add, if wanted:", False)):
         absent = [check for check in checks if not check.ok and check.needed == needed]
         if absent:
