@@ -102,7 +102,9 @@ def _pictures(
     maximum = max(int(images.max()), 1)
     pictures = [picture(images[i].reshape(network.input.shape), maximum) for i in shown]
     captions = [
-        f"{predicted[i]}, correct" if predicted[i] == labels[i] else f"{predicted[i]}, WRONG: is {labels[i]}"
+        f"says {predicted[i]}, is {labels[i]}"
+        if predicted[i] == labels[i]
+        else f"WRONG: {predicted[i]}, is {labels[i]}"
         for i in shown
     ]
     return gallery(pictures, captions, min(shutil.get_terminal_size().columns, 120))
