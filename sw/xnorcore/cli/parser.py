@@ -138,12 +138,8 @@ def add_simulator(parser: Parser, *, link: str) -> None:
     )
     group.add_argument("--baud", type=integer(1), metavar="N", help="of the simulated wire; default 3000000")
     group.add_argument("--clock-hz", type=integer(1), metavar="N", help="of the device; default 12000000")
-    group.add_argument(
-        "--engine",
-        choices=("compiled", "amaranth"),
-        default="compiled",
-        help="compiled to machine code (default), or Amaranth's own simulator",
-    )
+    engines = "compiled (default), amaranth (Amaranth's own simulator, slow) or cxxrtl (needs Yosys)"
+    group.add_argument("--engine", default="compiled", metavar="NAME", help=engines)
 
 
 def add_run(parser: Parser) -> None:
@@ -198,6 +194,8 @@ def sim_spec(arguments: argparse.Namespace) -> str:
         As `device_config`.
     """
     device_config(arguments)
+    if not arguments.engine.isalnum():
+        raise UsageError(f"--engine {arguments.engine!r} is not the name of an engine")
     options: dict[str, int | str] = {**device_options(arguments)}
     options |= {"link": arguments.link, "engine": arguments.engine}
     if arguments.baud is not None:
