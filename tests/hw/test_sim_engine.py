@@ -300,7 +300,7 @@ def test_bad_options(engine_class):
 
 def test_true_loop_is_refused():
     with pytest.raises(EngineError, match=r"combinational loop through .*; break it with a register"):
-        compiled.generate(CONFIG, 1, lambda *_: Loop())
+        compiled.generate(Loop())
 
 
 # The build
@@ -309,20 +309,20 @@ def test_true_loop_is_refused():
 def test_cache_hit_builds_nothing(cache_folder, monkeypatch):
     said = []
     top = lambda *_: Mangle(17)  # noqa: E731
-    first = compiled.library(CONFIG, 1, top=top, progress=said.append)
+    first = compiled.library(compiled.COMPILED, CONFIG, 1, top=top, progress=said.append)
     assert [text.split(":")[1].split()[0] for text in said] == ["compiling", "built"]
     monkeypatch.setattr(compiled, "find_compiler", lambda: pytest.fail("built again"))
-    assert compiled.library(CONFIG, 1, top=top) == first
+    assert compiled.library(compiled.COMPILED, CONFIG, 1, top=top) == first
     assert not list(cache_folder.glob(".build-*"))
 
 
 def test_standard_top_is_keyed_by_source(cache_folder, monkeypatch):
     built = []
     monkeypatch.setattr(compiled, "standard_top", lambda *a: built.append(a) or Echo())
-    paths = {compiled.library(CONFIG, hz) for hz in (1, 2, 1)}
+    paths = {compiled.library(compiled.COMPILED, CONFIG, hz) for hz in (1, 2, 1)}
     assert len(paths) == len(built) == 2
     monkeypatch.setattr(cache, "source_digest", lambda: "changed")
-    assert compiled.library(CONFIG, 1) not in paths
+    assert compiled.library(compiled.COMPILED, CONFIG, 1) not in paths
 
 
 def test_no_compiler(monkeypatch):
@@ -331,7 +331,7 @@ def test_no_compiler(monkeypatch):
     monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: None)
     assert compiler.find_compiler() is None
     with pytest.raises(EngineError, match=r'install g\+\+, or run: pip install "xnorcore\[zig\]"'):
-        compiled.library(CONFIG, 1, top=lambda *_: Mangle(18))
+        compiled.library(compiled.COMPILED, CONFIG, 1, top=lambda *_: Mangle(18))
 
 
 def fake_compiler(folder, body):
@@ -349,7 +349,7 @@ def test_failing_compiler_is_quoted(tmp_path, monkeypatch, cache_folder):
         r"fakecc 1.2 could .* \(exit status 3\): one \| two: error \| three; all messages are in (.*\.log)"
     )
     with pytest.raises(EngineError, match=message) as caught:
-        compiled.library(CONFIG, 1, top=lambda *_: Mangle(19))
+        compiled.library(compiled.COMPILED, CONFIG, 1, top=lambda *_: Mangle(19))
     assert "\n" not in str(caught.value)
     log = str(caught.value).rsplit(" ", 1)[1]
     assert "two: error" in Path(log).read_text()
@@ -363,19 +363,19 @@ def test_chosen_compiler_must_run(monkeypatch):
 
 
 def test_interrupted_build_leaves_nothing(monkeypatch, cache_folder):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     before = sorted(cache_folder.iterdir())
     monkeypatch.setattr(compiled, "compile_library", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        compiled.library(CONFIG, 1, top=lambda *_: Mangle(20))
+        compiled.library(compiled.COMPILED, CONFIG, 1, top=lambda *_: Mangle(20))
     assert sorted(cache_folder.iterdir()) == before
 
 
 def test_concurrent_builds(cache_folder):
     results = []
-    build = partial(compiled.library, CONFIG, 1, top=lambda *_: Mangle(21))
+    build = partial(compiled.library, compiled.COMPILED, CONFIG, 1, top=lambda *_: Mangle(21))
     threads = [threading.Thread(target=lambda: results.append(build())) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -388,7 +388,7 @@ def test_concurrent_builds(cache_folder):
 
 def test_damaged_library_is_built_again():
     top = lambda *_: Mangle(22)  # noqa: E731
-    compiled.library(CONFIG, 1, top=top).write_bytes(b"not a library")
+    compiled.library(compiled.COMPILED, CONFIG, 1, top=top).write_bytes(b"not a library")
     with CompiledEngine(CONFIG, 1, top=top) as engine:
         assert engine.run(3) == b""
 
@@ -399,7 +399,7 @@ def test_unwritable_cache(monkeypatch, tmp_path):
     with pytest.raises(
         EngineError, match=r"cannot write the simulator cache .*; set XNORCORE_CACHE to a writable"
     ):
-        compiled.library(CONFIG, 1, top=lambda *_: Echo())
+        compiled.library(compiled.COMPILED, CONFIG, 1, top=lambda *_: Echo())
 
 
 def test_cache_directory(monkeypatch, tmp_path):

@@ -35,7 +35,7 @@ def source_digest() -> str:
     """Return a hash of every source file that can change what is simulated."""
     digest = hashlib.sha256()
     for root in (_HERE.parent, Path(xnorcore.__file__).resolve().parent):
-        for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".cc")):
+        for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".cc", ".h")):
             data = path.read_bytes()
             digest.update(f"{path.relative_to(root)}\0{len(data)}\0".encode())
             digest.update(data)

@@ -2,117 +2,162 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import time
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xnorcore.errors import EngineError
 from xnorcore.geometry import DeviceConfig
 
 from . import cache
 from .compiler import FLAGS, NO_COMPILER, compile_library, find_compiler
-from .engine import Factory, Progress, check_link, check_ports, standard_top
+from .engine import Factory, Progress, check_ports, standard_top
+from .native import NativeEngine
+
+if TYPE_CHECKING:
+    from amaranth.lib import wiring
 
 _HARNESS = Path(__file__).with_name("harness.cc")
 _SUFFIX = ".dll" if os.name == "nt" else ".so"
 _MAX_PARTS = 8
 
 
-def generate(config: DeviceConfig, clock_hz: int, top: Factory | None = None) -> dict[str, str]:
-    """Return the C++ files of one simulated device, file name to text, the harness included.
+@dataclass(frozen=True)
+class Sources:
+    """C++ of one design.
 
-    Raises
-    ------
-    EngineError
-        If the design lacks a port or cannot be compiled (two clocks, a combinational loop).
+    Attributes
+    ----------
+    files : dict of str to str
+        File name to text. ``design.h`` defines the class ``Design`` that ``harness.cc`` drives.
+    flags : dict of str to tuple of str
+        Further compiler flags of single files.
+    include : Path, optional
+        Folder of headers.
+    standard_library : bool
+        Whether the sources need the C++ standard library.
     """
-    from .codegen import Emitter
-    from .netlist import Schedule, lower
 
-    # Millions of long-lived small objects: the collector takes 40 % of the time and finds nothing.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        component = (top or standard_top)(config, clock_hz)
-        check_ports(component)
-        schedule = Schedule(lower(component))
-        parts = max(1, min(os.cpu_count() or 1, _MAX_PARTS, len(schedule.order) // 400))
-        files = Emitter(schedule).sources(parts)
-    finally:
-        if collecting:
-            gc.enable()
-    return files | {"harness.cc": _HARNESS.read_text()}
+    files: dict[str, str]
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    include: Path | None = None
+    standard_library: bool = False
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to C++.
+
+    Attributes
+    ----------
+    name : str
+        Name of the engine.
+    versions : callable
+        Returns what, besides the sources of this project, decides the result.
+    generate : callable
+        ``generate(component, say)`` returns the C++; ``say`` takes a line of text before slow work.
+    """
+
+    name: str
+    versions: Callable[[], tuple[str, ...]]
+    generate: Callable[[wiring.Component, Progress], Sources]
 
 
 def library(
-    config: DeviceConfig, clock_hz: int, *, top: Factory | None = None, progress: Progress | None = None
+    backend: Backend,
+    config: DeviceConfig,
+    clock_hz: int,
+    *,
+    top: Factory | None = None,
+    progress: Progress | None = None,
 ) -> Path:
-    """Return the compiled simulator of a configuration, building it if the cache has none.
+    """Return the simulator of a configuration, building it if the cache has none.
 
-    The cache key covers the configuration, the sources and Amaranth's version, so a hit elaborates
+    The cache key covers the configuration, the sources and the tools' versions, so a hit elaborates
     nothing. With a `top` of the caller's the key is the generated C++ instead.
 
     Raises
     ------
     EngineError
         If there is no C++ compiler, it fails, or the cache cannot be written.
+    MissingDependencyError
+        If the backend needs a tool that is not installed.
     """
     say = progress or (lambda text: None)
-    files: dict[str, str] | None = None
+    title = f"simulated device {config.geometry}"
+
+    def generate() -> Sources:
+        component = (top or standard_top)(config, clock_hz)
+        check_ports(component)
+        # Millions of long-lived small objects: the collector takes 40 % of the time and finds nothing.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return backend.generate(component, lambda text: say(f"{title}: {text}"))
+        finally:
+            if collecting:
+                gc.enable()
+
+    sources: Sources | None = None
     if top is None:
-        content = cache.source_digest(), version("amaranth")
+        content = cache.source_digest(), *backend.versions()
     else:
-        files = generate(config, clock_hz, top)
-        content = tuple(f"{name}\0{text}" for name, text in sorted(files.items()))
-    name = f"sim-{config.geometry}-{cache.key(asdict(config), clock_hz, FLAGS, *content)}"
+        sources = generate()
+        content = tuple(f"{name}\0{text}" for name, text in sorted(sources.files.items()))
+    key = cache.key(backend.name, asdict(config), clock_hz, FLAGS, *content)
+    name = f"sim-{config.geometry}-{key}"
 
     def build(folder: Path) -> Path:
         started = time.monotonic()
         compiler = find_compiler()
         if compiler is None:
             raise EngineError(NO_COMPILER)
-        texts = files
-        if texts is None:
-            say(f"simulated device {config.geometry}: elaborating")
-            texts = generate(config, clock_hz)
-        for file, text in texts.items():
+        made = sources
+        if made is None:
+            say(f"{title}: elaborating")
+            made = generate()
+        for file, text in (made.files | {"harness.cc": _HARNESS.read_text()}).items():
             (folder / file).write_text(text)
-        sources = [folder / file for file in texts if file.endswith(".cc")]
-        say(f"simulated device {config.geometry}: compiling C++ with {compiler.name} {compiler.version}")
+        say(f"{title}: compiling C++ with {compiler.name} {compiler.version}")
         output = folder / f"{name}{_SUFFIX}"
-        compile_library(compiler, sources, output, cache.cache_directory() / f"{name}.log")
-        say(f"simulated device {config.geometry}: built in {time.monotonic() - started:.1f} s")
+        log = cache.cache_directory() / f"{name}.log"
+        compile_library(
+            compiler.with_standard_library() if made.standard_library else compiler,
+            sorted(folder.glob("*.cc")), output, log, flags=made.flags, include=made.include,
+        )  # fmt: skip
+        say(f"{title}: built in {time.monotonic() - started:.1f} s")
         return output
 
     return cache.cached(f"{name}{_SUFFIX}", build)
 
 
-def _load(path: Path) -> ctypes.CDLL:
-    lib = ctypes.CDLL(str(path))
-    device, u64 = ctypes.c_void_p, ctypes.c_uint64
-    for name, result, arguments in (
-        ("xc_open", device, [ctypes.c_int, u64]),
-        ("xc_close", None, [device]),
-        ("xc_reset", None, [device]),
-        ("xc_write", ctypes.c_int, [device, ctypes.c_char_p, u64]),
-        ("xc_run", u64, [device, u64]),
-        ("xc_collect", None, [device, ctypes.c_char_p]),
-        ("xc_cycles", u64, [device]),
-        ("xc_pending", u64, [device]),
-        ("xc_framing_errors", u64, [device]),
-        ("xc_memory", ctypes.c_int, [device]),
-        ("xc_failed", ctypes.c_char_p, [device]),
-    ):
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
-    return lib
+def generate(component: wiring.Component, say: Progress = print) -> Sources:
+    """Return the C++ of one component from this project's own generator.
+
+    Raises
+    ------
+    EngineError
+        If the design cannot be compiled: two clocks, a combinational loop, a cell without a model.
+    """
+    from .codegen import Emitter
+    from .netlist import Nets, lower
+    from .schedule import Schedule
+
+    schedule = Schedule(Nets(lower(component)))
+    parts = max(1, min(os.cpu_count() or 1, _MAX_PARTS, len(schedule.order) // 400))
+    return Sources(Emitter(schedule).sources(parts), flags={"lanes.cc": ("-O3",)})
 
 
-class CompiledEngine:
+COMPILED = Backend("compiled", lambda: (f"amaranth {version('amaranth')}",), generate)
+
+
+class CompiledEngine(NativeEngine):
     """Engine compiled to machine code; more than five hundred times as fast as Amaranth's simulator.
 
     Parameters
@@ -137,6 +182,8 @@ class CompiledEngine:
         If the simulator cannot be built or loaded.
     """
 
+    backend = COMPILED
+
     def __init__(
         self,
         config: DeviceConfig,
@@ -147,90 +194,6 @@ class CompiledEngine:
         top: Factory | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._device: int | None = None
-        check_link(link, divisor)
-        path = library(config, clock_hz, top=top, progress=progress)
-        try:
-            self._lib = _load(path)
-        except (OSError, AttributeError):
-            # Damaged, or of another machine that shares the folder: build it again, once.
-            path.unlink(missing_ok=True)
-            path = library(config, clock_hz, top=top, progress=progress)
-            try:
-                self._lib = _load(path)
-            except (OSError, AttributeError) as error:
-                raise EngineError(f"cannot load the compiled simulator {path}: {error}") from error
-        self._device = self._lib.xc_open(link == "direct", divisor)
-        if not self._device:
-            raise EngineError("out of memory: cannot open the simulated device; choose smaller depths")
-
-    @property
-    def cycles(self) -> int:
-        """Clock cycles run since the engine was opened."""
-        return self._lib.xc_cycles(self._open())
-
-    @property
-    def pending(self) -> int:
-        """Bytes written that are not yet on the wire."""
-        return self._lib.xc_pending(self._open())
-
-    @property
-    def framing_errors(self) -> int:
-        """Bytes from the device without a stop bit, since power-on."""
-        return self._lib.xc_framing_errors(self._open())
-
-    def reset(self) -> None:
-        """Switch the device off and on."""
-        self._lib.xc_reset(self._open())
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes towards the device.
-
-        Raises
-        ------
-        EngineError
-            If the engine is closed or the queue does not fit the memory.
-        """
-        data = bytes(data)
-        if not self._lib.xc_write(self._open(), data, len(data)):
-            raise EngineError(f"out of memory: cannot queue {len(data)} bytes for the simulated device")
-
-    def run(self, max_cycles: int) -> bytes:
-        """Advance the clock until a zero byte arrives, but at most `max_cycles`; return what arrived.
-
-        Raises
-        ------
-        EngineError
-            If an assertion in the gateware fails, or the engine is closed.
-        """
-        device = self._open()
-        size = self._lib.xc_run(device, max(max_cycles, 0))
-        place = self._lib.xc_failed(device)
-        if place is not None:
-            raise EngineError(f"an assertion in the gateware failed in cycle {self.cycles}: {place.decode()}")
-        if not self._lib.xc_memory(device):
-            raise EngineError("out of memory: the simulated device's output does not fit")
-        data = ctypes.create_string_buffer(size)
-        if size:
-            self._lib.xc_collect(device, data)
-        return data.raw
-
-    def close(self) -> None:
-        """Release the simulation; closing twice is harmless."""
-        if self._device is not None:
-            self._lib.xc_close(self._device)
-            self._device = None
-
-    def __enter__(self) -> CompiledEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def _open(self) -> int:
-        if self._device is None:
-            raise EngineError("the simulation engine is closed; open a new one")
-        return self._device
+        super().__init__(
+            partial(library, self.backend, config, clock_hz, top=top, progress=progress), link, divisor
+        )

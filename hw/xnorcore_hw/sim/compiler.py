@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,11 @@ class Tool:
     name: str
     command: tuple[str, ...]
     version: str
+
+    def with_standard_library(self) -> Tool:
+        """Return the compiler in the form that knows the C++ standard library."""
+        command = (*self.command[:-1], "c++") if self.name == "zig" else self.command
+        return Tool(self.name, command, self.version)
 
 
 def _version(command: Sequence[str], argument: str = "--version") -> str | None:
@@ -116,7 +121,15 @@ def require_yosys() -> Tool:
     return tool
 
 
-def compile_library(compiler: Tool, sources: Sequence[Path], output: Path, log: Path) -> None:
+def compile_library(
+    compiler: Tool,
+    sources: Sequence[Path],
+    output: Path,
+    log: Path,
+    *,
+    flags: Mapping[str, Sequence[str]] | None = None,
+    include: Path | None = None,
+) -> None:
     """Compile C++ sources, one process each, and link them into a shared library.
 
     Parameters
@@ -128,6 +141,10 @@ def compile_library(compiler: Tool, sources: Sequence[Path], output: Path, log: 
         Shared library to write.
     log : Path
         Where the compiler's messages go if it fails.
+    flags : mapping of str to sequence of str, optional
+        File name to flags that follow `FLAGS`.
+    include : Path, optional
+        Folder of headers.
 
     Raises
     ------
@@ -137,7 +154,12 @@ def compile_library(compiler: Tool, sources: Sequence[Path], output: Path, log: 
     jobs: list[tuple[list[str], subprocess.Popen[str]]] = []
     try:
         for source in sources:
-            command = [*compiler.command, *FLAGS, "-x", "c++", "-c", source.name, "-o", f"{source.stem}.o"]
+            extra = (flags or {}).get(source.name, ())
+            if include is not None:
+                extra = (*extra, f"-I{include}")
+            command = [
+                *compiler.command, *FLAGS, *extra, "-x", "c++", "-c", source.name, "-o", f"{source.stem}.o"
+            ]  # fmt: skip
             jobs.append((command, _start(command, source.parent)))
         for command, job in jobs:
             _finish(compiler, command, job, log)

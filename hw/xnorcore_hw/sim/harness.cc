@@ -58,6 +58,7 @@ struct Device {
   u32 byte;
 
   void power_on() {
+    design.power_off();
     design.power_on();
     queue.clear();
     arrived.clear();
@@ -145,6 +146,7 @@ EXPORT void *xc_open(int direct, u64 divisor) {
   return device;
 }
 EXPORT void xc_close(Device *device) {
+  device->design.power_off();
   free(device->queue.data);
   free(device->arrived.data);
   free(device);
@@ -166,5 +168,5 @@ EXPORT u64 xc_framing_errors(Device *device) { return device->framing_errors; }
 EXPORT int xc_memory(Device *device) { return !device->out_of_memory; }
 // The source line of the assertion that failed, or null.
 EXPORT const char *xc_failed(Device *device) {
-  return device->design.failed ? checks[device->design.failed - 1] : nullptr;
+  return device->design.failure();
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -48,13 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _line("xnorcore: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        _abandon_stdout()
         return PIPE_CLOSED
     except MemoryError:
         return _fail("out of memory; use fewer images or a smaller network")
     except OSError as error:
         # Files and ports have their own messages; what is left is the machine: a full disk, no more files.
-        _abandon_stdout()
         return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
     except Exception:
         import traceback
@@ -62,12 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         _line("xnorcore: this is a bug in xnorcore; please report it with the lines above")
         return BUG
-
-
-def _abandon_stdout() -> None:
-    # The interpreter would complain about the stream once more when it closes it.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> int:

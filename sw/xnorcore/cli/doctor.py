@@ -72,14 +72,14 @@ def _doctor(arguments: argparse.Namespace, console: Console) -> int:
         except (ImportError, XnorcoreError) as error:
             checks.append(Check(entry.name, "", ok=False, needed=True, use="checks", fix=str(error)))
     ready = all(check.ok for check in checks if check.needed)
-    rows = [(check.status, check.name, check.found or "-", check.use) for check in checks]
-    lines = table(rows, ("", "what", "found", "for"))
+    rows = [(check.status, check.name, check.use, check.found or "-") for check in checks]
+    lines = table(rows, ("", "what", "for", "found"))
     for title, needed in (("to mend:", True), ("to add, if wanted:", False)):
         absent = [check for check in checks if not check.ok and check.needed == needed]
         if absent:
             lines += ["", title, *(f"  {check.name}: {check.fix}" for check in absent)]
     verdict = "the demo can run: xnorcore demo" if ready else "the demo cannot run yet"
-    listed = [{**asdict(check), "status": check.status} for check in checks]
+    listed = [asdict(check) | {"status": check.status} for check in checks]
     console.result({"command": "doctor", "ready": ready, "checks": listed}, [*lines, "", verdict])
     return 0 if ready else 1
 
@@ -94,36 +94,53 @@ def _python() -> Check:
 
 
 def _packages() -> list[Check]:
-    """Every package that xnorcore's metadata names, the optional ones by their extra."""
+    """Every package that xnorcore's metadata names: one line each, and one line for each extra."""
     try:
         requirements = metadata.requires("xnorcore") or []
     except metadata.PackageNotFoundError:
         fix = "pip install . in the folder of xnorcore's pyproject.toml"
         return [Check("xnorcore", "", False, True, "commands and device schemes", fix)]
-    # An extra may repeat another one's packages; tools that only developers need are not worth a line.
-    extras: dict[str, tuple[str, str]] = {}
+    extras: dict[str, list[str]] = {}
     for text in requirements:
         requirement, _, marker = (part.strip() for part in text.partition(";"))
-        match = re.match(r"[A-Za-z0-9._-]+", requirement)
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
-        kind = extra.group(1) if extra else ""
-        if match and match.group() != "xnorcore" and kind != "test":
-            extras.setdefault(match.group(), (requirement, kind))
-    return [_package(name, *value) for name, value in extras.items()]
+        extras.setdefault(extra.group(1) if extra else "", []).append(requirement)
+    checks = [_installed(_name(text), [text], True, "everything") for text in extras.pop("", [])]
+    uses = {
+        "sim": "engine cxxrtl",
+        "zig": "C++ compiler, if there is no other",
+        "train": "training",
+        "test": "tests",
+    }
+    for extra, wanted in extras.items():
+        checks.append(_installed(f"extra [{extra}]", wanted, False, uses.get(extra, extra)))
+    return checks
 
 
-def _package(name: str, requirement: str, extra: str) -> Check:
-    needed = not extra
-    use = f"extra [{extra}]" if extra else "everything"
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return Check(name, "", False, needed, use, pip_install([requirement]))
-    low = re.search(r">=\s*([0-9.]+)", requirement)
-    if low and _numbers(version) < _numbers(low.group(1)):
-        fix = pip_install([requirement])
-        return Check(name, f"{version}, too old: {requirement}", False, needed, use, fix)
-    return Check(name, version, True, needed, use)
+def _name(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+
+
+def _installed(name: str, requirements: list[str], needed: bool, use: str) -> Check:
+    found: list[str] = []
+    wrong: list[str] = []
+    for requirement in requirements:
+        package = _name(requirement)
+        if package == "xnorcore":  # an extra that contains another one
+            continue
+        label = "" if package == name else f"{package} "
+        try:
+            version = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            wrong.append(requirement)
+            continue
+        low = re.search(r">=\s*([0-9.]+)", requirement)
+        if low and _numbers(version) < _numbers(low.group(1)):
+            wrong.append(requirement)
+            version += " (too old)"
+        found.append(label + version)
+    fix = pip_install(wrong) if wrong else ""
+    return Check(name, ", ".join(found), not wrong, needed, use, fix)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

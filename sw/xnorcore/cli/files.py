@@ -21,6 +21,9 @@ from ..xnorfile import atomic_write
 MAX_FILE = 4 << 30
 """Largest image file in bytes."""
 _MAX_DIMENSIONS = 8
+_MAX_HEADER = 1 << 16
+# Version 3 exists for records with names that are not Latin.
+_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 def read_images(path: str, network: Network) -> NDArray[np.uint8]:
@@ -62,23 +65,24 @@ def read_images(path: str, network: Network) -> NDArray[np.uint8]:
 
 
 def _read(path: str, file: BinaryIO, size: int) -> NDArray[Any]:
+    # numpy would take memory for a header of any length that the file claims.
+    head = io.BytesIO(file.read(_MAX_HEADER))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            version = npy.read_magic(file)
-            readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-            shape, fortran, dtype = readers[version](file)
-    except Exception as error:  # numpy parses the header as Python text, with every error that has
-        reason = f"header version {error}" if isinstance(error, KeyError) else str(error)[:100]
-        raise FileFormatError(f"{path}: not an .npy file ({reason})") from None
+            reader = _READERS[npy.read_magic(head)]
+            shape, fortran, dtype = reader(head)
+    except Exception:  # numpy evaluates the header as a Python literal, with every error that may have
+        raise FileFormatError(f"{path}: not an .npy file, or its header is damaged") from None
     if dtype.kind not in "biu":
         raise FileFormatError(f"{path}: holds {str(dtype)[:40]}, but images must be bool or integers")
     if len(shape) > _MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
         raise FileFormatError(f"{path}: impossible shape {str(shape)[:60]}")
-    needed, there = prod(shape) * dtype.itemsize, size - file.tell()
+    needed, there = prod(shape) * dtype.itemsize, size - head.tell()
     if needed != there:
         what = "truncated" if needed > there else "too long"
         raise FileFormatError(f"{path}: {what}: shape {shape} needs {needed} bytes, the file has {there}")
+    file.seek(head.tell())
     data = file.read(needed)
     if len(data) != needed:
         raise FileFormatError(f"{path}: truncated while it was read")

@@ -82,6 +82,17 @@ def integer(low: int, high: int | None = None) -> Callable[[str], int]:
     return convert
 
 
+def seconds(text: str) -> float:
+    """Argument type: 0.01 to 3600 seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.01 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0.01 to 3600")
+    return value
+
+
 def add_network(parser: Parser, *, images: bool = False) -> None:
     """Add NET and, if asked, IN.npy."""
     parser.add_argument("network", metavar="NET", help="name of a packaged network, or an .xnor file")
@@ -127,12 +138,8 @@ def add_simulator(parser: Parser, *, link: str) -> None:
     )
     group.add_argument("--baud", type=integer(1), metavar="N", help="of the simulated wire; default 3000000")
     group.add_argument("--clock-hz", type=integer(1), metavar="N", help="of the device; default 12000000")
-    group.add_argument(
-        "--engine",
-        choices=("compiled", "amaranth"),
-        default="compiled",
-        help="compiled to machine code (default), or Amaranth's own simulator",
-    )
+    engines = "compiled (default), amaranth (Amaranth's own simulator, slow) or cxxrtl (needs Yosys)"
+    group.add_argument("--engine", default="compiled", metavar="NAME", help=engines)
 
 
 def add_run(parser: Parser) -> None:
@@ -187,6 +194,8 @@ def sim_spec(arguments: argparse.Namespace) -> str:
         As `device_config`.
     """
     device_config(arguments)
+    if not arguments.engine.isalnum():
+        raise UsageError(f"--engine {arguments.engine!r} is not the name of an engine")
     options: dict[str, int | str] = {**device_options(arguments)}
     options |= {"link": arguments.link, "engine": arguments.engine}
     if arguments.baud is not None:

@@ -17,7 +17,17 @@ from ..network import Network, prepare
 from ..report import Measurement, first_mismatch, measure, reference
 from .console import Console, table
 from .files import check_output, read_images, write_array
-from .parser import Commands, add_network, add_output, add_run, add_simulator, command, integer, sim_spec
+from .parser import (
+    Commands,
+    add_network,
+    add_output,
+    add_run,
+    add_simulator,
+    command,
+    integer,
+    seconds,
+    sim_spec,
+)
 from .pictures import gallery, picture
 
 _SHOWN = 8
@@ -45,6 +55,9 @@ def add(commands: Commands) -> None:
     add_output(run, required=True)
     add_run(run)
     run.add_argument("--check", action="store_true", help="compare with the golden model")
+    run.add_argument(
+        "--timeout", type=seconds, default=1.0, metavar="S", help="of an answer, 0.01 to 3600; default 1"
+    )
 
 
 def _demo(arguments: argparse.Namespace, console: Console) -> int:
@@ -89,7 +102,9 @@ def _pictures(
     maximum = max(int(images.max()), 1)
     pictures = [picture(images[i].reshape(network.input.shape), maximum) for i in shown]
     captions = [
-        f"{predicted[i]}, correct" if predicted[i] == labels[i] else f"{predicted[i]}, WRONG: is {labels[i]}"
+        f"says {predicted[i]}, is {labels[i]}"
+        if predicted[i] == labels[i]
+        else f"WRONG: {predicted[i]}, is {labels[i]}"
         for i in shown
     ]
     return gallery(pictures, captions, min(shutil.get_terminal_size().columns, 120))
@@ -135,7 +150,8 @@ def _device(
     arguments: argparse.Namespace, console: Console, url: str, network: Network, images: NDArray[np.uint8]
 ) -> tuple[NDArray[Any], Measurement, dict[str, Any]]:
     opened = time.perf_counter()
-    with Accelerator.open(url, progress=console.progress) as accelerator:
+    timeout = getattr(arguments, "timeout", 1.0)
+    with Accelerator.open(url, timeout=timeout, progress=console.progress) as accelerator:
         ready = time.perf_counter()
         written = accelerator.load(network, verify=not arguments.no_verify)
         loaded = time.perf_counter()
@@ -209,9 +225,8 @@ def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
         wire = f"uart, {report['clocks_per_bit']} clocks per bit" if report["link"] == "uart" else "direct"
         rows.append(("simulator", f"{report['engine']}; link {wire}"))
     if "mismatches" in report:
-        rows.append(
-            ("mismatches", f"{report['mismatches']:,} of {report['scores']:,} scores ({report['reference']})")
-        )
+        compared = f"{report['scores']:,} scores against {report['reference']}"
+        rows.append(("mismatches", f"{report['mismatches']:,} of {compared}"))
     if report["cycles_per_image"] is not None:
         rows.append(("cycles per image", f"{report['cycles_per_image']:,.1f}"))
         cause = report["cycles_per_image_by_cause"]

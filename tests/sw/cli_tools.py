@@ -1,0 +1,82 @@
+"""What both test files of the command line share."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xnorcore import xnorfile
+from xnorcore.cli import main
+from xnorcore.network import Dense, InputSpec, Network
+
+SMALL = ("--columns", "8", "--width", "8")
+"""The array of these tests: its simulator is compiled in a second or two."""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def network(sizes: tuple[int, ...] = (20, 12, 3), bits: int = 1, seed: int = 0) -> Network:
+    """Return a random network."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        Dense(rng.choice([-1, 1], (b, a)), None if b == sizes[-1] else rng.integers(-3, 4, b))
+        for a, b in pairwise(sizes)
+    ]
+    return Network("small", InputSpec((sizes[0],), bits), layers)
+
+
+def write_inputs(folder: Path, count: int = 5) -> tuple[str, str]:
+    """Write a small network and images for it; return both paths."""
+    net = network()
+    xnorfile.save(net, folder / "small.xnor")
+    images = np.random.default_rng(1).integers(0, 2, (count, 20), dtype=np.uint8)
+    np.save(folder / "in.npy", images)
+    return str(folder / "small.xnor"), str(folder / "in.npy")
+
+
+def runner(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs a command in this process: (exit code, stdout, stderr)."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in argv])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def spawn(*argv: object, **options: Any) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
+    command = [sys.executable, "-m", "xnorcore", *map(str, argv)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen(command, **streams)
+
+
+@contextmanager
+def deadline(process: subprocess.Popen[str], seconds: float = 60) -> Iterator[None]:
+    """Kill a process that hangs, and in any case at the end."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        process.kill()
+        process.communicate()
+
+
+def one_object(text: str) -> dict[str, Any]:
+    """Read stdout of a command with ``--json``: exactly one object on one line."""
+    assert text.endswith("\n") and text.count("\n") == 1
+    value = json.loads(text)
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,414 @@
+import os
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xnorcore
+from xnorcore import golden, report, xnorfile, zoo
+from xnorcore.cli import main
+from xnorcore.cli.console import Console, table
+from xnorcore.cli.pictures import gallery, picture
+
+from .cli_tools import SMALL, deadline, network, one_object, runner, spawn, write_inputs
+
+MEASURED = {
+    "images", "mismatches", "cycles_per_image", "macs_per_image", "peak_macs_per_cycle", "efficiency",
+    "link_utilisation", "wall_s", "geometry", "engine", "reference", "cycles_per_image_by_cause",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(capsys):
+    return runner(capsys)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return write_inputs(tmp_path)
+
+
+# Light to import
+
+
+@pytest.mark.parametrize("code", ["import xnorcore.cli", "from xnorcore.cli import main; main(['zoo'])"])
+def test_import_is_light(code):
+    heavy = "{'amaranth', 'torch', 'sklearn', 'scipy'} & {name.partition('.')[0] for name in sys.modules}"
+    script = f"import sys; {code}; found = {heavy}; sys.exit(repr(found) if found else 0)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_and_version(capsys):
+    for argument, found in (("--help", "serve-sim"), ("--version", xnorcore.__version__)):
+        with pytest.raises(SystemExit) as stopped:
+            main([argument])
+        assert stopped.value.code == 0
+        assert found in capsys.readouterr().out
+
+
+# Commands without a device
+
+
+def test_zoo(run):
+    code, out, err = run("zoo", "--json")
+    digits = next(entry for entry in one_object(out)["networks"] if entry["name"] == "digits")
+    assert (code, err) == (0, "")
+    assert digits["sizes"] == "64-256-128-10"
+    assert digits["accuracy"] >= 0.96 and digits["test_images"] == 200
+    assert "64-256-128-10" in run("zoo")[1]
+
+
+def test_info(run):
+    code, out, _ = run("info", "digits", "--json")
+    value = one_object(out)
+    assert code == 0 and value["fits"] and value["refusal"] is None
+    assert [layer["output"] for layer in value["layers"]] == [[256], [128], [10]]
+    assert [layer["beats"] for layer in value["layers"]] == [80, 32, 4]
+    assert value["beats_per_batch"] == 116
+    assert value["memory"]["weight_depth"] == {"used": 52, "available": 4096}
+    assert value["image_bytes"] == 64
+
+
+def test_info_predicts_the_cycles(run, files):
+    net, images = files
+    value = one_object(run("info", net, "--json", *SMALL)[1])
+    measured = one_object(run("sim", net, images, "--json", *SMALL)[1])
+    assert measured["cycles_per_image"] == pytest.approx(value["expected_cycles_per_batch"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "short"),
+    [
+        (["--set", "weight_depth=64", "--set", "act_depth=64"], {"weight_depth", "act_depth"}),
+        (["--set", "acc_width=12", "--set", "weight_depth=64"], {"weight_depth", "acc_width"}),
+    ],
+)
+def test_info_says_everything_that_is_missing(run, tmp_path, options, short):
+    xnorfile.save(network((3000, 40, 2), bits=2 if "act_depth=64" in options else 1), tmp_path / "big.xnor")
+    code, out, err = run("info", tmp_path / "big.xnor", "--json", *options)
+    value = one_object(out)
+    lacking = {
+        name
+        for name, entry in value["memory"].items()
+        if entry["used"] is None or entry["used"] > entry["available"]
+    }
+    assert (code, err) == (1, "")
+    assert lacking == short
+    assert "the device has" in value["refusal"]
+    text = run("info", tmp_path / "big.xnor", *options)[1]
+    assert all(f"--set {name}=" in text for name in short)
+
+
+@pytest.mark.parametrize("options", [[], ["--fast"], ["--classes"], ["--fast", "--classes"]])
+def test_golden(run, tmp_path, files, options):
+    net, images = files
+    code, out, _ = run("golden", net, images, "-o", tmp_path / "out.npy", "--json", *options)
+    value = one_object(out)
+    expected = golden.run(network(), np.load(images))
+    wanted = expected.argmax(axis=1) if "--classes" in options else expected
+    written = np.load(tmp_path / "out.npy")
+    assert code == 0 and value["images"] == 5
+    assert value["model"] == ("fast" if "--fast" in options else "golden")
+    assert written.dtype == np.int64
+    np.testing.assert_array_equal(written, wanted)
+
+
+# Commands with a device
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_sim(run, tmp_path, files, batch):
+    net, images = files
+    options = ["--batch", batch] if batch else []
+    code, out, _ = run("sim", net, images, "-o", tmp_path / "out.npy", "--json", *SMALL, *options)
+    value = one_object(out)
+    expected = golden.run(network(), np.load(images))
+    assert code == 0
+    assert value.keys() >= MEASURED
+    assert (value["images"], value["mismatches"], value["scores"]) == (5, 0, 15)
+    assert value["macs_per_image"] == 20 * 12 + 12 * 3
+    assert value["peak_macs_per_cycle"] == 64
+    assert value["geometry"] == {"rows": 1, "columns": 8, "width": 8}
+    assert value["link_utilisation"] is None
+    assert value["reference"] == "golden"
+    assert value["batch"] == (batch or 5)
+    cause = value["cycles_per_image_by_cause"]
+    total = cause["busy"] + cause["drain"] + sum(cause["idle"].values())
+    assert value["cycles_per_image"] == pytest.approx(total)
+    assert value["efficiency"] == pytest.approx(276 / (total * 64))
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_sim_over_the_uart(run, files):
+    net, images = files
+    options = ["--link", "uart", "--clock-hz", "4000000", "--baud", "500000", "--no-verify"]
+    value = one_object(run("sim", net, images, "--json", *SMALL, *options)[1])
+    assert value["clocks_per_bit"] == 8
+    # 3 bytes per image, 10 bits on the wire for each.
+    assert value["link_utilisation"] == pytest.approx(5 * 3 * 10 * 8 / value["device_cycles"])
+    assert 0 < value["link_utilisation"] < 1
+    assert value["images_per_s"] == pytest.approx(5 * 4e6 / value["device_cycles"])
+
+
+def test_sim_on_the_slow_engine(run, tmp_path, files):
+    net, images = files
+    options = ["--engine", "amaranth", "--no-verify", "--columns", "4", "--width", "8"]
+    options += ["--set", "weight_depth=64", "--set", "act_depth=64", "--set", "threshold_depth=64"]
+    slow = one_object(run("sim", net, images, "--json", *options)[1])
+    options[1] = "compiled"
+    fast = one_object(run("sim", net, images, "--json", *options)[1])
+    assert slow["engine"] == "amaranth" and slow["mismatches"] == 0
+    assert slow["device_cycles"] == fast["device_cycles"]
+    assert slow["cycles_per_image_by_cause"] == fast["cycles_per_image_by_cause"]
+
+
+def test_mismatches_exit_with_1(run, tmp_path, files, monkeypatch):
+    def lies(*_, **__):
+        expected = golden.layers(network(), np.load(files[1]))[-1]
+        expected[2, 1] += 4
+        return expected
+
+    monkeypatch.setattr(report.golden, "run", lies)
+    code, out, err = run("sim", *files, "-o", tmp_path / "out.npy", "--json", *SMALL)
+    value = one_object(out)
+    assert code == 1 and value["mismatches"] == 1
+    assert "image 2, output 1" in value["first_mismatch"]
+    assert "check failed: image 2, output 1" in err
+    assert run("run", *files, "--port", "sim:columns=8,width=8", "-o", tmp_path / "o", "--check")[0] == 1
+
+
+def test_large_runs_are_compared_with_the_fast_model(run, files, monkeypatch):
+    monkeypatch.setattr(report, "GOLDEN_MACS", 5 * 276 - 1)
+    value = one_object(run("sim", *files, "--json", *SMALL)[1])
+    assert (value["reference"], value["mismatches"]) == ("fast", 0)
+
+
+def test_demo(run):
+    code, out, err = run("demo", "--count", "60", "--json", *SMALL, "--link", "direct")
+    value = one_object(out)
+    assert code == 0 and "Traceback" not in err
+    assert value.keys() >= MEASURED | {"accuracy", "correct", "wrong"}
+    assert (value["images"], value["mismatches"], value["network"]) == (60, 0, "digits")
+    assert value["accuracy"] == value["correct"] / 60 >= 0.96
+
+
+def test_demo_for_people(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("demo", *SMALL, "--link", "direct", "--no-verify")
+    images, labels = zoo.test_images("digits")
+    net = zoo.load("digits")
+    correct = int((net.classify(golden.run(net, images)) == labels).sum())
+    assert code == 0
+    assert "█" in out and f"correct            {correct} (" in out
+    assert "0 of 2,000 scores against golden" in out
+    assert max(map(len, out.splitlines())) <= 80
+    # A mistake is shown where there is one.
+    assert "WRONG: " in out
+    assert f"says {labels[0]}, is {labels[0]}" in out
+
+
+def test_run(run, tmp_path, files):
+    net, images = files
+    port = "sim:columns=8,width=8"
+    code, out, _ = run("run", net, images, "--port", port, "-o", tmp_path / "out.npy", "--json", "--check")
+    value = one_object(out)
+    assert code == 0 and value["mismatches"] == 0 and value["uploaded"] is True
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), golden.run(network(), np.load(images)))
+    assert "mismatches" not in one_object(
+        run("run", net, images, "--port", port, "-o", tmp_path / "out.npy", "--json", "--classes")[1]
+    )
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "out.npy"), golden.run(network(), np.load(images)).argmax(axis=1)
+    )
+
+
+def test_serve_sim(run, tmp_path, files):
+    net, images = files
+    server = spawn("serve-sim", "--json", *SMALL)
+    assert server.stdout and server.stderr
+    with deadline(server):
+        value = one_object(server.stdout.readline())
+        assert value["url"] == f"serial:{value['path']}" and value["example"].startswith("xnorcore run ")
+        for uploaded in (True, False):  # the device keeps its network between two clients
+            arguments = ["run", net, images, "--port", value["url"], "-o", tmp_path / "out.npy", "--check"]
+            code, out, err = run(*arguments, "--json")
+            assert code == 0, err
+            found = one_object(out)
+            assert found["uploaded"] is uploaded and found["mismatches"] == 0
+            assert found["device_cycles"] is None and found["link_utilisation"] is None
+        server.send_signal(signal.SIGINT)
+        out, err = server.communicate(timeout=20)
+    assert (server.returncode, out) == (0, "")
+    assert "stopped" in err and "Traceback" not in err
+
+
+# Doctor and bench
+
+
+def test_doctor(run):
+    code, out, _ = run("doctor", "--json")
+    value = one_object(out)
+    checks = {check["name"]: check for check in value["checks"]}
+    assert (code, value["ready"]) == (0, True)
+    assert checks["python"]["ok"] and checks["numpy"]["found"] == np.__version__
+    assert {"amaranth", "C++ compiler", "engine", "cache", "yosys", "serial ports", "networks"} <= set(checks)
+    assert all(check["fix"] for check in value["checks"] if not check["ok"])
+    assert "the demo can run" in run("doctor")[1]
+
+
+def test_doctor_finds_what_is_missing(run, tmp_path, monkeypatch):
+    from xnorcore.cli import doctor
+
+    requirements = ["numpy>=99", "nosuchthing>=1.5", 'nobody-has-this>=2; extra == "train"']
+    monkeypatch.setattr(doctor.metadata, "requires", lambda _: requirements)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XNORCORE_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    code, out, _ = run("doctor", "--json")
+    value = one_object(out)
+    checks = {check["name"]: check for check in value["checks"]}
+    assert (code, value["ready"]) == (1, False)
+    assert checks["numpy"]["status"] == "MISSING" and "too old" in checks["numpy"]["found"]
+    assert checks["nosuchthing"]["fix"].endswith('-m pip install "nosuchthing>=1.5"')
+    assert checks["extra [train]"]["status"] == "absent"
+    assert '"nobody-has-this>=2"' in checks["extra [train]"]["fix"]
+    assert checks["C++ compiler"]["status"] == "MISSING" and "ziglang" in checks["C++ compiler"]["fix"]
+    assert "XNORCORE_CACHE" in checks["cache"]["fix"]
+    text = run("doctor")[1]
+    assert "to mend:" in text and "the demo cannot run yet" in text
+
+
+@pytest.mark.skipif(find_spec("ziglang") is not None, reason="ziglang is a compiler that PATH does not hide")
+def test_doctor_without_any_compiler(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, _ = run("doctor", "--json")
+    check = next(check for check in one_object(out)["checks"] if check["name"] == "C++ compiler")
+    assert code == 1
+    assert check["fix"].startswith(sys.executable) and 'install "ziglang' in check["fix"]
+
+
+def test_bench(run):
+    code, out, err = run("bench", "compile", "fast", "--json")
+    value = one_object(out)
+    assert (code, value["passed"]) == (0, True)
+    assert [figure["bench"] for figure in value["figures"]] == ["fast", "compile"]
+    for figure in value["figures"]:
+        assert figure["value"] <= figure["limit"] and figure["passed"] and not figure["at_least"]
+    assert "compile" in err
+
+
+def test_bench_fails_where_a_figure_misses(run, monkeypatch):
+    from xnorcore_hw import bench
+
+    def figures(console):
+        yield bench.Figure("lfc", "low", 0.5, 0.95, True, "", {}, ("  more",))
+        yield bench.Figure("lfc", "high", 11, 10, False, "cycles", {})
+        yield bench.Figure("lfc", "exact", 10, 10, False, "cycles", {})
+
+    monkeypatch.setattr(bench, "benchmarks", lambda: dict.fromkeys(bench.NAMES, ("nothing", figures)))
+    code, out, _ = run("bench", "lfc", "--json")
+    assert code == 1 and not one_object(out)["passed"]
+    assert [figure["passed"] for figure in one_object(out)["figures"]] == [False, False, True]
+    code, out, _ = run("bench", "lfc")
+    assert code == 1 and out.count("FAIL") == 2 and "  more" in out
+
+
+def test_bench_names_are_those_of_the_parser():
+    from xnorcore_hw import bench
+
+    assert tuple(bench.benchmarks()) == bench.NAMES
+
+
+# Interruptions and outputs
+
+
+def test_interrupt_leaves_no_file(tmp_path, files):
+    before = set(tmp_path.iterdir())
+    options = ["--engine", "amaranth", "--rows", "8", "-o", tmp_path / "out.npy", "--json"]
+    command = spawn("sim", *files, *options)
+    assert command.stdout and command.stderr
+    with deadline(command):
+        assert "preparing" in command.stderr.readline()
+        command.send_signal(signal.SIGINT)
+        out, err = command.communicate()
+    assert (command.returncode, out) == (130, "")
+    assert err == "xnorcore: interrupted\n"
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_interrupt_while_writing_leaves_the_old_file(run, tmp_path, files, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    (tmp_path / "out.npy").write_bytes(b"old")
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(os, "fsync", interrupted)
+    code, out, err = run("golden", *files, "-o", tmp_path / "out.npy")
+    assert (code, out, err) == (130, "", "xnorcore: interrupted\n")
+    assert (tmp_path / "out.npy").read_bytes() == b"old" and set(tmp_path.iterdir()) == before
+
+
+def test_reader_of_the_pipe_is_gone():
+    command = spawn("zoo")
+    assert command.stdout and command.stderr
+    command.stdout.close()
+    assert command.wait(30) == 141
+    assert command.stderr.read() == ""
+    command.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_full_disk():
+    with Path("/dev/full").open("w") as full:
+        command = spawn("zoo", stdout=full)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 2
+    assert err.startswith("xnorcore: error: ") and err.count("\n") == 1
+
+
+def test_terminal_without_block_characters():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = spawn("demo", "--count", "2", *SMALL, "--link", "direct", env=environment)
+    out, _ = command.communicate(timeout=60)
+    assert command.returncode == 0 and out.isascii() and "##" in out
+
+
+# Layout
+
+
+def test_picture():
+    image = np.array([[0, 16], [8, 4]]).reshape(2, 2, 1)
+    assert picture(image, 16) == ["  ██", "▒▒░░"]
+    assert picture(np.array([0, 1, 1]), 1) == ["  ████"]
+    wide = picture(np.ones((20, 20, 3)), 1)
+    assert len(wide) == 10 and set(wide) == {"█" * 20}
+
+
+def test_gallery():
+    pictures = [["ab", "cd"]] * 3
+    assert gallery(pictures, ["x", "yyy", "z"], 9) == [
+        "ab    ab", "cd    cd", "x     yyy", "", "ab", "cd", "z", "",
+    ]  # fmt: skip
+
+
+def test_table():
+    assert table([("a", "1.5"), ("bb", "22")], ("name", "x"), " ") == [
+        " name    x", " ----  ---", " a     1.5", " bb     22",
+    ]  # fmt: skip
+
+
+def test_progress_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    console = Console()
+    console._last = -1e9
+    console.count("loading", 10, 2000)
+    console.count("loading", 11, 2000)  # too soon
+    console.say("done")
+    err = capsys.readouterr().err
+    assert err == "\rloading: 10 of 2,000\r                    \rdone\n"
