@@ -49,6 +49,7 @@ def loops(net: Network, image: list[int]) -> list[list[int]]:
     signal = [2 * v - 1 for v in image] if net.input.bits == 1 else list(image)
     results = []
     for layer in net.layers:
+        assert isinstance(layer, Dense)
         sums = [sum(w * x for w, x in zip(row, signal, strict=True)) for row in layer.weights.tolist()]
         if layer.thresholds is None:
             results.append(sums)
