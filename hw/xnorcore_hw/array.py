@@ -18,8 +18,7 @@ __all__ = ["Array", "ColumnGroup", "array_latency"]
 
 def array_latency(config: DeviceConfig) -> int:
     """Return the cycles from a control word at the array's input to its bits at the array's output."""
-    # Register of the first group, weight buffer read, PE, one register per further group.
-    return 2 + count_latency(config.geometry.width) + 1 + config.groups - 1
+    return config.latency - (1 if config.offset_bits else 0)
 
 
 def _delayed(m: Module, value: Value, cycles: int, name: str) -> Value:

@@ -22,7 +22,7 @@ from xnorcore.driver import Accelerator
 from xnorcore.errors import EngineError
 from xnorcore.geometry import DeviceConfig, Geometry
 from xnorcore.network import Dense, InputSpec, Network
-from xnorcore.program import DESCRIPTOR
+from xnorcore.program import DESCRIPTOR, WIDE_WORDS
 from xnorcore.report import IDLE, Measurement, measure
 
 from .bench import Figure
@@ -95,17 +95,15 @@ def lfc(console: Console) -> Iterator[Figure]:
 
 def small(console: Console) -> Iterator[Figure]:
     """One image through small networks: idle cycles between two layers against the pipeline's depth."""
-    from .array import array_latency
-
     # From the last beat of a layer to its last bits: what a layer that needs them must wait in any case.
-    depth = array_latency(DeviceConfig(Geometry(1, 32, 32)))
+    depth = DeviceConfig(Geometry(1, 32, 32)).latency
     for sizes in SMALL:
         network = random_network(sizes)
         measured = simulate(console, "sim:rows=1,columns=32,width=32", network, 1)
         counters = measured.counters
         assert counters is not None
         # Not between layers: one cycle to start the batch and the first descriptor's fetch; the tail.
-        first = 1 + DESCRIPTOR.words
+        first = 1 + DESCRIPTOR.words - len(WIDE_WORDS)
         idle = counters["fetch"] + counters["hazard"] + counters["port"] - first
         idle_between = idle / (len(network.layers) - 1)
         detail = {"pipeline_depth": depth, **measured.as_dict()}

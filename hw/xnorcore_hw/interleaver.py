@@ -50,7 +50,7 @@ class RowInterleaver(wiring.Component):
     rows_last : In(10)
         Rows of positions, minus one.
     slot_start, slot_step, slots_end : In(16)
-        Place in the buffer of the first kernel row; how it moves with `stride`; end of the buffer's used part.
+        Place in the buffer of the first kernel row; how it moves with `stride`; end of the used part.
     o : Out(stream of ValueLayout)
     idle : Out(1)
         Between images.

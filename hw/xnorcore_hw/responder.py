@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from amaranth import Module, Mux, Signal
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
@@ -14,7 +16,7 @@ from .interfaces import ReadoutSignature, byte_stream
 __all__ = ["RecordKind", "RecordLayout", "Responder"]
 
 
-class RecordKind(enum.Enum, shape=2):
+class RecordKind(IntEnum):
     """What a record asks of the responder."""
 
     BEGIN = 0

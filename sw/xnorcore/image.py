@@ -109,8 +109,9 @@ class Program:
 
     @property
     def cycles(self) -> int:
-        """Array cycles per batch, waiting between layers not included."""
-        return sum(layer.beats + layer.drains for layer in self.layers)
+        """Cycles per batch to expect: beats, drains, and one pipeline latency per layer."""
+        waits = len(self.layers) * self.config.latency
+        return sum(layer.beats + layer.drains for layer in self.layers) + waits
 
     def decode(self, raw: bytes, images: int) -> NDArray:
         """Turn result bytes into what `golden.run` returns.

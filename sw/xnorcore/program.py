@@ -90,9 +90,16 @@ HEADER = Record(
     (("out_base0", 16), ("out_base1", 16)),
     # How the image rows under a kernel are interleaved, and `spread`: an image goes to all rows.
     (
-        ("interleaved", 1), ("spread", 1), ("packed", 1), ("pad", 8), ("kernel_last", 3), ("channels_last", 8),
-        ("stride", 3), ("pad_left", 3), ("pad_right", 3),
-    ),  # fmt: skip
+        ("interleaved", 1),
+        ("spread", 1),
+        ("packed", 1),
+        ("pad", 8),
+        ("kernel_last", 3),
+        ("channels_last", 8),
+        ("stride", 3),
+        ("pad_left", 3),
+        ("pad_right", 3),
+    ),
     (("map_width", 10), ("map_height", 10), ("rows_last", 10)),
     (("row_values", 16), ("slot_start", 16)),
     (("slot_step", 16), ("slots_end", 16)),
@@ -133,9 +140,17 @@ DESCRIPTOR = Record(
     (("bits_win_x", 7), ("bits_win_y", 7), ("bits_x", 7), ("bits_y", 7)),
     # Padding: a tap outside the map is a word of pad_one bits, or counts as 0 if pad_zero is set.
     (
-        ("padded", 1), ("pad_zero", 1), ("pad_one", 1), ("pad_left", 3), ("pad_top", 3),
-        ("stride_x", 3), ("stride_y", 3), ("step_x", 4), ("step_y", 4), ("bits_tile", 7),
-    ),  # fmt: skip
+        ("padded", 1),
+        ("pad_zero", 1),
+        ("pad_one", 1),
+        ("pad_left", 3),
+        ("pad_top", 3),
+        ("stride_x", 3),
+        ("stride_y", 3),
+        ("step_x", 4),
+        ("step_y", 4),
+        ("bits_tile", 7),
+    ),
     (("map_width", 10), ("map_height", 10)),
     (("in_strip", 16), ("out_strip", 16)),
     # Output side: kept apart, because the results of a layer arrive after its last beat has left.

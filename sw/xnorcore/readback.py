@@ -104,7 +104,7 @@ class Readback:
                 delta_x=1,
                 delta_tile=-(2 * g.width - 1),
                 out_base=out_base,
-                out_delta=1,
+                out_delta=g.words_per_tile,
                 out_tile_stride=per_tile,
             )
             words = self._read_words(out_base, -(-tiles // g.tiles_per_word) * per_tile)

@@ -11,7 +11,7 @@ from xnorcore import golden
 from xnorcore.bits import pack_images
 from xnorcore.compiler import Program, compile_network
 from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.program import COUNTERS
+from xnorcore.program import COUNTERS, DESCRIPTOR, WIDE_WORDS
 from xnorcore.protocol import RESPONSE, Command, DeviceInfo, Space, Status
 from xnorcore.readback import write_requests
 from xnorcore_hw.core import Core
@@ -131,11 +131,13 @@ def test_random_stalls(seed: int) -> None:
 
 def test_layers_follow_each_other_after_the_pipeline() -> None:
     """Between layers the array waits only for its own latency, which the fetch hides behind."""
-    counters = check_network(small_config(1, 32, 32, weight_depth=64), (64, 64, 64, 10), 3)
+    config = small_config(1, 32, 32, weight_depth=64)
+    counters = check_network(config, (64, 64, 64, 10), 3)
     assert counters["busy"] == 30
-    assert counters["hazard"] == counters["port"] == 0
-    # Six changes between layers of an image, two between images, and the first fetch.
-    assert counters["fetch"] == 8 * 9 + 10
+    # Six times from a layer to one that needs its results, twice to the next image, and the first fetch.
+    fetch = DESCRIPTOR.words - len(WIDE_WORDS)
+    assert counters["fetch"] + counters["hazard"] == 6 * config.latency + 2 * fetch + fetch + 1
+    assert counters["port"] == 0
 
 
 def _tiny() -> tuple[DeviceConfig, Program, bytes]:

@@ -1,46 +1,56 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
+from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
 from xnorcore.program import LOOPS
-from xnorcore_hw.nest import LoopNest
+from xnorcore_hw.nest import DELTAS, LoopNest
+from xnorcore_hw.padding import TapTracker
+
+OFFSET_BITS = 4
 
 
-def expected(
-    lasts: dict[str, int], deltas: dict[str, int], bases: dict[str, int], double: bool
-) -> list[tuple]:
-    """Walk the six loops the plain way."""
+Loops = dict[str, int]
+
+
+def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tuple]:
+    """Walk the nine loops the plain way; `steps` are bits."""
     beats = []
-    read = bases["read_base"]
+    read = bases["read_base"] << OFFSET_BITS
     weight = weight_tile = bases["weight_base"]
     start = start_tile = bases["threshold_base"]
     count = dict.fromkeys(LOOPS, 0)
     while True:
-        at_end = [count[loop] == lasts[loop] for loop in LOOPS]
+        at_end = {loop: count[loop] == lasts[loop] for loop in LOOPS}
+        fresh = count["run"] == count["col"] == count["row"] == 0
         beats.append(
             (
-                read & 0xFFFF,
+                (read >> OFFSET_BITS) & 0xFFFF,
+                read % (1 << OFFSET_BITS),
                 weight & 0xFFFF,
                 start & 0xFFFF,
-                count["run"] == count["row"] == 0 and (count["plane"] == 0 or double),
-                count["run"] == count["row"] == 0 and count["plane"] > 0 and double,
-                all(at_end[:3]),
-                all(at_end[:5]),
-                all(at_end),
+                fresh and (count["plane"] == 0 or double),
+                fresh and count["plane"] > 0 and double,
+                all(at_end[loop] for loop in LOOPS[:4]),
+                at_end["run"],
+                count["win_x"] == count["win_y"] == 0,
+                at_end["win_x"] and at_end["win_y"],
+                all(at_end[loop] for loop in LOOPS[:8]),
+                all(at_end.values()),
             )
         )
-        if all(at_end):
+        if all(at_end.values()):
             return beats
-        level = at_end.index(False)
-        loop = LOOPS[level]
-        for inner in LOOPS[:level]:
+        loop = next(loop for loop in LOOPS if not at_end[loop])
+        for inner in LOOPS[: LOOPS.index(loop)]:
             count[inner] = 0
         count[loop] += 1
-        read += 1 if loop == "run" else deltas[loop]
-        if loop in ("run", "row"):
+        read += steps[loop]
+        if loop in ("run", "col", "row"):
             weight += 1
         elif loop == "tile":
             weight = weight_tile = weight + 1
@@ -53,21 +63,26 @@ def expected(
 @pytest.mark.parametrize("seed", range(12))
 def test_nest_against_plain_loops(seed: int) -> None:
     rng = random.Random(seed)
-    dut = LoopNest()
+    dut = LoopNest(OFFSET_BITS)
     found: list[list[tuple]] = []
     wanted = []
 
     async def testbench(ctx) -> None:
         for _ in range(3):
-            lasts = {loop: rng.choice([0, 0, 1, 2, 3]) for loop in LOOPS}
-            deltas = {loop: rng.randrange(1 << 16) for loop in LOOPS[1:]}
+            lasts = {loop: rng.choice([0, 0, 0, 1, 2]) for loop in LOOPS}
             bases = {name: rng.randrange(1 << 16) for name in ("read_base", "weight_base", "threshold_base")}
             double = rng.random() < 0.5
-            wanted.append(expected(lasts, deltas, bases, double))
+            steps = {}
             for loop in LOOPS:
+                words = rng.randrange(1 << 16) if loop in DELTAS else 1
+                bits = rng.randrange(1 << OFFSET_BITS) if hasattr(dut, f"bits_{loop}") else 0
+                steps[loop] = (words << OFFSET_BITS) + bits
                 ctx.set(getattr(dut, f"{loop}_last"), lasts[loop])
-            for loop, value in deltas.items():
-                ctx.set(getattr(dut, f"delta_{loop}"), value)
+                if loop in DELTAS:
+                    ctx.set(getattr(dut, f"delta_{loop}"), words)
+                if hasattr(dut, f"bits_{loop}"):
+                    ctx.set(getattr(dut, f"bits_{loop}"), bits)
+            wanted.append(expected(lasts, steps, bases, double))
             for name, value in bases.items():
                 ctx.set(getattr(dut, name), value)
             ctx.set(dut.double, double)
@@ -81,11 +96,61 @@ def test_nest_against_plain_loops(seed: int) -> None:
                 await ctx.tick()
                 ctx.set(dut.step, 0)
                 if step:
-                    names = ("raddr", "waddr", "taddr", "first", "doubles", "last", "tile_end", "layer_end")
+                    names = ("raddr", "offset", "waddr", "taddr", "first", "doubles", "last", "run_end")
+                    names += ("window_first", "window_last", "tile_end", "layer_end")
                     beats.append(tuple(ctx.get(getattr(dut, name)) for name in names))
             found.append(beats)
 
     sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(testbench)
+    sim.run()
+    assert found == wanted
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_taps_against_coordinates(seed: int) -> None:
+    """Which taps are on the map, for a nest of random kernel, stride, padding and pooling window."""
+    rng = random.Random(seed)
+    nest, taps = LoopNest(), TapTracker()
+    kernel = [rng.randint(1, 4) for _ in range(2)]
+    pads = [rng.randrange(side) for side in kernel]
+    stride, window = ([rng.randint(1, 3) for _ in range(2)] for _ in range(2))
+    pool = [rng.randint(2, 3) if side > 1 else 1 for side in window]
+    size, places = ([rng.randint(1, 4) for _ in range(2)] for _ in range(2))
+    lasts = {
+        "run": rng.randrange(2), "col": kernel[1] - 1, "row": kernel[0] - 1, "plane": rng.randrange(2),
+        "win_x": window[1] - 1, "win_y": window[0] - 1, "x": places[1] - 1, "y": places[0] - 1, "tile": 1,
+    }  # fmt: skip
+    wanted = []
+    for at in itertools.product(*(range(lasts[loop] + 1) for loop in reversed(LOOPS))):
+        index = dict(zip(reversed(LOOPS), at, strict=True))
+        y = (index["y"] * pool[0] + index["win_y"]) * stride[0] + index["row"] - pads[0]
+        x = (index["x"] * pool[1] + index["win_x"]) * stride[1] + index["col"] - pads[1]
+        wanted.append(0 <= y < size[0] and 0 <= x < size[1])
+    found = []
+    m = Module()
+    m.submodules += [nest, taps]
+    m.d.comb += [taps.load.eq(nest.load), taps.step.eq(nest.step), taps.moved.eq(nest.moved)]
+
+    async def testbench(ctx) -> None:
+        setup = {
+            "pad_top": pads[0], "pad_left": pads[1], "stride_y": stride[0], "stride_x": stride[1],
+            "step_y": stride[0] * pool[0], "step_x": stride[1] * pool[1], "height": size[0], "width": size[1],
+        }  # fmt: skip
+        for name, value in setup.items():
+            ctx.set(getattr(taps, name), value)
+        for loop, value in lasts.items():
+            ctx.set(getattr(nest, f"{loop}_last"), value)
+        ctx.set(nest.load, 1)
+        await ctx.tick()
+        ctx.set(nest.load, 0)
+        ctx.set(nest.step, 1)
+        while ctx.get(nest.more):
+            await ctx.tick()
+            found.append(bool(ctx.get(taps.inside)))
+
+    sim = Simulator(m)
     sim.add_clock(1e-6)
     sim.add_testbench(testbench)
     sim.run()

@@ -75,5 +75,5 @@ def test_info_refusals() -> None:
         DeviceInfo.unpack(b"HTTP" + payload[4:])
     with pytest.raises(ProtocolVersionError, match="speaks protocol version 9, this driver speaks version 1"):
         DeviceInfo.unpack(payload[:4] + b"\x09" + payload[5:])
-    with pytest.raises(WrongDeviceError, match="51 bytes"):
+    with pytest.raises(WrongDeviceError, match="55 bytes"):
         DeviceInfo.unpack(payload[:-1])

@@ -13,7 +13,6 @@ from ..compiler import Program, compile_network
 from ..errors import CompileError, UsageError
 from ..geometry import MAX_DEPTH, DeviceConfig
 from ..network import Network
-from ..program import DESCRIPTOR
 from .console import Console, table
 from .files import check_output, read_images, write_array
 from .parser import Commands, add_geometry, add_network, add_output, command, device_config
@@ -116,8 +115,10 @@ def _without_limits(network: Network, config: DeviceConfig) -> Program | None:
 def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
     shapes, macs = network.shapes, network.layer_macs
     layers: list[dict[str, Any]] = []
+    plans = iter(program.layers if program else ())
     for index, layer in enumerate(network.layers):
-        plan = program.layers[index] if program else None
+        # Pooling and sums are part of another layer's plan.
+        plan = next(plans, None) if layer.weight_bits else None
         layers.append(
             {
                 "name": layer.name or f"layer{index}",
@@ -144,7 +145,7 @@ def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
     expected = drains = None
     if program:
         drains = sum(layer.drains for layer in program.layers)
-        expected = program.beats + drains + DESCRIPTOR.words * len(program.layers)
+        expected = program.cycles
     return {
         "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
         "peak_macs_per_cycle": g.peak,
