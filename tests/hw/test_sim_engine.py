@@ -98,8 +98,8 @@ class Echo(Device):
 class Mangle(Device):
     """Compute with every operator on a word of `width` recent bits, and send what comes out."""
 
-    def __init__(self, width, pick=slice(None)):
-        self._width, self._pick = width, pick
+    def __init__(self, width, skip=()):
+        self._width, self._skip = width, skip
         super().__init__()
 
     def elaborate(self, platform):
@@ -150,7 +150,9 @@ class Mangle(Device):
             results += [a * b, sa * sb, a // b, a % b, sa // sb, sa % sb]
         mix = Signal(8)
         terms = []
-        for at, value in enumerate(results[self._pick]):
+        for at, value in enumerate(results):
+            if at in self._skip:
+                continue
             register = Signal(len(value), name=f"result{at}")
             m.d.sync += register.eq(value)
             for low in range(0, len(value), 8):

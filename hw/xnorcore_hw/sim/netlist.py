@@ -48,18 +48,23 @@ class Run:
     repeated: bool = False
 
 
+def top_ports(component: wiring.Component) -> dict[str, tuple[Any, _ir.PortDirection]]:
+    """Return the signal and the direction of each port; nested names are joined by two underscores."""
+    ports: dict[str, tuple[Any, _ir.PortDirection]] = {}
+    for path, member, value in component.signature.flatten(component):
+        flow = _ir.PortDirection.Input if member.flow == wiring.In else _ir.PortDirection.Output
+        signal = value.as_value() if hasattr(value, "as_value") else value
+        ports["__".join(str(name) for name in path)] = (signal, flow)
+    return ports
+
+
 def lower(component: wiring.Component) -> _nir.Netlist:
     """Elaborate a component into a netlist with its ports, ``clk`` and ``rst`` as top-level ports.
 
     The checks for combinational loops that Amaranth makes here cost more time than the whole rest
     of the build; `Schedule` finds those loops anyway.
     """
-    ports: dict[str, tuple[Any, _ir.PortDirection]] = {}
-    for path, member, value in component.signature.flatten(component):
-        flow = _ir.PortDirection.Input if member.flow == wiring.In else _ir.PortDirection.Output
-        signal = value.as_value() if hasattr(value, "as_value") else value
-        ports["__".join(str(name) for name in path)] = (signal, flow)
-    design = _ir.Fragment.get(component, None).prepare(ports=ports, hierarchy=("top",))
+    design = _ir.Fragment.get(component, None).prepare(ports=top_ports(component), hierarchy=("top",))
     netlist = _nir.Netlist()
     _ir._emit_netlist(netlist, design)
     netlist.resolve_all_nets()

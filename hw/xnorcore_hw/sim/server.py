@@ -17,7 +17,7 @@ QUIET_CYCLES = 10_000_000
 """Cycles without a byte in either direction after which the simulation pauses until one comes."""
 _IN_LIMIT = 1 << 16
 _OUT_LIMIT = 1 << 20
-_SLICE = {"compiled": 20_000, "amaranth": 100}
+_SLICE = {"compiled": 20_000, "amaranth": 100, "cxxrtl": 5_000}
 _BLOCK_S = 0.25
 
 

@@ -17,8 +17,8 @@ MAX_CLOCK_HZ = 1_000_000_000
 
 _SIZES = [f.name for f in fields(Geometry)] + [f.name for f in fields(DeviceConfig) if f.name != "geometry"]
 _OPTIONS = [*_SIZES, "link", "engine", "clock_hz", "baud"]
-# Cycles between two looks at Ctrl-C: about 0.1 s of either engine.
-_SLICE = {"compiled": 100_000, "amaranth": 100}
+# Cycles between two looks at Ctrl-C: about 0.1 s of each engine.
+_SLICE = {"compiled": 100_000, "amaranth": 100, "cxxrtl": 20_000}
 
 
 def _divisors(clock_hz: int) -> list[int]:
@@ -65,7 +65,7 @@ class SimOptions:
     link : str
         ``direct``: frames as bytes, no bit timing. ``uart``: every bit on the wire.
     engine : str
-        ``compiled`` or ``amaranth``.
+        ``compiled``, ``amaranth`` or ``cxxrtl``.
     clock_hz : int
         Clock of the device in Hz; it is what turns cycles into seconds.
     baud : int
@@ -135,9 +135,13 @@ class SimOptions:
         ------
         EngineError
             If it cannot be built.
+        MissingDependencyError
+            If it needs a tool that is not installed.
         """
         if self.engine == "compiled":
             from .compiled import CompiledEngine as Chosen
+        elif self.engine == "cxxrtl":
+            from .cxxrtl import CxxrtlEngine as Chosen
         else:
             from .amaranth_engine import AmaranthEngine as Chosen
         return Chosen(self.config, self.clock_hz, link=self.link, divisor=self.divisor, progress=progress)
