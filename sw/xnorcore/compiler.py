@@ -12,7 +12,7 @@ import numpy as np
 from .bits import bytes_per_image
 from .errors import CapacityError, CompileError
 from .geometry import DeviceConfig
-from .image import Block, LayerPlan, Program, result_word_bytes
+from .image import Block, LayerPlan, Program, Results, result_word_bytes
 from .layers import Conv2d, Dense, GlobalSum, MaxPool2d
 from .lowering import (
     MAX_MAP,
@@ -25,14 +25,13 @@ from .lowering import (
     lower_windows,
 )
 from .network import Network
+from .passes import Piece, cut
 from .program import HEADER, PROGRAM_MAGIC, pack_descriptor
 from .protocol import Space
 
 __all__ = ["Block", "LayerPlan", "Program", "compile_network"]
 
 _MEMORIES = {
-    "weight_depth": "words per weight buffer",
-    "threshold_depth": "start values per threshold buffer",
     "act_depth": "words of activation memory",
     "program_depth": "words of program memory",
 }
@@ -56,7 +55,8 @@ def compile_network(network: Network, config: DeviceConfig, at_once: int | None 
     Raises
     ------
     CapacityError
-        If the network needs more of a memory, or a wider accumulator, than the device has.
+        If the network needs more of a memory, or a wider accumulator, than the device has. Weights may
+        exceed the buffers: they then arrive in passes, for each batch again.
     CompileError
         If the network has a layer that the device cannot run.
     """
@@ -98,6 +98,10 @@ def _steps(network: Network) -> list[_Step]:
     return steps
 
 
+def _words(values: list[int]) -> bytes:
+    return np.array(values, "<u4").tobytes()
+
+
 @dataclass
 class _Compiler:
     network: Network
@@ -118,6 +122,7 @@ class _Compiler:
             else:
                 lowered.append(lower_dense(step.layer, source, config, step.summed, step.name))
 
+        passes = cut(lowered, [step.name for step in steps], config)
         # Results alternate between two regions behind the two images.
         sizes = [layer.words for layer in lowered]
         even = 2 * self.image_words
@@ -128,10 +133,14 @@ class _Compiler:
             "threshold_depth": sum(layer.starts.shape[1] for layer in lowered),
             "act_depth": out_base + 2 * sizes[-1],
         }
-        self._check(used)
-        descriptors = self._descriptors(lowered, (even, odd))
-        used["program_depth"] = HEADER.words + len(descriptors)
-        self._check(used)
+        self._check("act_depth", used["act_depth"])
+        places = [
+            self._place(index, len(lowered), (even, odd, out_base), len(passes) > 1)
+            for index in range(len(lowered))
+        ]
+        programs = [self._descriptors(pieces, places) for pieces in passes]
+        used["program_depth"] = HEADER.words + max(map(len, programs))
+        self._check("program_depth", used["program_depth"])
 
         last = lowered[-1]
         outputs = len(last.offset)
@@ -140,32 +149,40 @@ class _Compiler:
         out_words = last.height * last.width * last.pitch
         if not last.slices and out_words == last.pitch:
             out_words = -(-outputs // config.geometry.width)
+        # In passes, the host asks for the results itself; what the first pass sends means nothing.
+        alone = len(passes) == 1
         self.header |= {
             "spread": self.strips > 1,
             "magic": PROGRAM_MAGIC,
             "image_bytes": bytes_per_image(network),
-            "out_words": out_words,
-            "out_bytes": word_bytes,
-            "in_base1": self.image_words,
+            "out_words": out_words if alone else 1,
+            "out_bytes": word_bytes if alone else 1,
+            "in_base1": self.image_words if alone else 0,
             "entry": HEADER.words,
             "out_base0": out_base,
-            "out_base1": out_base + sizes[-1],
+            "out_base1": out_base + (sizes[-1] if alone else 0),
         }
-        blocks = list(self._blocks(lowered))
-        identifier = self._identifier(blocks, descriptors)
+        buffers = [tuple(self._buffers(pieces)) for pieces in passes]
+        blocks = [*buffers[0], *self._images()]
+        identifier = self._identifier([block for group in buffers for block in group], programs)
         self.header["id_low"] = int.from_bytes(identifier[:4], "little")
         self.header["id_high"] = int.from_bytes(identifier[4:], "little")
-        program = np.array(HEADER.pack(self.header) + descriptors, "<u4").tobytes()
+        later = [
+            (*group, Block(Space.PROGRAM, 0, HEADER.words, _words(words)))
+            for group, words in zip(buffers[1:], programs[1:], strict=True)
+        ]
         return Program(
             network,
             config,
-            (*blocks, Block(Space.PROGRAM, 0, 0, program)),
+            (*blocks, Block(Space.PROGRAM, 0, 0, _words(HEADER.pack(self.header) + programs[0]))),
             tuple(self._plan(step, layer) for step, layer in zip(steps, lowered, strict=True)),
             used,
             identifier,
             self.header["image_bytes"],
             out_words * word_bytes,
             self.strips > 1,
+            tuple(later),
+            Results(out_base, out_words, word_bytes),
             last,
         )
 
@@ -233,55 +250,65 @@ class _Compiler:
         }
         return lower_windows(layer, step.pool, source, across, config, step.name, self.strips)
 
-    def _descriptors(self, lowered: list[Lowered], bases: tuple[int, int]) -> list[int]:
+    def _place(self, index: int, layers: int, bases: tuple[int, int, int], absolute: bool) -> dict[str, int]:
+        """Say where a layer reads and writes; by region of the running batch, or `absolute`."""
+        first, last = index == 0, index == layers - 1
+        return {
+            "depends": not first,
+            "in_image": first and not absolute,
+            "out_image": last and not absolute,
+            "in_base": 0 if first else bases[(index - 1) % 2],
+            "out_base": (bases[2] if absolute else 0) if last else bases[index % 2],
+        }
+
+    def _descriptors(self, pieces: list[Piece], places: list[dict[str, int]]) -> list[int]:
         words: list[int] = []
         weight_base = threshold_base = 0
-        for index, layer in enumerate(lowered):
-            last = index == len(lowered) - 1
-            source = bases[(index - 1) % 2] if index else 0
+        for piece in pieces:
+            fields, place = piece.layer.fields, places[piece.index]
             words += pack_descriptor(
                 {
-                    **layer.fields,
-                    "end": last,
-                    "depends": index > 0,
-                    "in_image": index == 0,
-                    "out_image": last,
-                    "in_base": (layer.fields["in_base"] + source) % (1 << 16),
-                    "out_base": 0 if last else bases[index % 2],
+                    **fields,
+                    **place,
+                    "end": piece is pieces[-1],
+                    "tile_last": piece.tiles - 1,
+                    "in_base": (fields["in_base"] + place["in_base"]) % (1 << 16),
+                    "out_base": place["out_base"] + piece.out_offset(self.config),
                     "weight_base": weight_base,
                     "threshold_base": threshold_base,
                 }
             )
-            weight_base += layer.weights.shape[1]
-            threshold_base += layer.starts.shape[1]
+            weight_base += piece.weight_words.stop - piece.weight_words.start
+            threshold_base += piece.start_words.stop - piece.start_words.start
         return words
 
     def _plan(self, step: _Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.starts.shape[1]
         return LayerPlan(step.name, layer.beats, layer.drains, step.macs, layer.acc_bits, *words)
 
-    def _check(self, used: dict[str, int]) -> None:
-        for name, words in used.items():
-            limit = getattr(self.config, name)
-            if words > limit:
-                raise CapacityError(
-                    f"network {self.network.name!r} needs {words} {_MEMORIES[name]} at geometry "
-                    f"{self.config.geometry}, the device has {limit} ({name})"
-                )
+    def _check(self, name: str, words: int) -> None:
+        limit = getattr(self.config, name)
+        if words > limit:
+            raise CapacityError(
+                f"network {self.network.name!r} needs {words} {_MEMORIES[name]} at geometry "
+                f"{self.config.geometry}, the device has {limit} ({name})"
+            )
 
-    def _blocks(self, lowered: list[Lowered]) -> Iterable[Block]:
-        g = self.config.geometry
-        weights = np.concatenate([layer.weights for layer in lowered], axis=1)
-        starts = np.concatenate([layer.starts for layer in lowered], axis=1).astype("<i4")
-        for column in range(g.columns):
+    def _buffers(self, pieces: list[Piece]) -> Iterable[Block]:
+        weights = np.concatenate([piece.layer.weights[:, piece.weight_words] for piece in pieces], axis=1)
+        starts = np.concatenate([piece.layer.starts[:, piece.start_words] for piece in pieces], axis=1)
+        for column in range(self.config.geometry.columns):
             yield Block(Space.WEIGHTS, column, 0, weights[column].tobytes())
-            yield Block(Space.THRESHOLDS, column, 0, starts[column].tobytes())
+            yield Block(Space.THRESHOLDS, column, 0, starts[column].astype("<i4").tobytes())
+
+    def _images(self) -> Iterable[Block]:
         # Lanes that no image byte reaches must read as 0.
+        g = self.config.geometry
         for row in range(g.rows):
             yield Block(Space.ACTIVATIONS, row, 0, bytes(2 * self.image_words * g.width // 8))
 
-    def _identifier(self, blocks: list[Block], descriptors: list[int]) -> bytes:
-        described: Any = (self.config, sorted(self.header.items()), descriptors)
+    def _identifier(self, blocks: list[Block], programs: list[list[int]]) -> bytes:
+        described: Any = (self.config, sorted(self.header.items()), programs)
         digest = hashlib.sha256(repr(described).encode())
         for block in blocks:
             place = (int(block.space), block.bank, block.address, len(block.data))

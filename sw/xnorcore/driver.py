@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .bits import pack_images
-from .compiler import Program, compile_network
+from .compiler import Block, Program, compile_network
 from .errors import DeviceError, DisconnectedError, NotLoadedError
 from .link.session import Session
 from .link.transport import open_transport
 from .network import Network
-from .program import COUNTERS
+from .program import COUNTERS, HEADER
 from .protocol import Command, DeviceInfo, Space, Status
-from .readback import Readback, write_requests
+from .readback import Readback, read_requests, write_requests
 
 __all__ = ["Accelerator", "Progress"]
 
@@ -200,27 +200,61 @@ class Accelerator:
         """
         program = self.program
         wire = pack_images(program.network, images)
-        results: list[bytes] = []
-        done = 0
-        expected: list[int] = []
-        requests = self._requests(program, wire, expected)
         try:
-            for response in self.session.stream(requests, timeout=self._infer_timeout(program)):
-                count = expected[len(results)]
-                if len(response) != count * program.result_bytes:
-                    raise DeviceError(
-                        f"{count} images gave {len(response)} result bytes, "
-                        f"not {count * program.result_bytes}"
-                    )
-                results.append(response)
-                done += count
-                self._progress(Progress("infer", done, len(wire)))
+            if program.later:
+                raw = b"".join(self._infer_in_passes(program, wire))
+            else:
+                raw = b"".join(self._infer(program, wire, len(wire), program.result_bytes))
         except DeviceError as error:
             if error.status == Status.NOT_ARMED:
                 self._program = None
                 raise NotLoadedError("the device has lost its network (reset?); load it again") from error
             raise
-        return program.decode(b"".join(results), len(wire))
+        return program.decode(raw, len(wire))
+
+    def _infer(self, program: Program, wire: NDArray[np.uint8], total: int, size: int) -> Iterator[bytes]:
+        done = index = 0
+        expected: list[int] = []
+        requests = self._requests(program, wire, expected)
+        for response in self.session.stream(requests, timeout=self._infer_timeout(program)):
+            count = expected[index]
+            index += 1
+            wanted = count * size
+            if len(response) != wanted:
+                raise DeviceError(f"{count} images gave {len(response)} result bytes, not {wanted}")
+            done += count
+            if len(wire) == total:
+                self._progress(Progress("infer", done, total))
+            yield response
+
+    def _infer_in_passes(self, program: Program, wire: NDArray[np.uint8]) -> Iterator[bytes]:
+        """Run batch after batch; each pass of a batch brings its weights along."""
+        config, results = program.config, program.results
+        for first in range(0, len(wire), program.batch):
+            part = wire[first : first + program.batch]
+            # The first pass's program is there already only for the first batch after `load`.
+            self._write(block for block in program.blocks if block.space != Space.ACTIVATIONS)
+            self.session.call(Command.ARM)
+            for _ in self._infer(program, part, len(wire) + 1, 1):
+                pass
+            for blocks in program.later:
+                self._write(blocks)
+                entry = HEADER.words.to_bytes(2, "little")
+                self.session.call(Command.RUN, entry, timeout=self._infer_timeout(program))
+            for row in range(len(part)):
+                requests = read_requests(config, Space.ACTIVATIONS, row, results.base, results.words)
+                data = b"".join(self.session.stream(requests))
+                words = np.frombuffer(data, np.uint8).reshape(results.words, -1)
+                yield words[:, : results.word_bytes].tobytes()
+            self._progress(Progress("infer", first + len(part), len(wire)))
+
+    def _write(self, blocks: Iterable[Block]) -> None:
+        limit = self.session.max_payload
+        config = self._info.config
+        for _ in self.session.stream(
+            request for block in blocks for request in write_requests(config, block, limit)
+        ):
+            pass
 
     def counters(self, *, clear: bool = False) -> dict[str, int]:
         """Return the device's performance counters by name (docs/architecture.md), and clear them if asked.

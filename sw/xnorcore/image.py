@@ -63,6 +63,22 @@ class LayerPlan:
     threshold_words: int
 
 
+@dataclass(frozen=True)
+class Results:
+    """Where the results of an image are in activation memory.
+
+    Attributes
+    ----------
+    base, words : int
+    word_bytes : int
+        Bytes of each word that matter, from the least significant on.
+    """
+
+    base: int
+    words: int
+    word_bytes: int
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A network compiled for one device configuration.
@@ -72,7 +88,7 @@ class Program:
     network : Network
     config : DeviceConfig
     blocks : tuple of Block
-        Everything to write, program header last.
+        Everything to write, program header last; of the first pass, if there are several.
     layers : tuple of LayerPlan
     used : dict
         Words used of each device memory, by the name of its `DeviceConfig` field.
@@ -84,6 +100,9 @@ class Program:
         Bytes of one image's results on the wire.
     spread : bool
         The rows of the array share one image, and a batch is one image.
+    later : tuple of tuple of Block
+        What to write for each further pass, whose descriptors follow the header. Empty if all weights fit.
+    results : Results
     """
 
     network: Network
@@ -95,12 +114,27 @@ class Program:
     image_bytes: int
     result_bytes: int
     spread: bool
+    later: tuple[tuple[Block, ...], ...]
+    results: Results
     _result: Lowered
 
     @property
     def beats(self) -> int:
         """Array cycles per batch that multiply: the array's own bound."""
         return sum(layer.beats for layer in self.layers)
+
+    @property
+    def passes(self) -> int:
+        """Times that weights are written for a batch; 1 if they are written once and stay."""
+        return 1 + len(self.later)
+
+    @property
+    def bytes_per_batch(self) -> int:
+        """Bytes of weights and start values that cross the link for each batch; 0 with one pass."""
+        if not self.later:
+            return 0
+        blocks = [block for group in (self.blocks, *self.later) for block in group]
+        return sum(len(b.data) for b in blocks if b.space in (Space.WEIGHTS, Space.THRESHOLDS))
 
     @property
     def batch(self) -> int:

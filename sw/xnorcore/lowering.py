@@ -82,6 +82,8 @@ class Lowered:
         Descriptor fields except addresses in buffers and memories.
     weights : array of uint8, shape (columns, words, width / 8)
     starts : array of int64, shape (columns, start values)
+    tiles : int
+        Groups of output channels, of equal shares of `weights` and `starts`.
     height, width, pitch : int
         Result map, and words of a position.
     words : int
@@ -100,6 +102,7 @@ class Lowered:
     fields: Mapping[str, int]
     weights: NDArray[np.uint8]
     starts: NDArray[np.int64]
+    tiles: int
     height: int
     width: int
     pitch: int
@@ -411,6 +414,7 @@ def _finish(
         fields,
         stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, width // 8),
         staged.reshape(tiles, g.columns, planes).transpose(1, 0, 2).reshape(g.columns, -1),
+        tiles,
         height,
         across,
         result,

@@ -90,6 +90,19 @@ def test_images_larger_than_a_frame(small: Accelerator) -> None:
     np.testing.assert_array_equal(small.infer(images), fast.run(network, images))
 
 
+@pytest.mark.parametrize("options", ["rows=2,columns=32,width=16", "rows=3,columns=4,width=16"])
+def test_weights_in_passes(options: str) -> None:
+    """Weights that exceed the buffers arrive for each batch again."""
+    url = f"sim:{options},weight_depth=64,threshold_depth=32,act_depth=2048"
+    with Accelerator.open(url) as device:
+        for kind in ({"bits": 1}, {"bits": 3, "scores": False}):
+            network, images = network_and_images(sizes=(150, 190, 130, 10), count=7, **kind)
+            device.load(network)
+            assert device.program.passes > 1
+            for _ in range(2):
+                np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
 def test_one_image_and_none(small: Accelerator) -> None:
     network, images = network_and_images()
     small.load(network)
@@ -127,8 +140,8 @@ def test_refusals(small: Accelerator) -> None:
         small.infer(images.astype(float))
     with pytest.raises(InputError):
         small.infer(images * 3)
-    big, _ = network_and_images(sizes=(4000, 4000, 10))
-    with pytest.raises(CapacityError, match="words per weight buffer"):
+    big, _ = network_and_images(sizes=(4000, 40, 10), bits=8)
+    with pytest.raises(CapacityError, match="needs an accumulator of 21 bits, the device has 20"):
         small.load(big)
     # A refused network leaves the old one where it was.
     small.load(network)

@@ -104,7 +104,7 @@ def test_network_does_not_fit(run, folder):
     xnorfile.save(network((500, 20, 2)), folder / "big.xnor")
     np.save(folder / "big.npy", np.zeros((1, 500), np.uint8))
     message = refused(run, "sim", folder / "big.xnor", folder / "big.npy", *options)
-    assert "needs 3" in message and "the device has 64 (weight_depth)" in message
+    assert "needs 126 words" in message and "the device has 64 (weight_depth)" in message
 
 
 # Images

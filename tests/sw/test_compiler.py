@@ -55,8 +55,8 @@ def test_identifier_names_program_and_device() -> None:
 @pytest.mark.parametrize(
     "sizes, bits, options, message",
     [
-        ((784, 1024, 10), 1, {"weight_depth": 512}, "needs 832 words per weight buffer at geometry 1x32x32"),
-        ((64, 600, 10), 1, {"threshold_depth": 16}, "needs 20 start values per threshold buffer"),
+        ((2100, 10), 1, {"weight_depth": 64}, "needs 66 words per weight buffer and 1 start values at once"),
+        ((30, 99, 10), 1, {"columns": 4, "width": 128, "threshold_depth": 16}, "and 25 start values at once"),
         ((784, 64, 10), 8, {"act_depth": 256}, "needs 4[0-9]+ words of activation memory"),
         ((8,) * 11, 1, {"program_depth": 64}, "needs 72 words of program memory"),
         ((784, 64, 10), 8, {"acc_width": 16}, "needs an accumulator of 18 bits, the device has 16"),
@@ -64,7 +64,7 @@ def test_identifier_names_program_and_device() -> None:
 )
 def test_what_does_not_fit(sizes, bits, options, message) -> None:
     with pytest.raises(CapacityError, match=message):
-        compile_network(dense_network(sizes, bits), DeviceConfig(**options))
+        compile_network(dense_network(sizes, bits), DeviceConfig.parse(**options))
 
 
 def test_blocks_fit_the_memories_and_the_header_comes_last() -> None:
@@ -102,3 +102,20 @@ def test_program_fields_are_checked() -> None:
     assert {name: unpacked[name] for name in ("tile_last", "slices", "end")} == {
         "tile_last": 7, "slices": 5, "end": 1,
     }  # fmt: skip
+
+
+def test_weights_that_do_not_fit_arrive_in_passes() -> None:
+    network = dense_network((784, 1024, 10))
+    program = compile_network(network, DeviceConfig(weight_depth=512, threshold_depth=16))
+    assert program.passes == 3
+    assert program.used["weight_depth"] == 832
+    weights = 832 * 32 * 4
+    starts = 33 * 32 * 4
+    assert program.bytes_per_batch == weights + starts
+    assert compile_network(network, DeviceConfig()).bytes_per_batch == 0
+    for blocks in ([*program.blocks], *program.later):
+        for block in blocks:
+            if block.space is Space.WEIGHTS:
+                assert len(block.data) <= 512 * 4
+            if block.space is Space.THRESHOLDS:
+                assert len(block.data) <= 16 * 4

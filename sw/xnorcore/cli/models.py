@@ -152,6 +152,8 @@ def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
         "memory": memory,
         "image_bytes": program.image_bytes if program else None,
         "result_bytes": program.result_bytes if program else None,
+        "passes": program.passes if program else None,
+        "link_bytes_per_batch": program.bytes_per_batch if program else None,
         "beats_per_batch": program.beats if program else None,
         "drains_per_batch": drains,
         "expected_cycles_per_batch": expected,
@@ -200,7 +202,15 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
             f"expected cycles per batch of {g['rows']}: {value['expected_cycles_per_batch']:,} "
             f"({value['beats_per_batch']:,} beats that multiply)",
         ]
-    return [*lines, "", f"does not fit: {value['refusal']}" if value["refusal"] else "fits"]
+    verdict = "fits"
+    if value["refusal"]:
+        verdict = f"does not fit: {value['refusal']}"
+    elif value["passes"] > 1:
+        verdict = (
+            f"runs in {value['passes']} passes: {value['link_bytes_per_batch']:,} bytes of weights cross the "
+            "link for each batch"
+        )
+    return [*lines, "", verdict]
 
 
 def _golden(arguments: argparse.Namespace, console: Console) -> int:
