@@ -88,11 +88,13 @@ class ActivationMemory(wiring.Component):
 
         raddr = Signal(16)
         m.d.comb += raddr.eq(self.raddr + operand.strip * self.row if self.row else self.raddr)
-        flags = Cat(operand.masked, operand.pad, operand.pad_one, operand.offset, operand.lanes)
+        flags = Cat(
+            operand.masked, operand.pad, operand.pad_one, operand.balance, operand.offset, operand.lanes
+        )
         now = Signal(len(flags))
         m.d.sync += now.eq(flags)
-        masked, pad, pad_one = now[:3]
-        offset, used = now[3 : 3 + config.offset_bits], now[3 + config.offset_bits :]
+        masked, pad, pad_one, balance = now[:4]
+        offset, used = now[4 : 4 + config.offset_bits], now[4 + config.offset_bits :]
 
         if not config.offset_bits:
             m.submodules.memory = memory = Memory(shape=g.width, depth=config.act_depth, init=[])
@@ -127,5 +129,6 @@ class ActivationMemory(wiring.Component):
         mask = Mux(masked, ~((~0 << used[: config.offset_bits + 1])[: g.width]), -1)
         cut = Signal(g.width)
         m.d.comb += cut.eq((both >> offset)[: g.width] & mask)
-        m.d.sync += self.x.eq(Mux(pad, pad_one.replicate(g.width) & mask, cut))
+        last = balance << (g.width - 1)
+        m.d.sync += self.x.eq(Mux(pad, pad_one.replicate(g.width) & mask, cut) | last)
         return m

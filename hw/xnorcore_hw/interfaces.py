@@ -73,6 +73,8 @@ class OperandSignature(wiring.Signature):
     masked : Out(1)
         Only the first `lanes` bits count, the others become 0.
     lanes : Out(8)
+    balance : Out(1)
+        The last bit becomes 1.
     pad : Out(1)
         The operand's bits are `pad_one` instead, where they count.
     pad_one : Out(1)
@@ -85,6 +87,7 @@ class OperandSignature(wiring.Signature):
                 "offset": Out(config.offset_bits),
                 "masked": Out(1),
                 "lanes": Out(8),
+                "balance": Out(1),
                 "pad": Out(1),
                 "pad_one": Out(1),
             }

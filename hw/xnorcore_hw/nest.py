@@ -60,6 +60,8 @@ class LoopNest(wiring.Component):
         beat of a position.
     run_end : Out(1)
         Last word of a run.
+    plane_first : Out(1)
+        First plane.
     window_first, window_last : Out(1)
         First and last position of a pooling window.
     tile_end, layer_end : Out(1)
@@ -75,7 +77,7 @@ class LoopNest(wiring.Component):
         ports |= {name: In(16) for name in ("read_base", "weight_base", "threshold_base")}
         ports |= {name: Out(16) for name in ("raddr", "waddr", "taddr")}
         ports |= {name: In(1) for name in ("load", "step", "double")}
-        flags = ("more", "first", "doubles", "last", "run_end", "window_first", "window_last")
+        flags = ("more", "first", "doubles", "last", "run_end", "plane_first", "window_first", "window_last")
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(offset_bits), "moved": Out(len(LOOPS))}
         super().__init__(ports)
@@ -113,6 +115,7 @@ class LoopNest(wiring.Component):
                 self.doubles.eq(self.double & at_first[:_PLANE].all() & ~at_first[_PLANE]),
                 self.last.eq(at_last[: _PLANE + 1].all()),
                 self.run_end.eq(at_last[_RUN]),
+                self.plane_first.eq(at_first[_PLANE]),
                 self.window_first.eq(at_first[_WIN_X] & at_first[_WIN_Y]),
                 self.window_last.eq(at_last[_WIN_X] & at_last[_WIN_Y]),
                 self.tile_end.eq(at_last[:_TILE].all()),

@@ -234,6 +234,7 @@ class Sequencer(wiring.Component):
             self.operand.strip.eq(Mux(field("strips") & ~self.readout_grant, field("in_strip"), 0)),
             self.operand.lanes.eq(field("lanes")),
             self.operand.masked.eq(nest.run_end & (field("lanes") != 0) & ~self.readout_grant),
+            self.operand.balance.eq(field("balance") & nest.run_end & ~nest.plane_first),
             self.operand.pad.eq(outside & ~field("pad_zero") & ~self.readout_grant),
             self.operand.pad_one.eq(field("pad_one")),
             ctl.valid.eq(issue & ~draining & ~(outside & field("pad_zero"))),

@@ -213,12 +213,12 @@ class Accelerator:
         return program.decode(raw, len(wire))
 
     def _infer(self, program: Program, wire: NDArray[np.uint8], total: int, size: int) -> Iterator[bytes]:
-        done = index = 0
+        done = 0
         expected: list[int] = []
         requests = self._requests(program, wire, expected)
-        for response in self.session.stream(requests, timeout=self._infer_timeout(program)):
+        stream = self.session.stream(requests, timeout=self._infer_timeout(program))
+        for index, response in enumerate(stream):
             count = expected[index]
-            index += 1
             wanted = count * size
             if len(response) != wanted:
                 raise DeviceError(f"{count} images gave {len(response)} result bytes, not {wanted}")

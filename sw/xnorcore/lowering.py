@@ -252,11 +252,6 @@ def lower_conv(
     # The array knows one position of the kernel on the map, not one for each strip.
     strips = 1 if top or bottom else strips
     height, columns, _ = layer.output_shape((source.height, source.width, source.channels))
-    if any(layer.padding) and layer.pad_value == 0 and source.channels % 2:
-        raise CompileError(
-            f"layer {name!r} pads {source.channels} channels with zero; the array needs an even number "
-            "of channels there: add one, or pad with -1 or +1"
-        )
     if max(source.height, source.width) > MAX_MAP:
         raise CompileError(f"layer {name!r} reads a map of more than {MAX_MAP} rows or columns")
     pixel, line = pitch * width, source.width * pitch * width
@@ -267,16 +262,22 @@ def lower_conv(
     sy, sx = layer.stride
     positions = _positions(nest, pool, (height, columns), line * sy, pixel * sx)
     taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
-    lanes = _lanes(taps, pitch, width)
+    lanes, odd = _lanes(taps, pitch, width)
+    # Zero padding leaves out a varying number of taps, and with each the lane left over. Two passes over
+    # the window, with that lane at 0 and at 1, cancel it; they count the sum twice.
+    balanced = any(layer.padding) and layer.pad_value == 0 and odd > 0
+    if balanced:
+        nest.loop("plane", 2, 0)
     lowered = _finish(
         layer,
-        *lanes,
+        lanes,
+        0 if balanced else odd,
         nest,
         config,
         name,
         planes=1,
-        copies=1,
-        factor=2,
+        copies=2 if balanced else 1,
+        factor=1 if balanced else 2,
         positions=positions,
         strips=strips,
     )
@@ -287,6 +288,7 @@ def lower_conv(
             "padded": 1,
             "pad_zero": layer.pad_value == 0,
             "pad_one": layer.pad_value == 1,
+            "balance": balanced,
             "pad_left": left,
             "pad_top": top,
             "stride_x": sx,

@@ -150,6 +150,8 @@ DESCRIPTOR = Record(
         ("step_x", 4),
         ("step_y", 4),
         ("bits_tile", 7),
+        # The last lane of a tap is 1 in every plane but the first: it cancels over two planes.
+        ("balance", 1),
     ),
     (("map_width", 10), ("map_height", 10)),
     (("in_strip", 16), ("out_strip", 16)),

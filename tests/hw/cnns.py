@@ -35,8 +35,6 @@ def random_cnn(seed: int, *, channels: int = 20, size: int = 11, layers: int = 3
         if pick.random() < 0.4:
             padding = tuple(pick.randint(0, side - 1) for side in (kernel[0],) * 2 + (kernel[1],) * 2)
         pad_value = pick.choice([0, -1, 1]) if bits == 1 or index else 0
-        if pad_value == 0 and index and inputs % 2:
-            padding = (0, 0, 0, 0)
         outputs = pick.randint(1, channels)
         weights = _weights(rng, outputs, *kernel, inputs)
         top = (1 << bits) - 1 if index == 0 else 1

@@ -138,9 +138,17 @@ def test_refusals(network, options, error, message) -> None:
         compile_network(network, DeviceConfig.parse(**options))
 
 
-def test_odd_channels_with_zero_padding_are_refused() -> None:
-    first = Conv2d(np.ones((5, 1, 1, 2), np.int8), np.zeros(5))
-    second = Conv2d(np.ones((4, 3, 3, 5), np.int8), padding=(1, 1, 1, 1), name="second")
-    network = Network("net", InputSpec((6, 6, 2), 1), [first, second])
-    with pytest.raises(CompileError, match="'second' pads 5 channels with zero"):
-        compile_network(network, DeviceConfig())
+@pytest.mark.parametrize("channels", [1, 5, 9, 16, 33])
+@pytest.mark.parametrize("pad_value", [-1, 0, 1])
+def test_padding_of_any_number_of_channels(device: Accelerator, channels: int, pad_value: int) -> None:
+    rng = np.random.default_rng(channels)
+
+    def conv(outputs: int, inputs: int, **options) -> Conv2d:
+        weights = rng.choice([-1, 1], (outputs, 3, 3, inputs)).astype(np.int8)
+        return Conv2d(weights, rng.integers(-3, 4, outputs), **options)
+
+    padded = conv(7, channels, padding=(1, 2, 2, 1), pad_value=pad_value, stride=(2, 1))
+    network = Network("padded", InputSpec((7, 6, 2), 1), [conv(channels, 2), padded])
+    images = random_images(rng, network, 3)
+    device.load(network, verify=False)
+    np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
