@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.geometry import DeviceConfig, Geometry
 from xnorcore_hw.sim import compiler
 from xnorcore_hw.sim.amaranth_engine import AmaranthEngine
-from xnorcore_hw.sim.compiled import CompiledEngine
+from xnorcore_hw.sim.compiled import CompiledEngine, generate
 
 CONFIG = DeviceConfig(Geometry(1, 4, 8))
 CYCLES = 40
@@ -40,13 +40,15 @@ class Leaf(wiring.Component):
         rng = random.Random(self._seed)
         out = Signal(self._width)
         Grower(m, rng, [self.x, self.y, self.flag, out]).grow(rng.randrange(3, 12))
-        m.d.sync += out.eq(out + self.x + self.y)
+        inner = Signal(self._width)
+        m.d.comb += inner.eq(self.y ^ out)
+        m.d.sync += out.eq(out + self.x + inner)
         with m.If(self.flag):
             m.d.sync += out.eq(fit(rng, m, self._width, [self.x, self.y, out]))
-        if rng.random() < 0.8:
+        if rng.random() < 0.7:
             m.d.comb += self.o.eq(out)
         else:  # not only registers leave it, so it must not become a loop
-            m.d.comb += self.o.eq(out ^ self.y)
+            m.d.comb += self.o.eq(inner)
         return m
 
 
@@ -256,14 +258,18 @@ class Fuzz(wiring.Component):
         pool += [read.data for read in reads]
 
     def _instances(self, m, rng, pool):
-        width, seed, shared = width_of(rng), rng.random(), leaf(rng, pool)
+        width, seed, shared = rng.choice([1, 5, 8, 20, 33, 64, 70]), rng.random(), leaf(rng, pool)
+        flag = Signal()
+        m.d.sync += flag.eq(expression(rng, pool, 1))
+        with_register = [True, rng.random() < 0.5]
         for number in range(rng.randrange(1, 9)):
             m.submodules[f"leaf{number}"] = instance = Leaf(seed, width)
-            m.d.comb += [
-                instance.x.eq(expression(rng, pool, 1)),
-                instance.y.eq(shared if rng.random() < 0.5 else leaf(rng, pool)),
-                instance.flag.eq(shared),
-            ]
+            for port, own in zip((instance.x, instance.y), with_register, strict=True):
+                # Registers, because a constant that enters one instance makes it a module of its own.
+                value = Signal(width, name=f"value{number}")
+                m.d.sync += value.eq(expression(rng, pool, 1))
+                m.d.comb += port.eq(value if own else shared)
+            m.d.comb += instance.flag.eq(flag)
             pool.append(instance.o)
 
 
@@ -287,3 +293,8 @@ def test_random_design(seed, monkeypatch):
     assert outputs(CompiledEngine(CONFIG, 1, top=top), seed) == expected
     assert len(expected) == CYCLES
     assert len(set(expected)) > 5
+
+
+def test_some_random_designs_have_lanes():
+    assert "lanes.cc" in generate(Fuzz(6), print).files
+    assert "lanes.cc" not in generate(Fuzz(1), print).files
