@@ -70,9 +70,7 @@ def test_packaged_digits_match_golden_and_fit_small_boards() -> None:
 def test_packaged_digits_say_how_they_were_made() -> None:
     metadata = zoo.load("digits").metadata
     recipe = RECIPES["digits"]
-    stored = dict(metadata["recipe"])
-    rebuilt = Recipe(**stored | {"hidden": tuple(stored["hidden"]), "augment": Augment(**stored["augment"])})
-    assert rebuilt == recipe
+    assert Recipe.parse(metadata["recipe"]) == recipe
     assert metadata["seed"] == 0
 
 
@@ -358,7 +356,7 @@ def test_train_refuses(torch: Any) -> None:
         train(replace(SMALL, validation=59), blobs())
     with pytest.raises(UsageError, match="device 'abacus'"):
         train(SMALL, blobs(), device="abacus")
-    with pytest.raises(UsageError, match="unknown data set 'none'; known: digits"):
+    with pytest.raises(UsageError, match="unknown data set 'none'; known: digits, fashion"):
         train(SMALL)
 
 
@@ -381,7 +379,8 @@ def test_command_trains_and_exports(torch: Any, tmp_path: Path, capsys: Any) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["digit", "-o", "x.xnor"], "unknown recipe 'digit'; known: digits"),
+        (["digit", "-o", "x.xnor"], "unknown recipe 'digit'; known: digits, fashion"),
+        (["digits", "-o", "x.xnor", "--data", "d"], "come with scikit-learn, not in a folder; drop 'd'"),
         (["digits"], "the following arguments are required: -o/--output"),
         (["digits", "-o", "no/such/x.xnor"], "no directory 'no/such'; make it first"),
         (["digits", "-o", "."], "'.' is a directory; name a file"),

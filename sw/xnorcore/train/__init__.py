@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .data import Dataset
-from .recipe import RECIPES, Augment, Recipe
+from .recipe import RECIPES, Augment, Conv, Recipe
 
 if TYPE_CHECKING:
     from .loop import Progress, train
 
-__all__ = ["RECIPES", "Augment", "Dataset", "Progress", "Recipe", "train"]
+__all__ = ["RECIPES", "Augment", "Conv", "Dataset", "Progress", "Recipe", "train"]
 
 
 def __getattr__(name: str) -> Any:

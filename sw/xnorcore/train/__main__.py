@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .xnor file to write")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the data set is")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; default: 1")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
@@ -67,12 +68,12 @@ def _run(options: argparse.Namespace) -> int:
         recipe = replace(recipe, epochs=options.epochs)
     from .loop import train
 
-    data = DATASETS[recipe.dataset]()
+    data = DATASETS[recipe.dataset](options.data)
     start = time.monotonic()
     network = train(
         recipe, data, seed=options.seed, device=options.device, threads=options.threads,
         checkpoint=options.output.with_name(options.output.name + ".checkpoint"),
-        resume=options.resume, progress=_show,
+        resume=options.resume, progress=_Show(),
     )  # fmt: skip
     seconds = time.monotonic() - start
     xnorfile.save(network, options.output)
@@ -97,15 +98,23 @@ def held_out(data: Dataset, count: int) -> bytes:
     return file.getvalue()
 
 
-def _show(state: Progress) -> None:
-    line = (
-        f"epoch {state.epoch}/{state.epochs}: loss {state.loss:.4f}, validation {state.accuracy:.2%}, "
-        f"best {state.best_accuracy:.2%} in epoch {state.best_epoch}"
-    )
-    if sys.stderr.isatty():
-        print(f"\r{line}\033[K", end="\n" if state.epoch == state.epochs else "", file=sys.stderr, flush=True)
-    elif state.epoch % 10 == 0 or state.epoch == state.epochs:
-        print(line, file=sys.stderr, flush=True)
+class _Show:
+    """Progress on stderr: one line that changes, or in a log one per ten epochs or ten seconds."""
+
+    def __init__(self) -> None:
+        self.shown = time.monotonic()
+
+    def __call__(self, state: Progress) -> None:
+        line = (
+            f"epoch {state.epoch}/{state.epochs}: loss {state.loss:.4f}, validation {state.accuracy:.2%}, "
+            f"best {state.best_accuracy:.2%} in epoch {state.best_epoch}"
+        )
+        last = state.epoch == state.epochs
+        if sys.stderr.isatty():
+            print(f"\r{line}\033[K", end="\n" if last else "", file=sys.stderr, flush=True)
+        elif state.epoch % 10 == 0 or last or time.monotonic() - self.shown > 10:
+            self.shown = time.monotonic()
+            print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,12 @@ from math import radians
 from ._torch import nn, torch
 from .recipe import Augment
 
+_CHUNK = 2000
+"""Images at a time: sampling takes some 50 bytes per pixel."""
+
 
 def augment(images: torch.Tensor, options: Augment, maximum: int, generator: torch.Generator) -> torch.Tensor:
-    """Rotate, stretch, shear and shift each image by its own random amounts.
+    """Mirror, rotate, stretch, shear and shift each image by its own random amounts.
 
     Parameters
     ----------
@@ -25,11 +28,35 @@ def augment(images: torch.Tensor, options: Augment, maximum: int, generator: tor
     Returns
     -------
     torch.Tensor
-        Same shape and dtype: bilinear interpolation, rounded; what comes in from outside is 0.
+        Same shape and dtype: bilinear interpolation, rounded; what comes in from outside is 0. A shift
+        of a whole number, with neither rotation nor stretch, moves by whole pixels.
     """
-    count, height, width, _ = images.shape
-    draws = torch.rand(7, count, generator=generator, dtype=torch.float64) * 2 - 1
+    draws = torch.rand(7, len(images), generator=generator, dtype=torch.float64) * 2 - 1
+    if options.mirror:
+        flipped = torch.rand(len(images), generator=generator) < 0.5
+        images = torch.where(flipped.to(images.device)[:, None, None, None], images.flip(2), images)
     draws = draws.to(images.device)
+    if not options.rotation and not options.stretch and options.shift == int(options.shift):
+        return _roll(images, int(options.shift), draws[5:])
+    chunks = zip(images.split(_CHUNK), draws.split(_CHUNK, dim=1), strict=True)
+    return torch.cat([_sample(chunk, options, maximum, part) for chunk, part in chunks])
+
+
+def _roll(images: torch.Tensor, shift: int, draws: torch.Tensor) -> torch.Tensor:
+    """Shift by whole pixels, each distance as likely: sharp, and much faster than sampling."""
+    _, height, width, _ = images.shape
+    right, down = ((draws + 1) / 2 * (2 * shift + 1)).long().clamp(0, 2 * shift)
+    padded = nn.functional.pad(images, (0, 0, shift, shift, shift, shift))
+    moved = torch.empty_like(images)
+    for y in range(2 * shift + 1):
+        for x in range(2 * shift + 1):
+            chosen = (down == y) & (right == x)
+            moved[chosen] = padded[chosen, y : y + height, x : x + width]
+    return moved
+
+
+def _sample(images: torch.Tensor, options: Augment, maximum: int, draws: torch.Tensor) -> torch.Tensor:
+    _, height, width, _ = images.shape
     angle = draws[0] * radians(options.rotation)
     tall, wide = 1 + draws[1] * options.stretch, 1 + draws[2] * options.stretch
     shear_x, shear_y = draws[3] * options.stretch, draws[4] * options.stretch

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, MissingDependencyError, UsageError
+from ..errors import FileFormatError, InputError, MissingDependencyError, UsageError
+from . import idx
 
 DIGITS_HELD_OUT = 500
 DIGITS_SPLIT_SEED = 20260101
+
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+FASHION_SHA256 = "f6610bc64eefc1de6803154f5e2f611d6043d112beb3b6acaf27d996039c2299"
+"""Of the SHA-256 digests of the four arrays: training images and labels, test images and labels."""
+_FASHION_FILES = (
+    "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+)  # fmt: skip
+_FASHION_FIX = (
+    "run: apt-get install dataset-fashion-mnist; or set XNORCORE_DATA to the folder of its four IDX files, "
+    "or to the root of torchvision's data"
+)
+_DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 @dataclass(frozen=True)
@@ -113,16 +131,25 @@ def stratified_split(labels: np.ndarray, held_out: int, seed: int) -> tuple[np.n
     return order[~held[order]], order[held[order]]
 
 
-def load_digits() -> Dataset:
+def load_digits(folder: Path | None = None) -> Dataset:
     """Return the UCI optical digits of scikit-learn: 1,297 images to train on and 500 held out.
 
     Images are (8, 8, 1) with values 0 to 16, read as 5-bit inputs.
 
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Must be None: the images come with scikit-learn.
+
     Raises
     ------
+    UsageError
+        If there is a folder.
     MissingDependencyError
         If scikit-learn is not installed.
     """
+    if folder is not None:
+        raise UsageError(f"the digits come with scikit-learn, not in a folder; drop {str(folder)!r}")
     try:
         from sklearn import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -140,5 +167,54 @@ def load_digits() -> Dataset:
     )  # fmt: skip
 
 
-DATASETS: dict[str, Callable[[], Dataset]] = {"digits": load_digits}
-"""Loader of each data set a recipe can name."""
+def load_fashion(folder: Path | None = None) -> Dataset:
+    """Return Fashion-MNIST in its standard split: 60,000 images to train on and 10,000 held out.
+
+    Images are (28, 28, 1) with values 0 to 255. Nothing is downloaded: the four IDX files, plain or
+    gzipped, are looked for in `folder`, or else in the folder that the environment variable
+    ``XNORCORE_DATA`` names, in that of Debian's package, and in ``data``; in each of them also in
+    ``fashion-mnist`` and, as torchvision keeps them, in ``FashionMNIST/raw``.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Look here and nowhere else.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the files are not found.
+    FileFormatError
+        If one is damaged, or they are not Fashion-MNIST.
+    """
+    files = _find_fashion(folder)
+    arrays = [idx.read(path, 1 if "labels" in path.name else 3) for path in files]
+    digest = hashlib.sha256(
+        b"".join(hashlib.sha256(array.tobytes()).digest() for array in arrays)
+    ).hexdigest()
+    if digest != FASHION_SHA256:
+        raise FileFormatError(
+            f"the files in {str(files[0].parent)!r} are not Fashion-MNIST, or are changed; {_FASHION_FIX}"
+        )
+    train_images, train_labels, test_images, test_labels = arrays
+    return Dataset(
+        train_images[..., np.newaxis], train_labels, test_images[..., np.newaxis], test_labels,
+        bits=8, maximum=255, classes=FASHION_CLASSES, split="standard: 60,000 to train on, 10,000 held out",
+    )  # fmt: skip
+
+
+def _find_fashion(folder: Path | None) -> list[Path]:
+    roots = [folder] if folder is not None else [_DEBIAN_FASHION, Path("data")]
+    if folder is None and os.environ.get("XNORCORE_DATA"):
+        roots.insert(0, Path(os.environ["XNORCORE_DATA"]))
+    for root in roots:
+        for place in (root, root / "fashion-mnist", root / "FashionMNIST" / "raw"):
+            files = [idx.find(place, name) for name in _FASHION_FILES]
+            if all(files):
+                return [file for file in files if file is not None]
+    looked = ", ".join(repr(str(root)) for root in roots)
+    raise MissingDependencyError(f"Fashion-MNIST is not in {looked}; {_FASHION_FIX}")
+
+
+DATASETS: dict[str, Callable[[Path | None], Dataset]] = {"digits": load_digits, "fashion": load_fashion}
+"""Loader of each data set a recipe can name; it takes the folder to look in, or None."""

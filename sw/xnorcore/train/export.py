@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import numpy as np
+
 from .. import fold
-from ..network import Dense, InputSpec, Network
+from ..complement import absorb_complements, fold_pooled_batchnorm
+from ..network import Conv2d, Dense, InputSpec, Layer, MaxPool2d, Network
 from ._torch import torch
 from .layers import BinaryNet
 
@@ -15,8 +19,9 @@ def to_network(
 ) -> Network:
     """Fold the batch norms of `model` into integer thresholds, in rationals.
 
-    Hidden bits of the result equal the signs of the model in evaluation mode. With ``head="affine"`` the
-    last batch norm becomes the network's per-class scale and offset.
+    Hidden bits of the result equal the signs of the model in evaluation mode, computed in float64; channels
+    that are pooled in front of a batch norm with negative gamma are complemented, and the next layer knows.
+    With ``head="affine"`` the last batch norm becomes the network's per-class scale and offset.
 
     Parameters
     ----------
@@ -34,25 +39,45 @@ def to_network(
     NetworkError
         If a parameter is not finite, as after a diverged training.
     """
-    layers: list[Dense] = []
+    model = copy.deepcopy(model).double()
+    layers: list[Layer] = []
+    masks: dict[int, np.ndarray] = {}
+    for index, (layer, norm) in enumerate(zip(model.convs, model.norms, strict=False)):
+        conv = layer.conv
+        weights, stored = layer.binary_weights(), _stored(norm)
+        stored["zero_padded"] = any(conv.padding) and conv.pad_value == 0
+        if conv.pool and conv.pool_first:
+            weights, thresholds, masks[len(layers)] = fold_pooled_batchnorm(weights, **stored)
+        else:
+            weights, thresholds = fold.fold_batchnorm(weights, **stored)
+        layers.append(
+            Conv2d(
+                weights, thresholds, stride=conv.stride, padding=conv.padding, pad_value=conv.pad_value,
+                name=f"conv{index}",
+            )
+        )  # fmt: skip
+        if conv.pool:
+            layers.append(MaxPool2d(conv.pool, name=f"pool{index}"))
+    norms = model.norms[len(model.convs) :]
     last = len(model.linears) - 1
     for index, linear in enumerate(model.linears):
         weights, thresholds = linear.binary_weights(), None
         if index < last:
-            weights, thresholds = fold.fold_batchnorm(weights, **_stored(model.norms[index]))
+            weights, thresholds = fold.fold_batchnorm(weights, **_stored(norms[index]))
         layers.append(Dense(weights, thresholds, name=f"dense{index}"))
     scale = offset = None
-    if len(model.norms) > last:
-        norm = model.norms[-1]
+    if len(norms) > last:
+        norm = norms[-1]
         with torch.no_grad():
             factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             scale, offset = factor.cpu().numpy(), (norm.bias - norm.running_mean * factor).cpu().numpy()
+    chain = absorb_complements(layers, masks)
     return Network(
-        name, InputSpec(tuple(shape), model.input_bits), layers, scale=scale, offset=offset,
+        name, InputSpec(tuple(shape), model.input_bits), chain, scale=scale, offset=offset,
         metadata=metadata or {},
     )  # fmt: skip
 
 
-def _stored(norm: torch.nn.BatchNorm1d) -> dict[str, Any]:
+def _stored(norm: Any) -> dict[str, Any]:
     tensors = {"gamma": norm.weight, "beta": norm.bias, "mean": norm.running_mean, "var": norm.running_var}
     return {key: value.detach().cpu().numpy() for key, value in tensors.items()} | {"eps": norm.eps}

@@ -98,7 +98,7 @@ def train(
     if data is None:
         if recipe.dataset not in DATASETS:
             raise UsageError(f"unknown data set {recipe.dataset!r}; known: {', '.join(sorted(DATASETS))}")
-        data = DATASETS[recipe.dataset]()
+        data = DATASETS[recipe.dataset](None)
     if checkpoint is not None and checkpoint.exists() and not resume:
         raise UsageError(f"checkpoint {checkpoint} exists; resume from it, or delete it to start anew")
     if not 0 <= seed < 1 << 32:
@@ -135,10 +135,10 @@ class _Run:
         kept, chosen = stratified_split(data.train_labels, recipe.validation, seed)
         self.images, self.labels = self._move(kept)
         self.validation_images, self.validation_labels = self._move(chosen)
-        inputs = int(np.prod(data.train_images.shape[1:]))
         self.model = BinaryNet(
-            inputs, recipe.hidden, len(data.classes), input_bits=data.bits, head=recipe.head
-        ).to(device)
+            data.train_images.shape[1:], recipe.hidden, len(data.classes), input_bits=data.bits,
+            head=recipe.head, convs=recipe.convs, dtype=getattr(torch, recipe.precision),
+        ).to(device)  # fmt: skip
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
 
     def _move(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,7 +182,7 @@ class _Run:
     def _validate(self) -> tuple[float, float]:
         self.model.eval()
         with torch.no_grad():
-            logits = self.model(self.validation_images)
+            logits = torch.cat([self.model(part) for part in self.validation_images.split(1000)])
             right = (logits.argmax(1) == self.validation_labels).double().mean()
             return right.item(), nn.functional.cross_entropy(logits, self.validation_labels).item()
 

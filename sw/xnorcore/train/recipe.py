@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UsageError
 
@@ -21,11 +22,84 @@ class Augment:
         Largest relative change of height and width, and largest shear.
     shift : float
         Largest shift, in pixels, in both directions.
+    mirror : bool
+        Exchange left and right, in one image of two.
     """
 
     rotation: float = 0.0
     stretch: float = 0.0
     shift: float = 0.0
+    mirror: bool = False
+
+
+@dataclass(frozen=True)
+class Conv:
+    """One convolution of a recipe, with the batch norm and the sign behind it.
+
+    Parameters
+    ----------
+    channels : int
+        Output channels.
+    kernel, stride : tuple of int
+        Height and width, 1 to 7; vertical and horizontal, 1 to 4.
+    padding : tuple of int
+        Rows and columns added at (top, bottom, left, right), each less than the kernel's side.
+    pad_value : int
+        0, or for 1-bit inputs also -1 or +1.
+    pool : tuple of int, optional
+        Height and width of a max pooling window, each 2 or 3; it moves by its own size.
+    pool_first : bool
+        Pool the sums, in front of the batch norm, and not the signs.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of range.
+    """
+
+    channels: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    pad_value: int = 0
+    pool: tuple[int, int] | None = None
+    pool_first: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ("kernel", "stride", "padding", "pool"):
+            if isinstance(getattr(self, key), list):
+                object.__setattr__(self, key, tuple(getattr(self, key)))
+        height, width = self.kernel
+        sides = (height, height, width, width)
+        padded = all(0 <= pad < side for pad, side in zip(self.padding, sides, strict=True))
+        self._check("channels", 1 <= self.channels <= 65536, "1 to 65536")
+        self._check("kernel", all(1 <= side <= 7 for side in self.kernel), "1 to 7 each")
+        self._check("stride", all(1 <= step <= 4 for step in self.stride), "1 to 4 each")
+        self._check("padding", padded, "at least 0, and less than the kernel's side, each")
+        self._check("pad_value", self.pad_value in (-1, 0, 1), "-1, 0 or +1")
+        pooled = self.pool is None or all(2 <= side <= 3 for side in self.pool)
+        self._check("pool", pooled, "None, or 2 or 3 each")
+
+    def _check(self, key: str, legal: bool, limit: str) -> None:
+        if not legal:
+            raise UsageError(f"convolution: {key} is {getattr(self, key)!r}, but must be {limit}")
+
+    def output_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Shape (height, width, channels) of the result, pooled, for an input of `shape`.
+
+        Raises
+        ------
+        UsageError
+            If nothing is left.
+        """
+        sizes = []
+        for axis in (0, 1):
+            padded = shape[axis] + self.padding[2 * axis] + self.padding[2 * axis + 1]
+            size = (padded - self.kernel[axis]) // self.stride[axis] + 1
+            sizes.append(size if self.pool is None else size // self.pool[axis])
+        if min(sizes) < 1:
+            raise UsageError(f"convolution: nothing is left of a map of {shape} by {self}; drop a pooling")
+        return sizes[0], sizes[1], self.channels
 
 
 @dataclass(frozen=True)
@@ -39,7 +113,7 @@ class Recipe:
     dataset : str
         Key of `xnorcore.train.data.DATASETS`.
     hidden : tuple of int
-        Neurons of each hidden layer.
+        Neurons of each hidden dense layer; may be empty behind convolutions.
     head : {"affine", "scores"}
         "scores": the class is the largest integer score, which a device can find by itself.
         "affine": a batch norm behind the scores, kept with the network and applied on the host.
@@ -54,6 +128,10 @@ class Recipe:
     validation : int
         Images of the training part that are not trained on, but choose the best epoch.
     augment : Augment
+    convs : tuple of Conv
+        Convolutions in front of the dense layers.
+    precision : {"float32", "float64"}
+        Of the training. Either way sums are exact integers, and the network is exact; float32 is faster.
 
     Raises
     ------
@@ -71,6 +149,8 @@ class Recipe:
     label_smoothing: float = 0.1
     validation: int = 200
     augment: Augment = Augment()
+    convs: tuple[Conv, ...] = ()
+    precision: Literal["float32", "float64"] = "float64"
 
     def __post_init__(self) -> None:
         def check(key: str, legal: bool, limit: str) -> None:
@@ -78,7 +158,7 @@ class Recipe:
                 value = getattr(self, key)
                 raise UsageError(f"recipe {self.name!r}: {key} is {value!r}, but must be {limit}")
 
-        sizes = bool(self.hidden) and all(1 <= size <= 65536 for size in self.hidden)
+        sizes = bool(self.hidden or self.convs) and all(1 <= size <= 65536 for size in self.hidden)
         check("hidden", sizes, "sizes of 1 to 65536")
         check("head", self.head in ("affine", "scores"), "'affine' or 'scores'")
         check("epochs", self.epochs >= 1, "at least 1")
@@ -86,6 +166,32 @@ class Recipe:
         check("learning_rate", self.learning_rate > 0 and isfinite(self.learning_rate), "positive and finite")
         check("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1")
         check("validation", self.validation >= 1, "at least 1 image, to choose the best epoch")
+        check("precision", self.precision in ("float32", "float64"), "'float32' or 'float64'")
+        for before, conv in pairwise(self.convs):
+            # Found out only at the end of training otherwise: gamma may have become negative by then.
+            if before.pool and before.pool_first and any(conv.padding) and conv.pad_value:
+                raise UsageError(
+                    f"recipe {self.name!r}: a convolution pads with {conv.pad_value:+d} behind pooling in "
+                    "front of a batch norm, which cannot be folded if gamma is negative; use pool_first=False"
+                )
+
+    @classmethod
+    def parse(cls, stored: dict[str, Any]) -> Recipe:
+        """Rebuild a recipe from the metadata of a network that it trained.
+
+        Raises
+        ------
+        UsageError
+            If it is not a recipe, or a value is out of range.
+        """
+        try:
+            values = dict(stored)
+            values["hidden"] = tuple(values["hidden"])
+            values["augment"] = Augment(**values["augment"])
+            values["convs"] = tuple(Conv(**conv) for conv in values.get("convs", ()))
+            return cls(**values)
+        except (TypeError, KeyError, ValueError) as error:
+            raise UsageError(f"stored recipe cannot be read: {error}") from None
 
 
 RECIPES: dict[str, Recipe] = {
@@ -93,6 +199,16 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         # 50,432 weight bits: small enough for the block RAM of an iCE40 UP5K.
         Recipe("digits", "digits", hidden=(256, 128), augment=Augment(rotation=6, stretch=0.06, shift=0.4)),
+        # 81,408 weight bits. 6 x 5 = 30 taps fill a word of 32 lanes; the stride keeps eight planes cheap.
+        Recipe(
+            "fashion", "fashion", hidden=(), epochs=14, batch=50, learning_rate=4e-2, label_smoothing=0.0,
+            validation=5000, precision="float32",
+            convs=(
+                Conv(64, (6, 5), (2, 2)),
+                Conv(64, (3, 3), pool=(2, 2)),
+                Conv(64, (3, 3)),
+            ),
+        ),
     )
-}
+}  # fmt: skip
 """Recipes that come with the package, by name."""

@@ -1,0 +1,82 @@
+"""IDX files: unsigned bytes behind a header of sizes, as MNIST and its successors come, plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import FileFormatError
+
+LIMIT = 1 << 28
+"""Largest content in bytes; MNIST's largest file holds 47 MB."""
+
+_UNSIGNED_BYTES = 0x08
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """Return the file `name` in `folder`, plain or with ``.gz``, or None."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
+
+
+def read(path: Path, dimensions: int) -> np.ndarray:
+    """Read an IDX file of unsigned bytes. Sizes are checked before anything is allocated.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        With the suffix ``.gz``: gzipped.
+    dimensions : int
+        What the file must have: 1 for labels, 3 for images.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, writable.
+
+    Raises
+    ------
+    FileFormatError
+        If the file cannot be read, is no such IDX file, is larger than `LIMIT` or its content is shorter or
+        longer than its header says.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return _parse(file, path, dimensions)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileFormatError(f"{str(path)!r} cannot be read: {error}; install or copy it again") from None
+
+
+def _parse(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> np.ndarray:
+    header = file.read(4 + 4 * dimensions)
+    magic = bytes([0, 0, _UNSIGNED_BYTES, dimensions])
+    if header[:4] != magic:
+        raise FileFormatError(
+            f"{str(path)!r} starts with {header[:4].hex() or 'nothing'}, but an IDX file of bytes with "
+            f"{dimensions} dimensions starts with {magic.hex()}; give the right file"
+        )
+    if len(header) < 4 + 4 * dimensions:
+        raise FileFormatError(f"{str(path)!r} ends in its header; install or copy it again")
+    shape = [int(size) for size in np.frombuffer(header, ">u4", offset=4)]
+    size = prod(shape)
+    if not 1 <= size <= LIMIT:
+        raise FileFormatError(
+            f"{str(path)!r} says that it holds {' x '.join(map(str, shape))} bytes, but 1 to {LIMIT} are "
+            "legal; give another file"
+        )
+    # One byte more than there should be: a file that is too long shows itself, and costs no memory.
+    content = file.read(size + 1)
+    if len(content) != size:
+        found = "more" if len(content) > size else str(len(content))
+        raise FileFormatError(
+            f"{str(path)!r} should hold {size} bytes behind its header, but holds {found}; "
+            "install or copy it again"
+        )
+    return np.frombuffer(bytearray(content), np.uint8).reshape(shape)
