@@ -222,6 +222,8 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     for name, entry in value["memory"].items():
         short = entry["used"] is not None and entry["used"] > entry["available"]
         hint = f"too small: --set {name}={entry['used']} or more" if short else ""
+        if short and value["fits"]:
+            hint = f"in passes; at once with --set {name}={entry['used']}"
         memory.append((names[name], shown(entry["used"]), shown(entry["available"]), hint))
     lines += table(memory, ("memory", "needed", "there is", ""), "  ")
     if value["expected_cycles_per_batch"]:

@@ -162,6 +162,7 @@ def _device(
         "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
         "batch": min(arguments.batch or len(images), len(images)),
         "spread": accelerator.program.spread,
+        "passes": accelerator.program.passes,
         "uploaded": written,
         "frames_resent": stats.resent,
         "open_wall_s": ready - opened,
@@ -238,6 +239,8 @@ def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
     if "mismatches" in report:
         compared = f"{report['scores']:,} scores against {report['reference']}"
         rows.append(("mismatches", f"{report['mismatches']:,} of {compared}"))
+    if report["passes"] > 1:
+        rows.append(("passes", f"{report['passes']}: weights cross the link for each batch"))
     if report["cycles_per_image"] is not None:
         rows.append(("cycles per image", f"{report['cycles_per_image']:,.1f}"))
         cause = report["cycles_per_image_by_cause"]
