@@ -54,10 +54,12 @@ Benchmark = Callable[[Console], Iterator[Figure]]
 
 def benchmarks() -> dict[str, tuple[str, Benchmark]]:
     """Return all benchmarks: name to (what it measures, function)."""
+    from . import bench_cnn
     from . import benchmarks as b
 
     return {
         "lfc": ("784-1024-1024-1024-10: cycles and efficiency", b.lfc),
+        "cnn": ("convolution: cycles of CNV, and the packaged networks", bench_cnn.cnn),
         "small": ("64-wide networks: cycles of one image by cause", b.small),
         "link": ("use of a UART at 4 clocks per bit", b.link),
         "engine": ("compiled engine against Amaranth's simulator", b.engine),
@@ -67,7 +69,7 @@ def benchmarks() -> dict[str, tuple[str, Benchmark]]:
     }
 
 
-NAMES = ("lfc", "small", "link", "engine", "fast", "compile", "demo")
+NAMES = ("lfc", "cnn", "small", "link", "engine", "fast", "compile", "demo")
 
 
 def add(commands: Commands) -> None:

@@ -44,12 +44,13 @@ def random_network(sizes: tuple[int, ...], seed: int = 0) -> Network:
 
 
 def random_images(network: Network, count: int, seed: int = 1) -> NDArray[np.uint8]:
-    """Return `count` images of random bits."""
-    return np.random.default_rng(seed).integers(0, 2, (count, network.input.size), dtype=np.uint8)
+    """Return `count` images of random values."""
+    top = 1 << network.input.bits
+    return np.random.default_rng(seed).integers(0, top, (count, network.input.size), dtype=np.uint8)
 
 
-def simulate(console: Console, url: str, network: Network, count: int) -> Measurement:
-    """Run `count` images on a simulated device and measure them.
+def simulate(console: Console, url: str, network: Network, count: int, *, alone: bool = False) -> Measurement:
+    """Run `count` images on a simulated device, together or each `alone`, and measure them.
 
     Raises
     ------
@@ -58,15 +59,16 @@ def simulate(console: Console, url: str, network: Network, count: int) -> Measur
     """
     images = random_images(network, count)
     with Accelerator.open(url, progress=console.progress) as accelerator:
-        accelerator.load(network, verify=False)
-        results, measured = measure(accelerator, images)
+        accelerator.load(network, verify=False, at_once=1 if alone else None)
+        results, measured = measure(accelerator, images, batch=1 if alone else 0)
     wrong = int(np.count_nonzero(results != fast.run(network, images)))
     if wrong:
         raise EngineError(f"{network.name} on {url}: {wrong} wrong scores; run: xnorcore sim --json")
     return measured
 
 
-def _causes(measured: Measurement) -> tuple[str, ...]:
+def causes(measured: Measurement) -> tuple[str, ...]:
+    """Return lines with the cycles of one image by cause."""
     assert measured.counters is not None
     names = ("busy", "drain", *IDLE)
     counts = [measured.counters[name] / measured.images for name in names]
@@ -85,7 +87,7 @@ def lfc(console: Console) -> Iterator[Figure]:
         assert value is not None
         unit = "cycles" if cycles else ""
         detail = {"url": url, **measured.as_dict()}
-        return Figure("lfc", what, value, limit, not cycles, unit, detail, _causes(measured))
+        return Figure("lfc", what, value, limit, not cycles, unit, detail, causes(measured))
 
     yield figure(1, 1, "rows 1, one image", 3200, cycles=True)
     yield figure(1, 64, "rows 1, streaming: efficiency", 0.95, cycles=False)
@@ -108,7 +110,7 @@ def small(console: Console) -> Iterator[Figure]:
         idle_between = idle / (len(network.layers) - 1)
         detail = {"pipeline_depth": depth, **measured.as_dict()}
         what = f"{network.name}, one image: idle between two layers; limit: pipeline depth"
-        yield Figure("small", what, idle_between, depth, False, "cycles", detail, _causes(measured))
+        yield Figure("small", what, idle_between, depth, False, "cycles", detail, causes(measured))
 
 
 def link(console: Console) -> Iterator[Figure]:

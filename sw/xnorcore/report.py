@@ -40,7 +40,8 @@ class Measurement:
     infer_wall_s : float
         Seconds of the host between the first image sent and the last result received.
     counters : dict or None
-        The device's counters over the run; None if one of them may have wrapped.
+        The device's counters over the run; None if one of them may have wrapped, or if the network runs in
+        passes, of which they count the first only.
     device_cycles : int or None
         Cycles from the first image sent to the last result received; None if only the host's clock is known.
     divisor : int or None
@@ -160,7 +161,7 @@ def measure(
         image_bytes=program.image_bytes,
         clock_hz=info.clock_hz,
         infer_wall_s=wall_s,
-        counters=counters if passed < _WRAP else None,
+        counters=counters if passed < _WRAP and program.passes == 1 else None,
         device_cycles=cycles,
         divisor=transport.divisor if uart else None,
     )

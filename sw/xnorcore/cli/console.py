@@ -82,6 +82,16 @@ def _encodable(text: str, stream: Any) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def fold(parts: Iterable[str], width: int) -> list[str]:
+    """Join parts of a text into lines of at most `width` characters, unless one part is longer."""
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part if lines[-1] or len(lines) == 1 else part.removeprefix(", ")
+    return lines
+
+
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), indent: str = "") -> list[str]:
     """Lay out rows of text in columns: the first one to the left, numbers to the right.
 

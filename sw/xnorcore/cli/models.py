@@ -12,7 +12,8 @@ from .. import fast, golden, zoo
 from ..compiler import Program, compile_network
 from ..errors import CompileError, UsageError
 from ..geometry import MAX_DEPTH, DeviceConfig
-from ..network import Network
+from ..layers import Conv2d, MaxPool2d
+from ..network import Layer, Network
 from .console import Console, table
 from .files import check_output, read_images, write_array
 from .parser import Commands, add_geometry, add_network, add_output, command, device_config
@@ -123,6 +124,7 @@ def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
             {
                 "name": layer.name or f"layer{index}",
                 "kind": type(layer).__name__.lower(),
+                **_window(layer),
                 "input": list(shapes[index]),
                 "output": list(shapes[index + 1]),
                 "weight_bits": layer.weight_bits,
@@ -134,6 +136,29 @@ def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
     return layers
 
 
+def _window(layer: Layer) -> dict[str, Any]:
+    """Return what a layer over maps does to its windows."""
+    if isinstance(layer, Conv2d):
+        padding = {"padding": list(layer.padding), "pad_value": layer.pad_value}
+        return {"window": list(layer.kernel), "stride": list(layer.stride), **padding}
+    if isinstance(layer, MaxPool2d):
+        return {"window": list(layer.window), "stride": list(layer.stride)}
+    return {}
+
+
+def _kind(layer: dict[str, Any]) -> str:
+    """Return a layer's kind in short, as ``conv2d 3x3``; ``/2`` is a stride, ``+1`` padding."""
+    text = layer["kind"]
+    if "window" in layer:
+        text += " " + "x".join(map(str, layer["window"]))
+        usual = layer["window"] if layer["kind"] == "maxpool2d" else [1, 1]
+        if layer["stride"] != usual:
+            text += "/" + "x".join(map(str, sorted(set(layer["stride"]))))
+        if any(layer.get("padding", ())):
+            text += "+" + "x".join(map(str, sorted(set(layer["padding"]))))
+    return text
+
+
 def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
     g = config.geometry
     memory = {
@@ -142,8 +167,11 @@ def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
     }
     bits = max(layer.acc_bits for layer in program.layers) if program else None
     memory["acc_width"] = {"used": bits, "available": config.acc_width}
-    expected = drains = None
+    expected = drains = one_image = None
     if program:
+        # Alone, an image may have all rows to itself.
+        alone = compile_network(program.network, program.config, at_once=1)
+        one_image = {"expected_cycles": alone.cycles, "spread": alone.spread}
         drains = sum(layer.drains for layer in program.layers)
         expected = program.cycles
     return {
@@ -157,7 +185,8 @@ def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
         "beats_per_batch": program.beats if program else None,
         "drains_per_batch": drains,
         "expected_cycles_per_batch": expected,
-        "images_per_batch": g.rows,
+        "images_per_batch": program.batch if program else g.rows,
+        "one_image": one_image,
     }
 
 
@@ -174,7 +203,7 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     rows = [
         (
             layer["name"],
-            layer["kind"],
+            _kind(layer),
             " x ".join(map(str, layer["input"])),
             " x ".join(map(str, layer["output"])),
             *(shown(layer[key]) for key in ("weight_bits", "macs", "beats", "accumulator_bits")),
@@ -193,6 +222,8 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     for name, entry in value["memory"].items():
         short = entry["used"] is not None and entry["used"] > entry["available"]
         hint = f"too small: --set {name}={entry['used']} or more" if short else ""
+        if short and value["fits"]:
+            hint = f"in passes; at once with --set {name}={entry['used']}"
         memory.append((names[name], shown(entry["used"]), shown(entry["available"]), hint))
     lines += table(memory, ("memory", "needed", "there is", ""), "  ")
     if value["expected_cycles_per_batch"]:
@@ -202,6 +233,10 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
             f"expected cycles per batch of {g['rows']}: {value['expected_cycles_per_batch']:,} "
             f"({value['beats_per_batch']:,} beats that multiply)",
         ]
+        if value["one_image"]["spread"]:
+            lines.append(
+                f"one image, the rows on strips of it: {value['one_image']['expected_cycles']:,} cycles"
+            )
     verdict = "fits"
     if value["refusal"]:
         verdict = f"does not fit: {value['refusal']}"

@@ -145,7 +145,11 @@ def add_simulator(parser: Parser, *, link: str) -> None:
 def add_run(parser: Parser) -> None:
     """Add --batch and --no-verify."""
     parser.add_argument(
-        "--batch", type=integer(1), metavar="B", help="images given to the device per call; default all"
+        "--batch",
+        type=integer(1),
+        metavar="B",
+        help="images given to the device per call; with fewer than it has rows, the rows may share an image; "
+        "default all",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not read back what was loaded")
 

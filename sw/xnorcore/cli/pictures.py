@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def picture(image: NDArray[Any], maximum: int) -> list[str]:
     Parameters
     ----------
     image : array, shape (height, width, channels) or (values,)
-        Integers 0 to `maximum`. Channels are averaged; a plain vector becomes one line.
+        Integers 0 to `maximum`. Channels are averaged; a vector becomes a square, or else one line.
     maximum : int
 
     Returns
@@ -31,6 +32,9 @@ def picture(image: NDArray[Any], maximum: int) -> list[str]:
         pixel and every other row.
     """
     shades = _SHADES if can_print(_SHADES) else _PLAIN
+    side = isqrt(image.size)
+    if image.ndim == 1 and side * side == image.size:
+        image = image.reshape(side, side)
     grey = np.atleast_2d(image.mean(axis=2) if image.ndim == 3 else image)
     height, width = grey.shape
     wide = width > 16

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from .. import zoo
 from ..driver import Accelerator
 from ..errors import UsageError
+from ..layers import Conv2d
 from ..network import Network, prepare
 from ..report import Measurement, first_mismatch, measure, reference
-from .console import Console, table
+from .console import Console, fold, table
 from .files import check_output, read_images, write_array
 from .parser import (
     Commands,
@@ -30,7 +31,8 @@ from .parser import (
 )
 from .pictures import gallery, picture
 
-_SHOWN = 8
+_SHOWN, _SHOWN_LARGE = 8, 4
+_VALUE_WIDTH = 60
 
 
 def add(commands: Commands) -> None:
@@ -80,7 +82,7 @@ def _demo(arguments: argparse.Namespace, console: Console) -> int:
     }
     lines = _pictures(network, images, labels, predicted, wrong)
     summary = [
-        ("network", f"{network.name}, {sizes(network)}, {network.input.bits}-bit inputs"),
+        *_network(network),
         ("images", f"{count:,} that training never saw"),
         ("correct", f"{correct:,} ({correct / count:.1%})"),
     ]
@@ -96,7 +98,8 @@ def _pictures(
     wrong: NDArray[np.intp],
 ) -> list[str]:
     # The first images, and in the last place a mistake if there is one: it says more than another success.
-    shown = list(range(min(_SHOWN, len(images))))
+    most = _SHOWN_LARGE if network.input.size > 256 else _SHOWN
+    shown = list(range(min(most, len(images))))
     if len(wrong) and wrong[0] >= len(shown):
         shown[-1] = int(wrong[0])
     maximum = max(int(images.max()), 1)
@@ -116,10 +119,7 @@ def _sim(arguments: argparse.Namespace, console: Console) -> int:
     images = read_images(arguments.images, network)
     results, report, code = _simulate(arguments, console, network, images)
     report["output"] = _write(arguments, network, results)
-    summary = [
-        ("network", f"{network.name}, {sizes(network)}, {network.input.bits}-bit inputs"),
-        ("images", f"{len(images):,}"),
-    ]
+    summary = [*_network(network), ("images", f"{len(images):,}")]
     console.result(report, table(summary + _summary(report)))
     return code
 
@@ -153,7 +153,7 @@ def _device(
     timeout = getattr(arguments, "timeout", 1.0)
     with Accelerator.open(url, timeout=timeout, progress=console.progress) as accelerator:
         ready = time.perf_counter()
-        written = accelerator.load(network, verify=not arguments.no_verify)
+        written = accelerator.load(network, verify=not arguments.no_verify, at_once=arguments.batch)
         loaded = time.perf_counter()
         results, measured = measure(accelerator, images, batch=arguments.batch or 0)
         g = accelerator.info.config.geometry
@@ -161,6 +161,8 @@ def _device(
     extra = {
         "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
         "batch": min(arguments.batch or len(images), len(images)),
+        "spread": accelerator.program.spread,
+        "passes": accelerator.program.passes,
         "uploaded": written,
         "frames_resent": stats.resent,
         "open_wall_s": ready - opened,
@@ -197,7 +199,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     report["output"] = _write(arguments, network, results)
     report["wall_s"] = time.perf_counter() - started
     uploaded = "uploaded" if report["uploaded"] else "was on the device already"
-    summary = [("network", f"{network.name}, {sizes(network)}; {uploaded}"), ("images", f"{len(images):,}")]
+    summary = [*_network(network, uploaded), ("images", f"{len(images):,}")]
     console.result(report, table(summary + _summary(report)))
     return 1 if report.get("mismatches") else 0
 
@@ -208,32 +210,43 @@ def _write(arguments: argparse.Namespace, network: Network, results: NDArray[Any
 
 
 def sizes(network: Network) -> str:
-    """Return the shape of a network in one word, as ``64-256-128-10``."""
-    return "-".join("x".join(map(str, shape)) for shape in [(network.input.size,), *network.shapes[1:]])
+    """Return the shape of a network in one word, as ``64-256-128-10`` or ``8x8x1-6x6x16-10``."""
+    maps = isinstance(network.layers[0], Conv2d)
+    first = network.input.shape if maps else (network.input.size,)
+    return "-".join("x".join(map(str, shape)) for shape in [first, *network.shapes[1:]])
+
+
+def _network(network: Network, more: str = "") -> list[tuple[str, str]]:
+    parts = sizes(network).split("-")
+    text = [f"{network.name}, {parts[0]}", *(f"-{part}" for part in parts[1:])]
+    text += [f", {network.input.bits}-bit inputs", *([f"; {more}"] if more else [])]
+    return _rows("network", text)
+
+
+def _rows(name: str, parts: list[str]) -> list[tuple[str, str]]:
+    """Rows of one name, for a value of parts that may not fit one line."""
+    return [("" if row else name, text) for row, text in enumerate(fold(parts, _VALUE_WIDTH))]
 
 
 def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Rows of the human report; figures that were not measured are left out."""
     g = report["geometry"]
-    rows = [
-        (
-            "array",
-            f"{g['rows']} x {g['columns']} x {g['width']}: {report['peak_macs_per_cycle']:,} MACs/cycle",
-        )
-    ]
+    array = f"{g['rows']} x {g['columns']} x {g['width']}: {report['peak_macs_per_cycle']:,} MACs/cycle"
+    rows = [("array", array + ("; rows share an image" if report["spread"] else ""))]
     if "engine" in report:
         wire = f"uart, {report['clocks_per_bit']} clocks per bit" if report["link"] == "uart" else "direct"
         rows.append(("simulator", f"{report['engine']}; link {wire}"))
     if "mismatches" in report:
         compared = f"{report['scores']:,} scores against {report['reference']}"
         rows.append(("mismatches", f"{report['mismatches']:,} of {compared}"))
+    if report["passes"] > 1:
+        rows.append(("passes", f"{report['passes']}: weights cross the link for each batch"))
     if report["cycles_per_image"] is not None:
         rows.append(("cycles per image", f"{report['cycles_per_image']:,.1f}"))
         cause = report["cycles_per_image_by_cause"]
         parts = {"busy": cause["busy"], "drain": cause["drain"], **cause["idle"]}
-        rows.append(
-            ("  by cause", ", ".join(f"{name} {value:,.1f}" for name, value in parts.items() if value))
-        )
+        shown = [f", {name} {value:,.1f}" for name, value in parts.items() if value]
+        rows += _rows("  by cause", [shown[0].removeprefix(", "), *shown[1:]])
         rows.append(("MACs per image", f"{report['macs_per_image']:,}"))
         rows.append(("efficiency", f"{report['efficiency']:.1%}"))
     if report["link_utilisation"] is not None:
