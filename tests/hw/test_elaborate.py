@@ -1,0 +1,26 @@
+"""Every corner of the legal geometries elaborates."""
+
+from __future__ import annotations
+
+import pytest
+from amaranth.hdl import Fragment
+
+from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore_hw.top import SimTop
+
+CORNERS = [
+    (1, 4, 8), (8, 4, 8), (1, 128, 8), (1, 4, 128), (1, 128, 128), (8, 128, 8), (8, 4, 128), (8, 128, 128),
+    (3, 20, 40), (5, 72, 24),
+]  # fmt: skip
+
+
+def modules(element: object) -> int:
+    """Elaborate all of a design and count its modules."""
+    fragment = Fragment.get(element, None)
+    return 1 + sum(modules(child) for child, *_ in fragment.subfragments)
+
+
+@pytest.mark.parametrize("rows, columns, width", CORNERS)
+def test_corner(rows: int, columns: int, width: int) -> None:
+    pes = rows * columns
+    assert modules(SimTop(DeviceConfig(Geometry(rows, columns, width)))) > pes
