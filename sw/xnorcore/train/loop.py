@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, data: Dataset, seed: int, device: str) -> None:
         self.recipe, self.data, self.seed, self.device = recipe, data, seed, device
-        self.identity: dict[str, Any] = {"recipe": _plain(asdict(recipe)), "seed": seed, "split": data.split}
+        self.identity: dict[str, Any] = {"recipe": recipe.plain(), "seed": seed, "split": data.split}
         self.epoch = 0
         self.best = checkpoints.Best()
         kept, chosen = stratified_split(data.train_labels, recipe.validation, seed)
@@ -202,13 +202,6 @@ class _Run:
             "trained_with": f"torch {torch.__version__}",
         }
         return replace(network, metadata=metadata)
-
-
-def _plain(value: Any) -> Any:
-    """Lists instead of tuples, as JSON gives them back."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Literal
@@ -174,6 +175,17 @@ class Recipe:
                     f"recipe {self.name!r}: a convolution pads with {conv.pad_value:+d} behind pooling in "
                     "front of a batch norm, which cannot be folded if gamma is negative; use pool_first=False"
                 )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe as JSON holds it; `parse` is the inverse.
+
+        Options that came later are left out at their defaults, so that older recipes keep their form.
+        """
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        for part, key in ((values, "convs"), (values, "precision"), (values["augment"], "mirror")):
+            if part[key] in ([], "float64", False):
+                del part[key]
+        return values
 
     @classmethod
     def parse(cls, stored: dict[str, Any]) -> Recipe:
