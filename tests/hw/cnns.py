@@ -33,7 +33,10 @@ def random_cnn(seed: int, *, channels: int = 20, size: int = 11, layers: int = 3
         kernel = (pick.randint(1, min(4, height)), pick.randint(1, min(4, width)))
         padding = (0, 0, 0, 0)
         if pick.random() < 0.4:
-            padding = tuple(pick.randint(0, side - 1) for side in (kernel[0],) * 2 + (kernel[1],) * 2)
+            top, bottom, left, right = (
+                pick.randint(0, side - 1) for side in (*kernel[:1] * 2, *kernel[1:] * 2)
+            )
+            padding = (top, bottom, left, right)
         pad_value = pick.choice([0, -1, 1]) if bits == 1 or index else 0
         outputs = pick.randint(1, channels)
         weights = _weights(rng, outputs, *kernel, inputs)

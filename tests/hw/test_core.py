@@ -80,7 +80,7 @@ def check_network(
     assert all(status == Status.OK for _, status in answers)
     found = program.decode(answers[-2][0], count)
     np.testing.assert_array_equal(found, golden.run(network, images))
-    counters = dict(zip(COUNTERS, np.frombuffer(answers[-1][0], "<u4").tolist(), strict=True))
+    counters: dict[str, int] = dict(zip(COUNTERS, np.frombuffer(answers[-1][0], "<u4").tolist(), strict=True))
     assert counters["busy"] == counters["batches"] * program.beats
     assert counters["images"] == count
     causes = ("busy", "drain", "fetch", "hazard", "port", "wait_output", "tail")

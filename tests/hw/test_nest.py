@@ -23,7 +23,7 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
     read = bases["read_base"] << OFFSET_BITS
     weight = weight_tile = bases["weight_base"]
     start = start_tile = bases["threshold_base"]
-    count = dict.fromkeys(LOOPS, 0)
+    count: dict[str, int] = dict.fromkeys(LOOPS, 0)
     while True:
         at_end = {loop: count[loop] == lasts[loop] for loop in LOOPS}
         fresh = count["run"] == count["col"] == count["row"] == 0

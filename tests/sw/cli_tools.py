@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 
 from xnorcore import xnorfile
 from xnorcore.cli import main
-from xnorcore.network import Dense, InputSpec, Network
+from xnorcore.layers import Conv2d, Dense, InputSpec, Layer, MaxPool2d
+from xnorcore.network import Network
 
 SMALL = ("--columns", "8", "--width", "8")
 """The array of these tests: its simulator is compiled in a second or two."""
@@ -31,6 +33,21 @@ def network(sizes: tuple[int, ...] = (20, 12, 3), bits: int = 1, seed: int = 0) 
         for a, b in pairwise(sizes)
     ]
     return Network("small", InputSpec((sizes[0],), bits), layers)
+
+
+def conv_network(
+    shape: tuple[int, int, int], *, channels: int = 4, pool: bool = False, **options: Any
+) -> Network:
+    """Return a random network of one 3 x 3 convolution of 8-bit images, and a dense layer."""
+    rng = np.random.default_rng(0)
+    weights = rng.choice([-1, 1], (channels, 3, 3, shape[2]))
+    layers: list[Layer] = [Conv2d(weights, 255 * weights.reshape(channels, -1).sum(axis=1) // 2, **options)]
+    spec = InputSpec(shape, 8)
+    sizes = layers[0].output_shape(shape)
+    if pool:
+        layers.append(MaxPool2d())
+        sizes = layers[1].output_shape(sizes)
+    return Network("conv", spec, [*layers, Dense(rng.choice([-1, 1], (3, prod(sizes))))])
 
 
 def write_inputs(folder: Path, count: int = 5) -> tuple[str, str]:

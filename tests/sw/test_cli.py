@@ -11,10 +11,10 @@ import pytest
 import xnorcore
 from xnorcore import golden, report, xnorfile, zoo
 from xnorcore.cli import main
-from xnorcore.cli.console import Console, table
+from xnorcore.cli.console import Console, fold, table
 from xnorcore.cli.pictures import gallery, picture
 
-from .cli_tools import SMALL, deadline, network, one_object, runner, spawn, write_inputs
+from .cli_tools import SMALL, conv_network, deadline, network, one_object, runner, spawn, write_inputs
 
 MEASURED = {
     "images", "mismatches", "cycles_per_image", "macs_per_image", "peak_macs_per_cycle", "efficiency",
@@ -212,6 +212,59 @@ def test_demo_for_people(run, monkeypatch):
     assert f"says {labels[0]}, is {labels[0]}" in out
 
 
+def test_demo_of_large_pictures(run, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1), dtype=np.uint8)
+    net = conv_network((28, 28, 1), stride=(4, 4))
+    monkeypatch.setattr(zoo, "load", lambda name: net)
+    monkeypatch.setattr(zoo, "test_images", lambda name: (images, np.zeros(6, np.int64)))
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("demo", "--net", "pictures", *SMALL, "--link", "direct")
+    lines = out.splitlines()
+    assert code == 0 and max(map(len, lines)) <= 80
+    # Four pictures of 14 lines and a caption, in two rows.
+    assert lines[14].count("is 0") == lines[30].count("is 0") == 2
+    assert "28x28x1-7x7x4-3" in out
+
+
+def test_rows_share_an_image(run, tmp_path):
+    net = conv_network((12, 12, 2))
+    xnorfile.save(net, tmp_path / "conv.xnor")
+    np.save(tmp_path / "in.npy", np.random.default_rng(1).integers(0, 256, (4, 12, 12, 2)))
+    command = ["sim", tmp_path / "conv.xnor", tmp_path / "in.npy", *SMALL, "--rows", "2"]
+    together, alone = (one_object(run(*command, "--json", *more)[1]) for more in ([], ["--batch", "1"]))
+    assert (together["spread"], alone["spread"]) == (False, True)
+    assert (together["batches"], alone["batches"]) == (2, 4)
+    assert together["mismatches"] == alone["mismatches"] == 0
+    assert "rows share an image" in run(*command, "--batch", "1")[1]
+    value = one_object(run("info", tmp_path / "conv.xnor", *SMALL, "--rows", "2", "--json")[1])
+    assert value["one_image"]["spread"] and value["images_per_batch"] == 2
+    assert alone["cycles_per_image"] == pytest.approx(value["one_image"]["expected_cycles"], rel=0.1)
+    assert "strips" in run("info", tmp_path / "conv.xnor", *SMALL, "--rows", "2")[1]
+
+
+def test_network_in_passes(run, tmp_path):
+    xnorfile.save(conv_network((9, 9, 2), channels=64), tmp_path / "conv.xnor")
+    np.save(tmp_path / "in.npy", np.random.default_rng(1).integers(0, 256, (2, 9, 9, 2)))
+    options = [*SMALL, "--set", "weight_depth=400"]
+    value = one_object(run("sim", tmp_path / "conv.xnor", tmp_path / "in.npy", *options, "--json")[1])
+    assert value["mismatches"] == 0 and value["passes"] > 1
+    # The counters know the first pass only: no figure is better than a wrong one.
+    assert value["cycles_per_image"] is value["efficiency"] is None
+    text = run("info", tmp_path / "conv.xnor", *options)[1]
+    assert "in passes; at once with --set weight_depth=" in text and "bytes of weights cross" in text
+
+
+def test_info_of_a_convolutional_network(run, tmp_path):
+    xnorfile.save(conv_network((12, 12, 2), padding=(1, 1, 1, 1), pool=True), tmp_path / "conv.xnor")
+    value = one_object(run("info", tmp_path / "conv.xnor", "--json")[1])
+    kinds = [layer["kind"] for layer in value["layers"]]
+    assert kinds == ["conv2d", "maxpool2d", "dense"]
+    assert value["layers"][0]["window"] == [3, 3] and value["layers"][0]["padding"] == [1, 1, 1, 1]
+    assert value["layers"][1]["beats"] is None
+    text = run("info", tmp_path / "conv.xnor")[1]
+    assert "conv2d 3x3+1" in text and "maxpool2d 2x2" in text
+
+
 def test_run(run, tmp_path, files):
     net, images = files
     port = "sim:columns=8,width=8"
@@ -388,6 +441,15 @@ def test_picture():
     assert picture(np.array([0, 1, 1]), 1) == ["  ████"]
     wide = picture(np.ones((20, 20, 3)), 1)
     assert len(wide) == 10 and set(wide) == {"█" * 20}
+
+    # A vector that can be a square is one: 28 x 28 pixels come as 784 values, too.
+    assert picture(np.arange(784), 783) == picture(np.arange(784).reshape(28, 28, 1), 783)
+    assert [len(line) for line in picture(np.arange(784), 783)] == [28] * 14
+
+
+def test_fold():
+    assert fold(["one", ", two", ", three"], 10) == ["one, two", "three"]
+    assert fold(["a long part", "-b"], 4) == ["a long part", "-b"]
 
 
 def test_gallery():

@@ -45,7 +45,9 @@ def test_identifier_names_program_and_device() -> None:
     again = compile_network(dense_network((20, 10)), DeviceConfig())
     wider = compile_network(dense_network((20, 10)), DeviceConfig(Geometry(1, 64, 32)))
     network = dense_network((20, 10))
-    weights = network.layers[0].weights.copy()
+    (layer,) = network.layers
+    assert isinstance(layer, Dense)
+    weights = layer.weights.copy()
     weights[0, 0] *= -1
     other = compile_network(Network("net", network.input, [Dense(weights)]), DeviceConfig())
     assert first.identifier == again.identifier
