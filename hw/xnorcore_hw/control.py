@@ -20,8 +20,9 @@ from xnorcore.protocol import (
     Status,
 )
 
+from .inference import infer_states
 from .interfaces import LaneWriteSignature, ReadoutSignature, bits_for_depth, byte_stream
-from .responder import RecordKind, RecordLayout
+from .responder import RecordLayout
 
 __all__ = ["Control"]
 
@@ -308,7 +309,7 @@ class Control(wiring.Component):
                 with m.If(self.sequencer_idle):
                     m.next = "STATUS"
 
-            self._infer_states(m, tag, status, ended, armed, take, fail)
+            infer_states(m, self, tag, status, ended, armed, take)
         return m
 
     def _info(self, armed: Signal) -> list:
@@ -320,78 +321,3 @@ class Control(wiring.Component):
             network = self.header[low + 8 * byte : low + 8 * byte + 8]
             payload[INFO_NETWORK_OFFSET + byte] = Mux(armed, network, 0)
         return payload
-
-    def _infer_states(self, m: Module, tag, status, ended, armed, take, fail) -> None:
-        i, record = self.i, self.record
-        part, closing, is_open = Signal(7), Signal(), Signal()
-        with m.State("INFER"):
-            m.d.comb += [
-                record.valid.eq(1),
-                record.payload.kind.eq(RecordKind.BEGIN),
-                record.payload.value.eq(tag),
-            ]
-            m.d.sync += closing.eq(0)
-            with m.If(record.ready):
-                m.next = "PART"
-        with m.State("PART"):
-            with m.If(ended):
-                m.d.sync += status.eq(Status.BAD_LENGTH)
-                m.next = "INFER_END"
-            with m.Else():
-                take()
-                with m.If(i.valid):
-                    m.d.sync += [closing.eq(i.payload.data[7]), part.eq(i.payload.data[:7] + 1)]
-                    m.next = "IMAGES"
-                    with m.If(~armed):
-                        m.d.sync += status.eq(Status.NOT_ARMED)
-                        m.next = "INFER_DROP"
-                    with m.Elif(i.payload.data[:7] == 0):
-                        m.d.comb += self.restart.eq(1)
-                    with m.Elif(~is_open | (i.payload.data[:7] != part)):
-                        m.d.sync += [status.eq(Status.SEQUENCE), is_open.eq(0)]
-                        m.next = "INFER_DROP"
-        with m.State("IMAGES"):
-            self._pass_batches(m)
-            with m.If(ended):
-                m.next = "CLOSE"
-            with m.Else():
-                m.d.comb += self.images.valid.eq(i.valid)
-                with m.If(self.images.ready):
-                    take()
-        with m.State("CLOSE"):
-            self._pass_batches(m)
-            with m.If(~self.loader_busy):
-                m.d.sync += is_open.eq(~closing)
-                m.next = "INFER_END"
-                with m.If(closing):
-                    with m.If(self.boundary):
-                        m.d.comb += self.close.eq(1)
-                        m.next = "CLOSED"
-                    with m.Else():
-                        m.d.comb += self.restart.eq(1)
-                        m.d.sync += status.eq(Status.BAD_LENGTH)
-        with m.State("CLOSED"):
-            self._pass_batches(m)
-            with m.If(~self.loader_busy):
-                m.next = "INFER_END"
-        with m.State("INFER_DROP"):
-            with m.If(ended):
-                m.next = "INFER_END"
-            with m.Else():
-                take()
-        with m.State("INFER_END"):
-            m.d.comb += [
-                record.valid.eq(1),
-                record.payload.kind.eq(RecordKind.END),
-                record.payload.value.eq(status),
-            ]
-            with m.If(record.ready):
-                m.next = "TYPE"
-
-    def _pass_batches(self, m: Module) -> None:
-        m.d.comb += [
-            self.record.valid.eq(self.batch.valid),
-            self.record.payload.kind.eq(RecordKind.BATCH),
-            self.record.payload.value.eq(self.batch.payload),
-            self.batch.ready.eq(self.record.ready),
-        ]

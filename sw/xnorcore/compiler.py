@@ -14,11 +14,9 @@ from .errors import CapacityError, CompileError
 from .geometry import DeviceConfig
 from .image import Block, LayerPlan, Program, Results, result_word_bytes
 from .layers import Conv2d, Dense, GlobalSum, MaxPool2d
+from .loops import Lowered, Region, Windows
 from .lowering import (
     MAX_MAP,
-    Lowered,
-    Region,
-    Windows,
     lower_conv,
     lower_dense,
     lower_pixels,

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .bits import pack_images
-from .compiler import Block, Program, compile_network
+from .compiler import Program, compile_network
 from .errors import DeviceError, DisconnectedError, NotLoadedError
 from .link.session import Session
 from .link.transport import open_transport
 from .network import Network
 from .program import COUNTERS, HEADER
 from .protocol import Command, DeviceInfo, Space, Status
-from .readback import Readback, read_requests, write_requests
+from .readback import read_requests
+from .upload import Callback, Progress, upload, write
 
 __all__ = ["Accelerator", "Progress"]
 
 _END = 0x80
 _SLOW_CLOCK_HZ = 1_000_000
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress callback is told.
-
-    Attributes
-    ----------
-    stage : str
-        ``"build"``, ``"load"``, ``"verify"`` or ``"infer"``.
-    done, total : int
-        Bytes (load, verify) or images (infer); both 0 for messages.
-    message : str
-        Text, for stages without a count.
-    """
-
-    stage: str
-    done: int = 0
-    total: int = 0
-    message: str = ""
-
-
-Callback = Callable[[Progress], None]
 
 
 class Accelerator:
@@ -167,7 +144,7 @@ class Accelerator:
         if not force and self._info.armed and self._info.network_id == program.identifier:
             self._program = program
             return False
-        self._upload(program, verify)
+        upload(self.session, program, verify, self._progress)
         self.session.call(Command.ARM)
         self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
         if self._info.network_id != program.identifier:
@@ -233,12 +210,12 @@ class Accelerator:
         for first in range(0, len(wire), program.batch):
             part = wire[first : first + program.batch]
             # The first pass's program is there already only for the first batch after `load`.
-            self._write(block for block in program.blocks if block.space != Space.ACTIVATIONS)
+            write(self.session, program, (b for b in program.blocks if b.space != Space.ACTIVATIONS))
             self.session.call(Command.ARM)
             for _ in self._infer(program, part, len(wire) + 1, 1):
                 pass
             for blocks in program.later:
-                self._write(blocks)
+                write(self.session, program, blocks)
                 entry = HEADER.words.to_bytes(2, "little")
                 self.session.call(Command.RUN, entry, timeout=self._infer_timeout(program))
             for row in range(len(part)):
@@ -247,14 +224,6 @@ class Accelerator:
                 words = np.frombuffer(data, np.uint8).reshape(results.words, -1)
                 yield words[:, : results.word_bytes].tobytes()
             self._progress(Progress("infer", first + len(part), len(wire)))
-
-    def _write(self, blocks: Iterable[Block]) -> None:
-        limit = self.session.max_payload
-        config = self._info.config
-        for _ in self.session.stream(
-            request for block in blocks for request in write_requests(config, block, limit)
-        ):
-            pass
 
     def counters(self, *, clear: bool = False) -> dict[str, int]:
         """Return the device's performance counters by name (docs/architecture.md), and clear them if asked.
@@ -333,40 +302,3 @@ class Accelerator:
                 last = number == len(parts) - 1
                 expected.append(len(batch) if last else 0)
                 yield Command.INFER, bytes([number | (_END if last else 0)]) + data[start : start + room]
-
-    def _upload(self, program: Program, verify: bool) -> None:
-        config = program.config
-        total = sum(len(block.data) for block in program.blocks)
-        counts = {"load": 0, "verify": 0}
-
-        def advance(stage: str, count: int) -> None:
-            counts[stage] = min(counts[stage] + count, total)
-            self._progress(Progress(stage, counts[stage], total))
-
-        check = Readback(self.session, config, lambda count: advance("verify", count))
-
-        def write(*spaces: Space) -> list:
-            blocks = [block for block in program.blocks if block.space in spaces]
-            sizes: list[int] = []
-
-            def requests() -> Iterator[tuple[int, bytes]]:
-                for block in blocks:
-                    for request in write_requests(config, block, self.session.max_payload):
-                        sizes.append(len(request[1]) - 4)
-                        yield request
-
-            stream = self.session.stream(requests())
-            for index, _ in enumerate(stream):
-                advance("load", sizes[index])
-            return blocks
-
-        # Checking weights and thresholds uses the other memories, which are therefore written last.
-        weights = write(Space.WEIGHTS)
-        if verify:
-            check.weights(weights)
-        thresholds = write(Space.THRESHOLDS)
-        if verify:
-            check.thresholds(thresholds)
-        for block in write(Space.ACTIVATIONS, Space.PROGRAM):
-            if verify:
-                check.plain(block)

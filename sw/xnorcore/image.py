@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import DeviceError
 from .geometry import DeviceConfig
-from .lowering import Lowered
+from .loops import Lowered
 from .network import Network
 from .protocol import Space
 

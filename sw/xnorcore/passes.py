@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .errors import CapacityError
 from .geometry import DeviceConfig
-from .lowering import Lowered
+from .loops import Lowered
 
 __all__ = ["Piece", "cut"]
 

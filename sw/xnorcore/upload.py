@@ -1,0 +1,90 @@
+"""Writes a program into a device, and checks what has arrived there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from .image import Block, Program
+from .link.session import Session
+from .protocol import Space
+from .readback import Readback, write_requests
+
+__all__ = ["Callback", "Progress", "upload", "write"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback is told.
+
+    Attributes
+    ----------
+    stage : str
+        ``"build"``, ``"load"``, ``"verify"`` or ``"infer"``.
+    done, total : int
+        Bytes (load, verify) or images (infer); both 0 for messages.
+    message : str
+        Text, for stages without a count.
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    message: str = ""
+
+
+Callback = Callable[[Progress], None]
+
+
+def write(
+    session: Session,
+    program: Program,
+    blocks: Iterable[Block],
+    advance: Callable[[int], None] | None = None,
+) -> None:
+    """Write `blocks`; `advance` is called with the number of bytes that arrived since the last call."""
+    sizes: list[int] = []
+
+    def requests() -> Iterator[tuple[int, bytes]]:
+        for block in blocks:
+            for request in write_requests(program.config, block, session.max_payload):
+                sizes.append(len(request[1]) - 4)
+                yield request
+
+    for index, _ in enumerate(session.stream(requests())):
+        if advance:
+            advance(sizes[index])
+
+
+def upload(session: Session, program: Program, verify: bool, progress: Callback) -> None:
+    """Write all of a program's first pass; with `verify`, read everything back.
+
+    Raises
+    ------
+    VerifyError
+        The device holds something else than what was written.
+    """
+    total = sum(len(block.data) for block in program.blocks)
+    counts = {"load": 0, "verify": 0}
+
+    def advance(stage: str, count: int) -> None:
+        counts[stage] = min(counts[stage] + count, total)
+        progress(Progress(stage, counts[stage], total))
+
+    check = Readback(session, program.config, lambda count: advance("verify", count))
+
+    def send(*spaces: Space) -> list[Block]:
+        blocks = [block for block in program.blocks if block.space in spaces]
+        write(session, program, blocks, lambda count: advance("load", count))
+        return blocks
+
+    # Checking weights and thresholds uses the other memories, which are therefore written last.
+    weights = send(Space.WEIGHTS)
+    if verify:
+        check.weights(weights)
+    thresholds = send(Space.THRESHOLDS)
+    if verify:
+        check.thresholds(thresholds)
+    for block in send(Space.ACTIVATIONS, Space.PROGRAM):
+        if verify:
+            check.plain(block)
