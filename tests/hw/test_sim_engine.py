@@ -332,7 +332,7 @@ def test_no_compiler(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: None)
     assert compiler.find_compiler() is None
-    with pytest.raises(EngineError, match=r'install g\+\+, or run: pip install "xnorcore\[zig\]"'):
+    with pytest.raises(EngineError, match=r'install g\+\+, or run: .* -m pip install "ziglang>'):
         compiled.library(compiled.COMPILED, CONFIG, 1, top=lambda *_: Mangle(18))
 
 

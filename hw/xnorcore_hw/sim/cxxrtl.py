@@ -18,6 +18,7 @@ from amaranth.hdl._ast import SignalDict
 from amaranth.lib import wiring
 
 from xnorcore.errors import EngineError
+from xnorcore.extras import install_extra
 
 from .compiled import Backend, CompiledEngine, Sources
 from .compiler import Tool, require_yosys
@@ -74,7 +75,7 @@ def headers(yosys: Tool) -> Path:
     if not (folder / "cxxrtl" / "cxxrtl.h").is_file():
         raise EngineError(
             f"{yosys.name} {yosys.version} came without CXXRTL's headers (looked in {folder}); "
-            'take it off the PATH and run: pip install "xnorcore[sim]"'
+            f"take it off the PATH and run: {install_extra('sim')}"
         )
     return folder
 
