@@ -185,6 +185,15 @@ class Loop(Device):
         return m
 
 
+class Unclocked(Echo):
+    """Assert without a clock."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += Assert(self.host_to_device.payload != 7)
+        return m
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cache_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
@@ -303,6 +312,11 @@ def test_bad_options(engine_class):
 def test_true_loop_is_refused():
     with pytest.raises(EngineError, match=r"combinational loop through .*; break it with a register"):
         compiled.generate(Loop())
+
+
+def test_assertion_without_a_clock_is_refused():
+    with pytest.raises(EngineError, match=r"no assertion without a clock .*; add it to m\.d\.sync"):
+        compiled.generate(Unclocked())
 
 
 # The build
