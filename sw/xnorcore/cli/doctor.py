@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import platform
 import re
-import shlex
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 
 from .. import __version__, zoo
 from ..errors import XnorcoreError
+from ..extras import package, pip_install, requirements
 from .console import Console, table
 from .parser import Commands, command
 
@@ -59,11 +58,6 @@ def add(commands: Commands) -> None:
     command(commands, "doctor", "Say what is installed, what is missing and what mends it.", _doctor)
 
 
-def pip_install(requirements: Iterable[str]) -> str:
-    """Return the command that installs packages into this Python."""
-    return f"{shlex.quote(sys.executable)} -m pip install " + " ".join(f'"{text}"' for text in requirements)
-
-
 def _doctor(arguments: argparse.Namespace, console: Console) -> int:
     checks = [_python(), *_packages(), _networks(), _ports()]
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -96,16 +90,11 @@ def _python() -> Check:
 def _packages() -> list[Check]:
     """Every package that xnorcore's metadata names: one line each, and one line for each extra."""
     try:
-        requirements = metadata.requires("xnorcore") or []
+        extras = requirements()
     except metadata.PackageNotFoundError:
         fix = "pip install . in the folder of xnorcore's pyproject.toml"
         return [Check("xnorcore", "", False, True, "commands and device schemes", fix)]
-    extras: dict[str, list[str]] = {}
-    for text in requirements:
-        requirement, _, marker = (part.strip() for part in text.partition(";"))
-        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
-        extras.setdefault(extra.group(1) if extra else "", []).append(requirement)
-    checks = [_installed(_name(text), [text], True, "everything") for text in extras.pop("", [])]
+    checks = [_installed(package(text), [text], True, "everything") for text in extras.pop("")]
     uses = {
         "sim": "engine cxxrtl",
         "zig": "C++ compiler, if there is no other",
@@ -117,20 +106,16 @@ def _packages() -> list[Check]:
     return checks
 
 
-def _name(requirement: str) -> str:
-    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-
-
-def _installed(name: str, requirements: list[str], needed: bool, use: str) -> Check:
+def _installed(name: str, wanted: list[str], needed: bool, use: str) -> Check:
     found: list[str] = []
     wrong: list[str] = []
-    for requirement in requirements:
-        package = _name(requirement)
-        if package == "xnorcore":  # an extra that contains another one
+    for requirement in wanted:
+        distribution = package(requirement)
+        if distribution == "xnorcore":  # an extra that contains another one
             continue
-        label = "" if package == name else f"{package} "
+        label = "" if distribution == name else f"{distribution} "
         try:
-            version = metadata.version(package)
+            version = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             wrong.append(requirement)
             continue

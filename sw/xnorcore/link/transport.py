@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Protocol, runtime_checkable
 
 from ..errors import MissingDependencyError, UsageError
+from ..extras import install_extra
 
 GROUP = "xnorcore.transports"
 """Entry-point group of the URL schemes; each entry is called as ``open(rest_of_url, progress=...)``."""
@@ -117,6 +118,6 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
         missing = (error.name or str(error)).partition(".")[0]
         raise MissingDependencyError(
             f"{scheme}: needs the Python package {missing!r}, which cannot be imported ({error}); "
-            'reinstall with: pip install "xnorcore[sim]"'
+            f"run: {install_extra('')}"
         ) from error
     return opener(rest, progress=progress)

@@ -1,11 +1,12 @@
 """The one place that imports PyTorch, so that its absence is one clear error."""
 
 from ..errors import MissingDependencyError
+from ..extras import install_extra
 
 try:
     import torch  # pyright: ignore[reportMissingImports]
 except ImportError as error:
-    raise MissingDependencyError('training needs PyTorch; run: pip install "xnorcore[train]"') from error
+    raise MissingDependencyError(f"training needs PyTorch; run: {install_extra('train')}") from error
 
 nn = torch.nn
 

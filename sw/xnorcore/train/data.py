@@ -153,8 +153,10 @@ def load_digits(folder: Path | None = None) -> Dataset:
     try:
         from sklearn import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
+        from ..extras import install_extra
+
         raise MissingDependencyError(
-            'the digits data set needs scikit-learn; run: pip install "xnorcore[train]"'
+            f"the digits data set needs scikit-learn; run: {install_extra('train')}"
         ) from error
     pixels, targets = datasets.load_digits(return_X_y=True)
     images = np.asarray(pixels).astype(np.uint8).reshape(-1, 8, 8, 1)
