@@ -66,9 +66,9 @@ def _run(options: argparse.Namespace) -> int:
     recipe = RECIPES[options.recipe]
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
+    data = DATASETS[recipe.dataset](options.data)
     from .loop import train
 
-    data = DATASETS[recipe.dataset](options.data)
     start = time.monotonic()
     network = train(
         recipe, data, seed=options.seed, device=options.device, threads=options.threads,
