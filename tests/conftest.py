@@ -2,5 +2,5 @@
 
 import signal
 
-# A shell starts background jobs with Ctrl-C ignored; commands that tests start and interrupt would inherit that.
+# A shell starts background jobs with Ctrl-C ignored, which commands that tests start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
