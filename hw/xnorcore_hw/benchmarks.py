@@ -191,9 +191,10 @@ def fast_model(console: Console) -> Iterator[Figure]:
     """The bit-packed model on 10,000 images."""
     network = random_network(LFC)
     images = random_images(network, 10_000)
-    started = time.perf_counter()
+    # Time of the processor: the limit is for one core, whatever else the machine does.
+    started = time.process_time()
     fast.run(network, images, progress=console.counting("images"))
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     detail = {"images": len(images), "us_per_image": seconds / len(images) * 1e6}
     yield Figure("fast", f"{network.name}, 10,000 images", seconds, 5, False, "s", detail)
 

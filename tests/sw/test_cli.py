@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xnorcore
-from xnorcore import golden, report, xnorfile, zoo
+from xnorcore import fast, golden, report, xnorfile, zoo
 from xnorcore.cli import main
 from xnorcore.cli.console import Console, fold, table
 from xnorcore.cli.pictures import gallery, picture
@@ -223,6 +223,7 @@ def test_demo_of_large_pictures(run, monkeypatch):
     assert code == 0 and max(map(len, lines)) <= 80
     # Four pictures of 14 lines and a caption, in two rows.
     assert lines[14].count("is 0") == lines[30].count("is 0") == 2
+    assert out.count("is 0") == 4
     assert "28x28x1-7x7x4-3" in out
 
 
@@ -355,6 +356,16 @@ def test_bench(run):
     for figure in value["figures"]:
         assert figure["value"] <= figure["limit"] and figure["passed"] and not figure["at_least"]
     assert "compile" in err
+
+
+def test_bench_network_for_colour_images():
+    from xnorcore_hw.bench_cnn import random_cnv
+
+    net = random_cnv()
+    assert (net.macs, net.shapes[0], net.shapes[-1]) == (70_347_776, (32, 32, 3), (10,))
+    # Scores that do not depend on the image would hide wrong bits.
+    scores = fast.run(net, np.random.default_rng(0).integers(0, 256, (4, 3072)))
+    assert (scores.std(axis=0) > 0).all()
 
 
 def test_bench_fails_where_a_figure_misses(run, monkeypatch):
