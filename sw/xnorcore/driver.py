@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .bits import pack_images
 from .compiler import Program, compile_network
-from .errors import DeviceError, DisconnectedError, NotLoadedError
+from .errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
 from .link.session import Session
 from .link.transport import open_transport
 from .network import Network
@@ -138,6 +138,11 @@ class Accelerator:
         LinkError
             As for every request.
         """
+        if not isinstance(network, Network):
+            raise UsageError(
+                f"load takes a Network, not {type(network).__name__}; for a zoo name or a file: "
+                "load(xnorcore.zoo.load(name))"
+            )
         program = compile_network(network, self._info.config, at_once)
         self._program = None
         self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
@@ -225,21 +230,30 @@ class Accelerator:
                 yield words[:, : results.word_bytes].tobytes()
             self._progress(Progress("infer", first + len(part), len(wire)))
 
-    def counters(self, *, clear: bool = False) -> dict[str, int]:
-        """Return the device's performance counters by name (docs/architecture.md), and clear them if asked.
+    @property
+    def counters(self) -> dict[str, int]:
+        """The device's performance counters by name (docs/architecture.md), read now.
 
         Raises
         ------
         LinkError
             As for every request.
         """
-        # Clearing is a request of its own: an answer that got lost is asked for again.
         payload = self.session.call(Command.COUNTERS, b"\0")
-        if clear:
-            self.session.call(Command.COUNTERS, b"\1")
         if len(payload) != 4 * len(COUNTERS):
             raise DeviceError(f"COUNTERS returned {len(payload)} bytes, not {4 * len(COUNTERS)}")
         return dict(zip(COUNTERS, np.frombuffer(payload, "<u4").tolist(), strict=True))
+
+    def clear_counters(self) -> None:
+        """Set the performance counters to 0.
+
+        Raises
+        ------
+        LinkError
+            As for every request.
+        """
+        # A request of its own: counts that an answer lost on its way are not lost with it.
+        self.session.call(Command.COUNTERS, b"\1")
 
     def reset(self) -> None:
         """Disarm the device and clear its counters; the network must be loaded again.

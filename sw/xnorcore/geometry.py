@@ -210,5 +210,8 @@ class DeviceConfig:
             if name not in shape | rest:
                 known = ", ".join(sorted(shape | rest))
                 raise GeometryError(f"unknown device option {name!r}; known: {known}")
+        for name in ("weight_depth", "threshold_depth"):
+            if options.get(name) == 0:
+                raise GeometryError(f"{name} is 0; leave it out for the default")
         geometry = Geometry(**{k: v for k, v in options.items() if k in shape})
         return cls(geometry=geometry, **{k: v for k, v in options.items() if k in rest})

@@ -1,6 +1,7 @@
 """The integer network: what is left of a trained binarized network once all float arithmetic is folded.
 
-Specification: docs/numerics.md. Every object here is immutable and checked when it is made.
+Specification: docs/numerics.md. Every object here is immutable. Layers only keep their arrays;
+`Network` checks everything when it is made.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .classes import argmax_affine, highest_bit
-from .errors import InputError, NetworkError
+from .errors import InputError, NetworkError, UsageError
 from .layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
 from .values import Shape, same
 
@@ -213,6 +214,10 @@ def prepare(network: Network, images: ArrayLike) -> NDArray[np.uint8]:
     InputError
         Names what was found and what is expected.
     """
+    if not isinstance(network, Network):
+        raise UsageError(
+            f"a Network is needed, not {type(network).__name__}; xnorcore.zoo.load(name) gives one"
+        )
     spec = network.input
     try:
         array = np.asarray(images)

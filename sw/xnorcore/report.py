@@ -144,14 +144,14 @@ def measure(
     program, info = accelerator.program, accelerator.info
     step = batch or len(images)
     transport: Any = accelerator.session.transport
-    accelerator.counters(clear=True)
+    accelerator.clear_counters()
     # A simulated device counts its own cycles; a real port has no such attribute.
     before: int | None = getattr(transport, "cycles", None)
     started = time.perf_counter()
     results = [accelerator.infer(images[first : first + step]) for first in range(0, len(images), step)]
     wall_s = time.perf_counter() - started
     cycles = None if before is None else transport.cycles - before
-    counters = accelerator.counters()
+    counters = accelerator.counters
     passed = wall_s * (info.clock_hz or 1_000_000_000) if cycles is None else cycles
     uart = getattr(transport, "link", None) == "uart"
     return np.concatenate(results), Measurement(

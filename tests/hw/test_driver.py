@@ -15,9 +15,11 @@ from xnorcore import fast, golden, zoo
 from xnorcore.driver import Accelerator
 from xnorcore.errors import (
     CapacityError,
+    DisconnectedError,
     InputError,
     NotLoadedError,
     ProtocolVersionError,
+    UsageError,
     VerifyError,
     WrongDeviceError,
 )
@@ -116,9 +118,9 @@ def test_progress_and_counters() -> None:
     with Accelerator.open("sim:rows=2,columns=32,width=16", progress=seen.append) as device:
         network, images = network_and_images()
         device.load(network)
-        device.counters(clear=True)
+        device.clear_counters()
         device.infer(images)
-        counters = device.counters()
+        counters = device.counters
     for stage in ("load", "verify", "infer"):
         steps = [p for p in seen if p.stage == stage]
         assert [p.done for p in steps] == sorted(p.done for p in steps)
@@ -253,7 +255,7 @@ def test_amaranth_engine_gives_the_same_cycles() -> None:
         with Accelerator(Session(transport, seed=77)) as device:
             device.load(network)
             scores = device.infer(images)
-            seen.append((scores.tolist(), device.counters(), transport.cycles))
+            seen.append((scores.tolist(), device.counters, transport.cycles))
     assert seen[0] == seen[1]
     np.testing.assert_array_equal(scores, golden.run(network, images))
 
@@ -266,3 +268,17 @@ def test_wrong_device(small: Accelerator, monkeypatch, payload, error) -> None:
     monkeypatch.setattr(Session, "call", lambda self, *args, **options: payload)
     with pytest.raises(error):
         Accelerator(small.session)
+
+
+def test_slips_of_the_caller() -> None:
+    network, images = network_and_images(sizes=(16, 9, 4), count=2)
+    with Accelerator.open("sim:rows=2,columns=32,width=16") as device:
+        with pytest.raises(UsageError, match="load takes a Network, not str"):
+            device.load("digits")  # pyright: ignore[reportArgumentType]
+        device.load(network)
+    with pytest.raises(DisconnectedError, match="is closed; open it again"):
+        device.infer(images)
+    with pytest.raises(UsageError, match="a device URL is text"):
+        Accelerator.open(None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UsageError, match="a Network is needed, not str"):
+        golden.run("digits", images)  # pyright: ignore[reportArgumentType]

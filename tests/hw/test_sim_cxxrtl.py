@@ -63,7 +63,7 @@ def session(engine: str, link: str, network: Any = None, images: Any = None):
     with Accelerator(Session(transport, seed=0)) as device:
         if network is not None:
             device.load(network, verify=link == "direct")
-            scores, counters = device.infer(images), device.counters()
+            scores, counters = device.infer(images), device.counters
     return scores, counters, recorder.log
 
 

@@ -367,3 +367,12 @@ def test_install_commands(monkeypatch):
 
     monkeypatch.setattr(extras.metadata, "requires", absent)
     assert extras.install_extra("zig") == 'pip install ".[zig]" in the folder of xnorcore\'s pyproject.toml'
+
+
+def test_output_over_the_input(run, folder):
+    np.save(folder / "in.npy", np.zeros((1, 64), np.uint8))
+    before = (folder / "in.npy").read_bytes()
+    for command in ("golden", "sim"):
+        message = refused(run, command, "digits", folder / "in.npy", "-o", folder / "in.npy")
+        assert "it is the input file" in message
+    assert (folder / "in.npy").read_bytes() == before

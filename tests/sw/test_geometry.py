@@ -51,6 +51,7 @@ def test_every_legal_geometry_has_a_configuration() -> None:
         ({"weight_depth": 70000}, "weight_depth is 70000, but must be 64 to 65536"),
         ({"fifo_bytes": 1000}, "power of two"),
         ({"act_depth": 1}, "act_depth is 1"),
+        ({"weight_depth": 0}, "weight_depth is 0; leave it out for the default"),
         ({"speed": 3}, "unknown device option 'speed'; known: acc_width"),
     ],
 )

@@ -89,8 +89,8 @@ def _read(path: str, file: BinaryIO, size: int) -> NDArray[Any]:
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def check_output(path: str | None) -> None:
-    """Refuse an output file that could not be written, before the work that fills it.
+def check_output(path: str | None, source: str | None = None) -> None:
+    """Refuse an output file that could not be written, or is the input, before the work that fills it.
 
     Raises
     ------
@@ -100,6 +100,8 @@ def check_output(path: str | None) -> None:
     if path is None:
         return
     target = Path(path)
+    if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
+        raise UsageError(f"cannot write {path}: it is the input file; choose another name")
     if not target.name or target.is_dir():
         raise UsageError(f"cannot write {path!r}: it is a directory; name a file in it")
     if target.exists() and not target.is_file():

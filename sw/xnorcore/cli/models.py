@@ -249,7 +249,7 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
 
 
 def _golden(arguments: argparse.Namespace, console: Console) -> int:
-    check_output(arguments.output)
+    check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
     images = read_images(arguments.images, network)
     started = time.perf_counter()

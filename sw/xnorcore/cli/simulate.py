@@ -114,7 +114,7 @@ def _pictures(
 
 
 def _sim(arguments: argparse.Namespace, console: Console) -> int:
-    check_output(arguments.output)
+    check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
     images = read_images(arguments.images, network)
     results, report, code = _simulate(arguments, console, network, images)
@@ -187,7 +187,7 @@ def _compare(
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    check_output(arguments.output)
+    check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
     images = read_images(arguments.images, network)
     started = time.perf_counter()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 
-from ..errors import GeometryError, LinkTimeoutError, WrongDeviceError
+from ..errors import DisconnectedError, GeometryError, LinkTimeoutError, WrongDeviceError
 from ..protocol import CRC_BYTES, HEADER_BYTES, Command, DeviceInfo
 from .exchange import Exchange
 from .flight import Flight, Stats
@@ -56,6 +56,7 @@ class Session:
         self.timeout = timeout
         self.retries = retries
         self.info: DeviceInfo | None = None
+        self.closed = False
         self._flight = Flight(transport, random.Random(seed).randrange(1 << 16))
 
     @property
@@ -70,7 +71,8 @@ class Session:
         return limit - HEADER_BYTES - CRC_BYTES
 
     def close(self) -> None:
-        """Close the transport."""
+        """Close the transport; later requests are refused."""
+        self.closed = True
         self.transport.close()
 
     def synchronise(self) -> DeviceInfo:
@@ -175,6 +177,8 @@ class Session:
             As `call`; `DeviceError.index` counts the requests of this stream. Responses of earlier
             requests have been yielded by then.
         """
+        if self.closed:
+            raise DisconnectedError(f"the device {self.transport.name} is closed; open it again")
         exchange = Exchange(
             self._flight,
             requests,

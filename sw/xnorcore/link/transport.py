@@ -105,6 +105,8 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
     PortError
         If the port cannot be opened.
     """
+    if not isinstance(url, str):
+        raise UsageError(f"a device URL is text such as 'sim:', not {type(url).__name__}")
     scheme, colon, rest = url.partition(":")
     known = ", ".join(f"{name}:" for name in schemes())
     if not colon:
