@@ -243,3 +243,10 @@ def test_info_and_reset() -> None:
     assert answers[-2][1] == Status.NOT_ARMED
     counters = dict(zip(COUNTERS, np.frombuffer(answers[-1][0], "<u4").tolist(), strict=True))
     assert counters["images"] == counters["busy"] == 0
+
+
+def test_addresses_do_not_wrap_in_the_largest_memory() -> None:
+    config = small_config(1, 4, 8, weight_depth=65536)
+    last = bytes([Space.WEIGHTS, 0, 0xFF, 0xFF])
+    answers = exchange(config, [(Command.WRITE, last + b"\1"), (Command.WRITE, last + b"\1\2")])
+    assert [Status(status).name for _, status in answers] == ["OK", "BAD_ADDRESS"]
