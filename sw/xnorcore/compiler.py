@@ -12,7 +12,7 @@ import numpy as np
 from .bits import bytes_per_image
 from .errors import CapacityError, CompileError
 from .geometry import DeviceConfig
-from .image import Block, LayerPlan, Program, Results, result_word_bytes
+from .image import Block, LayerPlan, Pass, Program, Results, result_word_bytes
 from .layers import Conv2d, Dense, GlobalSum, MaxPool2d
 from .loops import Lowered, Region, Windows
 from .lowering import (
@@ -136,7 +136,11 @@ class _Compiler:
             self._place(index, len(lowered), (even, odd, out_base), len(passes) > 1)
             for index in range(len(lowered))
         ]
-        programs = [self._descriptors(pieces, places) for pieces in passes]
+        programs, entries = [], []
+        for number, pieces in enumerate(passes):
+            words, starts = self._descriptors(pieces, places, stops=number > 0)
+            programs.append(words)
+            entries.append(starts)
         used["program_depth"] = HEADER.words + max(map(len, programs))
         self._check("program_depth", used["program_depth"])
 
@@ -166,8 +170,8 @@ class _Compiler:
         self.header["id_low"] = int.from_bytes(identifier[:4], "little")
         self.header["id_high"] = int.from_bytes(identifier[4:], "little")
         later = [
-            (*group, Block(Space.PROGRAM, 0, HEADER.words, _words(words)))
-            for group, words in zip(buffers[1:], programs[1:], strict=True)
+            Pass((*group, Block(Space.PROGRAM, 0, HEADER.words, _words(words))), starts)
+            for group, words, starts in zip(buffers[1:], programs[1:], entries[1:], strict=True)
         ]
         return Program(
             network,
@@ -259,16 +263,22 @@ class _Compiler:
             "out_base": (bases[2] if absolute else 0) if last else bases[index % 2],
         }
 
-    def _descriptors(self, pieces: list[Piece], places: list[dict[str, int]]) -> list[int]:
+    def _descriptors(
+        self, pieces: list[Piece], places: list[dict[str, int]], stops: bool
+    ) -> tuple[list[int], tuple[int, ...]]:
+        """Return descriptors and the addresses of each layer's first; `stops` ends a run at every layer."""
         words: list[int] = []
+        entries: dict[int, int] = {}
         weight_base = threshold_base = 0
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
+            entries.setdefault(piece.index, HEADER.words + len(words))
+            last = piece is pieces[-1] or (stops and pieces[number + 1].index != piece.index)
             fields, place = piece.layer.fields, places[piece.index]
             words += pack_descriptor(
                 {
                     **fields,
                     **place,
-                    "end": piece is pieces[-1],
+                    "end": last,
                     "tile_last": piece.tiles - 1,
                     "in_base": (fields["in_base"] + place["in_base"]) % (1 << 16),
                     "out_base": place["out_base"] + piece.out_offset(self.config),
@@ -278,7 +288,7 @@ class _Compiler:
             )
             weight_base += piece.weight_words.stop - piece.weight_words.start
             threshold_base += piece.start_words.stop - piece.start_words.start
-        return words
+        return words, tuple(entries.values())
 
     def _plan(self, step: _Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.starts.shape[1]

@@ -14,7 +14,7 @@ from .errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
 from .link.session import Session
 from .link.transport import open_transport
 from .network import Network
-from .program import COUNTERS, HEADER
+from .program import COUNTERS
 from .protocol import Command, DeviceInfo, Space, Status
 from .readback import read_requests
 from .upload import Callback, Progress, upload, write
@@ -219,10 +219,11 @@ class Accelerator:
             self.session.call(Command.ARM)
             for _ in self._infer(program, part, len(wire) + 1, 1):
                 pass
-            for blocks in program.later:
-                write(self.session, program, blocks)
-                entry = HEADER.words.to_bytes(2, "little")
-                self.session.call(Command.RUN, entry, timeout=self._infer_timeout(program))
+            for further in program.later:
+                write(self.session, program, further.blocks)
+                for entry in further.entries:
+                    place = entry.to_bytes(2, "little")
+                    self.session.call(Command.RUN, place, timeout=self._infer_timeout(program))
             for row in range(len(part)):
                 requests = read_requests(config, Space.ACTIVATIONS, row, results.base, results.words)
                 data = b"".join(self.session.stream(requests))

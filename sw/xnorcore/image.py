@@ -79,6 +79,23 @@ class Results:
     word_bytes: int
 
 
+@dataclass(frozen=True)
+class Pass:
+    """A further pass of a network whose weights do not fit at once.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+        Weights, start values, and descriptors behind the header.
+    entries : tuple of int
+        Program addresses to run, one for each layer: a layer never overwrites what it reads, so that a
+        run may be repeated when its answer is lost.
+    """
+
+    blocks: tuple[Block, ...]
+    entries: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A network compiled for one device configuration.
@@ -100,8 +117,8 @@ class Program:
         Bytes of one image's results on the wire.
     spread : bool
         The rows of the array share one image, and a batch is one image.
-    later : tuple of tuple of Block
-        What to write for each further pass, whose descriptors follow the header. Empty if all weights fit.
+    later : tuple of Pass
+        Empty if all weights fit.
     results : Results
     """
 
@@ -114,7 +131,7 @@ class Program:
     image_bytes: int
     result_bytes: int
     spread: bool
-    later: tuple[tuple[Block, ...], ...]
+    later: tuple[Pass, ...]
     results: Results
     _result: Lowered
 
@@ -133,7 +150,7 @@ class Program:
         """Bytes of weights and start values that cross the link for each batch; 0 with one pass."""
         if not self.later:
             return 0
-        blocks = [block for group in (self.blocks, *self.later) for block in group]
+        blocks = [block for group in (self.blocks, *(p.blocks for p in self.later)) for block in group]
         return sum(len(b.data) for b in blocks if b.space in (Space.WEIGHTS, Space.THRESHOLDS))
 
     @property

@@ -106,6 +106,23 @@ def test_weights_in_passes(options: str) -> None:
                 np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
 
 
+def test_passes_may_run_twice(monkeypatch) -> None:
+    """An answer to RUN that got lost makes the driver ask again: the results stay the same."""
+    network, images = network_and_images(sizes=(150, 190, 130, 90, 60, 10), count=3)
+    with Accelerator.open("sim:rows=2,columns=32,width=16,weight_depth=64,act_depth=2048") as device:
+        device.load(network)
+        assert max(len(further.entries) for further in device.program.later) > 2
+        real = device.session.call
+
+        def twice(command: int, payload: bytes = b"", **options) -> bytes:
+            if command == Command.RUN:
+                real(command, payload, **options)
+            return real(command, payload, **options)
+
+        monkeypatch.setattr(device.session, "call", twice)
+        np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
 def test_one_image_and_none(small: Accelerator) -> None:
     network, images = network_and_images()
     small.load(network)

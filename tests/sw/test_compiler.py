@@ -115,7 +115,7 @@ def test_weights_that_do_not_fit_arrive_in_passes() -> None:
     starts = 33 * 32 * 4
     assert program.bytes_per_batch == weights + starts
     assert compile_network(network, DeviceConfig()).bytes_per_batch == 0
-    for blocks in ([*program.blocks], *program.later):
+    for blocks in (program.blocks, *(further.blocks for further in program.later)):
         for block in blocks:
             if block.space is Space.WEIGHTS:
                 assert len(block.data) <= 512 * 4
