@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from amaranth.hdl import Assert, Cat, Module, Mux, Signal, signed
-from amaranth.lib import fifo, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import fifo, memory, wiring
 
 from xnorcore.errors import EngineError, UsageError
 from xnorcore.geometry import DeviceConfig, Geometry
@@ -20,28 +19,9 @@ from xnorcore_hw.sim import cache, compiled, compiler
 from xnorcore_hw.sim.amaranth_engine import AmaranthEngine
 from xnorcore_hw.sim.compiled import CompiledEngine
 
+from .stand_ins import Device
+
 CONFIG = DeviceConfig(Geometry(1, 4, 8))
-
-
-class Device(wiring.Component):
-    """Ports that the engines drive."""
-
-    uart_rx: Signal
-    uart_tx: Signal
-    divisor: Signal
-    direct: Signal
-    host_to_device: stream.Interface
-    device_to_host: stream.Interface
-
-    def __init__(self, *_):
-        super().__init__({
-            "uart_rx": In(1, init=1),
-            "uart_tx": Out(1, init=1),
-            "divisor": In(16),
-            "direct": In(1),
-            "host_to_device": In(stream.Signature(8)),
-            "device_to_host": Out(stream.Signature(8)),
-        })  # fmt: skip
 
 
 class Echo(Device):

@@ -5,13 +5,15 @@ import random
 
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig, Geometry
 from xnorcore_hw.sim import compiler
 from xnorcore_hw.sim.amaranth_engine import AmaranthEngine
 from xnorcore_hw.sim.compiled import CompiledEngine, generate
+
+from .stand_ins import Device
 
 CONFIG = DeviceConfig(Geometry(1, 4, 8))
 CYCLES = 40
@@ -187,19 +189,12 @@ class Grower:
             pool.append(signal)
 
 
-class Fuzz(wiring.Component):
+class Fuzz(Device):
     """A random design behind the ports that the engines drive; every register reaches the output."""
 
     def __init__(self, seed, only=None):
         self._seed, self._only = seed, only
-        super().__init__({
-            "uart_rx": In(1, init=1),
-            "uart_tx": Out(1, init=1),
-            "divisor": In(16),
-            "direct": In(1),
-            "host_to_device": In(stream.Signature(8)),
-            "device_to_host": Out(stream.Signature(8)),
-        })  # fmt: skip
+        super().__init__()
 
     def elaborate(self, platform):
         m = Module()

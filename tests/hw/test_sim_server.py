@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 import serial
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Module
 
 from xnorcore.errors import GeometryError, UsageError
 from xnorcore.geometry import DeviceConfig, Geometry
@@ -21,28 +19,13 @@ from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.server import PtyServer, serve
 from xnorcore_hw.sim.transport import SimOptions, SimTransport, open_sim
 
+from .stand_ins import Device
+
 CONFIG = DeviceConfig(Geometry(1, 4, 8))
 
 
-class Wire(wiring.Component):
+class Wire(Device):
     """Stand-in for the accelerator: what comes in goes out."""
-
-    uart_rx: Signal
-    uart_tx: Signal
-    divisor: Signal
-    direct: Signal
-    host_to_device: stream.Interface
-    device_to_host: stream.Interface
-
-    def __init__(self, *_):
-        super().__init__({
-            "uart_rx": In(1, init=1),
-            "uart_tx": Out(1, init=1),
-            "divisor": In(16),
-            "direct": In(1),
-            "host_to_device": In(stream.Signature(8)),
-            "device_to_host": Out(stream.Signature(8)),
-        })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
