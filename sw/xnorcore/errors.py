@@ -31,6 +31,13 @@ class FileFormatError(XnorcoreError):
     """A network or data file that is truncated, corrupt, hostile or of another format."""
 
 
+class ImportFailedError(XnorcoreError):
+    """A model of another framework that cannot become an exact integer network.
+
+    The message names the node or file and the reason.
+    """
+
+
 class InputError(XnorcoreError):
     """Images of the wrong shape, dtype or value range for a network."""
 

@@ -1,0 +1,58 @@
+"""Import of networks that other frameworks trained: one function, which finds the format.
+
+Each format is a module or package with ``load(path, *, name=None) -> Imported``. None of them is imported
+before it is needed, because some need packages that are optional.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+from ..errors import ImportFailedError
+from .report import CheckReport, Imported, ImportReport, LayerReport
+
+__all__ = ["CheckReport", "ImportReport", "Imported", "LayerReport", "load"]
+
+FORMATS = "a .onnx file, or a BNN-PYNQ folder of L-P-weights.bin and L-P-thres.bin"
+"""What `load` takes, in words."""
+
+
+def load(source: str | os.PathLike[str], *, name: str | None = None) -> Imported:
+    """Import a network; the format is found from the file or folder.
+
+    Parameters
+    ----------
+    source : path
+        A ``.onnx`` file (ONNX, QONNX, Brevitas export), or a folder of BNN-PYNQ weights.
+    name : str, optional
+        Name of the network; default: made from the source's name.
+
+    Returns
+    -------
+    Imported
+        The network, checked against an independent execution of the source, and the report.
+
+    Raises
+    ------
+    ImportFailedError
+        If there is no such source, its format is not known, or it cannot become an exact integer network;
+        names the node or file and the reason.
+    MissingDependencyError
+        If the format needs a package that is not installed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        if any(path.glob("*-weights.bin")):
+            return import_module(".bnn_pynq", __name__).load(path, name=name)
+        raise ImportFailedError(f"{str(path)!r} holds no network that can be imported; give {FORMATS}")
+    if not path.is_file():
+        raise ImportFailedError(f"no file or folder {str(path)!r} to import; give {FORMATS}")
+    if path.suffix.lower() == ".onnx":
+        return import_module(".onnx", __name__).load(path, name=name)
+    if path.name.endswith(("-weights.bin", "-thres.bin")):
+        raise ImportFailedError(
+            f"{str(path)!r} is one part of a BNN-PYNQ network; give its folder, {str(path.parent)!r}"
+        )
+    raise ImportFailedError(f"{str(path)!r} is of no format that can be imported; give {FORMATS}")
