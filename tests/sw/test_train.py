@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from xnorcore import fast, golden, xnorfile, zoo
+from xnorcore.datasets import stratified_split
 from xnorcore.errors import FileFormatError, InputError, UsageError
 from xnorcore.train import RECIPES, Augment, Dataset, Recipe
 from xnorcore.train.__main__ import held_out, main
-from xnorcore.train.data import stratified_split
 
 SMALL = Recipe(
     "small", "none", hidden=(12, 9), epochs=4, batch=16, validation=10, augment=Augment(5, 0.1, 0.5)
@@ -112,7 +112,7 @@ def test_split_refuses_more_than_there_is() -> None:
 
 def test_packaged_images_are_the_first_held_out_ones() -> None:
     pytest.importorskip("sklearn")
-    from xnorcore.train.data import load_digits
+    from xnorcore.datasets.digits import load_digits
 
     data = load_digits()
     assert data.train_images.shape == (1297, 8, 8, 1)

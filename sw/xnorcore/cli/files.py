@@ -5,25 +5,19 @@ from __future__ import annotations
 import io
 import os
 import stat
-import warnings
-from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from .. import npyfile
 from ..errors import FileFormatError, InputError, UsageError
 from ..network import Network, prepare
 from ..xnorfile import atomic_write
 
 MAX_FILE = 4 << 30
 """Largest image file in bytes."""
-_MAX_DIMENSIONS = 8
-_MAX_HEADER = 1 << 16
-# Version 3 exists for records with names that are not Latin.
-_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 def read_images(path: str, network: Network) -> NDArray[np.uint8]:
@@ -52,7 +46,7 @@ def read_images(path: str, network: Network) -> NDArray[np.uint8]:
                 raise UsageError(f"cannot read {path}: not a regular file")
             if status.st_size > MAX_FILE:
                 raise FileFormatError(f"{path}: {status.st_size} bytes, the limit is {MAX_FILE}; split it")
-            array = _read(path, file, status.st_size)
+            array = npyfile.read(path, file, status.st_size)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     try:
@@ -62,31 +56,6 @@ def read_images(path: str, network: Network) -> NDArray[np.uint8]:
     if not len(images):
         raise InputError(f"{path}: holds no images")
     return images
-
-
-def _read(path: str, file: BinaryIO, size: int) -> NDArray[Any]:
-    # numpy would take memory for a header of any length that the file claims.
-    head = io.BytesIO(file.read(_MAX_HEADER))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            reader = _READERS[npy.read_magic(head)]
-            shape, fortran, dtype = reader(head)
-    except Exception:  # numpy evaluates the header as a Python literal, with every error that may have
-        raise FileFormatError(f"{path}: not an .npy file, or its header is damaged") from None
-    if dtype.kind not in "biu":
-        raise FileFormatError(f"{path}: holds {str(dtype)[:40]}, but images must be bool or integers")
-    if len(shape) > _MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
-        raise FileFormatError(f"{path}: impossible shape {str(shape)[:60]}")
-    needed, there = prod(shape) * dtype.itemsize, size - head.tell()
-    if needed != there:
-        what = "truncated" if needed > there else "too long"
-        raise FileFormatError(f"{path}: {what}: shape {shape} needs {needed} bytes, the file has {there}")
-    file.seek(head.tell())
-    data = file.read(needed)
-    if len(data) != needed:
-        raise FileFormatError(f"{path}: truncated while it was read")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def check_output(path: str | None, source: str | None = None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .data import Dataset
+from ..datasets import Dataset
 from .recipe import RECIPES, Augment, Conv, Recipe
 
 if TYPE_CHECKING:

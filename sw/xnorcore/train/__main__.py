@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from .. import xnorfile
+from ..datasets import DATASETS, Dataset
 from ..errors import UsageError, XnorcoreError
-from .data import DATASETS, Dataset
 from .recipe import RECIPES
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from .. import fast
+from ..datasets import DATASETS, Dataset, stratified_split
 from ..errors import UsageError
 from ..network import Network
 from . import checkpoint as checkpoints
 from ._torch import nn, torch
 from .augment import augment
-from .data import DATASETS, Dataset, stratified_split
 from .export import to_network
 from .layers import BinaryNet
 from .recipe import Recipe

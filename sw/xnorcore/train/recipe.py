@@ -112,7 +112,7 @@ class Recipe:
     name : str
         Name of the network.
     dataset : str
-        Key of `xnorcore.train.data.DATASETS`.
+        Key of `xnorcore.datasets.DATASETS`.
     hidden : tuple of int
         Neurons of each hidden dense layer; may be empty behind convolutions.
     head : {"affine", "scores"}

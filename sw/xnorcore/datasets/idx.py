@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -47,14 +49,30 @@ def read(path: Path, dimensions: int) -> np.ndarray:
         If the file cannot be read, is no such IDX file, is larger than `LIMIT` or its content is shorter or
         longer than its header says.
     """
+    with opened(path) as file:
+        return _parse(file, path, dimensions)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a plain or gzipped file, and say so in one line if it cannot be read, at whatever point.
+
+    Raises
+    ------
+    FileFormatError
+        If it is no regular file, cannot be read, or its compression is damaged.
+    """
     try:
+        # Opening anything else might wait for ever.
+        if not path.is_file():
+            raise FileFormatError(f"{str(path)!r} is not a regular file; give another one")
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _parse(file, path, dimensions)
+            yield file  # type: ignore[misc]
     except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(f"{str(path)!r} cannot be read: {error}; install or copy it again") from None
 
 
-def _parse(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> np.ndarray:
+def _parse(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
     header = file.read(4 + 4 * dimensions)
     magic = bytes([0, 0, _UNSIGNED_BYTES, dimensions])
     if header[:4] != magic:

@@ -1,0 +1,77 @@
+"""Data sets: published ones by name, a user's own by path. Nothing is downloaded; PyTorch is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ..errors import UsageError
+from . import own, published
+from .dataset import Dataset, TestPart, stratified_split
+from .digits import load_digits
+from .published import FASHION, MNIST, PUBLISHED
+
+__all__ = [
+    "DATASETS", "FASHION", "MNIST", "PUBLISHED", "Dataset", "TestPart", "canonical", "load", "load_test",
+    "stratified_split",
+]  # fmt: skip
+
+DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
+    "digits": load_digits,
+    **{each.key: partial(published.load, each) for each in PUBLISHED},
+}
+"""Loader of each data set that has a name; it takes the folder to look in, or None."""
+
+_ALIASES = {"fashion-mnist": "fashion"}
+
+
+def canonical(name: str) -> str | None:
+    """Return the key in `DATASETS` that a name stands for, or None."""
+    name = _ALIASES.get(name, name)
+    return name if name in DATASETS else None
+
+
+def load(name_or_path: str, folder: Path | None = None) -> Dataset:
+    """Return a data set, training and test part.
+
+    Parameters
+    ----------
+    name_or_path : str
+        A name in `DATASETS`, ``fashion-mnist``, or the path of a user's own data set.
+    folder : pathlib.Path, optional
+        Look for a published data set here, and nowhere else.
+
+    Raises
+    ------
+    UsageError
+        If it is neither, or has no training part.
+    MissingDependencyError
+        If a published data set is not found, or needs a package.
+    FileFormatError, InputError
+        If a file is damaged or the arrays do not belong together.
+    """
+    key = canonical(name_or_path)
+    if key is not None:
+        return DATASETS[key](folder)
+    return own.load(_own(name_or_path, folder))
+
+
+def load_test(name_or_path: str, folder: Path | None = None) -> TestPart:
+    """Return only the part that measures a network; parameters and errors as `load`."""
+    key = canonical(name_or_path)
+    for each in PUBLISHED:
+        if each.key == key:
+            return published.load_test(each, folder)
+    if key is not None:
+        return DATASETS[key](folder).test
+    return own.load_test(_own(name_or_path, folder))
+
+
+def _own(path: str, folder: Path | None) -> Path:
+    if folder is not None:
+        raise UsageError(
+            f"{path!r} is a path, and so needs no folder to look in; drop {str(folder)!r}, or name one of "
+            f"{', '.join(sorted(DATASETS))}"
+        )
+    return Path(path)
