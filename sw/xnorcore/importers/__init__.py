@@ -44,8 +44,10 @@ def load(source: str | os.PathLike[str], *, name: str | None = None) -> Imported
     """
     path = Path(source)
     if path.is_dir():
+        from . import bnn_pynq
+
         if any(path.glob("*-weights.bin")):
-            return import_module(".bnn_pynq", __name__).load(path, name=name)
+            return bnn_pynq.load(path, name=name)
         raise ImportFailedError(f"{str(path)!r} holds no network that can be imported; give {FORMATS}")
     if not path.is_file():
         raise ImportFailedError(f"no file or folder {str(path)!r} to import; give {FORMATS}")

@@ -1,0 +1,71 @@
+"""Import of BNN-PYNQ weight folders (W1A1): files ``L-P-weights.bin`` and ``L-P-thres.bin``, LFC and CNV.
+
+Format: Xilinx/BNN-PYNQ; networks: Umuroglu et al., *FINN*, 2017 (arXiv:1612.07119). Needs nothing but NumPy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import ImportFailedError, NetworkError
+from ...validate import MAX_NAME
+from ..report import Imported, ImportReport
+from . import build, check, files, topology
+
+__all__ = ["load"]
+
+
+def load(path: Path, *, name: str | None = None) -> Imported:
+    """Import a folder.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    name : str, optional
+        Name of the network; default: the folder's.
+
+    Returns
+    -------
+    Imported
+        LFC: 1-bit inputs (28, 28, 1); one output bit per class, of which the highest that is 1 is the class,
+        0 if there is none. CNV: 8-bit inputs (32, 32, 3); scores, each 2 * popcount - inputs.
+        Metadata ``pixels`` says how pixels become inputs.
+
+    Raises
+    ------
+    ImportFailedError
+        If files are missing, damaged or contradict each other, or the network differs from the folder's own
+        definition on any input of the check.
+    """
+    folder = files.read(path)
+    found = topology.find(folder)
+    built = build.layers(folder, found)
+    try:
+        network, facts = build.network(_name(path) if name is None else name, folder, found, built)
+    except NetworkError as error:
+        raise ImportFailedError(f"{str(path)!r}: {error}") from None
+    report = check.run(folder, found, network, built)
+    if report.mismatches:
+        raise ImportFailedError(
+            f"{str(path)!r}: {report.mismatches} of {report.inputs} inputs give another result than the "
+            f"folder's definition ({report.detail}); this is a bug in xnorcore, please report it"
+        )
+    return Imported(network, ImportReport(str(path), "bnn-pynq", tuple(facts), _notes(found), report))
+
+
+def _name(path: Path) -> str:
+    text = "".join(c for c in path.resolve().name if c.isprintable())[:MAX_NAME]
+    return text or "bnn-pynq"
+
+
+def _notes(found: topology.Topology) -> tuple[str, ...]:
+    stored = "batch norm is in the thresholds already, gamma < 0 in the weights"
+    if found.kind == "LFC":
+        return (
+            f"LFC, {len(found.shapes)} dense layers, {found.classes} classes; {stored}",
+            f"inputs: 1 for a pixel of {build.LFC_PIXEL} or more; class: the highest output of 1, else 0",
+        )
+    return (
+        f"CNV, {found.classes} classes; {stored}",
+        "inputs: q + 128, q = pixel * 256 / 255 - 128, rounded, at most 127; scores: 2 * popcount - inputs",
+    )

@@ -1,0 +1,182 @@
+"""The files of a BNN-PYNQ folder, read without trusting their names, number or sizes."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ImportFailedError
+
+MAX_FILE = 4 << 20
+"""Most bytes of one file; the published networks' largest has 147 kB."""
+MAX_BYTES = 16 << 20
+"""Most bytes of all files; the published networks have 0.6 MB."""
+MAX_ENTRIES = 1 << 16
+"""Most entries of the folder."""
+MAX_CLASSES = 4096
+_NAME = re.compile(r"(0|[1-9][0-9]{0,3})-(0|[1-9][0-9]{0,3})-(weights|thres)\.bin")
+
+
+@dataclass(frozen=True)
+class RawLayer:
+    """One layer as it is stored: by processing element, which is every ``pe``-th neuron.
+
+    Attributes
+    ----------
+    words : array of uint64, shape (pe, entries)
+        Weights; entry ``nf * sf_count + sf`` of element p belongs to neuron ``nf * pe + p``, and its least
+        significant bit to the lowest input. Bit 1 is +1.
+    thresholds : array of int64, shape (pe, neurons / pe), or None
+        A neuron's output is 1 iff its popcount is greater.
+    """
+
+    words: NDArray[np.uint64]
+    thresholds: NDArray[np.int64] | None
+
+    @property
+    def pe(self) -> int:
+        """Processing elements, that is, files of each kind."""
+        return len(self.words)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Everything that a folder holds.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    layers : tuple of RawLayer
+    classes : tuple of str, or None
+        Lines of ``classes.txt``.
+    """
+
+    path: Path
+    layers: tuple[RawLayer, ...]
+    classes: tuple[str, ...] | None
+
+
+def read(path: Path) -> Folder:
+    """Read a folder.
+
+    Raises
+    ------
+    ImportFailedError
+        If a file is missing, is of an impossible size, or cannot be read.
+    """
+    names = _names(path)
+    _complete(path, names)
+    layers = []
+    for index in range(1 + max(layer for layer, _, _ in names)):
+        weights = _stack(path, names, index, "weights")
+        if weights is None:
+            raise ImportFailedError(f"{str(path)!r}: {index}-0-weights.bin is missing; copy the folder again")
+        thresholds = _stack(path, names, index, "thres")
+        if thresholds is not None and len(thresholds) != len(weights):
+            raise ImportFailedError(
+                f"{str(path)!r}: layer {index} has {len(weights)} files of weights and {len(thresholds)} of "
+                "thresholds, but must have one of both per processing element; copy the folder again"
+            )
+        layers.append(RawLayer(weights, None if thresholds is None else thresholds.view(np.int64)))
+    return Folder(path, tuple(layers), _classes(path))
+
+
+def _names(path: Path) -> dict[tuple[int, int, str], Path]:
+    names: dict[tuple[int, int, str], Path] = {}
+    try:
+        with os.scandir(path) as entries:
+            for count, entry in enumerate(entries):
+                if count >= MAX_ENTRIES:
+                    raise ImportFailedError(
+                        f"{str(path)!r} holds more than {MAX_ENTRIES} files; remove others"
+                    )
+                match = _NAME.fullmatch(entry.name)
+                if match:
+                    names[int(match[1]), int(match[2]), match[3]] = Path(entry.path)
+    except OSError as error:
+        raise ImportFailedError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+    if not names:
+        raise ImportFailedError(f"{str(path)!r} holds no file L-P-weights.bin; give a BNN-PYNQ folder")
+    return names
+
+
+def _complete(path: Path, names: dict[tuple[int, int, str], Path]) -> None:
+    """Refuse gaps in the numbers, and more bytes than any such network has."""
+    total = 0
+    for (layer, element, kind), file in sorted(names.items()):
+        if element and (layer, element - 1, kind) not in names:
+            raise ImportFailedError(
+                f"{str(path)!r}: {layer}-{element - 1}-{kind}.bin is missing; copy the folder again"
+            )
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise ImportFailedError(f"{str(file)!r} cannot be read: {error.strerror or error}") from None
+        # Opening a pipe would wait for ever.
+        if not stat.S_ISREG(status.st_mode):
+            raise ImportFailedError(f"{str(file)!r} is not a regular file; copy the folder again")
+        if not status.st_size or status.st_size % 8 or status.st_size > MAX_FILE:
+            raise ImportFailedError(
+                f"{str(file)!r} has {status.st_size} bytes, but must have a positive multiple of 8, at most "
+                f"{MAX_FILE}; copy it again"
+            )
+        total += status.st_size
+    if total > MAX_BYTES:
+        raise ImportFailedError(
+            f"{str(path)!r}: {total} bytes of weights and thresholds, the limit is {MAX_BYTES}"
+        )
+
+
+def _stack(
+    path: Path, names: dict[tuple[int, int, str], Path], layer: int, kind: str
+) -> NDArray[np.uint64] | None:
+    rows: list[NDArray[np.uint64]] = []
+    while (file := names.get((layer, len(rows), kind))) is not None:
+        rows.append(np.frombuffer(_content(file), "<u8").astype(np.uint64))
+        if len(rows[-1]) != len(rows[0]):
+            raise ImportFailedError(
+                f"{str(path)!r}: {file.name} has {8 * len(rows[-1])} bytes, but {layer}-0-{kind}.bin has "
+                f"{8 * len(rows[0])}; copy the folder again"
+            )
+    return np.stack(rows) if rows else None
+
+
+def _content(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ImportFailedError(f"{str(file)!r} cannot be read: {error.strerror or error}") from None
+    if not data or len(data) % 8 or len(data) > MAX_FILE:
+        raise ImportFailedError(f"{str(file)!r} changed while it was read; try again")
+    return data
+
+
+def _classes(path: Path) -> tuple[str, ...] | None:
+    file = path / "classes.txt"
+    if not file.exists():
+        return None
+    if not file.is_file() or file.stat().st_size > MAX_FILE:
+        raise ImportFailedError(f"{str(file)!r} is no small text file; remove it, or copy it again")
+    try:
+        text = _text(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImportFailedError(f"{str(file)!r} cannot be read as text: {error}; copy it again") from None
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not 1 <= len(names) <= MAX_CLASSES or not all(
+        name.isprintable() and len(name) <= 100 for name in names
+    ):
+        raise ImportFailedError(
+            f"{str(file)!r} must hold 1 to {MAX_CLASSES} names of up to 100 printable characters, one a line"
+        )
+    return names
+
+
+def _text(file: Path) -> str:
+    return file.read_bytes().decode()
