@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +15,6 @@ from xnorcore import fast, golden, xnorfile, zoo
 from xnorcore.datasets import stratified_split
 from xnorcore.errors import FileFormatError, InputError, UsageError
 from xnorcore.train import RECIPES, Augment, Dataset, Recipe
-from xnorcore.train.__main__ import held_out, main
 
 SMALL = Recipe(
     "small", "none", hidden=(12, 9), epochs=4, batch=16, validation=10, augment=Augment(5, 0.1, 0.5)
@@ -125,13 +123,18 @@ def test_packaged_images_are_the_first_held_out_ones() -> None:
     assert np.mean(right) == network.metadata["accuracy"]
 
 
-def test_held_out_file_is_deterministic(tmp_path: Path) -> None:
+def test_held_out_file_is_deterministic(torch: Any, tmp_path: Path) -> None:
+    from xnorcore.train.loop import held_out
+
     data = blobs()
-    assert held_out(data, 7) == held_out(data, 7)
-    (tmp_path / "x.npz").write_bytes(held_out(data, 7))
+    assert held_out(SMALL, data, 7) == held_out(SMALL, data, 7)
+    (tmp_path / "x.npz").write_bytes(held_out(SMALL, data, 7))
     with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
         assert np.array_equal(arrays["images"], data.test_images[:7])
         assert np.array_equal(arrays["labels"], data.test_labels[:7])
+    (tmp_path / "y.npz").write_bytes(held_out(replace(SMALL, threshold=9), data, 7))
+    with np.load(tmp_path / "y.npz", allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["images"], data.test_images[:7] >= 9)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,11 @@ def test_held_out_file_is_deterministic(tmp_path: Path) -> None:
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0, but must be 0 to below 1"),
         ({"validation": 0}, "validation is 0, but must be at least 1"),
         ({"head": "softmax"}, "head is 'softmax', but must be 'affine' or 'scores'"),
+        ({"loss": "hinge"}, "loss is 'hinge', but must be 'cross_entropy' or 'squared_hinge'"),
+        ({"loss": "squared_hinge"}, "label_smoothing is 0.1, but must be 0 with a hinge loss"),
+        ({"threshold": 0}, "threshold is 0, but must be 1 to 255, or left out"),
+        ({"dropout": 1.0}, "dropout is 1.0, but must be 0 to below 1"),
+        ({"dropout_input": -0.1}, "dropout_input is -0.1, but must be 0 to below 1"),
     ],
 )
 def test_recipe_refuses(change: dict[str, Any], message: str) -> None:
@@ -212,7 +220,7 @@ def test_training_steps_keep_latent_weights_clipped_and_change_them(torch: Any, 
 @pytest.mark.parametrize("seed", range(4))
 def test_export_equals_the_model_in_every_bit(torch: Any, head: str, bits: int, seed: int) -> None:
     from xnorcore.train.export import to_network
-    from xnorcore.train.layers import BinaryNet
+    from xnorcore.train.model import BinaryNet
 
     torch.manual_seed(seed)
     model = BinaryNet(30, (33, 64, 7), 5, input_bits=bits, head=head)
@@ -309,7 +317,7 @@ def test_resume_gives_the_same_network(torch: Any, tmp_path: Path) -> None:
     data, whole = blobs(), train(SMALL, blobs(), seed=1)
     with pytest.raises(KeyboardInterrupt):
         train(SMALL, data, seed=1, checkpoint=path, progress=interrupt)
-    with pytest.raises(UsageError, match="exists; resume from it, or delete it"):
+    with pytest.raises(UsageError, match="exists; go on with --resume, end it with --finish, or delete it"):
         train(SMALL, data, seed=1, checkpoint=path)
     with pytest.raises(UsageError, match="is of another recipe or seed"):
         train(SMALL, data, seed=2, checkpoint=path, resume=True)
@@ -355,38 +363,5 @@ def test_train_refuses(torch: Any) -> None:
         train(replace(SMALL, validation=59), blobs())
     with pytest.raises(UsageError, match="device 'abacus'"):
         train(SMALL, blobs(), device="abacus")
-    with pytest.raises(UsageError, match="unknown data set 'none'; known: digits, fashion"):
+    with pytest.raises(UsageError, match="no data set 'none'"):
         train(SMALL)
-
-
-# The command.
-
-
-def test_command_trains_and_exports(torch: Any, tmp_path: Path, capsys: Any) -> None:
-    pytest.importorskip("sklearn")
-    output, images = tmp_path / "d.xnor", tmp_path / "d.npz"
-    assert main(["digits", "-o", str(output), "--epochs", "1", "--images", str(images), "--json"]) == 0
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
-    assert result["accuracy"] == xnorfile.load(output).metadata["accuracy"] > 0.5
-    assert "epoch 1/1" in captured.err
-    with np.load(images, allow_pickle=False) as arrays:
-        assert len(arrays["images"]) == 200
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["d.npz", "d.xnor"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["digit", "-o", "x.xnor"], "unknown recipe 'digit'; known: digits, fashion"),
-        (["digits", "-o", "x.xnor", "--data", "d"], "come with scikit-learn, not in a folder; drop 'd'"),
-        (["digits"], "the following arguments are required: -o/--output"),
-        (["digits", "-o", "no/such/x.xnor"], "no directory 'no/such'; make it first"),
-        (["digits", "-o", "."], "'.' is a directory; name a file"),
-        (["digits", "-o", "x.xnor", "--threads", "0"], "--threads is 0, but must be at least 1"),
-        (["digits", "-o", "x.xnor", "--epochs", "0"], "epochs is 0, but must be at least 1"),
-    ],
-)
-def test_command_refuses(arguments: list[str], message: str, capsys: Any) -> None:
-    assert main(arguments) == 2
-    assert capsys.readouterr().err.strip().endswith(message)

@@ -128,10 +128,11 @@ def test_stored_recipe_that_is_none_is_refused(stored: dict[str, Any]) -> None:
 @pytest.mark.parametrize("net", NETS)
 def test_export_equals_the_model_in_every_bit(torch: Any, net: str, bits: int, head: str) -> None:
     from xnorcore.train.export import to_network
-    from xnorcore.train.layers import BinaryNet
+    from xnorcore.train.model import BinaryNet
 
     torch.manual_seed(len(net) + bits)
-    shape, options = (9, 10, 2), {"hidden": ()} | NETS[net]
+    options: dict[str, Any] = {"hidden": ()} | NETS[net]
+    shape = (9, 10, 2)
     model = BinaryNet(shape, classes=4, input_bits=bits, head=head, **options)
     images = np.random.default_rng(bits).integers(0, 1 << bits, (8, *shape), dtype=np.uint8)
     negative = 0
@@ -192,7 +193,7 @@ def test_convolutional_training_learns_deterministically(torch: Any) -> None:
 
 
 def test_model_refuses_maps_that_vanish_and_flat_images(torch: Any) -> None:
-    from xnorcore.train.layers import BinaryNet
+    from xnorcore.train.model import BinaryNet
 
     with pytest.raises(UsageError, match=r"nothing is left of a map of \(4, 4, 2\)"):
         BinaryNet((4, 4, 2), (), 3, input_bits=8, convs=(Conv(4, pool=(3, 3)),))

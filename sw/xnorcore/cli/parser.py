@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
 def build() -> Parser:
     """Return the parser of all commands; ``call(arguments, console)`` of its result runs one."""
-    from . import doctor, models, simulate
+    from . import doctor, models, simulate, train
 
     parser = Parser(
         prog="xnorcore",
@@ -42,7 +42,7 @@ def build() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"xnorcore {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (simulate.add, models.add, doctor.add):
+    for add in (simulate.add, models.add, train.add, doctor.add):
         add(commands)
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         entry.load()(commands)

@@ -5,20 +5,30 @@ Importing this package needs no PyTorch; `train` does.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..datasets import Dataset
-from .recipe import RECIPES, Augment, Conv, Recipe
+from .recipe import Augment, Conv, Recipe
+from .recipes import RECIPES
 
 if TYPE_CHECKING:
+    from .export import to_network
+    from .layers import BinaryConv2d, BinaryLinear, Sign, sign
     from .loop import Progress, train
 
-__all__ = ["RECIPES", "Augment", "Conv", "Dataset", "Progress", "Recipe", "train"]
+__all__ = [
+    "RECIPES", "Augment", "BinaryConv2d", "BinaryLinear", "Conv", "Dataset", "Progress", "Recipe", "Sign",
+    "sign", "to_network", "train",
+]  # fmt: skip
+
+_LAZY = {
+    "BinaryConv2d": "layers", "BinaryLinear": "layers", "Sign": "layers", "sign": "layers",
+    "to_network": "export", "Progress": "loop", "train": "loop",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Progress", "train"):
-        from . import loop
-
-        return getattr(loop, name)
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,75 +9,217 @@ import numpy as np
 
 from .. import fold
 from ..complement import absorb_complements, fold_pooled_batchnorm
+from ..errors import UsageError
 from ..network import Conv2d, Dense, InputSpec, Layer, MaxPool2d, Network
-from ._torch import torch
-from .layers import BinaryNet
+from ._torch import nn, torch
+from .layers import BinaryConv2d, BinaryLinear, Sign
+from .model import BinaryNet, FlattenChannelsLast
+
+_IDLE = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Hardtanh)
+"""Modules that do nothing in evaluation, or, in front of a sign, nothing to it."""
 
 
 def to_network(
-    model: BinaryNet, name: str, shape: tuple[int, ...], metadata: dict[str, Any] | None = None
+    model: BinaryNet | torch.nn.Sequential,
+    name: str,
+    shape: tuple[int, ...],
+    metadata: dict[str, Any] | None = None,
+    *,
+    input_bits: int | None = None,
 ) -> Network:
     """Fold the batch norms of `model` into integer thresholds, in rationals.
 
     Hidden bits of the result equal the signs of the model in evaluation mode, computed in float64; channels
     that are pooled in front of a batch norm with negative gamma are complemented, and the next layer knows.
-    With ``head="affine"`` the last batch norm becomes the network's per-class scale and offset.
+    A batch norm behind the last layer, and its alpha, become the network's per-class scale and offset.
 
     Parameters
     ----------
-    model : BinaryNet
-        On any device.
+    model : BinaryNet or torch.nn.Sequential
+        On any device. A Sequential consists of `BinaryLinear`, `BinaryConv2d`, ``BatchNorm1d``,
+        ``BatchNorm2d``, ``MaxPool2d`` in front of the batch norm or behind the sign, `Sign`, ``Flatten``;
+        ``Dropout`` anywhere and ``Hardtanh`` in front of a sign change nothing.
     name : str
         Name of the network.
     shape : tuple of int
         Shape of one image: (values,) or (height, width, channels).
     metadata : dict, optional
         What JSON holds.
+    input_bits : int, optional
+        Of a Sequential: 1 if its input is -1 and +1; 2 to 8 if it is the unsigned integers themselves.
 
     Raises
     ------
+    UsageError
+        If a module cannot run on the accelerator, named with its place and the reason: real weights, real
+        activations (as in Binary-Weight-Networks, of which the first layer alone can run, on 1- to 8-bit
+        inputs), XNOR-Net's input scale K.
     NetworkError
         If a parameter is not finite, as after a diverged training.
     """
-    model = copy.deepcopy(model).double()
-    layers: list[Layer] = []
-    masks: dict[int, np.ndarray] = {}
-    for index, (layer, norm) in enumerate(zip(model.convs, model.norms, strict=False)):
-        conv = layer.conv
-        weights, stored = layer.binary_weights(), _stored(norm)
-        stored["zero_padded"] = any(conv.padding) and conv.pad_value == 0
-        if conv.pool and conv.pool_first:
-            weights, thresholds, masks[len(layers)] = fold_pooled_batchnorm(weights, **stored)
-        else:
-            weights, thresholds = fold.fold_batchnorm(weights, **stored)
-        layers.append(
-            Conv2d(
-                weights, thresholds, stride=conv.stride, padding=conv.padding, pad_value=conv.pad_value,
-                name=f"conv{index}",
-            )
-        )  # fmt: skip
-        if conv.pool:
-            layers.append(MaxPool2d(conv.pool, name=f"pool{index}"))
-    norms = model.norms[len(model.convs) :]
-    last = len(model.linears) - 1
-    for index, linear in enumerate(model.linears):
-        weights, thresholds = linear.binary_weights(), None
-        if index < last:
-            weights, thresholds = fold.fold_batchnorm(weights, **_stored(norms[index]))
-        layers.append(Dense(weights, thresholds, name=f"dense{index}"))
-    scale = offset = None
-    if len(norms) > last:
-        norm = norms[-1]
-        with torch.no_grad():
-            factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            scale, offset = factor.cpu().numpy(), (norm.bias - norm.running_mean * factor).cpu().numpy()
-    chain = absorb_complements(layers, masks)
+    if isinstance(model, BinaryNet):
+        input_bits = model.input_bits
+    if input_bits is None:
+        raise UsageError("a Sequential does not know its input: give input_bits, 1 for -1 and +1, or 2 to 8")
+    copied = copy.deepcopy(model).double().cpu()
+    modules = copied.chain() if isinstance(copied, BinaryNet) else list(copied)
+    chain = _Chain(modules, shape)
     return Network(
-        name, InputSpec(tuple(shape), model.input_bits), chain, scale=scale, offset=offset,
-        metadata=metadata or {},
+        name, InputSpec(tuple(shape), input_bits), absorb_complements(chain.layers, chain.masks),
+        scale=chain.scale, offset=chain.offset, metadata=metadata or {},
     )  # fmt: skip
 
 
-def _stored(norm: Any) -> dict[str, Any]:
-    tensors = {"gamma": norm.weight, "beta": norm.bias, "mean": norm.running_mean, "var": norm.running_var}
-    return {key: value.detach().cpu().numpy() for key, value in tensors.items()} | {"eps": norm.eps}
+class _Chain:
+    """Layers of the integer network, made from a list of modules."""
+
+    def __init__(self, modules: list[torch.nn.Module], shape: tuple[int, ...]) -> None:
+        self.modules, self.shape = modules, tuple(shape)
+        self.layers: list[Layer] = []
+        self.masks: dict[int, np.ndarray] = {}
+        self.scale: np.ndarray | None = None
+        self.offset: np.ndarray | None = None
+        self.flattened: tuple[int, ...] = ()
+        work = [i for i, module in enumerate(modules) if not isinstance(module, _IDLE)]
+        while work:
+            work = self._take(work)
+        if not self.layers:
+            raise UsageError("the model has no layer with weights; start with BinaryLinear or BinaryConv2d")
+
+    def _take(self, work: list[int]) -> list[int]:
+        """Take one layer with all that belongs to it from the front of `work`; return the rest."""
+        module = self.modules[work[0]]
+        if isinstance(module, (nn.Flatten, FlattenChannelsLast)):
+            self.flattened = self.shape if isinstance(module, nn.Flatten) else ()
+            return work[1:]
+        if isinstance(module, nn.MaxPool2d) and self.layers:
+            self._add(self._pool(work[0]))
+            return work[1:]
+        if not isinstance(module, (BinaryLinear, BinaryConv2d)):
+            raise UsageError(_refusal(work[0], module))
+        _refuse_scale(work[0], module)
+        rest = iter([*work[1:], -1])
+        index = next(rest)
+        pool = norm = None
+        if index >= 0 and isinstance(self.modules[index], nn.MaxPool2d):
+            pool, index = index, next(rest)
+        if index >= 0 and isinstance(self.modules[index], (nn.BatchNorm1d, nn.BatchNorm2d)):
+            norm, index = index, next(rest)
+        signed = index >= 0 and isinstance(self.modules[index], Sign)
+        if not signed and index >= 0:
+            _refuse_scale(index, self.modules[index])
+            raise UsageError(_refusal(index, self.modules[index]))
+        self._layer(module, pool, norm, signed)
+        return [i for i in rest if i >= 0] if signed else []
+
+    def _layer(self, module: Any, pool: int | None, norm: int | None, signed: bool) -> None:
+        alpha = module.scales().detach().numpy() if module.alpha else None
+        stored = self._stored(norm, module.weight.shape[0])
+        label = f"{'conv' if isinstance(module, BinaryConv2d) else 'dense'}{self._count(module)}"
+        weights, thresholds = self._weights(module), None
+        if signed:
+            if isinstance(module, BinaryConv2d):
+                stored["zero_padded"] = any(module.padding) and module.pad_value == 0
+            if pool is not None:
+                weights, thresholds, mask = fold_pooled_batchnorm(weights, alpha=alpha, **stored)
+                self.masks[len(self.layers)] = mask
+            else:
+                weights, thresholds = fold.fold_batchnorm(weights, alpha=alpha, **stored)
+        elif norm is not None or alpha is not None:
+            factor = stored["gamma"] / np.sqrt(stored["var"] + stored["eps"])
+            if norm is not None:
+                self.offset = stored["beta"] - stored["mean"] * factor
+            self.scale = factor if alpha is None else factor * alpha
+        if isinstance(module, BinaryConv2d):
+            self._add(
+                Conv2d(
+                    weights, thresholds, stride=module.stride, padding=module.padding,
+                    pad_value=module.pad_value, name=label,
+                )
+            )  # fmt: skip
+        else:
+            self._add(Dense(weights, thresholds, name=label))
+        if pool is not None:
+            self._add(self._pool(pool))
+
+    def _weights(self, module: Any) -> np.ndarray:
+        weights = module.binary_weights()
+        flattened, self.flattened = self.flattened, ()
+        if len(flattened) == 3 and weights.shape[1] == np.prod(flattened):
+            # torch flattens (channels, height, width); the accelerator keeps the channel fastest.
+            height, width, channels = flattened
+            weights = weights.reshape(len(weights), channels, height, width)
+            weights = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
+        return weights
+
+    def _count(self, module: Any) -> int:
+        kind = Conv2d if isinstance(module, BinaryConv2d) else Dense
+        return sum(isinstance(layer, kind) for layer in self.layers)
+
+    def _add(self, layer: Layer) -> None:
+        self.layers.append(layer)
+        # An illegal shape is refused by the network, in its own words.
+        if isinstance(layer, Dense) or len(self.shape) == 3:
+            self.shape = tuple(layer.output_shape(self.shape))
+
+    def _pool(self, index: int) -> MaxPool2d:
+        module: Any = self.modules[index]
+        if any(_pair(module.padding)) or _pair(module.dilation) != (1, 1) or module.ceil_mode:
+            raise UsageError(
+                f"{_place(index, module)}: padding, dilation and ceil_mode cannot run; leave them out"
+            )
+        number = sum(isinstance(layer, Conv2d) for layer in self.layers) - 1
+        return MaxPool2d(_pair(module.kernel_size), _pair(module.stride), name=f"pool{number}")
+
+    def _stored(self, index: int | None, outputs: int) -> dict[str, Any]:
+        """Return a batch norm as `xnorcore.fold` takes it; without one, what changes nothing."""
+        if index is None:
+            one, zero = np.ones(outputs), np.zeros(outputs)
+            return {"gamma": one, "beta": zero, "mean": zero, "var": one, "eps": 0.0}
+        norm: Any = self.modules[index]
+        if norm.running_mean is None:
+            raise UsageError(f"{_place(index, norm)}: has no running statistics; set track_running_stats")
+        tensors = {"mean": norm.running_mean, "var": norm.running_var}
+        tensors["gamma"] = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight
+        tensors["beta"] = torch.zeros_like(norm.running_mean) if norm.bias is None else norm.bias
+        return {key: value.detach().numpy() for key, value in tensors.items()} | {"eps": norm.eps}
+
+
+def _fits(layer: Layer, shape: tuple[int, ...]) -> bool:
+    return isinstance(layer, Dense) or len(shape) == 3
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def _place(index: int, module: torch.nn.Module) -> str:
+    return f"module {index} ({type(module).__name__})"
+
+
+def _refuse_scale(index: int, module: Any) -> None:
+    if isinstance(module, (BinaryLinear, BinaryConv2d)) and module.input_scale:
+        raise UsageError(
+            f"{_place(index, module)}: XNOR-Net's input scale K depends on the position and on real values, "
+            "which the accelerator does not have; train with input_scale=False"
+        )
+
+
+def _refusal(index: int, module: torch.nn.Module) -> str:
+    place = _place(index, module)
+    if isinstance(module, (BinaryLinear, BinaryConv2d)):
+        return (
+            f"{place}: reads real-valued activations, as in Binary-Weight-Networks; the accelerator has them "
+            "only as 1- to 8-bit values in the first layer; put xnorcore.train.Sign in front of it"
+        )
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        return f"{place}: has real weights; use BinaryLinear or BinaryConv2d of xnorcore.train"
+    if isinstance(module, (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.PReLU, nn.SiLU)):
+        return (
+            f"{place}: gives real-valued activations, as in Binary-Weight-Networks; the accelerator has them "
+            "only as 1- to 8-bit values in the first layer; use xnorcore.train.Sign"
+        )
+    return (
+        f"{place}: is not expected here; the order is layer, pooling or none, batch norm or none, Sign, "
+        "pooling or none, and again, ending in a layer with or without batch norm"
+    )

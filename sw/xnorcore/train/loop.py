@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import fast
-from ..datasets import DATASETS, Dataset, stratified_split
+from .. import datasets, fast, pixels
+from ..datasets import Dataset, stratified_split
 from ..errors import UsageError
 from ..network import Network
 from . import checkpoint as checkpoints
 from ._torch import nn, torch
 from .augment import augment
 from .export import to_network
-from .layers import BinaryNet
+from .model import BinaryNet
 from .recipe import Recipe
 
 
@@ -59,7 +60,9 @@ def train(
     threads: int = 1,
     checkpoint: Path | None = None,
     resume: bool = False,
+    finish: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    step: Callable[[int, int, int], None] | None = None,
 ) -> Network:
     """Train a network and export it; the held-out part is only used to measure the result.
 
@@ -78,8 +81,12 @@ def train(
         File replaced after every epoch, and deleted at the end.
     resume : bool
         Go on from `checkpoint` if it exists: the result is the same as without the interruption.
+    finish : bool
+        Train no more: export the best epoch that `checkpoint` holds.
     progress : callable, optional
         Called with a `Progress` after every epoch.
+    step : callable, optional
+        Called with (epoch, batches done, batches in all) after every batch.
 
     Returns
     -------
@@ -90,17 +97,20 @@ def train(
     Raises
     ------
     UsageError
-        If the device is unknown, the seed or the validation part out of range, or `checkpoint` exists
-        but `resume` is not set or the run is another one.
+        If the device is unknown, the seed or the validation part out of range, `checkpoint` exists but
+        neither `resume` nor `finish` is set or the run is another one, or there is none to finish from.
     FileFormatError
         If the checkpoint is damaged.
     """
     if data is None:
-        if recipe.dataset not in DATASETS:
-            raise UsageError(f"unknown data set {recipe.dataset!r}; known: {', '.join(sorted(DATASETS))}")
-        data = DATASETS[recipe.dataset](None)
-    if checkpoint is not None and checkpoint.exists() and not resume:
-        raise UsageError(f"checkpoint {checkpoint} exists; resume from it, or delete it to start anew")
+        data = datasets.load(recipe.dataset)
+    exists = checkpoint is not None and checkpoint.exists()
+    if exists and not (resume or finish):
+        raise UsageError(
+            f"checkpoint {checkpoint} exists; go on with --resume, end it with --finish, or delete it"
+        )
+    if finish and not exists:
+        raise UsageError(f"no checkpoint {checkpoint} to finish from; train first")
     if not 0 <= seed < 1 << 32:
         raise UsageError(f"seed is {seed}, but must be 0 to {(1 << 32) - 1}")
     if recipe.validation > len(data.train_labels) - 2:
@@ -112,8 +122,8 @@ def train(
         run = _Run(recipe, data, seed, device)
         if checkpoint is not None and checkpoint.exists():
             run.load(checkpoint)
-        while run.epoch < recipe.epochs:
-            report = run.step()
+        while run.epoch < recipe.epochs and not finish:
+            report = run.step(step)
             if checkpoint is not None:
                 run.save(checkpoint)
             if progress is not None:
@@ -136,8 +146,10 @@ class _Run:
         self.images, self.labels = self._move(kept)
         self.validation_images, self.validation_labels = self._move(chosen)
         self.model = BinaryNet(
-            data.train_images.shape[1:], recipe.hidden, len(data.classes), input_bits=data.bits,
-            head=recipe.head, convs=recipe.convs, dtype=getattr(torch, recipe.precision),
+            data.train_images.shape[1:], recipe.hidden, len(data.classes),
+            input_bits=data.bits if recipe.threshold is None else 1,
+            head=recipe.head, convs=recipe.convs, dropout=(recipe.dropout_input, recipe.dropout),
+            alpha=recipe.alpha, dtype=getattr(torch, recipe.precision),
         ).to(device)  # fmt: skip
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
 
@@ -152,11 +164,13 @@ class _Run:
     def save(self, path: Path) -> None:
         checkpoints.save(path, self.identity, self.epoch, self.model, self.optimizer, self.best)
 
-    def step(self) -> Progress:
+    def step(self, told: Callable[[int, int, int], None] | None = None) -> Progress:
         """Train for one epoch, then offer the result as the best one."""
         # A generator per epoch: nothing random has to be kept in a checkpoint.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        images = augment(self.images, self.recipe.augment, self.data.maximum, generator)
+        images = self._read(augment(self.images, self.recipe.augment, self.data.maximum, generator))
+        if self.recipe.dropout_input or self.recipe.dropout:
+            torch.manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(images), generator=generator).to(self.device)
         batches = [b for b in order.split(self.recipe.batch) if len(b) > 1]
         self.model.train()
@@ -165,26 +179,37 @@ class _Run:
             done = (self.epoch + index / len(batches)) / self.recipe.epochs
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.learning_rate * (1 + cos(pi * done)) / 2
-            loss = nn.functional.cross_entropy(
-                self.model(images[batch]), self.labels[batch], label_smoothing=self.recipe.label_smoothing
-            )
+            loss = self._loss(self.model(images[batch]), self.labels[batch], self.recipe.label_smoothing)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self.model.clip()
             total += loss.item()
+            if told is not None:
+                told(self.epoch + 1, index + 1, len(batches))
         self.epoch += 1
         accuracy, loss = self._validate()
         self.best.offer(self.epoch, accuracy, loss, self.model)
         mean, best = total / len(batches), self.best
         return Progress(self.epoch, self.recipe.epochs, mean, accuracy, best.epoch, best.accuracy)
 
+    def _read(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the values that the network reads."""
+        at = self.recipe.threshold
+        return images if at is None else (images >= at).to(torch.uint8)
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        if self.recipe.loss == "squared_hinge":
+            sides = 2 * nn.functional.one_hot(labels, logits.shape[1]) - 1
+            return (1 - sides * logits).clamp(min=0).square().sum(1).mean()
+        return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+
     def _validate(self) -> tuple[float, float]:
         self.model.eval()
         with torch.no_grad():
-            logits = torch.cat([self.model(part) for part in self.validation_images.split(1000)])
+            logits = torch.cat([self.model(self._read(part)) for part in self.validation_images.split(1000)])
             right = (logits.argmax(1) == self.validation_labels).double().mean()
-            return right.item(), nn.functional.cross_entropy(logits, self.validation_labels).item()
+            return right.item(), self._loss(logits, self.validation_labels).item()
 
     def export(self) -> Network:
         """Fold the best epoch, and measure the integer network on the held-out part."""
@@ -192,8 +217,11 @@ class _Run:
             self.model.load_state_dict(self.best.state)
         data = self.data
         network = to_network(self.model, self.recipe.name, data.train_images.shape[1:])
-        right = network.classify(fast.run(network, data.test_images)) == data.test_labels
-        metadata = self.identity | {
+        images, metadata = _values(self.recipe, data.test_images), dict(self.identity)
+        if self.recipe.threshold is not None:
+            metadata[pixels.KEY] = pixels.threshold(self.recipe.threshold)
+        right = network.classify(fast.run(network, images)) == data.test_labels
+        metadata |= {
             "classes": list(data.classes),
             "best_epoch": self.best.epoch,
             "validation_accuracy": self.best.accuracy,
@@ -201,7 +229,25 @@ class _Run:
             "accuracy": float(np.mean(right)),
             "trained_with": f"torch {torch.__version__}",
         }
+        if self.epoch < self.recipe.epochs:
+            metadata["epochs_done"] = self.epoch
         return replace(network, metadata=metadata)
+
+
+def _values(recipe: Recipe, images: np.ndarray) -> np.ndarray:
+    """Return the values that the network reads: uint8."""
+    return images if recipe.threshold is None else (images >= recipe.threshold).astype(np.uint8)
+
+
+def held_out(recipe: Recipe, data: Dataset, count: int) -> bytes:
+    """Return the first `count` held-out images, as the network reads them, and labels as an .npz file.
+
+    Its arrays are ``images`` and ``labels``, both uint8.
+    """
+    file = io.BytesIO()
+    images = _values(recipe, data.test_images[:count])
+    np.savez_compressed(file, images=images, labels=data.test_labels[:count])
+    return file.getvalue()
 
 
 @contextmanager

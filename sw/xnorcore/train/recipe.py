@@ -103,6 +103,13 @@ class Conv:
         return sizes[0], sizes[1], self.channels
 
 
+_LATER: dict[str, Any] = {
+    "convs": [], "precision": "float64", "loss": "cross_entropy", "threshold": None, "dropout_input": 0.0,
+    "dropout": 0.0, "alpha": False,
+}  # fmt: skip
+"""Options that came after the first recipes, and their defaults."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one network is trained.
@@ -126,6 +133,8 @@ class Recipe:
         Of Adam at the start; it falls to 0 along half a cosine.
     label_smoothing : float
         Of the cross-entropy loss, 0 to below 1.
+    loss : {"cross_entropy", "squared_hinge"}
+        "squared_hinge": each class's logit on its own side of -1 or +1, as in Courbariaux et al.
     validation : int
         Images of the training part that are not trained on, but choose the best epoch.
     augment : Augment
@@ -133,6 +142,13 @@ class Recipe:
         Convolutions in front of the dense layers.
     precision : {"float32", "float64"}
         Of the training. Either way sums are exact integers, and the network is exact; float32 is faster.
+    threshold : int, optional
+        The network reads one bit per value: +1 where a value of the data set is at least this, else -1.
+        Distortions come before that. Without it the network reads the values as they are.
+    dropout_input, dropout : float
+        Share of the inputs, and of the hidden values, that are set to 0 in training, 0 to below 1.
+    alpha : bool
+        XNOR-Net's factor per output in all layers but the last; it folds into the thresholds.
 
     Raises
     ------
@@ -152,6 +168,11 @@ class Recipe:
     augment: Augment = Augment()
     convs: tuple[Conv, ...] = ()
     precision: Literal["float32", "float64"] = "float64"
+    loss: Literal["cross_entropy", "squared_hinge"] = "cross_entropy"
+    threshold: int | None = None
+    dropout_input: float = 0.0
+    dropout: float = 0.0
+    alpha: bool = False
 
     def __post_init__(self) -> None:
         def check(key: str, legal: bool, limit: str) -> None:
@@ -168,6 +189,13 @@ class Recipe:
         check("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1")
         check("validation", self.validation >= 1, "at least 1 image, to choose the best epoch")
         check("precision", self.precision in ("float32", "float64"), "'float32' or 'float64'")
+        losses = ("cross_entropy", "squared_hinge")
+        check("loss", self.loss in losses, " or ".join(map(repr, losses)))
+        hinge = self.loss == "squared_hinge"
+        check("label_smoothing", not (hinge and self.label_smoothing), "0 with a hinge loss")
+        check("threshold", self.threshold is None or 1 <= self.threshold <= 255, "1 to 255, or left out")
+        for key in ("dropout_input", "dropout"):
+            check(key, 0 <= getattr(self, key) < 1, "0 to below 1")
         for before, conv in pairwise(self.convs):
             # Found out only at the end of training otherwise: gamma may have become negative by then.
             if before.pool and before.pool_first and any(conv.padding) and conv.pad_value:
@@ -182,9 +210,10 @@ class Recipe:
         Options that came later are left out at their defaults, so that older recipes keep their form.
         """
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        for part, key in ((values, "convs"), (values, "precision"), (values["augment"], "mirror")):
-            if part[key] in ([], "float64", False):
-                del part[key]
+        for part, defaults in ((values, _LATER), (values["augment"], {"mirror": False})):
+            for key, default in defaults.items():
+                if part[key] == default:
+                    del part[key]
         return values
 
     @classmethod
@@ -204,23 +233,3 @@ class Recipe:
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
             raise UsageError(f"stored recipe cannot be read: {error}") from None
-
-
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        # 50,432 weight bits: small enough for the block RAM of an iCE40 UP5K.
-        Recipe("digits", "digits", hidden=(256, 128), augment=Augment(rotation=6, stretch=0.06, shift=0.4)),
-        # 81,408 weight bits. 6 x 5 = 30 taps fill a word of 32 lanes; the stride keeps eight planes cheap.
-        Recipe(
-            "fashion", "fashion", hidden=(), epochs=14, batch=50, learning_rate=4e-2, label_smoothing=0.0,
-            validation=5000, precision="float32",
-            convs=(
-                Conv(64, (6, 5), (2, 2)),
-                Conv(64, (3, 3), pool=(2, 2)),
-                Conv(64, (3, 3)),
-            ),
-        ),
-    )
-}  # fmt: skip
-"""Recipes that come with the package, by name."""

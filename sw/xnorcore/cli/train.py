@@ -1,0 +1,140 @@
+"""Command ``train``: train a network by a recipe, export it, and measure the integer network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import datasets, xnorfile
+from ..errors import UsageError
+from .console import Console, table
+from .files import check_output
+from .parser import Commands, command, integer
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..train.loop import Progress
+    from ..train.recipe import Recipe
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = command(commands, "train", "Train a network by a recipe and export it.", _train)
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="name of a recipe, or a .toml file")
+    parser.add_argument("--list", action="store_true", help="list the recipes that come with the package")
+    parser.add_argument("-o", "--output", metavar="NET.xnor", help="default: the recipe's name, .xnor")
+    parser.add_argument("--seed", type=integer(0, (1 << 32) - 1), default=0, metavar="N", help="default 0")
+    parser.add_argument("--epochs", type=integer(1), metavar="N", help="instead of the recipe's")
+    parser.add_argument(
+        "--data",
+        metavar="NAME|PATH",
+        help="instead of the recipe's: the name of a data set, or a folder or .npz file of your own",
+    )
+    parser.add_argument("--folder", metavar="FOLDER", help="where the recipe's data set is")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
+    parser.add_argument(
+        "--threads", type=integer(1, 1024), default=1, metavar="N", help="of the CPU; default 1"
+    )
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    group.add_argument(
+        "--finish", action="store_true", help="export the best epoch of an interrupted run, and train no more"
+    )
+    parser.add_argument("--images", metavar="OUT.npz", help="also write the first held-out images and labels")
+    parser.add_argument("--count", type=integer(1), default=200, metavar="N", help="of them; default 200")
+
+
+def _train(arguments: argparse.Namespace, console: Console) -> int:
+    from ..train.recipes import RECIPES, load
+
+    if arguments.list:
+        return _list(console, RECIPES)
+    if arguments.recipe is None:
+        raise UsageError(f"which recipe? One of {', '.join(sorted(RECIPES))}, or a .toml file")
+    recipe = load(arguments.recipe)
+    output = Path(arguments.output or f"{recipe.name}.xnor")
+    check_output(str(output))
+    check_output(arguments.images)
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    check_output(str(checkpoint))
+    if arguments.finish and not checkpoint.exists():
+        raise UsageError(f"no checkpoint {str(checkpoint)!r} to finish from; start without --finish")
+    if arguments.data is not None:
+        recipe = replace(recipe, dataset=arguments.data)
+    if arguments.epochs is not None:
+        recipe = replace(recipe, epochs=arguments.epochs)
+    data = datasets.load(recipe.dataset, Path(arguments.folder) if arguments.folder else None)
+    from ..train.loop import held_out, train
+
+    started = time.monotonic()
+    show = _Show(console)
+    try:
+        network = train(
+            recipe, data, seed=arguments.seed, device=arguments.device, threads=arguments.threads,
+            checkpoint=checkpoint, resume=arguments.resume, finish=arguments.finish, progress=show,
+            step=show.step,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            console.say("--resume goes on after the last whole epoch, --finish exports the best one")
+        raise
+    seconds = time.monotonic() - started
+    xnorfile.save(network, output)
+    if arguments.images is not None:
+        xnorfile.atomic_write(arguments.images, held_out(recipe, data, arguments.count))
+    console.result(*_result(network, output, seconds))
+    return 0
+
+
+def _result(network: Network, output: Path, seconds: float) -> tuple[dict[str, Any], list[str]]:
+    keys = ("accuracy", "held_out_images", "validation_accuracy", "seed", "best_epoch", "epochs_done")
+    value = {"command": "train", "network": network.name, "file": str(output), "wall_s": round(seconds, 1)}
+    value |= {key: network.metadata[key] for key in keys if key in network.metadata}
+    line = (
+        f"{network.name}: the integer network gets {value['accuracy']:.2%} of {value['held_out_images']:,} "
+        f"held-out images right (epoch {value['best_epoch']}); {output} written"
+    )
+    return value, [line]
+
+
+def _list(console: Console, recipes: dict[str, Recipe]) -> int:
+    rows = [(each.name, each.dataset, _layers(each), str(each.epochs)) for each in recipes.values()]
+    value = {"command": "train", "recipes": [each.plain() for each in recipes.values()]}
+    console.result(value, table(rows, ("recipe", "data", "layers", "epochs")))
+    return 0
+
+
+def _layers(recipe: Recipe) -> str:
+    convs = [
+        f"conv {conv.channels} {conv.kernel[0]}x{conv.kernel[1]}" + (" pool" if conv.pool else "")
+        for conv in recipe.convs
+    ]
+    return ", ".join([*convs, *(["-".join(map(str, recipe.hidden))] if recipe.hidden else []), "scores"])
+
+
+class _Show:
+    """Progress on stderr: on a terminal one line that changes, in a log one per ten epochs or ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.shown, self.best = console, time.monotonic(), ""
+
+    def __call__(self, state: Progress) -> None:
+        """Show the state after an epoch."""
+        self.best = f", best {state.best_accuracy:.2%} in epoch {state.best_epoch}"
+        last = state.epoch == state.epochs
+        now = time.monotonic()
+        if sys.stderr.isatty() or state.epoch % 10 == 0 or last or now - self.shown > 10:
+            self.shown = now
+            self.console.say(
+                f"epoch {state.epoch}/{state.epochs}: loss {state.loss:.4f}, "
+                f"validation {state.accuracy:.2%}{self.best}"
+            )
+
+    def step(self, epoch: int, done: int, total: int) -> None:
+        """Show where in an epoch training is, on a terminal."""
+        if sys.stderr.isatty():
+            self.console.count(f"epoch {epoch}{self.best}; batch", done, total)

@@ -1,0 +1,177 @@
+"""The network that a recipe trains: binary convolutions and dense layers with batch norm and sign."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+
+from ..errors import UsageError
+from ._torch import nn, torch
+from .layers import BinaryConv2d, BinaryLinear, Sign, sign
+from .recipe import Conv
+
+
+class FlattenChannelsLast(nn.Module):
+    """Flatten (batch, channels, height, width) row-major, channel fastest, in the accelerator's order."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `x` as (batch, values)."""
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class BinaryNet(nn.Module):
+    """Binary convolutions and dense layers, each followed by batch norm, with a sign in between.
+
+    The output of the last layer is not binarized: its dot products are the integer scores, and the
+    batch norm behind them (``head="affine"``) or a constant factor (``head="scores"``) makes the logits.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Values per image; with convolutions (height, width, channels).
+    hidden : tuple of int
+        Outputs of each hidden dense layer.
+    classes : int
+        Outputs of the last layer.
+    input_bits : int
+        1: an input of 1 counts as +1 and 0 as -1. More: inputs are the unsigned integers themselves.
+    head : {"affine", "scores"}
+        Whether the class is the largest score after a per-class affine, or the largest integer score.
+    convs : tuple of Conv
+        Convolutions in front of the dense layers, each with its pooling.
+    dropout : tuple of float
+        Shares of the inputs, and of the hidden values, that are set to 0 while training.
+    alpha : bool
+        XNOR-Net's factor per output, in all layers but the last.
+    input_scale : bool
+        XNOR-Net's K, in all layers but the first, whose input is not real.
+    dtype : torch.dtype
+        Of the latent weights and of the arithmetic.
+
+    Raises
+    ------
+    UsageError
+        If convolutions meet an image without channels, or nothing is left of a map.
+    """
+
+    def __init__(
+        self,
+        shape: int | tuple[int, ...],
+        hidden: tuple[int, ...],
+        classes: int,
+        *,
+        input_bits: int,
+        head: str = "affine",
+        convs: tuple[Conv, ...] = (),
+        dropout: tuple[float, float] = (0.0, 0.0),
+        alpha: bool = False,
+        input_scale: bool = False,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        super().__init__()
+        size = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.input_bits, self.input_scale = input_bits, input_scale
+        layers = []
+        for conv in convs:
+            if len(size) != 3:
+                raise UsageError(f"images of {size} cannot be convolved; give (height, width, channels)")
+            layers.append(
+                BinaryConv2d(
+                    size[2], conv.channels, conv.kernel, stride=conv.stride, padding=conv.padding,
+                    pad_value=conv.pad_value, alpha=alpha, input_scale=input_scale and bool(layers),
+                    dtype=dtype,
+                )
+            )  # fmt: skip
+            size = conv.output_shape((size[0], size[1], size[2]))
+        sizes = (prod(size), *hidden, classes)
+        self.conv_options = convs
+        self.convs = nn.ModuleList(layers)
+        self.linears = nn.ModuleList(
+            [
+                BinaryLinear(
+                    a, b, dtype, alpha=alpha and index < len(hidden),
+                    input_scale=input_scale and bool(convs or index),
+                )
+                for index, (a, b) in enumerate(pairwise(sizes))
+            ]
+        )  # fmt: skip
+        normed = sizes[1:] if head == "affine" else sizes[1:-1]
+        norms: list[torch.nn.Module] = [nn.BatchNorm2d(conv.channels, dtype=dtype) for conv in convs]
+        norms += [nn.BatchNorm1d(n, dtype=dtype) for n in normed]
+        self.norms = nn.ModuleList(norms)
+        self.dropouts = [nn.Dropout(share) for share in dropout]
+        self.temperature = sizes[-2] ** -0.5
+
+    def chain(self) -> list[torch.nn.Module]:
+        """Return the modules in the order of the data, as `xnorcore.train.to_network` reads them.
+
+        Pooling stands behind its convolution or behind the sign; dropout and the constant factor of the
+        logits are left out.
+        """
+        modules: list[torch.nn.Module] = []
+        signs = [] if self.input_scale else [Sign()]
+        for layer, norm, conv in zip(self.convs, self.norms, self.conv_options, strict=False):
+            pool = [nn.MaxPool2d(conv.pool)] if conv.pool else []
+            modules += [layer, *pool, norm, *signs] if conv.pool_first else [layer, norm, *signs, *pool]
+        modules.append(FlattenChannelsLast())
+        norms = list(self.norms[len(self.convs) :])
+        for index, layer in enumerate(self.linears):
+            modules += [layer, *norms[index : index + 1]]
+            modules += signs if index < len(self.linears) - 1 else []
+        return modules
+
+    def trace(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Run the network and keep what the accelerator computes.
+
+        Parameters
+        ----------
+        images : torch.Tensor
+            Integers, shape (batch, ...), 0 to 2**input_bits - 1.
+
+        Returns
+        -------
+        list of torch.Tensor
+            The +1/-1 outputs of each hidden layer, after its pooling, then the integer scores; flat,
+            (batch, outputs), row-major with the channel fastest. With `input_scale` the hidden values are
+            the real ones in front of the sign.
+        """
+        x = images.to(self.linears[0].weight.dtype)
+        if self.input_bits == 1:
+            x = 2 * x - 1
+        drop_input, drop = self.dropouts
+        x = self._drop(drop_input, x)
+        results = []
+        if self.convs:
+            # The memory stays as it is, channel fastest, which is also what the convolutions like best.
+            x = x.permute(0, 3, 1, 2)
+        activate = (lambda x: x) if self.input_scale else sign
+        for layer, norm, conv in zip(self.convs, self.norms, self.conv_options, strict=False):
+            x = layer(x)
+            if conv.pool and conv.pool_first:
+                x = nn.functional.max_pool2d(x, conv.pool)
+            x = activate(norm(x))
+            if conv.pool and not conv.pool_first:
+                x = nn.functional.max_pool2d(x, conv.pool)
+            results.append(x.permute(0, 2, 3, 1).flatten(1))
+            x = self._drop(drop, x)
+        x = x.permute(0, 2, 3, 1).flatten(1) if self.convs else x.flatten(1)
+        for linear, norm in zip(self.linears[:-1], self.norms[len(self.convs) :], strict=False):
+            x = activate(norm(linear(x)))
+            results.append(x)
+            x = self._drop(drop, x)
+        return [*results, self.linears[-1](x)]
+
+    def _drop(self, dropout: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return dropout.train(self.training)(x)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits (batch, classes) of integer `images` (batch, ...)."""
+        scores = self.trace(images)[-1]
+        if len(self.norms) == len(self.convs) + len(self.linears):
+            return self.norms[-1](scores)
+        return scores * self.temperature
+
+    def clip(self) -> None:
+        """Clip all latent weights to [-1, 1]; call it after every optimizer step."""
+        for layer in (*self.convs, *self.linears):
+            layer.clip()

@@ -1,0 +1,206 @@
+"""Public layers: alpha, input scale; export of a user's own Sequential, bit for bit or refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xnorcore import fast, golden
+from xnorcore.errors import UsageError
+
+torch = pytest.importorskip("torch", reason='training tests need: pip install "xnorcore[train]"')
+
+from xnorcore.train.export import to_network  # noqa: E402
+from xnorcore.train.layers import BinaryConv2d, BinaryLinear, Sign  # noqa: E402
+from xnorcore.train.model import BinaryNet  # noqa: E402
+from xnorcore.train.recipe import Conv  # noqa: E402
+
+nn = torch.nn
+F64 = torch.float64
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def shake(model: Any, images: Any) -> Any:
+    """Give every batch norm random parameters, some of them negative or 0, and statistics that fit."""
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.affine:
+            with torch.no_grad():
+                module.weight.copy_(torch.randn(len(module.weight)))
+                module.weight[0] = 0.0
+                module.bias.copy_(torch.randn(len(module.bias)) * 0.5)
+    model.train()
+    for _ in range(30):
+        model(images)
+    return model.eval()
+
+
+def signal(shape: tuple[int, ...], bits: int, count: int = 60) -> tuple[np.ndarray, Any]:
+    """Return random images and what torch reads: (count, channels, height, width), -1 and +1 or integers."""
+    images = np.random.default_rng(bits).integers(0, 1 << bits, (count, *shape), dtype=np.uint8)
+    values = torch.from_numpy(images).to(F64)
+    values = 2 * values - 1 if bits == 1 else values
+    return images, values.permute(0, 3, 1, 2) if len(shape) == 3 else values
+
+
+# Layers.
+
+
+def test_alpha_is_the_mean_of_the_latent_weights_and_gets_a_gradient() -> None:
+    layer = BinaryLinear(3, 2, alpha=True)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.5, -0.25, 0.75], [-1.0, 0.0, 0.5]]))
+    x = torch.tensor([[1.0, 1.0, -1.0]], dtype=F64)
+    assert layer.scales().tolist() == [0.5, 0.5]
+    y = layer(x)
+    assert y.tolist() == [[(1 - 1 - 1) * 0.5, (-1 + 1 - 1) * 0.5]]
+    y.sum().backward()
+    # By hand: alpha * x for the signs, and sum * sign(w) / 3 for alpha; the slope of |w| at 0 is 0.
+    expected = [[0.5 - 1 / 3, 0.5 + 1 / 3, -0.5 - 1 / 3], [0.5 + 1 / 3, 0.5, -0.5 - 1 / 3]]
+    assert layer.weight.grad is not None
+    assert np.allclose(layer.weight.grad.numpy(), expected)
+
+
+def test_input_scale_is_the_mean_magnitude_per_position() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 3, 5, 6))
+    layer = BinaryConv2d(3, 4, (2, 3), stride=(2, 1), padding=(1, 0, 0, 1), alpha=True, input_scale=True)
+    y = layer(torch.from_numpy(x)).detach().numpy()
+    weights, alpha = layer.binary_weights(), np.abs(layer.weight.detach().numpy()).mean((1, 2, 3))
+    bits = np.pad(np.where(x >= 0, 1, -1), ((0, 0), (0, 0), (1, 0), (0, 1)))
+    size = np.pad(np.abs(x), ((0, 0), (0, 0), (1, 0), (0, 1)))
+    for n, o, i, j in np.ndindex(*y.shape):
+        window = np.s_[n, :, 2 * i : 2 * i + 2, j : j + 3]
+        total = (bits[window].transpose(1, 2, 0) * weights[o]).sum()
+        assert np.isclose(y[n, o, i, j], total * alpha[o] * size[window].mean())
+    dense = BinaryLinear(5, 2, input_scale=True)
+    x = rng.normal(size=(3, 5))
+    expected = np.where(x >= 0, 1, -1) @ dense.binary_weights().T * np.abs(x).mean(1, keepdims=True)
+    assert np.allclose(dense(torch.from_numpy(x)).detach().numpy(), expected)
+
+
+def test_layers_refuse() -> None:
+    with pytest.raises(UsageError, match=r"BinaryLinear: weights of shape \(0, 3\); every size must be at"):
+        BinaryLinear(3, 0)
+    with pytest.raises(UsageError, match="input_scale with padding of -1 has no meaning; use pad_value=0"):
+        BinaryConv2d(3, 2, padding=(1, 1, 1, 1), pad_value=-1, input_scale=True)
+
+
+# A recipe's model with alpha, and with dropout.
+
+
+@pytest.mark.parametrize("head", ["scores", "affine"])
+@pytest.mark.parametrize("bits", [1, 5])
+def test_alpha_folds_exactly(head: str, bits: int) -> None:
+    torch.manual_seed(bits)
+    convs = (Conv(9, pool=(2, 2)), Conv(7, (2, 3), padding=(1, 0, 0, 1)))
+    model = BinaryNet((9, 10, 2), (11, 6), 4, input_bits=bits, head=head, convs=convs, alpha=True)
+    images, _ = signal((9, 10, 2), bits)
+    shake(model, torch.from_numpy(images))
+    network = to_network(model, "alpha", (9, 10, 2))
+    with torch.no_grad():
+        *hidden, scores = model.trace(torch.from_numpy(images))
+        classes = model(torch.from_numpy(images)).argmax(1)
+    results = golden.layers(network, images)
+    assert 0.02 < np.mean(results[-2]) < 0.98
+    assert np.array_equal(results[-2], hidden[-1].numpy() > 0)
+    assert np.array_equal(results[-1], scores.numpy())
+    assert np.array_equal(network.classify(results[-1]), classes.numpy())
+    assert (network.scale is not None) == (head == "affine")
+
+
+def test_dropout_acts_in_training_only() -> None:
+    torch.manual_seed(0)
+    model = BinaryNet(30, (8,), 3, input_bits=1, dropout=(0.5, 0.5))
+    images = torch.ones(64, 30, dtype=torch.uint8)
+    model.train()
+    assert len(model(images).unique(dim=0)) > 3
+    assert len(model.eval()(images).unique(dim=0)) == 1
+
+
+# A user's own Sequential.
+
+
+def test_sequential_with_torchs_flatten_equals_golden() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        BinaryConv2d(2, 8, (3, 3), alpha=True), nn.MaxPool2d(2), nn.BatchNorm2d(8, dtype=F64),
+        nn.Hardtanh(), Sign(),
+        BinaryConv2d(8, 6, (2, 2), padding=(1, 1, 0, 0)), nn.BatchNorm2d(6, dtype=F64, affine=False), Sign(),
+        nn.MaxPool2d((2, 3), stride=2), nn.Flatten(), nn.Dropout(0.3),
+        BinaryLinear(6 * 2 * 1, 9, alpha=True), Sign(),
+        BinaryLinear(9, 4, alpha=True),
+    )  # fmt: skip
+    images, values = signal((9, 10, 2), 8)
+    shake(model, values)
+    network = to_network(model, "own", (9, 10, 2), input_bits=8)
+    with torch.no_grad():
+        hidden = model[:-1](values).numpy()
+        classes = model(values).argmax(1).numpy()
+    results = golden.layers(network, images)
+    assert 0.02 < np.mean(results[-2]) < 0.98
+    assert np.array_equal(results[-2], hidden > 0)
+    assert np.array_equal(network.classify(results[-1]), classes)
+    assert np.array_equal(fast.run(network, images), results[-1])
+
+
+def test_sequential_that_starts_with_flatten_reads_images_in_their_order() -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Flatten(), BinaryLinear(3 * 4 * 2, 12), nn.BatchNorm1d(12, dtype=F64), Sign(), BinaryLinear(12, 3),
+        nn.BatchNorm1d(3, dtype=F64),
+    )  # fmt: skip
+    images, values = signal((3, 4, 2), 1)
+    shake(model, values)
+    network = to_network(model, "flat", (3, 4, 2), input_bits=1)
+    with torch.no_grad():
+        bits, classes = model[:4](values).numpy() > 0, model(values).argmax(1).numpy()
+    results = golden.layers(network, images)
+    assert np.array_equal(results[0], bits)
+    assert np.array_equal(network.classify(results[1]), classes)
+
+
+def dense(*modules: Any) -> Any:
+    return nn.Sequential(BinaryLinear(6, 5), *modules, BinaryLinear(5, 2))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Sequential(nn.Linear(6, 2)), r"module 0 \(Linear\): has real weights; use BinaryLinear or"),
+        (dense(nn.ReLU()), r"module 1 \(ReLU\): gives real-valued activations, as in Binary-Weight-Networks"),
+        (
+            dense(nn.BatchNorm1d(5)),
+            r"module 2 \(BinaryLinear\): reads real-valued activations, as in Binary-W",
+        ),
+        (dense(nn.BatchNorm1d(5, track_running_stats=False), Sign()), "has no running statistics"),
+        (
+            nn.Sequential(BinaryLinear(6, 5), nn.BatchNorm1d(5), BinaryLinear(5, 2, input_scale=True)),
+            r"module 2 \(BinaryLinear\): XNOR-Net's input scale K",
+        ),
+        (nn.Sequential(Sign(), BinaryLinear(6, 2)), r"module 0 \(Sign\): is not expected here; the order is"),
+        (nn.Sequential(BinaryLinear(6, 2), nn.LayerNorm(2)), r"module 1 \(LayerNorm\): is not expected here"),
+        (nn.Sequential(nn.Dropout()), "the model has no layer with weights"),
+        (
+            nn.Sequential(BinaryConv2d(2, 3, (1, 1)), Sign(), nn.MaxPool2d(2, padding=1), nn.Flatten()),
+            r"module 2 \(MaxPool2d\): padding, dilation and ceil_mode cannot run",
+        ),
+    ],
+)
+def test_sequential_refused_by_name(model: Any, message: str) -> None:
+    shape = (2, 3, 2) if isinstance(model[0], BinaryConv2d) else (6,)
+    with pytest.raises(UsageError, match=message):
+        to_network(model, "refused", shape, input_bits=1)
+
+
+def test_sequential_needs_its_input_bits() -> None:
+    with pytest.raises(UsageError, match="give input_bits, 1 for -1 and"):
+        to_network(nn.Sequential(BinaryLinear(6, 2)), "unknown", (6,))
