@@ -6,6 +6,7 @@ The stored floats are taken as the rationals they are. ``sqrt(var + eps)`` stays
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import isqrt, prod
 from typing import Any
@@ -79,7 +80,7 @@ def fold_batchnorm(
         raise NetworkError(
             f"weights of shape {array.shape}: must be (outputs, inputs) or (outputs, ...) of -1 and +1"
         )
-    rows = array.reshape(len(array), prod(array.shape[1:])).copy()
+    rows = array.reshape(len(array), prod(array.shape[1:]))
     if sign_zero not in (1, -1, 0):
         raise NetworkError(f"sign_zero is {sign_zero!r}, but must be +1, -1 or 0")
     count = len(rows)
@@ -98,21 +99,64 @@ def fold_batchnorm(
             f"input_offset is {float(in_offset)}, but a zero-padded layer takes no offset: its padding would "
             "not be the integer 0; pad with what the offset makes 0"
         )
-    thresholds = np.empty(count, np.int64)
+    factors, constants, squares = [], [], []
     for i in range(count):
         variance = variances[i] + epsilon
         if variance <= 0:
             raise NetworkError(f"var + eps of channel {i} is {float(variance)}, but must be above 0")
         # Times the root: factor * sum + constant + beta * sqrt(variance), compared with 0.
-        factor = gammas[i] * alphas[i] * in_scale
         shift = alphas[i] * in_offset * int(rows[i].sum()) + biases[i] - means[i]
-        constant = gammas[i] * shift
-        if factor < 0:
+        factors.append(gammas[i] * alphas[i] * in_scale)
+        constants.append(gammas[i] * shift)
+        squares.append(variance)
+    return fold_exact(
+        array, factors, constants, betas, squares, sign_zero=sign_zero, input_bits=input_bits,
+        zero_padded=zero_padded,
+    )  # fmt: skip
+
+
+def fold_exact(
+    weights: NDArray[np.int8],
+    factor: Sequence[Fraction],
+    constant: Sequence[Fraction],
+    root: Sequence[Fraction],
+    square: Sequence[Fraction],
+    *,
+    sign_zero: int = 1,
+    input_bits: int = 1,
+    zero_padded: bool = False,
+) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Fold ``sign(factor * sum + constant + root * sqrt(square))`` into row signs and thresholds.
+
+    Parameters
+    ----------
+    weights : array of int8, shape (outputs, ...)
+        Weights of -1 and +1.
+    factor, constant, root, square : sequences of Fraction, length outputs
+        `square` is at least 0.
+    sign_zero, input_bits, zero_padded
+        As in `fold_batchnorm`.
+
+    Returns
+    -------
+    weights : array of int8, of the shape given
+    thresholds : array of int64, shape (outputs,)
+        As `fold_batchnorm`.
+
+    Raises
+    ------
+    NetworkError
+        If sign(0) is undecided and some input may reach it.
+    """
+    rows = weights.reshape(len(weights), prod(weights.shape[1:])).copy()
+    thresholds = np.empty(len(rows), np.int64)
+    for i, slope in enumerate(factor):
+        if slope < 0:
             rows[i] *= -1
         thresholds[i] = _threshold(
-            i, rows[i], abs(factor), constant, betas[i], variance, sign_zero, input_bits, zero_padded
+            i, rows[i], abs(slope), constant[i], root[i], square[i], sign_zero, input_bits, zero_padded
         )
-    return rows.reshape(array.shape), thresholds
+    return rows.reshape(weights.shape), thresholds
 
 
 def strict(thresholds: ArrayLike) -> NDArray[np.int64]:

@@ -1,0 +1,103 @@
+"""ONNX and QONNX import: a checked graph, small passes over it, exact folding, and a check at the end.
+
+The passes, in order, are `PASSES`; each takes a `Graph` and returns one. What follows them cuts the chain into
+stages (`stages.cut`), folds these into integer layers (`build.build`) and compares the result with an
+independent execution of the source (`check.Check`). All decisions are made in rationals of the stored floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ... import pixels
+from ...validate import MAX_NAME, brief
+from ..report import Imported, ImportReport
+from .build import build
+from .canonical import affines, monotones, pools, products, transparent
+from .chain import chain
+from .check import Check
+from .constants import fold_constants
+from .execute import Executor
+from .graph import QUANT_OPS, Graph, alive, ordered
+from .image import Image, image_of
+from .read import read_model, to_graph
+from .stages import cut
+from .steps import find_steps
+
+__all__ = ["PASSES", "load"]
+
+PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    ordered, alive, fold_constants, find_steps, transparent, products, affines, pools, monotones, alive, chain
+)  # fmt: skip
+"""From the graph as read to a chain of canonical nodes."""
+
+
+def load(path: Path, *, name: str | None = None, inputs: str | None = None) -> Imported:
+    """Import an ONNX or QONNX file.
+
+    Parameters
+    ----------
+    path : Path
+        External data files are looked for in its folder, and only there.
+    name : str, optional
+        Name of the network; default: the file's.
+    inputs : str, optional
+        What an image without quantiser holds: one of `image.DECLARED`; default: from the input's type or its
+        QONNX annotation.
+
+    Returns
+    -------
+    Imported
+        Class scores and one-bit outputs are in the source's order, those of a final convolution as
+        (y, x, channel).
+
+    Raises
+    ------
+    ImportFailedError
+        Names the node and why it cannot run exactly.
+    MissingDependencyError
+        If the package ``onnx`` is missing.
+    UsageError
+        If `inputs` is unknown.
+    """
+    path = Path(path)
+    model = read_model(path)
+    read = to_graph(model)
+    graph, source = read, read
+    for step in PASSES:
+        graph = step(graph)
+        if step is fold_constants:
+            source = graph
+    image, nodes = image_of(graph, source, inputs)
+    parts = cut(graph, nodes, image.levels)
+    kind = "qonnx" if any(node.op in QUANT_OPS for node in read.nodes) else "onnx"
+    metadata, notes = _describe(model, read, image, kind)
+    built = build(parts, image, _name(path) if name is None else name, metadata)
+    check = Check(Executor(model), read, image, parts, built).run()
+    report = ImportReport(str(path), kind, built.reports, (*notes, *parts.notes), check)
+    return Imported(built.network, report)
+
+
+def _name(path: Path) -> str:
+    text = "".join(letter if letter.isprintable() else "_" for letter in path.stem)[:MAX_NAME]
+    return text or "imported"
+
+
+def _describe(model: Any, graph: Graph, image: Image, kind: str) -> tuple[dict[str, Any], list[str]]:
+    """The network's metadata, and the report's notes."""
+    producer = brief(f"{model.producer_name} {model.producer_version}".strip() or "unknown", 60).strip("'")
+    notes = [f"opset {graph.opset}, IR version {model.ir_version}, producer {producer}", image.text]
+    metadata: dict[str, Any] = {"imported": {"format": kind, "opset": graph.opset, "input": image.text}}
+    if image.kind == "quantised":
+        table = image.table()
+        if table is None:
+            notes.append("8-bit pixels have no rule of their own: it depends on the channel or place")
+        else:
+            metadata[pixels.KEY] = pixels.table(table)
+            if image.levels.bits == 1 and 0 == table[0] < table[255] and (table[1:] >= table[:-1]).all():
+                metadata[pixels.KEY] = pixels.threshold(int(table.argmax()))
+            unit = "as they are" if image.pixel(table).dtype.kind != "f" else "divided by 255"
+            notes.append(f"8-bit pixels, {unit} in the framework, become inputs by the network's own rule")
+    return metadata, notes

@@ -1,0 +1,201 @@
+"""Pass: fold each stage into an integer layer, absorb complements, and make the network and its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...complement import absorb_complements
+from ...errors import ImportFailedError, NetworkError
+from ...fold import ALWAYS, NEVER, fold_exact
+from ...layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
+from ...network import Network
+from ..report import LayerReport
+from .image import Image
+from .signal import Stage
+from .stages import Cut
+
+
+@dataclass
+class Built:
+    """A network, and how its layers belong to the source.
+
+    Attributes
+    ----------
+    network : Network
+    stages : list of Stage
+    masks : list of array of bool
+        For each stage, the channels whose bits the network holds complemented.
+    last : list of int
+        For each stage, the index of its last layer.
+    reports : tuple of LayerReport
+    """
+
+    network: Network
+    stages: list[Stage]
+    masks: list[NDArray[np.bool_]]
+    last: list[int]
+    reports: tuple[LayerReport, ...]
+
+
+def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
+    """Fold every stage and make the network.
+
+    Raises
+    ------
+    ImportFailedError
+        Names the node of the layer and the reason.
+    """
+    layers: list[Layer] = []
+    masks: dict[int, NDArray[np.bool_]] = {}
+    stage_masks, last, reports = [], [], []
+    for number, stage in enumerate(cut.stages):
+        final = number == len(cut.stages) - 1
+        if stage.gives is None and not final:
+            raise stage.node.fail("has no sign behind it")
+        try:
+            layer, mask = _fold(stage, f"{'dense' if stage.node.op == 'Dense' else 'conv'}{number}")
+        except NetworkError as error:
+            raise stage.node.fail(str(error)) from None
+        masks[len(layers)] = mask
+        reports.append(_report(stage, layer, len(layers), image))
+        layers.append(layer)
+        if stage.pool is not None:
+            if stage.gives is None:
+                raise stage.node.fail("its sums are pooled and have no sign; scores cannot be pooled")
+            pool = MaxPool2d(stage.pool.kernel, stage.pool.stride, name=f"pool{number}")
+            reports.append(_other(pool, "maxpool2d", pool.window, ()))
+            layers.append(pool)
+        last.append(len(layers) - 1)
+        stage_masks.append(mask)
+        if stage.mean:
+            layers.append(GlobalSum(name=f"sum{number}"))
+            reports.append(_other(layers[-1], "globalsum", (), (stage.mean,)))
+    scale, offset = _affine(cut.stages[-1], layers, cut)
+    try:
+        chain = absorb_complements(layers, masks)
+        network = Network(
+            name, InputSpec(image.levels.shape, image.levels.bits), chain, scale=scale, offset=offset,
+            metadata=metadata,
+        )  # fmt: skip
+    except NetworkError as error:
+        raise ImportFailedError(f"{_where(str(error), cut)}{error}") from None
+    return Built(network, cut.stages, stage_masks, last, tuple(reports))
+
+
+def _where(message: str, cut: Cut) -> str:
+    """The source node of the layer that a message begins with."""
+    for number, stage in enumerate(cut.stages):
+        kind = "dense" if stage.node.op == "Dense" else "conv"
+        if any(f"'{word}{number}'" in message.split(":")[0] for word in (kind, "pool", "sum")):
+            return f"{stage.node.label}: "
+    return ""
+
+
+def _fold(stage: Stage, name: str) -> tuple[Dense | Conv2d, NDArray[np.bool_]]:
+    weights, form, table = stage.node.attributes["weights"], stage.form, stage.table
+    thresholds = None
+    mask = np.zeros(len(weights), np.bool_)
+    if table is not None:
+        low, zero, high = table
+        sign_zero = -1 if zero == low else 1 if zero == high else 0
+        if stage.reads.sums and not sign_zero:
+            raise NetworkError("sign(0) is neither of the two values, and averages may reach it")
+        weights, thresholds = fold_exact(
+            weights, form.slope, form.constant, form.root, form.square, sign_zero=sign_zero,
+            input_bits=stage.reads.bits, zero_padded=any(stage.padding) and stage.pad_value == 0,
+        )  # fmt: skip
+        # Bit 1 is the higher of the two values. Pooling first, the maximum is an OR where the rest of the map
+        # rises, and an AND, an OR of complements, where it falls.
+        inverted = bool(low > high)
+        flips = np.array(stage.flips)
+        negated = flips if stage.pooled_first else np.full(len(weights), inverted)
+        if stage.pooled_first:
+            mask = flips != inverted
+        weights = weights.copy()
+        weights[negated] *= -1
+        thresholds[negated] = np.clip(1 - thresholds[negated], ALWAYS, NEVER)
+    if stage.node.op == "Dense":
+        return Dense(weights, thresholds, name=name), mask
+    return (
+        Conv2d(
+            weights, thresholds, stride=stage.node.attributes["window"].stride, padding=stage.padding,
+            pad_value=stage.pad_value, name=name,
+        ),
+        mask,
+    )  # fmt: skip
+
+
+def _affine(
+    stage: Stage, layers: list[Layer], cut: Cut
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Scale and offset of the scores, each rounded once to float64."""
+    if stage.gives is not None:
+        return None, None
+    form = stage.form
+    scale = [_over_root(p, q) for p, q in zip(form.slope, form.square, strict=True)]
+    offset = [
+        _float(c / _root(q) + e) for c, e, q in zip(form.constant, form.root, form.square, strict=True)
+    ]
+    if all(value == 1 for value in scale) and not any(offset):
+        return None, None
+    positions = 1 if stage.node.op == "Dense" else prod(stage.node.attributes["window"].size)
+    return np.tile(scale, positions), np.tile(offset, positions)
+
+
+def _root(square: Fraction) -> Fraction:
+    """The square root, exact if it is rational, else to some 200 bits."""
+    n, d = square.numerator, square.denominator
+    shift = max(0, 200 - (n.bit_length() - d.bit_length()) // 2)
+    shift += shift % 2
+    exact = Fraction(isqrt(n), isqrt(d))
+    if exact * exact == square:
+        return exact
+    return Fraction(isqrt((n << 2 * shift) // d), 1 << shift)
+
+
+def _over_root(value: Fraction, square: Fraction) -> float:
+    return _float(value / _root(square))
+
+
+def _float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ImportFailedError("the scores' scale or offset is beyond the range of float64") from None
+
+
+def _report(stage: Stage, layer: Dense | Conv2d, index: int, image: Image) -> LayerReport:
+    table = stage.table
+    if table is None:
+        zero = "none"
+    elif table[1] in (table[0], table[2]):
+        zero = "+1" if table[1] == table[2] else "-1"
+    else:
+        zero = "0, not reachable"
+    taps, bits = layer.weights.reshape(layer.outputs, -1).shape[1], stage.reads.bits
+    bound = taps
+    if bits > 1:
+        plus = int((layer.weights.reshape(layer.outputs, -1) > 0).sum(axis=1).max())
+        minus = int((layer.weights.reshape(layer.outputs, -1) < 0).sum(axis=1).max())
+        bound = ((1 << bits) - 1) * max(plus, minus)
+    if stage.reads.sums:
+        bound = taps * (stage.reads.places[0].size // taps)
+    padding = None
+    if any(stage.padding):
+        padding = {0: "zero", 1: "+1", -1: "-1"}[stage.pad_value]
+    thresholds = 0 if layer.thresholds is None else 32 * layer.outputs
+    return LayerReport(
+        layer.name, "dense" if isinstance(layer, Dense) else "conv2d", tuple(dict.fromkeys(stage.nodes)),
+        layer.weights.shape, zero, sum(value <= 0 for value in stage.form.slope), stage.pool_order, padding,
+        tuple(stage.folded), bound, layer.weight_bits + thresholds,
+    )  # fmt: skip
+
+
+def _other(layer: Any, kind: str, shape: tuple[int, ...], nodes: tuple[str, ...]) -> LayerReport:
+    return LayerReport(layer.name, kind, nodes, shape, "none", 0, None, None, (), 0, 0)

@@ -1,0 +1,321 @@
+"""Passes: products, affine maps, batch norms and pooling in one form each, with exact parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...validate import brief
+from .evaluate import clip_limits, mean_axes
+from .graph import Graph, Node, replaced
+from .shapes import Window
+
+AFFINE, NORM, DENSE, CONV, POOL, MEAN, MONOTONE, MOVE = (
+    "Affine", "Norm", "Dense", "Conv2d", "Pool", "Mean", "Monotone", "Move",
+)  # fmt: skip
+"""Operators of the nodes that these passes make; each has one input."""
+
+Rewrite = Callable[[Node, Graph], Node | None]
+
+
+def products(graph: Graph) -> Graph:
+    """Pass: MatMul, Gemm and Conv become `DENSE` and `CONV`, their weights signs and a scale per output.
+
+    Attributes: ``weights`` (int8, (outputs, inputs) or (outputs, kh, kw, inputs)), ``scale`` and ``bias`` (lists of
+    Fraction; bias may be None); of `CONV` also ``window``.
+
+    Raises
+    ------
+    ImportFailedError
+        If the weights of an output are not all of one magnitude above 0.
+    """
+    return _rewritten(graph, {"MatMul": _dense, "Gemm": _dense, "Conv": _conv})
+
+
+def affines(graph: Graph) -> Graph:
+    """Pass: Add, Sub, Mul, Div and Neg with constants become `AFFINE`, BatchNormalization `NORM`.
+
+    Attributes: ``scale`` and ``offset``, or ``gamma``, ``beta``, ``mean`` and ``variance`` (eps included): lists of
+    Fraction, one per channel, or one for all. Constants that differ within a channel are left as they are.
+
+    Raises
+    ------
+    ImportFailedError
+        For a batch norm in training mode, or a variance that is not above 0.
+    """
+    arithmetic = {op: _affine for op in ("Add", "Sub", "Mul", "Div", "Neg")}
+    return _rewritten(graph, {**arithmetic, "BatchNormalization": _norm})
+
+
+def pools(graph: Graph) -> Graph:
+    """Pass: MaxPool becomes `POOL`, an average over the whole map `MEAN`.
+
+    Attributes of `POOL`: ``window``; of `MEAN`: ``axes``, ``keepdims``.
+
+    Raises
+    ------
+    ImportFailedError
+        For padding, dilations, index outputs, or windows that leave the map.
+    """
+    return _rewritten(
+        graph,
+        {"MaxPool": _max_pool, "AveragePool": _average, "GlobalAveragePool": _global, "ReduceMean": _reduce},
+    )
+
+
+def monotones(graph: Graph) -> Graph:
+    """Pass: functions that keep order and sign, such as Clip and Tanh, become `MONOTONE`."""
+    return _rewritten(
+        graph,
+        {"Clip": _clip, "Tanh": _keeps, "Softsign": _keeps, "LeakyRelu": _leaky, "Elu": _leaky},
+    )
+
+
+def transparent(graph: Graph) -> Graph:
+    """Pass: Identity, Dropout and Cast between number formats disappear.
+
+    Raises
+    ------
+    ImportFailedError
+        For a Cast that rounds, or a Dropout whose mask is used or that is in training mode.
+    """
+    names: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        inputs = tuple(names.get(name, name) for name in node.inputs)
+        node = Node(node.op, node.name, inputs, node.outputs, node.attributes)
+        if node.op in ("Identity", "Dropout", "Cast") and node.outputs[0] not in graph.outputs:
+            _check_transparent(node, graph)
+            names[node.outputs[0]] = inputs[0]
+        else:
+            nodes.append(node)
+    return replaced(graph, nodes=tuple(nodes))
+
+
+def _check_transparent(node: Node, graph: Graph) -> None:
+    if node.op == "Cast" and node.integer("to", 1) not in (1, 11):
+        raise node.fail(f"converts to element type {node.integer('to', 1)}, which may round")
+    if node.op == "Dropout" and len(node.inputs) > 2:
+        training = graph.constants.get(node.inputs[2])
+        if node.inputs[2] and (training is None or training.any()):
+            raise node.fail("is in training mode; export the model after model.eval()")
+    readers = graph.readers
+    if any(name in readers or name in graph.outputs for name in node.outputs[1:]):
+        raise node.fail("its second output is used, which is not supported")
+
+
+def _rewritten(graph: Graph, rules: dict[str, Rewrite]) -> Graph:
+    nodes = []
+    for node in graph.nodes:
+        rule = rules.get(node.op)
+        new = None if rule is None else rule(node, graph)
+        nodes.append(node if new is None else new)
+    return replaced(graph, nodes=tuple(nodes))
+
+
+def _made(node: Node, op: str, input: str, **attributes: Any) -> Node:
+    return Node(op, node.name, (input,), node.outputs[:1], {**attributes, "source": node.op})
+
+
+def signs_and_scale(node: Node, weights: NDArray[Any]) -> tuple[NDArray[np.int8], list[Fraction]]:
+    """Split weights, shape (outputs, ...), into signs and one magnitude per output.
+
+    Raises
+    ------
+    ImportFailedError
+        If they are not of one magnitude above 0.
+    """
+    rows = weights.reshape(len(weights), -1)
+    if not rows.size:
+        raise node.fail(f"weights have shape {brief(weights.shape)}: they are empty")
+    magnitude = np.abs(rows)
+    wrong = (magnitude != magnitude[:, :1]) | (magnitude == 0)
+    if wrong.any():
+        output = int(np.argmax(wrong.any(axis=1)))
+        values = np.unique(rows[output])
+        shown = ", ".join(f"{value:g}" for value in values[:4]) + (", ..." if len(values) > 4 else "")
+        raise node.fail(
+            f"weights of output {output} are {shown} and not -a and +a of one magnitude a above 0: they are not "
+            "binarized"
+        )
+    return np.where(weights > 0, 1, -1).astype(np.int8), fractions(magnitude[:, 0])
+
+
+def fractions(values: NDArray[Any]) -> list[Fraction]:
+    """Return numbers as the rationals they are."""
+    return [Fraction(value) for value in np.asarray(values).ravel().tolist()]
+
+
+def _parameter(node: Node, graph: Graph, index: int, what: str) -> NDArray[Any]:
+    name = node.inputs[index] if index < len(node.inputs) else ""
+    if name not in graph.constants:
+        raise node.fail(f"{what} must be constant")
+    return graph.constants[name]
+
+
+def _dynamic(node: Node, graph: Graph) -> str:
+    if node.inputs[0] in graph.constants:
+        raise node.fail("multiplies a constant from the left; write the image first")
+    return node.inputs[0]
+
+
+def _dense(node: Node, graph: Graph) -> Node:
+    weights = _parameter(node, graph, 1, "weights")
+    if node.op == "MatMul" or not node.integer("transB", 0):
+        weights = weights.T
+    signs, scale = signs_and_scale(node, weights)
+    bias = None
+    if node.op == "Gemm":
+        alpha, beta = Fraction(node.number("alpha", 1.0)), Fraction(node.number("beta", 1.0))
+        scale = [alpha * value for value in scale]
+        if len(node.inputs) > 2 and node.inputs[2]:
+            values = _parameter(node, graph, 2, "bias")
+            if values.ndim > 1 and values.shape[0] != 1:
+                raise node.fail(f"bias has shape {brief(values.shape)}, but must be one value per output")
+            bias = [beta * value for value in fractions(np.broadcast_to(values.ravel(), len(signs)))]
+    return _made(node, DENSE, _dynamic(node, graph), weights=signs, scale=scale, bias=bias)
+
+
+def _conv(node: Node, graph: Graph) -> Node:
+    weights = _parameter(node, graph, 1, "weights")
+    signs, scale = signs_and_scale(node, weights)
+    bias = None
+    if len(node.inputs) > 2 and node.inputs[2]:
+        values = _parameter(node, graph, 2, "bias")
+        if values.shape != (len(signs),):
+            raise node.fail(f"bias has shape {brief(values.shape)}, but must be ({len(signs)},)")
+        bias = fractions(values)
+    image = _dynamic(node, graph)
+    window = Window(node, graph.shapes[image][2:], weights.shape[2:])
+    return _made(
+        node, CONV, image, weights=np.ascontiguousarray(signs.transpose(0, 2, 3, 1)), scale=scale, bias=bias,
+        window=window,
+    )  # fmt: skip
+
+
+def per_channel(values: NDArray[Any], shape: tuple[int, ...]) -> list[Fraction] | None:
+    """Return a constant that broadcasts against a tensor (batch, channels, ...) as one value or one per channel.
+
+    None if it differs within a channel, or makes the tensor larger.
+    """
+    try:
+        if np.broadcast_shapes(values.shape, shape) != shape:
+            return None
+    except ValueError:
+        return None
+    if values.size and (values == values.flat[0]).all():
+        return fractions(values.ravel()[:1])
+    sizes = (1,) * (len(shape) - values.ndim) + values.shape
+    if len(sizes) > 1 and sizes[1] > 1 and all(size == 1 for i, size in enumerate(sizes) if i != 1):
+        return fractions(values)
+    return None
+
+
+def _affine(node: Node, graph: Graph) -> Node | None:
+    one = [Fraction(1)]
+    if node.op == "Neg":
+        return _made(node, AFFINE, node.inputs[0], scale=[Fraction(-1)], offset=[Fraction(0)])
+    if len(node.inputs) != 2 or sum(name in graph.constants for name in node.inputs) != 1:
+        return None
+    right = node.inputs[1] in graph.constants
+    image, constant = node.inputs if right else node.inputs[::-1]
+    values = per_channel(graph.constants[constant], graph.shapes[image])
+    if values is None:
+        return None
+    scale, offset = one, [Fraction(0)]
+    if node.op == "Mul":
+        scale = values
+    elif node.op == "Div":
+        if not right:
+            raise node.fail("divides by what depends on the image")
+        if 0 in values:
+            raise node.fail("divides by 0")
+        scale = [1 / value for value in values]
+    elif node.op == "Add":
+        offset = values
+    else:
+        offset = [-value for value in values] if right else values
+        scale = one if right else [Fraction(-1)]
+    return _made(node, AFFINE, image, scale=scale, offset=offset)
+
+
+def _norm(node: Node, graph: Graph) -> Node:
+    if node.integer("training_mode", 0) or not node.integer("spatial", 1):
+        raise node.fail("is in training mode, or not per channel; export the model after model.eval()")
+    readers = graph.readers
+    if any(name in readers or name in graph.outputs for name in node.outputs[1:] if name):
+        raise node.fail("gives statistics, as in training; export the model after model.eval()")
+    shape = graph.shapes[node.inputs[0]]
+    parameters = {}
+    for index, key in enumerate(("gamma", "beta", "mean", "variance"), 1):
+        values = _parameter(node, graph, index, key)
+        if len(shape) < 2 or values.shape != (shape[1],):
+            raise node.fail(f"{key} has shape {brief(values.shape)}, which does not fit {brief(shape)}")
+        parameters[key] = fractions(values)
+    eps = Fraction(node.number("epsilon", 1e-5))
+    for channel, value in enumerate(parameters["variance"]):
+        if value < 0 or value + eps <= 0:
+            raise node.fail(
+                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; their sum must "
+                "be above 0, and neither negative"
+            )
+    parameters["variance"] = [value + eps for value in parameters["variance"]]
+    return _made(node, NORM, node.inputs[0], **parameters)
+
+
+def _max_pool(node: Node, graph: Graph) -> Node:
+    shape = graph.shapes[node.inputs[0]]
+    window = Window(node, shape[2:], (1, 1))
+    if any(window.padding):
+        raise node.fail(f"padding {brief(window.padding)}: only pooling without padding is supported")
+    if node.integer("ceil_mode", 0) and not window.exact:
+        raise node.fail("ceil_mode lets windows leave the map, which is not supported")
+    if any(name in graph.readers or name in graph.outputs for name in node.outputs[1:] if name):
+        raise node.fail("its second output, the indices, is not supported")
+    return _made(node, POOL, node.inputs[0], window=window)
+
+
+def _average(node: Node, graph: Graph) -> Node:
+    shape = graph.shapes[node.inputs[0]]
+    window = Window(node, shape[2:], (1, 1))
+    if window.kernel != shape[2:] or any(window.padding):
+        raise node.fail(
+            f"averages {window.kernel} of a map of {brief(shape[2:])}; only averages over the whole map are "
+            "supported, before the last layer"
+        )
+    return _made(node, MEAN, node.inputs[0], axes=(2, 3), keepdims=True)
+
+
+def _global(node: Node, graph: Graph) -> Node:
+    if len(graph.shapes[node.inputs[0]]) != 4:
+        raise node.fail("only maps of 2 dimensions are supported")
+    return _made(node, MEAN, node.inputs[0], axes=(2, 3), keepdims=True)
+
+
+def _reduce(node: Node, graph: Graph) -> Node:
+    shape = graph.shapes[node.inputs[0]]
+    axes = mean_axes(node, [None, *(graph.constants.get(name) for name in node.inputs[1:])], len(shape))
+    if len(shape) != 4 or axes not in ((2, 3), (1, 2)):
+        raise node.fail(f"averages axes {brief(axes)}; only height and width of a map are supported")
+    return _made(node, MEAN, node.inputs[0], axes=axes, keepdims=bool(node.integer("keepdims", 1)))
+
+
+def _clip(node: Node, graph: Graph) -> Node | None:
+    values = [graph.constants.get(name) for name in node.inputs[1:]]
+    if any(name and value is None for name, value in zip(node.inputs[1:], values, strict=True)):
+        raise node.fail("limits must be constant")
+    low, high = clip_limits(node, values)
+    return _made(node, MONOTONE, node.inputs[0]) if low < 0 < high else None
+
+
+def _keeps(node: Node, graph: Graph) -> Node:
+    return _made(node, MONOTONE, node.inputs[0])
+
+
+def _leaky(node: Node, graph: Graph) -> Node | None:
+    alpha = node.number("alpha", 0.01 if node.op == "LeakyRelu" else 1.0)
+    return _made(node, MONOTONE, node.inputs[0]) if alpha > 0 else None

@@ -1,0 +1,205 @@
+"""The check at the end of an import: the source, executed by something else, against the integer network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import fast, golden
+from ...errors import ImportFailedError
+from ...layers import Conv2d, Dense, InputSpec
+from ...network import Network
+from ..report import CheckReport
+from .boundary import boundary_inputs
+from .build import Built
+from .execute import Executor
+from .graph import Graph
+from .image import Image
+from .stages import Cut
+
+WORK = 1 << 31
+"""Multiply-accumulates that the check may cost the executor, in each of its two parts."""
+
+
+@dataclass
+class Check:
+    """Everything that the check compares.
+
+    Parameters
+    ----------
+    executor : Executor
+    graph : Graph
+        As it was read.
+    image : Image
+    cut : Cut
+    built : Built
+    """
+
+    executor: Executor
+    graph: Graph
+    image: Image
+    cut: Cut
+    built: Built
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(1)
+        self.rounded = 0
+
+    def run(self, images: int = 64, channels: int = 16) -> CheckReport:
+        """Compare whole images, all layers, and each layer alone at its thresholds.
+
+        Parameters
+        ----------
+        images : int
+            Most images; fewer for large networks.
+        channels : int
+            Most channels of each layer whose thresholds are tried.
+
+        Raises
+        ------
+        ImportFailedError
+            For a difference that is not float32's rounding; names the layer, position and channel.
+        """
+        total, boundary = self._images(images)
+        for stage in range(len(self.built.stages)):
+            boundary += self._layer(stage, channels)
+        total += boundary
+        detail = "all layers' bits and the scores are equal"
+        if self.rounded:
+            detail += f" ({self.rounded} inputs only in float64: float32 rounds across a threshold)"
+        return CheckReport(self.executor.name, total, boundary, 0, detail)
+
+    def _images(self, most: int) -> tuple[int, int]:
+        network = self.built.network
+        count = max(2, min(most, WORK // max(network.macs, 1)))
+        x = self._inputs(count)
+        u = self.image.values(x) if self.image.kind == "quantised" else self._given
+        expected = fast.layers(network, u)
+        few = slice(0, 2 if network.macs < 1 << 24 else 1)
+        for a, b in zip(golden.layers(network, u[few]), expected, strict=True):
+            assert np.array_equal(a, b[few])
+        probes = [stage.gives.tensor for stage in self.built.stages if stage.gives is not None]
+        outputs = list(dict.fromkeys([*probes, self.cut.scores, *self.graph.outputs]))
+
+        def compare(rows: NDArray[np.int64], double: bool) -> tuple[NDArray[np.bool_], str]:
+            batch = self.graph.input_shape[0]
+            found = self.executor.run({self.graph.input: x[rows]}, outputs, batch=batch, double=double)
+            tensors = dict(zip(outputs, found, strict=True))
+            return self._compare(tensors, [layer[rows] for layer in expected], double)
+
+        self._settle(compare, len(x))
+        return len(x) - 2, 2
+
+    def _settle(self, compare: Any, count: int) -> None:
+        """Compare as stored; what differs, in float64; what still differs is an error."""
+        bad, _ = compare(np.arange(count), False)
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            worse, first = compare(rows, True)
+            if worse.any():
+                raise ImportFailedError(f"the check found a difference from {self.executor.name}: {first}")
+            self.rounded += len(rows)
+
+    def _compare(
+        self, tensors: dict[str, NDArray[Any]], expected: list[NDArray[Any]], double: bool
+    ) -> tuple[NDArray[np.bool_], str]:
+        count = len(expected[0])
+        bad, first = np.zeros(count, np.bool_), ""
+        for stage, mask, last in zip(self.built.stages, self.built.masks, self.built.last, strict=True):
+            if stage.gives is None:
+                continue
+            true = stage.gives.values(tensors[stage.gives.tensor]) > 0
+            wrong = true != (expected[last].astype(np.bool_) ^ np.resize(mask, true.shape[1]))
+            if wrong.any() and not first:
+                row, place = map(int, np.argwhere(wrong)[0])
+                first = (
+                    f"layer {self.built.network.layers[last].name!r} ({stage.node.label}), position "
+                    f"{place // len(mask)}, channel {place % len(mask)}"
+                )
+            bad |= wrong.any(axis=1)
+        if self.built.stages[-1].gives is None:
+            wrong = self._scores(tensors, expected[-1], double)
+            if wrong.any() and not first:
+                first = f"scores of tensor {self.cut.scores!r}"
+            bad |= wrong
+        return bad, first
+
+    def _scores(self, tensors: dict[str, NDArray[Any]], raw: NDArray[Any], double: bool) -> NDArray[np.bool_]:
+        """Which images have scores that belong to another integer, or another class."""
+        network, source = self.built.network, tensors[self.cut.scores].astype(np.float64)
+        order = self.cut.index[0].ravel()
+        found = np.empty((len(source), order.size))
+        found[:, order] = source.reshape(len(source), -1)
+        value = network.affine(raw)
+        step = np.ones(network.outputs) if network.scale is None else np.abs(network.scale)
+        error = np.abs(found - value)
+        # Less than a quarter of a step: the source's score can only be this integer's.
+        allowed = step / 4 + (np.abs(value) + (0 if network.offset is None else np.abs(network.offset))) * 1e-6
+        bad = (error > allowed).any(axis=1)
+        ordered = np.sort(value, axis=1)
+        close = np.zeros(len(value), np.bool_)
+        if value.shape[1] > 1:
+            close = ordered[:, -1] - ordered[:, -2] <= np.abs(ordered[:, -1]) * (1e-9 if double else 1e-5)
+        chosen = network.classify(raw)
+        for node in self.cut.ends:
+            name = node.outputs[-1]
+            if name not in tensors:
+                continue
+            out = tensors[name].reshape(len(source), -1)
+            label = out[:, 0] if node.op in ("ArgMax", "TopK") else np.argmax(out, axis=1)
+            saturated = node.op.endswith("oftmax") and (out.max(axis=1) == np.sort(out, axis=1)[:, -2:][:, 0])
+            bad |= (label != chosen) & ~close & ~saturated
+        return bad
+
+    def _inputs(self, count: int) -> NDArray[Any]:
+        """Images of the framework: random ones of several contrasts, then all dark and all bright."""
+        shape, graph, levels = self.graph.input_shape[1:], self.graph, self.image.levels
+        if self.image.kind != "quantised":
+            size = int(np.prod(levels.shape))
+            u = self.rng.integers(0, 1 << levels.bits, (count, size))
+            u = np.concatenate([u, np.zeros((1, size), int), np.full((1, size), (1 << levels.bits) - 1)])
+            self._given = u.astype(np.uint8)
+            v = 2 * u - 1 if levels.bits == 1 else u
+            return levels.source(v, graph.input_type.type)
+        spread = self.rng.integers(1, 129, (count, *(1,) * len(shape)))
+        p = 128 + self.rng.integers(-128, 128, (count, *shape)) * spread // 128
+        p = np.concatenate([p.clip(0, 255), np.zeros((1, *shape), int), np.full((1, *shape), 255)])
+        return self.image.pixel(p)
+
+    def _layer(self, number: int, channels: int) -> int:
+        """Compare one layer at its thresholds; return the number of inputs."""
+        stage, built = self.built.stages[number], self.built
+        reads, gives = stage.reads, stage.gives
+        first = built.last[number] - (stage.pool is not None)
+        layer = built.network.layers[first]
+        if gives is None or reads.sums or not isinstance(layer, (Dense, Conv2d)):
+            return 0
+        layers = built.network.layers[first : built.last[number] + 1]
+        part = Network("part", InputSpec(reads.shape, reads.bits), layers)
+        most = max(1, min(channels, WORK // len(built.stages) // max(part.macs, 1) // 2))
+        images = boundary_inputs(layer, reads.shape, reads.bits, most, self.rng)
+        if not len(images):
+            return 0
+        expected = fast.run(part, images).astype(np.bool_)
+        expected ^= np.resize(built.masks[number], expected.shape[1])
+        v = images.astype(np.int64)
+        if reads.bits == 1:
+            v = 2 * v - 1
+            if number:
+                v *= 1 - 2 * np.resize(built.masks[number - 1], v.shape[1]).astype(np.int64)
+        source = reads.source(v, np.float32)
+        if reads.tensor == self.graph.input:
+            source = source.astype(self.graph.input_type)
+
+        def compare(rows: NDArray[np.int64], double: bool) -> tuple[NDArray[np.bool_], str]:
+            (found,) = self.executor.run(
+                {reads.tensor: source[rows]}, [gives.tensor], batch=self.graph.input_shape[0], double=double
+            )
+            wrong = (gives.values(found) > 0) != expected[rows]
+            return wrong.any(axis=1), f"layer {layer.name!r} ({stage.node.label}) alone, at its thresholds"
+
+        self._settle(compare, len(source))
+        return len(source)

@@ -1,0 +1,75 @@
+"""Pass: compute what does not depend on the image, weight quantisers included, and the shape of the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .evaluate import evaluate
+from .graph import Graph, Node, replaced
+from .shapes import result_shape
+
+MAX_WORK = 1 << 29
+"""Most elements that constant nodes may compute in all."""
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Replace nodes that read only constants by their results; find all shapes.
+
+    The arithmetic is the stored one, float32 mostly, as in the framework: a scale that the graph computes
+    is what the framework computes. ``Shape`` of any tensor is constant.
+
+    Raises
+    ------
+    ImportFailedError
+        For an unsupported operator, inputs that do not fit, or a result that is not finite.
+    """
+    constants = dict(graph.constants)
+    shapes = {name: value.shape for name, value in constants.items()}
+    shapes[graph.input] = graph.input_shape
+    nodes: list[Node] = []
+    work = 0
+    for node in graph.nodes:
+        result = _constant(node, constants, shapes, graph.opset)
+        if result is None:
+            shape = result_shape(node, shapes, constants, graph.opset)
+            shapes.update((name, shape) for name in node.outputs if name)
+            nodes.append(node)
+            continue
+        work += result.size
+        if work > MAX_WORK:
+            raise node.fail(f"constant nodes compute more than {MAX_WORK} elements")
+        if len([name for name in node.outputs if name]) != 1:
+            raise node.fail(f"has {len(node.outputs)} outputs; of a constant node, one can be used")
+        if result.dtype.kind == "f" and not np.isfinite(result).all():
+            raise node.fail("gives a value that is not finite")
+        if result.dtype.kind not in "biuf":
+            raise node.fail(f"gives {result.dtype}, which is no number")
+        constants[node.outputs[0]] = result
+        shapes[node.outputs[0]] = result.shape
+    return replaced(graph, nodes=tuple(nodes), constants=constants, shapes=shapes)
+
+
+def _constant(
+    node: Node, constants: dict[str, NDArray[Any]], shapes: dict[str, tuple[int, ...]], opset: int
+) -> NDArray[Any] | None:
+    if node.op == "Constant":
+        return _value(node)
+    if node.op == "Shape":
+        if len(node.inputs) != 1:
+            raise node.fail("must have one input")
+        sizes = shapes[node.inputs[0]]
+        start, end = node.integer("start", 0), node.integer("end", len(sizes))
+        return np.array(sizes[start:end], np.int64)
+    if all(name in constants or not name for name in node.inputs):
+        return evaluate(node, [constants.get(name) for name in node.inputs], opset)
+    return None
+
+
+def _value(node: Node) -> NDArray[Any]:
+    for key, dtype in (("value", None), ("value_float", "f4"), ("value_int", "i8"), ("value_floats", "f4"), ("value_ints", "i8")):
+        if key in node.attributes:
+            return np.asarray(node.attributes[key], dtype)
+    raise node.fail("has no numeric value")

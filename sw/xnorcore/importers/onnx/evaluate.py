@@ -1,0 +1,313 @@
+"""Operators on arrays: for what is constant in a graph, and for what the host does before the first quantiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...validate import brief
+from .graph import Node
+from .tensors import element_type, elements
+
+Array = NDArray[Any]
+
+ROUNDING: dict[str, Callable[[Array], Array]] = {
+    "ROUND": np.rint,
+    "HALF_EVEN": np.rint,
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "UP": lambda x: np.sign(x) * np.ceil(np.abs(x)),
+    "DOWN": np.trunc,
+    "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + 0.5),
+    "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - 0.5),
+}
+"""QONNX's rounding modes; UP and HALF_UP lead away from zero."""
+
+ELEMENTWISE: dict[str, Callable[..., Array]] = {
+    "Identity": lambda x: x,
+    "Neg": np.negative,
+    "Abs": np.abs,
+    "Sqrt": np.sqrt,
+    "Reciprocal": lambda x: (1 / x).astype(x.dtype),
+    "Floor": np.floor,
+    "Ceil": np.ceil,
+    "Round": np.rint,
+    "Sign": np.sign,
+    "Not": np.logical_not,
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Pow": lambda x, y: np.power(x, y).astype(x.dtype),
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "Equal": np.equal,
+    "And": np.logical_and,
+    "Or": np.logical_or,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Where": np.where,
+}
+"""Operators whose inputs are broadcast against each other, and nothing else."""
+FLEXIBLE = {"Div", "Clip", "Cast", "BipolarQuant", "Quant", "IntQuant"}
+"""Elementwise operators that have attributes or other rules."""
+MOVES = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"}
+"""Operators that move values and change none."""
+
+
+def evaluate(node: Node, arrays: Sequence[Array | None], opset: int) -> Array:
+    """Compute a node's first output.
+
+    Parameters
+    ----------
+    node : Node
+    arrays : sequence of array or None
+        One for each of ``node.inputs``; None for an omitted one.
+    opset : int
+
+    Raises
+    ------
+    ImportFailedError
+        If the operator is unknown here, or its inputs do not fit.
+    """
+    given = [array for array in arrays if array is not None]
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(_evaluate(node, arrays, given, opset))
+    except (ValueError, TypeError, IndexError, KeyError, OverflowError, ZeroDivisionError) as error:
+        raise node.fail(f"cannot be computed ({brief(str(error), 100)})") from None
+
+
+def _evaluate(node: Node, arrays: Sequence[Array | None], given: list[Array], opset: int) -> Array:
+    op = node.op
+    if op in ELEMENTWISE:
+        if len(given) != len(arrays):
+            raise node.fail("lacks an input")
+        elements(np.broadcast_shapes(*(array.shape for array in given)), node.label)
+        if op in ("Max", "Min") and len(given) != 2:
+            raise node.fail(f"has {len(given)} inputs, but must have 2")
+        return ELEMENTWISE[op](*given)
+    if op in MOVES:
+        return moved(node, given, opset)
+    function = _OTHERS.get(op)
+    if function is None:
+        raise node.fail("this operator is not supported here")
+    return function(node, arrays, opset)
+
+
+def moved(node: Node, given: Sequence[Array], opset: int) -> Array:
+    """Compute an operator of `MOVES` on an array of any dtype."""
+    x = given[0]
+    if node.op == "Transpose":
+        perm = node.integers("perm", reversed(range(x.ndim)))
+        return x.transpose(perm)
+    if node.op == "Flatten":
+        axis = node.integer("axis", 1)
+        if not -x.ndim <= axis <= x.ndim:
+            raise node.fail(f"axis {axis} is out of range")
+        axis = axis + x.ndim if axis < 0 else axis
+        return x.reshape(math.prod(x.shape[:axis]), -1)
+    if node.op == "Reshape":
+        target = [int(size) for size in given[1].ravel()] if len(given) > 1 else node.integers("shape", ())
+        if not node.integer("allowzero", 0):
+            target = [x.shape[axis] if size == 0 else size for axis, size in enumerate(target)]
+        return x.reshape(target)
+    axes = given[1].ravel().tolist() if len(given) > 1 else node.attributes.get("axes")
+    if node.op == "Unsqueeze":
+        return np.expand_dims(x, tuple(axes or ()))
+    return np.squeeze(x) if axes is None else np.squeeze(x, tuple(axes))
+
+
+def integer_range(node: Node, bits: Any) -> tuple[int, int]:
+    """Return the smallest and largest integer of a Quant node.
+
+    Raises
+    ------
+    ImportFailedError
+        If its bit width is no integer from 1 to 32.
+    """
+    width = _uniform(node, "bit width", bits)
+    if width != int(width) or not 1 <= width <= 32:
+        raise node.fail(f"bit width is {width}, but must be an integer from 1 to 32")
+    signed, narrow = node.integer("signed", 1), node.integer("narrow", 0)
+    top = 1 << (int(width) - 1)
+    if signed:
+        return (-top + 1 if narrow else -top), top - 1
+    return 0, 2 * top - 1 - (1 if narrow else 0)
+
+
+def quantised(node: Node, x: Array, scale: Array, zero: Array, bits: Array) -> Array:
+    """Compute a QONNX Quant node; signed with one bit, it gives -1 and +1."""
+    low, high = integer_range(node, bits)
+    if not (scale > 0).all():
+        raise node.fail("scale must be above 0")
+    value = x / scale + zero
+    if (low, high) in ((-1, 0), (0, 0)):
+        value = np.where(value >= 0, 1, -1).astype(value.dtype)
+    else:
+        value = rounding(node)(np.clip(value, low, high))
+    return ((value - zero) * scale).astype(x.dtype)
+
+
+def rounding(node: Node) -> Callable[[Array], Array]:
+    """Return a Quant node's rounding function.
+
+    Raises
+    ------
+    ImportFailedError
+        If its name is unknown.
+    """
+    mode = node.text("rounding_mode", "ROUND").upper()
+    if mode not in ROUNDING:
+        raise node.fail(f"rounding_mode is {brief(mode, 40)}; known: {', '.join(ROUNDING)}")
+    return ROUNDING[mode]
+
+
+def _uniform(node: Node, what: str, values: Any) -> float:
+    array = np.asarray(values)
+    if not array.size or (array != array.flat[0]).any():
+        raise node.fail(f"{what} must be one value")
+    return float(array.flat[0])
+
+
+def _div(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    a, b = arrays
+    elements(np.broadcast_shapes(a.shape, b.shape), node.label)
+    if a.dtype.kind == "f":
+        return np.divide(a, b)
+    if (b == 0).any():
+        raise node.fail("divides by 0")
+    return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype)
+
+
+def _clip(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    low, high = clip_limits(node, arrays[1:])
+    x = arrays[0]
+    return np.clip(x, np.asarray(low).astype(x.dtype), np.asarray(high).astype(x.dtype))
+
+
+def clip_limits(node: Node, given: Sequence[Any]) -> tuple[float, float]:
+    """Return the limits of a Clip node, from inputs or, before opset 11, attributes."""
+    low, high = [*given, None, None][:2]
+    low = node.number("min", -3.4e38) if low is None else _uniform(node, "min", low)
+    high = node.number("max", 3.4e38) if high is None else _uniform(node, "max", high)
+    return low, high
+
+
+def _cast(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    return arrays[0].astype(element_type(node.integer("to", 1), node.label).newbyteorder("="))
+
+
+def _bipolar(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    x, scale = arrays
+    elements(np.broadcast_shapes(x.shape, scale.shape), node.label)
+    return (np.where(x >= 0, 1, -1) * scale).astype(x.dtype)
+
+
+def _quant(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    if len(arrays) != 4 or any(array is None for array in arrays):
+        raise node.fail("must have 4 inputs: value, scale, zero point, bit width")
+    elements(np.broadcast_shapes(*(array.shape for array in arrays)), node.label)
+    return quantised(node, *arrays)
+
+
+def _gather(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    data, indices = arrays
+    if indices.size * data.size > 1 << 20:
+        raise node.fail("gathers more than this importer takes for shape arithmetic")
+    return np.take(data, indices.astype(np.int64), axis=node.integer("axis", 0))
+
+
+def _slice(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    x = arrays[0]
+    if len(arrays) == 1:
+        parts = [node.attributes.get("starts"), node.attributes.get("ends"), node.attributes.get("axes"), None]
+    else:
+        parts = [None if array is None else array.ravel().tolist() for array in (*arrays[1:], None, None)][:4]
+    starts, ends, axes, steps = parts
+    index = [slice(None)] * x.ndim
+    axes = range(len(starts)) if axes is None else axes
+    for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True):
+        index[axis] = slice(start, end, step)
+    return x[tuple(index)]
+
+
+def _concat(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    elements((sum(array.size for array in arrays),), node.label)
+    return np.concatenate(arrays, axis=node.integer("axis", 0))
+
+
+def _fill(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    shape = tuple(int(size) for size in arrays[0].ravel())
+    elements(shape, node.label)
+    value = node.attributes.get("value")
+    return np.full(shape, np.float32(0) if value is None else np.asarray(value).ravel()[0])
+
+
+def _expand(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    shape = np.broadcast_shapes(arrays[0].shape, tuple(int(size) for size in arrays[1].ravel()))
+    elements(shape, node.label)
+    return np.broadcast_to(arrays[0], shape).copy()
+
+
+def mean_axes(node: Node, given: Sequence[Any], rank: int) -> tuple[int, ...]:
+    """Return the axes of a ReduceMean, none negative."""
+    if len(given) > 1 and given[1] is not None:
+        axes = [int(axis) for axis in given[1].ravel()]
+    else:
+        axes = node.integers("axes", range(rank))
+    if not all(-rank <= axis < rank for axis in axes):
+        raise node.fail(f"axes are {brief(axes)}, out of range")
+    return tuple(sorted({axis % rank for axis in axes}))
+
+
+def _mean(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    axes = mean_axes(node, arrays, arrays[0].ndim)
+    return arrays[0].mean(axis=axes, keepdims=bool(node.integer("keepdims", 1)), dtype=np.float64).astype(
+        arrays[0].dtype
+    )
+
+
+def _multi(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    x, thresholds = arrays
+    table, axis = multi_thresholds(node, thresholds, x.shape)
+    moved_x = np.moveaxis(x, axis, -1)
+    count = np.zeros(moved_x.shape, x.dtype)
+    for column in table.T:
+        count += moved_x >= column
+    result = count * x.dtype.type(node.number("out_scale", 1.0)) + x.dtype.type(node.number("out_bias", 0.0))
+    return np.moveaxis(result, -1, axis)
+
+
+def multi_thresholds(node: Node, thresholds: Array, shape: tuple[int, ...]) -> tuple[Array, int]:
+    """Return a MultiThreshold node's thresholds, shape (channels or 1, steps), and the channel axis of its input."""
+    layout = node.text("data_layout", "")
+    axis = layout.index("C") if "C" in layout else 1
+    if (layout and len(layout) != len(shape)) or axis >= len(shape):
+        raise node.fail(f"data_layout {brief(layout, 20)} does not fit shape {brief(shape)}")
+    if thresholds.ndim != 2 or thresholds.shape[0] not in (1, shape[axis]) or not thresholds.shape[1]:
+        raise node.fail(
+            f"thresholds have shape {brief(thresholds.shape)}, but must be ({shape[axis]} or 1, steps)"
+        )
+    return thresholds, axis
+
+
+def _norm(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    x, gamma, beta, mean, variance = (
+        array if index == 0 else array.reshape(-1, *(1,) * (arrays[0].ndim - 2))
+        for index, array in enumerate(arrays[:5])
+    )
+    root = np.sqrt(variance + variance.dtype.type(node.number("epsilon", 1e-5)))
+    return ((x - mean) / root * gamma + beta).astype(x.dtype)
+
+
+_OTHERS: dict[str, Callable[[Node, Sequence[Any], int], Array]] = {
+    "Div": _div, "Clip": _clip, "Cast": _cast, "BipolarQuant": _bipolar, "Quant": _quant, "IntQuant": _quant,
+    "Gather": _gather, "Slice": _slice, "Concat": _concat, "ConstantOfShape": _fill, "Expand": _expand,
+    "BatchNormalization": _norm, "ReduceMean": _mean, "MultiThreshold": _multi, "Dropout": lambda node, arrays, opset: arrays[0],
+}  # fmt: skip

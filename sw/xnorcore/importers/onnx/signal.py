@@ -1,0 +1,165 @@
+"""What flows along the chain: one-bit or n-bit values, and the sums of a product on the way to a sign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .graph import Node
+from .shapes import Window
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Values that a product can read: ``scale * v + offset`` of the network's own values v.
+
+    Attributes
+    ----------
+    tensor : str
+        Where the network's values are in the source; later moves and affine maps do not change this.
+    scale, offset : Fraction
+        v is -1 or +1 for 1-bit values, 0 to ``2**bits - 1`` for an n-bit image, an integer for sums. For 1-bit
+        values behind a sign, scale > 0.
+    bits : int
+    shape : tuple of int
+        Network order: (height, width, channels) or (values,).
+    index : array of int, shape of the source tensor
+        For each place of the source tensor, batch first, the place in network order.
+    sums : bool
+        v are global sums.
+    pads : tuple
+        Padding in front of the next convolution, (top, bottom, left, right), and its value; or ``()``.
+    origin : tuple of Fraction
+        `scale` and `offset` at `tensor`.
+    places : array of int
+        `index` at `tensor`.
+    """
+
+    tensor: str
+    scale: Fraction
+    offset: Fraction
+    bits: int
+    shape: tuple[int, ...]
+    index: NDArray[np.int64]
+    sums: bool = False
+    pads: tuple[Any, ...] = ()
+    origin: tuple[Fraction, Fraction] = (Fraction(1), Fraction(0))
+    places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def values(self, source: NDArray[Any]) -> NDArray[np.int64]:
+        """Return v in network order, flat, for source tensors of one batch; refuse none, round to the nearest."""
+        scale, offset = map(float, self.origin)
+        v = np.rint((source.astype(np.float64) - offset) / scale).astype(np.int64)
+        result = np.empty((len(source), self.places[0].size), np.int64)
+        result[:, self.places[0].ravel()] = v.reshape(len(source), -1)
+        return result
+
+    def source(self, v: NDArray[Any], dtype: Any) -> NDArray[Any]:
+        """Return the source tensor for v in network order, shape (n, values): the inverse of `values`."""
+        scale, offset = self.origin
+        table = {int(value): dtype(float(scale * int(value) + offset)) for value in np.unique(v)}
+        keys = np.array(sorted(table))
+        flat = np.array([table[int(key)] for key in keys], dtype)[np.searchsorted(keys, v)]
+        return flat[:, self.places[0].ravel()].reshape(len(v), *self.places.shape[1:])
+
+
+def places(shape: tuple[int, ...], batch: int, *, channels_last: bool) -> NDArray[np.int64]:
+    """Return `Levels.index` of a tensor (batch, ...) whose values have `shape` in network order."""
+    count = int(np.prod(shape))
+    index = np.arange(count).reshape(shape)
+    if len(shape) == 3 and not channels_last:
+        index = index.transpose(2, 0, 1)
+    return index[np.newaxis] + count * np.arange(batch).reshape(batch, *(1,) * index.ndim)
+
+
+@dataclass
+class Form:
+    """``(slope * s + constant) / sqrt(square) + root`` of a product's integer sum s, one of each per channel.
+
+    Exact: the root of a batch norm's variance stays a root.
+    """
+
+    slope: list[Fraction]
+    constant: list[Fraction]
+    root: list[Fraction]
+    square: list[Fraction]
+
+    @classmethod
+    def of(cls, slope: list[Fraction], constant: list[Fraction]) -> Form:
+        """Return ``slope * s + constant``."""
+        return cls(slope, constant, [Fraction(0)] * len(slope), [Fraction(1)] * len(slope))
+
+    def affine(self, scale: list[Fraction], offset: list[Fraction]) -> None:
+        """Apply ``scale * y + offset``."""
+        for i in range(len(self.slope)):
+            a, b = scale[i % len(scale)], offset[i % len(offset)]
+            self.slope[i] *= a
+            self.constant[i] *= a
+            self.root[i] = self.root[i] * a + b
+
+    def norm(self, node: Node) -> None:
+        """Apply a node `NORM`."""
+        values = node.attributes
+        if any(square != 1 for square in self.square):
+            raise node.fail("two batch normalisations before one sign are not supported; merge them")
+        for i in range(len(self.slope)):
+            gamma, shift = values["gamma"][i], self.root[i] - values["mean"][i]
+            self.slope[i] *= gamma
+            self.constant[i] = gamma * (self.constant[i] + shift)
+            self.root[i] = values["beta"][i]
+            self.square[i] = values["variance"][i]
+
+
+@dataclass
+class Stage:
+    """A product, and everything up to its sign.
+
+    Attributes
+    ----------
+    node : Node
+        `DENSE` or `CONV`.
+    reads : Levels
+    form : Form
+    padding : tuple of int
+        Top, bottom, left, right.
+    pad_value : int
+    nodes : list of str
+        Source nodes.
+    folded : list of str
+        In words.
+    pool : Window or None
+    pooled_first : bool
+        The pooling comes before the last map or the sign.
+    flips : list of bool
+        Channels whose map behind the pooling has a negative slope.
+    monotone : Node or None
+        A function in front of the sign that does not change it.
+    table : array of 3, or None
+        Of the step that ends the stage; None for scores.
+    gives : Levels or None
+        The bits.
+    mean : str
+        Source node that averages the bits, or ``""``.
+    pool_order : str or None
+        In words, for the report.
+    """
+
+    node: Node
+    reads: Levels
+    form: Form
+    padding: tuple[int, int, int, int]
+    pad_value: int
+    nodes: list[str]
+    folded: list[str]
+    pool: Window | None = None
+    pooled_first: bool = False
+    flips: list[bool] = field(default_factory=list)
+    monotone: Node | None = None
+    table: NDArray[Any] | None = None
+    gives: Levels | None = None
+    mean: str = ""
+    pool_order: str | None = None
