@@ -1,7 +1,7 @@
 """ONNX and QONNX import: a checked graph, small passes over it, exact folding, and a check at the end.
 
-The passes, in order, are `PASSES`; each takes a `Graph` and returns one. What follows them cuts the chain into
-stages (`stages.cut`), folds these into integer layers (`build.build`) and compares the result with an
+The passes, in order, are `PASSES`; each takes a `Graph` and returns one. What follows them cuts the chain
+into stages (`stages.cut`), folds these into integer layers (`build.build`) and compares the result with an
 independent execution of the source (`check.Check`). All decisions are made in rationals of the stored floats.
 """
 
@@ -15,7 +15,7 @@ from ... import pixels
 from ...validate import MAX_NAME, brief
 from ..report import Imported, ImportReport
 from .build import build
-from .canonical import affines, monotones, pools, products, transparent
+from .canonical import affines, monotones, pools, transparent
 from .chain import chain
 from .check import Check
 from .constants import fold_constants
@@ -25,6 +25,7 @@ from .image import Image, image_of
 from .read import read_model, to_graph
 from .stages import cut
 from .steps import find_steps
+from .weights import products
 
 __all__ = ["PASSES", "load"]
 

@@ -139,9 +139,7 @@ def _affine(
         return None, None
     form = stage.form
     scale = [_over_root(p, q) for p, q in zip(form.slope, form.square, strict=True)]
-    offset = [
-        _float(c / _root(q) + e) for c, e, q in zip(form.constant, form.root, form.square, strict=True)
-    ]
+    offset = [_float(c / _root(q) + e) for c, e, q in zip(form.constant, form.root, form.square, strict=True)]
     if all(value == 1 for value in scale) and not any(offset):
         return None, None
     positions = 1 if stage.node.op == "Dense" else prod(stage.node.attributes["window"].size)

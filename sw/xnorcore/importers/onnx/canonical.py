@@ -1,8 +1,7 @@
-"""Passes: products, affine maps, batch norms and pooling in one form each, with exact parameters."""
+"""Passes: affine maps, batch norms and pooling in one form each, with exact parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -12,43 +11,26 @@ from numpy.typing import NDArray
 from ...validate import brief
 from .evaluate import clip_limits, mean_axes
 from .graph import Graph, Node, replaced
+from .rewrite import fractions, made, parameter, rewritten
 from .shapes import Window
 
-AFFINE, NORM, DENSE, CONV, POOL, MEAN, MONOTONE, MOVE = (
-    "Affine", "Norm", "Dense", "Conv2d", "Pool", "Mean", "Monotone", "Move",
-)  # fmt: skip
+AFFINE, NORM, POOL, MEAN, MONOTONE = "Affine", "Norm", "Pool", "Mean", "Monotone"
 """Operators of the nodes that these passes make; each has one input."""
-
-Rewrite = Callable[[Node, Graph], Node | None]
-
-
-def products(graph: Graph) -> Graph:
-    """Pass: MatMul, Gemm and Conv become `DENSE` and `CONV`, their weights signs and a scale per output.
-
-    Attributes: ``weights`` (int8, (outputs, inputs) or (outputs, kh, kw, inputs)), ``scale`` and ``bias`` (lists of
-    Fraction; bias may be None); of `CONV` also ``window``.
-
-    Raises
-    ------
-    ImportFailedError
-        If the weights of an output are not all of one magnitude above 0.
-    """
-    return _rewritten(graph, {"MatMul": _dense, "Gemm": _dense, "Conv": _conv})
 
 
 def affines(graph: Graph) -> Graph:
     """Pass: Add, Sub, Mul, Div and Neg with constants become `AFFINE`, BatchNormalization `NORM`.
 
-    Attributes: ``scale`` and ``offset``, or ``gamma``, ``beta``, ``mean`` and ``variance`` (eps included): lists of
-    Fraction, one per channel, or one for all. Constants that differ within a channel are left as they are.
+    Attributes: ``scale`` and ``offset``, or ``gamma``, ``beta``, ``mean`` and ``variance`` (eps
+    included): lists of Fraction, one per channel, or one for all. Constants that differ within a channel are left as they are.
 
     Raises
     ------
     ImportFailedError
         For a batch norm in training mode, or a variance that is not above 0.
     """
-    arithmetic = {op: _affine for op in ("Add", "Sub", "Mul", "Div", "Neg")}
-    return _rewritten(graph, {**arithmetic, "BatchNormalization": _norm})
+    arithmetic = dict.fromkeys(("Add", "Sub", "Mul", "Div", "Neg"), _affine)
+    return rewritten(graph, {**arithmetic, "BatchNormalization": _norm})
 
 
 def pools(graph: Graph) -> Graph:
@@ -61,7 +43,7 @@ def pools(graph: Graph) -> Graph:
     ImportFailedError
         For padding, dilations, index outputs, or windows that leave the map.
     """
-    return _rewritten(
+    return rewritten(
         graph,
         {"MaxPool": _max_pool, "AveragePool": _average, "GlobalAveragePool": _global, "ReduceMean": _reduce},
     )
@@ -69,7 +51,7 @@ def pools(graph: Graph) -> Graph:
 
 def monotones(graph: Graph) -> Graph:
     """Pass: functions that keep order and sign, such as Clip and Tanh, become `MONOTONE`."""
-    return _rewritten(
+    return rewritten(
         graph,
         {"Clip": _clip, "Tanh": _keeps, "Softsign": _keeps, "LeakyRelu": _leaky, "Elu": _leaky},
     )
@@ -108,97 +90,8 @@ def _check_transparent(node: Node, graph: Graph) -> None:
         raise node.fail("its second output is used, which is not supported")
 
 
-def _rewritten(graph: Graph, rules: dict[str, Rewrite]) -> Graph:
-    nodes = []
-    for node in graph.nodes:
-        rule = rules.get(node.op)
-        new = None if rule is None else rule(node, graph)
-        nodes.append(node if new is None else new)
-    return replaced(graph, nodes=tuple(nodes))
-
-
-def _made(node: Node, op: str, input: str, **attributes: Any) -> Node:
-    return Node(op, node.name, (input,), node.outputs[:1], {**attributes, "source": node.op})
-
-
-def signs_and_scale(node: Node, weights: NDArray[Any]) -> tuple[NDArray[np.int8], list[Fraction]]:
-    """Split weights, shape (outputs, ...), into signs and one magnitude per output.
-
-    Raises
-    ------
-    ImportFailedError
-        If they are not of one magnitude above 0.
-    """
-    rows = weights.reshape(len(weights), -1)
-    if not rows.size:
-        raise node.fail(f"weights have shape {brief(weights.shape)}: they are empty")
-    magnitude = np.abs(rows)
-    wrong = (magnitude != magnitude[:, :1]) | (magnitude == 0)
-    if wrong.any():
-        output = int(np.argmax(wrong.any(axis=1)))
-        values = np.unique(rows[output])
-        shown = ", ".join(f"{value:g}" for value in values[:4]) + (", ..." if len(values) > 4 else "")
-        raise node.fail(
-            f"weights of output {output} are {shown} and not -a and +a of one magnitude a above 0: they are not "
-            "binarized"
-        )
-    return np.where(weights > 0, 1, -1).astype(np.int8), fractions(magnitude[:, 0])
-
-
-def fractions(values: NDArray[Any]) -> list[Fraction]:
-    """Return numbers as the rationals they are."""
-    return [Fraction(value) for value in np.asarray(values).ravel().tolist()]
-
-
-def _parameter(node: Node, graph: Graph, index: int, what: str) -> NDArray[Any]:
-    name = node.inputs[index] if index < len(node.inputs) else ""
-    if name not in graph.constants:
-        raise node.fail(f"{what} must be constant")
-    return graph.constants[name]
-
-
-def _dynamic(node: Node, graph: Graph) -> str:
-    if node.inputs[0] in graph.constants:
-        raise node.fail("multiplies a constant from the left; write the image first")
-    return node.inputs[0]
-
-
-def _dense(node: Node, graph: Graph) -> Node:
-    weights = _parameter(node, graph, 1, "weights")
-    if node.op == "MatMul" or not node.integer("transB", 0):
-        weights = weights.T
-    signs, scale = signs_and_scale(node, weights)
-    bias = None
-    if node.op == "Gemm":
-        alpha, beta = Fraction(node.number("alpha", 1.0)), Fraction(node.number("beta", 1.0))
-        scale = [alpha * value for value in scale]
-        if len(node.inputs) > 2 and node.inputs[2]:
-            values = _parameter(node, graph, 2, "bias")
-            if values.ndim > 1 and values.shape[0] != 1:
-                raise node.fail(f"bias has shape {brief(values.shape)}, but must be one value per output")
-            bias = [beta * value for value in fractions(np.broadcast_to(values.ravel(), len(signs)))]
-    return _made(node, DENSE, _dynamic(node, graph), weights=signs, scale=scale, bias=bias)
-
-
-def _conv(node: Node, graph: Graph) -> Node:
-    weights = _parameter(node, graph, 1, "weights")
-    signs, scale = signs_and_scale(node, weights)
-    bias = None
-    if len(node.inputs) > 2 and node.inputs[2]:
-        values = _parameter(node, graph, 2, "bias")
-        if values.shape != (len(signs),):
-            raise node.fail(f"bias has shape {brief(values.shape)}, but must be ({len(signs)},)")
-        bias = fractions(values)
-    image = _dynamic(node, graph)
-    window = Window(node, graph.shapes[image][2:], weights.shape[2:])
-    return _made(
-        node, CONV, image, weights=np.ascontiguousarray(signs.transpose(0, 2, 3, 1)), scale=scale, bias=bias,
-        window=window,
-    )  # fmt: skip
-
-
 def per_channel(values: NDArray[Any], shape: tuple[int, ...]) -> list[Fraction] | None:
-    """Return a constant that broadcasts against a tensor (batch, channels, ...) as one value or one per channel.
+    """Return a constant that broadcasts against (batch, channels, ...) as one value or one per channel.
 
     None if it differs within a channel, or makes the tensor larger.
     """
@@ -218,7 +111,7 @@ def per_channel(values: NDArray[Any], shape: tuple[int, ...]) -> list[Fraction] 
 def _affine(node: Node, graph: Graph) -> Node | None:
     one = [Fraction(1)]
     if node.op == "Neg":
-        return _made(node, AFFINE, node.inputs[0], scale=[Fraction(-1)], offset=[Fraction(0)])
+        return made(node, AFFINE, node.inputs[0], scale=[Fraction(-1)], offset=[Fraction(0)])
     if len(node.inputs) != 2 or sum(name in graph.constants for name in node.inputs) != 1:
         return None
     right = node.inputs[1] in graph.constants
@@ -240,7 +133,7 @@ def _affine(node: Node, graph: Graph) -> Node | None:
     else:
         offset = [-value for value in values] if right else values
         scale = one if right else [Fraction(-1)]
-    return _made(node, AFFINE, image, scale=scale, offset=offset)
+    return made(node, AFFINE, image, scale=scale, offset=offset)
 
 
 def _norm(node: Node, graph: Graph) -> Node:
@@ -252,7 +145,7 @@ def _norm(node: Node, graph: Graph) -> Node:
     shape = graph.shapes[node.inputs[0]]
     parameters = {}
     for index, key in enumerate(("gamma", "beta", "mean", "variance"), 1):
-        values = _parameter(node, graph, index, key)
+        values = parameter(node, graph, index, key)
         if len(shape) < 2 or values.shape != (shape[1],):
             raise node.fail(f"{key} has shape {brief(values.shape)}, which does not fit {brief(shape)}")
         parameters[key] = fractions(values)
@@ -260,11 +153,11 @@ def _norm(node: Node, graph: Graph) -> Node:
     for channel, value in enumerate(parameters["variance"]):
         if value < 0 or value + eps <= 0:
             raise node.fail(
-                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; their sum must "
-                "be above 0, and neither negative"
+                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; their sum "
+                "must be above 0, and neither negative"
             )
     parameters["variance"] = [value + eps for value in parameters["variance"]]
-    return _made(node, NORM, node.inputs[0], **parameters)
+    return made(node, NORM, node.inputs[0], **parameters)
 
 
 def _max_pool(node: Node, graph: Graph) -> Node:
@@ -276,7 +169,7 @@ def _max_pool(node: Node, graph: Graph) -> Node:
         raise node.fail("ceil_mode lets windows leave the map, which is not supported")
     if any(name in graph.readers or name in graph.outputs for name in node.outputs[1:] if name):
         raise node.fail("its second output, the indices, is not supported")
-    return _made(node, POOL, node.inputs[0], window=window)
+    return made(node, POOL, node.inputs[0], window=window)
 
 
 def _average(node: Node, graph: Graph) -> Node:
@@ -287,13 +180,13 @@ def _average(node: Node, graph: Graph) -> Node:
             f"averages {window.kernel} of a map of {brief(shape[2:])}; only averages over the whole map are "
             "supported, before the last layer"
         )
-    return _made(node, MEAN, node.inputs[0], axes=(2, 3), keepdims=True)
+    return made(node, MEAN, node.inputs[0], axes=(2, 3), keepdims=True)
 
 
 def _global(node: Node, graph: Graph) -> Node:
     if len(graph.shapes[node.inputs[0]]) != 4:
         raise node.fail("only maps of 2 dimensions are supported")
-    return _made(node, MEAN, node.inputs[0], axes=(2, 3), keepdims=True)
+    return made(node, MEAN, node.inputs[0], axes=(2, 3), keepdims=True)
 
 
 def _reduce(node: Node, graph: Graph) -> Node:
@@ -301,7 +194,7 @@ def _reduce(node: Node, graph: Graph) -> Node:
     axes = mean_axes(node, [None, *(graph.constants.get(name) for name in node.inputs[1:])], len(shape))
     if len(shape) != 4 or axes not in ((2, 3), (1, 2)):
         raise node.fail(f"averages axes {brief(axes)}; only height and width of a map are supported")
-    return _made(node, MEAN, node.inputs[0], axes=axes, keepdims=bool(node.integer("keepdims", 1)))
+    return made(node, MEAN, node.inputs[0], axes=axes, keepdims=bool(node.integer("keepdims", 1)))
 
 
 def _clip(node: Node, graph: Graph) -> Node | None:
@@ -309,13 +202,13 @@ def _clip(node: Node, graph: Graph) -> Node | None:
     if any(name and value is None for name, value in zip(node.inputs[1:], values, strict=True)):
         raise node.fail("limits must be constant")
     low, high = clip_limits(node, values)
-    return _made(node, MONOTONE, node.inputs[0]) if low < 0 < high else None
+    return made(node, MONOTONE, node.inputs[0]) if low < 0 < high else None
 
 
 def _keeps(node: Node, graph: Graph) -> Node:
-    return _made(node, MONOTONE, node.inputs[0])
+    return made(node, MONOTONE, node.inputs[0])
 
 
 def _leaky(node: Node, graph: Graph) -> Node | None:
     alpha = node.number("alpha", 0.01 if node.op == "LeakyRelu" else 1.0)
-    return _made(node, MONOTONE, node.inputs[0]) if alpha > 0 else None
+    return made(node, MONOTONE, node.inputs[0]) if alpha > 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from ...errors import ImportFailedError
@@ -34,11 +35,13 @@ def chain(graph: Graph) -> Graph:
                 "residual connections are not supported"
             )
         node = following[0]
-        others = [name for name in node.inputs if name and name != tensors[-1] and name not in graph.constants]
+        others = [
+            name for name in node.inputs if name and name != tensors[-1] and name not in graph.constants
+        ]
         if others or list(node.inputs).count(tensors[-1]) != 1:
             raise node.fail(
-                f"reads more than one computed tensor ({brief((others or tensors)[-1], 60)}): branches and residual "
-                "connections are not supported"
+                f"reads more than one computed tensor ({brief((others or tensors)[-1], 60)}): branches and "
+                "residual connections are not supported"
             )
         nodes.append(node)
         outputs = [name for name in node.outputs if name and (name in readers or name in graph.outputs)]
@@ -62,6 +65,6 @@ def chain(graph: Graph) -> Graph:
 
 
 def _ends(nodes: Sequence[Node]) -> None:
-    for node, after in zip(nodes, nodes[1:], strict=False):
+    for node, after in itertools.pairwise(nodes):
         if node.op in ENDS and after.op not in ENDS and after.op not in ("Reshape", "Flatten", "Squeeze"):
             raise node.fail(f"must be the last node, but {after.label} follows")

@@ -69,7 +69,13 @@ def _constant(
 
 
 def _value(node: Node) -> NDArray[Any]:
-    for key, dtype in (("value", None), ("value_float", "f4"), ("value_int", "i8"), ("value_floats", "f4"), ("value_ints", "i8")):
+    for key, dtype in (
+        ("value", None),
+        ("value_float", "f4"),
+        ("value_int", "i8"),
+        ("value_floats", "f4"),
+        ("value_ints", "i8"),
+    ):
         if key in node.attributes:
             return np.asarray(node.attributes[key], dtype)
     raise node.fail("has no numeric value")

@@ -1,4 +1,4 @@
-"""Operators on arrays: for what is constant in a graph, and for what the host does before the first quantiser."""
+"""Operators on arrays: for what is constant in a graph, and what the host does before the first quantiser."""
 
 from __future__ import annotations
 
@@ -226,10 +226,17 @@ def _gather(node: Node, arrays: Sequence[Any], opset: int) -> Array:
 def _slice(node: Node, arrays: Sequence[Any], opset: int) -> Array:
     x = arrays[0]
     if len(arrays) == 1:
-        parts = [node.attributes.get("starts"), node.attributes.get("ends"), node.attributes.get("axes"), None]
+        parts = [
+            node.attributes.get("starts"),
+            node.attributes.get("ends"),
+            node.attributes.get("axes"),
+            None,
+        ]
     else:
         parts = [None if array is None else array.ravel().tolist() for array in (*arrays[1:], None, None)][:4]
     starts, ends, axes, steps = parts
+    if starts is None or ends is None:
+        raise node.fail("has no starts or ends")
     index = [slice(None)] * x.ndim
     axes = range(len(starts)) if axes is None else axes
     for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True):
@@ -268,8 +275,10 @@ def mean_axes(node: Node, given: Sequence[Any], rank: int) -> tuple[int, ...]:
 
 def _mean(node: Node, arrays: Sequence[Any], opset: int) -> Array:
     axes = mean_axes(node, arrays, arrays[0].ndim)
-    return arrays[0].mean(axis=axes, keepdims=bool(node.integer("keepdims", 1)), dtype=np.float64).astype(
-        arrays[0].dtype
+    return (
+        arrays[0]
+        .mean(axis=axes, keepdims=bool(node.integer("keepdims", 1)), dtype=np.float64)
+        .astype(arrays[0].dtype)
     )
 
 
@@ -285,7 +294,7 @@ def _multi(node: Node, arrays: Sequence[Any], opset: int) -> Array:
 
 
 def multi_thresholds(node: Node, thresholds: Array, shape: tuple[int, ...]) -> tuple[Array, int]:
-    """Return a MultiThreshold node's thresholds, shape (channels or 1, steps), and the channel axis of its input."""
+    """Return a MultiThreshold's thresholds, shape (channels or 1, steps), and its input's channel axis."""
     layout = node.text("data_layout", "")
     axis = layout.index("C") if "C" in layout else 1
     if (layout and len(layout) != len(shape)) or axis >= len(shape):
@@ -309,5 +318,6 @@ def _norm(node: Node, arrays: Sequence[Any], opset: int) -> Array:
 _OTHERS: dict[str, Callable[[Node, Sequence[Any], int], Array]] = {
     "Div": _div, "Clip": _clip, "Cast": _cast, "BipolarQuant": _bipolar, "Quant": _quant, "IntQuant": _quant,
     "Gather": _gather, "Slice": _slice, "Concat": _concat, "ConstantOfShape": _fill, "Expand": _expand,
-    "BatchNormalization": _norm, "ReduceMean": _mean, "MultiThreshold": _multi, "Dropout": lambda node, arrays, opset: arrays[0],
+    "BatchNormalization": _norm, "ReduceMean": _mean, "MultiThreshold": _multi,
+    "Dropout": lambda node, arrays, opset: arrays[0],
 }  # fmt: skip

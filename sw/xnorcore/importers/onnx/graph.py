@@ -154,9 +154,7 @@ def ordered(graph: Graph) -> Graph:
     for name in graph.outputs:
         if name not in known and name not in origin:
             raise ImportFailedError(f"output {brief(name, 60)} of the graph is not computed by any node")
-    waiting = {
-        id(node): len({name for name in node.inputs if name not in known}) for node in graph.nodes
-    }
+    waiting = {id(node): len({name for name in node.inputs if name not in known}) for node in graph.nodes}
     readers = graph.readers
     ready = [node for node in graph.nodes if not waiting[id(node)]]
     result: list[Node] = []

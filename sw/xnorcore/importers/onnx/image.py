@@ -114,7 +114,12 @@ def image_of(graph: Graph, source: Graph, inputs: str | None) -> tuple[Image, Se
             scale, offset, bits, text = _quantiser(node, graph)
             before = _prefix(source, node.outputs[0])
             for earlier in graph.nodes[:position]:
-                if earlier.op in ("Pool", "Mean", "Monotone") or earlier.op in ("Pad", "Softmax", "ArgMax", "TopK"):
+                if earlier.op in ("Pool", "Mean", "Monotone") or earlier.op in (
+                    "Pad",
+                    "Softmax",
+                    "ArgMax",
+                    "TopK",
+                ):
                     raise earlier.fail("stands before the first quantiser, where it is not supported")
             moved = _moved(graph.nodes[:position], graph, index)
             levels = Levels(
@@ -123,9 +128,7 @@ def image_of(graph: Graph, source: Graph, inputs: str | None) -> tuple[Image, Se
             return Image(source, before, levels, "quantised", text), graph.nodes[position + 1 :]
     kind = inputs or _declared(graph)
     scale, offset, bits = _meaning(kind)
-    levels = Levels(
-        graph.input, scale, offset, bits, shape, index, origin=(scale, offset), places=index
-    )
+    levels = Levels(graph.input, scale, offset, bits, shape, index, origin=(scale, offset), places=index)
     return Image(source, (), levels, kind, f"images hold {kind} values"), graph.nodes
 
 
@@ -136,7 +139,9 @@ def _shape(graph: Graph) -> tuple[tuple[int, ...], bool]:
         return sizes, True
     if len(sizes) == 2:
         return (*sizes, 1), True
-    moves = [node for node in graph.nodes if node.op in ("Transpose", "Conv2d", "Dense", "Reshape", "Flatten")]
+    moves = [
+        node for node in graph.nodes if node.op in ("Transpose", "Conv2d", "Dense", "Reshape", "Flatten")
+    ]
     if moves and moves[0].op == "Transpose" and moves[0].attributes.get("perm") == [0, 3, 1, 2]:
         return sizes, True
     return (sizes[1], sizes[2], sizes[0]), False
@@ -171,7 +176,12 @@ def _quantiser(node: Node, graph: Graph) -> tuple[Fraction, Fraction, int, str]:
             )
         low, high = min(table), max(table)
         zero = "1" if table[1] == high else "0"
-        return (high - low) / 2, (high + low) / 2, 1, f"images are cut to one bit by {node.label}; at 0: {zero}"
+        return (
+            (high - low) / 2,
+            (high + low) / 2,
+            1,
+            f"images are cut to one bit by {node.label}; at 0: {zero}",
+        )
     if node.op == "MultiThreshold":
         thresholds = graph.constants.get(node.inputs[1])
         if thresholds is None or (thresholds != thresholds[:1]).any() or thresholds.shape[1] > 255:
@@ -189,10 +199,15 @@ def _quantiser(node: Node, graph: Graph) -> tuple[Fraction, Fraction, int, str]:
         if scale <= 0:
             raise node.fail(f"scale is {float(scale)}, but must be above 0")
         unit, first, count = scale, scale * (low - zero), high - low + 1
-        text = f"images are quantised by {node.label}: value = clip(round(x / {float(scale):g} + {float(zero):g}), {low}, {high}) - {low}"
+        text = (
+            f"images are quantised by {node.label}: value = round(clip(x / {float(scale):g} + {float(zero):g}"
+            f", {low}, {high})) {-low:+d}"
+        )
     bits = (count - 1).bit_length()
     if unit <= 0 or not 1 <= bits <= 8:
-        raise node.fail(f"gives {count} levels with step {float(unit):g}; 2 to 256 levels, rising, can be inputs")
+        raise node.fail(
+            f"gives {count} levels with step {float(unit):g}; 2 to 256 levels, rising, can be inputs"
+        )
     if bits == 1:
         return unit / 2, first + unit / 2, 1, text
     return unit, first, bits, text
@@ -206,8 +221,8 @@ def _declared(graph: Graph) -> str:
     if annotation == "binary" or graph.input_type.kind == "b":
         return "uint1"
     raise ImportFailedError(
-        f"input {brief(graph.input, 60)} holds {graph.input_type.name} and is multiplied by weights before any "
-        f"quantiser; say what it holds with inputs=, one of {', '.join(DECLARED)}"
+        f"input {brief(graph.input, 60)} holds {graph.input_type.name} and is multiplied by weights before "
+        f"any quantiser; say what it holds with inputs=, one of {', '.join(DECLARED)}"
     )
 
 

@@ -148,8 +148,8 @@ def _input(value: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape.append(size.dim_value if known else 1)
     if not 2 <= len(shape) <= MAX_RANK:
         raise ImportFailedError(
-            f"{where}: shape {brief(tuple(shape))} must be (batch, values), (batch, channels, height, width) or "
-            "(batch, height, width, channels)"
+            f"{where}: shape {brief(tuple(shape))} must be (batch, values), (batch, channels, height, width) "
+            "or (batch, height, width, channels)"
         )
     elements(tuple(shape), where)
     return tuple(shape), dtype

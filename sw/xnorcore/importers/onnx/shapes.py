@@ -19,8 +19,8 @@ MAX_VALUES = 1 << 24
 """Most values of a computed tensor."""
 
 SAME = {
-    "BatchNormalization", "Softmax", "LogSoftmax", "Dropout", "MultiThreshold", "Tanh", "Softsign", "LeakyRelu",
-    "Elu", "Relu",
+    "BatchNormalization", "Softmax", "LogSoftmax", "Dropout", "MultiThreshold", "Tanh", "Softsign",
+    "LeakyRelu", "Elu", "Relu",
 }  # fmt: skip
 """Operators that give the shape of their first input."""
 
@@ -38,7 +38,7 @@ class Window:
         Height and width of the result.
     """
 
-    def __init__(self, node: Node, size: tuple[int, int], kernel: Sequence[int]) -> None:
+    def __init__(self, node: Node, size: Shape, kernel: Sequence[int]) -> None:
         self.kernel = _pair(node, "kernel_shape", node.integers("kernel_shape", kernel))
         self.stride = _pair(node, "strides", node.integers("strides", (1, 1)))
         if _pair(node, "dilations", node.integers("dilations", (1, 1))) != (1, 1):
@@ -78,7 +78,9 @@ class Window:
 
 def _pair(node: Node, what: str, values: Sequence[int]) -> tuple[int, int]:
     if len(values) != 2 or not all(1 <= value <= 1 << 16 for value in values):
-        raise node.fail(f"{what} is {brief(list(values))}, but must be 2 integers above 0: maps have 2 dimensions")
+        raise node.fail(
+            f"{what} is {brief(list(values))}, but must be 2 integers above 0: maps have 2 dimensions"
+        )
     return values[0], values[1]
 
 

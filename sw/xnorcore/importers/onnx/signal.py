@@ -22,8 +22,8 @@ class Levels:
     tensor : str
         Where the network's values are in the source; later moves and affine maps do not change this.
     scale, offset : Fraction
-        v is -1 or +1 for 1-bit values, 0 to ``2**bits - 1`` for an n-bit image, an integer for sums. For 1-bit
-        values behind a sign, scale > 0.
+        v is -1 or +1 for 1-bit values, 0 to ``2**bits - 1`` for an n-bit image, an integer for sums. For
+        1-bit values behind a sign, scale > 0.
     bits : int
     shape : tuple of int
         Network order: (height, width, channels) or (values,).
@@ -51,7 +51,7 @@ class Levels:
     places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def values(self, source: NDArray[Any]) -> NDArray[np.int64]:
-        """Return v in network order, flat, for source tensors of one batch; refuse none, round to the nearest."""
+        """Return v in network order, flat, for source tensors (n, ...): the nearest integers."""
         scale, offset = map(float, self.origin)
         v = np.rint((source.astype(np.float64) - offset) / scale).astype(np.int64)
         result = np.empty((len(source), self.places[0].size), np.int64)

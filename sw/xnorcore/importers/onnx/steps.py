@@ -1,8 +1,8 @@
 """Pass: find the sign functions, however a framework writes them.
 
-``Sign``, ``BipolarQuant``, a one-threshold ``MultiThreshold``, a comparison followed by ``Where`` or ``Cast`` and
-arithmetic: each is a function of the sign of one tensor, and so a table of three values, for below 0, 0 and
-above 0. Everything elementwise that such a table passes through only changes the table.
+``Sign``, ``BipolarQuant``, a one-threshold ``MultiThreshold``, a comparison followed by ``Where`` or ``Cast``
+and arithmetic: each is a function of the sign of one tensor, and so a table of three values, for below 0, 0
+and above 0. Everything elementwise that such a table passes through only changes the table.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _through(node: Node, inner: list[Step], steps: dict[str, Step], graph: Graph
             return None
         arrays.append(None if constant is None else constant.ravel()[:1])
     table = evaluate(node, arrays, graph.opset)
-    nodes = tuple(dict.fromkeys(name for step in inner for name in step.nodes)) + (node.name,)
+    nodes = (*tuple(dict.fromkeys(name for step in inner for name in step.nodes)), node.name)
     return Step(inner[0].source, inner[0].threshold, table, nodes)
 
 

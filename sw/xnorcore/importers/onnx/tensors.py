@@ -104,8 +104,8 @@ def _listed(tensor: Any, dtype: np.dtype[Any], count: int, where: str) -> NDArra
     values = getattr(tensor, _TYPES[tensor.data_type][1])
     if len(values) != count:
         raise ImportFailedError(
-            f"{where}: {len(values)} values, but shape {brief(tuple(tensor.dims))} takes {count}; the file is "
-            "damaged"
+            f"{where}: {len(values)} values, but shape {brief(tuple(tensor.dims))} takes {count}; the file "
+            "is damaged"
         )
     if tensor.data_type == 10:  # float16 is listed as its bits
         bits = np.fromiter(values, np.int64, count)
@@ -189,8 +189,8 @@ class ExternalData:
                     raise ImportFailedError(f"{where}: external data {shown} is not a regular file")
                 if offset + length > status.st_size:
                     raise ImportFailedError(
-                        f"{where}: external data {shown} has {status.st_size} bytes, but {offset + length} are "
-                        "needed; it is truncated, or of another model"
+                        f"{where}: external data {shown} has {status.st_size} bytes, but {offset + length} "
+                        "are needed; it is truncated, or of another model"
                     )
                 file.seek(offset)
                 raw = file.read(length)

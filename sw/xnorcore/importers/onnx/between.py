@@ -1,0 +1,129 @@
+"""Between a product and its sign: affine maps, batch norm, pooling; behind it, averages and scale factors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .graph import Node
+from .shapes import Window
+from .signal import Stage, places
+from .walk import Walk
+from .weights import CONV
+
+
+def affine(walk: Walk, node: Node) -> None:
+    """Fold an `AFFINE` node: into the sums, or into what the values of one bit stand for."""
+    scale, offset = node.attributes["scale"], node.attributes["offset"]
+    if walk.levels is None:
+        stage = walk.open(node)
+        if len(scale) > 1 or len(offset) > 1:
+            walk.channelwise(node)
+        walk.name(node, "affine map")
+        stage.form.affine(scale, offset)
+        _flip(stage, scale)
+        return
+    if len(scale) > 1 or len(offset) > 1:
+        raise node.fail(
+            "has one constant for each channel of what a product reads together, which cannot be folded"
+        )
+    if walk.levels.pads:
+        raise node.fail("stands between padding and convolution, which is not supported")
+    if not scale[0]:
+        raise node.fail("multiplies by 0")
+    walk.pending.append(node.name)
+    walk.levels = replace(
+        walk.levels, scale=walk.levels.scale * scale[0], offset=walk.levels.offset * scale[0] + offset[0]
+    )
+
+
+def norm(walk: Walk, node: Node) -> None:
+    """Fold a `NORM` node into the sums."""
+    if walk.levels is not None:
+        raise node.fail("is a batch norm of one-bit activations or of the image, which cannot be folded")
+    stage = walk.open(node)
+    walk.channelwise(node)
+    walk.name(node, "batch norm")
+    stage.pool_order = stage.pool_order and "before batch norm"
+    stage.form.norm(node)
+    _flip(stage, node.attributes["gamma"])
+
+
+def _flip(stage: Stage, scale: list[Fraction]) -> None:
+    if stage.pool is not None:
+        flips = [flip != (scale[i % len(scale)] < 0) for i, flip in enumerate(stage.flips)]
+        stage.flips = flips
+
+
+def monotone(walk: Walk, node: Node) -> None:
+    """Take a `MONOTONE` node, which a sign must follow."""
+    if walk.levels is not None:
+        raise node.fail("bends one-bit activations, which is not supported")
+    walk.name(node)
+    walk.stage.monotone = node
+
+
+def pool(walk: Walk, node: Node) -> None:
+    """Take a `POOL` node, before or behind the sign."""
+    window: Window = node.attributes["window"]
+    if not walk.stages:
+        raise node.fail("pools the image, which is not supported")
+    stage = walk.stage
+    if stage.node.op != CONV or stage.pool is not None or (walk.levels is not None and stage.gives is None):
+        raise node.fail("pooling must follow a convolution, once")
+    height, width = window.size
+    if walk.index.ndim != 4:
+        raise node.fail("does not pool a map")
+    if walk.levels is not None:
+        if walk.levels.scale < 0 or walk.levels.pads or walk.levels.sums:
+            raise node.fail("pools values that are negated, padded or averaged, which is not supported")
+        walk.check_map(node, walk.levels)
+    elif not np.array_equal(walk.index, _map_like(walk.index)):
+        raise node.fail("pools a map whose axes were permuted; it must be (batch, channels, height, width)")
+    stage.pool, stage.pooled_first = window, walk.levels is None
+    stage.pool_order = "before sign" if stage.pooled_first else "after sign"
+    shape = (height, width, walk.index.shape[1])
+    walk.index = places(shape, len(walk.index), channels_last=False)
+    walk.name(node)
+    if walk.levels is not None:
+        levels = walk.levels
+        origin = (levels.scale, levels.offset)
+        walk.levels = replace(
+            levels,
+            tensor=node.outputs[0],
+            shape=shape,
+            index=walk.index,
+            places=walk.index,
+            origin=origin,
+        )
+        stage.gives = walk.levels
+
+
+def mean(walk: Walk, node: Node) -> None:
+    """Take a `MEAN` node: global sums, divided."""
+    levels = walk.levels
+    if levels is None or not walk.stages:
+        raise node.fail("averages what is not one bit; average behind the sign")
+    if levels.pads or levels.sums or len(levels.shape) != 3:
+        raise node.fail("averages values that are no map")
+    if walk.index.ndim != 4 or node.attributes["axes"] != (2, 3):
+        raise node.fail("must average height and width of (batch, channels, height, width)")
+    walk.check_map(node, levels)
+    area = levels.shape[0] * levels.shape[1]
+    shape = (levels.shape[2],)
+    walk.index = places(shape, len(walk.index), channels_last=True)
+    if node.attributes["keepdims"]:
+        walk.index = walk.index[:, :, np.newaxis, np.newaxis]
+    walk.pending.append(node.name)
+    walk.levels = replace(
+        levels, scale=levels.scale / area, shape=shape, index=walk.index, sums=True, places=levels.places
+    )
+    walk.stage.mean = node.name
+
+
+def _map_like(index: Any) -> Any:
+    batch, channels, height, width = index.shape
+    return places((height, width, channels), batch, channels_last=False)

@@ -1,0 +1,120 @@
+"""Products: what they read, in which order, and with which padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .graph import Node
+from .shapes import Window, pad_widths
+from .signal import Form, Levels, Stage, places
+from .walk import Walk
+
+
+def _reading(walk: Walk, node: Node) -> Levels:
+    if walk.levels is None:
+        raise node.fail(
+            f"reads the sums of {walk.stage.node.label} without a sign in between; activations must be "
+            "one bit"
+        )
+    return walk.levels
+
+
+def dense(walk: Walk, node: Node) -> None:
+    """Begin a stage with a `DENSE` node; its weights are put in network order."""
+    reads = _reading(walk, node)
+    if reads.pads:
+        raise node.fail("reads padded values; padding can only stand before a convolution")
+    if walk.index.ndim != 2:
+        raise node.fail(f"reads a tensor of {walk.index.ndim} axes, but must read (batch, values)")
+    order = walk.index[0]
+    weights = np.empty_like(node.attributes["weights"])
+    weights[:, order] = node.attributes["weights"]
+    _begin(walk, node, reads, weights, (0, 0, 0, 0), 0)
+    walk.index = places((len(weights),), len(walk.index), channels_last=True)
+
+
+def conv(walk: Walk, node: Node) -> None:
+    """Begin a stage with a `CONV` node and the padding in front of it."""
+    reads = _reading(walk, node)
+    if len(reads.shape) != 3 or reads.sums:
+        raise node.fail("reads values that are no map")
+    batch = len(walk.index)
+    if not np.array_equal(walk.index, places(reads.shape, batch, channels_last=False)):
+        raise node.fail("reads a map whose axes were permuted; it must be (batch, channels, height, width)")
+    window: Window = node.attributes["window"]
+    padding, value = window.padding, Fraction(0)
+    if reads.pads:
+        if any(padding) and reads.pads[1]:
+            raise node.fail("pads with 0 what is padded with another value already")
+        padding = tuple(a + b for a, b in zip(padding, reads.pads[0], strict=True))
+        value = reads.pads[1]
+    pad = _pad_value(node, reads, value) if any(padding) else 0
+    _begin(walk, node, reads, node.attributes["weights"], padding, pad)
+    shape = (*window.size, len(node.attributes["weights"]))
+    walk.index = places(shape, batch, channels_last=False)
+
+
+def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pad: int) -> None:
+    scale, bias = node.attributes["scale"], node.attributes["bias"]
+    sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64).tolist()
+    form = Form.of(
+        [value * reads.scale for value in scale],
+        [value * reads.offset * total for value, total in zip(scale, sums, strict=True)],
+    )
+    folded = []
+    if bias is not None:
+        form.affine([Fraction(1)], bias)
+        folded.append("bias")
+    if any(value != 1 for value in scale):
+        folded.append("weight scale")
+    if (reads.scale, reads.offset) != (1, 0):
+        folded.append("input scale and offset" if reads.offset else "input scale")
+    attributes = {**node.attributes, "weights": weights}
+    made = Node(node.op, node.name, node.inputs, node.outputs, attributes)
+    stage = Stage(made, reads, form, padding, pad, [*walk.pending, node.name], folded)
+    stage.flips = [False] * len(weights)
+    walk.pending = []
+    walk.stages.append(stage)
+    walk.levels = None
+
+
+def pad(walk: Walk, node: Node) -> None:
+    """Keep a Pad node for the convolution behind it."""
+    levels = walk.levels
+    if levels is None or levels.sums or len(levels.shape) != 3 or walk.index.ndim != 4 or levels.pads:
+        raise node.fail("pads what is no map of one-bit values; pad behind the sign")
+    walk.check_map(node, levels)
+    widths = pad_widths(node, walk.index.shape, walk.graph.constants)
+    if any(map(any, widths[:2])):
+        raise node.fail("pads the batch or the channels, which is not supported")
+    value = Fraction(node.number("value", 0.0))
+    if len(node.inputs) > 2 and node.inputs[2]:
+        constant = walk.graph.constants.get(node.inputs[2])
+        if constant is None or constant.size != 1:
+            raise node.fail("its value must be one constant")
+        value = Fraction(float(constant.ravel()[0]))
+    walk.pending.append(node.name)
+    # The map itself stays; the convolution pads it.
+    walk.levels = replace(levels, pads=((*widths[2], *widths[3]), value))
+
+
+def _pad_value(node: Node, reads: Levels, value: Fraction) -> int:
+    """The network's padding value for padding with a real value."""
+    if value == reads.offset:
+        return 0
+    if reads.bits == 1 and abs(value - reads.offset) == abs(reads.scale):
+        return 1 if (value > reads.offset) == (reads.scale > 0) else -1
+    if reads.bits == 1:
+        low, high = reads.offset - abs(reads.scale), reads.offset + abs(reads.scale)
+        raise node.fail(
+            f"pads with {float(value):g}, but its input is {float(low):g} or {float(high):g}: the padding "
+            f"must be one of these, or {float(reads.offset):g}, which counts for nothing"
+        )
+    raise node.fail(
+        f"pads with {float(value):g}, but the image's integer 0 stands for {float(reads.offset):g}; pad the "
+        "image with that value, quantise without offset (Brevitas: signed=False), or do not pad here"
+    )
