@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,6 @@ from xnorcore.protocol import (
     INFO_BYTES,
     INFO_FLAGS_OFFSET,
     INFO_NETWORK_OFFSET,
-    RESPONSE,
     Command,
     DeviceInfo,
     Space,
@@ -21,45 +20,54 @@ from xnorcore.protocol import (
 )
 
 from .inference import infer_states
-from .interfaces import LaneWriteSignature, ReadoutSignature, bits_for_depth, byte_stream
-from .responder import RecordLayout
+from .interfaces import HeaderLayout, LaneWriteSignature, bits_for_depth, byte_stream
+from .records import RecordKind, RecordLayout
 
-__all__ = ["Control"]
+__all__ = ["IDENTITY_WORDS", "Control", "identity"]
 
-_ARGUMENTS = {
-    Command.WRITE: 4,
-    Command.READ: 6,
-    Command.RUN: 2,
-    Command.COUNTERS: 1,
-}
+IDENTITY_WORDS = INFO_BYTES // 4
+"""Words of program memory, behind the program, that hold the answer to INFO."""
+
+_ARGUMENTS = {Command.WRITE: (0, 3), Command.READ: (0, 5), Command.RUN: (2, 3), Command.COUNTERS: (5, 5)}
+"""First and last argument byte of each command, counted as READ has them."""
+
+
+def identity(config: DeviceConfig, clock_hz: int) -> list[int]:
+    """Return the `IDENTITY_WORDS` words that follow the program in program memory."""
+    payload = DeviceInfo(config, clock_hz, build_id=config.digest()).pack()
+    return [int.from_bytes(payload[at : at + 4], "little") for at in range(0, INFO_BYTES, 4)]
 
 
 class Control(wiring.Component):
     """Command processor.
 
-    Every request but INFER waits until the array and the responder are idle and is then answered here.
-    INFER hands its image bytes to the loader and leaves records for the responder.
+    INFER hands its image bytes to the loader and leaves records for the responder. Every other request
+    waits until the array and the responder are idle. INFO, ARM, READ and COUNTERS are one loop over words:
+    of the identity behind the program, of the program's header, of a memory, of the counters.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    baked : bool
+        Program memory holds a program from power-up on: arm it, as ARM does.
 
     Members
     -------
     i : In(byte_stream)
         Request bodies without CRC.
-    o : Out(byte_stream)
-        Response bodies without CRC.
     idle : In(1)
-        No batch is loaded, running or being sent.
-    header : Out
-        The loaded program's header words, side by side; reset to 0.
+        No batch is loaded, running or being sent, and no record is left.
+    header : Out(HeaderLayout)
+        Of the loaded program.
     write : Out(LaneWriteSignature)
-        Writes into every memory.
+        Writes into every memory. Bank and address are also the place of the word that
+        `RecordKind.WORD` asks for.
     program_read : Out(1)
         `program_addr` is to be read.
     program_addr : Out
     program_data : In(32)
-    readout : Out(ReadoutSignature)
     run, run_entry : Out
         Start the sequencer at an address.
-    sequencer_idle : In(1)
     images : Out(stream of 8)
     restart, close : Out(1)
     loader_busy, boundary : In(1)
@@ -68,25 +76,23 @@ class Control(wiring.Component):
         Batches that the loader has completed.
     record : Out(stream of RecordLayout)
     counters : In(32 * len(COUNTERS))
+        Ignored if the configuration has none.
     clear_counters : Out(1)
     """
 
-    def __init__(self, config: DeviceConfig, clock_hz: int) -> None:
-        self.config, self.clock_hz = config, clock_hz
+    def __init__(self, config: DeviceConfig, baked: bool = False) -> None:
+        self.config, self.baked = config, baked
         super().__init__(
             {
                 "i": In(byte_stream()),
-                "o": Out(byte_stream()),
                 "idle": In(1),
-                "header": Out(32 * HEADER.words),
+                "header": Out(HeaderLayout(config)),
                 "write": Out(LaneWriteSignature()),
                 "program_read": Out(1),
-                "program_addr": Out(bits_for_depth(config.program_depth)),
+                "program_addr": Out(bits_for_depth(config.program_depth + IDENTITY_WORDS)),
                 "program_data": In(32),
-                "readout": Out(ReadoutSignature(config.geometry.width)),
                 "run": Out(1),
-                "run_entry": Out(16),
-                "sequencer_idle": In(1),
+                "run_entry": Out(bits_for_depth(config.program_depth)),
                 "images": Out(stream.Signature(8)),
                 "restart": Out(1),
                 "close": Out(1),
@@ -103,145 +109,146 @@ class Control(wiring.Component):
         """Build the module."""
         m = Module()
         config, g = self.config, self.config.geometry
-        i, o, write, readout = self.i, self.o, self.write, self.readout
+        i, record, write = self.i, self.record, self.write
 
-        command, tag, status = Signal(8), Signal(16), Signal(8)
-        ended, armed = Signal(), Signal()
-        args, count = Signal(48), Signal(8)
-        needed = Signal(8)
-        space, bank, addr, words = args[0:8], args[8:16], args[16:32], args[32:48]
-        over = Signal()
-        lane = Signal(4)
-        word = Signal(max(g.width, 32))
-
-        m.d.comb += [
-            write.space.eq(space),
-            write.bank.eq(bank),
-            write.addr.eq(addr),
-            write.lane.eq(lane),
-            write.data.eq(i.payload.data),
-            readout.row.eq(bank),
-            readout.addr.eq(addr),
-            self.run_entry.eq(args[:16]),
-            self.images.payload.eq(i.payload.data),
-            self.program_addr.eq(Mux(command == Command.ARM, count, addr)),
-        ]
+        command, status = Signal(4, init=Command.ARM if self.baked else 0), Signal(range(max(Status) + 1))
+        # At power-up, a baked device arms itself as if a request for it had just ended, but answers nobody.
+        unasked, ended, armed = Signal(init=self.baked), Signal(init=self.baked), Signal()
+        expected = Signal(7)
+        # Byte of the type and tag, of the arguments, of a word.
+        count, last_lane, byte = (
+            Signal(range(max(g.width // 8, 8))),
+            Signal(range(g.width // 8 + 4)),
+            Signal(8),
+        )
         limits = {
             Space.PROGRAM: (1, config.program_depth, 4),
             Space.THRESHOLDS: (g.columns, config.threshold_depth, 4),
             Space.WEIGHTS: (g.columns, config.weight_depth, g.width // 8),
             Space.ACTIVATIONS: (g.rows, config.act_depth, g.width // 8),
         }
-        inside, last_lane = Signal(), Signal(4)
+        # Arguments, as wide as there are places; `stray` keeps that there were more bits.
+        longest = range(max(IDENTITY_WORDS + depth for _, depth, _ in limits.values()))
+        space, bank, addr = Signal(2), Signal(range(max(g.rows, g.columns))), Signal(longest)
+        words, stray, clear = Signal(longest, init=IDENTITY_WORDS), Signal(), Signal()
+        inside = Signal()
         with m.Switch(space):
             for value, (banks, depth, size) in limits.items():
                 with m.Case(value):
-                    m.d.comb += [
-                        inside.eq((bank < banks) & (addr < depth) & ~over),
-                        last_lane.eq(size - 1),
-                    ]
+                    m.d.comb += [inside.eq((bank < banks) & (addr < depth) & ~stray), last_lane.eq(size - 1)]
+        word = self.program_data
+        if config.counters:
+            counter = self.counters.word_select(addr[: len(COUNTERS).bit_length()], 32)
+            word = Mux(command == Command.COUNTERS, counter, self.program_data)
+
+        m.d.comb += [
+            write.space.eq(space),
+            write.bank.eq(bank),
+            write.addr.eq(addr),
+            write.lane.eq(count),
+            write.data.eq(i.payload.data),
+            self.run_entry.eq(addr),
+            self.program_addr.eq(addr),
+            self.images.payload.eq(i.payload.data),
+            byte.eq(word.word_select(count[:2], 8)),
+            record.payload.value.eq(i.payload.data),
+        ]
 
         def take() -> None:
             m.d.comb += i.ready.eq(1)
             with m.If(i.valid):
                 m.d.sync += ended.eq(i.payload.last)
 
-        def next_word() -> None:
-            m.d.sync += [addr.eq(addr + 1), over.eq(addr.all())]
-
         def fail(code: Status) -> None:
             m.d.sync += status.eq(code)
             m.next = "DROP"
 
-        with m.FSM():
-            with m.State("TYPE"):
-                take()
-                m.d.sync += [status.eq(Status.OK), count.eq(0), over.eq(0), lane.eq(0)]
-                with m.If(i.valid):
-                    m.d.sync += command.eq(i.payload.data)
-                    m.next = "TAG0"
-            with m.State("TAG0"):
-                take()
-                with m.If(i.valid):
-                    m.d.sync += tag[:8].eq(i.payload.data)
-                    m.next = "TAG1"
-            with m.State("TAG1"):
-                take()
-                with m.If(i.valid):
-                    m.d.sync += tag[8:].eq(i.payload.data)
-                    m.next = "ANSWER"
-                    with m.If(command == Command.INFER):
-                        m.next = "INFER"
-            with m.State("ANSWER"):
-                header = Cat(command | RESPONSE, tag)
-                m.d.comb += [o.valid.eq(self.idle), o.payload.data.eq(header.word_select(count[:2], 8))]
-                with m.If(o.valid & o.ready):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == 2):
-                        m.d.sync += [count.eq(0), needed.eq(0)]
-                        m.next = "ARGUMENTS"
-                        with m.Switch(command):
-                            for value, size in _ARGUMENTS.items():
-                                with m.Case(value):
-                                    m.d.sync += needed.eq(size)
+        with m.If(self.restart):
+            m.d.sync += expected.eq(0)
+        with m.FSM(init="READ" if self.baked else "HEADER"):
+            with m.State("HEADER"):
+                m.d.comb += [record.valid.eq(i.valid), record.payload.kind.eq(RecordKind.BYTE)]
+                # A new request has no arguments yet: what INFO, ARM and COUNTERS read.
+                m.d.sync += [status.eq(Status.OK), space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0)]
+                m.d.sync += words.eq(IDENTITY_WORDS)
+                with m.If(count == 0):
+                    m.d.comb += record.payload.value[7].eq(1)
+                with m.If(record.ready):
+                    take()
+                    with m.If(i.valid):
+                        m.d.sync += count.eq(count + 1)
+                        with m.If(count == 0):
+                            m.d.sync += command.eq(Mux(i.payload.data > max(Command), 0, i.payload.data))
+                        with m.If(count == 2):
+                            m.d.sync += count.eq(0)
+                            m.next = "EXECUTE"
+                            with m.Switch(command):
+                                with m.Case(Command.INFER):
+                                    m.next = "PART"
+                                for value, (first, _) in _ARGUMENTS.items():
+                                    with m.Case(value):
+                                        m.d.sync += count.eq(first)
+                                        m.next = "ARGUMENTS"
             with m.State("ARGUMENTS"):
-                with m.If(count == needed):
-                    m.d.sync += count.eq(0)
-                    m.next = "EXECUTE"
-                with m.Elif(ended):
+                with m.If(ended):
                     fail(Status.BAD_LENGTH)
                 with m.Else():
                     take()
                     with m.If(i.valid):
-                        m.d.sync += [args.word_select(count[:3], 8).eq(i.payload.data), count.eq(count + 1)]
-            with m.State("EXECUTE"):
-                with m.If(~ended & (command != Command.WRITE)):
+                        argument = i.payload.data
+                        m.d.sync += [count.eq(count + 1), clear.eq(argument[0])]
+                        places = (space, bank, addr[:8], addr[8:], words[:8], words[8:])
+                        for index, place in enumerate(places):
+                            with m.If(count == index):
+                                m.d.sync += [
+                                    place.eq(argument),
+                                    stray.eq(stray | argument[len(place) :].any()),
+                                ]
+                        for value, (_, last) in _ARGUMENTS.items():
+                            with m.If((command == value) & (count == last)):
+                                m.d.sync += count.eq(0)
+                                m.next = "EXECUTE"
+            with m.State("EXECUTE"), m.If(self.idle):
+                with m.If((command == 0) | (not config.counters) & (command == Command.COUNTERS)):
+                    fail(Status.BAD_COMMAND)
+                with m.Elif(~ended & (command != Command.WRITE)):
                     fail(Status.BAD_LENGTH)
                 with m.Else():
+                    m.next = "READ"
                     with m.Switch(command):
                         with m.Case(Command.INFO):
-                            m.next = "BYTES"
+                            m.d.sync += addr.eq(config.program_depth)
                         with m.Case(Command.WRITE):
                             m.next = "WRITE"
-                        with m.Case(Command.READ):
-                            m.next = "READ"
                         with m.Case(Command.ARM):
                             m.d.sync += armed.eq(0)
-                            m.next = "ARM"
                         with m.Case(Command.COUNTERS):
-                            m.next = "BYTES"
+                            m.d.sync += words.eq(len(COUNTERS))
                         with m.Case(Command.RUN):
-                            m.d.comb += self.run.eq(1)
-                            m.next = "RUN"
+                            with m.If(inside):
+                                m.d.comb += self.run.eq(1)
+                                m.next = "SETTLE"
+                            with m.Else():
+                                fail(Status.BAD_ADDRESS)
                         with m.Case(Command.RESET):
                             m.d.comb += [self.clear_counters.eq(1), self.restart.eq(1)]
                             m.d.sync += armed.eq(0)
-                            m.next = "DROP"
-                with m.If((command == 0) | (command > max(Command))):
-                    fail(Status.BAD_COMMAND)
+                            m.next = "STATUS"
             with m.State("DROP"):
                 with m.If(ended):
                     m.next = "STATUS"
                 with m.Else():
                     take()
             with m.State("STATUS"):
-                m.d.comb += [o.valid.eq(1), o.payload.data.eq(status), o.payload.last.eq(1)]
-                with m.If(o.ready):
-                    m.next = "TYPE"
-
-            with m.State("BYTES"):
-                info, counter = Signal(8), Signal(8)
                 m.d.comb += [
-                    info.eq(Array(self._info(armed))[count]),
-                    counter.eq(self.counters.word_select(count[: (4 * len(COUNTERS) - 1).bit_length()], 8)),
-                    o.valid.eq(1),
-                    o.payload.data.eq(Mux(command == Command.INFO, info, counter)),
+                    record.valid.eq(~unasked),
+                    record.payload.kind.eq(RecordKind.LAST),
+                    record.payload.value.eq(status),
                 ]
-                with m.If(o.ready):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == Mux(command == Command.INFO, INFO_BYTES - 1, 4 * len(COUNTERS) - 1)):
-                        m.d.comb += self.clear_counters.eq((command == Command.COUNTERS) & args[0])
-                        m.next = "STATUS"
+                m.d.sync += count.eq(0)
+                with m.If(record.ready):
+                    m.d.sync += unasked.eq(0)
+                    m.next = "HEADER"
 
             with m.State("WRITE"):
                 with m.If(ended):
@@ -254,70 +261,70 @@ class Control(wiring.Component):
                         take()
                         with m.If(space != Space.ACTIVATIONS):
                             m.d.sync += armed.eq(0)
-                        with m.If(lane == last_lane):
-                            m.d.sync += lane.eq(0)
-                            next_word()
-                        with m.Else():
-                            m.d.sync += lane.eq(lane + 1)
-                            with m.If(i.payload.last):
-                                m.d.sync += status.eq(Status.BAD_LENGTH)
+                        m.d.sync += count.eq(count + 1)
+                        with m.If(count == last_lane):
+                            m.d.sync += [count.eq(0), addr.eq(addr + 1)]
+                        with m.Elif(i.payload.last):
+                            m.d.sync += status.eq(Status.BAD_LENGTH)
+
+            def next_word() -> None:
+                m.d.sync += [addr.eq(addr + 1), words.eq(words - 1)]
+                m.next = "READ"
 
             with m.State("READ"):
-                with m.If(words == 0):
+                m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.WORD)]
+                with m.If((words == 0) & ~stray):
+                    with m.If(command == Command.ARM):
+                        m.d.comb += self.restart.eq(1)
+                        m.d.sync += armed.eq(1)
+                    m.d.comb += self.clear_counters.eq((command == Command.COUNTERS) & clear)
                     m.next = "STATUS"
-                with m.Elif(~inside | ((space != Space.PROGRAM) & (space != Space.ACTIVATIONS))):
+                with m.Elif((command == Command.READ) & (~inside | (space[0] ^ space[1]))):
                     fail(Status.BAD_ADDRESS)
                 with m.Elif(space == Space.PROGRAM):
-                    m.d.comb += self.program_read.eq(1)
-                    m.next = "READ_PROGRAM"
+                    m.next = "BYTES"
                 with m.Else():
-                    m.d.comb += readout.valid.eq(1)
-                    with m.If(readout.done):
-                        m.d.sync += word.eq(readout.data)
-                        m.next = "READ_BYTES"
-            with m.State("READ_PROGRAM"):
-                m.d.sync += word.eq(self.program_data)
-                m.next = "READ_BYTES"
-            with m.State("READ_BYTES"):
-                m.d.comb += [o.valid.eq(1), o.payload.data.eq(word[:8])]
-                with m.If(o.ready):
-                    m.d.sync += [word.eq(word >> 8), lane.eq(lane + 1)]
-                    with m.If(lane == last_lane):
-                        m.d.sync += [lane.eq(0), words.eq(words - 1)]
-                        next_word()
-                        m.next = "READ"
-
-            with m.State("ARM"):
-                m.d.comb += self.program_read.eq(1)
-                m.next = "ARM_WORD"
-            with m.State("ARM_WORD"):
-                m.d.sync += count.eq(count + 1)
-                m.d.sync += self.header.word_select(count[: (HEADER.words - 1).bit_length()], 32).eq(
-                    self.program_data
-                )
-                m.next = "ARM"
-                with m.If((count == 0) & (self.program_data != PROGRAM_MAGIC)):
-                    fail(Status.BAD_PROGRAM)
-                with m.Elif(count == HEADER.words - 1):
-                    m.d.comb += self.restart.eq(1)
-                    m.d.sync += armed.eq(1)
+                    m.d.comb += record.valid.eq(1)
+                    with m.If(record.ready):
+                        m.next = "SETTLE"
+            with m.State("SETTLE"), m.If(self.idle):
+                with m.If(command == Command.RUN):
                     m.next = "STATUS"
+                with m.Else():
+                    next_word()
+            with m.State("BYTES"):
+                m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.BYTE)]
+                with m.If(command == Command.ARM):
+                    next_word()
+                    self._take_header(m, addr)
+                    with m.If((addr == HEADER.fields["magic"].word) & (self.program_data != PROGRAM_MAGIC)):
+                        fail(Status.BAD_PROGRAM)
+                with m.Else():
+                    m.d.comb += [record.valid.eq(1), record.payload.value.eq(byte)]
+                    info = command == Command.INFO
+                    with m.If(
+                        info
+                        & (words == IDENTITY_WORDS - INFO_FLAGS_OFFSET // 4)
+                        & (count == INFO_FLAGS_OFFSET % 4)
+                    ):
+                        m.d.comb += record.payload.value.eq(byte | Mux(armed, FLAG_ARMED, 0))
+                    with m.If(record.ready):
+                        m.d.sync += count.eq(count + 1)
+                        with m.If(count[:2].all()):
+                            m.d.sync += count.eq(0)
+                            next_word()
+                            # The rest of the identity is the armed program's; without one it is 0.
+                            with m.If(
+                                info & armed & (words == IDENTITY_WORDS - INFO_NETWORK_OFFSET // 4 + 1)
+                            ):
+                                m.d.sync += addr.eq(HEADER.fields["id_low"].word)
 
-            with m.State("RUN"):
-                m.next = "RUN_WAIT"
-            with m.State("RUN_WAIT"):
-                with m.If(self.sequencer_idle):
-                    m.next = "STATUS"
-
-            infer_states(m, self, tag, status, ended, armed, take)
+            infer_states(m, self, status, ended, armed, expected, take, fail)
         return m
 
-    def _info(self, armed: Signal) -> list:
-        info = DeviceInfo(self.config, self.clock_hz, build_id=self.config.digest())
-        payload: list = [Const(byte, 8) for byte in info.pack()]
-        payload[INFO_FLAGS_OFFSET] = Mux(armed, FLAG_ARMED, 0)
-        low = 32 * HEADER.fields["id_low"].word
-        for byte in range(8):
-            network = self.header[low + 8 * byte : low + 8 * byte + 8]
-            payload[INFO_NETWORK_OFFSET + byte] = Mux(armed, network, 0)
-        return payload
+    def _take_header(self, m: Module, addr: Signal) -> None:
+        for number in range(HEADER.words):
+            with m.If(addr == number):
+                for name, field in HEADER.fields.items():
+                    if field.word == number and name in self.header.shape().members:
+                        m.d.sync += self.header[name].eq(self.program_data[field.low :][: field.width])

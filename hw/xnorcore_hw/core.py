@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.geometry import DeviceConfig
-from xnorcore.program import HEADER
 from xnorcore.protocol import Space
 
 from .activation import ActivationMemory, operand_latency
 from .array import Array
-from .control import Control
+from .control import Control, identity
 from .counters import Counters
 from .interfaces import byte_stream
 from .interleaver import RowInterleaver
 from .loader import Loader
-from .responder import RecordLayout, Responder
+from .records import RecordQueue
+from .responder import Responder
 from .sequencer import Sequencer
 from .writer import ResultWriter
 
@@ -36,6 +35,8 @@ class Core(wiring.Component):
     config : DeviceConfig
     clock_hz : int
         Reported by INFO; 0 if unknown.
+    baked : bool
+        The memories hold a program from power-up on, which is armed at once.
 
     Members
     -------
@@ -47,8 +48,8 @@ class Core(wiring.Component):
         Clear them.
     """
 
-    def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
-        self.config, self.clock_hz = config, clock_hz
+    def __init__(self, config: DeviceConfig, clock_hz: int = 0, baked: bool = False) -> None:
+        self.config, self.clock_hz, self.baked = config, clock_hz, baked
         super().__init__(
             {
                 "i": In(byte_stream()),
@@ -63,29 +64,26 @@ class Core(wiring.Component):
         """Build the module."""
         m = Module()
         config = self.config
-        m.submodules.control = control = Control(config, self.clock_hz)
+        m.submodules.control = control = Control(config, self.baked)
         m.submodules.loader = loader = Loader(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
         m.submodules.array = array = Array(config)
         m.submodules.writer = writer = ResultWriter(config)
         m.submodules.responder = responder = Responder(config)
-        m.submodules.counters = counters = Counters()
-        m.submodules.records = records = SyncFIFOBuffered(width=RecordLayout.size, depth=_RECORDS)
+        m.submodules.counters = counters = Counters(config)
+        m.submodules.records = records = RecordQueue(_RECORDS)
         connect(m, flipped(self.i), control.i)
 
-        def header(name: str):
-            field = HEADER.fields[name]
-            return control.header[32 * field.word + field.low :][: field.width]
-
+        header = control.header
         m.d.comb += [
-            loader.image_bytes.eq(header("image_bytes")),
-            loader.bits_last.eq(header("in_bits_last")),
-            loader.plane_stride.eq(header("plane_stride")),
-            loader.interleaved.eq(header("interleaved") if config.line_bytes else 0),
-            loader.spread.eq(header("spread")),
-            sequencer.entry.eq(header("entry")),
-            responder.out_words.eq(header("out_words")),
-            responder.out_bytes.eq(header("out_bytes")),
+            loader.image_bytes.eq(header.image_bytes),
+            loader.bits_last.eq(header.in_bits_last),
+            loader.plane_stride.eq(header.plane_stride),
+            loader.interleaved.eq(header.interleaved if config.line_bytes else 0),
+            loader.spread.eq(header.spread),
+            sequencer.entry.eq(header.entry),
+            responder.out_words.eq(header.out_words),
+            responder.out_bytes.eq(header.out_bytes),
         ]
         for number in range(2):
             for target, name in (
@@ -94,7 +92,7 @@ class Core(wiring.Component):
                 (getattr(sequencer, f"out_base{number}"), "out_base"),
                 (getattr(responder, f"base{number}"), "out_base"),
             ):
-                m.d.comb += target.eq(header(f"{name}{number}"))
+                m.d.comb += target.eq(header[f"{name}{number}"])
 
         self._memories(m, control, loader, sequencer, array, writer, responder)
         # Control words wait for operands that take longer than a plain read.
@@ -133,32 +131,19 @@ class Core(wiring.Component):
                 m.d.sync += [out_ready[parity].eq(1), done_parity.eq(~done_parity)]
 
         connect(m, control.batch, loader.batch)
-        self._images(m, control, loader, header)
+        self._images(m, control, loader)
         m.d.comb += [
             loader.restart.eq(control.restart),
             loader.close.eq(control.close),
             sequencer.run.eq(control.run),
             sequencer.run_entry.eq(control.run_entry),
-            control.sequencer_idle.eq(sequencer.idle),
-            control.idle.eq(sequencer.idle & responder.idle & ~loaded.any() & ~out_busy.any()),
-            records.w_data.eq(control.record.payload),
-            records.w_en.eq(control.record.valid),
-            control.record.ready.eq(records.w_rdy),
-            responder.record.payload.eq(records.r_data),
-            responder.record.valid.eq(records.r_rdy),
-            records.r_en.eq(responder.record.ready),
+            control.idle.eq(
+                sequencer.idle & responder.idle & records.empty & ~loaded.any() & ~out_busy.any()
+            ),
         ]
-
-        # The responder has the response stream except when everything is idle.
-        o = self.o
-        with m.If(control.o.valid):
-            m.d.comb += [o.valid.eq(1), o.payload.eq(control.o.payload), control.o.ready.eq(o.ready)]
-        with m.Else():
-            m.d.comb += [
-                o.valid.eq(responder.o.valid),
-                o.payload.eq(responder.o.payload),
-                responder.o.ready.eq(o.ready),
-            ]
+        connect(m, control.record, records.i)
+        connect(m, records.o, responder.record)
+        connect(m, responder.o, flipped(self.o))
 
         testing = Signal()
         with m.If(control.run):
@@ -178,7 +163,7 @@ class Core(wiring.Component):
         ]
         return m
 
-    def _images(self, m: Module, control: Control, loader: Loader, header) -> None:
+    def _images(self, m: Module, control: Control, loader: Loader) -> None:
         if not self.config.line_bytes:
             connect(m, control.images, loader.i)
             m.d.comb += [control.loader_busy.eq(loader.busy), control.boundary.eq(loader.boundary)]
@@ -211,7 +196,7 @@ class Core(wiring.Component):
             "slots_end",
         )
         for name in names:
-            m.d.comb += getattr(interleaver, name).eq(header(name))
+            m.d.comb += getattr(interleaver, name).eq(control.header[name])
         with m.If(loader.interleaved):
             m.d.comb += [
                 interleaver.i.valid.eq(images.valid),
@@ -239,7 +224,8 @@ class Core(wiring.Component):
     ) -> None:
         config, g = self.config, self.config.geometry
 
-        m.submodules.program = program = Memory(shape=32, depth=config.program_depth, init=[])
+        contents = [*[0] * config.program_depth, *identity(config, self.clock_hz)]
+        m.submodules.program = program = Memory(shape=32, depth=len(contents), init=contents)
         read, port = program.read_port(), program.write_port(granularity=8)
         write = control.write
         m.d.comb += [
@@ -255,7 +241,6 @@ class Core(wiring.Component):
 
         readout, granted = Signal(config.geometry.width), Signal()
         request = Signal()
-        row = Mux(control.readout.valid, control.readout.row, responder.readout.row)
         words, ready = [], []
         for number in range(g.rows):
             memory = ActivationMemory(config, number)
@@ -274,19 +259,19 @@ class Core(wiring.Component):
             ]
             ready.append(memory.write.ready)
             words.append(memory.x)
-            with m.If(row == number):
+            with m.If(responder.readout.row == number):
                 m.d.comb += readout.eq(memory.rdata)
         m.d.comb += array.x.eq(Cat(*words))
         any_ready = Cat(*ready).any()
         m.d.comb += [write.ready.eq(any_ready), loader.write.ready.eq(any_ready & ~write.valid)]
 
         m.d.comb += [
-            request.eq((control.readout.valid | responder.readout.valid) & ~granted),
+            request.eq(responder.readout.valid & ~granted),
             sequencer.readout_valid.eq(request),
-            sequencer.readout_addr.eq(
-                Mux(control.readout.valid, control.readout.addr, responder.readout.addr)
-            ),
+            sequencer.readout_addr.eq(responder.readout.addr),
+            responder.readout.data.eq(readout),
+            responder.readout.done.eq(granted),
+            responder.word_row.eq(write.bank),
+            responder.word_addr.eq(write.addr),
         ]
         m.d.sync += granted.eq(sequencer.readout_grant)
-        for requester in (control.readout, responder.readout):
-            m.d.comb += [requester.data.eq(readout), requester.done.eq(granted & requester.valid)]

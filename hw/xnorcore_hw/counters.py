@@ -6,6 +6,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from xnorcore.geometry import DeviceConfig
 from xnorcore.program import COUNTERS
 
 from .sequencer import STALLS
@@ -14,7 +15,7 @@ __all__ = ["Counters"]
 
 
 class Counters(wiring.Component):
-    """Count what `xnorcore.program.COUNTERS` names, modulo 2**32.
+    """Count what `xnorcore.program.COUNTERS` names, modulo 2**32, if `config.counters`.
 
     Members
     -------
@@ -33,7 +34,8 @@ class Counters(wiring.Component):
         All counters side by side, the first in the low bits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
         super().__init__(
             {
                 "stalls": In(len(STALLS)),
@@ -50,6 +52,8 @@ class Counters(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
+        if not self.config.counters:
+            return m
         stall = {name: self.stalls[index] & self.counting for index, name in enumerate(STALLS)}
         step = {
             **stall,

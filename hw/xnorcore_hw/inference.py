@@ -9,7 +9,7 @@ from amaranth import Module, Signal
 
 from xnorcore.protocol import Status
 
-from .responder import RecordKind
+from .records import RecordKind
 
 __all__ = ["infer_states"]
 
@@ -17,55 +17,54 @@ __all__ = ["infer_states"]
 def infer_states(
     m: Module,
     control: Any,
-    tag: Signal,
     status: Signal,
     ended: Signal,
     armed: Signal,
+    expected: Signal,
     take: Callable[[], None],
+    fail: Callable[[Status], None],
 ) -> None:
-    """Add the states that carry out INFER to the running `FSM` of `m`; they start at ``INFER``.
+    """Add the states that carry out INFER to the running `FSM` of `m`; they start at ``PART``.
 
     Parameters
     ----------
     m : Module
     control : Control
         Whose ports are used.
-    tag, status : Signal
-        The request's tag and the status of its response.
+    status : Signal
+        Status of the response.
     ended : Signal
         The packet's last byte has been taken.
     armed : Signal
+    expected : Signal
+        Next part of the group, 0 if none is open; a restart of the loader sets it to 0.
     take : callable
         Adds the statements that accept a packet byte.
+    fail : callable
+        Adds those that refuse the request.
     """
-    i, record = control.i, control.record
-    part, closing, is_open = Signal(7), Signal(), Signal()
-    with m.State("INFER"):
-        m.d.comb += [
-            record.valid.eq(1),
-            record.payload.kind.eq(RecordKind.BEGIN),
-            record.payload.value.eq(tag),
-        ]
-        m.d.sync += closing.eq(0)
-        with m.If(record.ready):
-            m.next = "PART"
+    i = control.i
+    part, end = i.payload.data[:7], i.payload.data[7]
+    closing = Signal()
     with m.State("PART"):
         with m.If(ended):
-            m.d.sync += status.eq(Status.BAD_LENGTH)
-            m.next = "INFER_END"
+            fail(Status.BAD_LENGTH)
         with m.Else():
             take()
             with m.If(i.valid):
-                m.d.sync += [closing.eq(i.payload.data[7]), part.eq(i.payload.data[:7] + 1)]
-                m.next = "IMAGES"
+                m.d.sync += closing.eq(end)
                 with m.If(~armed):
-                    m.d.sync += status.eq(Status.NOT_ARMED)
-                    m.next = "INFER_DROP"
-                with m.Elif(i.payload.data[:7] == 0):
+                    fail(Status.NOT_ARMED)
+                with m.Elif(part == 0):
                     m.d.comb += control.restart.eq(1)
-                with m.Elif(~is_open | (i.payload.data[:7] != part)):
-                    m.d.sync += [status.eq(Status.SEQUENCE), is_open.eq(0)]
-                    m.next = "INFER_DROP"
+                    m.d.sync += expected.eq(1)
+                    m.next = "IMAGES"
+                with m.Elif(part == expected):
+                    m.d.sync += expected.eq(expected + 1)
+                    m.next = "IMAGES"
+                with m.Else():
+                    m.d.sync += expected.eq(0)
+                    fail(Status.SEQUENCE)
     with m.State("IMAGES"):
         _pass_batches(m, control)
         with m.If(ended):
@@ -77,32 +76,16 @@ def infer_states(
     with m.State("CLOSE"):
         _pass_batches(m, control)
         with m.If(~control.loader_busy):
-            m.d.sync += is_open.eq(~closing)
-            m.next = "INFER_END"
             with m.If(closing):
+                # Once more through this state: closing may leave a batch.
+                m.d.sync += [closing.eq(0), expected.eq(0)]
                 with m.If(control.boundary):
                     m.d.comb += control.close.eq(1)
-                    m.next = "CLOSED"
                 with m.Else():
                     m.d.comb += control.restart.eq(1)
                     m.d.sync += status.eq(Status.BAD_LENGTH)
-    with m.State("CLOSED"):
-        _pass_batches(m, control)
-        with m.If(~control.loader_busy):
-            m.next = "INFER_END"
-    with m.State("INFER_DROP"):
-        with m.If(ended):
-            m.next = "INFER_END"
-        with m.Else():
-            take()
-    with m.State("INFER_END"):
-        m.d.comb += [
-            record.valid.eq(1),
-            record.payload.kind.eq(RecordKind.END),
-            record.payload.value.eq(status),
-        ]
-        with m.If(record.ready):
-            m.next = "TYPE"
+            with m.Else():
+                m.next = "STATUS"
 
 
 def _pass_batches(m: Module, control: Any) -> None:

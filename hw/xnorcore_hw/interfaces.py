@@ -6,10 +6,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
+from xnorcore.program import HEADER
 
 __all__ = [
     "ControlSignature",
     "EmitSignature",
+    "HeaderLayout",
     "LaneWriteSignature",
     "OperandSignature",
     "ReadoutSignature",
@@ -26,6 +28,30 @@ def byte_stream() -> stream.Signature:
 def bits_for_depth(depth: int) -> int:
     """Return the address bits of a memory of `depth` words."""
     return max(1, (depth - 1).bit_length())
+
+
+class HeaderLayout(data.StructLayout):
+    """Fields of a program's header (`xnorcore.program.HEADER`) that the gateware keeps.
+
+    Addresses have the bits that the memories need; what interleaves the rows of an image is there only
+    on a device with a line buffer.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        address = bits_for_depth(config.act_depth)
+        limits = {
+            "out_words": config.act_depth.bit_length(),
+            "out_bytes": (config.geometry.width // 8).bit_length(),
+            "entry": bits_for_depth(config.program_depth),
+        }
+        names = ["image_bytes", "in_bits_last", "spread", *limits]
+        for name in ("in_base0", "in_base1", "out_base0", "out_base1", "plane_stride"):
+            limits[name] = address
+            names.append(name)
+        if config.line_bytes:
+            names += [name for name in HEADER.fields if name not in (*names, "magic", "id_low", "id_high")]
+        fields = {name: HEADER.fields[name].width for name in names}
+        super().__init__({name: min(width, limits.get(name, width)) for name, width in fields.items()})
 
 
 class ControlSignature(wiring.Signature):

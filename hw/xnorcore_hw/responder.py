@@ -1,33 +1,17 @@
-"""Answers INFER requests: reads results out of activation memory and sends them."""
+"""Sends responses: the bytes that records hold, and results out of activation memory."""
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 from amaranth import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
-from xnorcore.protocol import RESPONSE, Command
 
-from .interfaces import ReadoutSignature, byte_stream
+from .interfaces import ReadoutSignature, bits_for_depth, byte_stream
+from .records import RecordKind, RecordLayout
 
-__all__ = ["RecordKind", "RecordLayout", "Responder"]
-
-
-class RecordKind(IntEnum):
-    """What a record asks of the responder."""
-
-    BEGIN = 0
-    """Send a response header; the value is its tag."""
-    BATCH = 1
-    """Send the results of the next batch; the value is its number of images."""
-    END = 2
-    """Send the status, which is the value, and end the frame."""
-
-
-RecordLayout = data.StructLayout({"kind": RecordKind, "value": 16})
+__all__ = ["Responder"]
 
 
 class Responder(wiring.Component):
@@ -36,12 +20,14 @@ class Responder(wiring.Component):
     Members
     -------
     record : In(stream of RecordLayout)
-    out_words : In(16)
+    out_words : In
         Result words per image.
-    out_bytes : In(8)
+    out_bytes : In
         Bytes sent of each, from the least significant on.
-    base0, base1 : In(16)
+    base0, base1 : In
         Output regions of the two parities.
+    word_row, word_addr : In
+        Place of the word that `RecordKind.WORD` asks for.
     ready : In(2)
         Per parity: all results are written.
     release : Out(1)
@@ -50,18 +36,21 @@ class Responder(wiring.Component):
     readout : Out(ReadoutSignature)
     o : Out(byte_stream)
     idle : Out(1)
-        Between frames, no record waiting.
+        Not at work on a record.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
+        address = bits_for_depth(config.act_depth)
         super().__init__(
             {
                 "record": In(stream.Signature(RecordLayout)),
-                "out_words": In(16),
-                "out_bytes": In(8),
-                "base0": In(16),
-                "base1": In(16),
+                "out_words": In(config.act_depth.bit_length()),
+                "out_bytes": In((config.geometry.width // 8).bit_length()),
+                "base0": In(address),
+                "base1": In(address),
+                "word_row": In(4),
+                "word_addr": In(address),
                 "ready": In(2),
                 "release": Out(1),
                 "parity": Out(1),
@@ -74,54 +63,56 @@ class Responder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        record, o, readout = self.record, self.o, self.readout
-        row, words_left, bytes_left = Signal(4), Signal(16), Signal(8)
-        addr, shift = Signal(16), Signal(self.config.geometry.width)
-        base = Mux(self.parity, self.base1, self.base0)
-        m.d.comb += [readout.row.eq(row), readout.addr.eq(addr)]
+        record, o, readout, g = self.record, self.o, self.readout, self.config.geometry
+        kind, value = record.payload.kind, record.payload.value
+        # Row, word of its results, byte of the word; each ends at 0, where the next begins.
+        row, number = Signal(range(g.rows)), Signal.like(self.out_words)
+        lane = Signal(range(max(g.width // 8, 2)))
+        next_row, next_number = Signal(range(g.rows + 1)), Signal.like(self.out_words)
+        word = Signal(g.width)
+        single, last_byte = Signal(), Signal()
+        base = Mux(single, self.word_addr, Mux(self.parity, self.base1, self.base0))
+        m.d.comb += [
+            single.eq(kind == RecordKind.WORD),
+            readout.row.eq(Mux(single, self.word_row, row)),
+            readout.addr.eq((base + number)[: len(self.base0)]),
+            next_row.eq(row + 1),
+            next_number.eq(number + 1),
+            last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == self.out_bytes))),
+        ]
 
         with m.FSM():
             with m.State("RECORD"):
-                m.d.comb += self.idle.eq(~record.valid)
-                m.d.sync += [row.eq(0), addr.eq(base), words_left.eq(self.out_words - 1)]
-                with m.If(record.valid):
-                    with m.Switch(record.payload.kind):
-                        with m.Case(RecordKind.BEGIN):
-                            m.d.comb += [o.valid.eq(1), o.payload.data.eq(RESPONSE | Command.INFER)]
-                            with m.If(o.ready):
-                                m.next = "TAG0"
-                        with m.Case(RecordKind.BATCH):
-                            with m.If(self.ready.bit_select(self.parity, 1)):
-                                m.next = "READ"
-                        with m.Default():
-                            m.d.comb += [
-                                o.valid.eq(1),
-                                o.payload.data.eq(record.payload.value),
-                                o.payload.last.eq(1),
-                                record.ready.eq(o.ready),
-                            ]
-            for byte in range(2):
-                with m.State(f"TAG{byte}"):
-                    m.d.comb += [o.valid.eq(1), o.payload.data.eq(record.payload.value.word_select(byte, 8))]
-                    with m.If(o.ready):
-                        m.d.comb += record.ready.eq(byte)
-                        m.next = "RECORD" if byte else "TAG1"
+                plain = ~kind[1]
+                m.d.comb += [
+                    self.idle.eq(1),
+                    o.valid.eq(record.valid & plain),
+                    o.payload.data.eq(value),
+                    o.payload.last.eq(kind[0]),
+                    record.ready.eq(o.ready & plain),
+                ]
+                with m.If(record.valid & ~plain & (single | self.ready.bit_select(self.parity, 1))):
+                    m.next = "READ"
             with m.State("READ"):
                 m.d.comb += readout.valid.eq(1)
                 with m.If(readout.done):
-                    m.d.sync += [shift.eq(readout.data), bytes_left.eq(self.out_bytes - 1), addr.eq(addr + 1)]
+                    m.d.sync += word.eq(readout.data)
                     m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += [o.valid.eq(1), o.payload.data.eq(shift[:8])]
+                m.d.comb += [o.valid.eq(1), o.payload.data.eq(word.word_select(lane, 8))]
                 with m.If(o.ready):
-                    m.d.sync += [shift.eq(shift >> 8), bytes_left.eq(bytes_left - 1)]
-                    with m.If(bytes_left == 0):
+                    m.d.sync += lane.eq(lane + 1)
+                    with m.If(last_byte):
+                        m.d.sync += [lane.eq(0), number.eq(next_number)]
                         m.next = "READ"
-                        m.d.sync += words_left.eq(words_left - 1)
-                        with m.If(words_left == 0):
-                            m.d.sync += [row.eq(row + 1), addr.eq(base), words_left.eq(self.out_words - 1)]
-                            with m.If(row == record.payload.value - 1):
+                        with m.If(single):
+                            m.d.sync += number.eq(0)
+                            m.d.comb += record.ready.eq(1)
+                            m.next = "RECORD"
+                        with m.Elif(next_number == self.out_words):
+                            m.d.sync += [number.eq(0), row.eq(next_row)]
+                            with m.If(next_row == value[: len(next_row)]):
+                                m.d.sync += [row.eq(0), self.parity.eq(~self.parity)]
                                 m.d.comb += [self.release.eq(1), record.ready.eq(1)]
-                                m.d.sync += self.parity.eq(~self.parity)
                                 m.next = "RECORD"
         return m

@@ -22,6 +22,8 @@ class Accelerator(wiring.Component):
     config : DeviceConfig
     clock_hz : int
         Reported by INFO; 0 if unknown.
+    baked : bool
+        As in `Core`.
 
     Members
     -------
@@ -29,15 +31,15 @@ class Accelerator(wiring.Component):
         Bytes of docs/protocol.md, as on the wire.
     """
 
-    def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
-        self.config, self.clock_hz = config, clock_hz
+    def __init__(self, config: DeviceConfig, clock_hz: int = 0, baked: bool = False) -> None:
+        self.config, self.clock_hz, self.baked = config, clock_hz, baked
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         m.submodules.receiver = receiver = FrameReceiver(self.config)
-        m.submodules.core = core = Core(self.config, self.clock_hz)
+        m.submodules.core = core = Core(self.config, self.clock_hz, self.baked)
         m.submodules.sender = sender = FrameSender()
         connect(m, flipped(self.i), receiver.i)
         connect(m, receiver.o, core.i)

@@ -232,21 +232,23 @@ class Accelerator:
             self._progress(Progress("infer", first + len(part), len(wire)))
 
     @property
-    def counters(self) -> dict[str, int]:
-        """The device's performance counters by name (docs/architecture.md), read now.
+    def counters(self) -> dict[str, int] | None:
+        """The device's performance counters by name (docs/architecture.md), read now; None if it has none.
 
         Raises
         ------
         LinkError
             As for every request.
         """
+        if not self._info.config.counters:
+            return None
         payload = self.session.call(Command.COUNTERS, b"\0")
         if len(payload) != 4 * len(COUNTERS):
             raise DeviceError(f"COUNTERS returned {len(payload)} bytes, not {4 * len(COUNTERS)}")
         return dict(zip(COUNTERS, np.frombuffer(payload, "<u4").tolist(), strict=True))
 
     def clear_counters(self) -> None:
-        """Set the performance counters to 0.
+        """Set the performance counters to 0, if the device has any.
 
         Raises
         ------
@@ -254,7 +256,8 @@ class Accelerator:
             As for every request.
         """
         # A request of its own: counts that an answer lost on its way are not lost with it.
-        self.session.call(Command.COUNTERS, b"\1")
+        if self._info.config.counters:
+            self.session.call(Command.COUNTERS, b"\1")
 
     def reset(self) -> None:
         """Disarm the device and clear its counters; the network must be loaded again.

@@ -131,6 +131,8 @@ class DeviceConfig:
         Columns that share one systolic stage.
     line_bytes : int
         Bytes of the buffer that holds the image rows under a kernel; 0 leaves out convolution of images.
+    counters : int
+        1, or 0 to leave out the performance counters.
 
     Raises
     ------
@@ -147,6 +149,7 @@ class DeviceConfig:
     fifo_bytes: int = 4096
     column_group: int = 16
     line_bytes: int = 4096
+    counters: int = 1
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -166,6 +169,7 @@ class DeviceConfig:
             raise GeometryError(f"fifo_bytes is {self.fifo_bytes}, but must be a power of two, 512 to 16384")
         _range("column_group", self.column_group, 1, COLUMNS[1])
         _range("line_bytes", self.line_bytes, 0, MAX_DEPTH)
+        _range("counters", self.counters, 0, 1)
 
     @property
     def max_frame(self) -> int:

@@ -63,6 +63,7 @@ INFO_NETWORK_OFFSET = _INFO.size - 8
 """Offset in the INFO payload of the eight bytes of the armed network's identifier."""
 
 FLAG_ARMED = 1
+FLAG_COUNTERS = 2
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class DeviceInfo:
         c, g = self.config, self.config.geometry
         return _INFO.pack(
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
-            FLAG_ARMED if self.armed else 0,
+            (FLAG_ARMED if self.armed else 0) | (FLAG_COUNTERS if c.counters else 0),
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
             c.line_bytes, self.clock_hz, self.build_id, self.network_id,
         )  # fmt: skip
@@ -125,6 +126,7 @@ class DeviceInfo:
         (_, _, group, rows, columns, width, acc, flags, weights, thresholds, acts, program, fifo, line, clock,
          build, network) = _INFO.unpack(payload)  # fmt: skip
         config = DeviceConfig(
-            Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group, line
-        )
+            Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group, line,
+            counters=int(bool(flags & FLAG_COUNTERS)),
+        )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

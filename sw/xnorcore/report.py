@@ -40,8 +40,8 @@ class Measurement:
     infer_wall_s : float
         Seconds of the host between the first image sent and the last result received.
     counters : dict or None
-        The device's counters over the run; None if one of them may have wrapped, or if the network runs in
-        passes, of which they count the first only.
+        The device's counters over the run; None if it has none, if one of them may have wrapped, or if the
+        network runs in passes, of which they count the first only.
     device_cycles : int or None
         Cycles from the first image sent to the last result received; None if only the host's clock is known.
     divisor : int or None

@@ -206,6 +206,10 @@ def test_refused_requests() -> None:
         (read, bytes([Space.WEIGHTS, 0, 0, 0, 1, 0]), "BAD_ADDRESS"),
         (read, bytes([Space.ACTIVATIONS, 0, 255, 1, 2, 0]), "BAD_ADDRESS"),
         (read, bytes([Space.ACTIVATIONS, 0, 0, 0, 0, 0]), "OK"),
+        (read, bytes([Space.PROGRAM, 0, 128, 0, 1, 0]), "BAD_ADDRESS"),  # the identity is not for reading
+        (read, bytes([Space.ACTIVATIONS, 0, 0, 0, 0, 4]), "BAD_ADDRESS"),  # 1,024 words
+        (Command.RUN, bytes([128, 0]), "BAD_ADDRESS"),
+        (Command.RUN, bytes([0, 1]), "BAD_ADDRESS"),
         (Command.ARM, b"", "BAD_PROGRAM"),
     ]
     answers = exchange(config, [case[:2] for case in cases])
@@ -243,6 +247,23 @@ def test_info_and_reset() -> None:
     assert answers[-2][1] == Status.NOT_ARMED
     counters = dict(zip(COUNTERS, np.frombuffer(answers[-1][0], "<u4").tolist(), strict=True))
     assert counters["images"] == counters["busy"] == 0
+
+
+def test_a_device_without_counters() -> None:
+    config = small_config(1, 4, 8, counters=0)
+    answers = exchange(config, [(Command.INFO, b""), (Command.COUNTERS, b"\0"), (Command.INFO, b"")])
+    assert [Status(status).name for _, status in answers] == ["OK", "BAD_COMMAND", "OK"]
+    assert DeviceInfo.unpack(answers[0][0]).config == DeviceInfo.unpack(answers[2][0]).config == config
+
+
+def test_reset_and_arm_forget_a_group() -> None:
+    config, program, wire = _tiny()
+    first, second = (Command.INFER, b"\x00" + wire[:3]), (Command.INFER, b"\x81" + wire[3:])
+    arm, reset = (Command.ARM, b""), (Command.RESET, b"")
+    load = load_requests(program)
+    answers = exchange(config, [*load, first, arm, second, first, reset, arm, second, first, second])
+    statuses = [Status(status).name for _, status in answers[len(load) :]]
+    assert statuses == ["OK", "OK", "SEQUENCE", "OK", "OK", "OK", "SEQUENCE", "OK", "OK"]
 
 
 def test_addresses_do_not_wrap_in_the_largest_memory() -> None:

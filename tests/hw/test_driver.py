@@ -26,6 +26,7 @@ from xnorcore.errors import (
 from xnorcore.link.session import Session
 from xnorcore.link.transport import open_transport
 from xnorcore.protocol import Command, Space
+from xnorcore.report import measure
 
 from .networks import random_images, random_network
 
@@ -138,6 +139,7 @@ def test_progress_and_counters() -> None:
         device.clear_counters()
         device.infer(images)
         counters = device.counters
+    assert counters is not None
     for stage in ("load", "verify", "infer"):
         steps = [p for p in seen if p.stage == stage]
         assert [p.done for p in steps] == sorted(p.done for p in steps)
@@ -260,6 +262,17 @@ def test_uart_link_gives_the_same_scores() -> None:
     with Accelerator.open("sim:rows=2,columns=32,width=16,link=uart") as device:
         device.load(network)
         np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
+def test_a_device_without_counters() -> None:
+    network, images = network_and_images(sizes=(16, 9, 4), count=3)
+    url = "sim:rows=1,columns=4,width=8,act_depth=256,weight_depth=64,counters=0,engine=amaranth"
+    with Accelerator.open(url) as device:
+        device.load(network, verify=False)
+        scores, measured = measure(device, images)
+        assert device.counters is None
+    assert measured.as_dict()["cycles_per_image"] is None and measured.device_cycles
+    np.testing.assert_array_equal(scores, golden.run(network, images))
 
 
 def test_amaranth_engine_gives_the_same_cycles() -> None:

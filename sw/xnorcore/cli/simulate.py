@@ -156,13 +156,15 @@ def _device(
         written = accelerator.load(network, verify=not arguments.no_verify, at_once=arguments.batch)
         loaded = time.perf_counter()
         results, measured = measure(accelerator, images, batch=arguments.batch or 0)
-        g = accelerator.info.config.geometry
+        config = accelerator.info.config
+        g = config.geometry
         stats = accelerator.session.stats
     extra = {
         "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
         "batch": min(arguments.batch or len(images), len(images)),
         "spread": accelerator.program.spread,
         "passes": accelerator.program.passes,
+        "counters": bool(config.counters),
         "uploaded": written,
         "frames_resent": stats.resent,
         "open_wall_s": ready - opened,
@@ -249,6 +251,8 @@ def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
         rows += _rows("  by cause", [shown[0].removeprefix(", "), *shown[1:]])
         rows.append(("MACs per image", f"{report['macs_per_image']:,}"))
         rows.append(("efficiency", f"{report['efficiency']:.1%}"))
+    elif not report["counters"]:
+        rows.append(("cycles per image", "unknown: this device has no counters"))
     if report["link_utilisation"] is not None:
         rows.append(("link utilisation", f"{report['link_utilisation']:.1%}"))
     if report["images_per_s"] and report["clock_hz"]:
