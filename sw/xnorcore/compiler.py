@@ -13,7 +13,7 @@ from .bits import bytes_per_image
 from .errors import CapacityError, CompileError
 from .geometry import DeviceConfig
 from .image import Block, LayerPlan, Pass, Program, Results, result_word_bytes
-from .layers import Conv2d, Dense, GlobalSum, MaxPool2d
+from .layers import Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
 from .loops import Lowered, Region, Windows
 from .lowering import (
     MAX_MAP,
@@ -87,6 +87,11 @@ def _steps(network: Network) -> list[_Step]:
         name = layer.name or f"layer{index}"
         if isinstance(layer, GlobalSum):
             summed = True
+        elif isinstance(layer, InputScale):
+            raise CompileError(
+                f"layer {name!r} is an InputScale, XNOR-Net's K, which depends on the image and the position "
+                "and so is no threshold; the accelerator cannot run it; train without input_scale"
+            )
         elif isinstance(layer, MaxPool2d):
             steps[-1] = replace(steps[-1], pool=layer)
         elif isinstance(layer, Dense | Conv2d):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .bits import pack_weights, unpack_weights
 from .errors import FileFormatError
-from .network import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, Network
+from .network import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d, Network
 from .validate import KERNEL, MAX_LAYERS, MAX_SIZE, MAX_WEIGHT_BITS, brief
 
 FORMAT = "xnorcore"
@@ -26,6 +26,7 @@ _KEYS: dict[str, dict[str, type]] = {
     "conv2d": _WEIGHTED | _CONV,
     "maxpool2d": {"type": str, "name": str, "window": list, "stride": list},
     "globalsum": {"type": str, "name": str},
+    "inputscale": {"type": str, "name": str, "channels": int, "shift": int, "mean_shift": int},
 }
 """Keys of each kind of layer, and their types."""
 
@@ -40,6 +41,9 @@ def describe(network: Network) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]
             tensors[f"layers.{index}.weights"] = pack_weights(layer.weights.reshape(layer.outputs, -1))
             if layer.thresholds is not None:
                 tensors[f"layers.{index}.thresholds"] = layer.thresholds.astype("<i4")
+        elif isinstance(layer, InputScale):
+            tensors[f"layers.{index}.multiplier"] = layer.multiplier.astype("<i8")
+            tensors[f"layers.{index}.offset"] = layer.offset.astype("<i8")
     for key in ("scale", "offset"):
         values = getattr(network, key)
         if values is not None:
@@ -93,6 +97,11 @@ def expected_tensors(description: dict[str, Any]) -> dict[str, tuple[str, list[i
         if not isinstance(kind, str) or kind not in _KEYS:
             raise FileFormatError(f"layer {index}: type {brief(kind)} is unknown; update xnorcore")
         check_keys(f"layer {index}", layer, _KEYS[kind])
+        if kind == "inputscale":
+            channels = layer["channels"]
+            if not 1 <= channels <= MAX_SIZE:
+                raise FileFormatError(f"layer {index}: {brief(channels)} channels, the limit is {MAX_SIZE}")
+            expected |= {f"layers.{index}.{key}": ("I64", [channels]) for key in ("multiplier", "offset")}
         if "outputs" not in layer:
             continue
         outputs, taps = layer["outputs"], layer["inputs"]
@@ -140,6 +149,11 @@ def build(description: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Netw
         if layer["type"] == "globalsum":
             layers.append(GlobalSum(layer["name"]))
             continue
+        if layer["type"] == "inputscale":
+            multiplier, offset = (tensors[f"layers.{index}.{key}"] for key in ("multiplier", "offset"))
+            shifts = layer["shift"], layer["mean_shift"]
+            layers.append(InputScale(multiplier, offset, *shifts, layer["name"]))
+            continue
         packed = tensors[f"layers.{index}.weights"]
         taps = layer["inputs"] * prod(layer.get("kernel", ()))
         if taps % 8 and (packed[:, -1] >> (taps % 8)).any():
@@ -173,6 +187,11 @@ def _layer(layer: Layer) -> dict[str, Any]:
         }  # fmt: skip
     if isinstance(layer, GlobalSum):
         return {"type": "globalsum", "name": layer.name}
+    if isinstance(layer, InputScale):
+        return {
+            "type": "inputscale", "name": layer.name, "channels": len(layer.multiplier),
+            "shift": layer.shift, "mean_shift": layer.mean_shift,
+        }  # fmt: skip
     entry: dict[str, Any] = {
         "type": "dense", "name": layer.name, "inputs": layer.inputs, "outputs": layer.outputs,
         "thresholds": layer.thresholds is not None,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .network import Dense, GlobalSum, MaxPool2d, Network, prepare
+from . import golden
+from .network import Dense, GlobalSum, InputScale, MaxPool2d, Network, prepare
 from .packed import Maps, PackedLayer, pack_maps, pool_maps, unpack_maps
 
 IMAGES = 4096
@@ -43,6 +44,8 @@ def run(
     InputError
         If the images do not fit the network.
     """
+    if _scaled(network):
+        return golden.run(network, images, progress=progress)
     values = prepare(network, images)
     dtype = np.int64 if network.output_kind == "scores" else np.uint8
     result = np.empty((len(values), network.outputs), dtype)
@@ -59,6 +62,8 @@ def layers(
     network: Network, images: ArrayLike, *, progress: Callable[[int, int], None] | None = None
 ) -> list[NDArray[Any]]:
     """Compute every layer's outputs; the same contract as `golden.layers`."""
+    if _scaled(network):
+        return golden.layers(network, images, progress=progress)
     values = prepare(network, images)
     model = _Model(network)
     blocks: list[list[NDArray[Any]]] = []
@@ -67,6 +72,11 @@ def layers(
         if progress and len(values):
             progress(min(start + model.images, len(values)), len(values))
     return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+
+
+def _scaled(network: Network) -> bool:
+    """Whether the network needs magnitudes, which bits do not have: `golden` then computes all of it."""
+    return any(isinstance(layer, InputScale) for layer in network.layers)
 
 
 class _Model:
@@ -89,7 +99,7 @@ class _Model:
         for index, layer in enumerate(layers):
             step, bits = None, spec.bits if index == 0 else 1
             reads_sums = index > 0 and isinstance(layers[index - 1], GlobalSum)
-            if not isinstance(layer, (MaxPool2d, GlobalSum)) and not reads_sums:
+            if not isinstance(layer, (MaxPool2d, GlobalSum, InputScale)) and not reads_sums:
                 step = PackedLayer(layer, shapes[index], bits)
                 windows = max(windows, step.window_bytes * bits)
             self.packed.append(step)
@@ -102,6 +112,7 @@ class _Model:
         steps = zip(self.network.layers, self.packed, self.network.shapes[1:], strict=True)
         for index, (layer, packed, shape) in enumerate(steps):
             bits = None
+            assert not isinstance(layer, InputScale)  # such networks never come here
             if isinstance(layer, MaxPool2d):
                 maps = pool_maps(layer, maps)
             elif isinstance(layer, GlobalSum):

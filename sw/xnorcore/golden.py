@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .network import Conv2d, Dense, GlobalSum, MaxPool2d, Network, prepare
+from .network import Conv2d, Dense, GlobalSum, InputScale, MaxPool2d, Network, prepare
 
 BLOCK = 64
 """Images between two calls of a progress callback."""
@@ -66,16 +66,26 @@ def _block(network: Network, values: NDArray[np.uint8]) -> list[NDArray[Any]]:
     signal = values.astype(np.int64)
     if network.input.bits == 1:
         signal = _signs(signal)
+    before = None
     for layer, shape in zip(network.layers, network.shapes, strict=False):
         signal = signal.reshape(len(values), *shape)
         if isinstance(layer, MaxPool2d):
             signal = _pool(layer, signal)
         elif isinstance(layer, GlobalSum):
             signal = signal.sum(axis=(1, 2))
+        elif isinstance(layer, InputScale):
+            signal = (layer.multiplier * signal + layer.offset) >> layer.shift
         else:
+            scale = None
+            if isinstance(before, InputScale):
+                scale = _magnitude(layer, signal) >> before.mean_shift
+                signal = _signs(signal >= 0)
             signal = _dense(layer, signal) if isinstance(layer, Dense) else _conv(layer, signal)
+            if scale is not None:
+                signal = scale * signal
             if layer.thresholds is not None:
                 signal = _signs(signal >= layer.thresholds)
+        before = layer
         flat = signal.reshape(len(values), prod(signal.shape[1:]))
         results.append(flat if layer.result == "sums" else (flat > 0).astype(np.uint8))
     return results
@@ -101,6 +111,14 @@ def _conv(layer: Conv2d, maps: NDArray[np.int64]) -> NDArray[np.int64]:
         else:
             sums[:, y, x] += layer.pad_value * weights[:, ky, kx].sum(axis=1)
     return sums
+
+
+def _magnitude(layer: Dense | Conv2d, a: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of the magnitudes that each output position reads; last axis 1."""
+    if isinstance(layer, Dense):
+        return np.abs(a).reshape(len(a), layer.inputs).sum(axis=1, keepdims=True)
+    ones = np.ones((1, *layer.kernel, layer.inputs), np.int8)
+    return _conv(Conv2d(ones, stride=layer.stride, padding=layer.padding), np.abs(a))
 
 
 def _pool(layer: MaxPool2d, maps: NDArray[np.int64]) -> NDArray[np.int64]:

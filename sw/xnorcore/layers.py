@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .scaling import InputScale
 from .spatial import Conv2d, GlobalSum, MaxPool2d
 from .values import Result, Shape, equal, plain, set_arrays
 
@@ -105,5 +106,5 @@ class Dense:
         return self.weights.size
 
 
-Layer: TypeAlias = Dense | Conv2d | MaxPool2d | GlobalSum
+Layer: TypeAlias = Dense | Conv2d | MaxPool2d | GlobalSum | InputScale
 """Every kind of layer. A new kind joins here, in validate, golden, fast and xnorfile."""

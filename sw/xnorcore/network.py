@@ -17,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .classes import argmax_affine, highest_bit
 from .errors import InputError, NetworkError, UsageError
-from .layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
+from .layers import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d
 from .values import Shape, same
 
 __all__ = [
-    "Conv2d", "Dense", "GlobalSum", "InputSpec", "Layer", "MaxPool2d", "Network", "Shape", "prepare"
+    "Conv2d", "Dense", "GlobalSum", "InputScale", "InputSpec", "Layer", "MaxPool2d", "Network", "Shape",
+    "prepare",
 ]  # fmt: skip
 
 
@@ -35,7 +36,7 @@ class Network:
         1 to 100 printable characters.
     input : InputSpec
     layers : sequence of Layer
-        Each layer with weights but the last must have thresholds.
+        Each layer with weights must have thresholds, but the last, and one in front of an `InputScale`.
     classes : int, optional
         Classes that `classify` chooses from, the first of the outputs; default: all outputs.
     scale, offset : array of float64, shape (outputs,), optional

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import NetworkError
-from .layers import Conv2d, Dense, Layer, MaxPool2d
+from .layers import Conv2d, Dense, InputScale, Layer, MaxPool2d
 from .values import Shape
 
 MAX_SIZE = 65536
@@ -20,6 +20,9 @@ MAX_MAP = 1 << 20
 KERNEL = (1, 7)
 STRIDE = (1, 4)
 POOL = (2, 3)
+SHIFT = (0, 62)
+MAX_SUM = (1 << 62) - 1
+"""Largest magnitude of a sum or of K, so that int64 holds it."""
 THRESHOLD_RANGE = (-(1 << 31), (1 << 31) - 1)
 
 
@@ -56,12 +59,15 @@ class Chain:
         Who gives it, in messages.
     layer : Layer or None
         The layer that gives it.
+    bound : int
+        Largest magnitude of a value; kept for the layers around an `InputScale`.
     """
 
     shape: Shape
     bits: int
     source: str = "the input"
     layer: Layer | None = None
+    bound: int = 1
 
     def add(self, where: str, layer: Layer, after: Sequence[Layer]) -> None:
         """Check `layer`, which `after` follow, and put it at the end of the chain.
@@ -77,10 +83,13 @@ class Chain:
             self._conv(where, layer)
         elif isinstance(layer, MaxPool2d):
             self._pool(where, layer)
+        elif isinstance(layer, InputScale):
+            self._input_scale(where, layer, after)
         else:
             self._global_sum(where, after)
         if isinstance(layer, (Dense, Conv2d)):
-            _thresholds(where, layer, last=not after)
+            _thresholds(where, layer, last=not after or isinstance(after[0], InputScale))
+            self._sums(where, layer)
         shape = layer.output_shape(self.shape)
         if prod(shape) > MAX_MAP:
             raise NetworkError(
@@ -151,6 +160,51 @@ class Chain:
                 f"{where}: GlobalSum must be followed by the last layer, a Dense, but {found}{rest} follows"
             )
 
+    def _input_scale(self, where: str, layer: InputScale, after: Sequence[Layer]) -> None:
+        if not isinstance(self.layer, (Dense, Conv2d)) or self.layer.thresholds is not None:
+            raise NetworkError(
+                f"{where}: InputScale must follow a Dense or Conv2d without thresholds, but follows "
+                f"{self._giver()}"
+            )
+        if not after or not isinstance(after[0], (Dense, Conv2d)):
+            found = type(after[0]).__name__ if after else "nothing"
+            raise NetworkError(
+                f"{where}: InputScale must be followed by a Dense or Conv2d, but {found} follows"
+            )
+        for key in ("multiplier", "offset"):
+            shape = getattr(layer, key).shape
+            if shape != self.shape[-1:]:
+                raise NetworkError(f"{where}: {key} has shape {shape}, but must be {self.shape[-1:]}")
+        for key in ("shift", "mean_shift"):
+            value = getattr(layer, key)
+            if not is_int(value) or not SHIFT[0] <= value <= SHIFT[1]:
+                raise NetworkError(f"{where}: {key} is {brief(value)}, but must be {SHIFT[0]} to {SHIFT[1]}")
+        pairs = zip(layer.multiplier.tolist(), layer.offset.tolist(), strict=True)
+        self.bound = max(abs(factor) * self.bound + abs(add) for factor, add in pairs)
+        if self.bound > MAX_SUM:
+            raise NetworkError(
+                f"{where}: values reach {self.bound}, the limit is {MAX_SUM}; use smaller multipliers"
+            )
+        self.bound = (self.bound >> layer.shift) + 1
+
+    def _sums(self, where: str, layer: Dense | Conv2d) -> None:
+        """Follow the largest magnitude through a layer with weights."""
+        taps = prod(layer.weights.shape[1:])
+        bound = taps * (self.bound if self.bits == 1 else (1 << self.bits) - 1)
+        if isinstance(self.layer, InputScale):
+            if isinstance(layer, Conv2d) and any(layer.padding) and layer.pad_value:
+                raise NetworkError(
+                    f"{where}: pad_value is {layer.pad_value:+d}, but only 0 can pad behind an InputScale"
+                )
+            if bound <= MAX_SUM:
+                bound = taps * (bound >> self.layer.mean_shift)
+            if bound > MAX_SUM:
+                raise NetworkError(
+                    f"{where}: K times the sum reaches {bound}, the limit is {MAX_SUM}; use larger "
+                    "shifts in front"
+                )
+        self.bound = bound if layer.thresholds is None else 1
+
     def _map(self, where: str, layer: Layer) -> None:
         if len(self.shape) != 3:
             raise NetworkError(
@@ -195,7 +249,10 @@ def _thresholds(where: str, layer: Dense | Conv2d, *, last: bool) -> None:
     thresholds = layer.thresholds
     if thresholds is None:
         if not last:
-            raise NetworkError(f"{where}: has no thresholds; only the last layer may give scores")
+            raise NetworkError(
+                f"{where}: has no thresholds; only the last layer, or one in front of an InputScale, may "
+                "give scores"
+            )
         return
     if thresholds.dtype != np.int64 or thresholds.shape != (layer.outputs,):
         raise NetworkError(

@@ -28,7 +28,7 @@ from .validate import brief
 MAX_FILE = 256 << 20
 MAX_HEADER = 1 << 20
 
-_DTYPES = {"U8": np.dtype(np.uint8), "I32": np.dtype("<i4"), "F64": np.dtype("<f8")}
+_DTYPES = {"U8": np.dtype(np.uint8), "I32": np.dtype("<i4"), "I64": np.dtype("<i8"), "F64": np.dtype("<f8")}
 
 
 def dumps(network: Network) -> bytes:

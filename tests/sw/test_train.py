@@ -14,7 +14,8 @@ import pytest
 from xnorcore import fast, golden, xnorfile, zoo
 from xnorcore.datasets import stratified_split
 from xnorcore.errors import FileFormatError, InputError, UsageError
-from xnorcore.train import RECIPES, Augment, Dataset, Recipe
+from xnorcore.network import InputScale
+from xnorcore.train import RECIPES, Augment, Conv, Dataset, Recipe
 
 SMALL = Recipe(
     "small", "none", hidden=(12, 9), epochs=4, batch=16, validation=10, augment=Augment(5, 0.1, 0.5)
@@ -149,6 +150,10 @@ def test_held_out_file_is_deterministic(torch: Any, tmp_path: Path) -> None:
         ({"head": "softmax"}, "head is 'softmax', but must be 'affine' or 'scores'"),
         ({"loss": "hinge"}, "loss is 'hinge', but must be 'cross_entropy' or 'squared_hinge'"),
         ({"loss": "squared_hinge"}, "label_smoothing is 0.1, but must be 0 with a hinge loss"),
+        (
+            {"input_scale": True, "convs": (Conv(4, pool=(2, 2)),)},
+            "input_scale is True, but must be false with",
+        ),
         ({"threshold": 0}, "threshold is 0, but must be 1 to 255, or left out"),
         ({"dropout": 1.0}, "dropout is 1.0, but must be 0 to below 1"),
         ({"dropout_input": -0.1}, "dropout_input is -0.1, but must be 0 to below 1"),
@@ -268,6 +273,18 @@ def test_augment_shifts_by_whole_pixels_in_the_right_units(torch: Any, monkeypat
 
 
 # The loop.
+
+
+def test_input_scale_trains_and_is_measured_on_the_reference_model(torch: Any) -> None:
+    from xnorcore.train import train
+
+    data = blobs()
+    recipe = replace(SMALL, epochs=40, alpha=True, input_scale=True)
+    network = train(recipe, data)
+    assert any(isinstance(layer, InputScale) for layer in network.layers)
+    right = network.classify(golden.run(network, data.test_images)) == data.test_labels
+    assert network.metadata["accuracy"] == np.mean(right) > 0.9
+    assert abs(network.metadata["validation_accuracy"] - 0.9) <= 0.1
 
 
 def test_training_is_deterministic_and_leaves_no_trace(torch: Any) -> None:

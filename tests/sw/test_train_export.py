@@ -168,6 +168,48 @@ def test_sequential_that_starts_with_flatten_reads_images_in_their_order() -> No
     assert np.array_equal(network.classify(results[1]), classes)
 
 
+# The input scale K: golden computes it in fixed point.
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("head", ["scores", "affine"])
+def test_input_scale_is_computed_to_a_few_thousandths(bits: int, alpha: bool, head: str) -> None:
+    torch.manual_seed(bits)
+    convs = (Conv(16), Conv(12, (2, 3), padding=(1, 0, 1, 1)))
+    model = BinaryNet(
+        (6, 7, 2), (20,), 4, input_bits=bits, head=head, convs=convs, alpha=alpha, input_scale=True
+    )
+    images, _ = signal((6, 7, 2), bits, 200)
+    shake(model, torch.from_numpy(images))
+    network = to_network(model, "k", (6, 7, 2))
+    with torch.no_grad():
+        logits = model(torch.from_numpy(images)).numpy()
+    if head == "scores":
+        logits /= model.temperature
+    raw = golden.run(network, images)
+    scores = network.affine(raw)
+    # A value that is almost 0 in front of a sign may fall on its other side; that is rare.
+    close = np.abs(scores - logits).max(1) < 5e-3 * np.abs(logits).max()
+    assert close.mean() > 0.9
+    assert (network.classify(raw) == logits.argmax(1))[close].mean() > 0.98
+
+
+def test_input_scale_then_sign_then_ordinary_layers() -> None:
+    torch.manual_seed(3)
+    model = nn.Sequential(
+        BinaryLinear(30, 24), nn.BatchNorm1d(24, dtype=F64),
+        BinaryLinear(24, 16, alpha=True, input_scale=True), nn.BatchNorm1d(16, dtype=F64), Sign(),
+        BinaryLinear(16, 3),
+    )  # fmt: skip
+    images, values = signal((30,), 1, 200)
+    shake(model, values)
+    network = to_network(model, "mixed", (30,), input_bits=1)
+    with torch.no_grad():
+        bits = model[:5](values).numpy() > 0
+    assert np.mean(golden.layers(network, images)[2] == bits) > 0.99
+
+
 def dense(*modules: Any) -> Any:
     return nn.Sequential(BinaryLinear(6, 5), *modules, BinaryLinear(5, 2))
 
@@ -183,8 +225,17 @@ def dense(*modules: Any) -> Any:
         ),
         (dense(nn.BatchNorm1d(5, track_running_stats=False), Sign()), "has no running statistics"),
         (
-            nn.Sequential(BinaryLinear(6, 5), nn.BatchNorm1d(5), BinaryLinear(5, 2, input_scale=True)),
-            r"module 2 \(BinaryLinear\): XNOR-Net's input scale K",
+            nn.Sequential(BinaryLinear(6, 5, input_scale=True), Sign(), BinaryLinear(5, 2)),
+            r"module 0 \(BinaryLinear\): an input scale K needs real values of a layer before it",
+        ),
+        (
+            nn.Sequential(
+                BinaryConv2d(2, 3, (1, 1)),
+                nn.MaxPool2d(2),
+                nn.BatchNorm2d(3),
+                BinaryConv2d(3, 2, (1, 1), input_scale=True),
+            ),
+            r"module 1 \(MaxPool2d\): sums that meet an input scale are not pooled",
         ),
         (nn.Sequential(Sign(), BinaryLinear(6, 2)), r"module 0 \(Sign\): is not expected here; the order is"),
         (nn.Sequential(BinaryLinear(6, 2), nn.LayerNorm(2)), r"module 1 \(LayerNorm\): is not expected here"),

@@ -1,22 +1,28 @@
-"""From a trained model to the integer network, without any rounding that could change a bit."""
+"""From a trained model to the integer network, without any rounding that could change a bit.
+
+Only XNOR-Net's K, which no accelerator runs, is rounded: to fixed-point numbers.
+"""
 
 from __future__ import annotations
 
 import copy
+from math import frexp, log2
 from typing import Any
 
 import numpy as np
 
 from .. import fold
 from ..complement import absorb_complements, fold_pooled_batchnorm
-from ..errors import UsageError
-from ..network import Conv2d, Dense, InputSpec, Layer, MaxPool2d, Network
+from ..errors import NetworkError, UsageError
+from ..network import Conv2d, Dense, InputScale, InputSpec, Layer, MaxPool2d, Network
 from ._torch import nn, torch
 from .layers import BinaryConv2d, BinaryLinear, Sign
 from .model import BinaryNet, FlattenChannelsLast
 
 _IDLE = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Hardtanh)
 """Modules that do nothing in evaluation, or, in front of a sign, nothing to it."""
+_FRACTION = 12
+"""Fractional bits of the values that K is the mean of."""
 
 
 def to_network(
@@ -32,6 +38,8 @@ def to_network(
     Hidden bits of the result equal the signs of the model in evaluation mode, computed in float64; channels
     that are pooled in front of a batch norm with negative gamma are complemented, and the next layer knows.
     A batch norm behind the last layer, and its alpha, become the network's per-class scale and offset.
+    Layers with an input scale K get an `InputScale` in front, which the compiler refuses by name: such a
+    network runs on the reference model only, in fixed-point numbers of 12 fractional bits.
 
     Parameters
     ----------
@@ -53,7 +61,7 @@ def to_network(
     UsageError
         If a module cannot run on the accelerator, named with its place and the reason: real weights, real
         activations (as in Binary-Weight-Networks, of which the first layer alone can run, on 1- to 8-bit
-        inputs), XNOR-Net's input scale K.
+        inputs), pooling between layers with an input scale.
     NetworkError
         If a parameter is not finite, as after a diverged training.
     """
@@ -80,6 +88,7 @@ class _Chain:
         self.scale: np.ndarray | None = None
         self.offset: np.ndarray | None = None
         self.flattened: tuple[int, ...] = ()
+        self.unit = 1.0
         work = [i for i, module in enumerate(modules) if not isinstance(module, _IDLE)]
         while work:
             work = self._take(work)
@@ -97,7 +106,11 @@ class _Chain:
             return work[1:]
         if not isinstance(module, (BinaryLinear, BinaryConv2d)):
             raise UsageError(_refusal(work[0], module))
-        _refuse_scale(work[0], module)
+        if module.input_scale and not self.layers:
+            raise UsageError(
+                f"{_place(work[0], module)}: an input scale K needs real values of a layer before it, but "
+                "this one reads the image; use input_scale=False"
+            )
         rest = iter([*work[1:], -1])
         index = next(rest)
         pool = norm = None
@@ -106,14 +119,30 @@ class _Chain:
         if index >= 0 and isinstance(self.modules[index], (nn.BatchNorm1d, nn.BatchNorm2d)):
             norm, index = index, next(rest)
         signed = index >= 0 and isinstance(self.modules[index], Sign)
-        if not signed and index >= 0:
-            _refuse_scale(index, self.modules[index])
-            raise UsageError(_refusal(index, self.modules[index]))
-        self._layer(module, pool, norm, signed)
-        return [i for i in rest if i >= 0] if signed else []
+        follows = [index, *rest][:-1] if not signed else [i for i in rest if i >= 0]
+        scaled = self._scaled(follows)
+        if not signed and follows and not scaled:
+            raise UsageError(_refusal(follows[0], self.modules[follows[0]]))
+        if pool is not None and (scaled or (module.input_scale and not signed)):
+            raise UsageError(
+                f"{_place(pool, self.modules[pool])}: sums that meet an input scale are not pooled"
+            )
+        self._layer(module, pool, norm, signed, scaled)
+        return follows
 
-    def _layer(self, module: Any, pool: int | None, norm: int | None, signed: bool) -> None:
+    def _scaled(self, follows: list[int]) -> Any:
+        """Return the layer that comes next, if it has an input scale."""
+        modules = [self.modules[i] for i in follows]
+        flat = [module for module in modules if not isinstance(module, (nn.Flatten, FlattenChannelsLast))]
+        return flat[0] if flat and getattr(flat[0], "input_scale", False) else None
+
+    def _layer(
+        self, module: Any, pool: int | None, norm: int | None, signed: bool, scaled: Any = None
+    ) -> None:
+        # What a sum counts for: 1, alpha, and what one step of a rounded K stands for.
         alpha = module.scales().detach().numpy() if module.alpha else None
+        if module.input_scale:
+            alpha = self.unit * (np.ones(len(module.weight)) if alpha is None else alpha)
         stored = self._stored(norm, module.weight.shape[0])
         label = f"{'conv' if isinstance(module, BinaryConv2d) else 'dense'}{self._count(module)}"
         weights, thresholds = self._weights(module), None
@@ -125,10 +154,9 @@ class _Chain:
                 self.masks[len(self.layers)] = mask
             else:
                 weights, thresholds = fold.fold_batchnorm(weights, alpha=alpha, **stored)
-        elif norm is not None or alpha is not None:
+        elif norm is not None or alpha is not None or scaled:
             factor = stored["gamma"] / np.sqrt(stored["var"] + stored["eps"])
-            if norm is not None:
-                self.offset = stored["beta"] - stored["mean"] * factor
+            self.offset = None if norm is None and not scaled else stored["beta"] - stored["mean"] * factor
             self.scale = factor if alpha is None else factor * alpha
         if isinstance(module, BinaryConv2d):
             self._add(
@@ -141,6 +169,11 @@ class _Chain:
             self._add(Dense(weights, thresholds, name=label))
         if pool is not None:
             self._add(self._pool(pool))
+        if scaled:
+            taps = scaled.weight[0].numel()
+            self._add(_input_scale(self.scale, self.offset, taps, f"scale{len(self.layers)}"))
+            self.unit = 2.0 ** _mean_shift(taps) / (taps << _FRACTION)
+            self.scale = self.offset = None
 
     def _weights(self, module: Any) -> np.ndarray:
         weights = module.binary_weights()
@@ -197,12 +230,18 @@ def _place(index: int, module: torch.nn.Module) -> str:
     return f"module {index} ({type(module).__name__})"
 
 
-def _refuse_scale(index: int, module: Any) -> None:
-    if isinstance(module, (BinaryLinear, BinaryConv2d)) and module.input_scale:
-        raise UsageError(
-            f"{_place(index, module)}: XNOR-Net's input scale K depends on the position and on real values, "
-            "which the accelerator does not have; train with input_scale=False"
-        )
+def _mean_shift(taps: int) -> int:
+    return round(log2(taps))
+
+
+def _input_scale(scale: Any, offset: Any, taps: int, name: str) -> InputScale:
+    """Round ``scale * sum + offset``: multipliers of 16 bits, a result of `_FRACTION` fractional bits."""
+    if not (np.isfinite(scale).all() and np.isfinite(offset).all()):
+        raise NetworkError(f"{name}: a parameter in front of an input scale is not finite; train again")
+    largest = float(np.abs(scale).max())
+    shift = min(max(16 - frexp(largest)[1] - _FRACTION, 0), 48) if largest else 0
+    unit = 2.0 ** (_FRACTION + shift)
+    return InputScale(np.rint(scale * unit), np.rint(offset * unit), shift, _mean_shift(taps), name)
 
 
 def _refusal(index: int, module: torch.nn.Module) -> str:

@@ -149,7 +149,7 @@ class _Run:
             data.train_images.shape[1:], recipe.hidden, len(data.classes),
             input_bits=data.bits if recipe.threshold is None else 1,
             head=recipe.head, convs=recipe.convs, dropout=(recipe.dropout_input, recipe.dropout),
-            alpha=recipe.alpha, dtype=getattr(torch, recipe.precision),
+            alpha=recipe.alpha, input_scale=recipe.input_scale, dtype=getattr(torch, recipe.precision),
         ).to(device)  # fmt: skip
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
 

@@ -105,7 +105,7 @@ class Conv:
 
 _LATER: dict[str, Any] = {
     "convs": [], "precision": "float64", "loss": "cross_entropy", "threshold": None, "dropout_input": 0.0,
-    "dropout": 0.0, "alpha": False,
+    "dropout": 0.0, "alpha": False, "input_scale": False,
 }  # fmt: skip
 """Options that came after the first recipes, and their defaults."""
 
@@ -149,6 +149,9 @@ class Recipe:
         Share of the inputs, and of the hidden values, that are set to 0 in training, 0 to below 1.
     alpha : bool
         XNOR-Net's factor per output in all layers but the last; it folds into the thresholds.
+    input_scale : bool
+        XNOR-Net's K in all layers but the first. The network runs on the reference model, in fixed-point
+        numbers; the compiler refuses it. Not with pooling.
 
     Raises
     ------
@@ -173,6 +176,7 @@ class Recipe:
     dropout_input: float = 0.0
     dropout: float = 0.0
     alpha: bool = False
+    input_scale: bool = False
 
     def __post_init__(self) -> None:
         def check(key: str, legal: bool, limit: str) -> None:
@@ -196,6 +200,8 @@ class Recipe:
         check("threshold", self.threshold is None or 1 <= self.threshold <= 255, "1 to 255, or left out")
         for key in ("dropout_input", "dropout"):
             check(key, 0 <= getattr(self, key) < 1, "0 to below 1")
+        pooled = self.input_scale and any(conv.pool for conv in self.convs)
+        check("input_scale", not pooled, "false with pooling")
         for before, conv in pairwise(self.convs):
             # Found out only at the end of training otherwise: gamma may have become negative by then.
             if before.pool and before.pool_first and any(conv.padding) and conv.pad_value:
