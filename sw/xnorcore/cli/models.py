@@ -1,4 +1,4 @@
-"""Commands that need no device: ``zoo``, ``info`` and ``golden``."""
+"""Commands that need no device: ``info`` and ``golden``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import fast, golden, zoo
 from ..compiler import Program, compile_network
-from ..errors import CompileError, UsageError
+from ..errors import CompileError
 from ..geometry import MAX_DEPTH, DeviceConfig
 from ..layers import Conv2d, MaxPool2d
 from ..network import Layer, Network
@@ -29,7 +29,6 @@ _MEMORIES = {
 
 def add(commands: Commands) -> None:
     """Add the commands to the parser."""
-    command(commands, "zoo", "List the packaged networks.", _zoo)
     info = command(commands, "info", "Describe a network, and say what it needs of a device.", _info)
     add_network(info)
     add_geometry(info)
@@ -41,32 +40,8 @@ def add(commands: Commands) -> None:
     )
 
 
-def _zoo(arguments: argparse.Namespace, console: Console) -> int:
-    networks: list[dict[str, Any]] = []
-    for name in zoo.names():
-        network = zoo.load(name)
-        try:
-            count = len(zoo.test_images(name)[0])
-        except UsageError:
-            count = 0
-        networks.append({**_describe(network), "name": name, "test_images": count})
-    rows = [
-        (
-            entry["name"],
-            entry["sizes"],
-            str(entry["input"]["bits"]),
-            f"{entry['weight_bits']:,}",
-            "" if entry["accuracy"] is None else f"{entry['accuracy']:.2%}",
-            str(entry["test_images"]),
-        )
-        for entry in networks
-    ]
-    header = ("name", "layers", "input bits", "weight bits", "accuracy", "test images")
-    console.result({"networks": networks}, table(rows, header) if rows else ["no networks"])
-    return 0
-
-
-def _describe(network: Network) -> dict[str, Any]:
+def describe(network: Network) -> dict[str, Any]:
+    """Return what every command says of a network, in the form of ``--json``."""
     accuracy = network.metadata.get("accuracy")
     return {
         "network": network.name,
@@ -91,7 +66,7 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
         refusal, program = str(error), _without_limits(network, config)
     value = {
         "command": "info",
-        **_describe(network),
+        **describe(network),
         "metadata": network.metadata,
         "layers": _layers(network, program),
         **_needs(config, program),

@@ -195,7 +195,12 @@ def load(published: Published, folder: Path | None = None) -> Dataset:
     FileFormatError
         If one is damaged, or they are of another data set.
     """
-    train, train_labels, test, test_labels = read(published, find(published, folder))
+    return load_from(published, find(published, folder))
+
+
+def load_from(published: Published, place: Place) -> Dataset:
+    """Return a published data set from a place that `find` found; raises what `read` does."""
+    train, train_labels, test, test_labels = read(published, place)
     return Dataset(
         train[..., np.newaxis], train_labels, test[..., np.newaxis], test_labels,
         bits=8, maximum=255, classes=published.classes, split=SPLIT,

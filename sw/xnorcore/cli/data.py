@@ -1,0 +1,121 @@
+"""The command ``data``: which data sets are here, where, and whether they are what they should be."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .. import datasets
+from ..datasets import PUBLISHED, Dataset, TestPart, published
+from ..errors import FileFormatError, InputError, MissingDependencyError, UsageError
+from .console import Console, table
+from .parser import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = command(commands, "data", "Find data sets and check them; nothing is downloaded.", _data)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"{', '.join(sorted(datasets.DATASETS))}, or the path of your own data set; default all names",
+    )
+    add_folder(parser)
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Add --folder."""
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        metavar="PATH",
+        help=f"look for published data sets in this folder or tarball only; default ${published.VARIABLE}, "
+        "then the usual folders",
+    )
+
+
+def _data(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.folder is not None and not arguments.folder.exists():
+        raise UsageError(f"--folder {str(arguments.folder)!r} does not exist")
+    # Those that need no files do not care for a folder, unless they were asked for.
+    every = [each.key for each in PUBLISHED] if arguments.folder else sorted(datasets.DATASETS)
+    found = []
+    for done, name in enumerate(arguments.names or every):
+        console.count("data sets", done, len(arguments.names or every))
+        found.append(_one(name, arguments.folder))
+    value = {
+        "command": "data",
+        "searched": [str(arguments.folder)] if arguments.folder else list(map(str, published.search_path())),
+        "data": found,
+    }
+    console.result(value, _lines(found))
+    bad = [each for each in found if each["status"] != "ok"]
+    # Nobody asked for a set that is merely not here.
+    if not arguments.names:
+        bad = [each for each in bad if each["status"] != "missing"]
+    return 1 if bad else 0
+
+
+def _one(name: str, folder: Path | None) -> dict[str, Any]:
+    key = datasets.canonical(name)
+    kind = next((each for each in PUBLISHED if each.key == key), None)
+    value: dict[str, Any] = {"name": key or name, "title": kind.title if kind else key or name}
+    place = None
+    try:
+        if kind:
+            place = published.find(kind, folder)
+            data: Dataset | TestPart = published.load_from(kind, place)
+        else:
+            data, place = _own(name, folder), None if key else Path(name)
+    except MissingDependencyError as error:
+        return {**value, **_NOTHING, "status": "missing", "message": str(error)}
+    except (FileFormatError, InputError) as error:
+        where = {"place": str(getattr(place, "path", name))}
+        return {**value, **_NOTHING, **where, "status": "damaged", "message": str(error)}
+    where = str(place.path) if isinstance(place, published.Place) else None if key else name
+    return {**value, **_facts(data), "status": "ok", "place": where, "verified": kind is not None}
+
+
+def _own(name: str, folder: Path | None) -> Dataset | TestPart:
+    """A data set without published files; the user's own may have a test part only."""
+    if datasets.canonical(name):
+        return datasets.load(name)
+    try:
+        return datasets.load(name, folder)
+    except UsageError:
+        return datasets.load_test(name, folder)
+
+
+_NOTHING = dict.fromkeys(("place", "train", "test", "shape", "maximum", "classes", "split")) | {
+    "verified": False
+}
+
+
+def _facts(data: Dataset | TestPart) -> dict[str, Any]:
+    train = len(data.train_labels) if isinstance(data, Dataset) else 0
+    test = data.test if isinstance(data, Dataset) else data
+    return {
+        "train": train,
+        "test": len(test.labels),
+        "shape": list(test.images.shape[1:]),
+        "maximum": data.maximum,
+        "classes": list(data.classes),
+        "split": data.split,
+        "message": None,
+    }
+
+
+def _lines(found: list[dict[str, Any]]) -> list[str]:
+    rows = []
+    for each in found:
+        if each["status"] == "ok":
+            checked = "checksums right" if each["verified"] else "read"
+            counts = (f"{each['train']:,}", f"{each['test']:,}", " x ".join(map(str, each["shape"])))
+            rows.append((each["title"], checked, *counts, each["place"] or "with scikit-learn"))
+        else:
+            rows.append((each["title"], each["status"], "", "", "", each["place"] or ""))
+    lines = table(rows, ("data", "status", "train", "test", "image", "where"))
+    troubles = [f"{each['title']}: {each['message']}" for each in found if each["message"]]
+    return [*lines, *(["", *troubles] if troubles else [])]

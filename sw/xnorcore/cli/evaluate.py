@@ -1,0 +1,172 @@
+"""The command ``eval``: accuracy of the integer network, by a model or on the simulated device."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import datasets, fast, golden, pixels, zoo
+from ..datasets import TestPart
+from ..driver import Accelerator
+from ..errors import InputError, UsageError
+from ..network import Network, prepare
+from ..report import Measurement, first_mismatch, measure
+from .console import Console, table
+from .data import add_folder
+from .parser import Commands, add_geometry, add_network, command, device_config, integer, sim_spec
+from .simulate import sizes
+
+SAMPLE = 500
+"""Images on the simulated device, if not told otherwise."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = command(commands, "eval", "Measure the accuracy of a network on a data set.", _eval)
+    add_network(parser)
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        help=f"{', '.join(sorted(datasets.DATASETS))}, or the path of your own data set; default what the "
+        "network was trained with",
+    )
+    add_folder(parser)
+    parser.add_argument(
+        "--limit", type=integer(1), metavar="N", help=f"the first N images; default all, {SAMPLE} with sim"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("fast", "golden", "sim"),
+        default="fast",
+        dest="model",
+        help="bit-packed model (default), reference model, or the simulated device, compared with the model",
+    )
+    add_geometry(parser)
+    parser.set_defaults(engine="compiled", link="direct", baud=None, clock_hz=None)
+
+
+def _eval(arguments: argparse.Namespace, console: Console) -> int:
+    # A wrong option is told before the work.
+    device_config(arguments)
+    network = zoo.load(arguments.network)
+    name = arguments.data or _trained_on(network)
+    part = datasets.load_test(name, arguments.folder)
+    _fits(network, part)
+    values, rule = pixels.rule(network, part.maximum)
+    limit = arguments.limit or (SAMPLE if arguments.model == "sim" else len(part.labels))
+    count = min(limit, len(part.labels))
+    labels = part.labels[:count]
+    images = prepare(network, values[part.images[:count]].reshape(count, -1))
+    started = time.perf_counter()
+    results, measured, compared = _results(arguments, console, network, images)
+    wall_s = time.perf_counter() - started
+    correct = int((network.classify(results) == labels).sum())
+    recorded = _recorded(network, name, len(labels), part)
+    value = {
+        "command": "eval",
+        "network": network.name,
+        "data": datasets.canonical(name) or name,
+        "split": part.split,
+        "pixels": rule,
+        "images": len(labels),
+        "of": len(part.labels),
+        "correct": correct,
+        "accuracy": correct / len(labels),
+        "recorded_accuracy": recorded,
+        "reproduced": None if recorded is None else round(recorded * len(labels)) == correct,
+        "engine": arguments.model,
+        **compared,
+        "cycles_per_image": measured.cycles_per_image if measured else None,
+        "efficiency": measured.efficiency if measured else None,
+        "wall_s": wall_s,
+    }
+    console.result(value, table(_rows(network, value)))
+    return 1 if value["mismatches"] or value["reproduced"] is False else 0
+
+
+def _trained_on(network: Network) -> str:
+    recipe = network.metadata.get("recipe")
+    name = recipe.get("dataset") if isinstance(recipe, dict) else None
+    if not isinstance(name, str) or datasets.canonical(name) is None:
+        raise UsageError(
+            f"network {network.name!r} does not say what it was trained with; give --data, one of "
+            f"{', '.join(sorted(datasets.DATASETS))}, or a path"
+        )
+    return name
+
+
+def _fits(network: Network, part: TestPart) -> None:
+    """Refuse images or labels that are not the network's."""
+    shape, wanted = part.images.shape[1:], network.input.shape
+    vector = len(wanted) == 1 or wanted[:2] == (1, 1)
+    if shape != wanted and not (vector and int(np.prod(shape)) == network.input.size):
+        raise InputError(
+            f"images are {' x '.join(map(str, shape))}, but network {network.name!r} takes "
+            f"{' x '.join(map(str, wanted))} values; choose other --data"
+        )
+    if part.labels.max() >= network.class_count:
+        raise InputError(
+            f"a label is {part.labels.max()}, but network {network.name!r} has {network.class_count} classes; "
+            "choose other --data"
+        )
+
+
+def _results(
+    arguments: argparse.Namespace, console: Console, network: Network, images: NDArray[np.uint8]
+) -> tuple[NDArray[Any], Measurement | None, dict[str, Any]]:
+    compared: dict[str, Any] = dict.fromkeys(("scores", "mismatches", "first_mismatch", "geometry"))
+    if arguments.model != "sim":
+        model = golden if arguments.model == "golden" else fast
+        return model.run(network, images, progress=console.counting("images")), None, compared
+    with Accelerator.open(f"sim:{sim_spec(arguments)}", progress=console.progress) as accelerator:
+        accelerator.load(network)
+        results, measured = measure(accelerator, images)
+        g = accelerator.info.config.geometry
+    expected = fast.run(network, images, progress=console.counting("reference"))
+    mismatch = first_mismatch(results, expected)
+    if mismatch:
+        console.say(f"xnorcore: check failed: {mismatch}")
+    compared = {
+        "scores": int(results.size),
+        "mismatches": int(np.count_nonzero(results != expected)),
+        "first_mismatch": mismatch,
+        "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
+    }
+    return results, measured, compared
+
+
+def _recorded(network: Network, name: str, count: int, part: TestPart) -> float | None:
+    """Accuracy that the network's own file says, if this run measures the same thing."""
+    stored = network.metadata
+    recipe = stored.get("recipe")
+    same = isinstance(recipe, dict) and recipe.get("dataset") == datasets.canonical(name)
+    accuracy = stored.get("accuracy")
+    whole = count == len(part.labels) == stored.get("held_out_images")
+    return accuracy if same and whole and isinstance(accuracy, float) and 0 <= accuracy <= 1 else None
+
+
+def _rows(network: Network, value: dict[str, Any]) -> list[tuple[str, str]]:
+    share = "" if value["images"] == value["of"] else f", the first of {value['of']:,}"
+    rows = [
+        ("network", f"{network.name}, {sizes(network)}, {network.input.bits}-bit inputs"),
+        ("data", f"{value['data']}: {value['images']:,} images{share}"),
+        ("inputs", value["pixels"]),
+        ("correct", f"{value['correct']:,} ({value['accuracy']:.2%})"),
+    ]
+    if value["reproduced"] is not None:
+        said = f"{value['recorded_accuracy']:.2%} is what the network's file says"
+        rows.append(("recorded", said + (": the same" if value["reproduced"] else ": NOT the same")))
+    rows.append(("engine", value["engine"]))
+    if value["geometry"]:
+        g = value["geometry"]
+        rows.append(("array", f"{g['rows']} x {g['columns']} x {g['width']}"))
+        rows.append(("mismatches", f"{value['mismatches']:,} of {value['scores']:,} outputs against fast"))
+    if value["cycles_per_image"]:
+        rows.append(("cycles per image", f"{value['cycles_per_image']:,.1f}"))
+        rows.append(("efficiency", f"{value['efficiency']:.1%}"))
+    rows.append(("wall time", f"{value['wall_s']:.1f} s"))
+    return rows

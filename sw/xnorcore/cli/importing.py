@@ -1,0 +1,67 @@
+"""The command ``import``: networks of other frameworks become .xnor files."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from .. import xnorfile
+from ..errors import UsageError
+from ..importers.report import Imported
+from .console import Console, table
+from .files import check_output
+from .models import describe
+from .parser import Commands, command
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = command(
+        commands, "import", "Turn a network of another framework into an .xnor file, exactly.", _import
+    )
+    parser.add_argument("source", metavar="SOURCE", help="a .onnx file, or a folder of BNN-PYNQ weights")
+    parser.add_argument(
+        "-o", "--output", metavar="NET.xnor", required=True, help="where the network goes; written last"
+    )
+    parser.add_argument("--report", action="store_true", help="say what was found and folded in each layer")
+    parser.add_argument("--name", metavar="NAME", help="name of the network; default from SOURCE")
+    parser.add_argument("--force", action="store_true", help="replace an existing output file")
+
+
+def _import(arguments: argparse.Namespace, console: Console) -> int:
+    check_output(arguments.output, arguments.source)
+    if Path(arguments.output).exists() and not arguments.force:
+        raise UsageError(f"{arguments.output} exists; give another name, or --force to replace it")
+    from .. import importers  # the formats need much that other commands do not
+
+    started = time.perf_counter()
+    imported = importers.load(arguments.source, name=arguments.name)
+    wall_s = time.perf_counter() - started
+    xnorfile.save(imported.network, arguments.output)
+    value = {
+        "command": "import",
+        **describe(imported.network),
+        "output": arguments.output,
+        "wall_s": wall_s,
+        "report": imported.report.as_json(),
+    }
+    lines = [imported.report.human(), ""] if arguments.report else []
+    console.result(value, [*lines, *_summary(imported, value)])
+    return 0
+
+
+def _summary(imported: Imported, value: dict[str, object]) -> list[str]:
+    network, report = imported.network, imported.report
+    check = report.check
+    rows = [
+        ("network", f"{network.name}, {value['sizes']}, {network.input.bits}-bit inputs"),
+        ("from", f"{report.source}, {report.format}"),
+        ("weight bits", f"{network.weight_bits:,}"),
+        ("classes", f"{network.class_count}, by {network.output_kind}"),
+        ("check", f"{check.mismatches} of {check.inputs:,} inputs differ from the source"),
+        ("  executed by", check.executor),
+        ("written to", str(value["output"])),
+        ("wall time", f"{value['wall_s']:.1f} s"),
+    ]
+    return table(rows)
