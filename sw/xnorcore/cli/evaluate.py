@@ -110,8 +110,8 @@ def _fits(network: Network, part: TestPart) -> None:
         )
     if part.labels.max() >= network.class_count:
         raise InputError(
-            f"a label is {part.labels.max()}, but network {network.name!r} has {network.class_count} classes; "
-            "choose other --data"
+            f"a label is {part.labels.max()}, but network {network.name!r} has classes 0 to "
+            f"{network.class_count - 1}; choose other --data"
         )
 
 
