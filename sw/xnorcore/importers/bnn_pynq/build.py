@@ -139,8 +139,7 @@ def network(
         spec = InputSpec((CNV_SIDE, CNV_SIDE, CNV_CHANNELS), 8)
         metadata[pixels.KEY] = pixels.table(quantised())
     else:
-        inputs = built[0].layer.weights.shape[1]
-        spec = InputSpec((LFC_SIDE, LFC_SIDE, 1) if inputs == LFC_PIXELS else (inputs,), 1)
+        spec = InputSpec((LFC_SIDE, LFC_SIDE, 1), 1)
         metadata[pixels.KEY] = pixels.threshold(LFC_PIXEL)
     if folder.classes is not None:
         metadata["classes"] = list(folder.classes)

@@ -1,6 +1,6 @@
 """Which network a BNN-PYNQ folder holds, and the shape of each layer, found from the sizes of its files.
 
-Two topologies exist. LFC is a chain of dense layers, thresholds in each. CNV has six 3 x 3 convolutions
+Two topologies exist. LFC is a chain of four dense layers, thresholds in each. CNV has six 3 x 3 convolutions
 without padding, 2 x 2 pooling behind the second and the fourth, and three dense layers, the last without
 thresholds.
 
@@ -19,6 +19,7 @@ from .files import Folder, RawLayer
 
 CNV_LAYERS, CNV_CONVS, CNV_POOLED = 9, 6, (1, 3)
 CNV_SIDE, CNV_CHANNELS = 32, 3
+LFC_LAYERS = 4
 LFC_INPUTS, LFC_PIXELS, LFC_SIDE = 832, 784, 28
 """LFC pads the 784 pixels of an image with 0 bits."""
 _POPCOUNT_LIMIT, _FIRST_LIMIT = 1 << 15, 1 << 23
@@ -84,10 +85,11 @@ def find(folder: Folder) -> Topology:
                 "copy the folder again"
             )
     scores = folder.layers[last].thresholds is None
-    if scores and last + 1 != CNV_LAYERS:
+    if last + 1 != (CNV_LAYERS if scores else LFC_LAYERS):
         raise ImportFailedError(
-            f"{str(folder.path)!r}: {last + 1} layers, the last without thresholds: CNV has {CNV_LAYERS}, "
-            "and LFC has thresholds in all; copy the folder again"
+            f"{str(folder.path)!r}: {last + 1} layers, {'the last without' if scores else 'all with'} "
+            f"thresholds, are neither LFC ({LFC_LAYERS}, all with) nor CNV ({CNV_LAYERS}, the last without); "
+            "copy the folder again"
         )
     shapes: list[Shape] = []
     for index, layer in enumerate(folder.layers):
@@ -124,6 +126,11 @@ def _shape(what: str, layer: RawLayer, sources: int | None, conv: bool) -> Shape
     steps = entries // count
     if inputs is None:
         inputs = steps * used
+        if inputs not in (LFC_INPUTS, LFC_PIXELS):
+            raise ImportFailedError(
+                f"{what}: {steps} words of {used} bits per neuron are {inputs} inputs, but LFC reads "
+                f"{LFC_PIXELS} pixels, or {LFC_INPUTS} with padding; copy the folder again"
+            )
     if steps * used != inputs:
         raise ImportFailedError(
             f"{what}: {steps} words of {used} bits per neuron, but the layer before gives {inputs} values; "
