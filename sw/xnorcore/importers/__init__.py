@@ -7,7 +7,6 @@ before it is needed, because some need packages that are optional.
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from pathlib import Path
 
 from ..errors import ImportFailedError
@@ -52,7 +51,9 @@ def load(source: str | os.PathLike[str], *, name: str | None = None) -> Imported
     if not path.is_file():
         raise ImportFailedError(f"no file or folder {str(path)!r} to import; give {FORMATS}")
     if path.suffix.lower() == ".onnx":
-        return import_module(".onnx", __name__).load(path, name=name)
+        from . import onnx
+
+        return onnx.load(path, name=name)
     if path.name.endswith(("-weights.bin", "-thres.bin")):
         raise ImportFailedError(
             f"{str(path)!r} is one part of a BNN-PYNQ network; give its folder, {str(path.parent)!r}"
