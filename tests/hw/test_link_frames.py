@@ -10,6 +10,7 @@ import pytest
 from xnorcore.geometry import DeviceConfig, Geometry
 from xnorcore.link.frames import decode_response, encode_request, encode_response
 from xnorcore_hw.link import FrameReceiver, FrameSender
+from xnorcore_hw.link.checksum import Checksum
 
 from .streams import Stalls, assert_quiet, get, get_packet, packet_values, put, simulate
 
@@ -23,6 +24,38 @@ def payloads(seed: int) -> list[bytes]:
     r.shuffle(sizes)
     values = r.choice([range(256), [0, 1], [0], range(1, 256)])
     return [bytes(r.choice(values) for _ in range(size)) for size in sizes]
+
+
+def test_checksum_is_that_of_zlib():
+    dut = Checksum()
+    r = random.Random(1)
+
+    async def add(ctx, *values):
+        for value in values:
+            ctx.set(dut.add, 1)
+            ctx.set(dut.data, value)
+            await ctx.tick()
+        ctx.set(dut.add, 0)
+
+    async def test(ctx):
+        for content in (b"", b"123456789", bytes(30), r.randbytes(300)):
+            await add(ctx, *content)
+            crc = zlib.crc32(content)
+            assert ctx.get(dut.crc) == crc
+            await add(ctx, *crc.to_bytes(4, "little"))
+            assert ctx.get(dut.good)
+            ctx.set(dut.start, 1)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            await add(ctx, *content)
+            for byte in crc.to_bytes(4, "little"):
+                assert ctx.get(dut.crc) & 255 == byte
+                await add(ctx, ~byte & 255)
+            ctx.set(dut.start, 1)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+
+    simulate(dut, test)
 
 
 @pytest.mark.parametrize(("seed", "stalls"), list(enumerate(STALLS)))
@@ -191,7 +224,8 @@ def test_receiver_holds_every_frame_that_the_window_allows(size):
             await put(ctx, dut.i, frame * more)
             await ctx.tick().repeat(3)
             held = ctx.get(dut.frames_good)
-            assert count <= held == CONFIG.fifo_bytes // (size + 5) or held == count
+            # A packet and its prefix stay. Two bytes of the first are out, four of the last one's CRC come.
+            assert held == (CONFIG.fifo_bytes + 2 - 4) // (size + 4) >= count
             assert ctx.get(dut.frames_bad) == count + more - held
             for _ in range(held):
                 assert await get_packet(ctx, dut.o) == bytes([2, 2, 1]) + bytes(range(1, size + 1))
@@ -220,6 +254,18 @@ def test_receiver_takes_and_gives_a_byte_per_cycle():
 
     simulate(dut, feed, check)
     assert cycles[0] <= 10 * (len(frame) + 2) + 210
+
+
+def test_receiver_without_counters_counts_nothing():
+    dut = FrameReceiver(CONFIG, counters=False)
+
+    async def test(ctx):
+        await put(ctx, dut.i, encode_request(2, 1, b"a") + b"\1\2\0" + encode_request(2, 2, b"b"))
+        assert await get_packet(ctx, dut.o) == b"\2\1\0a"
+        assert await get_packet(ctx, dut.o) == b"\2\2\0b"
+        assert (ctx.get(dut.frames_good), ctx.get(dut.frames_bad)) == (0, 0)
+
+    simulate(dut, test)
 
 
 def test_receiver_has_room_for_the_largest_frame_of_all():

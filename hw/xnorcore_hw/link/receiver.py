@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import crc, data, memory, stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
 from xnorcore.link.cobs import FULL
 from xnorcore.protocol import CRC_BYTES, HEADER_BYTES
 
-__all__ = ["FrameReceiver"]
+from ..counting import down_or_load
+from .checksum import Checksum
 
-_LENGTH_BYTES = 2  # before each packet in the buffer
+__all__ = ["FrameReceiver"]
 
 
 class FrameReceiver(wiring.Component):
@@ -21,16 +21,22 @@ class FrameReceiver(wiring.Component):
 
     A frame is dropped as a whole if its COBS is malformed, its CRC is wrong, its body is shorter than
     7 bytes or longer than `config.max_frame`, or the buffer has no room; empty frames are ignored. A
-    packet takes its bytes and two more of the `config.fifo_bytes` of the buffer, never more than the
-    frame has on the wire, and gives each back as it is read.
+    packet takes its bytes and one or two more of the `config.fifo_bytes` of the buffer, never more than
+    the frame has on the wire, and gives each back as it is read.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    counters : bool
+        If not, `frames_good` and `frames_bad` stay 0.
 
     Members
     -------
     i : In(stream of 8 bits)
-        Wire bytes; not ready for two cycles after a good frame.
+        Wire bytes; not ready for one or two cycles after a good frame.
     o : Out(stream of {"data": 8, "last": 1})
-        Packet bytes from the type to the end of the payload, without the CRC; three cycles between
-        packets.
+        Packet bytes from the type to the end of the payload, without the CRC; two or three cycles
+        between packets.
     frames_good, frames_bad : Out(16)
         Frames passed on and dropped; they stop at 65535.
     clear : In(1)
@@ -43,8 +49,10 @@ class FrameReceiver(wiring.Component):
     frames_bad: Signal
     clear: Signal
 
-    def __init__(self, config: DeviceConfig) -> None:
-        self.config = config
+    def __init__(self, config: DeviceConfig, *, counters: bool = True) -> None:
+        self.config, self.counters = config, counters
+        # In the buffer, the low bytes of the pointer to a packet's end stand before it.
+        self._prefix = 1 if config.max_frame < 256 else 2
         packet = stream.Signature(data.StructLayout({"data": 8, "last": 1}))
         super().__init__(
             {
@@ -63,102 +71,96 @@ class FrameReceiver(wiring.Component):
         m.submodules.buffer = buffer = memory.Memory(shape=8, depth=depth, init=[])
         # Pointers carry one bit more than the address, so that a full buffer is not an empty one.
         start = Signal(range(2 * depth))  # of the packet that is being received; all before it is good
-        read = Signal.like(start)
+        read = Signal.like(start)  # the next byte to be read
         self._receive(m, buffer.write_port(), start, read)
         self._deliver(m, buffer.read_port(), start, read)
         return m
 
     def _receive(self, m: Module, port: memory.WritePort, start: Signal, read: Signal) -> None:
-        depth, longest = self.config.fifo_bytes, self.config.max_frame
-        m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
-        write = Signal.like(start, init=_LENGTH_BYTES)
-        length = Signal(range(longest + 2))  # bytes of the body so far
-        packet = Signal.like(length)
-        bad = Signal()  # the frame cannot be good any more
-        begun = Signal()
-        left = Signal(8)  # data bytes until the next code
-        zero = Signal()  # a zero comes before the next block
-        byte = Signal(8)
-        put = Signal()
-        full = Signal()
+        prefix, longest = self._prefix, self.config.max_frame
+        m.submodules.checksum = check = Checksum()
+        i, closing = self.i, Signal()  # closing: a good packet gets its prefix
+        step, end_of_frame = Signal(), Signal()
         m.d.comb += [
-            full.eq((write - read)[depth.bit_length() - 1]),
-            packet.eq(length - CRC_BYTES),
-            check.data.eq(byte),
-            check.valid.eq(put),
-            port.addr.eq(write),
-            port.data.eq(byte),
+            i.ready.eq(~closing),
+            step.eq(i.valid & ~closing),
+            end_of_frame.eq(step & (i.payload == 0)),
         ]
-        with m.If(put):
-            with m.If(full | (length == longest)):
+
+        left = Signal(8, init=1)  # bytes to the next code, which is the last of them
+        zero = Signal()  # a zero comes before the next block
+        at_code, put = Signal(), Signal()
+        m.d.comb += [
+            at_code.eq(left == 1),
+            put.eq(step & ~end_of_frame & (~at_code | zero)),
+            check.data.eq(Mux(at_code, 0, i.payload)),
+            check.add.eq(put),
+            check.start.eq(end_of_frame),
+        ]
+        with m.If(end_of_frame):
+            m.d.sync += [left.eq(1), zero.eq(0)]
+        with m.Elif(step):
+            m.d.sync += left.eq(down_or_load(~at_code, left, i.payload))
+            with m.If(at_code):
+                m.d.sync += zero.eq(i.payload != FULL)
+
+        taken = Signal(range(prefix + longest + 1), init=prefix)  # by the prefix and the body so far
+        place, end = Signal.like(start), Signal.like(start)
+        bad, full, good = Signal(), Signal(), Signal()  # bad: the frame cannot be good any more
+        m.d.comb += [
+            place.eq(start + taken),
+            full.eq(place == read ^ self.config.fifo_bytes),
+            good.eq(check.good & ~bad & at_code & (taken >= prefix + HEADER_BYTES + CRC_BYTES)),
+            port.addr.eq(place),
+            port.data.eq(Mux(closing, end.word_select(taken[: prefix - 1], 8), check.data)),
+            port.en.eq(closing | (put & ~full & ~bad)),
+        ]
+        with m.If(end_of_frame):
+            # The prefix goes to the place that was left free for it.
+            m.d.sync += [taken.eq(Mux(good, 0, prefix)), end.eq(place - CRC_BYTES), closing.eq(good)]
+            m.d.sync += bad.eq(0)
+        with m.Elif(put | closing):
+            m.d.sync += taken.eq(taken + 1)
+            with m.If(full | (taken == prefix + longest)):
                 m.d.sync += bad.eq(1)
-            with m.Else():
-                m.d.comb += port.en.eq(1)
-                m.d.sync += [write.eq(write + 1), length.eq(length + 1)]
+        with m.If(closing & (taken == prefix - 1)):
+            m.d.sync += [closing.eq(0), start.eq(end), bad.eq(0)]
 
-        good = Signal()
-        m.d.comb += good.eq(check.match_detected & ~bad & (left == 0) & (length >= HEADER_BYTES + CRC_BYTES))
-        counts = {True: self.frames_good, False: self.frames_bad}
-        with m.FSM():
-            with m.State("FRAME"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid & (self.i.payload == 0)):
-                    m.d.comb += check.start.eq(1)
-                    m.d.sync += [begun.eq(0), bad.eq(0), left.eq(0), zero.eq(0)]
-                    with m.If(good):
-                        m.next = "LOW"
-                    with m.Else():
-                        m.d.sync += [write.eq(start + _LENGTH_BYTES), length.eq(0)]
-                        self._count(m, begun, counts[False])
-                with m.Elif(self.i.valid):
-                    m.d.sync += begun.eq(1)
-                    with m.If(left != 0):
-                        m.d.comb += [byte.eq(self.i.payload), put.eq(1)]
-                        m.d.sync += left.eq(left - 1)
-                    with m.Else():
-                        m.d.comb += put.eq(zero)
-                        m.d.sync += [left.eq(self.i.payload - 1), zero.eq(self.i.payload != FULL)]
-            with m.State("LOW"):
-                m.d.comb += [port.addr.eq(start), port.data.eq(packet), port.en.eq(1)]
-                m.next = "HIGH"
-            with m.State("HIGH"):
-                m.d.comb += [port.addr.eq(start + 1), port.data.eq(packet[8:]), port.en.eq(1)]
-                after = start + _LENGTH_BYTES + packet
-                m.d.sync += [start.eq(after), write.eq(after + _LENGTH_BYTES), length.eq(0)]
-                self._count(m, 1, counts[True])
-                m.next = "FRAME"
+        if self.counters:
+            begun = Signal()
+            with m.If(step):
+                m.d.sync += begun.eq(~end_of_frame)
+            self._count(m, self.frames_good, end_of_frame & good)
+            self._count(m, self.frames_bad, end_of_frame & begun & ~good)
+
+    def _count(self, m: Module, count: Signal, condition: Value) -> None:
+        following = Signal(len(count) + 1)
+        m.d.comb += following.eq(count + 1)
         with m.If(self.clear):
-            m.d.sync += [count.eq(0) for count in counts.values()]
-
-    @staticmethod
-    def _count(m: Module, condition: Signal | int, count: Signal) -> None:
-        with m.If(condition & ~count.all()):
-            m.d.sync += count.eq(count + 1)
+            m.d.sync += count.eq(0)
+        with m.Elif(condition & ~following[-1]):
+            m.d.sync += count.eq(following)
 
     def _deliver(self, m: Module, port: memory.ReadPort, start: Signal, read: Signal) -> None:
-        left = Signal(range(self.config.max_frame + 1))  # bytes of the packet after this one
-        step = Signal()
-        address = Signal.like(read)
-        # The port reads ahead: `port.data` is always the byte at `read`.
-        m.d.comb += [address.eq(Mux(step, read + 1, read)), port.addr.eq(address), port.en.eq(1)]
-        m.d.sync += read.eq(address)
-        m.d.comb += [self.o.p.data.eq(port.data), self.o.p.last.eq(left == 0)]
+        end = Signal(min(8 * self._prefix, len(read)))  # of the packet, as far as the prefix tells
+        m.d.comb += [
+            port.addr.eq(read),
+            self.o.p.data.eq(port.data),
+            self.o.p.last.eq(end == read[: len(end)]),
+        ]
+        with m.If(port.en):
+            m.d.sync += read.eq(read + 1)
         with m.FSM():
-            # One cycle to see a new packet: the port may still hold what was there before it.
-            with m.State("WAIT"), m.If(read != start):
-                m.next = "LOW"
-            with m.State("LOW"):
-                m.d.comb += step.eq(1)
-                m.d.sync += left[:8].eq(port.data)
-                m.next = "HIGH"
-            with m.State("HIGH"):
-                m.d.comb += step.eq(1)
-                m.d.sync += left.eq((left[:8] | (port.data << 8)) - 1)
-                m.next = "DATA"
+            with m.State("WAIT"):
+                m.d.comb += port.en.eq(read != start)
+                with m.If(port.en):
+                    m.next = "PREFIX0"
+            for number in range(self._prefix):
+                with m.State(f"PREFIX{number}"):
+                    m.d.comb += port.en.eq(1)
+                    m.d.sync += end[8 * number : 8 * number + 8].eq(port.data)
+                    m.next = "DATA" if number == self._prefix - 1 else f"PREFIX{number + 1}"
             with m.State("DATA"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.d.comb += step.eq(1)
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(left == 0):
-                        m.next = "WAIT"
+                m.d.comb += [self.o.valid.eq(1), port.en.eq(self.o.ready & ~self.o.p.last)]
+                with m.If(self.o.ready & self.o.p.last):
+                    m.next = "WAIT"

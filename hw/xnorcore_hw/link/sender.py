@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import crc, data, stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore.link.cobs import FULL, RUN
+from xnorcore.link.cobs import FULL
+from xnorcore.protocol import CRC_BYTES
+
+from .checksum import Checksum
 
 __all__ = ["FrameSender"]
 
@@ -36,55 +38,55 @@ class FrameSender(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the sender."""
         m = Module()
-        m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
+        m.submodules.checksum = check = Checksum()
 
-        count = Signal(range(RUN + 1))  # data bytes of the block so far
-        number = Signal(2)  # byte of the CRC
+        code = Signal(range(FULL + 1), init=1)  # data bytes of the block so far, plus one
+        number = Signal(range(CRC_BYTES))  # byte of the CRC
         body = Signal(8)
-        present = Signal()  # `body` is there to be sent
         room = Signal()  # the output register takes a byte
-        take = Signal()  # `body` leaves, as itself or as a code
         full = Signal()
+        free = Signal()  # for a byte that is not the code of a full block
+        take = Signal()  # `body` leaves, as itself or as a code
+        close = Signal()  # the last code leaves
+        delimit = Signal()
 
         m.d.comb += [
             room.eq(~self.o.valid | self.o.ready),
-            full.eq(count == RUN),
-            take.eq(present & room & ~full),
-            check.data.eq(self.i.p.data),
+            full.eq(code == FULL),
+            free.eq(room & ~full),
+            body.eq(self.i.p.data),
+            check.data.eq(body),
         ]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-
         with m.FSM():
             with m.State("BODY"):
-                m.d.comb += [
-                    body.eq(self.i.p.data),
-                    present.eq(self.i.valid),
-                    self.i.ready.eq(room & ~full),
-                    check.valid.eq(take),
-                ]
+                m.d.comb += [self.i.ready.eq(free), take.eq(self.i.valid & free), check.add.eq(take)]
                 with m.If(take & self.i.p.last):
                     m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += [body.eq(check.crc.word_select(number, 8)), present.eq(1)]
+                m.d.comb += [body.eq(check.crc), take.eq(free), check.data.eq(~body), check.add.eq(free)]
                 with m.If(take):
                     m.d.sync += number.eq(number + 1)
-                    with m.If(number == 3):
+                    with m.If(number == CRC_BYTES - 1):
                         m.next = "CODE"
-            with m.State("CODE"), m.If(room & ~full):
-                m.d.comb += check.start.eq(1)
-                m.d.sync += [self.o.payload.eq(count + 1), self.o.valid.eq(1), count.eq(0)]
-                m.next = "DELIMITER"
-            with m.State("DELIMITER"), m.If(room):
-                m.d.sync += [self.o.payload.eq(0), self.o.valid.eq(1)]
-                m.next = "BODY"
+            with m.State("CODE"):
+                m.d.comb += [check.start.eq(1), close.eq(free)]
+                with m.If(free):
+                    m.next = "DELIMITER"
+            with m.State("DELIMITER"):
+                m.d.comb += delimit.eq(1)
+                with m.If(room):
+                    m.next = "BODY"
 
-        with m.If(full & room):
-            m.d.sync += [self.o.payload.eq(FULL), self.o.valid.eq(1), count.eq(0)]
-        with m.Elif(take):
-            m.d.sync += self.o.valid.eq(1)
-            with m.If(body == 0):
-                m.d.sync += [self.o.payload.eq(count + 1), count.eq(0)]
+        with m.If(room):
+            m.d.sync += self.o.valid.eq(full | take | close | delimit)
+            with m.If(delimit):
+                m.d.sync += self.o.payload.eq(0)
+            with m.Elif(full | close | (body == 0)):
+                m.d.sync += self.o.payload.eq(code)
             with m.Else():
-                m.d.sync += [self.o.payload.eq(body), count.eq(count + 1)]
+                m.d.sync += self.o.payload.eq(body)
+        with m.If((full & room) | close | (take & (body == 0))):
+            m.d.sync += code.eq(1)
+        with m.Elif(take):
+            m.d.sync += code.eq(code + 1)
         return m
