@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -257,7 +258,7 @@ def test_receiver_takes_and_gives_a_byte_per_cycle():
 
 
 def test_receiver_without_counters_counts_nothing():
-    dut = FrameReceiver(CONFIG, counters=False)
+    dut = FrameReceiver(replace(CONFIG, counters=0))
 
     async def test(ctx):
         await put(ctx, dut.i, encode_request(2, 1, b"a") + b"\1\2\0" + encode_request(2, 2, b"b"))

@@ -27,8 +27,6 @@ class FrameReceiver(wiring.Component):
     Parameters
     ----------
     config : DeviceConfig
-    counters : bool
-        If not, `frames_good` and `frames_bad` stay 0.
 
     Members
     -------
@@ -38,7 +36,7 @@ class FrameReceiver(wiring.Component):
         Packet bytes from the type to the end of the payload, without the CRC; two or three cycles
         between packets.
     frames_good, frames_bad : Out(16)
-        Frames passed on and dropped; they stop at 65535.
+        Frames passed on and dropped; they stop at 65535. Both stay 0 without `config.counters`.
     clear : In(1)
         Set both counts to 0.
     """
@@ -49,8 +47,8 @@ class FrameReceiver(wiring.Component):
     frames_bad: Signal
     clear: Signal
 
-    def __init__(self, config: DeviceConfig, *, counters: bool = True) -> None:
-        self.config, self.counters = config, counters
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
         # In the buffer, the low bytes of the pointer to a packet's end stand before it.
         self._prefix = 1 if config.max_frame < 256 else 2
         packet = stream.Signature(data.StructLayout({"data": 8, "last": 1}))
@@ -121,12 +119,12 @@ class FrameReceiver(wiring.Component):
             m.d.sync += bad.eq(0)
         with m.Elif(put | closing):
             m.d.sync += taken.eq(taken + 1)
-            with m.If(full | (taken == prefix + longest)):
+            with m.If(~closing & (full | (taken == prefix + longest))):
                 m.d.sync += bad.eq(1)
         with m.If(closing & (taken == prefix - 1)):
-            m.d.sync += [closing.eq(0), start.eq(end), bad.eq(0)]
+            m.d.sync += [closing.eq(0), start.eq(end)]
 
-        if self.counters:
+        if self.config.counters:
             begun = Signal()
             with m.If(step):
                 m.d.sync += begun.eq(~end_of_frame)
