@@ -54,6 +54,14 @@ class EngineError(XnorcoreError):
     """The simulated device could not be built or run."""
 
 
+class BuildError(XnorcoreError):
+    """A bitstream that cannot be made: a clock out of reach, a design too large, a tool that failed."""
+
+
+class ProgramError(XnorcoreError):
+    """A board that could not be programmed: programmer or board absent, port busy."""
+
+
 class LinkError(XnorcoreError):
     """Base of everything that goes wrong between the host and a device."""
 

@@ -1,0 +1,161 @@
+"""What a board target declares, and how targets are found."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from xnorcore.errors import BuildError, MissingDependencyError, UsageError
+from xnorcore.extras import install_extra
+from xnorcore.geometry import DeviceConfig
+from xnorcore.protocol import MIN_DIVISOR
+
+from .family import Part
+from .pll import PllPlan
+
+__all__ = ["Board", "Led", "all_boards", "find_board"]
+
+BAUD_TOLERANCE = 0.02
+"""Largest accepted relative error of a baud rate: 8N1 stands twice that."""
+
+Led = tuple[str, int]
+"""Name and number of a resource of the board's platform."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board.
+
+    Parameters
+    ----------
+    name : str
+        As on the command line.
+    title : str
+        As its maker writes it.
+    part : Part
+    platform : callable
+        Returns a new Amaranth platform with the board's pins; imports what it needs itself.
+    config : DeviceConfig
+        What is built unless the user asks for something else.
+    clock_pin : str
+        Resource of the clock that comes in.
+    clock_in_hz, clock_hz : int
+        Its frequency, and the one that the accelerator is built for; a PLL makes it if they differ.
+    baud : int
+        Of the UART, unless the user asks for another one; any USB bridge can do it.
+    best_baud : int
+        The fastest that the board's USB bridge can do.
+    programmers : tuple of tuple of str
+        Commands that program the board, the first installed one is used; ``{}`` stands for the bitstream.
+    uart : str
+        Resource of the UART.
+    heartbeat, activity, error : Led or None
+        Resources of the lights, if there are any.
+    pack : tuple of str
+        Further arguments of the bitstream packer.
+    """
+
+    name: str
+    title: str
+    part: Part
+    platform: Callable[[], Any]
+    config: DeviceConfig
+    clock_pin: str
+    clock_in_hz: int
+    clock_hz: int
+    baud: int
+    best_baud: int
+    programmers: tuple[tuple[str, ...], ...]
+    uart: str = "uart"
+    heartbeat: Led | None = None
+    activity: Led | None = None
+    error: Led | None = None
+    pack: tuple[str, ...] = ()
+
+    @cached_property
+    def pll(self) -> PllPlan | None:
+        """Settings of the PLL; None if the clock is used as it comes in.
+
+        Raises
+        ------
+        BuildError
+            If the PLL cannot make the clock.
+        """
+        if self.clock_hz == self.clock_in_hz:
+            return None
+        return self.part.family.plan(self.clock_in_hz, self.clock_hz)
+
+    @property
+    def true_hz(self) -> int:
+        """The clock as it really is."""
+        return self.pll.hz if self.pll else self.clock_in_hz
+
+    def divisor(self, baud: int) -> int:
+        """Return the clock cycles per bit of a baud rate.
+
+        Raises
+        ------
+        BuildError
+            If the clock is too slow for it, or no whole number of cycles comes within 2 %.
+        """
+        cycles = round(self.true_hz / baud)
+        limit = self.true_hz // MIN_DIVISOR
+        if cycles < MIN_DIVISOR:
+            raise BuildError(
+                f"{self.name}: {baud} baud needs {MIN_DIVISOR} clock cycles per bit, and at "
+                f"{self.true_hz / 1e6:g} MHz there are {self.true_hz / baud:.1f}; at most {limit} baud"
+            )
+        error = self.true_hz / cycles / baud - 1
+        nearest = self.true_hz / min(cycles, (1 << 16) - 1)
+        if abs(error) > BAUD_TOLERANCE or cycles >= 1 << 16:
+            raise BuildError(
+                f"{self.name}: {baud} baud is {self.true_hz / baud:.2f} cycles of "
+                f"{self.true_hz / 1e6:g} MHz; the nearest rate is {nearest:.0f} baud"
+            )
+        return cycles
+
+    def new_platform(self) -> Any:
+        """Return a new Amaranth platform.
+
+        Raises
+        ------
+        MissingDependencyError
+            If the package with the board's pins is not installed.
+        """
+        try:
+            return self.platform()
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{self.name}: {error.name or 'amaranth-boards'} is not installed; "
+                f"run: {install_extra('boards')}"
+            ) from None
+
+
+def all_boards() -> dict[str, Board]:
+    """Return every board target by its name: the `BOARD`, or `BOARDS`, of each module of `targets`."""
+    from . import targets
+
+    found: dict[str, Board] = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(targets.__path__)):
+        loaded = importlib.import_module(f"{targets.__name__}.{module}")
+        boards = getattr(loaded, "BOARDS", None) or (loaded.BOARD,)
+        found |= {board.name: board for board in boards}
+    return found
+
+
+def find_board(name: str) -> Board:
+    """Return one board target.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    boards = all_boards()
+    if name not in boards:
+        raise UsageError(f"unknown board {name!r}; known: {', '.join(boards)}, sim")
+    return boards[name]

@@ -1,0 +1,242 @@
+"""The commands ``build``, ``program`` and ``boards``. Amaranth is imported when one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xnorcore.cli.console import Console, table
+from xnorcore.cli.parser import Commands, command, integer
+from xnorcore.errors import UsageError
+
+if TYPE_CHECKING:
+    from xnorcore.geometry import DeviceConfig
+
+    from .board import Board
+    from .design import Design
+
+__all__ = ["add_boards", "add_build", "add_program"]
+
+MAX_SEEDS = 100
+
+
+def add_build(commands: Commands) -> None:
+    """Add the command ``build`` to the parser."""
+    parser = command(
+        commands, "build", "Make the bitstream of a board; exit 1 if it misses its clock.", _build
+    )
+    parser.add_argument("board", metavar="BOARD", help="name of a board (xnorcore boards), or sim")
+    parser.add_argument("--geometry", metavar="RxCxW", help="rows x columns x width of the array")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="any other field of DeviceConfig, for instance act_depth=512",
+    )
+    parser.add_argument("--bake", metavar="NET", help="put a network into the bitstream")
+    parser.add_argument(
+        "--seeds", type=integer(1, MAX_SEEDS), default=1, metavar="N", help="placements to try"
+    )
+    parser.add_argument("--baud", type=integer(1), metavar="N", help="of the UART")
+    parser.add_argument("--clock-hz", type=integer(1), metavar="N", help="of the accelerator")
+    parser.add_argument("--out", metavar="DIR", help="build folder; default build/BOARD-RxCxW")
+    parser.add_argument(
+        "--record", action="store_true", help="keep the figures as the board's, for xnorcore boards"
+    )
+
+
+def _build(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.board == "sim":
+        return _build_sim(arguments, console)
+    from .board import find_board
+    from .flow import build
+    from .records import record, report
+    from .tools import require_tools
+
+    board = find_board(arguments.board)
+    if arguments.clock_hz:
+        board = replace(board, clock_hz=arguments.clock_hz)
+    config = _config(board.config, arguments)
+    require_tools(board.part.family.tools)
+    started = time.monotonic()
+    console.say(f"{board.name}: elaborating {config.geometry}")
+    design = _design(board, config, arguments, console)
+    folder = Path(arguments.out or f"build/{board.name}-{design.config.geometry}")
+    built = build(design, folder, arguments.seeds, console.say)
+    value = report(board, design.config, built, time.monotonic() - started)
+    if arguments.record:
+        record(board, design.config, built, value)
+    if not built.timing.met:
+        console.say(
+            f"xnorcore: check failed: {built.timing.fmax_mhz:.2f} MHz of {built.timing.clock_mhz:g} MHz; "
+            f"critical path {built.timing.critical}"
+        )
+    console.result(value, _lines(value, built.timing.critical, board))
+    return 0 if built.timing.met else 1
+
+
+def _config(default: DeviceConfig, arguments: argparse.Namespace) -> DeviceConfig:
+    from dataclasses import asdict
+
+    from xnorcore.geometry import DeviceConfig, Geometry
+
+    options = asdict(default)
+    g = Geometry.parse(arguments.geometry) if arguments.geometry else default.geometry
+    options.pop("geometry")
+    for item in arguments.set:
+        name, _, text = item.partition("=")
+        if not text.isdecimal() or not text.isascii() or len(text) > 18:
+            raise UsageError(f"--set {item!r} is not NAME=N, for instance act_depth=512")
+        options[name] = int(text)
+    return DeviceConfig.parse(rows=g.rows, columns=g.columns, width=g.width, **options)
+
+
+def _design(board: Board, config: DeviceConfig, arguments: argparse.Namespace, console: Console) -> Design:
+    from .design import check_size, elaborate, fit_memories
+
+    check_size(board, config)  # elaborating what is far too large takes minutes
+    design = elaborate(board, config, arguments.baud, _bake(arguments, config))
+    given = any(item.startswith("weight_depth=") for item in arguments.set)
+    smaller = design.config if given else fit_memories(design)
+    if smaller != design.config:
+        depth = smaller.weight_depth
+        console.say(
+            f"{board.name}: weight_depth is {depth}, not {config.weight_depth}, for want of block RAM"
+        )
+        design = elaborate(board, smaller, arguments.baud, _bake(arguments, smaller))
+    design.check()
+    return design
+
+
+def _bake(arguments: argparse.Namespace, config: DeviceConfig) -> Any:
+    if not arguments.bake:
+        return None
+    from xnorcore import zoo
+    from xnorcore.compiler import compile_network
+    from xnorcore.errors import CapacityError
+
+    program = compile_network(zoo.load(arguments.bake), config)
+    if program.passes > 1:
+        raise CapacityError(
+            f"network {arguments.bake!r} needs {program.passes} passes on {config.geometry}: only a network "
+            "that fits at once can be baked; choose a larger weight_depth"
+        )
+    return program
+
+
+def _build_sim(arguments: argparse.Namespace, console: Console) -> int:
+    from xnorcore.geometry import DeviceConfig
+    from xnorcore_hw.sim.transport import open_sim
+
+    started = time.monotonic()
+    config = _config(DeviceConfig(), arguments)
+    g = config.geometry
+    spec = f"rows={g.rows},columns={g.columns},width={g.width}"
+    open_sim(",".join([spec, *arguments.set]), progress=console.say).close()
+    value: dict[str, Any] = dict.fromkeys(_FIELDS)
+    value |= {
+        "board": "sim",
+        "device": "simulator",
+        "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
+        "macs_per_cycle": g.peak,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    console.result(
+        value, [f"simulator of {g} is ready; try: xnorcore run NET IN.npy --port sim:{spec} -o OUT.npy"]
+    )
+    return 0
+
+
+_FIELDS = (
+    "board", "device", "geometry", "macs_per_cycle", "lut4", "lut4_available", "ff", "bram", "bram_available",
+    "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac", "bitstream", "seconds",
+)  # fmt: skip
+
+
+def _lines(value: dict[str, Any], critical: str, board: Board) -> list[str]:
+    g = value["geometry"]
+    rows = [
+        ("board", f"{board.title}, {value['device']}"),
+        ("array", f"{g['rows']} x {g['columns']} x {g['width']}: {value['macs_per_cycle']:,} MACs/cycle"),
+        (
+            "LUT4",
+            f"{value['lut4']:,} of {value['lut4_available']:,}; {value['lut4_per_mac']:.2f} per MAC/cycle",
+        ),
+        ("  of the array", f"{value['array_lut4_per_mac']:.2f} per MAC/cycle"),
+        ("flip-flops", f"{value['ff']:,}"),
+        ("block RAM", f"{value['bram']} of {value['bram_available']}"),
+        ("clock", f"{value['clock_mhz']:g} MHz; reaches {value['fmax_mhz']:.2f} MHz"),
+        ("critical path", critical),
+        ("bitstream", value["bitstream"]),
+        ("to program", f"xnorcore program {board.name} --bitstream {value['bitstream']}"),
+        ("time", f"{value['seconds']:.0f} s"),
+    ]
+    return table(rows)
+
+
+def add_program(commands: Commands) -> None:
+    """Add the command ``program`` to the parser."""
+    parser = command(commands, "program", "Write a bitstream to a board.", _program)
+    parser.add_argument("board", metavar="BOARD", help="name of a board (xnorcore boards)")
+    parser.add_argument(
+        "--bitstream", metavar="FILE", help="default: of the build with the board's own geometry"
+    )
+
+
+def _program(arguments: argparse.Namespace, console: Console) -> int:
+    from .board import find_board
+    from .program import program
+
+    if arguments.board == "sim":
+        raise UsageError("the simulated device needs no programming; use --port sim:")
+    board = find_board(arguments.board)
+    default = Path(f"build/{board.name}-{board.config.geometry}/{board.name}.{board.part.family.bitstream}")
+    done = program(board, Path(arguments.bitstream) if arguments.bitstream else default)
+    value = {"command": "program", "board": board.name, "programmer": done}
+    console.result(
+        value, [f"{board.title} is programmed; try: xnorcore run NET IN.npy --port serial:PORT -o OUT.npy"]
+    )
+    return 0
+
+
+def add_boards(commands: Commands) -> None:
+    """Add the command ``boards`` to the parser."""
+    parser = command(
+        commands, "boards", "List the boards, what was measured on them, and what they run.", _boards
+    )
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/boards.md")
+
+
+def _boards(arguments: argparse.Namespace, console: Console) -> int:
+    from .board import all_boards
+    from .table import describe_board, markdown
+
+    rows = [describe_board(board) for board in all_boards().values()]
+    if arguments.markdown:
+        console.result({"command": "boards", "boards": rows}, markdown(rows))
+        return 0
+    cells = []
+    for row in rows:
+        g, result = row["geometry"], row["measured"]
+        lut4, bram = f"{row['lut4_available']:,}", f"{row['bram_available']}"
+        cells.append(
+            (
+                row["board"],
+                row["device"],
+                f"{result['lut4']:,} of {lut4}" if result else lut4,
+                f"{result['bram']} of {bram}" if result else bram,
+                f"{g['rows']}x{g['columns']}x{g['width']}",
+                f"{row['macs_per_cycle']:,}",
+                f"{row['clock_mhz']:g}",
+                f"{row['peak_gmacs_per_s']:.1f}",
+                row["largest_network"] or "-",
+            )
+        )
+    cells.append(("sim", "simulator", "", "", "any", "", "", "", "any"))
+    head = ("board", "device", "LUT4", "block RAM", "array", "MACs/cycle", "MHz", "GMAC/s", "largest network")
+    console.result({"command": "boards", "boards": rows}, table(cells, head))
+    return 0

@@ -1,0 +1,136 @@
+"""Lattice ECP5: parts, PLL, block RAM shapes, tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+from amaranth import Const, Instance, Module, Signal
+from amaranth.lib import io
+
+from .family import BlockRam, Family, Part, total
+from .pll import PllPlan, choose
+
+__all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U_85F_BG381", "Ecp5"]
+
+_MHZ = 1_000_000
+_PFD = (Fraction(3_125_000), 400 * _MHZ)
+_VCO = (400 * _MHZ, 800 * _MHZ)
+_OUT = (3_125_000, 400 * _MHZ)
+
+
+class Ecp5(Family):
+    """ECP5 with Project Trellis' tools."""
+
+    name = "ecp5"
+    constraints = "lpf"
+    bitstream = "bit"
+    tools = ("yosys", "nextpnr-ecp5", "ecppack")
+    block_ram = BlockRam(
+        ("DP16KD", "PDPW16KD"),
+        ((512, 36, 9), (1024, 18, 9), (2048, 9, 9), (4096, 4, 4), (8192, 2, 2), (16384, 1, 1)),
+        128,
+    )
+    lut_memory = True
+
+    def plan(self, input_hz: int, wanted_hz: int) -> PllPlan:
+        """Choose the dividers of EHXPLLL: out = in * CLKFB_DIV / CLKI_DIV, oscillator = out * CLKOP_DIV."""
+        return choose("EHXPLLL", input_hz, wanted_hz, _plans(input_hz, wanted_hz))
+
+    def pll(self, m: Module, plan: PllPlan, port: Any) -> tuple[Signal, Signal]:
+        """Add EHXPLLL with its feedback from CLKOP."""
+        clock, locked = Signal(), Signal()
+        m.submodules.clock_pin = pin = io.Buffer("i", port)
+        divider = plan.settings["CLKOP_DIV"]
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
+            a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
+            p_PLLRST_ENA="DISABLED",
+            p_INTFB_WAKE="DISABLED",
+            p_STDBY_ENABLE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED",
+            p_OUTDIVIDER_MUXA="DIVA",
+            p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_DIV=divider,
+            p_CLKOP_CPHASE=divider // 2,
+            p_CLKOP_FPHASE=0,
+            p_CLKI_DIV=plan.settings["CLKI_DIV"],
+            p_CLKFB_DIV=plan.settings["CLKFB_DIV"],
+            p_FEEDBK_PATH="CLKOP",
+            i_CLKI=pin.i,
+            i_CLKFB=clock,
+            i_RST=Const(0),
+            i_STDBY=Const(0),
+            i_PHASESEL0=Const(0),
+            i_PHASESEL1=Const(0),
+            i_PHASEDIR=Const(1),
+            i_PHASESTEP=Const(1),
+            i_PHASELOADREG=Const(1),
+            i_PLLWAKESYNC=Const(0),
+            i_ENCLKOP=Const(0),
+            o_CLKOP=clock,
+            o_LOCK=locked,
+        )
+        return clock, locked
+
+    def synthesis(self, part: Part, top: str) -> str:
+        """Return ``synth_ecp5``; multiplexers of look-up tables would nearly double the popcounts."""
+        return " ".join(["synth_ecp5", "-top", top, "-nowidelut", *part.synth])
+
+    def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
+        """Return the arguments of nextpnr-ecp5; its default router takes many times as long."""
+        return [
+            *part.place, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", self.placed(part, stem),
+            "--report", f"{stem}.report.json", "--freq", f"{mhz:g}",
+            "--seed", str(seed), "--router", "router2", "--timing-allow-fail",
+        ]  # fmt: skip
+
+    def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
+        """Return the arguments of ecppack."""
+        return ["--compress", *part.pack, "--input", self.placed(part, stem), "--bit", output]
+
+    def placed(self, part: Part, stem: str) -> str:
+        """Return the name of nextpnr's result, Trellis' text form of a bitstream."""
+        return f"{stem}.config"
+
+    def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
+        """Count TRELLIS_COMB: a carry cell takes two of them."""
+        return used["TRELLIS_COMB"], used.get("DP16KD", 0)
+
+    def luts(self, cells: Mapping[str, int]) -> int:
+        """Count look-up tables; a distributed memory takes four, and two more to write it."""
+        return total(cells, ["LUT4"]) + 2 * total(cells, ["CCU2C"]) + 6 * total(cells, ["TRELLIS_DPR16X4"])
+
+    def flip_flops(self, cells: Mapping[str, int]) -> int:
+        """Count TRELLIS_FF."""
+        return total(cells, ["TRELLIS_FF"])
+
+
+def _plans(input_hz: int, wanted_hz: int) -> Iterator[PllPlan]:
+    for clki in range(1, 129):
+        pfd = Fraction(input_hz, clki)
+        if not _PFD[0] <= pfd <= _PFD[1]:
+            continue
+        clkfb = round(wanted_hz / pfd)
+        output = pfd * clkfb
+        # The oscillator in the middle of its range is the farthest from both limits.
+        clkop = round(600 * _MHZ / output) if output else 0
+        if not (1 <= clkfb <= 128 and 1 <= clkop <= 128 and _OUT[0] <= output <= _OUT[1]):
+            continue
+        if _VCO[0] <= output * clkop <= _VCO[1]:
+            settings = {"CLKI_DIV": clki, "CLKFB_DIV": clkfb, "CLKOP_DIV": clkop}
+            yield PllPlan(input_hz, output, output * clkop, settings)
+
+
+def _part(name: str, lut4: int, bram: int, option: str, package: str, speed: str) -> Part:
+    return Part(name, Ecp5(), lut4, bram, (option, "--package", package, "--speed", speed))
+
+
+LFE5U_25F_BG381 = _part("LFE5U-25F", 24_288, 56, "--25k", "CABGA381", "6")
+LFE5U_85F_BG381 = _part("LFE5U-85F", 83_640, 208, "--85k", "CABGA381", "6")
+LFE5UM5G_45F_BG554 = _part("LFE5UM5G-45F", 43_848, 108, "--um5g-45k", "CABGA554", "8")
+LFE5UM5G_85F_BG554 = _part("LFE5UM5G-85F", 83_640, 208, "--um5g-85k", "CABGA554", "8")

@@ -1,0 +1,163 @@
+"""What the build flow needs to know of an FPGA family; `ice40`, `ecp5` and `gowin` are the families."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from amaranth import Module, Signal
+
+from .pll import PllPlan
+
+__all__ = ["BlockRam", "Family", "Part", "Usage"]
+
+
+@dataclass(frozen=True)
+class BlockRam:
+    """One kind of memory block.
+
+    Attributes
+    ----------
+    cells : tuple of str
+        Names of its primitives after synthesis.
+    shapes : tuple of (int, int, int)
+        Depth, width, and bits per write enable of each way to use one block.
+    cost : int
+        What Yosys counts for a block where it compares it with registers, 1 for a bit.
+    """
+
+    cells: tuple[str, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+    cost: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One FPGA.
+
+    Attributes
+    ----------
+    name : str
+        As its maker writes it, without package and grade.
+    family : Family
+    lut4 : int
+        4-input look-up tables.
+    bram : int
+        Memory blocks.
+    place : tuple of str
+        Arguments that name the part to nextpnr.
+    synth : tuple of str
+        Arguments that name the part to Yosys.
+    pack : tuple of str
+        Arguments that name the part to the bitstream packer.
+    """
+
+    name: str
+    family: Family
+    lut4: int
+    bram: int
+    place: tuple[str, ...]
+    synth: tuple[str, ...] = ()
+    pack: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a design takes of a part.
+
+    Attributes
+    ----------
+    lut4, bram : int
+        As placed.
+    array_lut4 : int
+        Of these, the array: PEs, their registers, and thresholds.
+    ff : int
+        Flip-flops.
+    """
+
+    lut4: int
+    bram: int
+    array_lut4: int
+    ff: int
+
+
+class Family(ABC):
+    """One FPGA family: its PLL, its memory blocks, its tools.
+
+    Attributes
+    ----------
+    name : str
+    constraints : str
+        Suffix of the constraint file.
+    bitstream : str
+        Suffix of the bitstream.
+    tools : tuple of str
+        Yosys, nextpnr, packer, by the names of the native programs.
+    block_ram : BlockRam
+    lut_memory : bool
+        Whether look-up tables can be memory cells of 16 x 4 bits.
+    """
+
+    name: ClassVar[str]
+    constraints: ClassVar[str]
+    bitstream: ClassVar[str]
+    tools: ClassVar[tuple[str, str, str]]
+    block_ram: ClassVar[BlockRam]
+    lut_memory: ClassVar[bool] = False
+
+    @abstractmethod
+    def plan(self, input_hz: int, wanted_hz: int) -> PllPlan:
+        """Choose the PLL's dividers.
+
+        Raises
+        ------
+        BuildError
+            If the frequency cannot be made.
+        """
+
+    @abstractmethod
+    def pll(self, m: Module, plan: PllPlan, port: Any) -> tuple[Signal, Signal]:
+        """Add a PLL on a clock pin to `m`; return its output and its lock signal, which is asynchronous.
+
+        Parameters
+        ----------
+        m : Module
+        plan : PllPlan
+        port : amaranth.lib.io.SingleEndedPort
+            The clock's pin, without a buffer.
+        """
+
+    @abstractmethod
+    def synthesis(self, part: Part, top: str) -> str:
+        """Return the Yosys command that maps a design to the part."""
+
+    @abstractmethod
+    def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
+        """Return nextpnr's arguments: ``top.json`` and constraints in, files named `stem` out."""
+
+    @abstractmethod
+    def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
+        """Return the packer's arguments."""
+
+    @abstractmethod
+    def placed(self, part: Part, stem: str) -> str:
+        """Return the name of the file that the packer reads."""
+
+    @abstractmethod
+    def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
+        """Return look-up tables and memory blocks from nextpnr's numbers of cells."""
+
+    @abstractmethod
+    def luts(self, cells: Mapping[str, int]) -> int:
+        """Return the look-up tables that synthesized cells take, by type and number."""
+
+    @abstractmethod
+    def flip_flops(self, cells: Mapping[str, int]) -> int:
+        """Return the flip-flops among synthesized cells."""
+
+
+def total(cells: Mapping[str, int], prefixes: Sequence[str]) -> int:
+    """Return the number of cells whose type starts with one of `prefixes`."""
+    return sum(count for kind, count in cells.items() if kind.startswith(tuple(prefixes)))

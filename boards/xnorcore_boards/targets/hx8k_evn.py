@@ -1,0 +1,44 @@
+"""iCE40-HX8K breakout board: iCE40HX8K, FT2232H."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xnorcore.geometry import DeviceConfig, Geometry
+
+from ..board import Board
+from ..ice40 import HX8K_CT256
+
+
+def _platform() -> Any:
+    from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
+
+    return ICE40HX8KBEVNPlatform()
+
+
+BOARD = Board(
+    name="ice40-hx8k-b-evn",
+    title="iCE40-HX8K Breakout Board",
+    part=HX8K_CT256,
+    platform=_platform,
+    config=DeviceConfig(
+        Geometry(1, 8, 16),
+        acc_width=16,
+        weight_depth=256,
+        threshold_depth=64,
+        act_depth=512,
+        program_depth=256,
+        fifo_bytes=512,
+        column_group=8,
+        line_bytes=0,
+    ),
+    clock_pin="clk12",
+    clock_in_hz=12_000_000,
+    clock_hz=108_000_000,
+    baud=3_000_000,
+    best_baud=12_000_000,
+    programmers=(("iceprog", "{}"), ("openFPGALoader", "-b", "ice40_generic", "-f", "{}")),
+    heartbeat=("led", 0),
+    activity=("led", 1),
+    error=("led", 2),
+)

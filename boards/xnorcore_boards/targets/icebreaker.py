@@ -1,0 +1,43 @@
+"""iCEBreaker: iCE40UP5K, FT2232H."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xnorcore.geometry import DeviceConfig, Geometry
+
+from ..board import Board
+from ..ice40 import UP5K_SG48
+
+
+def _platform() -> Any:
+    from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+    return ICEBreakerPlatform()
+
+
+BOARD = Board(
+    name="icebreaker",
+    title="iCEBreaker",
+    part=UP5K_SG48,
+    platform=_platform,
+    config=DeviceConfig(
+        Geometry(1, 4, 8),
+        acc_width=16,
+        weight_depth=256,
+        threshold_depth=64,
+        act_depth=512,
+        program_depth=256,
+        fifo_bytes=512,
+        column_group=8,
+        line_bytes=0,
+    ),
+    clock_pin="clk12",
+    clock_in_hz=12_000_000,
+    clock_hz=36_000_000,
+    baud=3_000_000,
+    best_baud=6_000_000,
+    programmers=(("iceprog", "{}"), ("openFPGALoader", "-b", "ice40_generic", "-f", "{}")),
+    heartbeat=("led_g", 0),
+    error=("led_r", 0),
+)

@@ -1,0 +1,59 @@
+"""Tang Nano 20K: GW2AR-18C, BL616."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xnorcore.geometry import DeviceConfig, Geometry
+
+from ..board import Board
+from ..gowin import GW2AR_18C_QN88
+
+
+def _platform() -> Any:
+    from amaranth.build import Attrs, Clock, Pins, Resource
+    from amaranth.vendor import GowinPlatform
+    from amaranth_boards.resources import LEDResources, UARTResource
+
+    lvcmos = Attrs(IO_TYPE="LVCMOS33")
+
+    class TangNano20kPlatform(GowinPlatform):
+        part = "GW2AR-LV18QN88C8/I7"
+        family = "GW2AR-18C"
+        default_clk = "clk27"
+        resources = [  # noqa: RUF012
+            Resource("clk27", 0, Pins("4", dir="i"), Clock(27e6), lvcmos),
+            *LEDResources(pins="15 16 17 18 19 20", invert=True, attrs=lvcmos),
+            UARTResource(0, rx="70", tx="69", attrs=Attrs(PULL_MODE="UP", IO_TYPE="LVCMOS33")),
+        ]
+        connectors = []  # noqa: RUF012
+
+    return TangNano20kPlatform()
+
+
+BOARD = Board(
+    name="tang-nano-20k",
+    title="Tang Nano 20K",
+    part=GW2AR_18C_QN88,
+    platform=_platform,
+    config=DeviceConfig(
+        Geometry(1, 16, 32),
+        acc_width=16,
+        weight_depth=512,
+        threshold_depth=64,
+        act_depth=512,
+        program_depth=256,
+        fifo_bytes=512,
+        column_group=8,
+        line_bytes=0,
+    ),
+    clock_pin="clk27",
+    clock_in_hz=27_000_000,
+    clock_hz=81_000_000,
+    baud=3_000_000,
+    best_baud=3_000_000,
+    programmers=(("openFPGALoader", "-b", "tangnano20k", "{}"),),
+    heartbeat=("led", 0),
+    activity=("led", 1),
+    error=("led", 2),
+)

@@ -1,0 +1,45 @@
+"""Tang Nano 9K: GW1NR-9C, BL702."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xnorcore.geometry import DeviceConfig, Geometry
+
+from ..board import Board
+from ..gowin import GW1NR_9C_QN88P
+
+
+def _platform() -> Any:
+    from amaranth_boards.tang_nano_9k import TangNano9kPlatform
+
+    return TangNano9kPlatform()
+
+
+BOARD = Board(
+    name="tang-nano-9k",
+    title="Tang Nano 9K",
+    part=GW1NR_9C_QN88P,
+    platform=_platform,
+    config=DeviceConfig(
+        Geometry(1, 8, 16),
+        acc_width=16,
+        weight_depth=256,
+        threshold_depth=64,
+        act_depth=512,
+        program_depth=256,
+        fifo_bytes=512,
+        column_group=8,
+        line_bytes=0,
+    ),
+    clock_pin="clk27",
+    clock_in_hz=27_000_000,
+    clock_hz=60_750_000,
+    baud=2_000_000,
+    best_baud=2_000_000,
+    programmers=(("openFPGALoader", "-b", "tangnano9k", "{}"),),
+    heartbeat=("led", 0),
+    activity=("led", 1),
+    error=("led", 2),
+    pack=("--sspi_as_gpio", "--mspi_as_gpio"),
+)

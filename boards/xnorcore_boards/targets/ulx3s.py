@@ -1,0 +1,54 @@
+"""ULX3S: ECP5 of 25 or 85 thousand look-up tables, FT231X."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xnorcore.geometry import DeviceConfig, Geometry
+
+from ..board import Board
+from ..ecp5 import LFE5U_25F_BG381, LFE5U_85F_BG381
+from ..family import Part
+
+
+def _25f() -> Any:
+    from amaranth_boards.ulx3s import ULX3S_25F_Platform
+
+    return ULX3S_25F_Platform()
+
+
+def _85f() -> Any:
+    from amaranth_boards.ulx3s import ULX3S_85F_Platform
+
+    return ULX3S_85F_Platform()
+
+
+def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceConfig) -> Board:
+    return Board(
+        name=f"ulx3s-{size.lower()}",
+        title=f"ULX3S {size}",
+        part=part,
+        platform=platform,
+        config=config,
+        clock_pin="clk25",
+        clock_in_hz=25_000_000,
+        clock_hz=100_000_000,
+        baud=3_000_000,
+        best_baud=3_000_000,
+        programmers=(("openFPGALoader", "-b", "ulx3s", "{}"), ("fujprog", "{}")),
+        heartbeat=("led", 0),
+        activity=("led", 1),
+        error=("led", 2),
+    )
+
+
+BOARDS = (
+    _board(
+        "25F",
+        LFE5U_25F_BG381,
+        _25f,
+        DeviceConfig(Geometry(1, 16, 32), weight_depth=512, threshold_depth=64, act_depth=1024),
+    ),
+    _board("85F", LFE5U_85F_BG381, _85f, DeviceConfig(Geometry(1, 64, 64), act_depth=4096)),
+)

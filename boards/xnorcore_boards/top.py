@@ -1,0 +1,142 @@
+"""What goes into a board's bitstream."""
+
+from __future__ import annotations
+
+from amaranth import Const, Elaboratable, Module, Signal, Value
+from amaranth.lib import io, wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from xnorcore.errors import BuildError
+from xnorcore.geometry import DeviceConfig
+from xnorcore.image import Program
+from xnorcore_hw.link import UartReceiver, UartTransmitter
+from xnorcore_hw.top import Accelerator
+
+from .board import Board
+from .clock import clock_domain
+
+__all__ = ["BoardTop", "Device"]
+
+
+class Device(wiring.Component):
+    """Accelerator, UART and lights, without pins and clocks: what every board has in common.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    clock_hz : int
+        Reported by INFO.
+    divisor : int
+        Clock cycles per UART bit.
+    bake : Program, optional
+        Network that is in the memories from the start.
+
+    Members
+    -------
+    rx, tx : In, Out(1)
+        UART lines; `rx` is asynchronous.
+    tick : In(1)
+        Now and then for one cycle; `activity` and `error` say what happened between two ticks.
+    activity, error : Out(1)
+        There was something on the wire; a frame was dropped because it was damaged.
+    """
+
+    rx: Signal
+    tx: Signal
+    tick: Signal
+    activity: Signal
+    error: Signal
+
+    def __init__(
+        self, config: DeviceConfig, clock_hz: int, divisor: int, bake: Program | None = None
+    ) -> None:
+        if bake is not None:
+            raise BuildError("this version cannot bake a network into a bitstream; load it over the link")
+        self.config, self.clock_hz, self.divisor, self.bake = config, clock_hz, divisor, bake
+        super().__init__(
+            {
+                "rx": In(1, init=1),
+                "tx": Out(1, init=1),
+                "tick": In(1),
+                "activity": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz)
+        m.submodules.uart_rx = receiver = UartReceiver()
+        m.submodules.uart_tx = transmitter = UartTransmitter()
+        connect(m, receiver.o, accelerator.i)
+        connect(m, accelerator.o, transmitter.i)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            receiver.divisor.eq(self.divisor),
+            transmitter.divisor.eq(self.divisor),
+            self.tx.eq(transmitter.tx),
+        ]
+        self._light(m, receiver.o.valid | ~transmitter.tx, self.activity)
+        self._light(m, getattr(accelerator, "error", Const(0)), self.error)
+        return m
+
+    def _light(self, m: Module, event: Value, light: Signal) -> None:
+        seen = Signal()
+        with m.If(event):
+            m.d.sync += seen.eq(1)
+        with m.If(self.tick):
+            m.d.sync += [light.eq(seen), seen.eq(event)]
+
+
+class BoardTop(Elaboratable):
+    """A board's whole design: clock, reset, pins, `Device`.
+
+    Parameters
+    ----------
+    board : Board
+    config : DeviceConfig, optional
+        Default: the board's.
+    baud : int, optional
+        Default: the board's.
+    bake : Program, optional
+        Network that is in the memories from the start.
+
+    Raises
+    ------
+    BuildError
+        If the clock or the baud rate cannot be made.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        config: DeviceConfig | None = None,
+        baud: int | None = None,
+        bake: Program | None = None,
+    ) -> None:
+        self.board = board
+        self.device = Device(config or board.config, board.true_hz, board.divisor(baud or board.baud), bake)
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        board, device = self.board, self.device
+        m.submodules.device = device
+        count = clock_domain(m, board, platform)
+        uart = platform.request(board.uart, dir="-")  # type: ignore[attr-defined]
+        m.submodules.rx_pin = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx_pin = tx = io.Buffer("o", uart.tx)
+        m.d.comb += [device.rx.eq(rx.i), tx.o.eq(device.tx)]
+
+        beat = Signal()
+        m.d.sync += beat.eq(count[-4])
+        m.d.comb += device.tick.eq(beat & ~count[-4])
+        lights = {"heartbeat": count[-1], "activity": device.activity, "error": device.error}
+        for name, value in lights.items():
+            led = getattr(board, name)
+            if led is not None:
+                port = platform.request(*led, dir="-")  # type: ignore[attr-defined]
+                m.submodules[f"{name}_pin"] = pin = io.Buffer("o", port)
+                m.d.comb += pin.o.eq(value)
+        return m
