@@ -115,8 +115,11 @@ def elaborate(
     MissingDependencyError
         If the package with the board's pins is not installed.
     """
-    top = BoardTop(board, config, baud, bake)
-    plan = board.new_platform().prepare(top, "top", emit_src=False)
+    if bake is not None:
+        raise BuildError("this version cannot bake a network into a bitstream; load it over the link")
+    # What can be refused is refused before the first Elaboratable, which complains if it is left unused.
+    platform, _ = board.new_platform(), board.divisor(baud or board.baud)
+    plan = platform.prepare(BoardTop(board, config, baud, bake), "top", emit_src=False)
     rtlil = _text(plan.files["top.il"])
     constraints = _text(plan.files[f"top.{board.part.family.constraints}"])
     modules = tuple(re.findall(r"^module \\(\S+)", rtlil, re.MULTILINE))

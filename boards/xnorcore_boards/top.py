@@ -6,7 +6,6 @@ from amaranth import Const, Elaboratable, Module, Signal, Value
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from xnorcore.errors import BuildError
 from xnorcore.geometry import DeviceConfig
 from xnorcore.image import Program
 from xnorcore_hw.link import UartReceiver, UartTransmitter
@@ -50,8 +49,6 @@ class Device(wiring.Component):
     def __init__(
         self, config: DeviceConfig, clock_hz: int, divisor: int, bake: Program | None = None
     ) -> None:
-        if bake is not None:
-            raise BuildError("this version cannot bake a network into a bitstream; load it over the link")
         self.config, self.clock_hz, self.divisor, self.bake = config, clock_hz, divisor, bake
         super().__init__(
             {

@@ -41,6 +41,8 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
 
 
 BOARDS = (
-    _board("45F", LFE5UM5G_45F_BG554, _45f, DeviceConfig(Geometry(1, 64, 64), act_depth=2048)),
+    _board(
+        "45F", LFE5UM5G_45F_BG554, _45f, DeviceConfig(Geometry(1, 32, 64), weight_depth=512, act_depth=2048)
+    ),
     _board("85F", LFE5UM5G_85F_BG554, _85f, DeviceConfig(Geometry(1, 64, 64), act_depth=4096)),
 )

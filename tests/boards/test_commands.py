@@ -1,0 +1,170 @@
+"""The commands build, program and boards."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from xnorcore.cli import main
+from xnorcore_boards import cli
+from xnorcore_boards.board import find_board
+from xnorcore_boards.family import Usage
+from xnorcore_boards.flow import Built
+from xnorcore_boards.program import program_command
+from xnorcore_boards.records import read_records, record
+from xnorcore_boards.timing import Timing
+
+from .test_flow import script
+
+FIELDS = [
+    "board", "device", "geometry", "macs_per_cycle", "lut4", "lut4_available", "ff", "bram", "bram_available",
+    "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac", "bitstream", "seconds",
+]  # fmt: skip
+
+
+def run(capsys, *arguments):
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def built(monkeypatch, tmp_path):
+    """Replace synthesis by a result; return what the flow was called with."""
+    calls = {"fmax": 40.0}
+
+    def build(design, folder, seeds, say):
+        calls.update(design=design, folder=folder, seeds=seeds)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "build.json").write_text('{"tools": {"yosys": "native"}}')
+        timing = Timing(36.0, calls["fmax"], "from a: x to b: y")
+        return Built(folder, folder / "x.bin", Usage(4000, 20, 900, 2000), timing, 1, {1: calls["fmax"]}, 1.0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xnorcore_boards.flow.build", build)
+    monkeypatch.setattr("xnorcore_boards.tools.require_tools", lambda names: [])
+    pytest.importorskip("amaranth_boards")
+    return calls
+
+
+SMALL = ("--geometry", "1x8x8", "--set", "weight_depth=64", "--set", "line_bytes=0")
+
+
+def test_build_json(built, capsys):
+    code, out, _ = run(capsys, "build", "icebreaker", *SMALL, "--seeds", "3", "--json")
+    assert code == 0
+    value = json.loads(out)
+    assert list(value) == FIELDS
+    assert value["geometry"] == {"rows": 1, "columns": 8, "width": 8}
+    assert (value["lut4_per_mac"], value["array_lut4_per_mac"]) == (62.5, 14.062)
+    assert built["seeds"] == 3 and built["folder"] == Path("build/icebreaker-1x8x8")
+    assert built["design"].config.weight_depth == 64
+
+
+def test_missed_timing_is_exit_1(built, capsys):
+    built["fmax"] = 35.9
+    code, out, err = run(capsys, "build", "icebreaker", *SMALL, "--json")
+    assert code == 1
+    assert json.loads(out)["timing_met"] is False
+    assert "35.90 MHz of 36 MHz; critical path from a: x to b: y" in err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("nix",), "unknown board 'nix'"),
+        (("icebreaker", "--geometry", "8x128x128"), "8x128x128 is too large for iCE40UP5K: estimated"),
+        (("icebreaker", "--geometry", "1x8"), "not ROWSxCOLUMNSxWIDTH"),
+        (("icebreaker", "--set", "act_depth"), "is not NAME=N"),
+        (("icebreaker", "--set", "nix=3"), "unknown device option 'nix'"),
+        (("icebreaker", "--baud", "17000000"), "needs 4 clock cycles per bit"),
+        (("icebreaker", "--clock-hz", "999"), "SB_PLL40"),
+        (("icebreaker", "--seeds", "0"), "--seeds"),
+        (("icebreaker", "--bake", "nix.xnor"), "no network 'nix.xnor'"),
+    ],
+)
+def test_build_refuses(built, capsys, arguments, message):
+    code, out, err = run(capsys, "build", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err and "Traceback" not in err
+    assert sum(line.startswith("xnorcore: error: ") for line in err.splitlines()) == 1
+    assert "design" not in built
+
+
+def test_records(built, capsys, tmp_path):
+    board = find_board("icebreaker")
+    code, out, _ = run(capsys, "build", "icebreaker", *SMALL, "--json")
+    result = Built(built["folder"], Path("x.bin"), Usage(1, 1, 1, 1), Timing(36, 40, ""), 1, {1: 40.0}, 1.0)
+    path = tmp_path / "measured.json"
+    record(board, board.config, result, json.loads(out), path)
+    record(board, board.config, result, json.loads(out), path)
+    found = read_records(path)
+    assert list(found) == ["icebreaker"] and "bitstream" not in found["icebreaker"]
+    assert code == 0
+
+
+def test_boards(capsys):
+    code, out, _ = run(capsys, "boards", "--json")
+    assert code == 0
+    rows = json.loads(out)["boards"]
+    assert {"icebreaker", "ulx3s-85f"} <= {row["board"] for row in rows}
+    for row in rows:
+        g = row["geometry"]
+        assert row["macs_per_cycle"] == g["rows"] * g["columns"] * g["width"]
+        assert row["peak_gmacs_per_s"] == round(row["macs_per_cycle"] * row["clock_mhz"] / 1000, 2)
+        for entry in row["networks"].values():
+            if entry["passes"] == 1:
+                assert entry["uart_images_per_s"] <= entry["images_per_s"]
+    assert run(capsys, "boards")[1].startswith("board ")
+    assert run(capsys, "boards", "--markdown")[1].startswith("| board |")
+
+
+@pytest.fixture
+def bitstream(tmp_path):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"x")
+    return os.fspath(path)
+
+
+def test_program(bitstream, tmp_path, monkeypatch, capsys):
+    script(tmp_path, "iceprog", "import sys; open(sys.argv[0] + '.said', 'w').write(sys.argv[1])")
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    code, out, _ = run(capsys, "program", "icebreaker", "--bitstream", bitstream, "--json")
+    assert code == 0 and json.loads(out)["programmer"][1:] == [bitstream]
+    assert (tmp_path / "iceprog.said").read_text() == bitstream
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("Can't find iCE FTDI USB device (vendor_id 0x0403)", "iCEBreaker: not found on USB; plug it in"),
+        ("ftdi_usb_open: unable to claim interface: resource busy", "iCEBreaker: its port is busy"),
+        ("usb open failed: Permission denied", "iCEBreaker: no permission"),
+        ("verify error", "iceprog failed (exit status 1): verify error"),
+    ],
+)
+def test_program_fails(bitstream, tmp_path, monkeypatch, capsys, text, message):
+    script(tmp_path, "iceprog", f"raise SystemExit({text!r})")
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    code, out, err = run(capsys, "program", "icebreaker", "--bitstream", bitstream)
+    assert (code, out) == (2, "") and message in err and len(err.splitlines()) == 1
+
+
+def test_program_without_programmer(bitstream, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    code, _, err = run(capsys, "program", "icebreaker", "--bitstream", bitstream)
+    assert code == 2 and "install iceprog or openFPGALoader" in err and len(err.splitlines()) == 1
+    script(tmp_path, "openFPGALoader", "")
+    assert program_command(find_board("icebreaker"), Path(bitstream))[0].endswith("openFPGALoader")
+
+
+def test_program_without_bitstream(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "program", "icebreaker")
+    assert code == 2 and "run: xnorcore build icebreaker" in err
+    assert run(capsys, "program", "sim")[0] == 2
+
+
+def test_light_to_import():
+    assert not hasattr(cli, "amaranth")

@@ -1,0 +1,135 @@
+"""The build flow: tools found or named, logs, reports, and a whole iCE40 build of a small design."""
+
+import json
+import os
+import stat
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from amaranth import Elaboratable, Module, Signal
+from amaranth.lib import io
+
+from xnorcore.errors import BuildError, MissingDependencyError
+from xnorcore_boards import tools
+from xnorcore_boards.board import find_board
+from xnorcore_boards.clock import clock_domain
+from xnorcore_boards.design import Design
+from xnorcore_boards.flow import build
+from xnorcore_boards.timing import read_timing
+from xnorcore_boards.tools import find_tool, require_tools, run_tool
+
+
+def script(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_native_before_package(tmp_path, monkeypatch):
+    path = script(tmp_path, "icepack", "")
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    found = find_tool("icepack")
+    assert found is not None and found.command == (os.fspath(path),)
+    monkeypatch.setenv("ICEPACK", "other -x")
+    found = find_tool("icepack")
+    assert found is not None and found.command == ("other", "-x")
+
+
+def test_missing_tools_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        MissingDependencyError, match=r"nextpnr-ecp5, ecppack not found .*; run: .*pip install"
+    ):
+        require_tools(["nextpnr-ecp5", "ecppack"])
+
+
+def test_failing_tool(tmp_path):
+    path = script(tmp_path, "nextpnr-ice40", "print('ERROR: no room'); print('bye'); raise SystemExit(7)")
+    tool = tools.Tool("nextpnr-ice40", (os.fspath(path),), "native")
+    with pytest.raises(
+        BuildError, match=r"nextpnr-ice40 failed \(exit status 7\): ERROR: no room; its log is"
+    ):
+        run_tool(tool, [], tmp_path, "place.log")
+    assert "no room" in (tmp_path / "place.log").read_text()
+
+
+def step(kind, delay, start, end):
+    return {"type": kind, "delay": delay, "from": {"cell": start}, "to": {"cell": end}}
+
+
+def test_critical_path_names_modules(tmp_path):
+    report = {
+        "fmax": {
+            "clk": {"achieved": 33.3, "constraint": 36.0},
+            "fast": {"achieved": 90.0, "constraint": 36.0},
+        },
+        "critical_paths": [
+            {"from": "<async>", "to": "posedge clk", "path": [step("logic", 1, "a", "b")]},
+            {
+                "from": "posedge clk",
+                "to": "posedge clk",
+                "path": [
+                    step(
+                        "clk-to-q",
+                        10.0,
+                        "device.core.nest.row_SB_DFF_Q_LC",
+                        "device.core.nest.row_SB_DFF_Q_LC",
+                    ),
+                    step("routing", 20.0, "device.core.nest.row_SB_DFF_Q_LC", "device.core.acc_SB_LUT4_O_LC"),
+                ],
+            },
+        ],
+    }
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(report))
+    timing = read_timing(path, 36.0, ["top", "top.device", "top.device.core$3", "top.device.core.nest"])
+    assert not timing.met and timing.fmax_mhz == 33.3
+    assert timing.critical == (
+        "from device.core.nest: row_SB_DFF_Q_LC to device.core: acc_SB_LUT4_O_LC (30.0 ns, 67% in wires)"
+    )
+    assert read_timing(path, 33.0, ["top"]).met
+
+
+class Blinker(Elaboratable):
+    """Something small on a board's clock."""
+
+    def __init__(self, board):
+        self.board = board
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.counter = counter = Module()
+        count = Signal(8)
+        counter.d.sync += count.eq(count + 1)
+        clock_domain(m, self.board, platform)
+        m.submodules.led = led = io.Buffer("o", platform.request(*self.board.heartbeat, dir="-"))
+        m.d.comb += led.o.eq(count[-1])
+        return m
+
+
+def test_whole_ice40_flow(tmp_path):
+    pytest.importorskip("amaranth_boards")
+    board = find_board("icebreaker")
+    if any(find_tool(name) is None for name in board.part.family.tools):
+        pytest.skip("iCE40 tools are not installed")
+    plan = board.new_platform().prepare(Blinker(board), "top", emit_src=False)
+    design = Design(
+        board, board.config, plan.files["top.il"], plan.files["top.pcf"], ("top", "top.counter"), ()
+    )
+    said = []
+    built = build(design, tmp_path / "out", seeds=2, say=said.append)
+    assert built.bitstream.stat().st_size > 100_000
+    assert (
+        built.timing.met and built.timing.fmax_mhz == max(built.fmax.values()) and set(built.fmax) == {1, 2}
+    )
+    assert built.usage.ff >= 8 and 20 <= built.usage.lut4 <= 80 and built.usage.bram == 0
+    recorded = json.loads((built.folder / "build.json").read_text())
+    assert recorded["seed"] == built.seed and set(recorded["tools"]) == set(board.part.family.tools)
+    assert (built.folder / "yosys.log").exists() and (built.folder / "seed1.log").exists()
+    assert "counter" in built.timing.critical or "count" in built.timing.critical
+    fast = replace(built.timing, clock_mhz=built.timing.fmax_mhz + 1)
+    assert not fast.met

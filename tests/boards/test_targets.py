@@ -1,0 +1,200 @@
+"""Every board target: clocks, baud rates, pins; and the design that goes into all of them."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from amaranth import Module, ResetSignal, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+
+from xnorcore.errors import BuildError, MissingDependencyError, UsageError
+from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.link.frames import decode_response, encode_request
+from xnorcore.protocol import Command, DeviceInfo, Status
+from xnorcore_boards import board as boards
+from xnorcore_boards.clock import clock_domain
+from xnorcore_boards.design import check_size, elaborate, fit_memories
+from xnorcore_boards.top import Device
+
+SMALL = DeviceConfig(Geometry(1, 4, 8), 12, 64, 16, 64, 64, 512, column_group=4, line_bytes=0)
+NAMES = list(boards.all_boards())
+
+
+def test_all_are_there():
+    assert {
+        "icebreaker", "ice40-hx8k-b-evn", "icestick", "ulx3s-25f", "ulx3s-85f", "ecpix5-45f",
+        "tang-nano-9k", "tang-nano-20k",
+    } <= set(NAMES)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rates(name):
+    board = boards.find_board(name)
+    for baud in (board.baud, board.best_baud):
+        assert abs(board.true_hz / board.divisor(baud) / baud - 1) <= 0.02
+    assert board.best_baud >= board.baud
+    if name != "icestick":  # too small for any geometry
+        check_size(board, board.config)
+
+
+class Loopback(wiring.Component):
+    """Streams of the accelerator, in no time."""
+
+    def __init__(self, config, clock_hz):
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.fifo = fifo = SyncFIFO(width=8, depth=16)
+        wiring.connect(m, wiring.flipped(self.i), fifo.w_stream)
+        wiring.connect(m, fifo.r_stream, wiring.flipped(self.o))
+        return m
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pins(name, monkeypatch):
+    pytest.importorskip("amaranth_boards")
+    monkeypatch.setattr("xnorcore_boards.top.Accelerator", Loopback)
+    board = boards.find_board(name)
+    design = elaborate(board, SMALL)
+    platform = board.new_platform()
+    uart = platform.lookup(board.uart)
+    pins = [platform.lookup(board.clock_pin).ios[0].names[0]]
+    pins += [sub.ios[0].names[0] for sub in uart.ios if sub.name in ("rx", "tx")]
+    for pin in pins:
+        assert re.search(rf"\b{pin}\b", design.constraints)
+    assert "top.device.accelerator" in design.modules
+    assert ("pll" in design.rtlil) == (board.pll is not None)
+
+
+def test_unknown():
+    with pytest.raises(UsageError, match=r"unknown board 'nix'; known: .*icebreaker.*, sim"):
+        boards.find_board("nix")
+
+
+def test_no_pin_tables():
+    def absent():
+        raise ImportError("", name="amaranth_boards")
+
+    board = replace(boards.find_board("icebreaker"), platform=absent)
+    with pytest.raises(MissingDependencyError, match=r"amaranth_boards is not installed; run: .*pip install"):
+        board.new_platform()
+
+
+def test_baud_refused():
+    board = boards.find_board("icestick")
+    with pytest.raises(
+        BuildError, match=r"3500000 baud needs 4 clock cycles per bit, .* at most 3000000 baud"
+    ):
+        board.divisor(3_500_000)
+    with pytest.raises(
+        BuildError, match=r"2200000 baud is 5.45 cycles of 12 MHz; the nearest rate is 2400000"
+    ):
+        board.divisor(2_200_000)
+    with pytest.raises(BuildError, match="100 baud"):
+        board.divisor(100)
+
+
+def test_too_large():
+    board = boards.find_board("icebreaker")
+    large = replace(board.config, geometry=Geometry(8, 128, 128))
+    with pytest.raises(BuildError, match=r"8x128x128 is too large .* LUT4 of 5,280 and at least \d+ memory"):
+        check_size(board, large)
+
+
+def test_weights_shrink_to_block_ram():
+    pytest.importorskip("amaranth_boards")
+    board = boards.find_board("icebreaker")
+    design = elaborate(board, replace(SMALL, weight_depth=8192))
+    assert design.bram > board.part.bram
+    config = fit_memories(design)
+    assert config.weight_depth == 2048
+
+
+def test_info_over_the_uart():
+    """The design of all boards answers INFO through its UART, and names its true clock."""
+    divisor, device = 4, Device(SMALL, 36_000_000, 4)
+    frame = encode_request(Command.INFO, 77)
+    answer = bytearray()
+
+    async def send(ctx):
+        await ctx.tick().repeat(20)
+        for byte in frame:
+            for bit in [0, *(byte >> i & 1 for i in range(8)), 1]:
+                ctx.set(device.rx, bit)
+                await ctx.tick().repeat(divisor)
+
+    async def receive(ctx):
+        while not answer.endswith(b"\0"):
+            await ctx.tick().until(device.tx == 0)
+            await ctx.tick().repeat(divisor // 2)
+            bits = []
+            for _ in range(9):
+                bits.append(ctx.get(device.tx))
+                await ctx.tick().repeat(divisor)
+            answer.append(sum(bit << i for i, bit in enumerate(bits[1:])))
+
+    simulator = Simulator(device)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(send)
+    simulator.add_testbench(receive)
+    simulator.run()
+    response = decode_response(bytes(answer[:-1]))
+    assert response is not None
+    assert (response[0], response[1], response[3]) == (Command.INFO, 77, Status.OK)
+    info = DeviceInfo.unpack(response[2])
+    assert info.config == SMALL
+    assert info.clock_hz == 36_000_000
+
+
+class Pll:
+    """Board, part, family and platform of a PLL that locks when the test says so."""
+
+    true_hz, clock_pin = 1_000_000, "clk"
+
+    def __init__(self) -> None:
+        self.part = self.family = self
+        self.clock, self.lock = Signal(), Signal()
+
+    def request(self, name: str, dir: str) -> None:
+        return None
+
+    def add_clock_constraint(self, clock: Signal, hz: int) -> None:
+        assert hz == self.true_hz
+
+    def pll(self, *_: object) -> tuple[Signal, Signal]:
+        return self.clock, self.lock
+
+
+def test_reset_waits_for_the_pll():
+    board: Any = Pll()
+    m, reset = Module(), Signal(init=1)
+    clock_domain(m, board, board)
+    m.d.comb += reset.eq(ResetSignal())
+
+    async def bench(ctx):
+        async def cycles(count):
+            for _ in range(count):
+                ctx.set(board.clock, 1)
+                await ctx.delay(5e-7)
+                ctx.set(board.clock, 0)
+                await ctx.delay(5e-7)
+
+        await cycles(100)
+        assert ctx.get(reset)
+        ctx.set(board.lock, 1)
+        await cycles(15)
+        assert ctx.get(reset)
+        await cycles(10)
+        assert not ctx.get(reset)
+        ctx.set(board.lock, 0)
+        await cycles(5)
+        assert ctx.get(reset)
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
