@@ -17,7 +17,7 @@ from xnorcore.protocol import MIN_DIVISOR
 from .family import Part
 from .pll import PllPlan
 
-__all__ = ["Board", "Led", "all_boards", "find_board"]
+__all__ = ["Board", "Led", "all_boards", "configurations", "find_board"]
 
 BAUD_TOLERANCE = 0.02
 """Largest accepted relative error of a baud rate: 8N1 stands twice that."""
@@ -159,3 +159,8 @@ def find_board(name: str) -> Board:
     if name not in boards:
         raise UsageError(f"unknown board {name!r}; known: {', '.join(boards)}, sim")
     return boards[name]
+
+
+def configurations() -> dict[str, DeviceConfig]:
+    """Return the default device of every board by name; entry point of ``xnorcore.boards``."""
+    return {name: board.config for name, board in all_boards().items()}
