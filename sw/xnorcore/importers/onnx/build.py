@@ -61,7 +61,10 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         try:
             layer, mask = _fold(stage, f"{'dense' if stage.node.op == 'Dense' else 'conv'}{number}")
         except NetworkError as error:
-            raise stage.node.fail(str(error)) from None
+            text = str(error).replace(
+                "; say which with sign_zero", "; compare x >= 0 in the framework instead"
+            )
+            raise stage.node.fail(text) from None
         masks[len(layers)] = mask
         reports.append(_report(stage, layer, len(layers), image))
         layers.append(layer)

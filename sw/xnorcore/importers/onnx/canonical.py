@@ -22,7 +22,8 @@ def affines(graph: Graph) -> Graph:
     """Pass: Add, Sub, Mul, Div and Neg with constants become `AFFINE`, BatchNormalization `NORM`.
 
     Attributes: ``scale`` and ``offset``, or ``gamma``, ``beta``, ``mean`` and ``variance`` (eps
-    included): lists of Fraction, one per channel, or one for all. Constants that differ within a channel are left as they are.
+    included): lists of Fraction, one per channel, or one for all. Constants that differ within a
+    channel are left as they are.
 
     Raises
     ------

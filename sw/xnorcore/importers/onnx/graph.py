@@ -45,8 +45,8 @@ class Node:
 
     @property
     def label(self) -> str:
-        """Operator and name, for messages."""
-        return f"{self.op} {brief(self.name, 60)}"
+        """The source's operator and name, for messages."""
+        return f"{self.attributes.get('source', self.op)} {brief(self.name, 60)}"
 
     def fail(self, reason: str) -> ImportFailedError:
         """Return an error that names this node."""

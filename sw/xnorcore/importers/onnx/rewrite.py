@@ -26,7 +26,13 @@ def rewritten(graph: Graph, rules: dict[str, Rewrite]) -> Graph:
 
 def made(node: Node, op: str, input: str, **attributes: Any) -> Node:
     """Return a canonical node in the place of another, with one input and one output."""
-    return Node(op, node.name, (input,), node.outputs[:1], {**attributes, "source": node.op})
+    return Node(
+        op,
+        node.name,
+        (input,),
+        node.outputs[:1],
+        {**attributes, "source": node.attributes.get("source", node.op)},
+    )
 
 
 def fractions(values: NDArray[Any]) -> list[Fraction]:

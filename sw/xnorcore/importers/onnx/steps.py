@@ -40,12 +40,15 @@ class Step:
         Value below, at and above the threshold, of the tensor's own dtype.
     nodes : tuple of str
         Names of the nodes that it stands for.
+    op : str
+        Operator of the first of them.
     """
 
     source: str
     threshold: NDArray[Any] | None
     table: NDArray[Any]
     nodes: tuple[str, ...]
+    op: str
 
     def joins(self, other: Step) -> bool:
         """Whether both depend on the same sign."""
@@ -77,8 +80,9 @@ def find_steps(graph: Graph) -> Graph:
             source = f"{name} minus threshold"
             constants[f"{name} threshold"] = step.threshold
             shapes[source] = shapes[name]
-            nodes.append(Node("Sub", step.nodes[0], (step.source, f"{name} threshold"), (source,)))
-        attributes = {"table": step.table, "nodes": step.nodes}
+            inputs = (step.source, f"{name} threshold")
+            nodes.append(Node("Sub", step.nodes[0], inputs, (source,), {"source": step.op}))
+        attributes = {"table": step.table, "nodes": step.nodes, "source": step.op}
         nodes.append(Node(STEP, step.nodes[0], (source,), (name,), attributes))
 
     for node in graph.nodes:
@@ -120,26 +124,26 @@ def _through(node: Node, inner: list[Step], steps: dict[str, Step], graph: Graph
         arrays.append(None if constant is None else constant.ravel()[:1])
     table = evaluate(node, arrays, graph.opset)
     nodes = (*tuple(dict.fromkeys(name for step in inner for name in step.nodes)), node.name)
-    return Step(inner[0].source, inner[0].threshold, table, nodes)
+    return Step(inner[0].source, inner[0].threshold, table, nodes, inner[0].op)
 
 
 def _begins(node: Node, graph: Graph) -> Step | None:
     values = [graph.constants.get(name) for name in node.inputs]
     dynamic = [index for index, value in enumerate(values) if value is None]
     if node.op == "Sign":
-        return Step(node.inputs[0], None, np.array([-1, 0, 1], np.float32), (node.name,))
+        return Step(node.inputs[0], None, np.array([-1, 0, 1], np.float32), (node.name,), node.op)
     if not dynamic or dynamic[0] > 1 or len(dynamic) > 1:
         return None
     z = node.inputs[dynamic[0]]
     if node.op in _COMPARED and len(values) == 2:
         op = node.op if dynamic[0] == 0 else _FLIPPED[node.op]
         threshold = values[1 - dynamic[0]]
-        return Step(z, _threshold(threshold), np.array(_COMPARED[op], np.bool_), (node.name,))
+        return Step(z, _threshold(threshold), np.array(_COMPARED[op], np.bool_), (node.name,), node.op)
     if dynamic[0]:
         return None
     if node.op == "BipolarQuant":
         scale = _one(node, "scale", values[1:2])
-        return Step(z, None, np.array([-scale, scale, scale]), (node.name,))
+        return Step(z, None, np.array([-scale, scale, scale]), (node.name,), node.op)
     if node.op in ("Quant", "IntQuant") and len(values) == 4:
         if integer_range(node, values[3]) not in ((-1, 0), (0, 0)):
             return None
@@ -148,7 +152,7 @@ def _begins(node: Node, graph: Graph) -> Step | None:
             raise node.fail(f"scale is {scale}, but must be above 0")
         one = type(scale)(1)
         table = np.array([(-one - zero) * scale, (one - zero) * scale, (one - zero) * scale])
-        return Step(z, _threshold(np.asarray(-zero * scale)), table, (node.name,))
+        return Step(z, _threshold(np.asarray(-zero * scale)), table, (node.name,), node.op)
     if node.op == "MultiThreshold" and len(values) == 2 and values[1] is not None:
         shape = graph.shapes[z]
         thresholds, axis = multi_thresholds(node, values[1], shape)
@@ -156,7 +160,9 @@ def _begins(node: Node, graph: Graph) -> Step | None:
             return None
         column = thresholds.reshape([-1 if i == axis else 1 for i in range(len(shape))])
         scale, bias = np.float32(node.number("out_scale", 1.0)), np.float32(node.number("out_bias", 0.0))
-        return Step(z, _threshold(column), np.array([bias, scale + bias, scale + bias]), (node.name,))
+        return Step(
+            z, _threshold(column), np.array([bias, scale + bias, scale + bias]), (node.name,), node.op
+        )
     return None
 
 
