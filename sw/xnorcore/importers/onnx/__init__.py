@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ... import pixels
 from ...validate import MAX_NAME, brief
 from ..report import Imported, ImportReport
@@ -63,7 +65,11 @@ def load(path: Path, *, name: str | None = None, inputs: str | None = None) -> I
     UsageError
         If `inputs` is unknown.
     """
-    path = Path(path)
+    with np.errstate(all="ignore"):  # what overflows is found by checks, and by name
+        return _load(Path(path), name, inputs)
+
+
+def _load(path: Path, name: str | None, inputs: str | None) -> Imported:
     model = read_model(path)
     read = to_graph(model)
     graph, source = read, read

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ImportFailedError
+from ...validate import brief
 from .graph import QUANT_DOMAINS, QUANT_OPS
 from .read import onnx_package
 
@@ -50,7 +52,23 @@ class Executor:
         Returns
         -------
         list of array, shape (n, ...)
+
+        Raises
+        ------
+        ImportFailedError
+            If the executor cannot.
         """
+        try:
+            with np.errstate(all="ignore"):
+                return self._run(feed, outputs, batch, double)
+        except Exception as error:  # whatever the evaluator raises for a graph that it does not take
+            raise ImportFailedError(
+                f"the check cannot execute the model with {self.name} ({brief(' '.join(str(error).split()), 200)})"
+            ) from None
+
+    def _run(
+        self, feed: Mapping[str, NDArray[Any]], outputs: Sequence[str], batch: int, double: bool
+    ) -> list[NDArray[Any]]:
         ((name, values),) = feed.items()
         key = (name, tuple(outputs), double)
         if key not in self._sessions:

@@ -46,7 +46,8 @@ class Node:
     @property
     def label(self) -> str:
         """The source's operator and name, for messages."""
-        return f"{self.attributes.get('source', self.op)} {brief(self.name, 60)}"
+        op = str(self.attributes.get("source", self.op))
+        return f"{brief(op, 40)[1:-1]} {brief(self.name, 60)}"
 
     def fail(self, reason: str) -> ImportFailedError:
         """Return an error that names this node."""

@@ -19,6 +19,14 @@ MAX_FILE = 1 << 30
 MAX_NODES = 20_000
 MAX_RANK = 4
 
+_QUANT_SIGNATURES: dict[str, tuple[int, int, int, set[str]]] = {
+    "BipolarQuant": (2, 2, 1, set()),
+    "Quant": (4, 4, 1, {"signed", "narrow", "rounding_mode"}),
+    "IntQuant": (4, 4, 1, {"signed", "narrow", "rounding_mode"}),
+    "MultiThreshold": (2, 2, 1, {"out_dtype", "out_scale", "out_bias", "data_layout"}),
+}
+"""Least and most inputs, most outputs, attributes."""
+
 
 def onnx_package() -> Any:
     """Import the package ``onnx``.
@@ -116,7 +124,7 @@ def to_graph(model: Any) -> Graph:
     if not outputs or len(set(outputs)) < len(outputs):
         raise ImportFailedError("the graph has no outputs, or one of them twice")
     return Graph(
-        tuple(_node(node, index) for index, node in enumerate(proto.node)), constants, inputs[0].name, shape,
+        tuple(_node(node, index, opset) for index, node in enumerate(proto.node)), constants, inputs[0].name, shape,
         dtype, _annotation(proto, inputs[0].name), outputs, opset,
     )  # fmt: skip
 
@@ -164,7 +172,7 @@ def _annotation(proto: Any, name: str) -> str:
     return ""
 
 
-def _node(node: Any, index: int) -> Node:
+def _node(node: Any, index: int, opset: int) -> Node:
     outputs = tuple(node.output)
     name = node.name or next((text for text in outputs if text), "") or f"node {index}"
     label = Node(node.op_type, name, (), ())
@@ -173,12 +181,29 @@ def _node(node: Any, index: int) -> Node:
         raise label.fail(f"operator of domain {brief(node.domain, 60)} is not supported")
     if standard and node.op_type in QUANT_OPS:
         raise label.fail(f"is no standard operator; its domain should be {QUANT_DOMAINS[0]!r}")
+    known = _known(label, opset, standard)
+    if not known[0] <= len(node.input) <= known[1] or not 1 <= len(node.output) <= known[2]:
+        raise label.fail(f"has {len(node.input)} inputs and {len(node.output)} outputs, which it cannot have")
     attributes = {}
     for attribute in node.attribute:
+        if attribute.name not in known[3]:
+            raise label.fail(f"has no attribute {brief(attribute.name, 40)} in opset {opset}")
         if attribute.name in attributes:
             raise label.fail(f"attribute {brief(attribute.name, 40)} appears twice")
         attributes[attribute.name] = _attribute(attribute, label)
     return Node(node.op_type, name, tuple(node.input), outputs, attributes)
+
+
+def _known(node: Node, opset: int, standard: bool) -> tuple[int, int, int, set[str]]:
+    """Least and most inputs, most outputs, and attributes of an operator."""
+    if not standard:
+        return _QUANT_SIGNATURES[node.op]
+    defs = onnx_package().defs
+    try:
+        schema = defs.get_schema(node.op, opset, "")
+    except Exception:  # onnx's own error, whose class moved between versions
+        raise node.fail(f"there is no such operator in opset {opset}") from None
+    return schema.min_input, schema.max_input, schema.max_output, set(schema.attributes)
 
 
 def _attribute(attribute: Any, node: Node) -> Any:
