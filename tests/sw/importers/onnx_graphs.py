@@ -119,7 +119,7 @@ def conv_net(pool_first: bool = False, pads: int = 0) -> Any:
     )
     x = b.sign(b.norm(b.node("Conv", x, b.latent(6, 3, 3, 3), kernel_shape=[3, 3]), 6, 40.0))
     x = b.node("Conv", x, b.latent(8, 6, 3, 3), pads=[pads] * 4)
-    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     x = (
         b.sign(b.norm(b.node("MaxPool", x, **pool), 8))
         if pool_first

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.sw.importers.onnx_graphs import Builder, conv_net, dense_net, save, script_net
+from tests.sw.importers.onnx_graphs import Builder, dense_net, save, script_net
 from xnorcore.errors import XnorcoreError
 from xnorcore.importers import onnx as importer
 

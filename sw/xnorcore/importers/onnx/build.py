@@ -187,14 +187,16 @@ def _report(stage: Stage, layer: Dense | Conv2d, index: int, image: Image) -> La
         bound = ((1 << bits) - 1) * max(plus, minus)
     if stage.reads.sums:
         bound = taps * (stage.reads.places[0].size // taps)
+    sign = 1 if stage.reads.scale > 0 else -1
     padding = None
     if any(stage.padding):
         padding = {0: "zero", 1: "+1", -1: "-1"}[stage.pad_value]
+    falling = sum(value * sign <= 0 for value in stage.form.slope)
     thresholds = 0 if layer.thresholds is None else 32 * layer.outputs
     return LayerReport(
         layer.name, "dense" if isinstance(layer, Dense) else "conv2d", tuple(dict.fromkeys(stage.nodes)),
-        layer.weights.shape, zero, sum(value <= 0 for value in stage.form.slope), stage.pool_order, padding,
-        tuple(stage.folded), bound, layer.weight_bits + thresholds,
+        layer.weights.shape, zero, falling, stage.pool_order, padding, tuple(stage.folded), bound,
+        layer.weight_bits + thresholds,
     )  # fmt: skip
 
 

@@ -166,8 +166,6 @@ def _max_pool(node: Node, graph: Graph) -> Node:
     window = Window(node, shape[2:], (1, 1))
     if any(window.padding):
         raise node.fail(f"padding {brief(window.padding)}: only pooling without padding is supported")
-    if node.integer("ceil_mode", 0) and not window.exact:
-        raise node.fail("ceil_mode lets windows leave the map, which is not supported")
     if any(name in graph.readers or name in graph.outputs for name in node.outputs[1:] if name):
         raise node.fail("its second output, the indices, is not supported")
     return made(node, POOL, node.inputs[0], window=window)

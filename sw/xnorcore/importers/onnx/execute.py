@@ -62,8 +62,9 @@ class Executor:
             with np.errstate(all="ignore"):
                 return self._run(feed, outputs, batch, double)
         except Exception as error:  # whatever the evaluator raises for a graph that it does not take
+            reason = brief(" ".join(str(error).split()), 200)
             raise ImportFailedError(
-                f"the check cannot execute the model with {self.name} ({brief(' '.join(str(error).split()), 200)})"
+                f"the check cannot execute the model with {self.name} ({reason})"
             ) from None
 
     def _run(

@@ -123,10 +123,9 @@ def to_graph(model: Any) -> Graph:
     outputs = tuple(value.name for value in proto.output)
     if not outputs or len(set(outputs)) < len(outputs):
         raise ImportFailedError("the graph has no outputs, or one of them twice")
-    return Graph(
-        tuple(_node(node, index, opset) for index, node in enumerate(proto.node)), constants, inputs[0].name, shape,
-        dtype, _annotation(proto, inputs[0].name), outputs, opset,
-    )  # fmt: skip
+    nodes = tuple(_node(node, index, opset) for index, node in enumerate(proto.node))
+    annotation = _annotation(proto, inputs[0].name)
+    return Graph(nodes, constants, inputs[0].name, shape, dtype, annotation, outputs, opset)
 
 
 def _opset(model: Any) -> int:

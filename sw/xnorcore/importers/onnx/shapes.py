@@ -171,7 +171,10 @@ def _reduced(node: Node, x: Shape, constants: Mapping[str, NDArray[Any]]) -> Sha
             raise node.fail(f"shape {brief(x)}: only pooling of 2 dimensions is supported")
         if "kernel_shape" not in node.attributes:
             raise node.fail("has no kernel_shape")
-        return x[0], x[1], *Window(node, x[2:], (1, 1)).size
+        window = Window(node, x[2:], (1, 1))
+        if node.integer("ceil_mode", 0) and not window.exact:
+            raise node.fail("ceil_mode lets windows leave the map, which is not supported")
+        return x[0], x[1], *window.size
     if op == "GlobalAveragePool":
         return x[:2] + (1,) * len(x[2:])
     if op == "Pad":

@@ -1,0 +1,373 @@
+"""What cannot run exactly, or is damaged, is refused: one line that names the node and the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.sw.importers.onnx_graphs import RNG, Builder, dense_net, plain, save
+from xnorcore.errors import ImportFailedError, MissingDependencyError, UsageError
+from xnorcore.importers import load, onnx
+
+
+def refused(model: Any, folder: Path, text: str, **options: Any) -> None:
+    path = model if isinstance(model, Path) else save(model, folder)
+    with pytest.raises(ImportFailedError) as error:
+        onnx.load(path, **options)
+    assert text in str(error.value), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def head(b: Builder) -> str:
+    """One-bit values from the image."""
+    return b.sign(b.node("Sub", "x", b.const(0.5)))
+
+
+def net(middle: Callable[[Builder, str], str], taps: int = 8) -> Any:
+    """Dense layer, what `middle` writes, dense layer."""
+    b = Builder((1, 8))
+    x = middle(b, b.node("Gemm", head(b), b.latent(6, taps), transB=1))
+    return b.model(b.node("Gemm", x, b.latent(3, 6), transB=1))
+
+
+def conv(middle: Callable[[Builder, str], str], outputs: int, **attributes: Any) -> Any:
+    """Convolution, what `middle` writes, dense layer."""
+    b = Builder((1, 2, 6, 6))
+    x = middle(b, b.node("Conv", head(b), b.latent(4, 2, 3, 3), **attributes))
+    return b.model(b.node("Gemm", b.node("Flatten", x), b.latent(3, outputs), transB=1))
+
+
+def edit(model: Any, change: Callable[[Any], Any]) -> Any:
+    change(model)
+    return model
+
+
+def initializer(model: Any, values: Callable[[Any], Any], size: int) -> None:
+    """Change the first initializer of a size."""
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.size == size:
+            tensor.CopyFrom(numpy_helper.from_array(values(array.copy()), tensor.name))
+            return
+    raise AssertionError
+
+
+def put(array: Any, value: float) -> Any:
+    array.flat[1] = value
+    return array
+
+
+def two_paths() -> Any:
+    b = Builder((1, 8))
+    x = head(b)
+    y = b.sign(b.node("Gemm", x, b.latent(8, 8), transB=1))
+    return b.model(b.node("Gemm", b.node("Add", x, y), b.latent(3, 8), transB=1))
+
+
+def cycle() -> Any:
+    model = dense_net()
+    model.graph.node[1].input[0] = model.graph.node[-1].output[0]
+    return model
+
+
+POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
+
+GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
+    "residual": (two_paths, "branches and residual connections are not supported"),
+    "cycle": (cycle, "lies on a cycle"),
+    "no sign": (
+        lambda: net(lambda b, z: z),
+        "Gemm 'n5': reads the sums of Gemm 'n3' without a sign in between",
+    ),
+    "Relu": (lambda: net(lambda b, z: b.node("Relu", z)), "Relu 'n4': is not supported at this place"),
+    "unknown operator": (
+        lambda: net(lambda b, z: b.node("Erf", z)),
+        "Erf 'n4': this operator is not supported",
+    ),
+    "no such operator": (
+        lambda: net(lambda b, z: b.node("Frobnicate", z)),
+        "there is no such operator in opset 20",
+    ),
+    "unknown domain": (
+        lambda: net(lambda b, z: b.node("Sign", z, domain="com.example")),
+        "operator of domain 'com.example'",
+    ),
+    "two-bit activations": (
+        lambda: net(lambda b, z: b.quant("Quant", z, b.const(1.0), b.const(0.0), b.const(2.0))),
+        "Quant 'n4': quantises to more than one bit between layers",
+    ),
+    "three thresholds": (
+        lambda: net(lambda b, z: b.quant("MultiThreshold", z, b.const([[-1.0, 0.0, 1.0]]))),
+        "MultiThreshold 'n4': quantises to more than one bit between layers",
+    ),
+    "weights that are not binarized": (
+        lambda: net(lambda b, z: b.node("Gemm", b.sign(z), b.const(RNG.normal(size=(6, 6))), transB=1)),
+        "Gemm 'n5': weights of output 0 are",
+    ),
+    "weights with a zero": (
+        lambda: net(
+            lambda b, z: b.node("Gemm", b.sign(z), b.node("Sign", b.const(np.zeros((6, 6)))), transB=1)
+        ),
+        "weights of output 0 are 0 and not -a and +a of one magnitude a above 0",
+    ),
+    "activation scale per channel": (
+        lambda: net(lambda b, z: b.quant("BipolarQuant", z, b.const(np.arange(1.0, 7.0)))),
+        "BipolarQuant 'n4': scale differs from channel to channel",
+    ),
+    "affine per channel behind the sign": (
+        lambda: net(lambda b, z: b.node("Mul", b.sign(z), b.const(np.arange(1.0, 7.0)))),
+        "Mul 'n5': has one constant for each channel of what a product reads together",
+    ),
+    "batch norm behind the sign": (
+        lambda: net(lambda b, z: b.norm(b.sign(z), 6)),
+        "is a batch norm of one-bit activations",
+    ),
+    "two batch norms": (lambda: net(lambda b, z: b.sign(b.norm(b.norm(z, 6), 6))), "merge them"),
+    "batch norm in training mode": (
+        lambda: net(lambda b, z: b.sign(b.norm(z, 6, training_mode=1))),
+        "BatchNormalization 'n4': is in training",
+    ),
+    "scale 0 before the sign": (
+        lambda: plain(lambda b, z: b.node("Sign", b.node("Mul", z, b.const(0.0)))),
+        "always exactly 0 before the sign",
+    ),
+    "no sign function": (
+        lambda: net(lambda b, z: b.node("Abs", b.sign(z))),
+        "gives 1 on both sides of its threshold: no sign function",
+    ),
+    "arithmetic behind Clip": (
+        lambda: net(
+            lambda b, z: b.sign(b.node("Add", b.node("Clip", z, b.const(-1.0), b.const(1.0)), b.const(0.5)))
+        ),
+        "follows Clip 'n4'; only a sign may follow that",
+    ),
+    "Clip on one side": (
+        lambda: net(lambda b, z: b.sign(b.node("Clip", z, b.const(0.0), b.const(1.0)))),
+        "Clip 'n4': is not supported",
+    ),
+    "rounding Cast": (
+        lambda: net(lambda b, z: b.sign(b.node("Cast", z, to=TensorProto.INT32))),
+        "element type 6, which may round",
+    ),
+    "Concat of the image": (
+        lambda: net(lambda b, z: b.sign(b.node("Concat", z, b.const(np.ones((1, 2))), axis=1))),
+        "Concat 'n4'",
+    ),
+    "wrong sizes": (lambda: net(lambda b, z: b.sign(z), taps=9), "shapes (1, 8) and (6, 9) do not fit"),
+    "groups": (
+        lambda: conv(lambda b, z: b.sign(b.node("Conv", b.sign(z), b.latent(4, 2, 3, 3), group=2)), 16),
+        "group is 2, but only 1 is supported",
+    ),
+    "dilations": (lambda: conv(lambda b, z: b.sign(z), 16, dilations=[2, 2]), "dilations other than 1"),
+    "stride": (lambda: conv(lambda b, z: b.sign(z), 4, strides=[5, 5]), "Conv 'n3': layer 0 'conv0': stride"),
+    "pooling with padding": (
+        lambda: conv(lambda b, z: b.node("MaxPool", b.sign(z), **POOL, pads=[1, 1, 1, 1]), 36),
+        "MaxPool 'n5': padding (1, 1, 1, 1)",
+    ),
+    "ceil_mode": (
+        lambda: conv(lambda b, z: b.node("MaxPool", b.sign(z), **POOL, ceil_mode=1), 36, pads=[1, 0, 1, 1]),
+        "ceil_mode lets windows leave the map",
+    ),
+    "pooling twice": (
+        lambda: conv(lambda b, z: b.node("MaxPool", b.node("MaxPool", b.sign(z), **POOL), **POOL), 4),
+        "pooling must follow a convolution, once",
+    ),
+    "average over a part": (
+        lambda: conv(lambda b, z: b.node("AveragePool", b.sign(z), **POOL), 16),
+        "only averages over the whole map",
+    ),
+    "average of sums": (
+        lambda: conv(lambda b, z: b.node("GlobalAveragePool", z), 4),
+        "average behind the sign",
+    ),
+    "padding between the two values": (
+        lambda: conv(
+            lambda b, z: b.sign(
+                b.node(
+                    "Conv",
+                    b.node("Pad", b.sign(z), b.const(np.array([0, 0, 1, 1] * 2)), b.const(0.5)),
+                    b.latent(4, 4, 3, 3),
+                )
+            ),
+            64,
+        ),
+        "pads with 0.5, but its input is -1 or 1",
+    ),
+    "permuted map": (
+        lambda: conv(
+            lambda b, z: b.sign(
+                b.node("Conv", b.node("Transpose", b.sign(z), perm=[0, 1, 3, 2]), b.latent(4, 4, 3, 3))
+            ),
+            16,
+        ),
+        "reads a map whose axes were permuted",
+    ),
+    "pooling at the end of a network with negative gamma": (
+        lambda: pooled_end(),
+        "and no later layer can absorb its complement",
+    ),
+    "ArgMax of bits": (lambda: ended("ArgMax", bits=True, axis=1), "chooses among one-bit outputs"),
+    "ArgMax in the middle": (lambda: net(lambda b, z: b.node("Softmax", z, axis=1)), "must be the last node"),
+    "ties to the highest index": (
+        lambda: ended("ArgMax", axis=1, select_last_index=1),
+        "gives ties to the highest index",
+    ),
+    "ArgMax along the batch": (lambda: ended("ArgMax", axis=0), "works along axis 0"),
+}
+
+
+def ended(op: str, bits: bool = False, **attributes: Any) -> Any:
+    b = Builder((1, 8))
+    x = b.node("Gemm", head(b), b.latent(6, 8), transB=1)
+    return b.model(b.node(op, b.sign(x) if bits else x, **attributes))
+
+
+def pooled_end() -> Any:
+    b = Builder((1, 2, 6, 6))
+    x = b.node("MaxPool", b.node("Conv", head(b), b.latent(8, 2, 3, 3)), **POOL)
+    return b.model(b.sign(b.norm(x, 8)))
+
+
+@pytest.mark.parametrize("key", GRAPHS)
+def test_graphs_that_cannot_run_exactly(tmp_path: Path, key: str) -> None:
+    build, text = GRAPHS[key]
+    refused(build(), tmp_path, text)
+
+
+PARAMETERS = {
+    "nan": (lambda m: initializer(m, lambda a: put(a, np.nan), 576), "initializer 'c3': holds nan"),
+    "infinite": (
+        lambda m: initializer(m, lambda a: put(a, -np.inf), 16),
+        "holds -inf; every parameter must be finite",
+    ),
+    "opset 6": (lambda m: setattr(m.opset_import[0], "version", 6), "opset 6 of the standard operators"),
+    "opset of the future": (lambda m: setattr(m.opset_import[0], "version", 10**6), "opset 1000000"),
+    "no opset": (lambda m: m.opset_import.remove(m.opset_import[0]), "names 0 versions"),
+    "tensor computed twice": (
+        lambda m: m.graph.node.add().CopyFrom(m.graph.node[0]),
+        "Reshape 'n0': computes tensor 'Reshape_0'",
+    ),
+    "tensor from nowhere": (
+        lambda m: m.graph.node[1].input.__setitem__(0, "gone"),
+        "reads tensor 'gone', which",
+    ),
+    "output from nowhere": (
+        lambda m: setattr(m.graph.output[0], "name", "gone"),
+        "output 'gone' of the graph",
+    ),
+    "two inputs": (
+        lambda m: m.graph.input.add().CopyFrom(helper.make_tensor_value_info("y", 1, [1, 3])),
+        "has 2 inputs",
+    ),
+    "open size": (
+        lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[2], "dim_param", "h"),
+        "size 2 is open",
+    ),
+    "rank 5": (
+        lambda m: m.graph.input[0].type.tensor_type.shape.dim.add(dim_value=1),
+        "must be (batch, values)",
+    ),
+    "enormous image": (
+        lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[2], "dim_value", 1 << 40),
+        "the limit is",
+    ),
+    "string input": (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 8), "element type 8"),
+    "enormous tensor": (lambda m: m.graph.initializer[4].dims.__setitem__(0, 1 << 40), "the limit is"),
+    "data too short": (
+        lambda m: setattr(m.graph.initializer[4], "raw_data", b"1234"),
+        "4 bytes of data, but shape",
+    ),
+    "subgraph": (
+        lambda m: m.graph.node[1].attribute.append(helper.make_attribute("g", m.graph)),
+        "has no attribute 'g'",
+    ),
+    "unknown attribute": (
+        lambda m: m.graph.node[1].attribute.append(helper.make_attribute("x", 1)),
+        "attribute 'x'",
+    ),
+    "a third input": (lambda m: m.graph.node[1].input.append("x"), "has 3 inputs and 1 outputs"),
+    "functions": (lambda m: m.functions.add(name="f"), "inline them with onnx.inliner"),
+    "sparse": (lambda m: m.graph.sparse_initializer.add(), "sparse initializers"),
+}
+
+
+@pytest.mark.parametrize("key", PARAMETERS)
+def test_damaged_models(tmp_path: Path, key: str) -> None:
+    change, text = PARAMETERS[key]
+    refused(edit(dense_net(), change), tmp_path, text)
+
+
+@pytest.mark.parametrize(("variance", "epsilon"), [(0.0, 0.0), (-1.0, 2.0), (-1.0, 0.0)])
+def test_variance_that_is_not_above_zero(tmp_path: Path, variance: float, epsilon: float) -> None:
+    b = Builder((1, 8))
+    parameters = [
+        b.const(np.ones(6)),
+        b.const(np.ones(6)),
+        b.const(np.ones(6)),
+        b.const(np.full(6, variance)),
+    ]
+    z = b.node("Gemm", head(b), b.latent(6, 8), transB=1)
+    x = b.sign(b.node("BatchNormalization", z, *parameters, epsilon=epsilon))
+    refused(b.model(b.node("Gemm", x, b.latent(3, 6), transB=1)), tmp_path, "variance of channel 0 is")
+
+
+def test_zero_padding_of_a_signed_image(tmp_path: Path) -> None:
+    b = Builder((1, 1, 6, 6))
+    x = b.quant("Quant", "x", b.const(1 / 128), b.const(0.0), b.const(8.0), signed=1, narrow=0)
+    x = b.sign(b.node("Conv", x, b.latent(4, 1, 3, 3), pads=[1] * 4))
+    x = b.node("Gemm", b.node("Flatten", x), b.latent(3, 144), transB=1)
+    refused(b.model(x), tmp_path, "Conv 'n2': pads with 0, but the image's integer 0 stands for -1")
+
+
+@pytest.mark.parametrize(
+    ("location", "text"),
+    [("../w", "must be a file in the model's folder"), ("/etc/hostname", "must be a file in"),
+     ("", "must be a file"), ("a\\b", "must be a file"), ("gone", "cannot be read"), ("link", "leads out of the model's folder"),
+     ("short", "has 3 bytes, but"), (".", "cannot be read"), ("pipe", "is not a regular file")],
+)  # fmt: skip
+def test_external_data_is_confined(tmp_path: Path, location: str, text: str) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (tmp_path / "w").write_bytes(bytes(4000))
+    (folder / "link").symlink_to(tmp_path / "w")
+    (folder / "short").write_bytes(b"abc")
+    (folder / "pipe").symlink_to("/dev/null")
+    model = dense_net()
+    tensor = next(t for t in model.graph.initializer if len(t.dims) == 2)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    if location == "pipe":
+        text = "leads out of the model's folder"
+    refused(model, folder, text)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\3\4 not a model", bytes(200), b"\x08\x0a" * 50])
+def test_files_that_are_no_models(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(data)
+    with pytest.raises(ImportFailedError, match="not an ONNX model"):
+        load(path)
+
+
+def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "d.onnx").mkdir()
+    refused(tmp_path / "d.onnx", tmp_path, "cannot be read")
+    refused(tmp_path / "gone.onnx", tmp_path, "cannot be read")
+
+
+def test_unknown_meaning_of_images(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape("inputs is 'float', but must be one of bipolar, pixels")):
+        onnx.load(save(dense_net(), tmp_path), inputs="float")
+
+
+def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(MissingDependencyError, match="needs the package onnx; install it with"):
+        onnx.load(save(dense_net(), tmp_path))
