@@ -1,4 +1,4 @@
-"""What a board target declares, and how targets are found."""
+"""What a board target declares, and how targets are found; Amaranth is not needed to read them."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
-
-from amaranth import Const, Instance, Module, Signal
-from amaranth.lib import io
+from typing import TYPE_CHECKING, Any
 
 from .family import BlockRam, Family, Part, total
 from .pll import PllPlan, choose
+
+if TYPE_CHECKING:
+    from amaranth import Module, Signal
 
 __all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U_85F_BG381", "Ecp5"]
 
@@ -40,6 +40,9 @@ class Ecp5(Family):
 
     def pll(self, m: Module, plan: PllPlan, port: Any) -> tuple[Signal, Signal]:
         """Add EHXPLLL with its feedback from CLKOP."""
+        from amaranth import Const, Instance, Signal
+        from amaranth.lib import io
+
         clock, locked = Signal(), Signal()
         m.submodules.clock_pin = pin = io.Buffer("i", port)
         divider = plan.settings["CLKOP_DIV"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from amaranth import Module, Signal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .pll import PllPlan
+
+if TYPE_CHECKING:
+    from amaranth import Module, Signal
 
 __all__ = ["BlockRam", "Family", "Part", "Usage"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
-
-from amaranth import Const, Instance, Module, Signal
-from amaranth.lib import io
+from typing import TYPE_CHECKING, Any
 
 from .family import BlockRam, Family, Part, total
 from .pll import PllPlan, choose
+
+if TYPE_CHECKING:
+    from amaranth import Module, Signal
 
 __all__ = ["GW1NR_9C_QN88P", "GW2AR_18C_QN88", "Gowin"]
 
@@ -77,6 +77,9 @@ class Gowin(Family):
 
     def pll(self, m: Module, plan: PllPlan, port: Any) -> tuple[Signal, Signal]:
         """Add rPLL with its internal feedback."""
+        from amaranth import Const, Instance, Signal
+        from amaranth.lib import io
+
         clock, locked = Signal(), Signal()
         m.submodules.clock_pin = pin = io.Buffer("i", port)
         m.submodules.pll = Instance(

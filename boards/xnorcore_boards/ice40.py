@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
-
-from amaranth import Const, Instance, Module, Signal
+from typing import TYPE_CHECKING, Any
 
 from .family import BlockRam, Family, Part, total
 from .pll import PllPlan, choose
+
+if TYPE_CHECKING:
+    from amaranth import Module, Signal
 
 __all__ = ["HX1K_TQ144", "HX8K_CT256", "UP5K_SG48", "Ice40"]
 
@@ -48,6 +49,8 @@ class Ice40(Family):
 
     def pll(self, m: Module, plan: PllPlan, port: Any) -> tuple[Signal, Signal]:
         """Add SB_PLL40_PAD or SB_PLL40_CORE, simple feedback."""
+        from amaranth import Const, Instance, Signal
+
         clock, locked = Signal(), Signal()
         widths = {"DIVR": 4, "DIVF": 7, "DIVQ": 3, "FILTER_RANGE": 3}
         parameters = {f"p_{name}": Const(plan.settings[name], bits) for name, bits in widths.items()}

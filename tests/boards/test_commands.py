@@ -2,12 +2,13 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from xnorcore.cli import main
-from xnorcore_boards import cli
 from xnorcore_boards.board import find_board
 from xnorcore_boards.family import Usage
 from xnorcore_boards.flow import Built
@@ -166,5 +167,13 @@ def test_program_without_bitstream(tmp_path, monkeypatch, capsys):
     assert run(capsys, "program", "sim")[0] == 2
 
 
-def test_light_to_import():
-    assert not hasattr(cli, "amaranth")
+def test_declarations_need_no_amaranth():
+    code = (
+        "from xnorcore_boards import board, cli; board.configurations(); sys.exit('amaranth' in sys.modules)"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", f"import sys; {code}; sys.exit('amaranth' in sys.modules)"], check=False
+        ).returncode
+        == 0
+    )
