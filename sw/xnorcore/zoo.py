@@ -64,8 +64,8 @@ def test_images(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """
     if name not in names():
         raise UsageError(f"no network {name!r} in the zoo, which has {_listed()}")
-    entry = _data() / f"{name}.npz"
-    if not entry.is_file():
+    entry = _images(name)
+    if entry is None:
         raise UsageError(f"network {name!r} comes without test images")
     try:
         with np.load(io.BytesIO(entry.read_bytes()), allow_pickle=False) as arrays:
@@ -75,6 +75,17 @@ def test_images(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     if images.dtype != np.uint8 or labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise FileFormatError(f"test images of {name!r}: wrong dtypes or shapes")
     return images, labels.astype(np.int64)
+
+
+def _images(name: str) -> Traversable | None:
+    """Return the images of a network: its own, or those of its data set, which several networks share."""
+    own = _data() / f"{name}.npz"
+    if own.is_file():
+        return own
+    recipe = load(name).metadata.get("recipe")
+    dataset = recipe.get("dataset") if isinstance(recipe, dict) else None
+    shared = _data() / f"{dataset}.npz"
+    return shared if isinstance(dataset, str) and shared.is_file() else None
 
 
 # The name starts like a test; pytest must not collect it where it is imported.

@@ -7,6 +7,7 @@ import stat
 import struct
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -465,6 +466,9 @@ def test_zoo_finds_names_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found, labels = zoo.test_images("example")
     assert np.array_equal(found, images)
     assert labels.tolist() == [3, 1]
+    shared = replace(NET, metadata={"recipe": {"dataset": "example"}})
+    xnorfile.save(shared, data / "third.xnor")
+    assert np.array_equal(zoo.test_images("third")[0], images)
     (data / "example.npz").write_bytes(b"PK\x03\x04 damaged")
     with pytest.raises(FileFormatError, match="test images of 'example'"):
         zoo.test_images("example")
