@@ -111,16 +111,15 @@ class Control(wiring.Component):
         config, g = self.config, self.config.geometry
         i, record, write = self.i, self.record, self.write
 
-        command, status = Signal(4, init=Command.ARM if self.baked else 0), Signal(range(max(Status) + 1))
+        command = Signal(4, init=Command.ARM if self.baked else 0)
+        status = Signal(range(max(Status) + 1))
+        armed = Signal()
         # At power-up, a baked device arms itself as if a request for it had just ended, but answers nobody.
-        unasked, ended, armed = Signal(init=self.baked), Signal(init=self.baked), Signal()
-        expected = Signal(7)
-        # Byte of the type and tag, of the arguments, of a word.
-        count, last_lane, byte = (
-            Signal(range(max(g.width // 8, 8))),
-            Signal(range(g.width // 8 + 4)),
-            Signal(8),
-        )
+        unasked = Signal(init=self.baked)
+        ended = Signal(init=self.baked)
+        expected = Signal(7)  # part of the group of images that is open; 0, none
+        count = Signal(range(max(g.width // 8, 8)))  # byte of type and tag, of the arguments, of a word
+        byte = Signal(8)
         limits = {
             Space.PROGRAM: (1, config.program_depth, 4),
             Space.THRESHOLDS: (g.columns, config.threshold_depth, 4),
@@ -129,9 +128,14 @@ class Control(wiring.Component):
         }
         # Arguments, as wide as there are places; `stray` keeps that there were more bits.
         longest = range(max(IDENTITY_WORDS + depth for _, depth, _ in limits.values()))
-        space, bank, addr = Signal(2), Signal(range(max(g.rows, g.columns))), Signal(longest)
-        words, stray, clear = Signal(longest, init=IDENTITY_WORDS), Signal(), Signal()
+        space = Signal(2)
+        bank = Signal(range(max(g.rows, g.columns)))
+        addr = Signal(longest)
+        words = Signal(longest, init=IDENTITY_WORDS)
+        stray = Signal()
+        clear = Signal()
         inside = Signal()
+        last_lane = Signal.like(count)
         with m.Switch(space):
             for value, (banks, depth, size) in limits.items():
                 with m.Case(value):
@@ -159,17 +163,19 @@ class Control(wiring.Component):
             with m.If(i.valid):
                 m.d.sync += ended.eq(i.payload.last)
 
-        def fail(code: Status) -> None:
-            m.d.sync += status.eq(code)
-            m.next = "DROP"
+        def answer_last() -> None:
+            m.d.comb += record.valid.eq(~unasked)
+            m.d.sync += count.eq(0)
+            with m.If(record.ready):
+                m.d.sync += unasked.eq(0)
+                m.next = "HEADER"
 
-        with m.If(self.restart):
-            m.d.sync += expected.eq(0)
+        # A state names the status with which it refuses, and refuses by going to DROP.
         with m.FSM(init="READ" if self.baked else "HEADER"):
             with m.State("HEADER"):
                 m.d.comb += [record.valid.eq(i.valid), record.payload.kind.eq(RecordKind.BYTE)]
                 # A new request has no arguments yet: what INFO, ARM and COUNTERS read.
-                m.d.sync += [status.eq(Status.OK), space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0)]
+                m.d.sync += [space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0)]
                 m.d.sync += words.eq(IDENTITY_WORDS)
                 with m.If(count == 0):
                     m.d.comb += record.payload.value[7].eq(1)
@@ -190,8 +196,9 @@ class Control(wiring.Component):
                                         m.d.sync += count.eq(first)
                                         m.next = "ARGUMENTS"
             with m.State("ARGUMENTS"):
+                m.d.sync += status.eq(Status.BAD_LENGTH)
                 with m.If(ended):
-                    fail(Status.BAD_LENGTH)
+                    m.next = "DROP"
                 with m.Else():
                     take()
                     with m.If(i.valid):
@@ -208,53 +215,47 @@ class Control(wiring.Component):
                             with m.If((command == value) & (count == last)):
                                 m.d.sync += count.eq(0)
                                 m.next = "EXECUTE"
-            with m.State("EXECUTE"), m.If(self.idle):
-                with m.If((command == 0) | (not config.counters) & (command == Command.COUNTERS)):
-                    fail(Status.BAD_COMMAND)
-                with m.Elif(~ended & (command != Command.WRITE)):
-                    fail(Status.BAD_LENGTH)
-                with m.Else():
+            with m.State("EXECUTE"):
+                unknown = (command == 0) | (not config.counters) & (command == Command.COUNTERS)
+                reason = Mux(ended, Status.BAD_ADDRESS, Status.BAD_LENGTH)
+                m.d.sync += [status.eq(Mux(unknown, Status.BAD_COMMAND, reason)), count.eq(0), expected.eq(0)]
+                with m.Switch(command):
+                    with m.Case(Command.INFO):
+                        m.d.sync += addr.eq(config.program_depth)
+                    with m.Case(Command.COUNTERS):
+                        m.d.sync += words.eq(len(COUNTERS))
+                with m.If(self.idle):
                     m.next = "READ"
-                    with m.Switch(command):
-                        with m.Case(Command.INFO):
-                            m.d.sync += addr.eq(config.program_depth)
-                        with m.Case(Command.WRITE):
-                            m.next = "WRITE"
-                        with m.Case(Command.ARM):
-                            m.d.sync += armed.eq(0)
-                        with m.Case(Command.COUNTERS):
-                            m.d.sync += words.eq(len(COUNTERS))
-                        with m.Case(Command.RUN):
-                            with m.If(inside):
-                                m.d.comb += self.run.eq(1)
-                                m.next = "SETTLE"
-                            with m.Else():
-                                fail(Status.BAD_ADDRESS)
-                        with m.Case(Command.RESET):
-                            m.d.comb += [self.clear_counters.eq(1), self.restart.eq(1)]
-                            m.d.sync += armed.eq(0)
-                            m.next = "STATUS"
+                    with m.If(unknown | ~ended & (command != Command.WRITE)):
+                        m.next = "DROP"
+                    with m.Elif(command == Command.WRITE):
+                        m.next = "WRITE"
+                    with m.Elif(command == Command.RUN):
+                        m.next = "DROP"
+                        with m.If(inside):
+                            m.d.comb += self.run.eq(1)
+                            m.next = "SETTLE"
+                    with m.Elif(command == Command.RESET):
+                        m.d.comb += [self.clear_counters.eq(1), self.restart.eq(1)]
+                        m.d.sync += armed.eq(0)
+                        m.next = "DONE"
             with m.State("DROP"):
+                m.d.comb += [record.payload.kind.eq(RecordKind.LAST), record.payload.value.eq(status)]
+                m.d.sync += expected.eq(0)
                 with m.If(ended):
-                    m.next = "STATUS"
+                    answer_last()
                 with m.Else():
                     take()
-            with m.State("STATUS"):
-                m.d.comb += [
-                    record.valid.eq(~unasked),
-                    record.payload.kind.eq(RecordKind.LAST),
-                    record.payload.value.eq(status),
-                ]
-                m.d.sync += count.eq(0)
-                with m.If(record.ready):
-                    m.d.sync += unasked.eq(0)
-                    m.next = "HEADER"
+            with m.State("DONE"):
+                m.d.comb += [record.payload.kind.eq(RecordKind.LAST), record.payload.value.eq(Status.OK)]
+                answer_last()
 
             with m.State("WRITE"):
+                m.d.sync += status.eq(Mux(inside, Status.BAD_LENGTH, Status.BAD_ADDRESS))
                 with m.If(ended):
-                    m.next = "STATUS"
+                    m.next = "DONE"
                 with m.Elif(~inside):
-                    fail(Status.BAD_ADDRESS)
+                    m.next = "DROP"
                 with m.Elif(i.valid):
                     m.d.comb += write.valid.eq(1)
                     with m.If(write.ready | (space != Space.ACTIVATIONS)):
@@ -265,7 +266,7 @@ class Control(wiring.Component):
                         with m.If(count == last_lane):
                             m.d.sync += [count.eq(0), addr.eq(addr + 1)]
                         with m.Elif(i.payload.last):
-                            m.d.sync += status.eq(Status.BAD_LENGTH)
+                            m.next = "DROP"
 
             def next_word() -> None:
                 m.d.sync += [addr.eq(addr + 1), words.eq(words - 1)]
@@ -273,14 +274,15 @@ class Control(wiring.Component):
 
             with m.State("READ"):
                 m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.WORD)]
+                m.d.sync += status.eq(Status.BAD_ADDRESS)
                 with m.If((words == 0) & ~stray):
                     with m.If(command == Command.ARM):
                         m.d.comb += self.restart.eq(1)
                         m.d.sync += armed.eq(1)
                     m.d.comb += self.clear_counters.eq((command == Command.COUNTERS) & clear)
-                    m.next = "STATUS"
+                    m.next = "DONE"
                 with m.Elif((command == Command.READ) & (~inside | (space[0] ^ space[1]))):
-                    fail(Status.BAD_ADDRESS)
+                    m.next = "DROP"
                 with m.Elif(space == Space.PROGRAM):
                     m.next = "BYTES"
                 with m.Else():
@@ -289,37 +291,34 @@ class Control(wiring.Component):
                         m.next = "SETTLE"
             with m.State("SETTLE"), m.If(self.idle):
                 with m.If(command == Command.RUN):
-                    m.next = "STATUS"
+                    m.next = "DONE"
                 with m.Else():
                     next_word()
             with m.State("BYTES"):
                 m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.BYTE)]
+                m.d.sync += status.eq(Status.BAD_PROGRAM)
                 with m.If(command == Command.ARM):
+                    m.d.sync += armed.eq(0)
                     next_word()
                     self._take_header(m, addr)
                     with m.If((addr == HEADER.fields["magic"].word) & (self.program_data != PROGRAM_MAGIC)):
-                        fail(Status.BAD_PROGRAM)
+                        m.next = "DROP"
                 with m.Else():
                     m.d.comb += [record.valid.eq(1), record.payload.value.eq(byte)]
-                    info = command == Command.INFO
-                    with m.If(
-                        info
-                        & (words == IDENTITY_WORDS - INFO_FLAGS_OFFSET // 4)
-                        & (count == INFO_FLAGS_OFFSET % 4)
-                    ):
-                        m.d.comb += record.payload.value.eq(byte | Mux(armed, FLAG_ARMED, 0))
+                    # What of INFO is not fixed: that a program is armed, and its identifier.
+                    live, left = (command == Command.INFO) & armed, words[:4]
+                    flags, network = divmod(INFO_FLAGS_OFFSET, 4), INFO_NETWORK_OFFSET // 4
+                    with m.If(live & (left == IDENTITY_WORDS - flags[0]) & (count == flags[1])):
+                        m.d.comb += record.payload.value.eq(byte | FLAG_ARMED)
                     with m.If(record.ready):
                         m.d.sync += count.eq(count + 1)
                         with m.If(count[:2].all()):
                             m.d.sync += count.eq(0)
                             next_word()
-                            # The rest of the identity is the armed program's; without one it is 0.
-                            with m.If(
-                                info & armed & (words == IDENTITY_WORDS - INFO_NETWORK_OFFSET // 4 + 1)
-                            ):
+                            with m.If(live & (left == IDENTITY_WORDS - network + 1)):
                                 m.d.sync += addr.eq(HEADER.fields["id_low"].word)
 
-            infer_states(m, self, status, ended, armed, expected, take, fail)
+            infer_states(m, self, status, ended, armed, expected, take)
         return m
 
     def _take_header(self, m: Module, addr: Signal) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 
 from xnorcore.protocol import Status
 
@@ -22,7 +22,6 @@ def infer_states(
     armed: Signal,
     expected: Signal,
     take: Callable[[], None],
-    fail: Callable[[Status], None],
 ) -> None:
     """Add the states that carry out INFER to the running `FSM` of `m`; they start at ``PART``.
 
@@ -32,41 +31,34 @@ def infer_states(
     control : Control
         Whose ports are used.
     status : Signal
-        Status of the response.
+        Status of a refusal, which DROP sends.
     ended : Signal
         The packet's last byte has been taken.
     armed : Signal
     expected : Signal
-        Next part of the group, 0 if none is open; a restart of the loader sets it to 0.
+        Next part of the group, 0 if none is open; EXECUTE and DROP set it to 0.
     take : callable
         Adds the statements that accept a packet byte.
-    fail : callable
-        Adds those that refuse the request.
     """
     i = control.i
     part, end = i.payload.data[:7], i.payload.data[7]
     closing = Signal()
     with m.State("PART"):
+        m.d.sync += status.eq(Mux(ended, Status.BAD_LENGTH, Mux(armed, Status.SEQUENCE, Status.NOT_ARMED)))
         with m.If(ended):
-            fail(Status.BAD_LENGTH)
+            m.next = "DROP"
         with m.Else():
             take()
             with m.If(i.valid):
-                m.d.sync += closing.eq(end)
-                with m.If(~armed):
-                    fail(Status.NOT_ARMED)
-                with m.Elif(part == 0):
-                    m.d.comb += control.restart.eq(1)
-                    m.d.sync += expected.eq(1)
+                m.d.sync += [closing.eq(end), expected.eq(part + 1)]
+                m.d.comb += control.restart.eq(armed & (part == 0))
+                m.next = "DROP"
+                with m.If(armed & ((part == 0) | (part == expected))):
                     m.next = "IMAGES"
-                with m.Elif(part == expected):
-                    m.d.sync += expected.eq(expected + 1)
-                    m.next = "IMAGES"
-                with m.Else():
-                    m.d.sync += expected.eq(0)
-                    fail(Status.SEQUENCE)
     with m.State("IMAGES"):
         _pass_batches(m, control)
+        with m.If(closing):
+            m.d.sync += expected.eq(0)
         with m.If(ended):
             m.next = "CLOSE"
         with m.Else():
@@ -75,23 +67,24 @@ def infer_states(
                 take()
     with m.State("CLOSE"):
         _pass_batches(m, control)
+        m.d.sync += status.eq(Status.BAD_LENGTH)
         with m.If(~control.loader_busy):
             with m.If(closing):
                 # Once more through this state: closing may leave a batch.
-                m.d.sync += [closing.eq(0), expected.eq(0)]
+                m.d.sync += closing.eq(0)
                 with m.If(control.boundary):
                     m.d.comb += control.close.eq(1)
                 with m.Else():
                     m.d.comb += control.restart.eq(1)
-                    m.d.sync += status.eq(Status.BAD_LENGTH)
+                    m.next = "DROP"
             with m.Else():
-                m.next = "STATUS"
+                m.next = "DONE"
 
 
 def _pass_batches(m: Module, control: Any) -> None:
     m.d.comb += [
         control.record.valid.eq(control.batch.valid),
         control.record.payload.kind.eq(RecordKind.BATCH),
-        control.record.payload.value.eq(control.batch.payload),
+        control.record.payload.value[:4].eq(control.batch.payload),
         control.batch.ready.eq(control.record.ready),
     ]

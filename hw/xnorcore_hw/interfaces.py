@@ -40,7 +40,7 @@ class HeaderLayout(data.StructLayout):
     def __init__(self, config: DeviceConfig) -> None:
         address = bits_for_depth(config.act_depth)
         limits = {
-            "out_words": config.act_depth.bit_length(),
+            "out_words": address,
             "out_bytes": (config.geometry.width // 8).bit_length(),
             "entry": bits_for_depth(config.program_depth),
         }

@@ -45,7 +45,7 @@ class Responder(wiring.Component):
         super().__init__(
             {
                 "record": In(stream.Signature(RecordLayout)),
-                "out_words": In(config.act_depth.bit_length()),
+                "out_words": In(address),
                 "out_bytes": In((config.geometry.width // 8).bit_length()),
                 "base0": In(address),
                 "base1": In(address),
