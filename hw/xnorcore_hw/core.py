@@ -19,6 +19,7 @@ from .interleaver import RowInterleaver
 from .loader import Loader
 from .records import RecordQueue
 from .responder import Responder
+from .selection import select
 from .sequencer import Sequencer
 from .writer import ResultWriter
 
@@ -239,9 +240,8 @@ class Core(wiring.Component):
         for name in ("valid", "space", "bank", "addr", "lane", "data"):
             m.d.comb += getattr(array.write, name).eq(getattr(write, name))
 
-        readout, granted = Signal(config.geometry.width), Signal()
-        request = Signal()
-        words, ready = [], []
+        request, granted = Signal(), Signal()
+        words, outputs, ready = [], [], []
         for number in range(g.rows):
             memory = ActivationMemory(config, number)
             m.submodules[f"activations{number}"] = memory
@@ -259,8 +259,7 @@ class Core(wiring.Component):
             ]
             ready.append(memory.write.ready)
             words.append(memory.x)
-            with m.If(responder.readout.row == number):
-                m.d.comb += readout.eq(memory.rdata)
+            outputs.append(memory.rdata)
         m.d.comb += array.x.eq(Cat(*words))
         any_ready = Cat(*ready).any()
         m.d.comb += [write.ready.eq(any_ready), loader.write.ready.eq(any_ready & ~write.valid)]
@@ -269,7 +268,7 @@ class Core(wiring.Component):
             request.eq(responder.readout.valid & ~granted),
             sequencer.readout_valid.eq(request),
             sequencer.readout_addr.eq(responder.readout.addr),
-            responder.readout.data.eq(readout),
+            responder.readout.data.eq(select(outputs, responder.readout.row)),
             responder.readout.done.eq(granted),
             responder.word_row.eq(write.bank),
             responder.word_addr.eq(write.addr),

@@ -10,6 +10,7 @@ from xnorcore.geometry import DeviceConfig
 
 from .interfaces import ReadoutSignature, bits_for_depth, byte_stream
 from .records import RecordKind, RecordLayout
+from .selection import select
 
 __all__ = ["Responder"]
 
@@ -76,18 +77,19 @@ class Responder(wiring.Component):
             single.eq(kind == RecordKind.WORD),
             readout.row.eq(Mux(single, self.word_row, row)),
             readout.addr.eq((base + number)[: len(self.base0)]),
+            o.payload.data.eq(value),
             next_row.eq(row + 1),
             next_number.eq(number + 1),
             last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == self.out_bytes))),
         ]
 
+        lanes = [word[at : at + 8] for at in range(0, g.width, 8)]
         with m.FSM():
             with m.State("RECORD"):
                 plain = ~kind[1]
                 m.d.comb += [
                     self.idle.eq(1),
                     o.valid.eq(record.valid & plain),
-                    o.payload.data.eq(value),
                     o.payload.last.eq(kind[0]),
                     record.ready.eq(o.ready & plain),
                 ]
@@ -99,7 +101,7 @@ class Responder(wiring.Component):
                     m.d.sync += word.eq(readout.data)
                     m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += [o.valid.eq(1), o.payload.data.eq(word.word_select(lane, 8))]
+                m.d.comb += [o.valid.eq(1), o.payload.data.eq(select(lanes, lane))]
                 with m.If(o.ready):
                     m.d.sync += lane.eq(lane + 1)
                     with m.If(last_byte):

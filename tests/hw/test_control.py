@@ -6,8 +6,9 @@ import random
 
 import numpy as np
 import pytest
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib.memory import Memory
+from amaranth.sim import Simulator
 
 from xnorcore.compiler import Program, compile_network
 from xnorcore.geometry import DeviceConfig, Geometry
@@ -16,6 +17,7 @@ from xnorcore.protocol import Command, DeviceInfo, Space, Status
 from xnorcore_hw.control import IDENTITY_WORDS, Control, identity
 from xnorcore_hw.interfaces import HeaderLayout
 from xnorcore_hw.records import RecordKind, RecordQueue
+from xnorcore_hw.selection import select
 
 from .networks import random_network
 from .streams import Stalls, assert_quiet, get, packet_values, put, simulate
@@ -109,6 +111,28 @@ def test_records_keep_their_order(depth: int, seed: int) -> None:
 
     simulate(dut, send, receive)
     assert [{"value": item.value, "kind": item.kind} for item in received] == sent
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_selection(count: int) -> None:
+    bench = Module()
+    words = [Signal(5, name=f"word{n}") for n in range(count)]
+    index, chosen = Signal(range(max(count, 2))), Signal(5)
+    bench.d.comb += chosen.eq(select(words, index))
+
+    async def check_all(ctx) -> None:
+        rng = random.Random(count)
+        for _ in range(200):
+            values = [rng.randrange(32) for _ in words]
+            place = rng.randrange(count)
+            for word, value in zip(words, values, strict=True):
+                ctx.set(word, value)
+            ctx.set(index, place)
+            assert ctx.get(chosen) == values[place]
+
+    sim = Simulator(bench)
+    sim.add_testbench(check_all)  # type: ignore
+    sim.run()
 
 
 def test_records_wait_in_the_queue() -> None:

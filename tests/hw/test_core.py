@@ -266,6 +266,15 @@ def test_reset_and_arm_forget_a_group() -> None:
     assert statuses == ["OK", "OK", "SEQUENCE", "OK", "OK", "OK", "SEQUENCE", "OK", "OK"]
 
 
+def test_other_requests_close_a_group() -> None:
+    config, program, wire = _tiny()
+    first, second = (Command.INFER, b"\x00" + wire[:3]), (Command.INFER, b"\x81" + wire[3:])
+    load = load_requests(program)
+    answers = exchange(config, [*load, first, (Command.INFO, b""), second, first, (9, b""), second])
+    statuses = [Status(status).name for _, status in answers[len(load) :]]
+    assert statuses == ["OK", "OK", "SEQUENCE", "OK", "BAD_COMMAND", "SEQUENCE"]
+
+
 def test_addresses_do_not_wrap_in_the_largest_memory() -> None:
     config = small_config(1, 4, 8, weight_depth=65536)
     last = bytes([Space.WEIGHTS, 0, 0xFF, 0xFF])
