@@ -199,6 +199,11 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "pads with 0.5, but its input is -1 or 1",
     ),
+    "torch.sign where padding changes the parity": (lambda: odd_taps(1), "gives exactly 0 before the sign"),
+    "batch norm of a flattened map": (
+        lambda: conv(lambda b, z: b.sign(b.norm(b.node("Flatten", z), 64)), 64),
+        "is not per channel of the product",
+    ),
     "permuted map": (
         lambda: conv(
             lambda b, z: b.sign(
@@ -226,6 +231,17 @@ def ended(op: str, bits: bool = False, **attributes: Any) -> Any:
     b = Builder((1, 8))
     x = b.node("Gemm", head(b), b.latent(6, 8), transB=1)
     return b.model(b.node(op, b.sign(x) if bits else x, **attributes))
+
+
+def odd_taps(pad: int) -> Any:
+    """9 taps, 6 or 4 at borders with zero padding."""
+    b = Builder((1, 1, 5, 5))
+    x = b.node("Flatten", b.node("Sign", b.node("Conv", head(b), b.latent(4, 1, 3, 3), pads=[pad] * 4)))
+    return b.model(b.node("Gemm", x, b.latent(3, 4 * (3 + 2 * pad) ** 2), transB=1))
+
+
+def test_odd_taps_without_padding(tmp_path: Path) -> None:
+    assert onnx.load(save(odd_taps(0), tmp_path)).report.layers[0].sign_zero == "0, not reachable"
 
 
 def pooled_end() -> Any:
@@ -328,7 +344,8 @@ def test_zero_padding_of_a_signed_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "text"),
     [("../w", "must be a file in the model's folder"), ("/etc/hostname", "must be a file in"),
-     ("", "must be a file"), ("a\\b", "must be a file"), ("gone", "cannot be read"), ("link", "leads out of the model's folder"),
+     ("", "must be a file"), ("a\\b", "must be a file"), ("gone", "cannot be read"),
+     ("link", "leads out of the model's folder"),
      ("short", "has 3 bytes, but"), (".", "cannot be read"), ("pipe", "is not a regular file")],
 )  # fmt: skip
 def test_external_data_is_confined(tmp_path: Path, location: str, text: str) -> None:

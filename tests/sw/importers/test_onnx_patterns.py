@@ -242,6 +242,69 @@ def test_quantised_images(
     result = imported(b.model(x), tmp_path)
     assert result.network.input.bits == bits
     assert "bias" in result.report.layers[0].folded
+    low = 0 if not signed else -(1 << bits - 1) + narrow
+    high = low + (1 << bits) - 1 - narrow
+    y = np.clip(np.arange(256, dtype=np.float32) / np.float32(255) / np.float32(scale) + zero, low, high)
+    rounded = {
+        "FLOOR": np.floor(y), "CEIL": np.ceil(y), "HALF_UP": np.floor(np.abs(y) + 0.5), "DOWN": np.trunc(y),
+        "UP": np.sign(y) * np.ceil(np.abs(y)), "HALF_DOWN": np.ceil(np.abs(y) - 0.5), "ROUND": np.ones(256),
+    }[mode]  # fmt: skip
+    table, _ = pixels.rule(result.network)
+    assert np.array_equal(table, rounded - low if bits > 1 else rounded)
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", [1, 0, 2, 1], [0, 2, 0, 1]])
+def test_padding_on_each_side(tmp_path: Path, mode: Any) -> None:
+    b = Builder((1, 2, 6, 7))
+    x = b.sign(b.node("Sub", "x", b.const(0.5)))
+    same = isinstance(mode, str)
+    pads: dict[str, Any] = {"auto_pad": mode} if same else {"pads": mode}
+    x = b.sign(b.norm(b.node("Conv", x, b.latent(4, 2, 3, 3), strides=[2, 3], **pads), 4))
+    size = b.node("Reshape", x, b.const(np.array([1, -1])))
+    values = (
+        4 * 3 * 3
+        if same
+        else 4 * (((6 + mode[0] + mode[2] - 3) // 2 + 1) * ((7 + mode[1] + mode[3] - 3) // 3 + 1))
+    )
+    result = imported(b.model(b.node("Gemm", size, b.latent(3, values), transB=1)), tmp_path)
+    expected = {"SAME_UPPER": (0, 1, 1, 1), "SAME_LOWER": (1, 0, 1, 1)}
+    padding = expected[mode] if same else (mode[0], mode[2], mode[1], mode[3])
+    assert first(result).padding == padding  # type: ignore[union-attr]
+
+
+def test_one_bit_quant_between_layers(tmp_path: Path) -> None:
+    """x / 2 + 1.25 >= 0 is x >= -2.5."""
+    b = Builder((1, 9))
+    z = b.node("Gemm", b.sign(b.node("Sub", "x", b.const(0.5))), b.latent(5, 9), transB=1)
+    x = b.quant("Quant", z, b.const(2.0), b.const(1.25), b.const(1.0), signed=1, narrow=0)
+    result = imported(b.model(b.node("Gemm", x, b.latent(3, 5), transB=1)), tmp_path)
+    assert set(np.asarray(first(result).thresholds).tolist()) == {-2}
+    assert np.all(np.asarray(result.network.scale) == 2)
+
+
+@pytest.mark.parametrize("order", ["norm, pool", "pool, scale", "norm, pool, scale"])
+def test_pooling_between_maps_and_sign(tmp_path: Path, order: str) -> None:
+    b = Builder((1, 2, 6, 6))
+    x = b.node("Conv", b.sign(b.node("Sub", "x", b.const(0.5))), b.latent(8, 2, 3, 3))
+    for step in order.split(", "):
+        if step == "norm":
+            x = b.norm(x, 8)
+        elif step == "pool":
+            x = b.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+        else:
+            scale = np.array([1, -1, 0.5, -2, 1, -1, 3, -0.25]).reshape(1, 8, 1, 1)
+            x = b.node("Add", b.node("Mul", x, b.const(scale)), b.const(0.75))
+    x = b.node("Flatten", where("Greater", -1, 1)(b, x) if "scale" in order else b.sign(x))
+    result = imported(b.model(b.node("Gemm", x, b.latent(3, 32), transB=1)), tmp_path)
+    assert result.report.layers[0].pool_order == "before sign"
+
+
+def test_sign_of_values_that_are_negated(tmp_path: Path) -> None:
+    b = Builder((1, 9))
+    x = b.sign(b.node("Sub", "x", b.const(0.5)))
+    z = b.norm(b.node("Gemm", x, b.latent(6, 9), transB=1), 6)
+    x = b.sign(b.node("Neg", b.node("Reshape", b.sign(z), b.const(np.array([1, 6])))), 0.5)
+    imported(b.model(b.node("Gemm", x, b.latent(3, 6), transB=1)), tmp_path)
 
 
 @pytest.mark.parametrize(("value", "kind"), [(-1.0, "-1"), (1.0, "+1"), (0.0, "zero")])
