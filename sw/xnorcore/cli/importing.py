@@ -26,6 +26,11 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--report", action="store_true", help="say what was found and folded in each layer")
     parser.add_argument("--name", metavar="NAME", help="name of the network; default from SOURCE")
+    parser.add_argument(
+        "--inputs", metavar="KIND",
+        help="what the images of an ONNX graph without quantiser hold: bipolar, pixels (bytes / 255), "
+        "uint1 to uint8, int2 to int8",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an existing output file")
 
 
@@ -36,7 +41,7 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
     from .. import importers  # the formats need much that other commands do not
 
     started = time.perf_counter()
-    imported = importers.load(arguments.source, name=arguments.name)
+    imported = importers.load(arguments.source, name=arguments.name, inputs=arguments.inputs)
     wall_s = time.perf_counter() - started
     xnorfile.save(imported.network, arguments.output)
     value = {

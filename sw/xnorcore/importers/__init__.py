@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import ImportFailedError
+from ..errors import ImportFailedError, UsageError
 from .report import CheckReport, Imported, ImportReport, LayerReport
 
 __all__ = ["CheckReport", "ImportReport", "Imported", "LayerReport", "load"]
@@ -18,7 +18,7 @@ FORMATS = "a .onnx file, or a BNN-PYNQ folder of L-P-weights.bin and L-P-thres.b
 """What `load` takes, in words."""
 
 
-def load(source: str | os.PathLike[str], *, name: str | None = None) -> Imported:
+def load(source: str | os.PathLike[str], *, name: str | None = None, inputs: str | None = None) -> Imported:
     """Import a network; the format is found from the file or folder.
 
     Parameters
@@ -27,6 +27,8 @@ def load(source: str | os.PathLike[str], *, name: str | None = None) -> Imported
         A ``.onnx`` file (ONNX, QONNX, Brevitas export), or a folder of BNN-PYNQ weights.
     name : str, optional
         Name of the network; default: made from the source's name.
+    inputs : str, optional
+        What the images of an ONNX graph hold that does not quantise them itself: see `onnx.load`.
 
     Returns
     -------
@@ -38,10 +40,16 @@ def load(source: str | os.PathLike[str], *, name: str | None = None) -> Imported
     ImportFailedError
         If there is no such source, its format is not known, or it cannot become an exact integer network;
         names the node or file and the reason.
+    UsageError
+        If `inputs` is unknown, or given for another format.
     MissingDependencyError
         If the format needs a package that is not installed.
     """
     path = Path(source)
+    if inputs is not None and path.suffix.lower() != ".onnx":
+        raise UsageError(
+            f"inputs is {inputs!r}, but {str(path)!r} is no .onnx file, whose images it describes"
+        )
     if path.is_dir():
         from . import bnn_pynq
 
@@ -53,7 +61,7 @@ def load(source: str | os.PathLike[str], *, name: str | None = None) -> Imported
     if path.suffix.lower() == ".onnx":
         from . import onnx
 
-        return onnx.load(path, name=name)
+        return onnx.load(path, name=name, inputs=inputs)
     if path.name.endswith(("-weights.bin", "-thres.bin")):
         raise ImportFailedError(
             f"{str(path)!r} is one part of a BNN-PYNQ network; give its folder, {str(path.parent)!r}"

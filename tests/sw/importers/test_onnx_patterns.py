@@ -19,9 +19,10 @@ from tests.sw.importers.onnx_graphs import (
     save,
     script_net,
 )
-from xnorcore import fast, golden, pixels
-from xnorcore.errors import ImportFailedError
-from xnorcore.importers import Imported, onnx
+from xnorcore import fast, golden, pixels, xnorfile
+from xnorcore.cli import main
+from xnorcore.errors import ImportFailedError, UsageError
+from xnorcore.importers import Imported, load, onnx
 from xnorcore.layers import Conv2d, Dense, GlobalSum, MaxPool2d
 
 
@@ -403,7 +404,7 @@ def test_declared_images(tmp_path: Path, declared: str) -> None:
     x = b.norm(b.node("Gemm", "x", b.signs(6, 10), transB=1), 6)
     x = b.node("Where", b.node("Greater", x, b.const(0.0)), b.const(1.0), b.const(-1.0))
     model = b.model(b.node("Gemm", x, b.signs(3, 6), transB=1))
-    with pytest.raises(ImportFailedError, match=r"input 'x' holds float32.*inputs="):
+    with pytest.raises(ImportFailedError, match=r"input 'x' holds float32.*--inputs .*bipolar, pixels"):
         onnx.load(save(model, tmp_path))
     imported(model, tmp_path, inputs=declared)
 
@@ -456,3 +457,16 @@ def test_golden_agrees_and_names(tmp_path: Path) -> None:
     assert np.array_equal(golden.run(network, images), fast.run(network, images))
     assert network.name == "mine"
     assert onnx.load(save(dense_net(), tmp_path, "other.onnx")).network.name == "other"
+
+
+def test_command_and_meaning_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    b = Builder((1, 10))
+    x = b.sign(b.norm(b.node("Gemm", "x", b.signs(6, 10), transB=1), 6))
+    path = save(b.model(b.node("Gemm", x, b.signs(3, 6), transB=1)), tmp_path)
+    output = tmp_path / "net.xnor"
+    assert main(["import", str(path), "-o", str(output)]) == 2
+    assert "say what it holds with --inputs" in capsys.readouterr().err and not output.exists()
+    assert main(["import", str(path), "-o", str(output), "--inputs", "uint4", "--report"]) == 0
+    assert "Gemm" not in capsys.readouterr().err and xnorfile.load(output).input.bits == 4
+    with pytest.raises(UsageError, match=r"is no \.onnx file, whose images it describes"):
+        load(tmp_path, inputs="uint4")

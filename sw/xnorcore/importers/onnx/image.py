@@ -222,7 +222,7 @@ def _declared(graph: Graph) -> str:
         return "uint1"
     raise ImportFailedError(
         f"input {brief(graph.input, 60)} holds {graph.input_type.name} and is multiplied by weights before "
-        f"any quantiser; say what it holds with inputs=, one of {', '.join(DECLARED)}"
+        f"any quantiser; say what it holds with --inputs (inputs= in Python), one of {', '.join(DECLARED)}"
     )
 
 
