@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
 from xnorcore.protocol import Space
 
-from .interfaces import LaneWriteSignature
+from .counting import load_or_up
+from .interfaces import LaneWriteSignature, bits_for_depth
 from .interleaver import ValueLayout
 
 __all__ = ["Loader"]
@@ -19,7 +20,10 @@ class Loader(wiring.Component):
     """Fill one batch, an image per row or one image in all rows, while the array works on another.
 
     One-bit images arrive packed and are stored as they are. Otherwise values arrive one by one; eight
-    at a time are transposed into a byte for each plane, plane 0 the least significant.
+    at a time are transposed into a byte for each plane, plane 0 the least significant. Then a value takes
+    one cycle on a device with a line buffer, and eight on any other, in a fraction of the logic.
+
+    Bits of addresses and lengths beyond the size of activation memory do not count.
 
     Members
     -------
@@ -57,6 +61,9 @@ class Loader(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
+        # Without the interleaver, which sends values again and again, they come no faster than the link's
+        # bytes, ten bit times apart.
+        self.bits_per_cycle = 8 if config.line_bytes else 1
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
@@ -83,18 +90,18 @@ class Loader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        g, write = self.config.geometry, self.write
-        left, word = Signal(24), Signal(16)
-        lane = Signal(range(max(g.width // 8, 2)))
-        row = Signal(range(g.rows + 1))
-        buffer = [Signal(8, name=f"value{i}") for i in range(8)]
-        filled, plane, plane_word = Signal(3), Signal(3), Signal(16)
-        ends_row, ends_image = Signal(), Signal()
+        config, g, write = self.config, self.config.geometry, self.write
+        address = bits_for_depth(config.act_depth)
+        word, lane, row = Signal(address), Signal(range(max(g.width // 8, 2))), Signal(range(g.rows + 1))
+        plane_offset = Signal(address)  # from plane 0 to the one that is written
+        # Bytes of an image so far, counted from one; no value takes less than two bits.
+        number = Signal(range(config.act_depth * g.width // 2 + 1), init=1)
 
         # One value at a time, from either side.
         valid, value, take = Signal(), Signal(8), Signal()
         last_of_row, last_of_image = Signal(), Signal()
-        with m.If(self.interleaved):
+        interleaved = self.interleaved if config.line_bytes else Const(0)
+        with m.If(interleaved):
             m.d.comb += [
                 valid.eq(self.values.valid),
                 value.eq(self.values.payload.value),
@@ -106,95 +113,89 @@ class Loader(wiring.Component):
             m.d.comb += [
                 valid.eq(self.i.valid),
                 value.eq(self.i.payload),
-                last_of_row.eq(left == 0),
-                last_of_image.eq(left == 0),
+                last_of_row.eq(last_of_image),
+                last_of_image.eq(number == self.image_bytes[: len(number)]),
                 self.i.ready.eq(take),
             ]
+
+        steps = 8 // self.bits_per_cycle
+        count = Signal(range(8 * steps))  # steps of values while they come in, then planes
+        step, plane = count[: len(count) - 3], count[:3]
+        within = plane[: self.bits_per_cycle.bit_length() - 1]  # of the planes that a shift brings
+        advance, shift, plane_byte = Signal(), Signal(), Signal(8)
+        ends_row, ends_image = Signal(), Signal()  # the last value of one has come in
+        bits = Signal(self.bits_per_cycle)
+        m.d.comb += bits.eq(Mux(ends_row, 0, value.word_select(step, self.bits_per_cycle)))
+        self._transpose(m, bits, shift, within, plane_byte)
 
         m.d.comb += [
             write.space.eq(Space.ACTIVATIONS),
             write.bank.eq(row),
+            write.addr.eq((word + plane_offset)[:address]),
             write.lane.eq(lane),
+            write.data.eq(value),
             self.everywhere.eq(self.spread),
             self.batch.payload.eq(row),
         ]
-
-        def next_lane(align: Signal | int = 0) -> None:
-            with m.If((lane == g.width // 8 - 1) | align):
-                m.d.sync += [lane.eq(0), word.eq(word + 1)]
-            with m.Else():
-                m.d.sync += lane.eq(lane + 1)
-
-        def forget() -> None:
-            m.d.sync += row.eq(0)
-            m.d.sync += [signal.eq(0) for signal in buffer]
+        stored = Signal()  # a byte, or a byte of each plane
+        base = Mux(self.parity, self.base1, self.base0)[:address]
+        with m.If(self.boundary | (stored & (ends_row | (lane == g.width // 8 - 1)))):
+            m.d.sync += [lane.eq(0), word.eq(load_or_up(self.boundary, base, word))]
+        with m.Elif(stored):
+            m.d.sync += lane.eq(lane + 1)
+        with m.If(self.boundary):
+            m.d.sync += [number.eq(1), ends_image.eq(0)]
+        with m.Elif(take & valid):
+            m.d.sync += number.eq(number + 1)
+        with m.If(self.boundary | stored):
+            m.d.sync += [count.eq(0), plane_offset.eq(0), ends_row.eq(0)]
+        with m.Elif(advance):
+            m.d.sync += count.eq(count + 1)
+            with m.If(write.valid):
+                m.d.sync += plane_offset.eq(plane_offset + self.plane_stride)
 
         with m.FSM():
             with m.State("START"):
                 m.d.comb += self.boundary.eq(1)
-                m.d.sync += [
-                    left.eq(self.image_bytes - 1),
-                    word.eq(Mux(self.parity, self.base1, self.base0)),
-                    lane.eq(0),
-                    filled.eq(0),
-                ]
                 with m.If(self.restart):
-                    forget()
+                    m.d.sync += row.eq(0)
                 with m.Elif(self.close):
                     with m.If(row != 0):
                         m.next = "BATCH"
                 with m.Elif(valid & ~self.full.bit_select(self.parity, 1)):
-                    with m.If(self.interleaved | (self.bits_last != 0)):
+                    with m.If(interleaved | (self.bits_last != 0)):
                         m.next = "VALUES"
                     with m.Else():
                         m.next = "BYTES"
             with m.State("BYTES"):
+                m.d.comb += [write.valid.eq(valid), take.eq(write.ready), stored.eq(valid & take)]
+                with m.If(self.restart):
+                    m.d.sync += row.eq(0)
+                    m.next = "START"
+                with m.Elif(stored & last_of_image):
+                    m.next = "IMAGE"
+            with m.State("VALUES"):
+                # A row that does not end with a full eight is filled up with zeros.
                 m.d.comb += [
-                    write.valid.eq(valid),
-                    write.addr.eq(word),
-                    write.data.eq(value),
-                    take.eq(write.ready),
+                    self.busy.eq(ends_row),
+                    shift.eq(valid | ends_row),
+                    take.eq(~ends_row & (step.all() if steps > 1 else 1)),
                 ]
                 with m.If(self.restart):
-                    forget()
+                    m.d.sync += row.eq(0)
                     m.next = "START"
-                with m.Elif(valid & take):
-                    m.d.sync += left.eq(left - 1)
-                    next_lane()
-                    with m.If(last_of_image):
-                        m.next = "IMAGE"
-            with m.State("VALUES"):
-                m.d.comb += take.eq(1)
-                with m.If(self.restart):
-                    forget()
-                    m.next = "START"
-                with m.Elif(valid):
-                    m.d.sync += [left.eq(left - 1), filled.eq(filled + 1)]
-                    for index, signal in enumerate(buffer):
-                        with m.If(filled == index):
-                            m.d.sync += signal.eq(value)
-                    with m.If((filled == 7) | last_of_row):
-                        m.d.sync += [
-                            plane.eq(0),
-                            plane_word.eq(word),
-                            ends_row.eq(last_of_row),
-                            ends_image.eq(last_of_image),
-                        ]
+                with m.Elif(shift):
+                    m.d.comb += advance.eq(1)
+                    with m.If(take):
+                        m.d.sync += [ends_row.eq(last_of_row), ends_image.eq(last_of_image)]
+                    with m.If(count.all()):
                         m.next = "PLANES"
             with m.State("PLANES"):
-                m.d.comb += [
-                    self.busy.eq(1),
-                    write.valid.eq(1),
-                    write.addr.eq(plane_word),
-                    write.data.eq(Cat(signal[0] for signal in buffer)),
-                ]
+                m.d.comb += [self.busy.eq(1), write.valid.eq(1), write.data.eq(plane_byte)]
                 with m.If(write.ready):
-                    m.d.sync += [signal.eq(signal >> 1) for signal in buffer]
-                    m.d.sync += [plane.eq(plane + 1), plane_word.eq(plane_word + self.plane_stride)]
+                    m.d.comb += [advance.eq(1), shift.eq(within.all() if len(within) else 1)]
                     with m.If(plane == self.bits_last):
-                        m.d.sync += [signal.eq(0) for signal in buffer]
-                        m.d.sync += filled.eq(0)
-                        next_lane(align=ends_row)
+                        m.d.comb += stored.eq(1)
                         with m.If(ends_image):
                             m.next = "IMAGE"
                         with m.Else():
@@ -212,3 +213,17 @@ class Loader(wiring.Component):
                     m.d.sync += [row.eq(0), self.parity.eq(~self.parity)]
                     m.next = "START"
         return m
+
+    def _transpose(self, m: Module, bits: Value, shift: Value, within: Value, plane_byte: Signal) -> None:
+        """Shift bits of values in, and then those of the planes out.
+
+        Each bit that comes in with a cycle has a shift register of its own. When eight values are in, the
+        registers hold the bits of the first planes at every `steps`-th place, and a shift brings the next
+        planes there: no register bit has more than one source.
+        """
+        steps = 8 // self.bits_per_cycle
+        chains = [Signal(8 * steps, name=f"chain{number}") for number in range(self.bits_per_cycle)]
+        with m.If(shift):
+            m.d.sync += [chain.eq(Cat(chain[1:], bit)) for chain, bit in zip(chains, bits, strict=True)]
+        shown = Cat(chain[::steps] for chain in chains)
+        m.d.comb += plane_byte.eq(shown.word_select(within, 8))
