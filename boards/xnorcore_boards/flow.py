@@ -22,9 +22,10 @@ __all__ = ["Built", "build"]
 
 ARRAY = ".core.array"
 """End of the path of the module whose look-up tables are counted by themselves."""
-# A word is never read in the cycle in which it is written: layers read what earlier ones wrote, and the link
-# writes weights between runs. Without this, Yosys adds about 16 LUTs and registers to each iCE40 memory.
-NO_COLLISION = ("weights*", "thresholds*", "memory*")
+# A word is never read in the cycle in which it is written: layers read what earlier ones wrote, the link
+# writes weights between runs, and packets leave its buffer only when they are complete. Without this, Yosys
+# adds about 16 LUTs and registers to each iCE40 memory.
+NO_COLLISION = ("weights*", "thresholds*", "memory*", "buffer*")
 
 Say = Callable[[str], None]
 

@@ -64,14 +64,12 @@ class Device(wiring.Component):
         """Build the module."""
         m = Module()
         m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz)
-        m.submodules.uart_rx = receiver = UartReceiver()
-        m.submodules.uart_tx = transmitter = UartTransmitter()
+        m.submodules.uart_rx = receiver = UartReceiver(self.divisor)
+        m.submodules.uart_tx = transmitter = UartTransmitter(self.divisor)
         connect(m, receiver.o, accelerator.i)
         connect(m, accelerator.o, transmitter.i)
         m.d.comb += [
             receiver.rx.eq(self.rx),
-            receiver.divisor.eq(self.divisor),
-            transmitter.divisor.eq(self.divisor),
             self.tx.eq(transmitter.tx),
         ]
         self._light(m, receiver.o.valid | ~transmitter.tx, self.activity)

@@ -1,13 +1,26 @@
-"""UART 8N1 with a divisor that may change at run time."""
+"""UART 8N1, its bit time fixed or set at run time."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["UartReceiver", "UartTransmitter"]
+
+
+def _divisor_port(fixed: int | None) -> dict[str, Any]:
+    return {} if fixed else {"divisor": In(16)}
+
+
+def _timer(uart: UartReceiver | UartTransmitter) -> tuple[Signal, Value]:
+    """Return a counter for the cycles of a bit, and how many they are."""
+    if uart.fixed:
+        return Signal(range(uart.fixed)), Const(uart.fixed)
+    return Signal(16), uart.divisor
 
 
 class UartReceiver(wiring.Component):
@@ -20,12 +33,17 @@ class UartReceiver(wiring.Component):
     The line cannot be held back: a byte that has not been taken when the next one is complete stays,
     and the next one is lost.
 
+    Parameters
+    ----------
+    fixed : int, optional
+        Clock cycles per bit, at least 4, if they never change; less logic, and no port for them.
+
     Members
     -------
     rx : In(1)
         The line; asynchronous, high when idle.
     divisor : In(16)
-        Clock cycles per bit, at least 4.
+        Clock cycles per bit, at least 4; unless `fixed`.
     o : Out(stream of 8 bits)
         Received bytes.
     """
@@ -34,8 +52,9 @@ class UartReceiver(wiring.Component):
     divisor: Signal
     o: stream.Interface
 
-    def __init__(self) -> None:
-        super().__init__({"rx": In(1), "divisor": In(16), "o": Out(stream.Signature(8))})
+    def __init__(self, fixed: int | None = None) -> None:
+        self.fixed = fixed
+        super().__init__({"rx": In(1), **_divisor_port(fixed), "o": Out(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         """Build the receiver."""
@@ -43,13 +62,13 @@ class UartReceiver(wiring.Component):
         rx = Signal(init=1)
         m.submodules.synchronizer = FFSynchronizer(self.rx, rx, init=1)
 
-        timer = Signal(16)
+        timer, cycles = _timer(self)
         # A one is shifted down from the top: when it falls out, eight data bits are in.
         shift = Signal(9)
         tick = Signal()
         m.d.comb += tick.eq(timer == 0)
         with m.If(tick):
-            m.d.sync += timer.eq(self.divisor - 1)
+            m.d.sync += timer.eq(cycles - 1)
         with m.Else():
             m.d.sync += timer.eq(timer - 1)
         with m.If(self.o.ready):
@@ -58,7 +77,7 @@ class UartReceiver(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 # The falling edge was up to one cycle ago: aim half a cycle short of the bit's middle.
-                m.d.sync += timer.eq((self.divisor - 1)[1:16] - 1)
+                m.d.sync += timer.eq(((cycles - 1) >> 1) - 1)
                 m.d.sync += shift.eq(1 << 8)
                 with m.If(~rx):
                     m.next = "START"
@@ -84,12 +103,17 @@ class UartReceiver(wiring.Component):
 class UartTransmitter(wiring.Component):
     """Send bytes on an asynchronous line, back to back if they come in time.
 
+    Parameters
+    ----------
+    fixed : int, optional
+        Clock cycles per bit if they never change; less logic, and no port for them.
+
     Members
     -------
     i : In(stream of 8 bits)
         Bytes to send.
     divisor : In(16)
-        Clock cycles per bit, at least 1.
+        Clock cycles per bit, at least 1; unless `fixed`.
     tx : Out(1)
         The line; high when idle.
     """
@@ -98,13 +122,14 @@ class UartTransmitter(wiring.Component):
     divisor: Signal
     tx: Signal
 
-    def __init__(self) -> None:
-        super().__init__({"i": In(stream.Signature(8)), "divisor": In(16), "tx": Out(1, init=1)})
+    def __init__(self, fixed: int | None = None) -> None:
+        self.fixed = fixed
+        super().__init__({"i": In(stream.Signature(8)), **_divisor_port(fixed), "tx": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the transmitter."""
         m = Module()
-        timer = Signal(16)
+        timer, cycles = _timer(self)
         bits = Signal(9)
         left = Signal(range(11))
         tick = Signal()
@@ -118,13 +143,13 @@ class UartTransmitter(wiring.Component):
             m.d.sync += [
                 Cat(self.tx, bits).eq(Cat(bits, Const(1, 1))),
                 left.eq(left - 1),
-                timer.eq(self.divisor - 1),
+                timer.eq(cycles - 1),
             ]
         with m.Elif(self.i.valid):
             m.d.sync += [
                 self.tx.eq(0),
                 bits.eq(Cat(self.i.payload, Const(1, 1))),
                 left.eq(9),
-                timer.eq(self.divisor - 1),
+                timer.eq(cycles - 1),
             ]
         return m
