@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Elaboratable, Module, Signal, Value
+from amaranth import Elaboratable, Module, Signal, Value
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -73,7 +73,7 @@ class Device(wiring.Component):
             self.tx.eq(transmitter.tx),
         ]
         self._light(m, receiver.o.valid | ~transmitter.tx, self.activity)
-        self._light(m, getattr(accelerator, "error", Const(0)), self.error)
+        self._light(m, accelerator.error, self.error)
         return m
 
     def _light(self, m: Module, event: Value, light: Signal) -> None:

@@ -29,11 +29,13 @@ class Accelerator(wiring.Component):
     -------
     i, o : In, Out(stream of 8)
         Bytes of docs/protocol.md, as on the wire.
+    error : Out(1)
+        A frame is dropped in this cycle.
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, baked: bool = False) -> None:
         self.config, self.clock_hz, self.baked = config, clock_hz, baked
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "error": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
@@ -49,6 +51,7 @@ class Accelerator(wiring.Component):
             core.frames_good.eq(receiver.frames_good),
             core.frames_bad.eq(receiver.frames_bad),
             receiver.clear.eq(core.clear_counters),
+            self.error.eq(receiver.dropped),
         ]
         return m
 

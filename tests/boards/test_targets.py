@@ -45,7 +45,7 @@ class Loopback(wiring.Component):
     """Streams of the accelerator, in no time."""
 
     def __init__(self, config, clock_hz):
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "error": Out(1)})
 
     def elaborate(self, platform):
         m = Module()

@@ -257,11 +257,18 @@ def test_receiver_takes_and_gives_a_byte_per_cycle():
     assert cycles[0] <= 10 * (len(frame) + 2) + 210
 
 
-def test_receiver_without_counters_counts_nothing():
+def test_receiver_without_counters_still_says_what_it_drops():
     dut = FrameReceiver(replace(CONFIG, counters=0))
 
     async def test(ctx):
-        await put(ctx, dut.i, encode_request(2, 1, b"a") + b"\1\2\0" + encode_request(2, 2, b"b"))
+        dropped = 0
+        for byte in encode_request(2, 1, b"a") + b"\1\2\0\0" + encode_request(2, 2, b"b") + bytes(3):
+            ctx.set(dut.i.payload, byte)
+            ctx.set(dut.i.valid, 1)
+            *_, event = await ctx.tick().sample(dut.dropped).until(dut.i.ready)
+            dropped += event
+        ctx.set(dut.i.valid, 0)
+        assert dropped == 1
         assert await get_packet(ctx, dut.o) == b"\2\1\0a"
         assert await get_packet(ctx, dut.o) == b"\2\2\0b"
         assert (ctx.get(dut.frames_good), ctx.get(dut.frames_bad)) == (0, 0)

@@ -37,6 +37,8 @@ class FrameReceiver(wiring.Component):
         between packets.
     frames_good, frames_bad : Out(16)
         Frames passed on and dropped; they stop at 65535. Both stay 0 without `config.counters`.
+    dropped : Out(1)
+        A frame is dropped in this cycle.
     clear : In(1)
         Set both counts to 0.
     """
@@ -45,6 +47,7 @@ class FrameReceiver(wiring.Component):
     o: stream.Interface
     frames_good: Signal
     frames_bad: Signal
+    dropped: Signal
     clear: Signal
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -58,6 +61,7 @@ class FrameReceiver(wiring.Component):
                 "o": Out(packet),
                 "frames_good": Out(16),
                 "frames_bad": Out(16),
+                "dropped": Out(1),
                 "clear": In(1),
             }
         )
@@ -124,12 +128,13 @@ class FrameReceiver(wiring.Component):
         with m.If(closing & (taken == prefix - 1)):
             m.d.sync += [closing.eq(0), start.eq(end)]
 
+        begun = Signal()
+        with m.If(step):
+            m.d.sync += begun.eq(~end_of_frame)
+        m.d.comb += self.dropped.eq(end_of_frame & begun & ~good)
         if self.config.counters:
-            begun = Signal()
-            with m.If(step):
-                m.d.sync += begun.eq(~end_of_frame)
             self._count(m, self.frames_good, end_of_frame & good)
-            self._count(m, self.frames_bad, end_of_frame & begun & ~good)
+            self._count(m, self.frames_bad, self.dropped)
 
     def _count(self, m: Module, count: Signal, condition: Value) -> None:
         following = Signal(len(count) + 1)
