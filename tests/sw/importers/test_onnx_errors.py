@@ -116,6 +116,10 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "weights of output 0 are 0 and not -a and +a of one magnitude a above 0",
     ),
+    "activation scale without a negative": (
+        lambda: net(lambda b, z: b.quant("BipolarQuant", z, b.const(np.array(1, np.uint32)))),
+        "BipolarQuant 'n4': scale is uint32, but must be a float",
+    ),
     "activation scale per channel": (
         lambda: net(lambda b, z: b.quant("BipolarQuant", z, b.const(np.arange(1.0, 7.0)))),
         "BipolarQuant 'n4': scale differs from channel to channel",

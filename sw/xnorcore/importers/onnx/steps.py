@@ -174,6 +174,8 @@ def _one(node: Node, what: str, values: list[NDArray[Any] | None]) -> Any:
     array = values[0] if values else None
     if array is None or not array.size:
         raise node.fail(f"{what} must be a constant")
+    if array.dtype.kind != "f":
+        raise node.fail(f"{what} is {array.dtype}, but must be a float")
     first = array.flat[0]
     if (array != first).any():
         raise node.fail(
