@@ -24,6 +24,8 @@ class RowInterleaver(wiring.Component):
     of a position is one run of consecutive values. This is the packing of narrow first layers that
     docs/architecture.md describes.
 
+    Bits of places and lengths beyond the size of the buffer do not count.
+
     Parameters
     ----------
     config : DeviceConfig
@@ -95,11 +97,16 @@ class RowInterleaver(wiring.Component):
         m.submodules.lines = lines = Memory(shape=8, depth=depth, init=[])
         read, write = lines.read_port(), lines.write_port()
         address = bits_for_depth(depth)
+        place = range(depth + 1)  # in the buffer, or its end
+        row_values, slot_start, slot_step, slots_end = (
+            port[: depth.bit_length()]
+            for port in (self.row_values, self.slot_start, self.slot_step, self.slots_end)
+        )
 
         # Incoming values.
         bit = Signal(3)
         value = Signal(8)
-        received, value_left, write_at = Signal(10), Signal(16), Signal(16)
+        received, value_left, write_at = Signal(10), Signal(place), Signal(place)
         row_done, take = Signal(), Signal()
         m.d.comb += [
             value.eq(Mux(self.packed, i.payload.bit_select(bit, 1).replicate(2), i.payload)),
@@ -113,8 +120,8 @@ class RowInterleaver(wiring.Component):
         with m.If(take & i.valid):
             following = write_at + 1
             m.d.sync += [
-                write_at.eq(Mux(following == self.slots_end, 0, following)),
-                value_left.eq(Mux(row_done, self.row_values - 1, value_left - 1)),
+                write_at.eq(Mux(following == slots_end, 0, following)),
+                value_left.eq(Mux(row_done, row_values - 1, value_left - 1)),
                 received.eq(received + row_done),
                 bit.eq(Mux(i.ready, 0, bit + 1)),
             ]
@@ -122,20 +129,20 @@ class RowInterleaver(wiring.Component):
         # The value that is read: row y of the map, column x, from the buffer's place `at`.
         top, y, x = Signal(10), Signal(10), Signal(10)
         rows_left, kernel_left, channel_left = Signal(10), Signal(3), Signal(8)
-        first_slot, slot, column = Signal(16), Signal(16), Signal(16)
+        first_slot, slot, column = Signal(place), Signal(place), Signal(place)
         offset, inside = Signal(8), Signal()
         needed = Signal(10)
         on_map, row_last, image_last = Signal(), Signal(), Signal()
         moves = Signal()
-        after_slot = Signal(17)
-        next_slot = Signal(16)
+        after_slot = Signal(place)
+        next_slot = Signal(place)
         m.d.comb += [
             needed.eq(top + self.kernel_last + 1),
             inside.eq((y < self.map_height) & (x < self.map_width)),
             read.addr.eq((slot + column + offset)[:address]),
             read.en.eq(moves),
-            after_slot.eq(slot + self.row_values),
-            next_slot.eq(Mux(after_slot == self.slots_end, 0, after_slot)),
+            after_slot.eq(slot + row_values),
+            next_slot.eq(Mux(after_slot == slots_end, 0, after_slot)),
             o.payload.value.eq(Mux(on_map, read.data, self.pad)),
             o.payload.row_last.eq(row_last),
             o.payload.image_last.eq(image_last),
@@ -157,8 +164,8 @@ class RowInterleaver(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(~o.valid)
                 m.d.sync += [
-                    received.eq(0), value_left.eq(self.row_values - 1), write_at.eq(0), bit.eq(0),
-                    top.eq(-self.pad_top), rows_left.eq(self.rows_last), first_slot.eq(self.slot_start),
+                    received.eq(0), value_left.eq(row_values - 1), write_at.eq(0), bit.eq(0),
+                    top.eq(-self.pad_top), rows_left.eq(self.rows_last), first_slot.eq(slot_start),
                 ]  # fmt: skip
                 with m.If(i.valid & ~self.restart):
                     m.next = "FILL"
@@ -193,11 +200,11 @@ class RowInterleaver(wiring.Component):
                             with m.If(x < self.map_width):
                                 m.d.sync += column.eq(column + self.channels_last + 1)
                     with m.If(row_end):
-                        moved = first_slot + self.slot_step
+                        moved = first_slot + slot_step
                         m.d.sync += [
                             rows_left.eq(rows_left - 1),
                             top.eq(top + self.stride),
-                            first_slot.eq(Mux(moved >= self.slots_end, moved - self.slots_end, moved)),
+                            first_slot.eq(Mux(moved >= slots_end, moved - slots_end, moved)),
                         ]
                         m.next = "FILL"
                         with m.If(rows_left == 0):
