@@ -10,8 +10,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.geometry import DeviceConfig
 from xnorcore.protocol import Space
 
+from .carry import carry_for
 from .interfaces import ControlSignature, LaneWriteSignature
 from .pe import ProcessingElement, count_latency
+from .popcount import lane_delays
 
 __all__ = ["Array", "ColumnGroup", "array_latency"]
 
@@ -27,6 +29,14 @@ def _delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
         m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def _staggered(m: Module, word: Value, delays: list[int], name: str) -> Value:
+    # Each bit as late as its part of the population count needs it.
+    late = [word]
+    for _ in range(max(delays)):
+        late.append(_delayed(m, late[-1], 1, f"{name}_{len(late)}"))
+    return Cat(late[delay][lane] for lane, delay in enumerate(delays))
 
 
 class ColumnGroup(wiring.Component):
@@ -88,6 +98,9 @@ class ColumnGroup(wiring.Component):
         double = _delayed(m, ctl.double, count + 1, "double")
         clear = _delayed(m, ctl.clear, count + 1, "clear")
 
+        carry = carry_for(platform)
+        delays = lane_delays(g.width, carry)
+        xs = [_staggered(m, self.x_o.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         for column in range(self.count):
             weights = self._buffer(m, Space.WEIGHTS, column, g.width, config.weight_depth, ctl.waddr)
             acc_bytes = -(-config.acc_width // 8)
@@ -99,12 +112,13 @@ class ColumnGroup(wiring.Component):
                 m.d.sync += start.eq(value)
             with m.Else():
                 m.d.sync += start.eq(0)
+            ws = _staggered(m, ~weights if carry.inverted else weights, delays, f"w{column}")
             for row in range(g.rows):
                 pe = ProcessingElement(g.width, config.acc_width)
                 m.submodules[f"pe{row}_{column}"] = pe
                 m.d.comb += [
-                    pe.x.eq(self.x_o.word_select(row, g.width)),
-                    pe.w.eq(weights),
+                    pe.x.eq(xs[row]),
+                    pe.w.eq(ws),
                     pe.valid.eq(valid),
                     pe.start.eq(start),
                     pe.double.eq(double),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Signal
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .carry import carry_for
 from .popcount import popcount, popcount_stages
 
 __all__ = ["ProcessingElement", "count_latency"]
@@ -64,34 +65,19 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        k = popcount_stages(self.width)
-        match = Signal(self.width)
-        m.d.sync += match.eq(~(self.x ^ self.w))
-        # Constant ones in half of the lanes that pad to a power of two cancel: they add 0 to dot.
-        spare = (1 << k) - self.width
-        lanes = [*(Const(lane & 1, 1) for lane in range(spare)), *match]
-        addends, odd, _ = popcount(m, lanes)
-
-        # The count minus 2**(k-1) is the count with its top bit inverted, in two's complement.
-        count, carry = Signal(k), Signal()
-        total = Signal(k)
-        m.d.comb += total.eq(addends[0] + addends[1] + addends[2])
+        carry = carry_for(platform)
+        total, last = popcount(m, carry, list(self.x), list(self.w))
+        count, odd = Signal(len(total)), Signal()
         with m.If(self.valid):
-            m.d.sync += [count.eq(total ^ (1 << (k - 1))), carry.eq(odd)]
+            m.d.sync += [count.eq(total), odd.eq(last)]
         with m.Else():
-            m.d.sync += [count.eq(0), carry.eq(0)]
+            m.d.sync += [count.eq(0), odd.eq(0)]
 
-        acc, base, total_next = (Signal(self.acc_width, name=n) for n in ("acc", "base", "next"))
-        shifted = Signal(self.acc_width)
-        m.d.comb += [
-            shifted.eq(acc << 1),
-            base.eq((shifted & self.double.replicate(self.acc_width))
-                    | (acc & (~self.double).replicate(self.acc_width)) | self.start),
-            total_next.eq(base + count.as_signed() + carry),
-        ]  # fmt: skip
-        m.d.sync += self.bit.eq(~total_next[-1])
+        acc = Signal(self.acc_width)
+        following = carry.accumulate(m, acc, count, odd, self.start, self.double, "acc")
+        m.d.sync += self.bit.eq(~following[-1])
         with m.If(self.clear):
             m.d.sync += acc.eq(0)
         with m.Else():
-            m.d.sync += acc.eq(total_next)
+            m.d.sync += acc.eq(following)
         return m

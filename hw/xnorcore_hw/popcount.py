@@ -1,10 +1,19 @@
-"""Pipelined population count built of full adders whose carry-in counts a bit of its own."""
+"""Pipelined population count of products: full adders whose carry-in counts a product of its own.
+
+P(2n+1) = P(n) + P(n) + product, with a register after every level; the first level adds three products.
+A product that only a later level needs is made for that level: its operands arrive later, by a delay that all
+elements of a row (and of a column) share.
+"""
 
 from __future__ import annotations
 
-from amaranth import Module, Signal, Value
+from collections.abc import Sequence
 
-__all__ = ["popcount", "popcount_stages"]
+from amaranth import Const, Module, Signal, Value
+
+from .carry import Addition, Bit, Carry, Ice40Carry, Product
+
+__all__ = ["lane_delays", "popcount", "popcount_stages"]
 
 
 def popcount_stages(width: int) -> int:
@@ -12,54 +21,119 @@ def popcount_stages(width: int) -> int:
     return (width - 1).bit_length()
 
 
-def _delay(m: Module, bit: Value, cycles: int, name: str) -> Value:
-    for stage in range(cycles):
-        register = Signal(name=f"{name}_d{stage}")
-        m.d.sync += register.eq(bit)
-        bit = register
-    return bit
+def _levels(width: int) -> list[int]:
+    # Level that takes each lane: three for each sum of level 1, one for each sum above, and one at the end.
+    k = popcount_stages(width)
+    lanes = [1] * (3 << (k - 2))
+    for level in range(2, k + 1):
+        lanes += [level] * (1 << max(k - 1 - level, 0))
+    return lanes
 
 
-def _count(m: Module, bits: list[Value], name: str) -> tuple[Value, int]:
-    # P(2n+1) = P(n) + P(n) + bit: both halves take the same number of cycles, the odd bit waits for them.
-    if len(bits) == 1:
-        return bits[0], 0
-    half = (len(bits) - 1) // 2
-    low, cycles = _count(m, bits[:half], f"{name}l")
-    high, _ = _count(m, bits[half : 2 * half], f"{name}h")
-    odd = _delay(m, bits[-1], cycles, f"{name}_odd")
-    total = Signal(len(low) + 1, name=f"{name}_sum")
-    m.d.sync += total.eq(low + high + odd)
-    return total, cycles + 1
+def lane_delays(width: int, carry: Carry) -> list[int]:
+    """Return by how many cycles each bit of the operands must be late.
+
+    A first bit of delay 0 counts `popcount_stages` cycles later.
+    """
+    delays = []
+    for lane, level in enumerate(_levels(width)[:width]):
+        if carry.absorbs:
+            # The level adds the operands themselves; the last product is registered.
+            delays.append(level if level < popcount_stages(width) else level - 1)
+        elif level == 1:
+            delays.append(1 if isinstance(carry, Ice40Carry) and lane % 3 == 2 else 0)
+        else:
+            delays.append(level - 1)
+    return delays
 
 
-def popcount(m: Module, bits: list[Value], name: str = "pop") -> tuple[list[Value], Value, int]:
-    """Count the ones among `bits`, all but the last register level and the last bit.
+def popcount(
+    m: Module, carry: Carry, x: Sequence[Value], w: Sequence[Value], name: str = "pop"
+) -> tuple[Value, Value]:
+    """Count the lanes in which `x` and `w` are equal, all but the last register level.
 
     Adds registers to the `sync` domain of `m`.
 
     Parameters
     ----------
     m : Module
-    bits : list of Value
-        2**k one-bit values, k >= 2.
+    carry : Carry
+        The family's adders.
+    x, w : sequence of Value
+        One-bit operands, at least 8, each late by its `lane_delays`; `w` inverted if `carry.inverted`.
     name : str
         Prefix of the registers' names.
 
     Returns
     -------
-    addends : list of Value
-        Two partial counts and a bit; their sum, at most 2**k - 1, counts all bits but the last one.
-        The caller registers it.
-    odd : Value
-        The last bit, in step with the addends.
-    cycles : int
-        Latency from `bits` to `addends`, k - 2 cycles.
+    count : Value
+        Count of all lanes but the last of a power of two, minus half of the operands' bits, as a signed
+        number. The caller registers it.
+    last : Value
+        Product of the last lane; one more to count, in step with `count`.
     """
-    assert len(bits) >= 4 and not len(bits) & (len(bits) - 1)
-    half = len(bits) // 2 - 1
-    low, cycles = _count(m, bits[:half], f"{name}l")
-    high, _ = _count(m, bits[half : 2 * half], f"{name}h")
-    carry = _delay(m, bits[-2], cycles, f"{name}_carry")
-    odd = _delay(m, bits[-1], cycles, f"{name}_odd")
-    return [low, high, carry], odd, cycles
+    k = popcount_stages(len(x))
+    levels = _levels(len(x))
+    lanes: list[Product | Const] = [Product(*pair) for pair in zip(x, w, strict=True)]
+    # Constant ones in half of the lanes that pad to a power of two cancel: they add 0 to dot.
+    lanes += [Const(lane & 1, 1) for lane in range(len(levels) - len(lanes))]
+
+    def product(lane: Product | Const) -> Value:
+        if isinstance(lane, Const):
+            return lane
+        return lane.x ^ lane.w if carry.inverted else ~(lane.x ^ lane.w)
+
+    def registered(value: Value, text: str) -> Signal:
+        register = Signal(len(value), name=f"{name}_{text}")
+        m.d.sync += register.eq(value)
+        return register
+
+    def late(lane: Product | Const, text: str) -> Bit:
+        return lane if carry.absorbs or isinstance(lane, Const) else registered(product(lane), text)
+
+    first = [lane for lane, level in zip(lanes, levels, strict=True) if level == 1]
+    triples = [first[index : index + 3] for index in range(0, 3 << (k - 2), 3)]
+    sums: list[Value]
+    if isinstance(carry, Ice40Carry):
+        sums = [
+            _three(m, [product(lane) for lane in triple], f"{name}_{index}")
+            for index, triple in enumerate(triples)
+        ]
+    else:
+        bits = [
+            [late(lane, f"p{3 * index + place}") for place, lane in enumerate(triple)]
+            for index, triple in enumerate(triples)
+        ]
+        additions = [Addition(b[:1], b[1:2], b[2]) for b in bits]
+        sums = [registered(s, f"l1_{i}") for i, s in enumerate(carry.add(m, additions, f"{name}1"))]
+
+    for level in range(2, k):
+        odd = [lane for lane, its in zip(lanes, levels, strict=True) if its == level]
+        additions = []
+        for index in range(len(sums) // 2):
+            bit = late(odd[index], f"odd{level}_{index}")
+            # The count of 2**k - 1 lanes minus 2**(k-1), in two's complement, has its top bit inverted.
+            low, high = (list(sums[2 * index + half]) for half in range(2))
+            additions.append(Addition(low, high, bit, inverted=level == k - 1))
+        totals = carry.add(m, additions, f"{name}{level}")
+        if level == k - 1:
+            return totals[0], product(lanes[-1])
+        sums = [registered(total, f"l{level}_{i}") for i, total in enumerate(totals)]
+    raise AssertionError("width is at least 8")
+
+
+def _three(m: Module, products: list[Value], name: str) -> Value:
+    # Sum and carry of two products are one table of four inputs each; the third product, which comes a cycle
+    # later, joins them in two more.
+    half, both, total = (
+        Signal(name=f"{name}_half"),
+        Signal(name=f"{name}_both"),
+        Signal(2, name=f"{name}_three"),
+    )
+    m.d.sync += [
+        half.eq(products[0] ^ products[1]),
+        both.eq(products[0] & products[1]),
+        total[0].eq(half ^ products[2]),
+        total[1].eq(both | (half & products[2])),
+    ]
+    return total

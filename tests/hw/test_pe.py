@@ -9,35 +9,38 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
+from xnorcore_hw.carry import GenericCarry
 from xnorcore_hw.pe import ProcessingElement, count_latency
-from xnorcore_hw.popcount import popcount, popcount_stages
+from xnorcore_hw.popcount import lane_delays, popcount, popcount_stages
 
 
 class Counter(wiring.Component):
     def __init__(self, width: int) -> None:
         self.width = width
-        super().__init__({"bits": In(width), "count": Out(8)})
+        super().__init__({"x": In(width), "w": In(width), "count": Out(9)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        addends, odd, self.cycles = popcount(m, list(self.bits))
-        total = Signal(8)
-        m.d.comb += [total.eq(addends[0] + addends[1] + addends[2] + odd), self.count.eq(total)]
+        count, last = popcount(m, GenericCarry(), list(self.x), list(self.w))
+        m.d.comb += self.count.eq(count.as_signed() + self.width // 2 + last)
         return m
 
 
-@pytest.mark.parametrize("width", [8, 16, 32, 64, 128])
+@pytest.mark.parametrize("width", [8, 16, 24, 32, 56, 64, 128])
 def test_popcount(width: int) -> None:
     dut = Counter(width)
     rng = random.Random(width)
     words = list(range(256)) if width <= 8 else [rng.getrandbits(width) for _ in range(200)]
     words = [word & ((1 << width) - 1) for word in words] + [0, (1 << width) - 1]
-    latency = popcount_stages(width) - 2
+    weights = [rng.choice([rng.getrandbits(width), 0, (1 << width) - 1]) for _ in words]
+    latency = popcount_stages(width) - 1
+    delays = lane_delays(width, GenericCarry())
     found = []
 
     async def testbench(ctx) -> None:
-        for word in words + [0] * latency:
-            ctx.set(dut.bits, word)
+        for cycle in range(len(words) + latency):
+            ctx.set(dut.x, staggered(words, delays, cycle))
+            ctx.set(dut.w, staggered(weights, delays, cycle))
             found.append(ctx.get(dut.count))
             await ctx.tick()
 
@@ -45,7 +48,18 @@ def test_popcount(width: int) -> None:
     sim.add_clock(1e-6)
     sim.add_testbench(testbench)
     sim.run()
-    assert found[latency:] == [word.bit_count() for word in words]
+    mask = (1 << width) - 1
+    assert found[latency:] == [(~(x ^ w) & mask).bit_count() for x, w in zip(words, weights, strict=True)]
+
+
+def staggered(words: list[int], delays: list[int], cycle: int) -> int:
+    """Operand of a cycle whose bits are late by `delays`."""
+    word = 0
+    for lane, delay in enumerate(delays):
+        at = cycle - delay
+        if 0 <= at < len(words):
+            word |= words[at] & (1 << lane)
+    return word
 
 
 @pytest.mark.parametrize("width", [8, 16, 24, 40, 64, 128])
@@ -55,6 +69,7 @@ def test_pe_against_naive_model(width: int) -> None:
     dut = ProcessingElement(width, acc_width)
     rng = random.Random(width)
     latency = count_latency(width)
+    delays = lane_delays(width, GenericCarry())
     beats = []
     for _ in range(400):
         clear = rng.random() < 0.3
@@ -80,10 +95,10 @@ def test_pe_against_naive_model(width: int) -> None:
         idle = dict.fromkeys(beats[0], 0)
         pad = [idle] * (latency + 1)
         timeline = beats + pad
+        xs, ws = [beat["x"] for beat in timeline], [beat["w"] for beat in timeline]
         for cycle in range(len(timeline)):
-            beat = timeline[cycle]
-            ctx.set(dut.x, beat["x"])
-            ctx.set(dut.w, beat["w"])
+            ctx.set(dut.x, staggered(xs, delays, cycle))
+            ctx.set(dut.w, staggered(ws, delays, cycle))
             ctx.set(dut.valid, timeline[cycle - latency + 1]["valid"] if cycle >= latency - 1 else 0)
             late = timeline[cycle - latency] if cycle >= latency else {**idle, "clear": 1}
             for name in ("start", "double", "clear"):

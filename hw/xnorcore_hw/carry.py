@@ -1,0 +1,237 @@
+"""Several small additions on one carry chain: a generic form, and the cells of iCE40 and ECP5."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaranth import Cat, Const, Instance, Module, Signal, Value
+
+__all__ = ["Addition", "Bit", "Carry", "Ecp5Carry", "GenericCarry", "Ice40Carry", "Product", "carry_for"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """The product of two signs, ``x XNOR w``.
+
+    Attributes
+    ----------
+    x, w : Value
+        One bit each. `w` is inverted where the family's `inverted` says so.
+    """
+
+    x: Value
+    w: Value
+
+
+Bit = Value | Product
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Two numbers and a bit that are to be added.
+
+    Attributes
+    ----------
+    low, high : sequence of Bit
+        Least significant bit first; either may be the shorter one, or empty.
+    carry : Bit or None
+    inverted : bool
+        Invert the top bit of the sum.
+    """
+
+    low: Sequence[Bit]
+    high: Sequence[Bit]
+    carry: Bit | None = None
+    inverted: bool = False
+
+    @property
+    def length(self) -> int:
+        """Bits of the sum."""
+        return max(len(self.low), len(self.high)) + 1
+
+
+def _at(bits: Sequence[Bit], index: int) -> Bit:
+    return bits[index] if index < len(bits) else Const(0, 1)
+
+
+class Carry(ABC):
+    """How a family of FPGAs adds.
+
+    Attributes
+    ----------
+    absorbs : bool
+        Products may be added as they are; otherwise `add` takes registered bits only.
+    inverted : bool
+        Weights are stored inverted.
+    """
+
+    absorbs = False
+    inverted = False
+
+    @abstractmethod
+    def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
+        """Return the sums, `Addition.length` bits each, without a register."""
+
+    def accumulate(
+        self, m: Module, acc: Value, count: Value, carry: Value, start: Value, double: Value, name: str
+    ) -> Value:
+        """Return ``(double ? 2 * acc : acc) | start``, plus the signed `count` and `carry`.
+
+        The sum has as many bits as `acc`; `start` is used as `ProcessingElement` says.
+        """
+        width = len(acc)
+        base, total = Signal(width, name=f"{name}_base"), Signal(width, name=f"{name}_total")
+        shifted = (acc << 1)[:width]
+        m.d.comb += [
+            base.eq((shifted & double.replicate(width)) | (acc & (~double).replicate(width)) | start),
+            total.eq(base + count.as_signed() + carry),
+        ]
+        return total
+
+
+class GenericCarry(Carry):
+    """Plain sums, for simulation and for families without cells of their own here."""
+
+    def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
+        """Return the sums."""
+        sums = []
+        for index, addition in enumerate(additions):
+            total = Signal(addition.length, name=f"{name}{index}")
+            carry = Const(0, 1) if addition.carry is None else addition.carry
+            low, high = Cat(*addition.low), Cat(*addition.high)
+            top = addition.inverted << (addition.length - 1)
+            m.d.comb += total.eq((low + high + carry)[: addition.length] ^ top)
+            sums.append(total)
+        return sums
+
+
+class Ice40Carry(Carry):
+    """SB_CARRY and SB_LUT4: the cell that takes a sum's carry out puts the next sum's carry in.
+
+    A cell's carry is the majority of its second and third input and the carry below, its output any
+    function of its inputs. With both inputs the same bit the carry is that bit, whatever came before.
+    """
+
+    _SUM, _OUT, _INVERTED = 0xC33C, 0xFF00, 0x00FF
+
+    def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
+        """Return the sums."""
+        sums = []
+        carry: Value = Const(0, 1)
+        number = 0
+
+        def cell(low: Value, high: Value, init: int) -> Value:
+            nonlocal carry, number
+            out, above = Signal(name=f"{name}_o{number}"), Signal(name=f"{name}_c{number}")
+            m.submodules[f"{name}_lut{number}"] = Instance(
+                "SB_LUT4", p_LUT_INIT=Const(init, 16),
+                i_I0=Const(0, 1), i_I1=low, i_I2=high, i_I3=carry, o_O=out,
+            )  # fmt: skip
+            m.submodules[f"{name}_carry{number}"] = Instance(
+                "SB_CARRY", i_I0=low, i_I1=high, i_CI=carry, o_CO=above
+            )
+            carry, number = above, number + 1
+            return out
+
+        pending = [addition.carry if addition.carry is not None else Const(0, 1) for addition in additions]
+        first = pending[0]
+        assert not isinstance(first, Product)
+        carry = first
+        for index, addition in enumerate(additions):
+            bits = []
+            for place in range(addition.length - 1):
+                low, high = _at(addition.low, place), _at(addition.high, place)
+                assert not isinstance(low, Product) and not isinstance(high, Product)
+                bits.append(cell(low, high, self._SUM))
+            following = pending[index + 1] if index + 1 < len(pending) else Const(0, 1)
+            assert not isinstance(following, Product)
+            bits.append(cell(following, following, self._INVERTED if addition.inverted else self._OUT))
+            sums.append(Cat(*bits))
+        return sums
+
+
+class Ecp5Carry(Carry):
+    """CCU2C: two places with a look-up table of four inputs each, which multiply as well.
+
+    A place's table says whether it passes the carry below on; otherwise its carry is the value of the table
+    with the last two inputs 0. Sum of two products: the XOR of all four inputs. The place that takes a sum's
+    carry out puts the next sum's carry in: its third input is 1, for which the table is 0.
+    """
+
+    absorbs = True
+    inverted = True
+
+    _SUM, _OUT, _INVERTED, _ACCUMULATE = 0x6996, 0x0006, 0x00F6, 0x596A
+
+    def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
+        """Return the sums."""
+        zero, one = Const(0, 1), Const(1, 1)
+
+        def pair(bit: Bit | None) -> tuple[Value, Value]:
+            if bit is None:
+                return zero, zero
+            return (bit.x, bit.w) if isinstance(bit, Product) else (bit, zero)
+
+        places: list[tuple[int, tuple[Value, ...]]] = [(self._OUT, (*pair(additions[0].carry), one, zero))]
+        for index, addition in enumerate(additions):
+            for place in range(addition.length - 1):
+                inputs = (*pair(_at(addition.low, place)), *pair(_at(addition.high, place)))
+                places.append((self._SUM, inputs))
+            following = additions[index + 1].carry if index + 1 < len(additions) else None
+            table = self._INVERTED if addition.inverted else self._OUT
+            assert not addition.inverted or following is None
+            places.append((table, (*pair(following), one, zero)))
+        out = self._chain(m, places, name)
+        sums, at = [], 1
+        for addition in additions:
+            sums.append(Cat(*out[at : at + addition.length]))
+            at += addition.length
+        return sums
+
+    def accumulate(
+        self, m: Module, acc: Value, count: Value, carry: Value, start: Value, double: Value, name: str
+    ) -> Value:
+        """Return the sum; the table picks `acc` or its double."""
+        zero, one = Const(0, 1), Const(1, 1)
+        places: list[tuple[int, tuple[Value, ...]]] = [(self._OUT, (carry, zero, one, zero))]
+        for place in range(len(acc)):
+            below = acc[place - 1] if place else start[0]
+            places.append(
+                (
+                    self._ACCUMULATE,
+                    (count[min(place, len(count) - 1)], double, below, acc[place] | start[place]),
+                )
+            )
+        return Cat(*self._chain(m, places, name)[1:])
+
+    @staticmethod
+    def _chain(m: Module, places: list[tuple[int, tuple[Value, ...]]], name: str) -> list[Value]:
+        zero = Const(0, 1)
+        if len(places) % 2:
+            places = [*places, (0, (zero, zero, zero, zero))]
+        out = [Signal(name=f"{name}_s{index}") for index in range(len(places))]
+        carry: Value = zero
+        for index in range(0, len(places), 2):
+            above = Signal(name=f"{name}_c{index}")
+            pins: dict = {"i_CIN": carry, "o_COUT": above}
+            for half in range(2):
+                init, inputs = places[index + half]
+                pins[f"p_INIT{half}"] = Const(init, 16)
+                pins[f"p_INJECT1_{half}"] = "NO"
+                pins[f"o_S{half}"] = out[index + half]
+                pins |= {f"i_{pin}{half}": value for pin, value in zip("ABCD", inputs, strict=True)}
+            m.submodules[f"{name}_ccu{index}"] = Instance("CCU2C", **pins)
+            carry = above
+        return out
+
+
+def carry_for(platform: object) -> Carry:
+    """Return what suits a platform: by its `family` where that is ``ecp5``, ``ice40`` or ``ice5``."""
+    family = str(getattr(platform, "family", "")).lower()
+    if family == "ecp5":
+        return Ecp5Carry()
+    if family.startswith("ice"):
+        return Ice40Carry()
+    return GenericCarry()

@@ -1,0 +1,118 @@
+"""The families' adders against plain sums, for all inputs, by SAT on the cells' own models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore_hw.carry import Addition, Carry, Ecp5Carry, GenericCarry, Ice40Carry, Product, carry_for
+
+from .yosys import cell_models, prove_equal
+
+FAMILIES = {"ice40": Ice40Carry(), "ecp5": Ecp5Carry()}
+MODELS = {
+    "ice40": cell_models("ice40/cells_sim.v", "SB_LUT4", "SB_CARRY"),
+    "ecp5": cell_models("lattice/common_sim.vh", "LUT4", "LUT2") + cell_models("ecp5/ccu2c_sim.vh", "CCU2C"),
+}
+
+
+class Sums(wiring.Component):
+    """Three additions of different lengths on one chain, the operands of the first of them products."""
+
+    def __init__(self, carry: Carry, length: int) -> None:
+        self.carry, self.length = carry, length
+        super().__init__(
+            {
+                "x": In(3),
+                "w": In(3),
+                "a": In(length),
+                "b": In(length),
+                "c": In(2),
+                "sums": Out(2 * length + 4),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        products: list = []
+        for x, w in zip(self.x, self.w, strict=True):
+            w = ~w if self.carry.inverted else w
+            products.append(Product(x, w) if self.carry.absorbs else ~(x ^ w))
+        additions = [
+            Addition(products[:1], products[1:2], products[2]),
+            Addition(list(self.a), list(self.b), self.c[0]),
+            Addition(list(self.a)[:1], list(self.b)[: self.length - 1], self.c[1], inverted=True),
+        ]
+        sums = self.carry.add(m, additions, "dut")
+        at = 0
+        for total in sums:
+            m.d.comb += self.sums[at : at + len(total)].eq(total)
+            at += len(total)
+        assert at <= len(self.sums)
+        return m
+
+
+class Accumulate(wiring.Component):
+    """One step of an accumulator, for the start values it may be given."""
+
+    def __init__(self, carry: Carry, width: int, count: int) -> None:
+        self.carry = carry
+        super().__init__(
+            {
+                "acc": In(width),
+                "count": In(count),
+                "carry_in": In(1),
+                "start": In(width),
+                "double": In(1),
+                "total": Out(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        acc = self.acc & ~self.start  # they share no bit
+        start = self.start & ((~self.double).replicate(len(self.start)) | 1)
+        args = (acc, self.count, self.carry_in, start, self.double)
+        m.d.comb += self.total.eq(self.carry.accumulate(m, *args, "dut"))
+        return m
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_sums(family: str, length: int, tmp_path: Path) -> None:
+    gold = rtlil.convert(Sums(GenericCarry(), length), name="gold")
+    gate = rtlil.convert(Sums(FAMILIES[family], length), name="gate")
+    prove_equal(gold, gate, MODELS[family], tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("width", "count"), [(11, 5), (18, 6)])
+def test_accumulate(family: str, width: int, count: int, tmp_path: Path) -> None:
+    gold = rtlil.convert(Accumulate(GenericCarry(), width, count), name="gold")
+    gate = rtlil.convert(Accumulate(FAMILIES[family], width, count), name="gate")
+    prove_equal(gold, gate, MODELS[family], tmp_path)
+
+
+def test_the_proof_sees_a_wrong_table(tmp_path: Path) -> None:
+    class Wrong(Ecp5Carry):
+        _SUM = 0x6996 ^ 1
+
+    gold = rtlil.convert(Sums(GenericCarry(), 2), name="gold")
+    gate = rtlil.convert(Sums(Wrong(), 2), name="gate")
+    with pytest.raises(AssertionError, match="differ"):
+        prove_equal(gold, gate, MODELS["ecp5"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [("ecp5", Ecp5Carry), ("iCE40", Ice40Carry), ("iCE5", Ice40Carry), (None, GenericCarry)],
+)
+def test_choice(family: str | None, kind: type) -> None:
+    platform = type("Platform", (), {"family": family})()
+    assert type(carry_for(platform)) is kind
+    assert type(carry_for(None)) is GenericCarry
