@@ -34,7 +34,7 @@ class ActivationMemory(wiring.Component):
 
     Members
     -------
-    raddr : In(16)
+    raddr : In
     operand : In(OperandSignature)
     rdata : Out(width)
         The word at `raddr`, one cycle later.
@@ -55,7 +55,7 @@ class ActivationMemory(wiring.Component):
         self.config, self.row = config, row
         super().__init__(
             {
-                "raddr": In(16),
+                "raddr": In(bits_for_depth(config.act_depth)),
                 "operand": In(OperandSignature(config)),
                 "rdata": Out(g.width),
                 "x": Out(g.width),
@@ -73,7 +73,7 @@ class ActivationMemory(wiring.Component):
         config, g, write, operand = self.config, self.config.geometry, self.write, self.operand
         lanes = 8 // g.lane
         mine = Signal()
-        waddr, wdata, wmask = Signal(16), Signal(g.width), Signal(g.width // g.lane)
+        waddr, wdata, wmask = Signal(len(self.raddr)), Signal(g.width), Signal(g.width // g.lane)
         bank = (write.bank == self.row) | self.everywhere
         m.d.comb += mine.eq(write.valid & (write.space == Space.ACTIVATIONS) & bank)
         with m.If(self.wmask.any()):
@@ -86,8 +86,10 @@ class ActivationMemory(wiring.Component):
                 wmask.eq(mine.replicate(g.width // g.lane) & (((1 << lanes) - 1) << (write.lane * lanes))),
             ]
 
-        raddr = Signal(16)
-        m.d.comb += raddr.eq(self.raddr + operand.strip * self.row if self.row else self.raddr)
+        raddr = Signal(len(self.raddr))
+        m.d.comb += raddr.eq(
+            self.raddr + operand.strip * self.row if self.row and config.convolution else self.raddr
+        )
         flags = Cat(
             operand.masked, operand.pad, operand.pad_one, operand.balance, operand.offset, operand.lanes
         )
@@ -105,7 +107,9 @@ class ActivationMemory(wiring.Component):
                 port.addr.eq(waddr),
                 port.data.eq(wdata),
                 port.en.eq(wmask),
-                self.x.eq(Mux(pad, pad_one.replicate(g.width), read.data)),
+                self.x.eq(
+                    Mux(pad, pad_one.replicate(g.width), read.data) if config.convolution else read.data
+                ),
             ]
             return m
 

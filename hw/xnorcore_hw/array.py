@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -25,7 +25,7 @@ def array_latency(config: DeviceConfig) -> int:
 
 def _delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
     for stage in range(cycles):
-        register = Signal(len(value), name=f"{name}_d{stage}")
+        register = Signal(len(value), name=f"{name}_d{stage}", reset_less=True)
         m.d.sync += register.eq(value)
         value = register
     return value
@@ -93,23 +93,23 @@ class ColumnGroup(wiring.Component):
         # Words reach the PEs one cycle after the control word; the flags wait for the count of those words.
         count = count_latency(g.width)
         valid = _delayed(m, ctl.valid, count, "valid")
-        early = _delayed(m, Cat(ctl.first, ctl.taddr), count - 1, "start")
-        first = _delayed(m, early[0], 1, "first")
+        early = _delayed(m, Cat(ctl.first, ctl.taddr), count - config.threshold_share, "start")
+        first = _delayed(m, early[0], config.threshold_share, "first")
         double = _delayed(m, ctl.double, count + 1, "double")
         clear = _delayed(m, ctl.clear, count + 1, "clear")
 
         carry = carry_for(platform)
         delays = lane_delays(g.width, carry)
         xs = [_staggered(m, self.x_o.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
+        values = self._start_values(m, early[0], early[1:])
         for column in range(self.count):
-            weights = self._buffer(m, Space.WEIGHTS, column, g.width, config.weight_depth, ctl.waddr)
-            acc_bytes = -(-config.acc_width // 8)
-            value = self._buffer(
-                m, Space.THRESHOLDS, column, acc_bytes * 8, config.threshold_depth, early[1:]
+            select = write.bank == self.first + column
+            weights = self._buffer(
+                m, Space.WEIGHTS, column, (g.width, config.weight_depth), ctl.waddr, select, write.addr
             )
-            start = Signal(config.acc_width, name=f"start{column}")
+            start = Signal(config.acc_width, name=f"start{column}", reset_less=True)
             with m.If(first):
-                m.d.sync += start.eq(value)
+                m.d.sync += start.eq(values[column])
             with m.Else():
                 m.d.sync += start.eq(0)
             ws = _staggered(m, ~weights if carry.inverted else weights, delays, f"w{column}")
@@ -127,17 +127,49 @@ class ColumnGroup(wiring.Component):
                 ]
         return m
 
-    def _buffer(self, m: Module, space: Space, column: int, width: int, depth: int, addr: Value) -> Value:
-        write = self.write_o
+    def _start_values(self, m: Module, first: Value, taddr: Value) -> list[Value]:
+        """Return each column's start value, `threshold_share` cycles after its address."""
+        config, write, share = self.config, self.write_o, self.config.threshold_share
+        shape = 8 * -(-config.acc_width // 8), config.threshold_depth * share
+        bits = share.bit_length() - 1
+        step, kept = Signal(bits), Signal(len(taddr), reset_less=True)
+        with m.If(first):
+            m.d.sync += [step.eq(1), kept.eq(taddr)]
+        with m.Elif(step != 0):
+            m.d.sync += step.eq(step + 1)
+        addr = Cat(Mux(first, 0, step), Mux(first, taddr, kept)) if bits else taddr
+        values = []
+        for column in range(0, self.count, share):
+            select = write.bank[bits:] == (self.first + column) >> bits
+            place = Cat(write.bank[:bits], write.addr)
+            last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, select, place)
+            # The first columns' values wait until the last one's is read.
+            late = [last]
+            for stage in range(1, share):
+                late.append(_delayed(m, late[-1], 1, f"waiting{column}_{stage}"))
+            values += reversed(late)
+        return values
+
+    def _buffer(
+        self,
+        m: Module,
+        space: Space,
+        column: int,
+        shape: tuple[int, int],
+        addr: Value,
+        select: Value,
+        place: Value,
+    ) -> Value:
+        write, (width, depth) = self.write_o, shape
         memory = Memory(shape=width, depth=depth, init=[])
         m.submodules[f"{space.name.lower()}{column}"] = memory
         read, port = memory.read_port(), memory.write_port(granularity=8)
-        select = write.valid & (write.space == space) & (write.bank == self.first + column)
+        chosen = write.valid & (write.space == space) & select
         m.d.comb += [
             read.addr.eq(addr),
-            port.addr.eq(write.addr),
+            port.addr.eq(place),
             port.data.eq(write.data.replicate(width // 8)),
-            port.en.eq(select.replicate(width // 8) & (1 << write.lane)),
+            port.en.eq(chosen.replicate(width // 8) & (1 << write.lane)),
         ]
         return read.data
 

@@ -6,7 +6,10 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore.program import DESCRIPTOR, LOOPS
+from xnorcore.geometry import DeviceConfig
+from xnorcore.program import DENSE_LOOPS, DESCRIPTOR, LOOPS
+
+from .interfaces import bits_for_depth
 
 __all__ = ["DELTAS", "LoopNest"]
 
@@ -29,10 +32,11 @@ class LoopNest(wiring.Component):
     The loops are `xnorcore.program.LOOPS`, innermost first. `load` starts a layer; every `step` replaces
     the beat at the outputs by the next one. The outputs are registers.
 
+    Without `config.convolution` only `xnorcore.program.DENSE_LOOPS` are there; the others count as 1.
+
     Parameters
     ----------
-    offset_bits : int
-        Bits of `offset`: log2 of a word's width, or 0 if windows are never packed.
+    config : DeviceConfig
 
     Members
     -------
@@ -44,14 +48,14 @@ class LoopNest(wiring.Component):
         Count of each loop, minus one.
     delta_<loop>, bits_<loop> : In
         Words and bits added to the read address when the loop advances.
-    read_base, weight_base, threshold_base : In(16)
+    read_base, weight_base, threshold_base : In
     double : In(1)
         The accumulator doubles between planes, and every plane has a start value of its own.
     more : Out(1)
         Beats are left.
-    raddr, waddr, taddr : Out(16)
+    raddr, waddr, taddr : Out
         Addresses of the beat in activation memory, weight and threshold buffers.
-    offset : Out(offset_bits)
+    offset : Out(config.offset_bits)
         Bit of the word at `raddr` at which the beat's word starts.
     moved : Out(len(LOOPS))
         Loop that the next step will advance, one-hot; all 0 for the first beat.
@@ -68,43 +72,46 @@ class LoopNest(wiring.Component):
         With `last`: last position of a tile; of the layer.
     """
 
-    def __init__(self, offset_bits: int = 0) -> None:
-        self.offset_bits = offset_bits
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config, self.offset_bits = config, config.offset_bits
+        self.loops = LOOPS if config.convolution else DENSE_LOOPS
         fields = DESCRIPTOR.fields
-        ports: dict = {f"{loop}_last": In(fields[f"{loop}_last"].width) for loop in LOOPS}
-        ports |= {f"delta_{loop}": In(16) for loop in DELTAS}
+        raddr = bits_for_depth(config.act_depth)
+        waddr, taddr = bits_for_depth(config.weight_depth), bits_for_depth(config.threshold_depth)
+        # No loop is longer than the memory that it walks through.
+        longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
+        ports: dict = {f"{loop}_last": In(min(fields[f"{loop}_last"].width, longest[loop])) for loop in LOOPS}
+        ports |= {f"delta_{loop}": In(raddr) for loop in DELTAS}
         ports |= {f"bits_{loop}": In(7) for loop in LOOPS if f"bits_{loop}" in fields}
-        ports |= {name: In(16) for name in ("read_base", "weight_base", "threshold_base")}
-        ports |= {name: Out(16) for name in ("raddr", "waddr", "taddr")}
+        for name, size in (("read", raddr), ("weight", waddr), ("threshold", taddr)):
+            ports |= {f"{name}_base": In(size), f"{name[0]}addr": Out(size)}
         ports |= {name: In(1) for name in ("load", "step", "double")}
         flags = ("more", "first", "doubles", "last", "run_end", "plane_first", "window_first", "window_last")
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
-        ports |= {"offset": Out(offset_bits), "moved": Out(len(LOOPS))}
+        ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        lasts = [getattr(self, f"{loop}_last") for loop in LOOPS]
-        left = [Signal(len(last), name=f"{loop}_left") for loop, last in zip(LOOPS, lasts, strict=True)]
-        at_last, at_first = Signal(len(LOOPS)), Signal(len(LOOPS))
+        lasts = {loop: getattr(self, f"{loop}_last") for loop in self.loops}
+        absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in lasts)
+        at_last, at_first = (Signal(len(LOOPS), name=name, init=absent) for name in ("at_last", "at_first"))
         advance = Signal(len(LOOPS))
-        for level in range(len(LOOPS)):
-            m.d.comb += advance[level].eq(at_last[:level].all() & ~at_last[level])
+        for level, loop in enumerate(LOOPS):
+            if loop in lasts:
+                m.d.comb += advance[level].eq(at_last[:level].all() & ~at_last[level])
 
         with m.If(self.load):
             m.d.sync += self.more.eq(1)
         with m.Elif(self.step & at_last.all()):
             m.d.sync += self.more.eq(0)
-        for level, last in enumerate(lasts):
+        for loop, last in lasts.items():
+            level, left = LOOPS.index(loop), Signal(len(last), name=f"{loop}_left")
             with m.If(self.load | (self.step & at_last[: level + 1].all())):
-                m.d.sync += [left[level].eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
+                m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
             with m.Elif(self.step & advance[level]):
-                m.d.sync += [
-                    left[level].eq(left[level] - 1),
-                    at_last[level].eq(left[level] == 1),
-                    at_first[level].eq(0),
-                ]
+                m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
 
         with m.If(self.load):
             m.d.sync += self.moved.eq(0)
@@ -125,18 +132,19 @@ class LoopNest(wiring.Component):
         self._buffer_addresses(m)
         return m
 
-    def _read_address(self, m: Module, advance: Signal) -> None:
+    def _read_address(self, m: Module, advance: Value) -> None:
         # Word address and bit offset are one number. The change that leads to the beat the counters
         # describe is kept from the step before.
         k = self.offset_bits
-        address, delta = Signal(16 + k), Signal(16 + k)
+        address, delta = Signal(len(self.raddr) + k), Signal(len(self.raddr) + k)
         m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
         choices = []
         for level, loop in enumerate(LOOPS):
             words = getattr(self, f"delta_{loop}") if loop in DELTAS else 1
             bits = getattr(self, f"bits_{loop}")[:k] if k and hasattr(self, f"bits_{loop}") else None
             distance = words << k if bits is None else Cat(bits, words)
-            choices.append(Mux(advance[level], distance, 0))
+            if loop in self.loops:
+                choices.append(Mux(advance[level], distance, 0)[: len(delta)])
         with m.If(self.load):
             m.d.sync += [address.eq(self.read_base << k), delta.eq(0)]
         with m.Elif(self.step):
@@ -145,7 +153,13 @@ class LoopNest(wiring.Component):
     def _buffer_addresses(self, m: Module) -> None:
         # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
         weight_tile, threshold_tile, next_weight, next_threshold = (
-            Signal(16, name=n) for n in ("weight_tile", "threshold_tile", "next_weight", "next_threshold")
+            Signal(len(address), name=name)
+            for name, address in (
+                ("weight_tile", self.waddr),
+                ("threshold_tile", self.taddr),
+                ("next_weight", self.waddr),
+                ("next_threshold", self.taddr),
+            )
         )
         moved = self.moved
         m.d.comb += [next_weight.eq(self.waddr + 1), next_threshold.eq(self.taddr + 1)]

@@ -67,13 +67,13 @@ class ProcessingElement(wiring.Component):
         m = Module()
         carry = carry_for(platform)
         total, last = popcount(m, carry, list(self.x), list(self.w))
-        count, odd = Signal(len(total)), Signal()
+        count, odd = Signal(len(total), reset_less=True), Signal(reset_less=True)
         with m.If(self.valid):
             m.d.sync += [count.eq(total), odd.eq(last)]
         with m.Else():
             m.d.sync += [count.eq(0), odd.eq(0)]
 
-        acc = Signal(self.acc_width)
+        acc = Signal(self.acc_width, reset_less=True)
         following = carry.accumulate(m, acc, count, odd, self.start, self.double, "acc")
         m.d.sync += self.bit.eq(~following[-1])
         with m.If(self.clear):

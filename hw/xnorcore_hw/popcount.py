@@ -84,7 +84,7 @@ def popcount(
         return lane.x ^ lane.w if carry.inverted else ~(lane.x ^ lane.w)
 
     def registered(value: Value, text: str) -> Signal:
-        register = Signal(len(value), name=f"{name}_{text}")
+        register = Signal(len(value), name=f"{name}_{text}", reset_less=True)
         m.d.sync += register.eq(value)
         return register
 

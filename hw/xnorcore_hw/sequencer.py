@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,11 +30,11 @@ class LayerSignature(wiring.Signature):
         The layer's first emission has not reached the writer yet.
     take : In(1)
         It does in the next cycle; the writer copies the rest.
-    base, delta, tile_stride : Out(16)
+    base, delta, tile_stride : Out
         First result word; distance between the first result words of neighbouring positions, and of tiles.
     strips : Out(1)
         Rows work on strips of one image.
-    strip : Out(16)
+    strip : Out
         Distance between the results of neighbouring strips.
     score : Out(1)
         The layer emits scores.
@@ -42,16 +42,17 @@ class LayerSignature(wiring.Signature):
         Last layer of a batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: DeviceConfig) -> None:
+        address = bits_for_depth(config.act_depth)
         super().__init__(
             {
                 "valid": Out(1),
                 "take": In(1),
-                "base": Out(16),
-                "delta": Out(16),
-                "tile_stride": Out(16),
+                "base": Out(address),
+                "delta": Out(address),
+                "tile_stride": Out(address),
                 "strips": Out(1),
-                "strip": Out(16),
+                "strip": Out(address),
                 "score": Out(1),
                 "final": Out(1),
             }
@@ -68,7 +69,7 @@ class Sequencer(wiring.Component):
         Read port of program memory, data one cycle after its address.
     entry : In(16)
         Address of the loaded program's first descriptor.
-    in_base0, in_base1, out_base0, out_base1 : In(16)
+    in_base0, in_base1, out_base0, out_base1 : In
         Input and output regions of the two batches in flight.
     batch : In(2)
         Per parity: inputs are complete and the output region is free.
@@ -85,7 +86,7 @@ class Sequencer(wiring.Component):
         Run the program at `run_entry` once, outside the batches; only while `idle`.
     idle : Out(1)
         Nothing runs and every result is written.
-    raddr : Out(16)
+    raddr : Out
         Read address of the activation memories.
     operand : Out(OperandSignature)
         What is to be done to the word at `raddr`.
@@ -96,7 +97,7 @@ class Sequencer(wiring.Component):
     layer_done : In(1)
         The last result of a layer is being written.
     readout_valid : In(1)
-    readout_addr : In(16)
+    readout_addr : In
     readout_grant : Out(1)
         `raddr` carries `readout_addr` in this cycle. Beats go first, for at most 16 cycles.
     stalls : Out(len(STALLS))
@@ -105,16 +106,17 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
-        self.nest = LoopNest(config.offset_bits)
+        self.nest = LoopNest(config)
+        address = bits_for_depth(config.act_depth)
         super().__init__(
             {
                 "program_addr": Out(bits_for_depth(config.program_depth)),
                 "program_data": In(32),
                 "entry": In(16),
-                "in_base0": In(16),
-                "in_base1": In(16),
-                "out_base0": In(16),
-                "out_base1": In(16),
+                "in_base0": In(address),
+                "in_base1": In(address),
+                "out_base0": In(address),
+                "out_base1": In(address),
                 "batch": In(2),
                 "loaded": In(2),
                 "parity": Out(1),
@@ -124,14 +126,14 @@ class Sequencer(wiring.Component):
                 "run": In(1),
                 "run_entry": In(16),
                 "idle": Out(1),
-                "raddr": Out(16),
+                "raddr": Out(address),
                 "operand": Out(OperandSignature(config)),
                 "ctl": Out(ControlSignature(config)),
                 "emit": Out(EmitSignature()),
-                "layer": Out(LayerSignature()),
+                "layer": Out(LayerSignature(config)),
                 "layer_done": In(1),
                 "readout_valid": In(1),
-                "readout_addr": In(16),
+                "readout_addr": In(address),
                 "readout_grant": Out(1),
                 "stalls": Out(len(STALLS)),
             }
@@ -145,11 +147,13 @@ class Sequencer(wiring.Component):
         stall = {name: self.stalls[index] for index, name in enumerate(STALLS)}
         words = DESCRIPTOR.words
 
-        regs = [Signal(32, name=f"descriptor{i}") for i in range(_OUTPUT_WORD)]
+        regs: dict[int, Value] = {i: Signal(32, name=f"descriptor{i}") for i in range(_OUTPUT_WORD)}
+        if not config.convolution:
+            regs |= dict.fromkeys(WIDE_WORDS, Const(0, 32))
 
         def field(name: str):
             f = DESCRIPTOR.fields[name]
-            source = regs[f.word] if f.word < _OUTPUT_WORD else self.program_data
+            source = regs.get(f.word, self.program_data)
             return source[f.low : f.low + f.width]
 
         names = [f"{loop}_last" for loop in LOOPS] + [f"delta_{loop}" for loop in DELTAS]
@@ -166,7 +170,7 @@ class Sequencer(wiring.Component):
         ]
 
         # Fetch: pc is the address of the word at program_data; capture takes that word and moves on.
-        pc, index = Signal(16), Signal(range(words))
+        pc, index = Signal(len(self.program_addr)), Signal(range(words))
         capture, batch_run = Signal(), Signal()
         m.d.comb += self.program_addr.eq(pc + capture)
         blocked = Signal()
@@ -179,13 +183,15 @@ class Sequencer(wiring.Component):
             m.d.sync += layer.valid.eq(0)
         with m.If(capture):
             m.d.sync += [pc.eq(pc + 1), index.eq(index + 1)]
-            for number, register in enumerate(regs):
-                with m.If(index == number):
-                    m.d.sync += register.eq(self.program_data)
+            for number, register in regs.items():
+                if isinstance(register, Signal):
+                    with m.If(index == number):
+                        m.d.sync += register.eq(self.program_data)
             wide = DESCRIPTOR.fields["wide"].low
-            with m.If((index == 0) & ~self.program_data[wide]):
-                m.d.sync += [regs[word].eq(0) for word in WIDE_WORDS]
-            with m.If((index == WIDE_WORDS.start - 1) & ~field("wide")):
+            if config.convolution:
+                with m.If((index == 0) & ~self.program_data[wide]):
+                    m.d.sync += [regs[word].eq(0) for word in WIDE_WORDS]
+            with m.If((index == WIDE_WORDS.start - 1) & (~field("wide") if config.convolution else 1)):
                 m.d.sync += index.eq(WIDE_WORDS.stop)
             with m.If(index == _OUTPUT_WORD):
                 image_base = Mux(self.parity, self.out_base1, self.out_base0)
@@ -207,16 +213,17 @@ class Sequencer(wiring.Component):
                     m.d.sync += pc.eq(self.entry)
 
         # Issue: the nest's beat goes to the array unless something it needs is not there yet.
-        m.submodules.taps = taps = TapTracker()
-        m.d.comb += [taps.load.eq(nest.load), taps.step.eq(nest.step), taps.moved.eq(nest.moved)]
-        for name in ("pad_left", "pad_top", "stride_x", "stride_y", "step_x", "step_y"):
-            m.d.comb += getattr(taps, name).eq(field(name))
         outside = Signal()
-        m.d.comb += [
-            taps.width.eq(field("map_width")),
-            taps.height.eq(field("map_height")),
-            outside.eq(field("padded") & ~taps.inside),
-        ]
+        if config.convolution:
+            m.submodules.taps = taps = TapTracker()
+            m.d.comb += [taps.load.eq(nest.load), taps.step.eq(nest.step), taps.moved.eq(nest.moved)]
+            for name in ("pad_left", "pad_top", "stride_x", "stride_y", "step_x", "step_y"):
+                m.d.comb += getattr(taps, name).eq(field(name))
+            m.d.comb += [
+                taps.width.eq(field("map_width")),
+                taps.height.eq(field("map_height")),
+                outside.eq(field("padded") & ~taps.inside),
+            ]
 
         beat, fresh = Signal(), Signal()
         g = config.geometry
@@ -274,6 +281,16 @@ class Sequencer(wiring.Component):
             with m.Elif(nest.last & field("score")):
                 m.d.sync += [draining.eq(1), slices_left.eq(config.acc_width - 2)]
 
+        # Columns that share a threshold memory take their start values one after the other.
+        starting = Signal()
+        if config.threshold_share > 1:
+            loading = Signal(range(config.threshold_share))
+            m.d.comb += starting.eq(nest.first & ~draining & (loading != 0))
+            with m.If(ctl.first):
+                m.d.sync += loading.eq(config.threshold_share - 1)
+            with m.Elif(loading != 0):
+                m.d.sync += loading.eq(loading - 1)
+
         age = Signal(4)
         m.d.comb += self.readout_grant.eq(self.readout_valid & (~issue | draining))
         m.d.comb += force.eq(age.all())
@@ -314,7 +331,7 @@ class Sequencer(wiring.Component):
             with m.State("ISSUE"):
                 slot_free = Signal()
                 m.d.comb += [
-                    slot_free.eq(~(emits & (gap != 0)) & ~(force & ~draining)),
+                    slot_free.eq(~(emits & (gap != 0)) & ~(force & ~draining) & ~starting),
                     issue.eq(beat & ~hazard & slot_free),
                     stall["busy"].eq(issue & ~draining),
                     stall["drain"].eq(issue & draining),

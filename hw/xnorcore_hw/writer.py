@@ -44,7 +44,7 @@ class ResultWriter(wiring.Component):
         super().__init__(
             {
                 "emit": In(EmitSignature()),
-                "layer": In(LayerSignature()),
+                "layer": In(LayerSignature(config)),
                 "bits": In(g.rows * g.columns),
                 "waddr": Out(bits_for_depth(config.act_depth)),
                 "wdata": Out(g.rows * g.width),
@@ -67,13 +67,14 @@ class ResultWriter(wiring.Component):
 
         # The descriptor's output side is copied one cycle before the layer's first emission arrives.
         base, delta, tile_base, tile_stride, strip = (
-            Signal(16, name=n) for n in ("base", "delta", "tile_base", "tile_stride", "strip")
+            Signal(len(self.waddr), name=n) for n in ("base", "delta", "tile_base", "tile_stride", "strip")
         )
         score, final, strips = Signal(), Signal(), Signal()
 
         # Pooling: OR over a window.
         pooled, window = Signal(len(self.bits)), Signal(len(self.bits))
-        m.d.comb += pooled.eq(self.bits | Mux(window_first, 0, window))
+        pools = self.config.convolution
+        m.d.comb += pooled.eq(self.bits | (Mux(window_first, 0, window) if pools else 0))
         with m.If(valid):
             m.d.sync += window.eq(pooled)
 
@@ -85,7 +86,7 @@ class ResultWriter(wiring.Component):
         first = (word == 0) & (row == 0)
         word_last, row_last = word == words - 1, ~strips | (row == g.rows - 1)
         m.d.comb += [
-            starts.eq(valid & window_last),
+            starts.eq(valid & (window_last if pools else 1)),
             writing.eq(starts | ~first),
             done.eq(writing & word_last & row_last),
             live.eq(Mux(first, flags[4:7], kept)),
@@ -93,7 +94,7 @@ class ResultWriter(wiring.Component):
         more_slices, tile, layer_last = live
         later, data = Signal(len(self.bits)), Signal(len(self.bits))
         chunk = min(g.width, g.columns)
-        address, row_address = Signal(16), Signal(16)
+        address, row_address = Signal(len(self.waddr)), Signal(len(self.waddr))
         m.d.comb += data.eq(Mux(first, pooled, later))
         with m.If(writing):
             m.d.sync += [later.eq(data >> chunk), kept.eq(live)]
@@ -108,7 +109,8 @@ class ResultWriter(wiring.Component):
                     m.d.sync += [row.eq(row + 1), row_address.eq(following), address.eq(following)]
 
         # Where the next result goes, once the last part of this one is written.
-        lane, wraps, next_tile, next_base = Signal(range(max(shared, 2))), Signal(), Signal(16), Signal(16)
+        lane, wraps = Signal(range(max(shared, 2))), Signal()
+        next_tile, next_base = Signal(len(address)), Signal(len(address))
         m.d.comb += [
             wraps.eq(score | (lane == shared - 1)),
             next_tile.eq(Mux(wraps, tile_base + tile_stride, tile_base)),
@@ -139,7 +141,7 @@ class ResultWriter(wiring.Component):
                 *(signal.eq(layer.base) for signal in (base, address, row_address, tile_base)),
                 delta.eq(layer.delta),
                 tile_stride.eq(layer.tile_stride),
-                strips.eq(layer.strips),
+                strips.eq(layer.strips & pools),
                 strip.eq(layer.strip),
                 score.eq(layer.score),
                 final.eq(layer.final),

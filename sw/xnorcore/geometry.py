@@ -116,7 +116,7 @@ class DeviceConfig:
     ----------
     geometry : Geometry
     acc_width : int
-        Bits of a PE's accumulator, 12 to 32. It holds dot / 2.
+        Bits of a PE's accumulator, 10 to 32. It holds dot / 2.
     weight_depth : int
         Words of `width` bits in each column's weight buffer.
     threshold_depth : int
@@ -133,6 +133,11 @@ class DeviceConfig:
         Bytes of the buffer that holds the image rows under a kernel; 0 leaves out convolution of images.
     counters : int
         1, or 0 to leave out the performance counters.
+    convolution : int
+        1, or 0 to leave out all but dense layers.
+    threshold_share : int
+        Columns that share a threshold memory and read it one after the other: a position then takes as many
+        cycles at least. A power of two that divides `columns` and `column_group`, at most log2 of the width.
 
     Raises
     ------
@@ -150,6 +155,8 @@ class DeviceConfig:
     column_group: int = 16
     line_bytes: int = 4096
     counters: int = 1
+    convolution: int = 1
+    threshold_share: int = 1
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -159,7 +166,7 @@ class DeviceConfig:
         if not self.threshold_depth:
             depth = _power_of_two_at_least(16384 // g.columns)
             object.__setattr__(self, "threshold_depth", max(depth, 256))
-        _range("acc_width", self.acc_width, 12, 32)
+        _range("acc_width", self.acc_width, 10, 32)
         _range("weight_depth", self.weight_depth, 64, MAX_DEPTH)
         _range("threshold_depth", self.threshold_depth, 16, MAX_DEPTH)
         _range("act_depth", self.act_depth, 64, MAX_DEPTH)
@@ -170,6 +177,16 @@ class DeviceConfig:
         _range("column_group", self.column_group, 1, COLUMNS[1])
         _range("line_bytes", self.line_bytes, 0, MAX_DEPTH)
         _range("counters", self.counters, 0, 1)
+        _range("convolution", self.convolution, 0, 1)
+        if self.line_bytes and not self.convolution:
+            raise GeometryError(f"line_bytes is {self.line_bytes}, but must be 0 without convolution")
+        _range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
+        share = self.threshold_share
+        if share & (share - 1) or g.columns % share or self.column_group % share:
+            raise GeometryError(
+                f"threshold_share is {share}, but must be a power of two that divides columns {g.columns} and "
+                f"column_group {self.column_group}"
+            )
 
     @property
     def max_frame(self) -> int:

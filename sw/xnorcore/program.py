@@ -22,6 +22,8 @@ from .errors import CompileError
 
 PROGRAM_MAGIC = int.from_bytes(b"XNP1", "little")
 LOOPS = ("run", "col", "row", "plane", "win_x", "win_y", "x", "y", "tile")
+DENSE_LOOPS = ("run", "plane", "tile")
+"""Loops of a device without convolution; it knows none of a descriptor's optional words."""
 
 
 _SIGNED = ("plane_stride", "out_delta", "out_tile_stride")

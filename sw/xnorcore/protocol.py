@@ -64,6 +64,9 @@ INFO_NETWORK_OFFSET = _INFO.size - 8
 
 FLAG_ARMED = 1
 FLAG_COUNTERS = 2
+FLAG_CONVOLUTION = 4
+FLAGS_SHARE_LOW = 8
+"""Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,15 @@ class DeviceInfo:
     def pack(self) -> bytes:
         """Return the INFO payload, `INFO_BYTES` bytes."""
         c, g = self.config, self.config.geometry
+        flags = (
+            FLAG_ARMED * self.armed
+            | FLAG_COUNTERS * c.counters
+            | FLAG_CONVOLUTION * c.convolution
+            | c.threshold_share << FLAGS_SHARE_LOW
+        )
         return _INFO.pack(
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
-            (FLAG_ARMED if self.armed else 0) | (FLAG_COUNTERS if c.counters else 0),
+            flags,
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
             c.line_bytes, self.clock_hz, self.build_id, self.network_id,
         )  # fmt: skip
@@ -128,5 +137,7 @@ class DeviceInfo:
         config = DeviceConfig(
             Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group, line,
             counters=int(bool(flags & FLAG_COUNTERS)),
+            convolution=int(bool(flags & FLAG_CONVOLUTION)),
+            threshold_share=flags >> FLAGS_SHARE_LOW & 15,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

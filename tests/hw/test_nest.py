@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
+from xnorcore.geometry import DeviceConfig, Geometry
 from xnorcore.program import LOOPS
 from xnorcore_hw.nest import DELTAS, LoopNest
 from xnorcore_hw.padding import TapTracker
 
 OFFSET_BITS = 4
+CONFIG = DeviceConfig(
+    Geometry(1, 16, 1 << OFFSET_BITS), act_depth=1 << 16, weight_depth=1 << 16, threshold_depth=1 << 16
+)
 
 
 Loops = dict[str, int]
@@ -63,7 +68,7 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
 @pytest.mark.parametrize("seed", range(12))
 def test_nest_against_plain_loops(seed: int) -> None:
     rng = random.Random(seed)
-    dut = LoopNest(OFFSET_BITS)
+    dut = LoopNest(CONFIG)
     found: list[list[tuple]] = []
     wanted = []
 
@@ -112,7 +117,7 @@ def test_nest_against_plain_loops(seed: int) -> None:
 def test_taps_against_coordinates(seed: int) -> None:
     """Which taps are on the map, for a nest of random kernel, stride, padding and pooling window."""
     rng = random.Random(seed)
-    nest, taps = LoopNest(), TapTracker()
+    nest, taps = LoopNest(replace(CONFIG, line_bytes=0)), TapTracker()
     kernel = [rng.randint(1, 4) for _ in range(2)]
     pads = [rng.randrange(side) for side in kernel]
     stride, window = ([rng.randint(1, 3) for _ in range(2)] for _ in range(2))
