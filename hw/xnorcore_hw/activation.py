@@ -41,7 +41,10 @@ class ActivationMemory(wiring.Component):
     x : Out(width)
         The operand, `operand_latency` cycles after its address.
     waddr : In
-    wdata : In(width)
+    wdata : In(min(columns, width))
+        Bits of one tile; a word that several tiles share takes them in each of its parts,
+    wclear : In(1)
+        and 0 in all parts but the first if this is 1.
     wmask : In(width // lane)
         Lanes of `geometry.lane` bits to write; any set lane makes the link wait.
     write : In(LaneWriteSignature)
@@ -60,7 +63,8 @@ class ActivationMemory(wiring.Component):
                 "rdata": Out(g.width),
                 "x": Out(g.width),
                 "waddr": In(bits_for_depth(config.act_depth)),
-                "wdata": In(g.width),
+                "wdata": In(min(g.columns, g.width)),
+                "wclear": In(1),
                 "wmask": In(g.width // g.lane),
                 "write": In(LaneWriteSignature()),
                 "everywhere": In(1),
@@ -77,7 +81,8 @@ class ActivationMemory(wiring.Component):
         bank = (write.bank == self.row) | self.everywhere
         m.d.comb += mine.eq(write.valid & (write.space == Space.ACTIVATIONS) & bank)
         with m.If(self.wmask.any()):
-            m.d.comb += [waddr.eq(self.waddr), wdata.eq(self.wdata), wmask.eq(self.wmask)]
+            others = Mux(self.wclear, 0, self.wdata).replicate(g.tiles_per_word - 1)
+            m.d.comb += [waddr.eq(self.waddr), wdata.eq(Cat(self.wdata, others)), wmask.eq(self.wmask)]
         with m.Else():
             m.d.comb += [
                 write.ready.eq(mine),

@@ -255,7 +255,8 @@ class Core(wiring.Component):
                 memory.everywhere.eq(loader.everywhere & ~write.valid),
                 memory.waddr.eq(writer.waddr),
                 memory.wmask.eq(writer.wmask),
-                memory.wdata.eq(writer.wdata.word_select(number, g.width)),
+                memory.wdata.eq(writer.wdata.word_select(number, min(g.columns, g.width))),
+                memory.wclear.eq(writer.wclear),
             ]
             ready.append(memory.write.ready)
             words.append(memory.x)

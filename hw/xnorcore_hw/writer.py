@@ -31,7 +31,8 @@ class ResultWriter(wiring.Component):
     bits : In(rows * columns)
         The array's output, `array_latency` cycles later.
     waddr : Out
-    wdata : Out(rows * width)
+    wdata : Out(rows * min(columns, width))
+    wclear : Out(1)
     wmask : Out(width // lane)
         Write port of the activation memories.
     layer_done, batch_done : Out(1)
@@ -47,7 +48,8 @@ class ResultWriter(wiring.Component):
                 "layer": In(LayerSignature(config)),
                 "bits": In(g.rows * g.columns),
                 "waddr": Out(bits_for_depth(config.act_depth)),
-                "wdata": Out(g.rows * g.width),
+                "wdata": Out(g.rows * min(g.columns, g.width)),
+                "wclear": Out(1),
                 "wmask": Out(g.width // g.lane),
                 "layer_done": Out(1),
                 "batch_done": Out(1),
@@ -128,11 +130,11 @@ class ResultWriter(wiring.Component):
         with m.If(writing):
             mask = Mux(lane == 0, -1, ((1 << lanes) - 1) << (lane * lanes)) if shared > 1 else -1
             m.d.comb += self.wmask.eq(mask)
+        # Every part of the word carries the bits and the mask picks one, except that the first clears the rest.
+        m.d.comb += self.wclear.eq(lane == 0)
         for number in range(g.rows):
             bits = Mux(strips, data[:chunk], data[number * g.columns :][:chunk])
-            # Every lane carries the bits and the mask picks one, except that the first clears the rest.
-            wide = Mux(lane == 0, bits, bits.replicate(shared)) if shared > 1 else bits
-            m.d.comb += self.wdata.word_select(number, g.width).eq(wide)
+            m.d.comb += self.wdata.word_select(number, chunk).eq(bits)
 
         with m.If(early[0] & early[1]):
             layer = self.layer

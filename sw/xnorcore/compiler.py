@@ -116,6 +116,8 @@ class _Compiler:
     def compile(self) -> Program:
         network, config = self.network, self.config
         steps = _steps(network)
+        if not config.convolution:
+            self._only_dense()
         lowered = [self._first(steps[0])]
         for step in steps[1:]:
             behind = lowered[-1]
@@ -192,6 +194,15 @@ class _Compiler:
             Results(out_base, out_words, word_bytes),
             last,
         )
+
+    def _only_dense(self) -> None:
+        for index, layer in enumerate(self.network.layers):
+            if not isinstance(layer, Dense):
+                name = layer.name or f"layer{index}"
+                raise CompileError(
+                    f"layer {name!r} is a {type(layer).__name__}, but the device has dense layers only "
+                    "(convolution=0); build it with convolution=1"
+                )
 
     def _first(self, step: _Step) -> Lowered:
         """Lay out the image, and lower the layer that reads it."""
@@ -297,7 +308,12 @@ class _Compiler:
 
     def _plan(self, step: _Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.starts.shape[1]
-        return LayerPlan(step.name, layer.beats, layer.drains, step.macs, layer.acc_bits, *words)
+        # Each position, or plane if they double, takes a start value.
+        between = words[0] // layer.tiles
+        if not layer.fields["double"]:
+            between *= layer.fields["plane_last"] + 1
+        waits = layer.beats // between * max(self.config.threshold_share - between, 0)
+        return LayerPlan(step.name, layer.beats, layer.drains, waits, step.macs, layer.acc_bits, *words)
 
     def _check(self, name: str, words: int) -> None:
         limit = getattr(self.config, name)

@@ -293,8 +293,7 @@ class Accelerator:
     def _infer_timeout(self, program: Program) -> float:
         # A full receive buffer may wait for everything that is in it.
         clock = self._info.clock_hz or _SLOW_CLOCK_HZ
-        drains = sum(layer.drains for layer in program.layers)
-        batch = program.beats + drains + 100 * len(program.layers)
+        batch = program.cycles + 100 * len(program.layers)
         images = self._info.config.fifo_bytes // program.image_bytes + 2 * self._info.config.geometry.rows
         return self.session.timeout + 2 * images * batch / clock
 

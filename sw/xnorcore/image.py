@@ -46,6 +46,8 @@ class LayerPlan:
         Array cycles that multiply, per batch.
     drains : int
         Array cycles that shift scores out, per batch.
+    waits : int
+        Cycles that wait for start values of columns that share a threshold memory, per batch.
     macs : int
         Useful XNOR multiply-accumulates per image.
     acc_bits : int
@@ -57,6 +59,7 @@ class LayerPlan:
     name: str
     beats: int
     drains: int
+    waits: int
     macs: int
     acc_bits: int
     weight_words: int
@@ -160,9 +163,9 @@ class Program:
 
     @property
     def cycles(self) -> int:
-        """Cycles per batch to expect: beats, drains, and one pipeline latency per layer."""
-        waits = len(self.layers) * self.config.latency
-        return sum(layer.beats + layer.drains for layer in self.layers) + waits
+        """Cycles per batch to expect: beats, drains, waits, and one pipeline latency per layer."""
+        changes = len(self.layers) * self.config.latency
+        return sum(layer.beats + layer.drains + layer.waits for layer in self.layers) + changes
 
     def decode(self, raw: bytes, images: int) -> NDArray:
         """Turn result bytes into what `golden.run` returns.

@@ -82,7 +82,9 @@ class Readback:
         config, g = self.config, self.config.geometry
         size = g.width // 8
         total = max(len(block.data) for block in blocks) // size
-        per_tile = g.width * g.words_per_tile
+        # Without convolution there is no loop over the bits: a run tests one of them.
+        bits = g.width if config.convolution else 1
+        per_tile = bits * g.words_per_tile
         room = (config.act_depth - 2 * g.width) // per_tile * g.tiles_per_word
         chunk = min(config.threshold_depth, room) // g.tiles_per_word * g.tiles_per_word
         chunk = min(chunk, -(-total // g.tiles_per_word) * g.tiles_per_word)
@@ -92,30 +94,37 @@ class Readback:
         pattern = np.zeros((g.width, 2, g.width), np.uint8)
         pattern[:, 1] = 1 - np.eye(g.width, dtype=np.uint8)
         self._activations(pattern.reshape(-1, g.width))
-        out_base = 2 * g.width
         for first in range(0, total, chunk):
             tiles = min(chunk, total - first)
-            self._run(
-                plane_last=1,
-                x_last=g.width - 1,
-                tile_last=tiles - 1,
-                weight_base=first,
-                delta_plane=1,
-                delta_x=1,
-                delta_tile=-(2 * g.width - 1),
-                out_base=out_base,
-                out_delta=g.words_per_tile,
-                out_tile_stride=per_tile,
-            )
-            words = self._read_words(out_base, -(-tiles // g.tiles_per_word) * per_tile)
-            # (word group, bit j, word of tile or lane within word, column bit) -> (column, address, bit j)
-            bits = words.reshape(-1, g.width, g.tiles_per_word, g.columns)
-            bits = 1 - bits.transpose(0, 2, 3, 1).reshape(-1, g.columns, g.width)[:tiles]
-            found = np.packbits(bits, axis=-1, bitorder="little")
+            parts = [self._weight_bits(first, tiles, bit, bits) for bit in range(0, g.width, bits)]
+            found = np.packbits(np.concatenate(parts, axis=-1), axis=-1, bitorder="little")
             for block in blocks:
                 data = block.data[first * size : (first + tiles) * size]
                 wanted = np.frombuffer(data, np.uint8).reshape(-1, size)
                 self._compare(block, first, wanted, found[: len(wanted), block.bank])
+
+    def _weight_bits(self, first: int, tiles: int, bit: int, bits: int) -> NDArray[np.uint8]:
+        """Return bits `bit` to ``bit + bits - 1`` of weight words, shape (tiles, columns, bits)."""
+        g = self.config.geometry
+        per_tile = bits * g.words_per_tile
+        out_base = 2 * g.width
+        self._run(
+            plane_last=1,
+            x_last=bits - 1,
+            tile_last=tiles - 1,
+            in_base=2 * bit,
+            weight_base=first,
+            delta_plane=1,
+            delta_x=1 if bits > 1 else 0,
+            delta_tile=-(2 * bits - 1),
+            out_base=out_base,
+            out_delta=g.words_per_tile if bits > 1 else 0,
+            out_tile_stride=per_tile,
+        )
+        words = self._read_words(out_base, -(-tiles // g.tiles_per_word) * per_tile)
+        # (word group, bit j, word of tile or lane within word, column bit) -> (column, address, bit j)
+        found = words.reshape(-1, bits, g.tiles_per_word, g.columns)
+        return 1 - found.transpose(0, 2, 3, 1).reshape(-1, g.columns, bits)[:tiles]
 
     def thresholds(self, blocks: list[Block]) -> None:
         """Check threshold blocks that all start at address 0.
