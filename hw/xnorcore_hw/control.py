@@ -66,6 +66,8 @@ class Control(wiring.Component):
         `program_addr` is to be read.
     program_addr : Out
     program_data : In(32)
+    program_ready : In(1)
+        As in `ProgramMemory`.
     run, run_entry : Out
         Start the sequencer at an address.
     images : Out(stream of 8)
@@ -91,6 +93,7 @@ class Control(wiring.Component):
                 "program_read": Out(1),
                 "program_addr": Out(bits_for_depth(config.program_depth + IDENTITY_WORDS)),
                 "program_data": In(32),
+                "program_ready": In(1),
                 "run": Out(1),
                 "run_entry": Out(bits_for_depth(config.program_depth)),
                 "images": Out(stream.Signature(8)),
@@ -170,6 +173,7 @@ class Control(wiring.Component):
                 m.d.sync += unasked.eq(0)
                 m.next = "HEADER"
 
+        asked = Signal()
         # A state names the status with which it refuses, and refuses by going to DROP.
         with m.FSM(init="READ" if self.baked else "HEADER"):
             with m.State("HEADER"):
@@ -284,7 +288,11 @@ class Control(wiring.Component):
                 with m.Elif((command == Command.READ) & (~inside | (space[0] ^ space[1]))):
                     m.next = "DROP"
                 with m.Elif(space == Space.PROGRAM):
-                    m.next = "BYTES"
+                    # What is ready in the first cycle may still be the word before.
+                    m.d.sync += asked.eq(1)
+                    with m.If(self.program_ready & (asked | (not config.program_halves))):
+                        m.d.sync += asked.eq(0)
+                        m.next = "BYTES"
                 with m.Else():
                     m.d.comb += record.valid.eq(1)
                     with m.If(record.ready):

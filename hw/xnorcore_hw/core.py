@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.geometry import DeviceConfig
-from xnorcore.protocol import Space
 
 from .activation import ActivationMemory, operand_latency
 from .array import Array
@@ -17,6 +15,7 @@ from .counters import Counters
 from .interfaces import byte_stream
 from .interleaver import RowInterleaver
 from .loader import Loader
+from .program_memory import ProgramMemory
 from .records import RecordQueue
 from .responder import Responder
 from .selection import select
@@ -226,19 +225,17 @@ class Core(wiring.Component):
         config, g = self.config, self.config.geometry
 
         contents = [*[0] * config.program_depth, *identity(config, self.clock_hz)]
-        m.submodules.program = program = Memory(shape=32, depth=len(contents), init=contents)
-        read, port = program.read_port(), program.write_port(granularity=8)
+        m.submodules.program = program = ProgramMemory(config, contents)
         write = control.write
         m.d.comb += [
-            read.addr.eq(Mux(control.program_read, control.program_addr, sequencer.program_addr)),
-            control.program_data.eq(read.data),
-            sequencer.program_data.eq(read.data),
-            port.addr.eq(write.addr),
-            port.data.eq(write.data.replicate(4)),
-            port.en.eq((write.valid & (write.space == Space.PROGRAM)).replicate(4) & (1 << write.lane)),
+            program.addr.eq(Mux(control.program_read, control.program_addr, sequencer.program_addr)),
+            control.program_data.eq(program.data),
+            control.program_ready.eq(program.ready),
+            sequencer.program_data.eq(program.data),
+            sequencer.program_ready.eq(program.ready & ~control.program_read),
         ]
         for name in ("valid", "space", "bank", "addr", "lane", "data"):
-            m.d.comb += getattr(array.write, name).eq(getattr(write, name))
+            m.d.comb += [getattr(target.write, name).eq(getattr(write, name)) for target in (array, program)]
 
         request, granted = Signal(), Signal()
         words, outputs, ready = [], [], []

@@ -66,7 +66,8 @@ class Sequencer(wiring.Component):
     -------
     program_addr : Out
     program_data : In(32)
-        Read port of program memory, data one cycle after its address.
+    program_ready : In(1)
+        Read port of program memory, as in `ProgramMemory`.
     entry : In(16)
         Address of the loaded program's first descriptor.
     in_base0, in_base1, out_base0, out_base1 : In
@@ -112,6 +113,7 @@ class Sequencer(wiring.Component):
             {
                 "program_addr": Out(bits_for_depth(config.program_depth)),
                 "program_data": In(32),
+                "program_ready": In(1),
                 "entry": In(16),
                 "in_base0": In(address),
                 "in_base1": In(address),
@@ -169,11 +171,12 @@ class Sequencer(wiring.Component):
             ),
         ]
 
-        # Fetch: pc is the address of the word at program_data; capture takes that word and moves on.
+        # Fetch: pc is the address of the word at program_data; capture takes that word, if it is ready, and
+        # moves on.
         pc, index = Signal(len(self.program_addr)), Signal(range(words))
         capture, batch_run = Signal(), Signal()
         m.d.comb += self.program_addr.eq(pc + capture)
-        blocked = Signal()
+        blocked, ready = Signal(), self.program_ready
         m.d.comb += blocked.eq(layer.valid & (index == _OUTPUT_WORD))
         # Layers alternate between two marks that their results are not all written yet.
         layer_parity, done_parity, unwritten = Signal(), Signal(init=1), Signal(2)
@@ -312,8 +315,10 @@ class Sequencer(wiring.Component):
                     m.d.sync += [pc.eq(self.run_entry), batch_run.eq(0)]
                     m.next = "START"
                 with m.Elif(self.batch.bit_select(self.parity, 1)):
-                    m.d.comb += [capture.eq(1), self.start.eq(1), stall["fetch"].eq(1)]
-                    m.d.sync += [pc.eq(pc + 1), batch_run.eq(1)]
+                    m.d.comb += [capture.eq(ready), self.start.eq(1), stall["fetch"].eq(1)]
+                    with m.If(ready):
+                        m.d.sync += pc.eq(pc + 1)
+                    m.d.sync += batch_run.eq(1)
                     m.next = "FETCH"
                 with m.Elif(self.loaded.bit_select(self.parity, 1)):
                     m.d.comb += stall["wait_output"].eq(1)
@@ -325,7 +330,11 @@ class Sequencer(wiring.Component):
                 m.d.comb += stall["fetch"].eq(1)
                 m.next = "FETCH"
             with m.State("FETCH"):
-                m.d.comb += [capture.eq(~blocked), stall["fetch"].eq(~blocked), stall["hazard"].eq(blocked)]
+                m.d.comb += [
+                    capture.eq(ready & ~blocked),
+                    stall["fetch"].eq(~blocked),
+                    stall["hazard"].eq(blocked),
+                ]
                 with m.If(nest.load):
                     m.next = "ISSUE"
             with m.State("ISSUE"):
@@ -341,13 +350,13 @@ class Sequencer(wiring.Component):
                 ]
                 with m.If(last_issue):
                     with m.If(~field("end")):
-                        m.d.comb += capture.eq(1)
+                        m.d.comb += capture.eq(ready)
                         m.next = "FETCH"
                     with m.Elif(batch_run):
                         m.d.comb += self.finish.eq(1)
                         m.d.sync += self.parity.eq(~self.parity)
                         with m.If(next_ready):
-                            m.d.comb += [capture.eq(1), self.start.eq(1)]
+                            m.d.comb += [capture.eq(ready), self.start.eq(1)]
                             m.next = "FETCH"
                         with m.Else():
                             m.next = "IDLE"

@@ -130,7 +130,7 @@ class ResultWriter(wiring.Component):
         with m.If(writing):
             mask = Mux(lane == 0, -1, ((1 << lanes) - 1) << (lane * lanes)) if shared > 1 else -1
             m.d.comb += self.wmask.eq(mask)
-        # Every part of the word carries the bits and the mask picks one, except that the first clears the rest.
+        # Every part of the word carries the bits and the mask picks one, but the first clears the rest.
         m.d.comb += self.wclear.eq(lane == 0)
         for number in range(g.rows):
             bits = Mux(strips, data[:chunk], data[number * g.columns :][:chunk])

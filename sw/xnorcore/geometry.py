@@ -138,6 +138,8 @@ class DeviceConfig:
     threshold_share : int
         Columns that share a threshold memory and read it one after the other: a position then takes as many
         cycles at least. A power of two that divides `columns` and `column_group`, at most log2 of the width.
+    program_halves : int
+        1 for program memory of 16 bits, of which a word takes two cycles.
 
     Raises
     ------
@@ -157,6 +159,7 @@ class DeviceConfig:
     counters: int = 1
     convolution: int = 1
     threshold_share: int = 1
+    program_halves: int = 0
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -178,14 +181,15 @@ class DeviceConfig:
         _range("line_bytes", self.line_bytes, 0, MAX_DEPTH)
         _range("counters", self.counters, 0, 1)
         _range("convolution", self.convolution, 0, 1)
+        _range("program_halves", self.program_halves, 0, 1)
         if self.line_bytes and not self.convolution:
             raise GeometryError(f"line_bytes is {self.line_bytes}, but must be 0 without convolution")
         _range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
         share = self.threshold_share
         if share & (share - 1) or g.columns % share or self.column_group % share:
             raise GeometryError(
-                f"threshold_share is {share}, but must be a power of two that divides columns {g.columns} and "
-                f"column_group {self.column_group}"
+                f"threshold_share is {share}, but must be a power of two that divides columns {g.columns} "
+                f"and column_group {self.column_group}"
             )
 
     @property

@@ -65,6 +65,7 @@ INFO_NETWORK_OFFSET = _INFO.size - 8
 FLAG_ARMED = 1
 FLAG_COUNTERS = 2
 FLAG_CONVOLUTION = 4
+FLAG_PROGRAM_HALVES = 8
 FLAGS_SHARE_LOW = 8
 """Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
 
@@ -100,6 +101,7 @@ class DeviceInfo:
             FLAG_ARMED * self.armed
             | FLAG_COUNTERS * c.counters
             | FLAG_CONVOLUTION * c.convolution
+            | FLAG_PROGRAM_HALVES * c.program_halves
             | c.threshold_share << FLAGS_SHARE_LOW
         )
         return _INFO.pack(
@@ -139,5 +141,6 @@ class DeviceInfo:
             counters=int(bool(flags & FLAG_COUNTERS)),
             convolution=int(bool(flags & FLAG_CONVOLUTION)),
             threshold_share=flags >> FLAGS_SHARE_LOW & 15,
+            program_halves=int(bool(flags & FLAG_PROGRAM_HALVES)),
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

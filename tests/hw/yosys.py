@@ -32,7 +32,8 @@ def prove_equal(gold: str, gate: str, models: str, folder: Path) -> None:
     (folder / "gate.il").write_text(gate)
     script = (
         "read_verilog models.v; read_rtlil gate.il; "
-        "hierarchy -top gate; proc; flatten; opt -full; read_rtlil gold.il; proc gold; flatten gold; opt -full gold; "
+        "hierarchy -top gate; proc; flatten; opt -full; "
+        "read_rtlil gold.il; proc gold; flatten gold; opt -full gold; "
         "miter -equiv -flatten -make_outputs gold gate miter; delete gold gate; "
         "hierarchy -top miter; opt -full; sat -verify -prove trigger 0 -set-def-inputs -show-all miter"
     )
