@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.geometry import DeviceConfig
+from xnorcore.image import Program
 from xnorcore.protocol import Space
 
 from .carry import carry_for
@@ -49,6 +50,8 @@ class ColumnGroup(wiring.Component):
     config : DeviceConfig
     first, count : int
         Index of the first column, and number of columns.
+    bake : Program or None
+        What the buffers hold at power-up.
 
     Members
     -------
@@ -62,9 +65,9 @@ class ColumnGroup(wiring.Component):
         Emitted bits, row by row.
     """
 
-    def __init__(self, config: DeviceConfig, first: int, count: int) -> None:
+    def __init__(self, config: DeviceConfig, first: int, count: int, bake: Program | None = None) -> None:
         g = config.geometry
-        self.config, self.first, self.count = config, first, count
+        self.config, self.first, self.count, self.bake = config, first, count, bake
         ctl, write, x = ControlSignature(config), LaneWriteSignature(), g.rows * g.width
         super().__init__(
             {
@@ -104,15 +107,19 @@ class ColumnGroup(wiring.Component):
         values = self._start_values(m, early[0], early[1:])
         for column in range(self.count):
             select = write.bank == self.first + column
+            shape = g.width, config.weight_depth
+            # Where products are absorbed by the adders, weights are stored inverted.
+            flip = (1 << g.width) - 1 if carry.inverted else 0
+            baked = [word ^ flip for word in self._baked(Space.WEIGHTS, column)]
             weights = self._buffer(
-                m, Space.WEIGHTS, column, (g.width, config.weight_depth), ctl.waddr, select, write.addr
+                m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.addr, baked, carry.inverted
             )
             start = Signal(config.acc_width, name=f"start{column}", reset_less=True)
             with m.If(first):
                 m.d.sync += start.eq(values[column])
             with m.Else():
                 m.d.sync += start.eq(0)
-            ws = _staggered(m, ~weights if carry.inverted else weights, delays, f"w{column}")
+            ws = _staggered(m, weights, delays, f"w{column}")
             for row in range(g.rows):
                 pe = ProcessingElement(g.width, config.acc_width)
                 m.submodules[f"pe{row}_{column}"] = pe
@@ -126,6 +133,9 @@ class ColumnGroup(wiring.Component):
                     self.bits[row * self.count + column].eq(pe.bit),
                 ]
         return m
+
+    def _baked(self, space: Space, column: int) -> list[int]:
+        return self.bake.contents(space, self.first + column) if self.bake else []
 
     def _start_values(self, m: Module, first: Value, taddr: Value) -> list[Value]:
         """Return each column's start value, `threshold_share` cycles after its address."""
@@ -142,7 +152,9 @@ class ColumnGroup(wiring.Component):
         for column in range(0, self.count, share):
             select = write.bank[bits:] == (self.first + column) >> bits
             place = Cat(write.bank[:bits], write.addr)
-            last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, select, place)
+            lists = [self._baked(Space.THRESHOLDS, column + index) for index in range(share)]
+            baked = [word & ((1 << shape[0]) - 1) for words in zip(*lists, strict=True) for word in words]
+            last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, select, place, baked)
             # The first columns' values wait until the last one's is read.
             late = [last]
             for stage in range(1, share):
@@ -159,16 +171,18 @@ class ColumnGroup(wiring.Component):
         addr: Value,
         select: Value,
         place: Value,
+        baked: list[int],
+        inverted: bool = False,
     ) -> Value:
         write, (width, depth) = self.write_o, shape
-        memory = Memory(shape=width, depth=depth, init=[])
+        memory = Memory(shape=width, depth=depth, init=baked)
         m.submodules[f"{space.name.lower()}{column}"] = memory
         read, port = memory.read_port(), memory.write_port(granularity=8)
         chosen = write.valid & (write.space == space) & select
         m.d.comb += [
             read.addr.eq(addr),
             port.addr.eq(place),
-            port.data.eq(write.data.replicate(width // 8)),
+            port.data.eq((~write.data if inverted else write.data).replicate(width // 8)),
             port.en.eq(chosen.replicate(width // 8) & (1 << write.lane)),
         ]
         return read.data
@@ -176,6 +190,12 @@ class ColumnGroup(wiring.Component):
 
 class Array(wiring.Component):
     """All column groups in a chain, their bits aligned again.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    bake : Program or None
+        What the buffers hold at power-up.
 
     Members
     -------
@@ -187,9 +207,9 @@ class Array(wiring.Component):
         Row by row, `array_latency` cycles after the control word.
     """
 
-    def __init__(self, config: DeviceConfig) -> None:
+    def __init__(self, config: DeviceConfig, bake: Program | None = None) -> None:
         g = config.geometry
-        self.config = config
+        self.config, self.bake = config, bake
         super().__init__(
             {
                 "ctl": In(ControlSignature(config)),
@@ -207,7 +227,7 @@ class Array(wiring.Component):
         aligned = []
         for index in range(config.groups):
             first = index * config.column_group
-            group = ColumnGroup(config, first, min(config.column_group, g.columns - first))
+            group = ColumnGroup(config, first, min(config.column_group, g.columns - first), self.bake)
             m.submodules[f"group{index}"] = group
             if groups:
                 last = groups[-1]

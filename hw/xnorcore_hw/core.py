@@ -7,6 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.geometry import DeviceConfig
+from xnorcore.image import Program
+from xnorcore.protocol import Space
 
 from .activation import ActivationMemory, operand_latency
 from .array import Array
@@ -35,8 +37,8 @@ class Core(wiring.Component):
     config : DeviceConfig
     clock_hz : int
         Reported by INFO; 0 if unknown.
-    baked : bool
-        The memories hold a program from power-up on, which is armed at once.
+    bake : Program or None
+        What the memories hold from power-up on; it is armed at once. Compiled for `config`, in one pass.
 
     Members
     -------
@@ -48,8 +50,8 @@ class Core(wiring.Component):
         Clear them.
     """
 
-    def __init__(self, config: DeviceConfig, clock_hz: int = 0, baked: bool = False) -> None:
-        self.config, self.clock_hz, self.baked = config, clock_hz, baked
+    def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
+        self.config, self.clock_hz, self.bake = config, clock_hz, bake
         super().__init__(
             {
                 "i": In(byte_stream()),
@@ -64,10 +66,10 @@ class Core(wiring.Component):
         """Build the module."""
         m = Module()
         config = self.config
-        m.submodules.control = control = Control(config, self.baked)
+        m.submodules.control = control = Control(config, self.bake is not None)
         m.submodules.loader = loader = Loader(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
-        m.submodules.array = array = Array(config)
+        m.submodules.array = array = Array(config, self.bake)
         m.submodules.writer = writer = ResultWriter(config)
         m.submodules.responder = responder = Responder(config)
         m.submodules.counters = counters = Counters(config)
@@ -224,7 +226,9 @@ class Core(wiring.Component):
     ) -> None:
         config, g = self.config, self.config.geometry
 
-        contents = [*[0] * config.program_depth, *identity(config, self.clock_hz)]
+        baked = self.bake.contents(Space.PROGRAM, 0) if self.bake else []
+        free = [0] * (config.program_depth - len(baked))
+        contents = [*baked, *free, *identity(config, self.clock_hz)]
         m.submodules.program = program = ProgramMemory(config, contents)
         write = control.write
         m.d.comb += [

@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.geometry import DeviceConfig
+from xnorcore.image import Program
 
 from .core import Core
 from .link import FrameReceiver, FrameSender, UartReceiver, UartTransmitter
@@ -22,7 +23,7 @@ class Accelerator(wiring.Component):
     config : DeviceConfig
     clock_hz : int
         Reported by INFO; 0 if unknown.
-    baked : bool
+    bake : Program or None
         As in `Core`.
 
     Members
@@ -33,15 +34,15 @@ class Accelerator(wiring.Component):
         A frame is dropped in this cycle.
     """
 
-    def __init__(self, config: DeviceConfig, clock_hz: int = 0, baked: bool = False) -> None:
-        self.config, self.clock_hz, self.baked = config, clock_hz, baked
+    def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
+        self.config, self.clock_hz, self.bake = config, clock_hz, bake
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "error": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         m.submodules.receiver = receiver = FrameReceiver(self.config)
-        m.submodules.core = core = Core(self.config, self.clock_hz, self.baked)
+        m.submodules.core = core = Core(self.config, self.clock_hz, self.bake)
         m.submodules.sender = sender = FrameSender()
         connect(m, flipped(self.i), receiver.i)
         connect(m, receiver.o, core.i)

@@ -14,6 +14,11 @@ from .network import Network
 from .protocol import Space
 
 
+def word_bytes(config: DeviceConfig, space: Space) -> int:
+    """Return the bytes of a word of `space` on the link."""
+    return 4 if space in (Space.PROGRAM, Space.THRESHOLDS) else config.geometry.width // 8
+
+
 @dataclass(frozen=True)
 class Block:
     """Consecutive words of one memory bank.
@@ -166,6 +171,17 @@ class Program:
         """Cycles per batch to expect: beats, drains, waits, and one pipeline latency per layer."""
         changes = len(self.layers) * self.config.latency
         return sum(layer.beats + layer.drains + layer.waits for layer in self.layers) + changes
+
+    def contents(self, space: Space, bank: int) -> list[int]:
+        """Return the words of a memory bank that `blocks` writes, from address 0 on."""
+        size = word_bytes(self.config, space)
+        words: dict[int, int] = {}
+        for block in self.blocks:
+            if (block.space, block.bank) == (space, bank):
+                for index in range(0, len(block.data), size):
+                    word = block.data[index : index + size]
+                    words[block.address + index // size] = int.from_bytes(word, "little")
+        return [words.get(address, 0) for address in range(max(words, default=-1) + 1)]
 
     def decode(self, raw: bytes, images: int) -> NDArray:
         """Turn result bytes into what `golden.run` returns.

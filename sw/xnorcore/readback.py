@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiler import Block
 from .errors import VerifyError
 from .geometry import DeviceConfig
+from .image import Block, word_bytes
 from .link.session import Session
 from .program import pack_descriptor
 from .protocol import Command, Space
@@ -27,11 +27,6 @@ from .protocol import Command, Space
 __all__ = ["Readback", "read_requests", "write_requests"]
 
 _READ_BYTES = 2048
-
-
-def word_bytes(config: DeviceConfig, space: Space) -> int:
-    """Return the bytes of a word of `space` on the link."""
-    return 4 if space in (Space.PROGRAM, Space.THRESHOLDS) else config.geometry.width // 8
 
 
 def write_requests(config: DeviceConfig, block: Block, max_payload: int) -> Iterator[tuple[int, bytes]]:
