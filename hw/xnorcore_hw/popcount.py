@@ -93,47 +93,39 @@ def popcount(
 
     first = [lane for lane, level in zip(lanes, levels, strict=True) if level == 1]
     triples = [first[index : index + 3] for index in range(0, 3 << (k - 2), 3)]
-    sums: list[Value]
-    if isinstance(carry, Ice40Carry):
-        sums = [
-            _three(m, [product(lane) for lane in triple], f"{name}_{index}")
-            for index, triple in enumerate(triples)
-        ]
-    else:
-        bits = [
-            [late(lane, f"p{3 * index + place}") for place, lane in enumerate(triple)]
-            for index, triple in enumerate(triples)
-        ]
-        additions = [Addition(b[:1], b[1:2], b[2]) for b in bits]
-        sums = [registered(s, f"l1_{i}") for i, s in enumerate(carry.add(m, additions, f"{name}1"))]
+    additions: list[Addition] = []
+    sums = [Signal(2, name=f"{name}_l1_{index}", reset_less=True) for index in range(len(triples))]
+    totals: list[Signal] = []
+    for index, triple in enumerate(triples):
+        if isinstance(carry, Ice40Carry):
+            _three(m, [product(lane) for lane in triple], sums[index], f"{name}_{index}")
+        else:
+            low, high, odd = (late(lane, f"p{3 * index + place}") for place, lane in enumerate(triple))
+            additions.append(Addition([low], [high], odd))
+            totals.append(sums[index])
 
     for level in range(2, k):
-        odd = [lane for lane, its in zip(lanes, levels, strict=True) if its == level]
-        additions = []
-        for index in range(len(sums) // 2):
-            bit = late(odd[index], f"odd{level}_{index}")
+        lates = [lane for lane, its in zip(lanes, levels, strict=True) if its == level]
+        pairs = [(sums[index], sums[index + 1]) for index in range(0, len(sums), 2)]
+        sums = [Signal(level + 1, name=f"{name}_l{level}_{i}", reset_less=True) for i in range(len(pairs))]
+        for index, (low, high) in enumerate(pairs):
+            bit = late(lates[index], f"odd{level}_{index}")
             # The count of 2**k - 1 lanes minus 2**(k-1), in two's complement, has its top bit inverted.
-            low, high = (list(sums[2 * index + half]) for half in range(2))
-            additions.append(Addition(low, high, bit, inverted=level == k - 1))
-        totals = carry.add(m, additions, f"{name}{level}")
-        if level == k - 1:
-            return totals[0], product(lanes[-1])
-        sums = [registered(total, f"l{level}_{i}") for i, total in enumerate(totals)]
-    raise AssertionError("width is at least 8")
+            additions.append(Addition(list(low), list(high), bit, inverted=level == k - 1))
+        totals += sums
+    # All levels share their chains; the last sum is the caller's to register.
+    found = carry.add(m, additions, name)
+    m.d.sync += [register.eq(value) for register, value in zip(totals[:-1], found[:-1], strict=True)]
+    return found[-1], product(lanes[-1])
 
 
-def _three(m: Module, products: list[Value], name: str) -> Value:
+def _three(m: Module, products: list[Value], total: Signal, name: str) -> None:
     # Sum and carry of two products are one table of four inputs each; the third product, which comes a cycle
     # later, joins them in two more.
-    half, both, total = (
-        Signal(name=f"{name}_half"),
-        Signal(name=f"{name}_both"),
-        Signal(2, name=f"{name}_three"),
-    )
+    half, both = (Signal(name=f"{name}_{text}", reset_less=True) for text in ("half", "both"))
     m.d.sync += [
         half.eq(products[0] ^ products[1]),
         both.eq(products[0] & products[1]),
         total[0].eq(half ^ products[2]),
         total[1].eq(both | (half & products[2])),
     ]
-    return total

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore_hw.carry import Addition, Carry, Ecp5Carry, GenericCarry, Ice40Carry, Product, carry_for
+from xnorcore_hw.popcount import lane_delays, popcount, popcount_stages
 
 from .yosys import cell_models, prove_equal
 
@@ -88,6 +89,56 @@ def test_sums(family: str, length: int, tmp_path: Path) -> None:
     gold = rtlil.convert(Sums(GenericCarry(), length), name="gold")
     gate = rtlil.convert(Sums(FAMILIES[family], length), name="gate")
     prove_equal(gold, gate, MODELS[family], tmp_path)
+
+
+class Count(wiring.Component):
+    """A population count whose operands are delayed as it asks for."""
+
+    def __init__(self, carry: Carry, width: int) -> None:
+        self.carry, self.width = carry, width
+        super().__init__({"x": In(width), "w": In(width), "count": Out(9)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        delays = lane_delays(self.width, self.carry)
+        operands = []
+        for word in (self.x, ~self.w if self.carry.inverted else self.w):
+            late = [word]
+            for stage in range(max(delays)):
+                register = Signal(self.width, name=f"late{len(operands)}_{stage}", reset_less=True)
+                m.d.sync += register.eq(late[-1])
+                late.append(register)
+            operands.append([late[delay][lane] for lane, delay in enumerate(delays)])
+        count, last = popcount(m, self.carry, *operands)
+        m.d.comb += self.count.eq(count.as_signed() + last)
+        return m
+
+
+class Naive(wiring.Component):
+    """Sum of the bits in which two words are equal, less half of the words' width, `stages` cycles later."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__({"x": In(width), "w": In(width), "count": Out(9)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        total = Signal(9)
+        m.d.comb += total.eq(sum(~(self.x ^ self.w)) - self.width // 2)
+        for stage in range(popcount_stages(self.width) - 1):
+            register = Signal(9, name=f"d{stage}", reset_less=True)
+            m.d.sync += register.eq(total)
+            total = register
+        m.d.comb += self.count.eq(total)
+        return m
+
+
+@pytest.mark.parametrize("family", ["ice40", "ecp5", "generic"])
+@pytest.mark.parametrize("width", [8, 16])
+def test_popcount_is_the_sum_of_bits(family: str, width: int, tmp_path: Path) -> None:
+    gold = rtlil.convert(Naive(width), name="gold")
+    gate = rtlil.convert(Count(FAMILIES.get(family, GenericCarry()), width), name="gate")
+    prove_equal(gold, gate, MODELS.get(family, ""), tmp_path, depth=popcount_stages(width))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

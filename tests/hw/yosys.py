@@ -22,10 +22,11 @@ def cell_models(file: str, *names: str) -> str:
     return defaults + "\n".join(plain) + "\n"
 
 
-def prove_equal(gold: str, gate: str, models: str, folder: Path) -> None:
+def prove_equal(gold: str, gate: str, models: str, folder: Path, depth: int = 0) -> None:
     """Fail unless the modules `gold` and `gate`, as RTLIL text, have the same outputs for all inputs.
 
-    Combinational modules only. `models` are the cells that `gate` uses.
+    Pipelines without feedback, whose state after `depth` cycles is that of the last `depth` inputs: equal
+    outputs then, from any state, are equal outputs always. `models` are the cells that `gate` uses.
     """
     (folder / "models.v").write_text(models)
     (folder / "gold.il").write_text(gold)
@@ -35,7 +36,8 @@ def prove_equal(gold: str, gate: str, models: str, folder: Path) -> None:
         "hierarchy -top gate; proc; flatten; opt -full; "
         "read_rtlil gold.il; proc gold; flatten gold; opt -full gold; "
         "miter -equiv -flatten -make_outputs gold gate miter; delete gold gate; "
-        "hierarchy -top miter; opt -full; sat -verify -prove trigger 0 -set-def-inputs -show-all miter"
+        "hierarchy -top miter; opt -full; "
+        f"sat -verify -prove trigger 0 -set-def-inputs -seq {depth + 1} -prove-skip {depth} -show-all miter"
     )
     before = Path.cwd()
     os.chdir(folder)  # the tool sees nothing above its working directory

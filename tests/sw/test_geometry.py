@@ -47,7 +47,7 @@ def test_every_legal_geometry_has_a_configuration() -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"acc_width": 11}, "acc_width is 11"),
+        ({"acc_width": 9}, "acc_width is 9"),
         ({"weight_depth": 70000}, "weight_depth is 70000, but must be 64 to 65536"),
         ({"fifo_bytes": 1000}, "power of two"),
         ({"act_depth": 1}, "act_depth is 1"),
