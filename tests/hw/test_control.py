@@ -48,6 +48,7 @@ def check(words: list[int], baked: bool, command: Command) -> tuple[bytes, dict[
         port.addr.eq(dut.program_addr),
         port.en.eq(dut.program_read),
         dut.program_data.eq(port.data),
+        dut.program_ready.eq(1),
         dut.idle.eq(1),
     ]
     response = bytearray()
