@@ -209,9 +209,35 @@ def add_boards(commands: Commands) -> None:
         commands, "boards", "List the boards, what was measured on them, and what they run.", _boards
     )
     parser.add_argument("--markdown", action="store_true", help="print the tables of docs/boards.md")
+    fit = "synthesize a spread of configurations of a family, and fit the area estimate to them"
+    parser.add_argument("--fit", choices=("ice40", "ecp5", "gowin"), help=fit)
+
+
+def _fit(family: str, console: Console) -> int:
+    from .sweep import sweep
+
+    points = sweep(family, Path("build/fit") / family, console.say)
+    rows = [
+        {"geometry": str(config.geometry), "lut4": lut4, "estimate": estimate}
+        for config, lut4, estimate in points
+    ]
+    cells = [
+        (
+            row["geometry"],
+            f"{row['lut4']:,}",
+            f"{row['estimate']:,}",
+            f"{row['estimate'] / row['lut4'] - 1:+.1%}",
+        )
+        for row in rows
+    ]
+    value = {"command": "boards", "family": family, "points": rows}
+    console.result(value, table(cells, ("array", "LUT4", "estimate", "error")))
+    return 0
 
 
 def _boards(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.fit:
+        return _fit(arguments.fit, console)
     from .board import all_boards
     from .table import describe_board, markdown
 

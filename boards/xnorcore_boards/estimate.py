@@ -1,63 +1,68 @@
-"""Look-up tables that a configuration takes, from a model fitted to finished builds."""
+"""Look-up tables that a configuration takes, from a linear model fitted to synthesized configurations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-from xnorcore.geometry import DeviceConfig
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Model", "estimate_lut4"]
+from xnorcore.geometry import DeviceConfig, Geometry
+
+__all__ = ["AREA", "add_area", "config_of", "estimate_lut4", "features"]
+
+AREA = Path(__file__).with_name("area.json")
+"""Synthesized configurations and their look-up tables by family; `xnorcore boards --fit` measures them."""
 
 
-@dataclass(frozen=True)
-class Model:
-    """Linear model of one family.
+def features(config: DeviceConfig) -> NDArray[np.float64]:
+    """Return what the look-up tables of a configuration are linear in.
 
-    Attributes
-    ----------
-    fixed : float
-        Link, sequencer, and everything else that does not depend on the array.
-    convolution : float
-        Added by a line buffer and operands that start inside a word.
-    per_bit : float
-        For each XNOR and its part of the popcount.
-    per_pe : float
-        For each PE: accumulator and control.
-    per_column : float
-        For each column: buffers' ports and start value.
-    per_row_bit : float
-        For each bit of the rows' activation words.
+    A constant; the line buffer with its readers; counters; for the array its bits, its accumulators' bits,
+    its columns, and the bits of its rows' words; shifters that let operands start at any bit.
     """
-
-    fixed: float
-    convolution: float
-    per_bit: float
-    per_pe: float
-    per_column: float
-    per_row_bit: float
-
-    def lut4(self, config: DeviceConfig) -> int:
-        """Return the estimate for a configuration."""
-        g = config.geometry
-        convolution = self.convolution if config.line_bytes else 0
-        row_bits = g.rows * g.width * (2 if config.offset_bits else 1)
-        return round(
-            self.fixed
-            + convolution
-            + self.per_bit * g.peak
-            + self.per_pe * g.rows * g.columns
-            + self.per_column * g.columns
-            + self.per_row_bit * row_bits
-        )
+    g = config.geometry
+    word_bits = g.rows * g.width
+    return np.array(
+        [
+            1.0,
+            1.0 if config.line_bytes else 0.0,
+            config.counters,
+            g.peak,
+            g.rows * g.columns * config.acc_width,
+            g.columns,
+            word_bits,
+            word_bits * config.offset_bits,
+        ]
+    )
 
 
-MODELS = {
-    "ice40": Model(3900, 1800, 2.0, 20, 45, 4),
-    "ecp5": Model(3500, 1800, 2.0, 20, 45, 4),
-    "gowin": Model(3500, 1800, 2.0, 20, 45, 4),
-}
+def config_of(value: dict[str, Any]) -> DeviceConfig:
+    """Return the configuration that ``dataclasses.asdict`` has turned into a dict."""
+    return DeviceConfig(**{**value, "geometry": Geometry(**value["geometry"])})
+
+
+def add_area(family: str, config: DeviceConfig, lut4: int) -> None:
+    """Put a synthesized configuration into the file that the model is fitted to."""
+    area = json.loads(AREA.read_text()) if AREA.exists() else {}
+    points = [point for point in area.get(family, []) if point["config"] != asdict(config)]
+    area[family] = [*points, {"lut4": lut4, "config": asdict(config)}]
+    AREA.write_text(json.dumps(dict(sorted(area.items())), indent=1) + "\n")
+    coefficients.cache_clear()
+
+
+@lru_cache
+def coefficients(family: str) -> tuple[float, ...]:
+    """Return the weights of `features`: the least squares of relative errors."""
+    points = json.loads(AREA.read_text())[family]
+    matrix = np.stack([features(config_of(point["config"])) / point["lut4"] for point in points])
+    return tuple(np.linalg.lstsq(matrix, np.ones(len(points)), rcond=None)[0])
 
 
 def estimate_lut4(family: str, config: DeviceConfig) -> int:
     """Return the look-up tables that a configuration takes in a family."""
-    return MODELS[family].lut4(config)
+    return max(0, round(float(features(config) @ np.array(coefficients(family)))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,20 @@ from xnorcore.errors import BuildError
 
 from .board import Board
 from .design import Design
-from .family import Usage
+from .family import Part, Usage
 from .netlist import count_cells, usage
 from .timing import Timing, read_timing
 from .tools import Tool, require_tools, run_tool
 
-__all__ = ["Built", "build"]
+__all__ = ["Built", "build", "find_array", "synthesis_script"]
 
 ARRAY = ".core.array"
 """End of the path of the module whose look-up tables are counted by themselves."""
-# A word is never read in the cycle in which it is written: layers read what earlier ones wrote, the link
-# writes weights between runs, and packets leave its buffer only when they are complete. Without this, Yosys
-# adds about 16 LUTs and registers to each iCE40 memory.
-NO_COLLISION = ("weights*", "thresholds*", "memory*", "buffer*")
+# No word is used that was read in the cycle in which it was written: layers read what earlier ones wrote, the
+# link writes weights and programs between runs, the receive buffer is read up to the last good frame. Without
+# this, Yosys adds about 16 look-up tables and as many registers to each iCE40 memory.
+NO_COLLISION = ("weights*", "thresholds*", "memory*", "program", "buffer")
+"""Names of memories."""
 
 Say = Callable[[str], None]
 
@@ -81,12 +82,12 @@ def build(design: Design, folder: Path, seeds: int = 1, say: Say = lambda text: 
     board = design.board
     family, mhz = board.part.family, board.true_hz / 1e6
     yosys, nextpnr, packer = require_tools(family.tools)
-    array = next((name for name in design.modules if name.partition("$")[0].endswith(ARRAY)), None)
+    array = find_array(design.modules)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "top.il").write_text(design.rtlil)
         (folder / f"top.{family.constraints}").write_text(design.constraints)
-        (folder / "synth.ys").write_text(_script(board, array))
+        (folder / "synth.ys").write_text(synthesis_script(board.part, array))
     except OSError as error:
         raise BuildError(f"cannot write the build folder {folder}: {error.strerror or error}") from None
 
@@ -122,16 +123,20 @@ def build(design: Design, folder: Path, seeds: int = 1, say: Say = lambda text: 
     return built
 
 
-def _script(board: Board, array: str | None) -> str:
+def find_array(modules: Iterable[str]) -> str | None:
+    """Return the name of the array's module; None if there is none."""
+    return next((name for name in modules if name.partition("$")[0].endswith(ARRAY)), None)
+
+
+def synthesis_script(part: Part, array: str | None) -> str:
     """Return the Yosys script: the array stays a module until its cells are counted."""
     keep = f"setattr -mod -set keep_hierarchy 1 {array}" if array else ""
-    memories = " ".join(f"m:{name}" for name in NO_COLLISION)
     return "\n".join(
         [
             "read_rtlil top.il",
-            f"setattr -set no_rw_check 1 {memories}",
+            *(_no_collision(name) for name in NO_COLLISION),
             keep,
-            board.part.family.synthesis(board.part, "top"),
+            part.family.synthesis(part, "top"),
             "tee -q -o stat.json stat -json",
             "setattr -mod -unset keep_hierarchy *",
             "flatten",
@@ -141,6 +146,10 @@ def _script(board: Board, array: str | None) -> str:
             "",
         ]
     )
+
+
+def _no_collision(name: str) -> str:
+    return f"setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=?{name} %i"
 
 
 def _record(board: Board, built: Built, tools: list[Tool]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -35,6 +36,15 @@ _PACKAGES = {
 }
 
 
+# Distributions have programs that are years old: a package goes before those.
+_OLDEST = {
+    "yosys": (0, 50),
+    "nextpnr-ice40": (0, 7),
+    "nextpnr-ecp5": (0, 7),
+    "nextpnr-himbaechel-gowin": (0, 9),
+}
+
+
 @dataclass(frozen=True)
 class Tool:
     """A program of the flow.
@@ -46,7 +56,7 @@ class Tool:
     command : tuple of str
         Words that start it.
     version : str
-        Of the pip package, or ``native``.
+        Of the pip package, or ``native`` and its own.
     """
 
     name: str
@@ -57,22 +67,37 @@ class Tool:
 def find_tool(name: str) -> Tool | None:
     """Return a program by its native name, or None if it is not installed.
 
-    The order is the variable ``$NAME`` (``$NEXTPNR_ICE40`` for nextpnr-ice40), the PATH, the pip package.
+    The order is the variable ``$NAME`` (``$NEXTPNR_ICE40`` for nextpnr-ice40), the PATH unless its version is
+    too old, the pip package, the PATH.
     """
     chosen = os.environ.get(name.replace("-", "_").upper(), "").strip()
     if chosen:
         return Tool(name, tuple(shlex.split(chosen)), "chosen by the environment")
+    native = None
     if path := shutil.which(name):
-        return Tool(name, (path,), "native")
+        version = _version(path) if name in _OLDEST else ()
+        native = Tool(name, (path,), ("native " + ".".join(map(str, version))).strip())
+        if name not in _OLDEST or version >= _OLDEST[name]:
+            return native
     package, module, function = _PACKAGES[name]
     try:
         there = importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         there = False
     if not there:
-        return None
+        return native
     code = f"import sys; sys.argv[0] = {name!r}; import {module} as tool; tool.{function}()"
     return Tool(name, (sys.executable, "-c", code), f"{package} {metadata.version(package)}")
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """Return what a program says about its version; nothing if it does not run."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    found = re.search(r"(?:Yosys |nextpnr-)(\d+)\.(\d+)", done.stdout + done.stderr)
+    return (int(found[1]), int(found[2])) if found else ()
 
 
 def require_tools(names: Sequence[str]) -> list[Tool]:

