@@ -37,7 +37,7 @@ def add_build(commands: Commands) -> None:
         metavar="NAME=N",
         help="any other field of DeviceConfig, for instance act_depth=512",
     )
-    parser.add_argument("--bake", metavar="NET", help="put a network into the bitstream")
+    parser.add_argument("--bake", metavar="NET", help="put a network into the bitstream, ready at power-up")
     parser.add_argument(
         "--seeds", type=integer(1, MAX_SEEDS), default=1, metavar="N", help="placements to try"
     )

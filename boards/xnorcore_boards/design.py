@@ -115,8 +115,6 @@ def elaborate(
     MissingDependencyError
         If the package with the board's pins is not installed.
     """
-    if bake is not None:
-        raise BuildError("this version cannot bake a network into a bitstream; load it over the link")
     # What can be refused is refused before the first Elaboratable, which complains if it is left unused.
     platform, _ = board.new_platform(), board.divisor(baud or board.baud)
     plan = platform.prepare(BoardTop(board, config, baud, bake), "top", emit_src=False)

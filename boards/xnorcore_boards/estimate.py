@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 from xnorcore.geometry import DeviceConfig, Geometry
 
+PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6])
+"""Weights of `features` where too few configurations are measured to tell."""
+_HOLD = 0.02
+
 __all__ = ["AREA", "add_area", "config_of", "estimate_lut4", "features"]
 
 AREA = Path(__file__).with_name("area.json")
@@ -22,19 +26,22 @@ AREA = Path(__file__).with_name("area.json")
 def features(config: DeviceConfig) -> NDArray[np.float64]:
     """Return what the look-up tables of a configuration are linear in.
 
-    A constant; the line buffer with its readers; counters; for the array its bits, its accumulators' bits,
-    its columns, and the bits of its rows' words; shifters that let operands start at any bit.
+    A constant; convolution; the line buffer with its readers; counters; for the array its bits, its
+    accumulators' bits, its columns, threshold memories, and the bits of its rows' words; shifters that let
+    operands start at any bit.
     """
     g = config.geometry
     word_bits = g.rows * g.width
     return np.array(
         [
             1.0,
+            config.convolution,
             1.0 if config.line_bytes else 0.0,
             config.counters,
             g.peak,
             g.rows * g.columns * config.acc_width,
             g.columns,
+            g.columns / config.threshold_share,
             word_bits,
             word_bits * config.offset_bits,
         ]
@@ -57,10 +64,13 @@ def add_area(family: str, config: DeviceConfig, lut4: int) -> None:
 
 @lru_cache
 def coefficients(family: str) -> tuple[float, ...]:
-    """Return the weights of `features`: the least squares of relative errors."""
-    points = json.loads(AREA.read_text())[family]
-    matrix = np.stack([features(config_of(point["config"])) / point["lut4"] for point in points])
-    return tuple(np.linalg.lstsq(matrix, np.ones(len(points)), rcond=None)[0])
+    """Return the weights of `features`: the least squares of relative errors, held to `PRIOR` a little."""
+    points = json.loads(AREA.read_text()).get(family, [])
+    rows = [features(config_of(point["config"])) / point["lut4"] for point in points]
+    held = np.diag(_HOLD / PRIOR)
+    matrix = np.concatenate([np.stack(rows), held]) if rows else held
+    wanted = np.concatenate([np.ones(len(rows)), np.full(len(PRIOR), _HOLD)])
+    return tuple(np.linalg.lstsq(matrix, wanted, rcond=None)[0])
 
 
 def estimate_lut4(family: str, config: DeviceConfig) -> int:

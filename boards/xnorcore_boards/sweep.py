@@ -21,15 +21,22 @@ __all__ = ["FAMILIES", "sweep"]
 FAMILIES = {"ice40": "ice40-hx8k-b-evn", "ecp5": "ulx3s-25f", "gowin": "tang-nano-9k"}
 """Board whose part stands for its family."""
 
-_SMALL = DeviceConfig(Geometry(1, 4, 8), 12, 256, 64, 256, 128, 512, column_group=8, line_bytes=0, counters=0)
-_CONVOLUTION = {"line_bytes": 512}
+_SMALL = DeviceConfig(
+    Geometry(1, 4, 8), 12, 256, 64, 256, 128, 512,
+    column_group=8, line_bytes=0, counters=0, convolution=0, threshold_share=1, program_halves=1,
+)  # fmt: skip
 
 
 def _points() -> Iterator[DeviceConfig]:
-    for rows, columns, width in ((1, 4, 8), (1, 8, 32), (4, 8, 16), (3, 8, 32), (2, 16, 32), (1, 16, 64)):
-        yield replace(_SMALL, geometry=Geometry(rows, columns, width))
-    for rows, columns, width in ((1, 4, 8), (2, 8, 32), (1, 8, 64), (4, 8, 16)):
-        yield replace(_SMALL, geometry=Geometry(rows, columns, width), acc_width=16, **_CONVOLUTION)
+    for rows, columns, width, share in (
+        (1, 4, 8, 1), (1, 8, 32, 4), (4, 8, 16, 4), (3, 8, 32, 4), (3, 8, 32, 1), (2, 16, 32, 4),
+        (2, 8, 64, 4),
+    ):  # fmt: skip
+        yield replace(_SMALL, geometry=Geometry(rows, columns, width), threshold_share=share)
+    for rows, columns, width in ((1, 4, 8), (2, 8, 32), (1, 8, 64)):
+        geometry = Geometry(rows, columns, width)
+        yield replace(_SMALL, geometry=geometry, acc_width=16, convolution=1, line_bytes=512)
+    yield replace(_SMALL, geometry=Geometry(2, 8, 32), convolution=1)
     yield replace(_SMALL, counters=1)
     yield replace(_SMALL, geometry=Geometry(4, 8, 16), acc_width=20)
 

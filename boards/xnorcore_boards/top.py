@@ -63,7 +63,7 @@ class Device(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz)
+        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, self.bake)
         m.submodules.uart_rx = receiver = UartReceiver(self.divisor)
         m.submodules.uart_tx = transmitter = UartTransmitter(self.divisor)
         connect(m, receiver.o, accelerator.i)

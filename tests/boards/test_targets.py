@@ -44,7 +44,7 @@ def test_rates(name):
 class Loopback(wiring.Component):
     """Streams of the accelerator, in no time."""
 
-    def __init__(self, config, clock_hz):
+    def __init__(self, config, clock_hz, bake):
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "error": Out(1)})
 
     def elaborate(self, platform):

@@ -40,9 +40,20 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
     )
 
 
+def _config(rows: int, columns: int, weights: int) -> DeviceConfig:
+    return DeviceConfig(
+        Geometry(rows, columns, 64),
+        acc_width=16,
+        weight_depth=weights,
+        threshold_depth=256,
+        act_depth=1024,
+        fifo_bytes=4096,
+        line_bytes=4096,
+        threshold_share=4,
+    )
+
+
 BOARDS = (
-    _board(
-        "45F", LFE5UM5G_45F_BG554, _45f, DeviceConfig(Geometry(1, 32, 64), weight_depth=512, act_depth=2048)
-    ),
-    _board("85F", LFE5UM5G_85F_BG554, _85f, DeviceConfig(Geometry(1, 64, 64), act_depth=4096)),
+    _board("45F", LFE5UM5G_45F_BG554, _45f, _config(4, 32, 512)),
+    _board("85F", LFE5UM5G_85F_BG554, _85f, _config(6, 32, 1024)),
 )

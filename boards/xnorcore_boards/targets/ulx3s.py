@@ -43,12 +43,25 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
     )
 
 
-BOARDS = (
-    _board(
-        "25F",
-        LFE5U_25F_BG381,
-        _25f,
-        DeviceConfig(Geometry(1, 16, 32), weight_depth=512, threshold_depth=64, act_depth=1024),
-    ),
-    _board("85F", LFE5U_85F_BG381, _85f, DeviceConfig(Geometry(1, 64, 64), act_depth=4096)),
+_25F = DeviceConfig(
+    Geometry(4, 16, 64),
+    acc_width=16,
+    weight_depth=512,
+    threshold_depth=128,
+    act_depth=1024,
+    fifo_bytes=2048,
+    line_bytes=2048,
+    threshold_share=4,
 )
+_85F = DeviceConfig(
+    Geometry(6, 32, 64),
+    acc_width=16,
+    weight_depth=1024,
+    threshold_depth=256,
+    act_depth=1024,
+    fifo_bytes=4096,
+    line_bytes=4096,
+    threshold_share=4,
+)
+
+BOARDS = (_board("25F", LFE5U_25F_BG381, _25f, _25F), _board("85F", LFE5U_85F_BG381, _85f, _85F))
