@@ -87,6 +87,9 @@ def _config(default: DeviceConfig, arguments: argparse.Namespace) -> DeviceConfi
     options = asdict(default)
     g = Geometry.parse(arguments.geometry) if arguments.geometry else default.geometry
     options.pop("geometry")
+    # The board's own choice suits its own array; another one may allow less.
+    while g.columns % options["threshold_share"] or options["threshold_share"] >= g.width.bit_length():
+        options["threshold_share"] //= 2
     for item in arguments.set:
         name, _, text = item.partition("=")
         if not text.isdecimal() or not text.isascii() or len(text) > 18:

@@ -53,8 +53,8 @@ SMALL = ("--geometry", "1x8x8", "--set", "weight_depth=64", "--set", "line_bytes
 
 
 def test_build_json(built, capsys):
-    code, out, _ = run(capsys, "build", "icebreaker", *SMALL, "--seeds", "3", "--json")
-    assert code == 0
+    code, out, err = run(capsys, "build", "icebreaker", *SMALL, "--seeds", "3", "--json")
+    assert code == 0, err
     value = json.loads(out)
     assert list(value) == FIELDS
     assert value["geometry"] == {"rows": 1, "columns": 8, "width": 8}
