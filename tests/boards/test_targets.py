@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from amaranth import Module, ResetSignal, Signal
 from amaranth.lib import stream, wiring
@@ -11,9 +12,12 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
+from xnorcore.compiler import compile_network
 from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.layers import Dense, InputSpec
 from xnorcore.link.frames import decode_response, encode_request
+from xnorcore.network import Network
 from xnorcore.protocol import Command, DeviceInfo, Status
 from xnorcore_boards import board as boards
 from xnorcore_boards.clock import clock_domain
@@ -113,6 +117,24 @@ def test_weights_shrink_to_block_ram():
     assert design.bram > board.part.bram
     config = fit_memories(design)
     assert config.weight_depth == 2048
+
+
+def filled(text: str) -> set[str]:
+    """Return the memories of a design in RTLIL that start with something else than zeros."""
+    cells = re.findall(r'cell \$meminit_v2.*?MEMID "\\+(\w+)".*?connect \\DATA \d+\'([01]*)', text, re.DOTALL)
+    return {name for name, data in cells if "1" in data}
+
+
+def test_baked_network_is_in_the_memories():
+    pytest.importorskip("amaranth_boards")
+    rng = np.random.default_rng(0)
+    layers = [Dense(rng.choice([-1, 1], (8, 16)), rng.integers(-3, 4, 8)), Dense(rng.choice([-1, 1], (3, 8)))]
+    program = compile_network(Network("small", InputSpec((16,)), layers), SMALL)
+    board = boards.find_board("icebreaker")
+    empty, baked = elaborate(board, SMALL), elaborate(board, SMALL, bake=program)
+    assert filled(empty.rtlil) == {"memory"}  # the answer to INFO, beside the program
+    assert {"memory", "weights0", "thresholds0"} <= filled(baked.rtlil)
+    assert baked.memories == empty.memories
 
 
 def test_info_over_the_uart():

@@ -22,7 +22,7 @@ BOARD = Board(
     part=UP5K_SG48,
     platform=_platform,
     config=DeviceConfig(
-        Geometry(3, 8, 32),
+        Geometry(2, 8, 32),
         acc_width=12,
         weight_depth=256,
         threshold_depth=64,
@@ -38,7 +38,7 @@ BOARD = Board(
     ),
     clock_pin="clk12",
     clock_in_hz=12_000_000,
-    clock_hz=36_000_000,
+    clock_hz=24_000_000,
     baud=3_000_000,
     best_baud=6_000_000,
     programmers=(("iceprog", "{}"), ("openFPGALoader", "-b", "ice40_generic", "-f", "{}")),
