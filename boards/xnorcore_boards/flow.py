@@ -119,7 +119,7 @@ def build(design: Design, folder: Path, seeds: int = 1, say: Say = lambda text: 
         time.monotonic() - started,
         steps,
     )
-    _record(board, built, [yosys, nextpnr, packer])
+    _record(board, built, [yosys, nextpnr, packer], dict(cells[array]) if array else {})
     return built
 
 
@@ -152,7 +152,7 @@ def _no_collision(name: str) -> str:
     return f"setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=?{name} %i"
 
 
-def _record(board: Board, built: Built, tools: list[Tool]) -> None:
+def _record(board: Board, built: Built, tools: list[Tool], array: dict[str, int]) -> None:
     value: dict[str, Any] = {
         "board": board.name,
         "part": board.part.name,
@@ -164,5 +164,6 @@ def _record(board: Board, built: Built, tools: list[Tool]) -> None:
         ),
         "seconds": {name: round(seconds, 1) for name, seconds in built.steps.items()},
         "critical_path": built.timing.critical,
+        "array_cells": dict(sorted(array.items())),
     }
     (built.folder / "build.json").write_text(json.dumps(value, indent=2) + "\n")
