@@ -216,7 +216,7 @@ class Ecp5Carry(Carry):
                     (count[min(place, len(count) - 1)], double, below, acc[place] | start[place]),
                 )
             )
-        return Cat(*self._chain(m, places, name)[1:])
+        return Cat(*self._chain(m, places, name)[1 : len(acc) + 1])
 
     @staticmethod
     def _chain(m: Module, places: list[tuple[int, tuple[Value, ...]]], name: str) -> list[Value]:

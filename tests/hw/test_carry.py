@@ -79,7 +79,9 @@ class Accumulate(wiring.Component):
         acc = self.acc & ~self.start  # they share no bit
         start = self.start & ((~self.double).replicate(len(self.start)) | 1)
         args = (acc, self.count, self.carry_in, start, self.double)
-        m.d.comb += self.total.eq(self.carry.accumulate(m, *args, "dut"))
+        total = self.carry.accumulate(m, *args, "dut")
+        assert len(total) == len(self.acc)
+        m.d.comb += self.total.eq(total)
         return m
 
 
@@ -142,7 +144,7 @@ def test_popcount_is_the_sum_of_bits(family: str, width: int, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("width", "count"), [(11, 5), (18, 6)])
+@pytest.mark.parametrize(("width", "count"), [(11, 5), (12, 4), (18, 6)])
 def test_accumulate(family: str, width: int, count: int, tmp_path: Path) -> None:
     gold = rtlil.convert(Accumulate(GenericCarry(), width, count), name="gold")
     gate = rtlil.convert(Accumulate(FAMILIES[family], width, count), name="gate")
