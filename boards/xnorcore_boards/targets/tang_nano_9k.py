@@ -22,7 +22,7 @@ BOARD = Board(
     part=GW1NR_9C_QN88P,
     platform=_platform,
     config=DeviceConfig(
-        Geometry(2, 8, 32),
+        Geometry(4, 8, 32),
         acc_width=12,
         weight_depth=256,
         threshold_depth=64,
