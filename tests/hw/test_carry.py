@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore_hw.carry import Addition, Carry, Ecp5Carry, GenericCarry, Ice40Carry, Product, carry_for
 from xnorcore_hw.popcount import lane_delays, popcount, popcount_stages
 
-from .yosys import cell_models, prove_equal
+from ..yosys import cell_models, prove_equal
 
 FAMILIES = {"ice40": Ice40Carry(), "ecp5": Ecp5Carry()}
 MODELS = {

@@ -1,0 +1,92 @@
+"""What is assumed about a design's inputs, and what is to be proved about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import Fragment, Module, Signal, Value
+
+
+class Scenario:
+    """A design under proof, its free inputs, assumptions and claims.
+
+    Attributes
+    ----------
+    m : Module
+        Holds the design, and whatever the claims need besides.
+    inside : dict
+        Signals that the design's own module drives, by name: invariants speak about registers.
+    """
+
+    def __init__(self, design: Any, platform: object = None) -> None:
+        self.m = Module()
+        fragment = Fragment.get(design, platform)
+        self.m.submodules.dut = fragment
+        self.inside = {signal.name: signal for signal in _driven(fragment)}
+        self._inputs: list[Signal] = []
+        self._assumed: list[Value] = []
+        self._claimed: list[Value] = []
+
+    def free(self, shape: Any, name: str) -> Signal:
+        """Return an input that may be anything in every cycle."""
+        signal = Signal(shape, name=name)
+        self._inputs.append(signal)
+        return signal
+
+    def drive(self, *signals: Signal) -> None:
+        """Let inputs of the design be free."""
+        for number, signal in enumerate(signals):
+            value = Value.cast(signal)
+            free = self.free(len(value), f"free{len(self._inputs)}_{number}")
+            self.m.d.comb += value.eq(free)
+
+    def constant(self, shape: Any, name: str) -> Value:
+        """Return a value that is anything, but the same in all cycles."""
+        given, kept = self.free(shape, f"{name}_given"), Signal(shape, name=f"{name}_kept")
+        started, value = Signal(name=f"{name}_started"), Signal(shape, name=name)
+        self.m.d.sync += [started.eq(1), kept.eq(value)]
+        with self.m.If(started):
+            self.m.d.comb += value.eq(kept)
+        with self.m.Else():
+            self.m.d.comb += value.eq(given)
+        return value
+
+    def past(self, value: Any, name: str, init: int = 0) -> Signal:
+        """Return the value of the cycle before."""
+        value = Value.cast(value)
+        before = Signal(len(value), name=name, init=init)
+        self.m.d.sync += before.eq(value)
+        return before
+
+    def assume(self, value: Any) -> None:
+        """Consider only runs in which `value` is 1 in every cycle up to the one that is looked at."""
+        self._assumed.append(Value.cast(value).bool())
+
+    def claim(self, value: Any) -> None:
+        """Add to what is to be proved: `value` is 1."""
+        self._claimed.append(Value.cast(value).bool())
+
+    def rtlil(self, platform: object = None) -> str:
+        """Return the module ``top`` with the output ``ok``."""
+        m, ok = self.m, Signal(name="ok")
+        held, holds, right = Signal(name="held", init=1), Signal(name="holds"), Signal(name="right")
+        m.d.comb += [holds.eq(held), right.eq(1)]
+        for assumption in self._assumed:
+            with m.If(~assumption):
+                m.d.comb += holds.eq(0)
+        for number, claimed in enumerate(self._claimed):
+            shown = Signal(name=f"claim{number}")
+            m.d.comb += shown.eq(claimed)
+            with m.If(~shown):
+                m.d.comb += right.eq(0)
+        m.d.sync += held.eq(holds)
+        m.d.comb += ok.eq(right | ~holds)
+        return rtlil.convert(m, ports=[*self._inputs, ok], name="top", platform=platform)
+
+
+def _driven(fragment: Fragment) -> Iterator[Signal]:
+    for statements in fragment.statements.values():
+        for statement in statements:
+            yield from statement._lhs_signals()

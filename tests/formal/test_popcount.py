@@ -1,0 +1,58 @@
+"""Every width's population count on every family's cells is the sum of the bits, for all operands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore_hw.carry import GenericCarry, Ice40Carry
+from xnorcore_hw.popcount import popcount_stages
+
+from ..hw.test_carry import Count, Naive
+from ..yosys import prove_equal
+from .models import FAMILIES, MODELS, NAMES, delayed, tree_count
+
+
+class Tree(wiring.Component):
+    """`tree_count`, `popcount_stages` - 1 cycles later."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__({"x": In(width), "w": In(width), "count": Out(9)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        total = Signal(9)
+        m.d.comb += total.eq(tree_count(self.x, self.w))
+        m.d.comb += self.count.eq(delayed(m, total, popcount_stages(self.width) - 1, "late"))
+        return m
+
+
+@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("width", [24, 32, 64, 128])
+def test_popcount_is_the_sum_of_bits(family: str, width: int, tmp_path: Path) -> None:
+    gold = rtlil.convert(Tree(width), name="gold")
+    gate = rtlil.convert(Count(FAMILIES.get(family, GenericCarry()), width), name="gate")
+    prove_equal(gold, gate, MODELS.get(family, ""), tmp_path, depth=popcount_stages(width))
+
+
+@pytest.mark.parametrize("width", [8, 12, 16])
+def test_brackets_do_not_matter(width: int, tmp_path: Path) -> None:
+    """The model itself, against the sum without brackets."""
+    gold = rtlil.convert(Naive(width), name="gold")
+    prove_equal(gold, rtlil.convert(Tree(width), name="gate"), "", tmp_path, depth=popcount_stages(width))
+
+
+def test_the_proof_sees_a_wrong_carry(tmp_path: Path) -> None:
+    class Wrong(Ice40Carry):
+        _INVERTED = 0xFF00  # the top bit of the last sum is not inverted
+
+    gold = rtlil.convert(Tree(32), name="gold")
+    gate = rtlil.convert(Count(Wrong(), 32), name="gate")
+    with pytest.raises(AssertionError, match="differ"):
+        prove_equal(gold, gate, MODELS["ice40"], tmp_path, depth=popcount_stages(32))

@@ -1,0 +1,81 @@
+"""The record queue keeps order and loses nothing, for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Cat, Signal, Value
+
+from xnorcore_hw.records import RecordQueue
+
+from ..yosys import prove_always
+from .scenario import Scenario
+
+
+def queue_scenario(queue: RecordQueue) -> Scenario:
+    """Two marked items, one put in anywhere, and another one anywhere after it.
+
+    Whatever value they have, each leaves unchanged, once, and in that order: as the marks may be any two of
+    the items, that is all there is to say about a queue. The marks travel in a shadow of the queue.
+    """
+    s = Scenario(queue)
+    m, depth = s.m, queue.depth
+    s.drive(queue.i.valid, queue.i.payload, queue.o.ready)
+    free = s.inside["free"]
+    items = [Value.cast(s.inside[f"item{place}"]) for place in range(depth)]
+    # How many items went in before each mark, and out: places and marks as counts.
+    entered = Signal(depth.bit_length())
+    puts, takes = Signal(), Signal()
+    m.d.comb += [puts.eq(queue.i.valid & queue.i.ready), takes.eq(queue.o.valid & queue.o.ready)]
+    m.d.sync += entered.eq(entered + puts - takes)
+    inside = sum((~bit for bit in free), start=Value.cast(0))
+    # Nothing is lost or made: what is inside is what entered and did not leave.
+    s.claim(entered == inside)
+    s.claim(queue.empty == (inside == 0))
+    # The mark: chosen once among the items that enter, with the items that are in front of it.
+    choose, marked, gone = s.free(1, "choose"), Signal(), Signal()
+    value, ahead = Signal(len(items[0])), Signal(depth.bit_length())
+    with m.If(puts & choose & ~marked):
+        m.d.sync += [marked.eq(1), value.eq(Value.cast(queue.i.payload)), ahead.eq(entered - takes)]
+    with m.Elif(marked & ~gone & takes):
+        m.d.sync += [ahead.eq(ahead - 1), gone.eq(ahead == 0)]
+    waiting = marked & ~gone
+    s.claim(~waiting | (ahead < entered))
+    # It is the item that has `ahead` others between it and the output.
+    for place in range(depth):
+        in_front = sum((~bit for bit in free[place + 1 :]), start=Value.cast(0))
+        s.claim(~(waiting & ~free[place] & (in_front == ahead)) | (items[place] == value))
+    s.claim(~(waiting & takes & (ahead == 0)) | (Value.cast(queue.o.payload) == value))
+    s.claim(~gone | marked)
+    return s
+
+
+@pytest.mark.parametrize("depth", [1, 2, 8])
+def test_the_queue_keeps_order_and_loses_nothing(depth: int, tmp_path: Path) -> None:
+    prove_always(queue_scenario(RecordQueue(depth)).rtlil(), tmp_path, steps=2)
+
+
+def test_an_offer_stays(tmp_path: Path) -> None:
+    queue = RecordQueue(8)
+    s = Scenario(queue)
+    s.drive(queue.i.valid, queue.i.payload, queue.o.ready)
+    offer = Cat(queue.o.valid, queue.o.payload)
+    before = s.past(offer, "before")
+    kept = s.past(queue.o.valid & ~queue.o.ready, "kept")
+    s.claim(~kept | (offer == before))
+    prove_always(s.rtlil(), tmp_path, steps=2)
+
+
+class Losing(RecordQueue):
+    """Forgets an item that enters while the one before it moves on."""
+
+    def elaborate(self, platform: object):
+        m = super().elaborate(platform)
+        m.d.comb += self.i.ready.eq(1)
+        return m
+
+
+def test_the_proof_sees_a_lost_item(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="not proven"):
+        prove_always(queue_scenario(Losing(2)).rtlil(), tmp_path, steps=2)
