@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from .board import Board
     from .design import Design
+    from .flow import Built
+    from .gates.check import Checked
 
 __all__ = ["add_boards", "add_build", "add_program"]
 
@@ -44,6 +46,11 @@ def add_build(commands: Commands) -> None:
     parser.add_argument("--baud", type=integer(1), metavar="N", help="of the UART")
     parser.add_argument("--clock-hz", type=integer(1), metavar="N", help="of the accelerator")
     parser.add_argument("--out", metavar="DIR", help="build folder; default build/BOARD-RxCxW")
+    parser.add_argument(
+        "--check-netlist",
+        action="store_true",
+        help="simulate the netlist: load networks over its UART, compare scores; exit 1 if they differ",
+    )
     parser.add_argument(
         "--record", action="store_true", help="keep the figures as the board's, for xnorcore boards"
     )
@@ -75,8 +82,36 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
             f"xnorcore: check failed: {built.timing.fmax_mhz:.2f} MHz of {built.timing.clock_mhz:g} MHz; "
             f"critical path {built.timing.critical}"
         )
+    checks = _check(design, built, console) if arguments.check_netlist else {}
+    for name, check in checks.items():
+        value |= {f"{name}_scores": check.scores, f"{name}_mismatches": check.mismatches}
     console.result(value, _lines(value, built.timing.critical, board))
-    return 0 if built.timing.met else 1
+    return 0 if built.timing.met and all(check.passed for check in checks.values()) else 1
+
+
+def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]:
+    """Run the UART test on the netlist, and on the bitstream where IceStorm can turn it back."""
+    from .gates.bitstream import bitstream_circuit, find_icebox
+    from .gates.check import check_engine
+    from .gates.core import netlist_circuit
+    from .gates.engine import NetlistEngine, read_top
+
+    board, family = design.board, design.board.part.family.name
+    sources: dict[str, Any] = {"netlist": lambda: netlist_circuit(read_top(built.folder / "top.json"), board)}
+    if family == "ice40" and find_icebox():
+        pcf = built.folder / "top.pcf"
+        sources["bitstream"] = lambda: bitstream_circuit(built.bitstream, pcf, board)
+    elif family == "ice40":
+        console.say(f"{board.name}: no icebox_vlog on the PATH, so that only the netlist is simulated")
+    checks = {}
+    for name, circuit in sources.items():
+        console.say(f"{board.name}: simulating the {name}")
+        engine = NetlistEngine(circuit(), board.true_hz, design.divisor)
+        checks[name] = check_engine(engine, design.config, board.true_hz, design.divisor, design.bake)
+        if not checks[name].passed:
+            wrong = f"{checks[name].mismatches} of {checks[name].scores} scores differ from golden"
+            console.say(f"xnorcore: check failed: {name}: {checks[name].failure or wrong}")
+    return checks
 
 
 def _config(default: DeviceConfig, arguments: argparse.Namespace) -> DeviceConfig:
@@ -174,11 +209,21 @@ def _lines(value: dict[str, Any], critical: str, board: Board) -> list[str]:
         ("block RAM", f"{value['bram']} of {value['bram_available']}"),
         ("clock", f"{value['clock_mhz']:g} MHz; reaches {value['fmax_mhz']:.2f} MHz"),
         ("critical path", critical),
+        *_checked(value),
         ("bitstream", value["bitstream"]),
         ("to program", f"xnorcore program {board.name} --bitstream {value['bitstream']}"),
         ("time", f"{value['seconds']:.0f} s"),
     ]
     return table(rows)
+
+
+def _checked(value: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for name in ("netlist", "bitstream"):
+        if f"{name}_scores" in value:
+            scores, wrong = value[f"{name}_scores"], value[f"{name}_mismatches"]
+            rows.append((f"{name} simulated", f"{scores - wrong:,} of {scores:,} scores equal golden"))
+    return rows
 
 
 def add_program(commands: Commands) -> None:

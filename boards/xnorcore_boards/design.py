@@ -31,6 +31,10 @@ class Design:
     modules : tuple of str
         Paths of all modules, the top module first in each.
     memories : tuple of Memory
+    divisor : int
+        Clock cycles per UART bit.
+    bake : Program or None
+        Network that is in the memories from the start.
     """
 
     board: Board
@@ -39,6 +43,8 @@ class Design:
     constraints: str
     modules: tuple[str, ...]
     memories: tuple[Memory, ...]
+    divisor: int = 0
+    bake: Program | None = None
 
     @property
     def bram(self) -> int:
@@ -116,12 +122,13 @@ def elaborate(
         If the package with the board's pins is not installed.
     """
     # What can be refused is refused before the first Elaboratable, which complains if it is left unused.
-    platform, _ = board.new_platform(), board.divisor(baud or board.baud)
+    platform, divisor = board.new_platform(), board.divisor(baud or board.baud)
     plan = platform.prepare(BoardTop(board, config, baud, bake), "top", emit_src=False)
     rtlil = _text(plan.files["top.il"])
     constraints = _text(plan.files[f"top.{board.part.family.constraints}"])
     modules = tuple(re.findall(r"^module \\(\S+)", rtlil, re.MULTILINE))
-    return Design(board, config, rtlil, constraints, modules, tuple(find_memories(rtlil)))
+    memories = tuple(find_memories(rtlil))
+    return Design(board, config, rtlil, constraints, modules, memories, divisor, bake)
 
 
 def fit_memories(design: Design) -> DeviceConfig:

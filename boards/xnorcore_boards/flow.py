@@ -11,14 +11,13 @@ from typing import Any
 
 from xnorcore.errors import BuildError
 
-from .board import Board
 from .design import Design
 from .family import Part, Usage
 from .netlist import count_cells, usage
 from .timing import Timing, read_timing
 from .tools import Tool, require_tools, run_tool
 
-__all__ = ["Built", "build", "find_array", "synthesis_script"]
+__all__ = ["Built", "build", "find_array", "synthesis_script", "synthesize"]
 
 ARRAY = ".core.array"
 """End of the path of the module whose look-up tables are counted by themselves."""
@@ -83,16 +82,7 @@ def build(design: Design, folder: Path, seeds: int = 1, say: Say = lambda text: 
     family, mhz = board.part.family, board.true_hz / 1e6
     yosys, nextpnr, packer = require_tools(family.tools)
     array = find_array(design.modules)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "top.il").write_text(design.rtlil)
-        (folder / f"top.{family.constraints}").write_text(design.constraints)
-        (folder / "synth.ys").write_text(synthesis_script(board.part, array))
-    except OSError as error:
-        raise BuildError(f"cannot write the build folder {folder}: {error.strerror or error}") from None
-
-    say(f"{board.name}: synthesizing")
-    steps = {"yosys": run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")}
+    steps = {"yosys": synthesize(design, folder, yosys, say)}
 
     timings: dict[int, Timing] = {}
     for seed in range(1, seeds + 1):
@@ -119,8 +109,28 @@ def build(design: Design, folder: Path, seeds: int = 1, say: Say = lambda text: 
         time.monotonic() - started,
         steps,
     )
-    _record(board, built, [yosys, nextpnr, packer], dict(cells[array]) if array else {})
+    _record(design, built, [yosys, nextpnr, packer], dict(cells[array]) if array else {})
     return built
+
+
+def synthesize(design: Design, folder: Path, yosys: Tool, say: Say = lambda text: None) -> float:
+    """Synthesize a design, and return the seconds it took; the netlist is ``top.json`` in the folder.
+
+    Raises
+    ------
+    BuildError
+        If Yosys fails or the folder cannot be written.
+    """
+    board = design.board
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "top.il").write_text(design.rtlil)
+        (folder / f"top.{board.part.family.constraints}").write_text(design.constraints)
+        (folder / "synth.ys").write_text(synthesis_script(board.part, find_array(design.modules)))
+    except OSError as error:
+        raise BuildError(f"cannot write the build folder {folder}: {error.strerror or error}") from None
+    say(f"{board.name}: synthesizing")
+    return run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
 
 
 def find_array(modules: Iterable[str]) -> str | None:
@@ -152,10 +162,13 @@ def _no_collision(name: str) -> str:
     return f"setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=?{name} %i"
 
 
-def _record(board: Board, built: Built, tools: list[Tool], array: dict[str, int]) -> None:
+def _record(design: Design, built: Built, tools: list[Tool], array: dict[str, int]) -> None:
+    board = design.board
     value: dict[str, Any] = {
         "board": board.name,
         "part": board.part.name,
+        "clock_hz": board.true_hz,
+        "divisor": design.divisor,
         "tools": {tool.name: tool.version for tool in tools},
         "seed": built.seed,
         "fmax_mhz": {str(seed): round(mhz, 2) for seed, mhz in built.fmax.items()},

@@ -12,6 +12,7 @@ from xnorcore.cli import main
 from xnorcore_boards.board import find_board
 from xnorcore_boards.family import Usage
 from xnorcore_boards.flow import Built
+from xnorcore_boards.gates.check import Checked
 from xnorcore_boards.program import program_command
 from xnorcore_boards.records import read_records, record
 from xnorcore_boards.timing import Timing
@@ -61,6 +62,40 @@ def test_build_json(built, capsys):
     assert (value["lut4_per_mac"], value["array_lut4_per_mac"]) == (62.5, 14.062)
     assert built["seeds"] == 3 and built["folder"] == Path("build/icebreaker-1x8x8")
     assert built["design"].config.weight_depth == 64
+
+
+@pytest.mark.parametrize(
+    ("checked", "status", "told"),
+    [
+        (Checked(33, 0, 9), 0, "33 of 33 scores equal golden"),
+        (Checked(33, 2, 9), 1, "31 of 33 scores equal golden"),
+        (Checked(0, 0, 9, "nothing answers"), 1, "check failed: bitstream: nothing answers"),
+    ],
+)
+def test_check_netlist(built, capsys, monkeypatch, checked, status, told):
+    checks = iter([Checked(33, 0, 9), checked])
+    monkeypatch.setattr("xnorcore_boards.gates.check.check_engine", lambda *_: next(checks))
+    for name in (
+        "core.netlist_circuit",
+        "engine.NetlistEngine",
+        "engine.read_top",
+        "bitstream.bitstream_circuit",
+    ):
+        monkeypatch.setattr(f"xnorcore_boards.gates.{name}", lambda *_: None)
+    monkeypatch.setattr("xnorcore_boards.gates.bitstream.find_icebox", lambda: ("icebox_vlog",))
+    code, out, err = run(capsys, "build", "icebreaker", *SMALL, "--check-netlist")
+    assert code == status and told in out + err
+    assert "netlist simulated    33 of 33 scores equal golden" in out
+
+
+def test_check_netlist_without_icestorm(built, capsys, monkeypatch):
+    monkeypatch.setattr("xnorcore_boards.gates.check.check_engine", lambda *_: Checked(5, 0, 9))
+    for name in ("core.netlist_circuit", "engine.NetlistEngine", "engine.read_top"):
+        monkeypatch.setattr(f"xnorcore_boards.gates.{name}", lambda *_: None)
+    monkeypatch.setattr("xnorcore_boards.gates.bitstream.find_icebox", lambda: None)
+    code, out, err = run(capsys, "build", "icebreaker", *SMALL, "--check-netlist", "--json")
+    assert code == 0 and "no icebox_vlog on the PATH" in err
+    assert list(json.loads(out)) == [*FIELDS, "netlist_scores", "netlist_mismatches"]
 
 
 def test_missed_timing_is_exit_1(built, capsys):

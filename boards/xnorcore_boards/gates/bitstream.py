@@ -1,0 +1,113 @@
+"""An iCE40 bitstream as a circuit: IceStorm's icebox_vlog turns it back into Verilog."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from xnorcore.errors import EngineError, MissingDependencyError
+from xnorcore_boards.board import Board
+from xnorcore_boards.tools import require_tools, run_tool
+
+from .cells import LOWER, models, run_script
+from .circuit import Circuit, build_circuit
+
+__all__ = ["bitstream_circuit", "find_icebox"]
+
+# The PLL hands its input on. Its parameters are those that icebox_vlog writes.
+_PLL = """
+module {kind}({inputs}, output PLLOUTCORE, output PLLOUTGLOBAL, output LOCK, output SDO);
+{parameters}
+  assign PLLOUTGLOBAL = {clock};
+  assign PLLOUTCORE = {clock};
+  assign LOCK = 1;
+endmodule
+"""
+
+
+def find_icebox() -> tuple[str, ...] | None:
+    """Return the words that start icebox_vlog, by ``$ICEBOX_VLOG`` or the PATH; None if it is not there."""
+    chosen = os.environ.get("ICEBOX_VLOG", "").strip()
+    if chosen:
+        return tuple(shlex.split(chosen))
+    path = shutil.which("icebox_vlog")
+    return (path,) if path else None
+
+
+def bitstream_circuit(bitstream: Path, constraints: Path, board: Board) -> Circuit:
+    """Return what a bitstream makes of an iCE40.
+
+    Parameters
+    ----------
+    bitstream : Path
+        As icepack wrote it.
+    constraints : Path
+        The .pcf file, which names the pins.
+    board : Board
+
+    Raises
+    ------
+    MissingDependencyError
+        If icebox_vlog or icepack is not installed.
+    EngineError
+        If the bitstream cannot be turned back, or not be simulated.
+    """
+    icebox = find_icebox()
+    if icebox is None:
+        raise MissingDependencyError(
+            "icebox_vlog is not on the PATH; it comes with IceStorm (Debian: fpga-icestorm)"
+        )
+    (icepack,) = require_tools(["icepack"])
+    with tempfile.TemporaryDirectory(prefix="xnorcore-") as name:
+        folder = Path(name)
+        shutil.copy(bitstream, folder / "in.bin")
+        shutil.copy(constraints, folder / "in.pcf")
+        run_tool(icepack, ["-u", "in.bin", "in.asc"], folder, "unpack.log")
+        done = subprocess.run(
+            [*icebox, "-s", "-n", "top", "-p", "in.pcf", "in.asc"],
+            cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+    if done.returncode:
+        last = " | ".join(line.strip() for line in done.stderr.strip().splitlines()[-2:])
+        raise EngineError(f"icebox_vlog failed (exit status {done.returncode}): {last}")
+    return _circuit(done.stdout, board)
+
+
+def _circuit(verilog: str, board: Board) -> Circuit:
+    """Return the circuit of what icebox_vlog wrote."""
+    files = {"chip.v": verilog, "models.v": models("ice40", ["SB_RAM40_4K"]) + _pll(verilog)}
+    # opt leaves nothing of pins that drive always, whose other value is z.
+    script = "read_verilog -nomem2reg models.v; read_verilog chip.v; hierarchy -top top; proc; flatten; opt; "
+    modules = run_script(files, script + LOWER)
+    ports = modules["top"]["ports"]
+    names = {
+        "clk": f"{board.clock_pin}_0__io",
+        "uart_rx": f"{board.uart}_0__rx__io",
+        "uart_tx": f"{board.uart}_0__tx__io",
+    }
+    missing = [pin for pin in names.values() if pin not in ports]
+    if missing:
+        raise EngineError(f"the bitstream does not use {missing[0]}; was it built for {board.name}?")
+    modules["top"]["ports"] = {name: ports[pin] for name, pin in names.items()}
+    return build_circuit({"top": modules["top"]}, "top", "clk", {})
+
+
+def _pll(verilog: str) -> str:
+    found = re.search(r"^(SB_PLL40_\w+) #\((.*?)^\) \w+ \((.*?)^\);", verilog, re.MULTILINE | re.DOTALL)
+    if not found:
+        return ""
+    kind, parameters, ports = found.groups()
+    outputs = ("PLLOUTCORE", "PLLOUTGLOBAL", "LOCK", "SDO")
+    inputs = [port for port in re.findall(r"\.(\w+)\(", ports) if port not in outputs]
+    widths = {port: " [7:0]" if port == "DYNAMICDELAY" else "" for port in inputs}
+    return _PLL.format(
+        kind=kind,
+        inputs=", ".join(f"input{widths[port]} {port}" for port in inputs),
+        parameters="\n".join(f"  parameter {name} = 0;" for name in re.findall(r"\.(\w+)\(", parameters)),
+        clock="PACKAGEPIN" if "PACKAGEPIN" in inputs else "REFERENCECLK",
+    )

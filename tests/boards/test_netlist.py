@@ -1,0 +1,174 @@
+"""The synthesized netlist of each family is the same machine as the RTL, by the driver's UART test."""
+
+import copy
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xnorcore import golden
+from xnorcore.compiler import compile_network
+from xnorcore.driver import Accelerator
+from xnorcore.errors import EngineError, UsageError
+from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore_boards.board import Board, find_board
+from xnorcore_boards.design import Design, elaborate
+from xnorcore_boards.flow import synthesize
+from xnorcore_boards.gates.bitstream import bitstream_circuit, find_icebox
+from xnorcore_boards.gates.check import Checked, check_engine, check_networks
+from xnorcore_boards.gates.core import netlist_circuit
+from xnorcore_boards.gates.engine import NetlistEngine, read_top
+from xnorcore_boards.gates.transport import open_netlist
+from xnorcore_boards.tools import find_tool, run_tool
+from xnorcore_hw.sim.compiler import find_compiler
+
+pytest.importorskip("amaranth_boards")
+if find_tool("yosys") is None or find_compiler() is None:
+    pytest.skip("Yosys or a C++ compiler is not installed", allow_module_level=True)
+
+SMALL = DeviceConfig(
+    Geometry(1, 4, 8),
+    acc_width=12,
+    weight_depth=64,
+    threshold_depth=16,
+    act_depth=64,
+    program_depth=64,
+    fifo_bytes=512,
+    column_group=4,
+    line_bytes=0,
+)
+# Together they have every part of the gateware.
+ICE40 = "ice40-hx8k-b-evn"
+CONFIGS = {
+    ICE40: replace(SMALL, convolution=0, threshold_share=2, program_halves=1, counters=0),
+    "ulx3s-25f": replace(SMALL, act_depth=128, line_bytes=128),
+    "tang-nano-9k": SMALL,
+}
+
+
+@dataclass
+class Synthesized:
+    board: Board
+    design: Design
+    folder: Path
+    top: dict[str, Any]
+
+    def check(self, top: dict[str, Any] | None = None) -> Checked:
+        design = self.design
+        circuit = netlist_circuit(top or self.top, self.board)
+        engine = NetlistEngine(circuit, self.board.true_hz, design.divisor)
+        return check_engine(engine, design.config, self.board.true_hz, design.divisor, design.bake)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache_folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XNORCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def synthesize_once(tmp_path_factory):
+    made: dict[str, Synthesized] = {}
+
+    def get(name: str) -> Synthesized:
+        if name not in made:
+            board, config = find_board(name), CONFIGS[name]
+            bake = compile_network(check_networks(config)[1], config)
+            design = elaborate(board, config, board.best_baud, bake)
+            folder = tmp_path_factory.mktemp("build")
+            yosys = find_tool("yosys")
+            assert yosys is not None
+            synthesize(design, folder, yosys)
+            made[name] = Synthesized(board, design, folder, read_top(folder / "top.json"))
+        return made[name]
+
+    return get
+
+
+def changed(top: dict[str, Any], name: str, parameter: str, bit: int) -> dict[str, Any]:
+    """Return a netlist with one bit of one parameter of the first cell of a name inverted."""
+    top = copy.deepcopy(top)
+    cell = next(
+        cell for key, cell in top["cells"].items() if re.search(name, key) and parameter in cell["parameters"]
+    )
+    value = cell["parameters"][parameter]
+    place = len(value) - 1 - bit
+    cell["parameters"][parameter] = value[:place] + str(1 - int(value[place])) + value[place + 1 :]
+    return top
+
+
+def scores(found: Synthesized) -> int:
+    """Number of scores that a check compares: baked network, two dense ones, a convolutional one."""
+    return 9 + 15 + 9 + (12 if found.design.config.line_bytes else 0)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_netlist_is_the_same_machine(name, synthesize_once):
+    """A baked network answers at power-up, then others are loaded over the wire and read back."""
+    device = synthesize_once(name)
+    found = device.check()
+    assert found.passed and found.mismatches == 0, found
+    assert found.scores == scores(device)
+
+
+@pytest.mark.parametrize(
+    ("cell", "parameter", "bit"),
+    [
+        (r"array\.group0\.pe0_1\.pop0_lut1$", "LUT_INIT", 6),
+        (r"array\.group0\.weights2\.", "INIT_0", 33),  # a weight of the baked network's last layer
+    ],
+)
+def test_one_wrong_bit_is_seen(cell, parameter, bit, synthesize_once):
+    device = synthesize_once(ICE40)
+    found = device.check(changed(device.top, cell, parameter, bit))
+    assert not found.passed and found.mismatches, found
+
+
+def test_bitstream_is_the_same_machine(synthesize_once):
+    """Placed, routed, packed, unpacked and turned back into Verilog by icebox_vlog."""
+    tools = {name: find_tool(name) for name in ("nextpnr-ice40", "icepack")}
+    if find_icebox() is None or None in tools.values():
+        pytest.skip("icebox_vlog (Debian: fpga-icestorm), nextpnr-ice40 or icepack is not installed")
+    device = synthesize_once(ICE40)
+    board, design, folder = device.board, device.design, device.folder
+    family = board.part.family
+    place, pack = tools.values()
+    assert place and pack
+    run_tool(place, family.place_arguments(board.part, "seed1", 1, 12.0), folder, "seed1.log")
+    run_tool(pack, family.pack_arguments(board.part, "seed1", "out.bin"), folder, "pack.log")
+    circuit = bitstream_circuit(folder / "out.bin", folder / "top.pcf", board)
+    engine = NetlistEngine(circuit, board.true_hz, design.divisor)
+    found = check_engine(engine, design.config, board.true_hz, design.divisor, design.bake)
+    assert found.passed and found.scores == scores(device), found
+
+
+def test_url_of_a_build_folder(synthesize_once):
+    device = synthesize_once(ICE40)
+    built = {"board": ICE40, "clock_hz": device.board.true_hz, "divisor": device.design.divisor}
+    (device.folder / "build.json").write_text(json.dumps(built))
+    network = device.design.bake.network
+    images = np.array([[0, 1, 2, 3, 4, 5, 6, 7, 0]])
+    with Accelerator.open(f"netlist:{device.folder}", timeout=0.01) as accelerator:
+        assert accelerator.info.armed and not accelerator.load(network)
+        np.testing.assert_array_equal(accelerator.infer(images), golden.run(network, images))
+
+
+def test_folder_of_no_build(tmp_path):
+    with pytest.raises(UsageError, match="is not the folder of a finished build; run xnorcore build BOARD"):
+        open_netlist(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "cannot read the netlist"), ("{}", "not a netlist"), ('{"modules": {}}', "no module")],
+)
+def test_no_netlist(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "top.json").write_text(text)
+    with pytest.raises(EngineError, match=message):
+        read_top(tmp_path / "top.json")
