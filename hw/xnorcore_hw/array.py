@@ -43,7 +43,7 @@ def _staggered(m: Module, word: Value, delays: list[int], name: str) -> Value:
 class ColumnGroup(wiring.Component):
     """Columns that share one systolic stage, for all rows.
 
-    Control word and activations are registered once and passed on; inside the group they are broadcast.
+    Control word and activations are broadcast inside the group and passed on to the next one a cycle later.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class ColumnGroup(wiring.Component):
     x_i, x_o : In, Out(rows * width)
         Activation words, one per row, one cycle after their control word.
     write_i, write_o : In, Out(LaneWriteSignature)
-        Writes into the buffers, passed on as well.
+        Writes into the buffers, one cycle later here and in the next group.
     bits : Out(rows * count)
         Emitted bits, row by row.
     """
@@ -85,10 +85,10 @@ class ColumnGroup(wiring.Component):
         """Build the module."""
         m = Module()
         config, g = self.config, self.config.geometry
-        ctl, write = self.ctl_o, self.write_o
-        m.d.sync += self.x_o.eq(self.x_i)
+        ctl, write = self.ctl_i, self.write_o
+        m.d.comb += self.x_o.eq(_delayed(m, self.x_i, 1, "x"))
         for name in ("valid", "first", "double", "clear", "waddr", "taddr"):
-            m.d.sync += getattr(ctl, name).eq(getattr(self.ctl_i, name))
+            m.d.sync += getattr(self.ctl_o, name).eq(getattr(ctl, name))
         for name in ("valid", "space", "bank", "addr", "lane", "data"):
             m.d.sync += getattr(write, name).eq(getattr(self.write_i, name))
         m.d.comb += self.write_i.ready.eq(1)
@@ -103,7 +103,7 @@ class ColumnGroup(wiring.Component):
 
         carry = carry_for(platform)
         delays = lane_delays(g.width, carry)
-        xs = [_staggered(m, self.x_o.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
+        xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         values = self._start_values(m, early[0], early[1:])
         for column in range(self.count):
             select = write.bank == self.first + column
