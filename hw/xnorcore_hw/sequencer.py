@@ -174,10 +174,14 @@ class Sequencer(wiring.Component):
         # Fetch: pc is the address of the word at program_data; capture takes that word, if it is ready, and
         # moves on.
         pc, index = Signal(len(self.program_addr)), Signal(range(words))
-        capture, batch_run = Signal(), Signal()
-        m.d.comb += self.program_addr.eq(pc + capture)
+        capture, batch_run, load, pc_next = Signal(), Signal(), Signal(), Signal.like(pc)
         blocked, ready = Signal(), self.program_ready
-        m.d.comb += blocked.eq(layer.valid & (index == _OUTPUT_WORD))
+        m.d.comb += [
+            pc_next.eq(pc + 1),
+            self.program_addr.eq(Mux(capture, pc_next, pc)),
+            blocked.eq(layer.valid & (index == _OUTPUT_WORD)),
+            nest.load.eq(load),
+        ]
         # Layers alternate between two marks that their results are not all written yet.
         layer_parity, done_parity, unwritten = Signal(), Signal(init=1), Signal(2)
         with m.If(self.layer_done):
@@ -185,7 +189,7 @@ class Sequencer(wiring.Component):
         with m.If(layer.take):
             m.d.sync += layer.valid.eq(0)
         with m.If(capture):
-            m.d.sync += [pc.eq(pc + 1), index.eq(index + 1)]
+            m.d.sync += [pc.eq(pc_next), index.eq(index + 1)]
             for number, register in regs.items():
                 if isinstance(register, Signal):
                     with m.If(index == number):
@@ -196,24 +200,24 @@ class Sequencer(wiring.Component):
                     m.d.sync += [regs[word].eq(0) for word in WIDE_WORDS]
             with m.If((index == WIDE_WORDS.start - 1) & (~field("wide") if config.convolution else 1)):
                 m.d.sync += index.eq(WIDE_WORDS.stop)
-            with m.If(index == _OUTPUT_WORD):
-                image_base = Mux(self.parity, self.out_base1, self.out_base0)
-                m.d.comb += nest.load.eq(1)
-                m.d.sync += [
-                    layer.base.eq(field("out_base") + Mux(field("out_image"), image_base, 0)),
-                    layer.delta.eq(field("out_delta")),
-                    layer.tile_stride.eq(field("out_tile_stride")),
-                    layer.strips.eq(field("strips")),
-                    layer.strip.eq(field("out_strip")),
-                    layer.score.eq(field("score")),
-                    layer.final.eq(field("end") & batch_run),
-                    index.eq(0),
-                    layer.valid.eq(1),
-                    unwritten.bit_select(~layer_parity, 1).eq(1),
-                    layer_parity.eq(~layer_parity),
-                ]
-                with m.If(field("end")):
-                    m.d.sync += pc.eq(self.entry)
+        # Only FETCH takes the last word: what ISSUE decides late is not on this path.
+        with m.If(load):
+            image_base = Mux(self.parity, self.out_base1, self.out_base0)
+            m.d.sync += [
+                layer.base.eq(field("out_base") + Mux(field("out_image"), image_base, 0)),
+                layer.delta.eq(field("out_delta")),
+                layer.tile_stride.eq(field("out_tile_stride")),
+                layer.strips.eq(field("strips")),
+                layer.strip.eq(field("out_strip")),
+                layer.score.eq(field("score")),
+                layer.final.eq(field("end") & batch_run),
+                index.eq(0),
+                layer.valid.eq(1),
+                unwritten.bit_select(~layer_parity, 1).eq(1),
+                layer_parity.eq(~layer_parity),
+            ]
+            with m.If(field("end")):
+                m.d.sync += pc.eq(self.entry)
 
         # Issue: the nest's beat goes to the array unless something it needs is not there yet.
         outside = Signal()
@@ -231,14 +235,18 @@ class Sequencer(wiring.Component):
         beat, fresh = Signal(), Signal()
         g = config.geometry
         hazard, gap, force = Signal(), Signal(range(g.words_per_tile * g.rows + 1)), Signal()
-        slices_left = Signal(6)
         issue, last_issue, draining = Signal(), Signal(), Signal()
-        emits, more_slices = Signal(), Signal()
+        emits, more_slices, ends_position = Signal(), Signal(), Signal()
+        # Whether a beat issues is decided late in the cycle; what depends on it is known early, in registers.
+        slices_left, slices = Signal(6), field("slices")
+        score, all_slices, slicing, last_slice, gapped = (Signal() for _ in range(5))
+        m.d.sync += [score.eq(field("score")), all_slices.eq(~field("score") | (slices == config.acc_width))]
         m.d.comb += [
             hazard.eq(field("depends") & unwritten.bit_select(~layer_parity, 1)),
-            emits.eq(Mux(draining, slices_left < field("slices"), nest.last & ~field("score")
-                         | nest.last & (field("slices") == config.acc_width))),
-            more_slices.eq(Mux(draining, slices_left != 0, field("score"))),
+            emits.eq(Mux(draining, slicing, nest.last & all_slices)),
+            more_slices.eq(Mux(draining, ~last_slice, score)),
+            # The beat after which the nest goes on: the last slice, or a beat that no slices follow.
+            ends_position.eq(Mux(draining, last_slice, ~(nest.last & score))),
             self.raddr.eq(Mux(self.readout_grant, self.readout_addr, nest.raddr)),
             self.operand.offset.eq(Mux(self.readout_grant, 0, nest.offset)),
             self.operand.strip.eq(Mux(field("strips") & ~self.readout_grant, field("in_strip"), 0)),
@@ -250,7 +258,7 @@ class Sequencer(wiring.Component):
             ctl.valid.eq(issue & ~draining & ~(outside & field("pad_zero"))),
             ctl.first.eq(issue & ~draining & nest.first),
             ctl.double.eq(issue & (draining | nest.doubles)),
-            ctl.clear.eq(issue & Mux(draining, slices_left == 0, nest.last & ~field("score"))),
+            ctl.clear.eq(issue & (draining | nest.last) & ends_position),
             ctl.waddr.eq(nest.waddr),
             ctl.taddr.eq(nest.taddr),
             emit.valid.eq(issue & emits),
@@ -260,39 +268,47 @@ class Sequencer(wiring.Component):
             emit.tile.eq(nest.tile_end & ~more_slices),
             emit.layer_first.eq(fresh),
             emit.layer_last.eq(nest.layer_end & ~more_slices),
-            nest.step.eq(nest.more & (~beat | (issue & ~draining & ~(nest.last & field("score")))
-                                      | (issue & draining & (slices_left == 0)))),
-            last_issue.eq(issue & nest.layer_end & Mux(draining, slices_left == 0, ~field("score"))),
+            nest.step.eq(nest.more & (~beat | (issue & ends_position))),
+            last_issue.eq(issue & nest.layer_end & ends_position),
         ]  # fmt: skip
+        # Columns that share a threshold memory take their start values one after the other.
+        starting = Signal()
+        if config.threshold_share > 1:
+            loading, loads = Signal(range(config.threshold_share)), Signal()
+            m.d.comb += starting.eq(nest.first & ~draining & loads)
+            with m.If(ctl.first):
+                m.d.sync += [loading.eq(config.threshold_share - 1), loads.eq(1)]
+            with m.Elif(loads):
+                m.d.sync += [loading.eq(loading - 1), loads.eq(loading != 1)]
+
+        # There is a beat in state ISSUE only.
+        slot_free = Signal()
+        m.d.comb += [
+            slot_free.eq(~(emits & gapped) & ~(force & ~draining) & ~starting),
+            issue.eq(beat & ~hazard & slot_free),
+        ]
         with m.If(nest.load):
             m.d.sync += fresh.eq(1)
         with m.Elif(emit.valid):
             m.d.sync += fresh.eq(0)
         with m.If(emit.valid & emit.window_last):
-            m.d.sync += gap.eq(Mux(field("strips"), g.rows * g.words_per_tile, g.words_per_tile) - 1)
+            words = Mux(field("strips"), g.rows * g.words_per_tile, g.words_per_tile)
+            m.d.sync += [gap.eq(words - 1), gapped.eq(words != 1)]
         with m.Elif(gap != 0):
-            m.d.sync += gap.eq(gap - 1)
+            m.d.sync += [gap.eq(gap - 1), gapped.eq(gap != 1)]
         with m.If(nest.step):
             m.d.sync += beat.eq(1)
         with m.Elif(last_issue):
             m.d.sync += beat.eq(0)
         with m.If(issue):
-            with m.If(draining):
-                m.d.sync += slices_left.eq(slices_left - 1)
-                with m.If(slices_left == 0):
-                    m.d.sync += draining.eq(0)
-            with m.Elif(nest.last & field("score")):
-                m.d.sync += [draining.eq(1), slices_left.eq(config.acc_width - 2)]
-
-        # Columns that share a threshold memory take their start values one after the other.
-        starting = Signal()
-        if config.threshold_share > 1:
-            loading = Signal(range(config.threshold_share))
-            m.d.comb += starting.eq(nest.first & ~draining & (loading != 0))
-            with m.If(ctl.first):
-                m.d.sync += loading.eq(config.threshold_share - 1)
-            with m.Elif(loading != 0):
-                m.d.sync += loading.eq(loading - 1)
+            first_left = config.acc_width - 2
+            left = Mux(draining, slices_left - 1, first_left)
+            m.d.sync += [
+                slices_left.eq(left),
+                slicing.eq(Mux(draining, slices_left <= slices, first_left < slices)),
+                last_slice.eq(draining & (slices_left == 1)),
+                draining.eq(Mux(draining, ~last_slice, nest.last & score)),
+            ]
 
         age = Signal(4)
         m.d.comb += self.readout_grant.eq(self.readout_valid & (~issue | draining))
@@ -317,7 +333,7 @@ class Sequencer(wiring.Component):
                 with m.Elif(self.batch.bit_select(self.parity, 1)):
                     m.d.comb += [capture.eq(ready), self.start.eq(1), stall["fetch"].eq(1)]
                     with m.If(ready):
-                        m.d.sync += pc.eq(pc + 1)
+                        m.d.sync += pc.eq(pc_next)
                     m.d.sync += batch_run.eq(1)
                     m.next = "FETCH"
                 with m.Elif(self.loaded.bit_select(self.parity, 1)):
@@ -332,16 +348,14 @@ class Sequencer(wiring.Component):
             with m.State("FETCH"):
                 m.d.comb += [
                     capture.eq(ready & ~blocked),
+                    load.eq(ready & ~blocked & (index == _OUTPUT_WORD)),
                     stall["fetch"].eq(~blocked),
                     stall["hazard"].eq(blocked),
                 ]
-                with m.If(nest.load):
+                with m.If(load):
                     m.next = "ISSUE"
             with m.State("ISSUE"):
-                slot_free = Signal()
                 m.d.comb += [
-                    slot_free.eq(~(emits & (gap != 0)) & ~(force & ~draining) & ~starting),
-                    issue.eq(beat & ~hazard & slot_free),
                     stall["busy"].eq(issue & ~draining),
                     stall["drain"].eq(issue & draining),
                     stall["fetch"].eq(~beat),
