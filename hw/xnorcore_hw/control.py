@@ -56,6 +56,7 @@ class Control(wiring.Component):
     i : In(byte_stream)
         Request bodies without CRC.
     idle : In(1)
+        As of the cycle before.
         No batch is loaded, running or being sent, and no record is left.
     header : Out(HeaderLayout)
         Of the loaded program.
@@ -238,7 +239,7 @@ class Control(wiring.Component):
                         m.next = "DROP"
                         with m.If(inside):
                             m.d.comb += self.run.eq(1)
-                            m.next = "SETTLE"
+                            m.next = "PAUSE"
                     with m.Elif(command == Command.RESET):
                         m.d.comb += [self.clear_counters.eq(1), self.restart.eq(1)]
                         m.d.sync += armed.eq(0)
@@ -296,7 +297,9 @@ class Control(wiring.Component):
                 with m.Else():
                     m.d.comb += record.valid.eq(1)
                     with m.If(record.ready):
-                        m.next = "SETTLE"
+                        m.next = "PAUSE"
+            with m.State("PAUSE"):
+                m.next = "SETTLE"
             with m.State("SETTLE"), m.If(self.idle):
                 with m.If(command == Command.RUN):
                     m.next = "DONE"

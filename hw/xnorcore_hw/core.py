@@ -139,10 +139,10 @@ class Core(wiring.Component):
             loader.close.eq(control.close),
             sequencer.run.eq(control.run),
             sequencer.run_entry.eq(control.run_entry),
-            control.idle.eq(
-                sequencer.idle & responder.idle & records.empty & ~loaded.any() & ~out_busy.any()
-            ),
         ]
+        m.d.sync += control.idle.eq(
+            sequencer.idle & responder.idle & records.empty & ~loaded.any() & ~out_busy.any()
+        )
         connect(m, control.record, records.i)
         connect(m, records.o, responder.record)
         connect(m, responder.o, flipped(self.o))

@@ -107,36 +107,45 @@ class LoopNest(wiring.Component):
         with m.Elif(self.step & at_last.all()):
             m.d.sync += self.more.eq(0)
         for loop, last in lasts.items():
-            level, left = LOOPS.index(loop), Signal(len(last), name=f"{loop}_left")
+            level, left = LOOPS.index(loop), Signal(len(last), name=f"{loop}_left", reset_less=True)
             with m.If(self.load | (self.step & at_last[: level + 1].all())):
                 m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
             with m.Elif(self.step & advance[level]):
                 m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
 
+        ends = {
+            "moved": advance,
+            "first": at_first[:_PLANE].all() & (at_first[_PLANE] | self.double),
+            "doubles": self.double & at_first[:_PLANE].all() & ~at_first[_PLANE],
+            "last": at_last[: _PLANE + 1].all(),
+            "run_end": at_last[_RUN],
+            "plane_first": at_first[_PLANE],
+            "window_first": at_first[_WIN_X] & at_first[_WIN_Y],
+            "window_last": at_last[_WIN_X] & at_last[_WIN_Y],
+            "tile_end": at_last[:_TILE].all(),
+            "layer_end": at_last.all(),
+        }
+        registers = {name: self._register(m, name) for name in ends}
         with m.If(self.load):
-            m.d.sync += self.moved.eq(0)
+            m.d.sync += registers["moved"].eq(0)
         with m.Elif(self.step):
-            m.d.sync += [
-                self.moved.eq(advance),
-                self.first.eq(at_first[:_PLANE].all() & (at_first[_PLANE] | self.double)),
-                self.doubles.eq(self.double & at_first[:_PLANE].all() & ~at_first[_PLANE]),
-                self.last.eq(at_last[: _PLANE + 1].all()),
-                self.run_end.eq(at_last[_RUN]),
-                self.plane_first.eq(at_first[_PLANE]),
-                self.window_first.eq(at_first[_WIN_X] & at_first[_WIN_Y]),
-                self.window_last.eq(at_last[_WIN_X] & at_last[_WIN_Y]),
-                self.tile_end.eq(at_last[:_TILE].all()),
-                self.layer_end.eq(at_last.all()),
-            ]
+            m.d.sync += [registers[name].eq(value) for name, value in ends.items()]
         self._read_address(m, advance)
         self._buffer_addresses(m)
         return m
+
+    def _register(self, m: Module, port: str) -> Signal:
+        # Only `more` needs a reset, which would take a look-up table at every enable.
+        value = getattr(self, port)
+        register = Signal(len(value), name=f"{port}_register", reset_less=True)
+        m.d.comb += value.eq(register)
+        return register
 
     def _read_address(self, m: Module, advance: Value) -> None:
         # Word address and bit offset are one number. The change that leads to the beat the counters
         # describe is kept from the step before.
         k = self.offset_bits
-        address, delta = Signal(len(self.raddr) + k), Signal(len(self.raddr) + k)
+        address, delta = (Signal(len(self.raddr) + k, name=n, reset_less=True) for n in ("address", "delta"))
         m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
         choices = []
         for level, loop in enumerate(LOOPS):
@@ -152,33 +161,23 @@ class LoopNest(wiring.Component):
 
     def _buffer_addresses(self, m: Module) -> None:
         # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
-        weight_tile, threshold_tile, next_weight, next_threshold = (
-            Signal(len(address), name=name)
-            for name, address in (
-                ("weight_tile", self.waddr),
-                ("threshold_tile", self.taddr),
-                ("next_weight", self.waddr),
-                ("next_threshold", self.taddr),
-            )
-        )
         moved = self.moved
-        m.d.comb += [next_weight.eq(self.waddr + 1), next_threshold.eq(self.taddr + 1)]
-        with m.If(self.load):
-            m.d.sync += [
-                self.waddr.eq(self.weight_base),
-                weight_tile.eq(self.weight_base),
-                self.taddr.eq(self.threshold_base),
-                threshold_tile.eq(self.threshold_base),
-            ]
-        with m.Elif(self.step):
-            with m.If(moved[_TILE]):
-                m.d.sync += [self.waddr.eq(next_weight), weight_tile.eq(next_weight)]
-                m.d.sync += [self.taddr.eq(next_threshold), threshold_tile.eq(next_threshold)]
-            with m.Elif(moved[_WIN_X:_TILE].any()):
-                m.d.sync += [self.waddr.eq(weight_tile), self.taddr.eq(threshold_tile)]
-            with m.Elif(moved[_PLANE]):
-                m.d.sync += self.waddr.eq(weight_tile)
-                with m.If(self.double):
-                    m.d.sync += self.taddr.eq(next_threshold)
-            with m.Elif(moved[:_PLANE].any()):
-                m.d.sync += self.waddr.eq(next_weight)
+        counts = {
+            "waddr": moved[:_PLANE].any() | moved[_TILE],
+            "taddr": moved[_TILE] | moved[_PLANE] & self.double,
+        }
+        bases = {"waddr": self.weight_base, "taddr": self.threshold_base}
+        starts = {"waddr": moved[_PLANE:_TILE].any(), "taddr": moved[_WIN_X:_TILE].any()}
+        for name, base in bases.items():
+            address, tile = self._register(m, name), Signal(len(base), name=f"{name}_tile", reset_less=True)
+            following = Signal.like(address)
+            m.d.comb += following.eq(address + 1)
+            with m.If(self.load):
+                m.d.sync += [address.eq(base), tile.eq(base)]
+            with m.Elif(self.step):
+                with m.If(moved[_TILE]):
+                    m.d.sync += tile.eq(following)
+                with m.If(counts[name]):
+                    m.d.sync += address.eq(following)
+                with m.Elif(starts[name]):
+                    m.d.sync += address.eq(tile)

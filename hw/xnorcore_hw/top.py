@@ -10,7 +10,8 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.image import Program
 
 from .core import Core
-from .link import FrameReceiver, FrameSender, UartReceiver, UartTransmitter
+from .interfaces import byte_stream
+from .link import ElasticBuffer, FrameReceiver, FrameSender, UartReceiver, UartTransmitter
 
 __all__ = ["Accelerator", "SimTop"]
 
@@ -45,7 +46,9 @@ class Accelerator(wiring.Component):
         m.submodules.core = core = Core(self.config, self.clock_hz, self.bake)
         m.submodules.sender = sender = FrameSender()
         connect(m, flipped(self.i), receiver.i)
-        connect(m, receiver.o, core.i)
+        m.submodules.buffer = buffer = ElasticBuffer(byte_stream())
+        connect(m, receiver.o, buffer.i)
+        connect(m, buffer.o, core.i)
         connect(m, core.o, sender.i)
         connect(m, sender.o, flipped(self.o))
         m.d.comb += [
