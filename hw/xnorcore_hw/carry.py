@@ -108,58 +108,51 @@ class GenericCarry(Carry):
 
 
 class Ice40Carry(Carry):
-    """SB_CARRY and SB_LUT4: the cell that takes a sum's carry out puts the next sum's carry in.
+    """SB_CARRY and SB_LUT4, one sum after the other.
 
     A cell's carry is the majority of its second and third input and the carry below, its output any
-    function of its inputs. With both inputs the same bit the carry is that bit, whatever came before.
+    function of its inputs. A sum ends with a cell that puts its carry out and passes none on; the next
+    begins with one that adds its own carry to 1. (One cell could do both, with the carry at two inputs,
+    but routers do not end on a net that enters a cell twice.)
     """
 
     _SUM, _OUT, _INVERTED = 0xC33C, 0xFF00, 0x00FF
     # Timing analysis sees a path along a whole chain, although no carry goes further than its sum.
-    _LONGEST = 32
+    _LONGEST = 16
 
     def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
         """Return the sums."""
+        zero, one = Const(0, 1), Const(1, 1)
         sums: list[Value] = []
-        part: list[Addition] = []
-        for addition in additions:
-            if sum(a.length for a in [*part, addition]) > self._LONGEST:
-                sums += self._chain(m, part, f"{name}{len(sums)}")
-                part = []
-            part.append(addition)
-        return sums + self._chain(m, part, f"{name}{len(sums)}")
+        carry: Value = zero
+        length = number = 0
 
-    def _chain(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
-        sums = []
-        carry: Value = Const(0, 1)
-        number = 0
-
-        def cell(low: Value, high: Value, init: int) -> Value:
+        def cell(low: Value, high: Value, init: int | None) -> Value:
             nonlocal carry, number
             out, above = Signal(name=f"{name}_o{number}"), Signal(name=f"{name}_c{number}")
-            m.submodules[f"{name}_lut{number}"] = Instance(
-                "SB_LUT4", p_LUT_INIT=Const(init, 16),
-                i_I0=Const(0, 1), i_I1=low, i_I2=high, i_I3=carry, o_O=out,
-            )  # fmt: skip
             m.submodules[f"{name}_carry{number}"] = Instance(
                 "SB_CARRY", i_I0=low, i_I1=high, i_CI=carry, o_CO=above
             )
+            if init is not None:
+                m.submodules[f"{name}_lut{number}"] = Instance(
+                    "SB_LUT4", p_LUT_INIT=Const(init, 16),
+                    i_I0=zero, i_I1=low, i_I2=high, i_I3=carry, o_O=out,
+                )  # fmt: skip
             carry, number = above, number + 1
             return out
 
-        pending = [addition.carry if addition.carry is not None else Const(0, 1) for addition in additions]
-        first = pending[0]
-        assert not isinstance(first, Product)
-        carry = first
-        for index, addition in enumerate(additions):
-            bits = []
-            for place in range(addition.length - 1):
-                low, high = _at(addition.low, place), _at(addition.high, place)
-                assert not isinstance(low, Product) and not isinstance(high, Product)
-                bits.append(cell(low, high, self._SUM))
-            following = pending[index + 1] if index + 1 < len(pending) else Const(0, 1)
-            assert not isinstance(following, Product)
-            bits.append(cell(following, following, self._INVERTED if addition.inverted else self._OUT))
+        for addition in additions:
+            assert not any(
+                isinstance(bit, Product) for bit in (*addition.low, *addition.high, addition.carry)
+            )
+            length += addition.length + 1
+            if length > self._LONGEST:
+                carry, length = zero, addition.length + 1
+            if isinstance(addition.carry, Value):
+                cell(addition.carry, one, None)
+            places = [(_at(addition.low, at), _at(addition.high, at)) for at in range(addition.length - 1)]
+            bits = [cell(low, high, self._SUM) for low, high in places]  # pyright: ignore[reportArgumentType]
+            bits.append(cell(zero, zero, self._INVERTED if addition.inverted else self._OUT))
             sums.append(Cat(*bits))
         return sums
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.geometry import DeviceConfig
@@ -22,6 +22,7 @@ from .records import RecordQueue
 from .responder import Responder
 from .selection import select
 from .sequencer import Sequencer
+from .stream_register import StreamRegister
 from .writer import ResultWriter
 
 __all__ = ["Core"]
@@ -166,13 +167,18 @@ class Core(wiring.Component):
         return m
 
     def _images(self, m: Module, control: Control, loader: Loader) -> None:
+        m.submodules.bytes = register = StreamRegister(stream.Signature(8))
+        connect(m, control.images, register.i)
+        images = register.o
         if not self.config.line_bytes:
-            connect(m, control.images, loader.i)
-            m.d.comb += [control.loader_busy.eq(loader.busy), control.boundary.eq(loader.boundary)]
+            connect(m, images, loader.i)
+            m.d.comb += [
+                control.loader_busy.eq(loader.busy | images.valid),
+                control.boundary.eq(loader.boundary),
+            ]
             return
         m.submodules.interleaver = interleaver = RowInterleaver(self.config)
         connect(m, interleaver.o, loader.values)
-        images = control.images
         m.d.comb += [
             loader.i.payload.eq(images.payload),
             interleaver.i.payload.eq(images.payload),
@@ -203,14 +209,16 @@ class Core(wiring.Component):
             m.d.comb += [
                 interleaver.i.valid.eq(images.valid),
                 images.ready.eq(interleaver.i.ready),
-                control.loader_busy.eq(loader.busy | ~(interleaver.idle | interleaver.starved)),
+                control.loader_busy.eq(
+                    loader.busy | images.valid | ~(interleaver.idle | interleaver.starved)
+                ),
                 control.boundary.eq(loader.boundary & interleaver.idle),
             ]
         with m.Else():
             m.d.comb += [
                 loader.i.valid.eq(images.valid),
                 images.ready.eq(loader.i.ready),
-                control.loader_busy.eq(loader.busy),
+                control.loader_busy.eq(loader.busy | images.valid),
                 control.boundary.eq(loader.boundary),
             ]
 

@@ -11,7 +11,8 @@ from xnorcore.image import Program
 
 from .core import Core
 from .interfaces import byte_stream
-from .link import ElasticBuffer, FrameReceiver, FrameSender, UartReceiver, UartTransmitter
+from .link import FrameReceiver, FrameSender, UartReceiver, UartTransmitter
+from .stream_register import StreamRegister
 
 __all__ = ["Accelerator", "SimTop"]
 
@@ -46,7 +47,7 @@ class Accelerator(wiring.Component):
         m.submodules.core = core = Core(self.config, self.clock_hz, self.bake)
         m.submodules.sender = sender = FrameSender()
         connect(m, flipped(self.i), receiver.i)
-        m.submodules.buffer = buffer = ElasticBuffer(byte_stream())
+        m.submodules.buffer = buffer = StreamRegister(byte_stream())
         connect(m, receiver.o, buffer.i)
         connect(m, buffer.o, core.i)
         connect(m, core.o, sender.i)

@@ -1,8 +1,7 @@
 """The device's end of the link: UART, frame receiver and frame sender. Specification: docs/protocol.md."""
 
-from .elastic import ElasticBuffer
 from .receiver import FrameReceiver
 from .sender import FrameSender
 from .uart import UartReceiver, UartTransmitter
 
-__all__ = ["ElasticBuffer", "FrameReceiver", "FrameSender", "UartReceiver", "UartTransmitter"]
+__all__ = ["FrameReceiver", "FrameSender", "UartReceiver", "UartTransmitter"]
