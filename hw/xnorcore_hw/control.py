@@ -143,7 +143,9 @@ class Control(wiring.Component):
         with m.Switch(space):
             for value, (banks, depth, size) in limits.items():
                 with m.Case(value):
-                    m.d.comb += [inside.eq((bank < banks) & (addr < depth) & ~stray), last_lane.eq(size - 1)]
+                    # Known a cycle after the address; a byte comes every other cycle at most.
+                    m.d.sync += inside.eq((bank < banks) & (addr < depth) & ~stray)
+                    m.d.comb += last_lane.eq(size - 1)
         word = self.program_data
         if config.counters:
             counter = self.counters.word_select(addr[: len(COUNTERS).bit_length()], 32)
@@ -219,7 +221,9 @@ class Control(wiring.Component):
                         for value, (_, last) in _ARGUMENTS.items():
                             with m.If((command == value) & (count == last)):
                                 m.d.sync += count.eq(0)
-                                m.next = "EXECUTE"
+                                m.next = "CHECK"
+            with m.State("CHECK"):
+                m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 unknown = (command == 0) | (not config.counters) & (command == Command.COUNTERS)
                 reason = Mux(ended, Status.BAD_ADDRESS, Status.BAD_LENGTH)
@@ -275,6 +279,9 @@ class Control(wiring.Component):
 
             def next_word() -> None:
                 m.d.sync += [addr.eq(addr + 1), words.eq(words - 1)]
+                m.next = "NEXT"
+
+            with m.State("NEXT"):
                 m.next = "READ"
 
             with m.State("READ"):

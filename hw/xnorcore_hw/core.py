@@ -75,7 +75,9 @@ class Core(wiring.Component):
         m.submodules.responder = responder = Responder(config)
         m.submodules.counters = counters = Counters(config)
         m.submodules.records = records = RecordQueue(_RECORDS)
-        connect(m, flipped(self.i), control.i)
+        m.submodules.requests = requests = StreamRegister(byte_stream())
+        connect(m, flipped(self.i), requests.i)
+        connect(m, requests.o, control.i)
 
         header = control.header
         m.d.comb += [
@@ -121,12 +123,18 @@ class Core(wiring.Component):
             sequencer.batch.eq(loaded & ~out_busy),
             responder.ready.eq(out_ready),
         ]
+        # A cycle late, which is before anyone asks again.
+        started, finished = Signal(2), Signal(2)
+        m.d.sync += [
+            started.eq(Mux(sequencer.start, 1 << sequencer.start_parity, 0)),
+            finished.eq(Mux(sequencer.finish, 1 << sequencer.parity, 0)),
+        ]
         for parity in range(2):
             with m.If(accepted & (loader.parity == parity)):
                 m.d.sync += [loaded[parity].eq(1), sizes[parity].eq(loader.batch.payload)]
-            with m.Elif(sequencer.finish & (sequencer.parity == parity)):
+            with m.Elif(finished[parity]):
                 m.d.sync += loaded[parity].eq(0)
-            with m.If(sequencer.start & (sequencer.start_parity == parity)):
+            with m.If(started[parity]):
                 m.d.sync += out_busy[parity].eq(1)
             with m.Elif(responder.release & (responder.parity == parity)):
                 m.d.sync += [out_busy[parity].eq(0), out_ready[parity].eq(0)]

@@ -10,9 +10,7 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.image import Program
 
 from .core import Core
-from .interfaces import byte_stream
 from .link import FrameReceiver, FrameSender, UartReceiver, UartTransmitter
-from .stream_register import StreamRegister
 
 __all__ = ["Accelerator", "SimTop"]
 
@@ -47,9 +45,7 @@ class Accelerator(wiring.Component):
         m.submodules.core = core = Core(self.config, self.clock_hz, self.bake)
         m.submodules.sender = sender = FrameSender()
         connect(m, flipped(self.i), receiver.i)
-        m.submodules.buffer = buffer = StreamRegister(byte_stream())
-        connect(m, receiver.o, buffer.i)
-        connect(m, buffer.o, core.i)
+        connect(m, receiver.o, core.i)
         connect(m, core.o, sender.i)
         connect(m, sender.o, flipped(self.o))
         m.d.comb += [
