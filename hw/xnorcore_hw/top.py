@@ -60,6 +60,8 @@ class Accelerator(wiring.Component):
 class SimTop(wiring.Component):
     """The accelerator as the simulation engines drive it.
 
+    Parameters are those of `Accelerator`.
+
     Members
     -------
     uart_rx, uart_tx : In, Out(1)
@@ -70,8 +72,8 @@ class SimTop(wiring.Component):
     host_to_device, device_to_host : In, Out(stream of 8)
     """
 
-    def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
-        self.config, self.clock_hz = config, clock_hz
+    def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
+        self.config, self.clock_hz, self.bake = config, clock_hz, bake
         super().__init__(
             {
                 "uart_rx": In(1, init=1),
@@ -86,7 +88,7 @@ class SimTop(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz)
+        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, self.bake)
         m.submodules.uart_rx = receiver = UartReceiver()
         m.submodules.uart_tx = transmitter = UartTransmitter()
         m.d.comb += [

@@ -118,6 +118,7 @@ def test_missed_timing_is_exit_1(built, capsys):
         (("icebreaker", "--clock-hz", "999"), "SB_PLL40"),
         (("icebreaker", "--seeds", "0"), "--seeds"),
         (("icebreaker", "--bake", "nix.xnor"), "no network 'nix.xnor'"),
+        (("icebreaker", "--bake", "mnist-sfc"), "only a network that fits at once can be baked"),
     ],
 )
 def test_build_refuses(built, capsys, arguments, message):

@@ -80,6 +80,8 @@ def bitstream_circuit(bitstream: Path, constraints: Path, board: Board) -> Circu
 
 def _circuit(verilog: str, board: Board) -> Circuit:
     """Return the circuit of what icebox_vlog wrote."""
+    # A PLL at its own pad: icebox_vlog leaves that pin open.
+    verilog = re.sub(r"\.PACKAGEPIN\(\w+\)", f".PACKAGEPIN({board.clock_pin}_0__io)", verilog)
     files = {"chip.v": verilog, "models.v": models("ice40", ["SB_RAM40_4K"]) + _pll(verilog)}
     # opt leaves nothing of pins that drive always, whose other value is z.
     script = "read_verilog -nomem2reg models.v; read_verilog chip.v; hierarchy -top top; proc; flatten; opt; "
