@@ -154,7 +154,9 @@ class Core(wiring.Component):
         )
         connect(m, control.record, records.i)
         connect(m, records.o, responder.record)
-        connect(m, responder.o, flipped(self.o))
+        m.submodules.responses = responses = StreamRegister(byte_stream())
+        connect(m, responder.o, responses.i)
+        connect(m, responses.o, flipped(self.o))
 
         testing = Signal()
         with m.If(control.run):
