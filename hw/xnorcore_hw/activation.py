@@ -12,11 +12,16 @@ from xnorcore.protocol import Space
 
 from .interfaces import LaneWriteSignature, OperandSignature, bits_for_depth
 
-__all__ = ["ActivationMemory", "operand_latency"]
+__all__ = ["ActivationMemory", "operand_latency", "word_latency"]
 
 
 def operand_latency(config: DeviceConfig) -> int:
-    """Return the cycles from a read address to the operand: one more where it is cut out of two words."""
+    """Return the cycles from a read address to the operand: two more where it is cut out of two words."""
+    return 3 if config.offset_bits else 1
+
+
+def word_latency(config: DeviceConfig) -> int:
+    """Return the cycles from a read address to the word there."""
     return 2 if config.offset_bits else 1
 
 
@@ -36,8 +41,12 @@ class ActivationMemory(wiring.Component):
     -------
     raddr : In
     operand : In(OperandSignature)
+        What is to be done to the word at `raddr`; `strip` two cycles before it counts.
+    readout : In(1)
+    readout_addr : In
+        Read this address in place of `raddr`, as it is, and not for `x`.
     rdata : Out(width)
-        The word at `raddr`, one cycle later.
+        The word at the address, `word_latency` cycles later.
     x : Out(width)
         The operand, `operand_latency` cycles after its address.
     waddr : In
@@ -60,6 +69,8 @@ class ActivationMemory(wiring.Component):
             {
                 "raddr": In(bits_for_depth(config.act_depth)),
                 "operand": In(OperandSignature(config)),
+                "readout": In(1),
+                "readout_addr": In(bits_for_depth(config.act_depth)),
                 "rdata": Out(g.width),
                 "x": Out(g.width),
                 "waddr": In(bits_for_depth(config.act_depth)),
@@ -91,10 +102,11 @@ class ActivationMemory(wiring.Component):
                 wmask.eq(mine.replicate(g.width // g.lane) & (((1 << lanes) - 1) << (write.lane * lanes))),
             ]
 
-        raddr = Signal(len(self.raddr))
-        m.d.comb += raddr.eq(
-            self.raddr + operand.strip * self.row if self.row and config.convolution else self.raddr
-        )
+        raddr, readout = self.raddr, self.readout
+        if self.row and config.convolution:
+            distance = Signal(len(raddr))
+            m.d.sync += distance.eq(operand.strip * self.row)
+            raddr = (raddr + distance)[: len(distance)]
         flags = Cat(
             operand.masked, operand.pad, operand.pad_one, operand.balance, operand.offset, operand.lanes
         )
@@ -107,7 +119,7 @@ class ActivationMemory(wiring.Component):
             m.submodules.memory = memory = Memory(shape=g.width, depth=config.act_depth, init=[])
             read, port = memory.read_port(), memory.write_port(granularity=g.lane)
             m.d.comb += [
-                read.addr.eq(raddr),
+                read.addr.eq(Mux(readout, self.readout_addr, raddr)),
                 self.rdata.eq(read.data),
                 port.addr.eq(waddr),
                 port.data.eq(wdata),
@@ -118,26 +130,30 @@ class ActivationMemory(wiring.Component):
             ]
             return m
 
+        # Whether it is a readout is known last: only a multiplexer follows.
         words = []
         for odd in range(2):
             memory = Memory(shape=g.width, depth=(config.act_depth + 1) // 2, init=[])
             m.submodules[f"memory{odd}"] = memory
             read, port = memory.read_port(), memory.write_port(granularity=g.lane)
             m.d.comb += [
-                read.addr.eq(raddr[1:] if odd else (raddr + 1)[1:]),
+                read.addr.eq(Mux(readout, self.readout_addr[1:], raddr[1:] if odd else (raddr + 1)[1:])),
                 port.addr.eq(waddr[1:]),
                 port.data.eq(wdata),
                 port.en.eq(wmask & (waddr[0] == odd).replicate(len(wmask))),
             ]
             words.append(read.data)
-        swapped = Signal()
-        m.d.sync += swapped.eq(raddr[0])
-        m.d.comb += self.rdata.eq(Mux(swapped, words[1], words[0]))
+        swapped, pair = Signal(), Signal(2 * g.width)
         both = Mux(swapped, Cat(words[1], words[0]), Cat(words[0], words[1]))
-        # A mask of the first `lanes` bits: all ones shifted out of the way.
+        m.d.sync += [swapped.eq(Mux(readout, self.readout_addr[0], raddr[0])), pair.eq(Mux(pad, 0, both))]
+        m.d.comb += self.rdata.eq(pair)
+        # Padding comes in where the two words do and lanes are masked last: neither adds a look-up table
+        # to the shifter's longest path. The mask is all ones shifted out of the way.
         mask = Mux(masked, ~((~0 << used[: config.offset_bits + 1])[: g.width]), -1)
-        cut = Signal(g.width)
-        m.d.comb += cut.eq((both >> offset)[: g.width] & mask)
-        last = balance << (g.width - 1)
-        m.d.sync += self.x.eq(Mux(pad, pad_one.replicate(g.width) & mask, cut) | last)
+        late, ones, last = Signal.like(offset), Signal(), Signal()
+        lanes_used, cut = Signal(g.width), pair | ones.replicate(2 * g.width)
+        m.d.sync += [late.eq(offset), ones.eq(pad & pad_one), last.eq(balance), lanes_used.eq(mask)]
+        for bit in reversed(range(config.offset_bits)):
+            cut = Mux(late[bit], cut[1 << bit :], cut)[: g.width + (1 << bit) - 1]
+        m.d.sync += self.x.eq(cut & lanes_used | last << (g.width - 1))
         return m

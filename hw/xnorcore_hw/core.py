@@ -10,7 +10,7 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.image import Program
 from xnorcore.protocol import Space
 
-from .activation import ActivationMemory, operand_latency
+from .activation import ActivationMemory, operand_latency, word_latency
 from .array import Array
 from .control import Control, identity
 from .counters import Counters
@@ -23,6 +23,7 @@ from .responder import Responder
 from .selection import select
 from .sequencer import Sequencer
 from .stream_register import StreamRegister
+from .write_stage import WriteStage
 from .writer import ResultWriter
 
 __all__ = ["Core"]
@@ -101,13 +102,14 @@ class Core(wiring.Component):
 
         self._memories(m, control, loader, sequencer, array, writer, responder)
         # Control words wait for operands that take longer than a plain read.
-        for _ in range(operand_latency(config) - 1):
-            for source, target in ((sequencer.ctl, array.ctl), (sequencer.emit, writer.emit)):
-                for name in target.signature.members:
-                    m.d.sync += getattr(target, name).eq(getattr(source, name))
-        if operand_latency(config) == 1:
-            connect(m, sequencer.ctl, array.ctl)
-            connect(m, sequencer.emit, writer.emit)
+        for source, target in ((sequencer.ctl, array.ctl), (sequencer.emit, writer.emit)):
+            for name in target.signature.members:
+                early = getattr(source, name)
+                for stage in range(operand_latency(config) - 1):
+                    late = Signal.like(early, name=f"{name}_d{stage}")
+                    m.d.sync += late.eq(early)
+                    early = late
+                m.d.comb += getattr(target, name).eq(early)
         connect(m, sequencer.layer, writer.layer)
         m.d.comb += [writer.bits.eq(array.bits), sequencer.layer_done.eq(writer.layer_done)]
 
@@ -259,38 +261,44 @@ class Core(wiring.Component):
         for name in ("valid", "space", "bank", "addr", "lane", "data"):
             m.d.comb += [getattr(target.write, name).eq(getattr(write, name)) for target in (array, program)]
 
-        request, granted = Signal(), Signal()
-        words, outputs, ready = [], [], []
+        request, granted = Signal(), Signal(word_latency(config))
+        m.submodules.write_stage = stage = WriteStage(config)
+        connect(m, loader.write, stage.loader)
+        for name in ("valid", "space", "bank", "addr", "lane", "data"):
+            m.d.comb += getattr(stage.control, name).eq(getattr(write, name))
+        m.d.comb += [
+            write.ready.eq(stage.control.ready),
+            stage.loader_everywhere.eq(loader.everywhere),
+            stage.busy.eq(writer.busy),
+        ]
+        words, outputs = [], []
         for number in range(g.rows):
             memory = ActivationMemory(config, number)
             m.submodules[f"activations{number}"] = memory
             for name in ("valid", "space", "bank", "addr", "lane", "data"):
-                chosen = Mux(write.valid, getattr(write, name), getattr(loader.write, name))
-                m.d.comb += getattr(memory.write, name).eq(chosen)
+                m.d.comb += getattr(memory.write, name).eq(getattr(stage.o, name))
             for name in memory.operand.signature.members:
                 m.d.comb += getattr(memory.operand, name).eq(getattr(sequencer.operand, name))
             m.d.comb += [
                 memory.raddr.eq(sequencer.raddr),
-                memory.everywhere.eq(loader.everywhere & ~write.valid),
+                memory.readout.eq(sequencer.readout_grant),
+                memory.readout_addr.eq(responder.readout.addr),
+                memory.everywhere.eq(stage.everywhere),
                 memory.waddr.eq(writer.waddr),
                 memory.wmask.eq(writer.wmask),
                 memory.wdata.eq(writer.wdata.word_select(number, min(g.columns, g.width))),
                 memory.wclear.eq(writer.wclear),
             ]
-            ready.append(memory.write.ready)
             words.append(memory.x)
             outputs.append(memory.rdata)
         m.d.comb += array.x.eq(Cat(*words))
-        any_ready = Cat(*ready).any()
-        m.d.comb += [write.ready.eq(any_ready), loader.write.ready.eq(any_ready & ~write.valid)]
 
         m.d.comb += [
-            request.eq(responder.readout.valid & ~granted),
+            request.eq(responder.readout.valid & ~granted.any()),
             sequencer.readout_valid.eq(request),
-            sequencer.readout_addr.eq(responder.readout.addr),
             responder.readout.data.eq(select(outputs, responder.readout.row)),
-            responder.readout.done.eq(granted),
+            responder.readout.done.eq(granted[-1]),
             responder.word_row.eq(write.bank),
             responder.word_addr.eq(write.addr),
         ]
-        m.d.sync += granted.eq(sequencer.readout_grant)
+        m.d.sync += granted.eq(Cat(sequencer.readout_grant, granted))

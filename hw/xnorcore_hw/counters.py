@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -54,12 +54,17 @@ class Counters(wiring.Component):
         m = Module()
         if not self.config.counters:
             return m
-        stall = {name: self.stalls[index] & self.counting for index, name in enumerate(STALLS)}
+        # All a cycle late, and so in step: what a cycle is counted as is known late in that cycle.
+        events = Cat(self.stalls, self.counting, self.batch, self.images, self.clear)
+        late = Signal(len(events))
+        m.d.sync += late.eq(events)
+        stalls, (counting, batch), clear = late[: len(STALLS)], late[len(STALLS) :][:2], late[-1]
+        images = late[len(STALLS) + 2 : -1]
         step = {
-            **stall,
-            "active": self.counting & ~self.stalls[STALLS.index("wait_input")],
-            "images": self.batch * self.images,
-            "batches": self.batch,
+            **{name: stalls[index] & counting for index, name in enumerate(STALLS)},
+            "active": counting & ~stalls[STALLS.index("wait_input")],
+            "images": Mux(batch, images, 0),
+            "batches": batch,
         }
         for index, name in enumerate(COUNTERS):
             value = self.values.word_select(index, 32)
@@ -68,7 +73,7 @@ class Counters(wiring.Component):
                 continue
             counter = Signal(32, name=name)
             m.d.comb += value.eq(counter)
-            with m.If(self.clear):
+            with m.If(clear):
                 m.d.sync += counter.eq(0)
             with m.Else():
                 m.d.sync += counter.eq(counter + step[name])

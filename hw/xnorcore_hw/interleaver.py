@@ -57,7 +57,7 @@ class RowInterleaver(wiring.Component):
     idle : Out(1)
         Between images.
     starved : Out(1)
-        Nothing can happen before the next byte.
+        Nothing can happen before the next byte, and no value waits.
     restart : In(1)
         Forget the incomplete image; only while `idle` or `starved`.
     """
@@ -107,14 +107,14 @@ class RowInterleaver(wiring.Component):
         bit = Signal(3)
         value = Signal(8)
         received, value_left, write_at = Signal(10), Signal(place), Signal(place)
-        row_done, take = Signal(), Signal()
+        row_done, take, found = Signal(), Signal(), Signal()
         m.d.comb += [
             value.eq(Mux(self.packed, i.payload.bit_select(bit, 1).replicate(2), i.payload)),
             write.addr.eq(write_at[:address]),
             write.data.eq(value),
             write.en.eq(take & i.valid),
             row_done.eq(value_left == 0),
-            self.starved.eq(take & ~i.valid),
+            self.starved.eq(take & ~i.valid & ~found & ~o.valid),
             i.ready.eq(take & (~self.packed | (bit == 7) | (row_done & (received == self.map_height - 1)))),
         ]
         with m.If(take & i.valid):
@@ -132,8 +132,9 @@ class RowInterleaver(wiring.Component):
         first_slot, slot, column = Signal(place), Signal(place), Signal(place)
         offset, inside = Signal(8), Signal()
         needed = Signal(10)
+        # The value that the buffer gives waits in a register of its own before it leaves.
         on_map, row_last, image_last = Signal(), Signal(), Signal()
-        moves = Signal()
+        moves, leaves = Signal(), Signal()
         after_slot = Signal(place)
         next_slot = Signal(place)
         m.d.comb += [
@@ -143,10 +144,15 @@ class RowInterleaver(wiring.Component):
             read.en.eq(moves),
             after_slot.eq(slot + row_values),
             next_slot.eq(Mux(after_slot == slots_end, 0, after_slot)),
-            o.payload.value.eq(Mux(on_map, read.data, self.pad)),
-            o.payload.row_last.eq(row_last),
-            o.payload.image_last.eq(image_last),
+            leaves.eq(~o.valid | o.ready),
         ]
+        with m.If(leaves):
+            m.d.sync += [
+                o.valid.eq(found),
+                o.payload.value.eq(Mux(on_map, read.data, self.pad)),
+                o.payload.row_last.eq(row_last),
+                o.payload.image_last.eq(image_last),
+            ]
         channel_end, kernel_end = channel_left == 0, kernel_left == 0
         column_end = x + 1 == self.map_width + self.pad_right
         row_end = Signal()
@@ -158,11 +164,11 @@ class RowInterleaver(wiring.Component):
                 channel_left.eq(self.channels_last), offset.eq(0),
             ]  # fmt: skip
 
-        with m.If(o.ready):
-            m.d.sync += o.valid.eq(0)
+        with m.If(leaves):
+            m.d.sync += found.eq(0)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.idle.eq(~o.valid)
+                m.d.comb += self.idle.eq(~found & ~o.valid)
                 m.d.sync += [
                     received.eq(0), value_left.eq(row_values - 1), write_at.eq(0), bit.eq(0),
                     top.eq(-self.pad_top), rows_left.eq(self.rows_last), first_slot.eq(slot_start),
@@ -180,10 +186,10 @@ class RowInterleaver(wiring.Component):
                 with m.Elif(enough):
                     m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += moves.eq(~o.valid | o.ready)
+                m.d.comb += moves.eq(~found | leaves)
                 with m.If(moves):
                     m.d.sync += [
-                        o.valid.eq(1),
+                        found.eq(1),
                         on_map.eq(inside),
                         row_last.eq(row_end),
                         image_last.eq(row_end & (rows_left == 0)),

@@ -98,7 +98,7 @@ class Loader(wiring.Component):
         number = Signal(range(config.act_depth * g.width // 2 + 1), init=1)
 
         # One value at a time, from either side.
-        valid, value, take = Signal(), Signal(8), Signal()
+        valid, value, take, take_value = Signal(), Signal(8), Signal(), Signal()
         last_of_row, last_of_image = Signal(), Signal()
         interleaved = self.interleaved if config.line_bytes else Const(0)
         with m.If(interleaved):
@@ -107,7 +107,7 @@ class Loader(wiring.Component):
                 value.eq(self.values.payload.value),
                 last_of_row.eq(self.values.payload.row_last),
                 last_of_image.eq(self.values.payload.image_last),
-                self.values.ready.eq(take),
+                self.values.ready.eq(take_value),
             ]
         with m.Else():
             m.d.comb += [
@@ -154,6 +154,8 @@ class Loader(wiring.Component):
             with m.If(write.valid):
                 m.d.sync += plane_offset.eq(plane_offset + self.plane_stride)
 
+        if config.line_bytes:
+            m.d.sync += take_value.eq(0)
         with m.FSM():
             with m.State("START"):
                 m.d.comb += self.boundary.eq(1)
@@ -178,9 +180,17 @@ class Loader(wiring.Component):
                 # A row that does not end with a full eight is filled up with zeros.
                 m.d.comb += [
                     self.busy.eq(ends_row),
-                    shift.eq(valid | ends_row),
-                    take.eq(~ends_row & (step.all() if steps > 1 else 1)),
+                    shift.eq(take_value & valid | ends_row)
+                    if config.line_bytes
+                    else shift.eq(valid | ends_row),
+                    take.eq(take_value),
                 ]
+                if config.line_bytes:
+                    # Known a cycle before, at the price of one cycle for eight values.
+                    ends = valid & take & (last_of_row | count.all())
+                    m.d.sync += take_value.eq(~ends_row & ~ends & ~self.restart)
+                else:
+                    m.d.comb += take_value.eq(~ends_row & step.all())
                 with m.If(self.restart):
                     m.d.sync += row.eq(0)
                     m.next = "START"
@@ -202,11 +212,13 @@ class Loader(wiring.Component):
                             m.next = "VALUES"
             with m.State("IMAGE"):
                 m.d.comb += self.busy.eq(1)
-                m.d.sync += row.eq(row + 1)
-                with m.If((row == g.rows - 1) | self.spread):
-                    m.next = "BATCH"
-                with m.Else():
-                    m.next = "START"
+                # Ready means that the last byte is in memory when this cycle ends.
+                with m.If(write.ready):
+                    m.d.sync += row.eq(row + 1)
+                    with m.If((row == g.rows - 1) | self.spread):
+                        m.next = "BATCH"
+                    with m.Else():
+                        m.next = "START"
             with m.State("BATCH"):
                 m.d.comb += [self.busy.eq(1), self.batch.valid.eq(1)]
                 with m.If(self.batch.ready):

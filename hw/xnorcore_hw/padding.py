@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,9 +10,16 @@ from xnorcore.program import LOOPS
 
 __all__ = ["TapTracker"]
 
-_COL, _ROW, _WIN_X, _WIN_Y, _X, _Y, _TILE = (
-    LOOPS.index(name) for name in ("col", "row", "win_x", "win_y", "x", "y", "tile")
-)
+_RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
+
+
+def _one_hot(choices: list[tuple[Value, Value]]) -> Value:
+    # Where a value is kept it is chosen like any other: else this would become part of the enable, which is
+    # decided late.
+    merged: Value = Const(0)
+    for chosen, value in choices:
+        merged = merged | Mux(chosen, value, 0)
+    return merged
 
 
 class TapTracker(wiring.Component):
@@ -62,33 +69,42 @@ class TapTracker(wiring.Component):
         tap_y, pos_y, win_y = (Signal(10, name=n) for n in ("tap_y", "pos_y", "win_y"))
         m.d.comb += self.inside.eq((tap_x < self.width) & (tap_y < self.height))
 
-        def start(axis: tuple[Signal, ...], value) -> None:
-            m.d.sync += [signal.eq(value) for signal in axis]
-
-        with m.If(self.load | (self.step & moved[_TILE])):
-            start((tap_x, pos_x, win_x), -self.pad_left)
-            start((tap_y, pos_y, win_y), -self.pad_top)
+        first, left, top = Signal(), Signal(10), Signal(10)
+        m.d.comb += [left.eq(-self.pad_left), top.eq(-self.pad_top)]
+        with m.If(self.load):
+            m.d.sync += first.eq(1)
         with m.Elif(self.step):
-            with m.If(moved[_COL]):
-                start((tap_x,), tap_x + 1)
-            with m.Elif(moved[_WIN_X]):
-                start((tap_x, pos_x), pos_x + self.stride_x)
-            with m.Elif(moved[_X]):
-                start((tap_x, pos_x, win_x), win_x + self.step_x)
-            with m.Elif(moved[_Y]):
-                start((tap_x, pos_x, win_x), -self.pad_left)
-            with m.Elif(moved[_WIN_Y]):
-                start((tap_x, pos_x), win_x)
-            with m.Elif(moved[_COL + 1 :].any()):
-                start((tap_x,), pos_x)
-            with m.If(moved[_ROW]):
-                start((tap_y,), tap_y + 1)
-            with m.Elif(moved[_WIN_Y]):
-                start((tap_y, pos_y), pos_y + self.stride_y)
-            with m.Elif(moved[_Y]):
-                start((tap_y, pos_y, win_y), win_y + self.step_y)
-            with m.Elif(moved[_X]):
-                start((tap_y, pos_y), win_y)
-            with m.Elif(moved[_ROW + 1 :].any()):
-                start((tap_y,), pos_y)
+            m.d.sync += first.eq(0)
+        begin = first | moved[_TILE]
+        moves_x = [(begin | moved[_Y], left), (moved[_X], win_x + self.step_x)]
+        moves_y = [(begin, top), (moved[_Y], win_y + self.step_y)]
+        starts_x = [*moves_x, (moved[_WIN_Y], win_x), (moved[_WIN_X], pos_x + self.stride_x)]
+        starts_y = [*moves_y, (moved[_X], win_y), (moved[_WIN_Y], pos_y + self.stride_y)]
+        axes = (
+            (win_x, [*moves_x, (moved[:_X].any(), win_x)]),
+            (pos_x, [*starts_x, (moved[:_WIN_X].any(), pos_x)]),
+            (
+                tap_x,
+                [
+                    *starts_x,
+                    (moved[_ROW:_WIN_X].any(), pos_x),
+                    (moved[_COL], tap_x + 1),
+                    (moved[_RUN], tap_x),
+                ],
+            ),
+            (win_y, [*moves_y, (moved[:_Y].any(), win_y)]),
+            (pos_y, [*starts_y, (moved[:_WIN_Y].any(), pos_y)]),
+            (
+                tap_y,
+                [
+                    *starts_y,
+                    (moved[_PLANE:_WIN_Y].any(), pos_y),
+                    (moved[_ROW], tap_y + 1),
+                    (moved[:_ROW].any(), tap_y),
+                ],
+            ),
+        )
+        with m.If(self.step):
+            for signal, moves in axes:
+                m.d.sync += signal.eq(_one_hot(moves))
         return m

@@ -98,9 +98,8 @@ class Sequencer(wiring.Component):
     layer_done : In(1)
         The last result of a layer is being written.
     readout_valid : In(1)
-    readout_addr : In
     readout_grant : Out(1)
-        `raddr` carries `readout_addr` in this cycle. Beats go first, for at most 16 cycles.
+        The activation memories may read something else than `raddr`. Beats go first, for at most 16 cycles.
     stalls : Out(len(STALLS))
         One-hot, what this cycle is counted as.
     """
@@ -135,7 +134,6 @@ class Sequencer(wiring.Component):
                 "layer": Out(LayerSignature(config)),
                 "layer_done": In(1),
                 "readout_valid": In(1),
-                "readout_addr": In(address),
                 "readout_grant": Out(1),
                 "stalls": Out(len(STALLS)),
             }
@@ -247,9 +245,9 @@ class Sequencer(wiring.Component):
             more_slices.eq(Mux(draining, ~last_slice, score)),
             # The beat after which the nest goes on: the last slice, or a beat that no slices follow.
             ends_position.eq(Mux(draining, last_slice, ~(nest.last & score))),
-            self.raddr.eq(Mux(self.readout_grant, self.readout_addr, nest.raddr)),
+            self.raddr.eq(nest.raddr),
             self.operand.offset.eq(Mux(self.readout_grant, 0, nest.offset)),
-            self.operand.strip.eq(Mux(field("strips") & ~self.readout_grant, field("in_strip"), 0)),
+            self.operand.strip.eq(Mux(field("strips"), field("in_strip"), 0)),
             self.operand.lanes.eq(field("lanes")),
             self.operand.masked.eq(nest.run_end & (field("lanes") != 0) & ~self.readout_grant),
             self.operand.balance.eq(field("balance") & nest.run_end & ~nest.plane_first),
@@ -312,11 +310,10 @@ class Sequencer(wiring.Component):
 
         age = Signal(4)
         m.d.comb += self.readout_grant.eq(self.readout_valid & (~issue | draining))
-        m.d.comb += force.eq(age.all())
         with m.If(self.readout_grant | ~self.readout_valid):
-            m.d.sync += age.eq(0)
+            m.d.sync += [age.eq(0), force.eq(0)]
         with m.Elif(~force):
-            m.d.sync += age.eq(age + 1)
+            m.d.sync += [age.eq(age + 1), force.eq(age == 14)]
 
         next_ready = Signal()
         m.d.comb += [
@@ -330,7 +327,8 @@ class Sequencer(wiring.Component):
                 with m.If(self.run):
                     m.d.sync += [pc.eq(self.run_entry), batch_run.eq(0)]
                     m.next = "START"
-                with m.Elif(self.batch.bit_select(self.parity, 1)):
+                # Not after an Elif: no batch is there when something runs by itself, which is decided late.
+                with m.If(self.batch.bit_select(self.parity, 1)):
                     m.d.comb += [capture.eq(ready), self.start.eq(1), stall["fetch"].eq(1)]
                     with m.If(ready):
                         m.d.sync += pc.eq(pc_next)
@@ -340,7 +338,7 @@ class Sequencer(wiring.Component):
                     m.d.comb += stall["wait_output"].eq(1)
                 with m.Elif(unwritten.any()):
                     m.d.comb += stall["tail"].eq(1)
-                with m.Else():
+                with m.Elif(~self.run):
                     m.d.comb += stall["wait_input"].eq(1)
             with m.State("START"):
                 m.d.comb += stall["fetch"].eq(1)

@@ -35,6 +35,8 @@ class ResultWriter(wiring.Component):
     wclear : Out(1)
     wmask : Out(width // lane)
         Write port of the activation memories.
+    busy : Out(1)
+        A lane is written.
     layer_done, batch_done : Out(1)
         The last word of a layer (of a batch's last layer) is being written.
     """
@@ -51,6 +53,7 @@ class ResultWriter(wiring.Component):
                 "wdata": Out(g.rows * min(g.columns, g.width)),
                 "wclear": Out(1),
                 "wmask": Out(g.width // g.lane),
+                "busy": Out(1),
                 "layer_done": Out(1),
                 "batch_done": Out(1),
             }
@@ -126,7 +129,7 @@ class ResultWriter(wiring.Component):
                 m.d.sync += [tile_base.eq(next_tile), lane.eq(Mux(wraps, 0, lane + 1))]
 
         lanes = g.columns // g.lane
-        m.d.comb += self.waddr.eq(address)
+        m.d.comb += [self.waddr.eq(address), self.busy.eq(writing)]
         with m.If(writing):
             mask = Mux(lane == 0, -1, ((1 << lanes) - 1) << (lane * lanes)) if shared > 1 else -1
             m.d.comb += self.wmask.eq(mask)

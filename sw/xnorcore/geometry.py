@@ -213,7 +213,7 @@ class DeviceConfig:
         """Cycles from a beat to the cycle that writes its result into activation memory."""
         count = (self.geometry.width - 1).bit_length()
         # Operand, weight read, popcount, accumulator, further groups.
-        return (1 if self.offset_bits else 0) + 1 + count + 1 + self.groups - 1
+        return (2 if self.offset_bits else 0) + 1 + count + 1 + self.groups - 1
 
     def digest(self) -> bytes:
         """Eight bytes that name this configuration."""

@@ -153,5 +153,5 @@ def test_values_take_a_cycle_each_with_a_line_buffer_and_eight_without():
             cycles.append(count)
 
         simulate(dut, test)
-    assert cycles[0] <= 64 + 8 * 4 + 3
+    assert cycles[0] <= 64 + 8 * (4 + 1) + 3
     assert cycles[1] <= 64 * 8 + 8 * 4 + 3
