@@ -119,14 +119,15 @@ def test_netlist_is_the_same_machine(name, synthesize_once):
 @pytest.mark.parametrize(
     ("cell", "parameter", "bit"),
     [
-        (r"array\.group0\.pe0_1\.pop0_lut1$", "LUT_INIT", 6),
+        (r"array\.group0\.pe0_1\.pop_lut1$", "LUT_INIT", 6),
         (r"array\.group0\.weights2\.", "INIT_0", 33),  # a weight of the baked network's last layer
     ],
 )
 def test_one_wrong_bit_is_seen(cell, parameter, bit, synthesize_once):
     device = synthesize_once(ICE40)
     found = device.check(changed(device.top, cell, parameter, bit))
-    assert not found.passed and found.mismatches, found
+    # Loading reads the weights back through the array, which may see it before any score differs.
+    assert not found.passed and (found.mismatches or "the device holds" in found.failure), found
 
 
 def test_bitstream_is_the_same_machine(synthesize_once):

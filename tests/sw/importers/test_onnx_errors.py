@@ -323,7 +323,7 @@ def test_damaged_models(tmp_path: Path, key: str) -> None:
     refused(edit(dense_net(), change), tmp_path, text)
 
 
-@pytest.mark.parametrize(("variance", "epsilon"), [(0.0, 0.0), (-1.0, 2.0), (-1.0, 0.0)])
+@pytest.mark.parametrize(("variance", "epsilon"), [(0.0, 0.0), (0.0, 1e-5), (-1.0, 2.0), (-1.0, 0.0)])
 def test_variance_that_is_not_above_zero(tmp_path: Path, variance: float, epsilon: float) -> None:
     b = Builder((1, 8))
     parameters = [

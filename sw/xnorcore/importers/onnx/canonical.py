@@ -152,10 +152,10 @@ def _norm(node: Node, graph: Graph) -> Node:
         parameters[key] = fractions(values)
     eps = Fraction(node.number("epsilon", 1e-5))
     for channel, value in enumerate(parameters["variance"]):
-        if value < 0 or value + eps <= 0:
+        if value <= 0 or value + eps <= 0:
             raise node.fail(
-                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; their sum "
-                "must be above 0, and neither negative"
+                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; the variance "
+                "and their sum must be above 0 (a channel that never varied cannot be told from a damaged file)"
             )
     parameters["variance"] = [value + eps for value in parameters["variance"]]
     return made(node, NORM, node.inputs[0], **parameters)
