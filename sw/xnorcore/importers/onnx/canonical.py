@@ -154,8 +154,8 @@ def _norm(node: Node, graph: Graph) -> Node:
     for channel, value in enumerate(parameters["variance"]):
         if value <= 0 or value + eps <= 0:
             raise node.fail(
-                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; the variance "
-                "and their sum must be above 0 (a channel that never varied cannot be told from a damaged file)"
+                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; it and "
+                "their sum must be above 0"
             )
     parameters["variance"] = [value + eps for value in parameters["variance"]]
     return made(node, NORM, node.inputs[0], **parameters)
