@@ -23,7 +23,7 @@ from .native import NativeEngine
 if TYPE_CHECKING:
     from amaranth.lib import wiring
 
-_HARNESS = Path(__file__).with_name("harness.cc")
+_HARNESS = ("harness.cc", "wire.h")
 _SUFFIX = ".dll" if os.name == "nt" else ".so"
 _MAX_PARTS = 8
 
@@ -109,7 +109,8 @@ def library(
         content = cache.source_digest(), *backend.versions()
     else:
         sources = generate()
-        content = tuple(f"{name}\0{text}" for name, text in sorted(sources.files.items()))
+        harness = tuple(Path(__file__).with_name(file).read_text() for file in _HARNESS)
+        content = (*(f"{name}\0{text}" for name, text in sorted(sources.files.items())), *harness)
     key = cache.key(backend.name, asdict(config), clock_hz, FLAGS, *content)
     name = f"sim-{config.geometry}-{key}"
 
@@ -122,7 +123,8 @@ def library(
         if made is None:
             say(f"{title}: elaborating")
             made = generate()
-        for file, text in (made.files | {"harness.cc": _HARNESS.read_text()}).items():
+        harness = {file: Path(__file__).with_name(file).read_text() for file in _HARNESS}
+        for file, text in (made.files | harness).items():
             (folder / file).write_text(text)
         say(f"{title}: compiling C++ with {compiler.name} {compiler.version}")
         output = folder / f"{name}{_SUFFIX}"

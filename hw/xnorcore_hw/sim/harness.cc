@@ -1,5 +1,6 @@
 // One device and the host's end of its link. Built together with the generated design.h.
 #include "design.h"
+#include "wire.h"
 #include <stdlib.h>
 
 #if defined(_WIN32)
@@ -46,31 +47,35 @@ struct Device {
   u64 cycles;
   Bytes queue;   // to the device, not yet on the wire
   Bytes arrived; // from the device, not yet collected
-  u64 framing_errors;
+  long long bit_time; // of the host
   // Transmitter: frame is the start bit, eight data bits and the stop bit, lowest first.
+  u8 sending;
   u32 frame;
   int bits_left;
-  u64 bit_cycles;
-  // Receiver: cycles until the next sample in the middle of a bit.
-  bool receiving;
-  u64 until_sample;
-  int bits_seen;
-  u32 byte;
+  long long bit_left;
+  Reader reader, truth; // truth: what the device sent, whatever becomes of it
+  Noise noise[2];
+  Tally tally[2];
 
-  void power_on() {
+  // Switch the device off and on; the host notices nothing.
+  void restart() {
     design.power_off();
     design.power_on();
-    queue.clear();
-    arrived.clear();
-    framing_errors = 0;
-    bits_left = bits_seen = 0;
-    receiving = false;
     design.i_direct = direct;
     design.i_divisor = divisor;
     design.i_uart_rx = 1;
     design.i_host_to_device__valid = 0;
     design.i_host_to_device__payload = 0;
     design.i_device_to_host__ready = 1;
+  }
+  void power_on() {
+    restart();
+    queue.clear();
+    arrived.clear();
+    bits_left = 0;
+    memset(&reader, 0, sizeof reader);
+    memset(&truth, 0, sizeof truth);
+    memset(tally, 0, sizeof tally);
   }
 
   // Keep a byte from the device; true if it ends a frame.
@@ -92,41 +97,37 @@ struct Device {
 
   bool cycle_uart() {
     if (!bits_left && queue.size() != 0) {
-      frame = 0x200 | (u32)queue.data[queue.first] << 1;
-      ++queue.first;
+      sending = queue.data[queue.first++];
+      frame = 0x200 | (u32)sending << 1;
       bits_left = 10;
-      bit_cycles = divisor;
+      bit_left += bit_time;
     }
-    design.i_uart_rx = bits_left ? frame & 1 : 1;
-    if (bits_left && !--bit_cycles) {
+    bool line = bits_left ? frame & 1 : 1;
+    design.i_uart_rx = noise[TO_DEVICE].state ? disturb(TO_DEVICE, line) : line;
+    if (bits_left && (bit_left -= CYCLE) <= 0) {
       frame >>= 1;
-      --bits_left;
-      bit_cycles = divisor;
+      if (--bits_left) bit_left += bit_time;
+      else {
+        tally[TO_DEVICE].byte(sending);
+        if (queue.size() == 0) bit_left = 0; // else what is over belongs to the next byte
+      }
     }
     design.cycle();
     ++cycles;
-    bool level = design.o_uart_tx;
-    if (!receiving) {
-      if (!level) {
-        receiving = true;
-        bits_seen = 0;
-        byte = 0;
-        until_sample = divisor + divisor / 2;
-      }
-      return false;
+    line = design.o_uart_tx;
+    if (noise[TO_HOST].state) {
+      int sent = truth.take(line, CYCLE * divisor);
+      line = disturb(TO_HOST, line);
+      if (sent >= 0) tally[TO_HOST].byte(sent);
     }
-    if (--until_sample) return false;
-    until_sample = divisor;
-    if (bits_seen < 8) {
-      byte |= (u32)level << bits_seen++;
-      return false;
-    }
-    receiving = false;
-    if (!level) {
-      ++framing_errors;
-      return false;
-    }
-    return deliver((u8)byte);
+    int byte = reader.take(line, bit_time);
+    return byte >= 0 && deliver((u8)byte);
+  }
+
+  bool disturb(int direction, bool line) {
+    bool level = noise[direction].level(line, divisor);
+    if (level != line) tally[direction].hit = true;
+    return level;
   }
 
   void run(u64 limit) {
@@ -142,6 +143,7 @@ EXPORT void *xc_open(int direct, u64 divisor) {
   if (!device) return nullptr;
   device->direct = direct;
   device->divisor = divisor;
+  device->bit_time = CYCLE * (long long)divisor;
   device->power_on();
   return device;
 }
@@ -152,6 +154,21 @@ EXPORT void xc_close(Device *device) {
   free(device);
 }
 EXPORT void xc_reset(Device *device) { device->power_on(); }
+EXPORT void xc_restart(Device *device) { device->restart(); }
+// Time of a bit at the host, in 1/65536 of a cycle.
+EXPORT void xc_pace(Device *device, u64 bit_time) { device->bit_time = (long long)bit_time; }
+// Disturb a line: chances per bit times 2^32, bits of the longest break; seed 0 ends it.
+EXPORT void xc_noise(Device *device, int direction, u64 seed, u32 flip, u32 low, u64 longest) {
+  Noise &noise = device->noise[direction];
+  memset(&noise, 0, sizeof noise);
+  noise.state = seed;
+  noise.flip = flip;
+  noise.low = low;
+  noise.longest = longest ? longest : 1;
+  memset(&device->truth, 0, sizeof device->truth);
+}
+EXPORT u64 xc_frames(Device *device, int direction) { return device->tally[direction].frames; }
+EXPORT u64 xc_damaged(Device *device, int direction) { return device->tally[direction].damaged; }
 EXPORT int xc_write(Device *device, const u8 *data, u64 size) { return device->queue.append(data, size); }
 // Run until a zero byte arrives or the limit; return the number of bytes to collect.
 EXPORT u64 xc_run(Device *device, u64 limit) {
@@ -164,7 +181,7 @@ EXPORT void xc_collect(Device *device, u8 *data) {
 }
 EXPORT u64 xc_cycles(Device *device) { return device->cycles; }
 EXPORT u64 xc_pending(Device *device) { return device->queue.size(); }
-EXPORT u64 xc_framing_errors(Device *device) { return device->framing_errors; }
+EXPORT u64 xc_framing_errors(Device *device) { return device->reader.framing_errors; }
 EXPORT int xc_memory(Device *device) { return !device->out_of_memory; }
 // The source line of the assertion that failed, or null.
 EXPORT const char *xc_failed(Device *device) {

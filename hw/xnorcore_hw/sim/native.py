@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from xnorcore.errors import EngineError
+from xnorcore.errors import EngineError, UsageError
 
 from .engine import check_link
+
+TO_DEVICE, TO_HOST = 0, 1
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -27,6 +29,11 @@ def _load(path: Path) -> ctypes.CDLL:
         ("xc_framing_errors", u64, [device]),
         ("xc_memory", ctypes.c_int, [device]),
         ("xc_failed", ctypes.c_char_p, [device]),
+        ("xc_restart", None, [device]),
+        ("xc_pace", None, [device, u64]),
+        ("xc_noise", None, [device, ctypes.c_int, u64, ctypes.c_uint32, ctypes.c_uint32, u64]),
+        ("xc_frames", u64, [device, ctypes.c_int]),
+        ("xc_damaged", u64, [device, ctypes.c_int]),
     ):
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
@@ -55,6 +62,7 @@ class NativeEngine:
 
     def __init__(self, build: Callable[[], Path], link: str, divisor: int) -> None:
         self._device: int | None = None
+        self._divisor = divisor
         check_link(link, divisor)
         path = build()
         try:
@@ -121,6 +129,62 @@ class NativeEngine:
         if size:
             self._lib.xc_collect(device, data)
         return data.raw
+
+    def restart(self) -> None:
+        """Switch the device off and on as `reset` does, but leave the host and the lines as they are."""
+        self._lib.xc_restart(self._open())
+
+    def pace(self, ratio: float) -> None:
+        """Let the host's UART run `ratio` times as fast as the device's; link ``uart``.
+
+        Raises
+        ------
+        UsageError
+            If `ratio` is not 0.5 to 2.
+        """
+        if not 0.5 <= ratio <= 2:
+            raise UsageError(f"ratio is {ratio}, but must be 0.5 to 2")
+        self._lib.xc_pace(self._open(), round(self._divisor * 65536 / ratio))
+
+    def disturb(
+        self, direction: int, seed: int, flips: float = 0, breaks: float = 0, longest: int = 1
+    ) -> None:
+        """Disturb one of the lines from now on; link ``uart``. `reset` does not end it.
+
+        Parameters
+        ----------
+        direction : int
+            `TO_DEVICE` or `TO_HOST`.
+        seed : int
+            Of the disturbance, not 0; 0 ends it.
+        flips : float
+            Chance that the line is inverted for a bit time, whether or not a byte is sent.
+        breaks : float
+            Chance that a break begins in a bit time: the line is low.
+        longest : int
+            A break has 1 to this many bit times.
+
+        Raises
+        ------
+        UsageError
+            If a chance is not 0 to 0.5, or `longest` is not positive.
+        """
+        for name, chance in (("flips", flips), ("breaks", breaks)):
+            if not 0 <= chance <= 0.5:
+                raise UsageError(f"{name} is {chance}, but must be 0 to 0.5")
+        if longest < 1:
+            raise UsageError(f"longest is {longest}, but must be at least 1")
+        low, high = round(flips * 2**32), round(breaks * 2**32)
+        self._lib.xc_noise(self._open(), direction, seed & (2**64 - 1), low, high, longest)
+
+    def frames(self, direction: int) -> tuple[int, int]:
+        """Return the frames that passed on a line since `reset`, and how many of them `disturb` hit.
+
+        Those to the host are counted while that line is being disturbed. A frame counts as hit if the line
+        was disturbed between the end of the frame before it and its own.
+        """
+        device = self._open()
+        return self._lib.xc_frames(device, direction), self._lib.xc_damaged(device, direction)
 
     def close(self) -> None:
         """Release the simulation; closing twice is harmless."""
