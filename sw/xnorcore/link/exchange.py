@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 
 from ..errors import DeviceError, LinkTimeoutError, UsageError
+from ..geometry import DeviceConfig
 from ..protocol import CRC_BYTES, HEADER_BYTES, Command
 from .flight import Flight, Group, Request, command_name
 from .frames import DELIMITER
-
-END = 0x80
-"""Flag in the first payload byte of an INFER request: no more parts of this group."""
+from .patience import Patience
+from .pieces import END, ImageBytes, divide
 
 
 class Exchange:
@@ -30,6 +30,10 @@ class Exchange:
         Seconds without an answer before a repetition.
     retries : int
         Repetitions without progress before giving up.
+    config : DeviceConfig or None
+        Of the device, once it is known.
+    images : ImageBytes or None
+        What the images of INFER requests cost.
     """
 
     def __init__(
@@ -41,12 +45,16 @@ class Exchange:
         max_payload: int,
         timeout: float,
         retries: int,
+        config: DeviceConfig | None = None,
+        images: ImageBytes | None = None,
     ) -> None:
         self.flight = flight
         self.window = window
         self.max_payload = max_payload
         self.timeout = timeout
         self.retries = retries
+        self.config = config
+        self.images = images
         self.source = iter(requests)
         self.count = 0
         self.exhausted = False
@@ -58,28 +66,30 @@ class Exchange:
         flight, clock = self.flight, self.flight.transport.now
         try:
             self._send()
-            deadline = clock() + self.timeout
+            patience = Patience(self.timeout)
+            patience.restart(clock(), answered=False)
             while self.waiting:
                 late = flight.late
-                news = flight.receive(max(0.0, deadline - clock()))
+                arrival = flight.receive(max(0.0, patience.until - clock()))
                 if flight.late > late:  # the device is still busy with repetitions: no failure of ours
                     for group in self.groups:
                         group.failures = 0
-                if news is None or (not news and clock() >= deadline):
-                    self._probe()
-                    news = True
-                if news:
-                    deadline = clock() + self.timeout
+                if arrival is not None and arrival.answer:
+                    patience.restart(clock(), answered=True)
+                elif arrival is not None and arrival.begun:
+                    patience.extend(clock(), arrival.begun)
+                if clock() >= patience.until:
+                    self._probe(early=patience.early)
+                    patience.restart(clock(), answered=False)
                 self._check()
                 self._send()
-                while self.waiting and self.waiting[0].answer is not None:
+                while self.waiting and (result := self.waiting[0].result) is not None:
                     request = self.waiting.popleft()
-                    if isinstance(request.answer, DeviceError):
-                        raise request.answer
-                    assert request.answer is not None
+                    if isinstance(result, DeviceError):
+                        raise result
                     if on_response:
-                        on_response(request.index, request.answer)
-                    yield request.answer
+                        on_response(request.index, result)
+                    yield result
         finally:
             for group in self.groups:  # nobody waits any more: answers are only counted
                 group.abandoned = True
@@ -110,7 +120,26 @@ class Exchange:
         self.groups[-1].complete = bool(part & END)
         self.waiting.append(request)
         self.count += 1
+        if part == END:
+            self._shorten(self.groups[-1])
         return True
+
+    def _shorten(self, group: Group) -> Group:
+        """Put requests of the length that pays best in place of one; return the first of their groups."""
+        request = group.requests[0]
+        best = self.flight.pace.best
+        parts = divide(request.command, request.payload, best, self.config, self.images)
+        if len(parts) == 1 or len(group.requests) > 1 or not group.complete:
+            return group
+        request.pieces = [Request(request.index, request.command, part, request.sends) for part in parts]
+        groups = [Group([piece], complete=True, failures=group.failures) for piece in request.pieces]
+        group.abandoned = True
+        at = self.groups.index(group)
+        self.groups.rotate(-at)
+        self.groups.popleft()
+        self.groups.extendleft(reversed(groups))
+        self.groups.rotate(at)
+        return groups[0]
 
     def _send(self) -> None:
         """Fill the window."""
@@ -124,6 +153,8 @@ class Exchange:
                 if self._pull():
                     continue
                 break
+            if group.requests[group.attempt.sent].sends:
+                group = self._shorten(group)
             request = group.requests[group.attempt.sent]
             body = HEADER_BYTES + len(request.payload) + CRC_BYTES
             size = body + body // 254 + 2
@@ -132,17 +163,20 @@ class Exchange:
             frames.append(flight.transmit(group))
         flight.write(b"".join(frames))
 
-    def _probe(self) -> None:
+    def _probe(self, early: bool) -> None:
         """Nothing came: send the oldest unanswered request again, to see what was lost."""
         flight = self.flight
-        flight.stats.timeouts += 1
+        flight.stats.timeouts += not early
         flight.quieten()
         group = next((group for group in self.groups if not group.done), None)
         if group is None:
             return
-        group.failures += 1
-        self._check()
+        if not early:
+            flight.unheard(group)
+            group.failures += 1
+            self._check()
         group.restart()
+        group = self._shorten(group)
         flight.write(DELIMITER + flight.transmit(group))
 
     def _check(self) -> None:

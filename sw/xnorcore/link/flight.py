@@ -14,10 +14,12 @@ in the same attempt were answered.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..errors import DeviceError
 from ..protocol import Command, Status
 from .frames import MAX_RESPONSE, Splitter, decode_response, encode_request
+from .pieces import Pace
 from .transport import Transport
 
 _HINTS = {
@@ -62,13 +64,34 @@ class Stats:
 
 @dataclass
 class Request:
-    """One request of a stream, how often it went out, and its answer or refusal."""
+    """One request of a stream, how often it went out, and its answer or refusal.
+
+    Attributes
+    ----------
+    pieces : list of Request
+        Shorter requests that go out in place of it.
+    """
 
     index: int
     command: int
     payload: bytes
     sends: int = 0
     answer: bytes | DeviceError | None = None
+    pieces: list[Request] = field(default_factory=list)
+
+    @property
+    def result(self) -> bytes | DeviceError | None:
+        """The answer or refusal, joined from those of the pieces if there are any; None before they came."""
+        if self.answer is not None or not self.pieces:
+            return self.answer
+        results = [piece.result for piece in self.pieces]
+        answers: list[bytes] = []
+        for result in results:
+            if not isinstance(result, bytes):
+                return result
+            answers.append(result)
+        self.answer = b"".join(answers)
+        return self.answer
 
 
 @dataclass(eq=False)
@@ -135,6 +158,14 @@ class Transmission:
     attempt: Attempt
     position: int
     size: int
+    counted: bool = False
+
+
+class Arrival(NamedTuple):
+    """What a read gave: an answer to a frame in flight, and bytes of a frame that has only begun."""
+
+    answer: bool
+    begun: int
 
 
 class Flight:
@@ -153,6 +184,8 @@ class Flight:
         Encoded bytes of the transmissions whose fate is open.
     late : int
         Answers to repetitions of what had been answered already.
+    pace : Pace
+        How long frames should be.
     noise_limit : int
         Bytes without a valid frame in them for which `receive` thinks a long response is coming.
     """
@@ -162,6 +195,7 @@ class Flight:
         self.stats = Stats()
         self.size = 0
         self.late = 0
+        self.pace = Pace()
         self.noise_limit = MAX_RESPONSE
         self._tag = tag
         self._flying: dict[int, Transmission] = {}  # by tag, in the order of the wire
@@ -210,8 +244,8 @@ class Flight:
             self.stats.bytes_sent += len(data)
             self.transport.write(data)
 
-    def receive(self, timeout: float) -> bool | None:
-        """Read once; return whether that was a reason to wait longer, None if nothing came in time."""
+    def receive(self, timeout: float) -> Arrival | None:
+        """Read once; return what that gave, None if nothing came in time."""
         data = self.transport.read(timeout)
         if not data:
             return None
@@ -221,7 +255,8 @@ class Flight:
         for frame in self._splitter.feed(data):
             alive |= self._dispatch(frame)
         # A long response shows only that it has begun; a babbling device must not keep us for ever.
-        return alive or (self._splitter.pending > 0 and self._noise <= self.noise_limit)
+        begun = self._splitter.pending > 0 and self._noise <= self.noise_limit
+        return Arrival(alive, len(data) if begun else 0)
 
     def _dispatch(self, frame: bytes) -> bool:
         response = decode_response(frame)
@@ -245,10 +280,24 @@ class Flight:
             if first is flying:
                 break
             self._lose(first)
+        self.pace.note(flying.size + len(frame) + 1, lost=False)
         self._answer(flying, payload, status)
         return True
 
+    def unheard(self, group: Group) -> None:
+        """Count the latest transmission of `group` as lost: nothing came."""
+        for transmission in reversed(self._flying.values()):
+            if transmission.group is group:
+                self._count(transmission)
+                break
+
+    def _count(self, lost: Transmission) -> None:
+        if not lost.counted:
+            lost.counted = True
+            self.pace.note(lost.size, lost=True)
+
     def _lose(self, lost: Transmission) -> None:
+        self._count(lost)
         group = lost.group
         if lost.attempt is group.attempt and not group.done:
             group.failures += 1

@@ -11,6 +11,7 @@ from ..protocol import CRC_BYTES, HEADER_BYTES, Command, DeviceInfo
 from .exchange import Exchange
 from .flight import Flight, Stats
 from .frames import DELIMITER, MAX_RESPONSE
+from .pieces import ImageBytes
 from .transport import Transport
 
 FIRST_WINDOW = 512
@@ -69,6 +70,11 @@ class Session:
         """Most payload bytes of a request; before `synchronise`, what every device can take."""
         limit = self.info.config.max_frame if self.info else FIRST_WINDOW // 2 - 4
         return limit - HEADER_BYTES - CRC_BYTES
+
+    @property
+    def best_payload(self) -> int:
+        """Payload bytes, request and answer together, that pay best in a frame on this wire."""
+        return self._flight.pace.best
 
     def close(self) -> None:
         """Close the transport; later requests are refused."""
@@ -151,8 +157,12 @@ class Session:
         *,
         on_response: Callable[[int, bytes], None] | None = None,
         timeout: float | None = None,
+        images: ImageBytes | None = None,
     ) -> Generator[bytes, None, None]:
         """Send many requests, several in flight, and yield their responses in order, each once.
+
+        On a wire that loses frames, WRITE, READ and INFER requests go out as several shorter ones, of which
+        the caller sees nothing.
 
         The device may execute a request more than once, and after later ones of the same stream: put
         only requests in one stream that do not depend on each other (parts of one INFER group may).
@@ -165,6 +175,8 @@ class Session:
             Called with the request's index and the response, just before it is yielded.
         timeout : float, optional
             Instead of the session's own.
+        images : ImageBytes, optional
+            What the images of INFER requests cost, if a request may be divided between any two of them.
 
         Yields
         ------
@@ -186,5 +198,7 @@ class Session:
             max_payload=self.max_payload,
             timeout=self.timeout if timeout is None else timeout,
             retries=self.retries,
+            config=self.info.config if self.info else None,
+            images=images,
         )
         return exchange.run(on_response)
