@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from .bits import pack_images
 from .compiler import Program, compile_network
 from .errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
+from .link.pieces import ImageBytes
 from .link.session import Session
 from .link.transport import open_transport
 from .network import Network
 from .program import COUNTERS
 from .protocol import Command, DeviceInfo, Space, Status
 from .readback import read_requests
-from .upload import Callback, Progress, upload, write
+from .upload import Callback, Progress, marked, upload, without_mark, write
 
 __all__ = ["Accelerator", "Progress"]
 
@@ -189,16 +190,21 @@ class Accelerator:
                 raw = b"".join(self._infer(program, wire, len(wire), program.result_bytes))
         except DeviceError as error:
             if error.status == Status.NOT_ARMED:
-                self._program = None
-                raise NotLoadedError("the device has lost its network (reset?); load it again") from error
+                raise self._lost() from error
             raise
         return program.decode(raw, len(wire))
+
+    def _lost(self) -> NotLoadedError:
+        self._program = None
+        return NotLoadedError("the device has lost its network (reset?); load it again")
 
     def _infer(self, program: Program, wire: NDArray[np.uint8], total: int, size: int) -> Iterator[bytes]:
         done = 0
         expected: list[int] = []
         requests = self._requests(program, wire, expected)
-        stream = self.session.stream(requests, timeout=self._infer_timeout(program))
+        # In several passes, a batch stays together: its activations are read later.
+        cost = None if program.later else ImageBytes(program.image_bytes, size, program.batch)
+        stream = self.session.stream(requests, timeout=self._infer_timeout(program), images=cost)
         for index, response in enumerate(stream):
             count = expected[index]
             wanted = count * size
@@ -215,7 +221,8 @@ class Accelerator:
         for first in range(0, len(wire), program.batch):
             part = wire[first : first + program.batch]
             # The first pass's program is there already only for the first batch after `load`.
-            write(self.session, program, (b for b in program.blocks if b.space != Space.ACTIVATIONS))
+            blocks = (block for block in program.blocks if block.space != Space.ACTIVATIONS)
+            write(self.session, program, without_mark(blocks))
             self.session.call(Command.ARM)
             for _ in self._infer(program, part, len(wire) + 1, 1):
                 pass
@@ -224,11 +231,17 @@ class Accelerator:
                 for entry in further.entries:
                     place = entry.to_bytes(2, "little")
                     self.session.call(Command.RUN, place, timeout=self._infer_timeout(program))
+            read: list[bytes] = []
             for row in range(len(part)):
                 requests = read_requests(config, Space.ACTIVATIONS, row, results.base, results.words)
                 data = b"".join(self.session.stream(requests))
+                if len(data) != results.words * config.geometry.width // 8:
+                    raise DeviceError(f"READ of {results.words} words gave {len(data)} bytes")
                 words = np.frombuffer(data, np.uint8).reshape(results.words, -1)
-                yield words[:, : results.word_bytes].tobytes()
+                read.append(words[:, : results.word_bytes].tobytes())
+            if not marked(self.session, program):
+                raise self._lost()
+            yield from read
             self._progress(Progress("infer", first + len(part), len(wire)))
 
     @property

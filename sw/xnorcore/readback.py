@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import VerifyError
+from .errors import DeviceError, VerifyError
 from .geometry import DeviceConfig
 from .image import Block, word_bytes
 from .link.session import Session
-from .program import pack_descriptor
+from .program import HEADER, pack_descriptor
 from .protocol import Command, Space
 
 __all__ = ["Readback", "read_requests", "write_requests"]
@@ -190,11 +190,15 @@ class Readback:
 
     def _run(self, **fields: int) -> None:
         words = pack_descriptor({"end": 1, **fields})
-        self._write(Block(Space.PROGRAM, 0, 0, np.array(words, "<u4").tobytes()))
-        self.session.call(Command.RUN, (0).to_bytes(2, "little"))
+        # Behind the header, which holds the mark that the device has kept its memories.
+        self._write(Block(Space.PROGRAM, 0, HEADER.words, np.array(words, "<u4").tobytes()))
+        self.session.call(Command.RUN, HEADER.words.to_bytes(2, "little"))
 
     def _read(self, space: Space, bank: int, address: int, words: int) -> bytes:
-        return b"".join(self.session.stream(read_requests(self.config, space, bank, address, words)))
+        data = b"".join(self.session.stream(read_requests(self.config, space, bank, address, words)))
+        if len(data) != words * word_bytes(self.config, space):
+            raise DeviceError(f"READ of {words} words gave {len(data)} bytes; load again")
+        return data
 
     def _read_words(self, address: int, words: int) -> NDArray[np.uint8]:
         data = self._read(Space.ACTIVATIONS, 0, address, words)

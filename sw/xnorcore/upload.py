@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from .errors import VerifyError
 from .image import Block, Program
 from .link.session import Session
+from .program import HEADER
 from .protocol import Space
-from .readback import Readback, write_requests
+from .readback import Readback, read_requests, write_requests
 
-__all__ = ["Callback", "Progress", "upload", "write"]
+__all__ = ["Callback", "Progress", "marked", "upload", "without_mark", "write"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,41 @@ def write(
             advance(sizes[index])
 
 
+def mark(session: Session, program: Program) -> None:
+    """Write the program's identifier into a device that has none, and disarm it.
+
+    A device that is switched off and on forgets it with everything else. Nothing writes it again until the
+    next `mark`, so that `marked` tells whether all that was written since is still there.
+    """
+    at = HEADER.fields["id_low"].word
+    write(session, program, [Block(Space.PROGRAM, 0, 0, bytes(4 * at) + program.identifier)])
+
+
+def marked(session: Session, program: Program) -> bool:
+    """Return whether the device has kept its memories since `mark`."""
+    at = HEADER.fields["id_low"].word
+    return (
+        b"".join(session.stream(read_requests(program.config, Space.PROGRAM, 0, at, 2))) == program.identifier
+    )
+
+
+def without_mark(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Leave the words of the mark out."""
+    at = HEADER.fields["id_low"].word
+    for block in blocks:
+        if (
+            block.space != Space.PROGRAM
+            or block.address > at + 1
+            or block.address + len(block.data) // 4 <= at
+        ):
+            yield block
+            continue
+        before, after = 4 * (at - block.address), 4 * (at + 2 - block.address)
+        for address, data in ((block.address, block.data[: max(before, 0)]), (at + 2, block.data[after:])):
+            if data:
+                yield Block(block.space, block.bank, address, data)
+
+
 def upload(session: Session, program: Program, verify: bool, progress: Callback) -> None:
     """Write all of a program's first pass; with `verify`, read everything back.
 
@@ -75,9 +112,11 @@ def upload(session: Session, program: Program, verify: bool, progress: Callback)
 
     def send(*spaces: Space) -> list[Block]:
         blocks = [block for block in program.blocks if block.space in spaces]
-        write(session, program, blocks, lambda count: advance("load", count))
+        write(session, program, without_mark(blocks), lambda count: advance("load", count))
         return blocks
 
+    mark(session, program)
+    advance("load", len(program.identifier))
     # Checking weights and thresholds uses the other memories, which are therefore written last.
     weights = send(Space.WEIGHTS)
     if verify:
@@ -88,3 +127,5 @@ def upload(session: Session, program: Program, verify: bool, progress: Callback)
     for block in send(Space.ACTIVATIONS, Space.PROGRAM):
         if verify:
             check.plain(block)
+    if not marked(session, program):
+        raise VerifyError("the device lost its memories while it was loaded (reset?); load again")
