@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from xnorcore.cli.console import Console, table
@@ -52,9 +53,9 @@ class Figure:
 Benchmark = Callable[[Console], Iterator[Figure]]
 
 
-def benchmarks() -> dict[str, tuple[str, Benchmark]]:
+def benchmarks(frames: int, seed: int) -> dict[str, tuple[str, Benchmark]]:
     """Return all benchmarks: name to (what it measures, function)."""
-    from . import bench_cnn
+    from . import bench_cnn, bench_faults
     from . import benchmarks as b
 
     return {
@@ -66,10 +67,14 @@ def benchmarks() -> dict[str, tuple[str, Benchmark]]:
         "fast": ("bit-packed model, 10,000 images", b.fast_model),
         "compile": ("compiling a network for a device", b.compile_time),
         "demo": ("the demo with an empty simulator cache", b.demo),
+        "link-faults": (
+            "the driver over bad wires: scores, recovery, goodput",
+            partial(bench_faults.link_faults, frames=frames, seed=seed),
+        ),
     }
 
 
-NAMES = ("lfc", "cnn", "small", "link", "engine", "fast", "compile", "demo")
+NAMES = ("lfc", "cnn", "small", "link", "engine", "fast", "compile", "demo", "link-faults")
 
 
 def add(commands: Commands) -> None:
@@ -77,13 +82,21 @@ def add(commands: Commands) -> None:
     text = "Measure what the documentation claims; exit 1 if a figure misses its limit."
     parser = command(commands, "bench", text, _bench)
     parser.add_argument("which", nargs="*", metavar="WHICH", help=f"{', '.join(NAMES)} or all (default)")
+    parser.add_argument(
+        "--frames", type=int, default=2000, metavar="N", help="link-faults: frames to damage (default 2000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="link-faults: of the first run")
 
 
 def _bench(arguments: argparse.Namespace, console: Console) -> int:
     for name in arguments.which:
         if name not in (*NAMES, "all"):
             raise UsageError(f"unknown benchmark {name!r}; known: {', '.join(NAMES)}, all")
-    known = benchmarks()
+    if arguments.frames < 1 or arguments.seed < 0:
+        raise UsageError(
+            f"--frames is {arguments.frames} and --seed {arguments.seed}, but must be at least 1 and 0"
+        )
+    known = benchmarks(arguments.frames, arguments.seed)
     everything = not arguments.which or "all" in arguments.which
     wanted = [name for name in NAMES if everything or name in arguments.which]
     figures: list[Figure] = []

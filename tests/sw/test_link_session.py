@@ -148,13 +148,14 @@ def test_one_slow_request_can_have_its_own_timeout():
 def test_large_responses_extend_the_deadline():
     device = FakeDevice()
     s = session(device, retries=0)
+    device.service = 0.9
     pieces = []
 
     def trickle(timeout: float) -> bytes:
         if not pieces:
             data = FakeDevice.read(device, timeout)
             pieces.extend(data[i : i + 8] for i in range(0, len(data), 8))
-        device.time += 0.06  # 1.5 s in all
+        device.time += 0.007  # 1.1 s in all
         return pieces.pop(0)
 
     device.read = trickle  # type: ignore

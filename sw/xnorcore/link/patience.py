@@ -6,8 +6,8 @@ __all__ = ["Patience"]
 
 _MOST = 10
 """Times the time-out that may pass without a valid answer while bytes come in."""
-_SLOWEST = 0.01
-"""Seconds that each byte of a response that has begun may take: a port at 1,200 baud."""
+_BYTE = 0.001
+"""Part of the time-out that each byte of a response that has begun may take; of a second, that is 9,600 baud."""
 _ENOUGH = 8
 """Answers after which the time between two of them is known."""
 _GAPS = 4
@@ -54,5 +54,5 @@ class Patience:
 
     def extend(self, now: float, count: int) -> None:
         """Wait on, because `count` bytes of a response have come."""
-        gain = min(self.until + _SLOWEST * count, now + self.timeout, self._latest)
+        gain = min(self.until + _BYTE * self.timeout * count, now + self.timeout, self._latest)
         self.until = max(self.until, gain)
