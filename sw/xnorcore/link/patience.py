@@ -7,7 +7,7 @@ __all__ = ["Patience"]
 _MOST = 10
 """Times the time-out that may pass without a valid answer while bytes come in."""
 _BYTE = 0.001
-"""Part of the time-out that each byte of a response that has begun may take; of a second, that is 9,600 baud."""
+"""Part of the time-out that each byte of a response that has begun may take; of 1 s, that is 9,600 baud."""
 _ENOUGH = 8
 """Answers after which the time between two of them is known."""
 _GAPS = 4
