@@ -12,7 +12,7 @@ import numpy as np
 from .bits import bytes_per_image
 from .errors import CapacityError, CompileError
 from .geometry import DeviceConfig
-from .image import Block, LayerPlan, Pass, Program, Results, result_word_bytes
+from .image import Block, LayerPlan, Pass, Program, Results, Stop, result_word_bytes
 from .layers import Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
 from .loops import Lowered, Region, Windows
 from .lowering import (
@@ -35,7 +35,9 @@ _MEMORIES = {
 }
 
 
-def compile_network(network: Network, config: DeviceConfig, at_once: int | None = None) -> Program:
+def compile_network(
+    network: Network, config: DeviceConfig, at_once: int | None = None, *, cut_as_bits: bool = False
+) -> Program:
     """Compile `network` for a device.
 
     Parameters
@@ -45,6 +47,8 @@ def compile_network(network: Network, config: DeviceConfig, at_once: int | None 
     at_once : int, optional
         Images that are there at a time, where that is known. The rows of the array work on an image
         each, unless strips of one image, one after the other, take fewer cycles for `at_once` images.
+    cut_as_bits : bool
+        Cut scores into passes where bits would be cut.
 
     Returns
     -------
@@ -59,11 +63,11 @@ def compile_network(network: Network, config: DeviceConfig, at_once: int | None 
         If the network has a layer that the device cannot run.
     """
     rows = config.geometry.rows
-    program = _Compiler(network, config).compile()
+    program = _Compiler(network, config, cut_as_bits=cut_as_bits).compile()
     if rows == 1 or not at_once or at_once >= rows:
         return program
     try:
-        spread = _Compiler(network, config, rows).compile()
+        spread = _Compiler(network, config, rows, cut_as_bits).compile()
     except CapacityError:
         return program
     return spread if at_once * spread.cycles < program.cycles else program
@@ -71,8 +75,12 @@ def compile_network(network: Network, config: DeviceConfig, at_once: int | None 
 
 @dataclass(frozen=True)
 class _Step:
-    """A layer with weights, what pools its result, and whether it reads a sum over positions."""
+    """A layer with weights, what pools its result, and whether it reads a sum over positions.
 
+    `index` is the layer of the network that gives the step's result.
+    """
+
+    index: int
     layer: Dense | Conv2d
     name: str
     macs: int
@@ -93,9 +101,9 @@ def _steps(network: Network) -> list[_Step]:
                 "and so is no threshold; the accelerator cannot run it; train without input_scale"
             )
         elif isinstance(layer, MaxPool2d):
-            steps[-1] = replace(steps[-1], pool=layer)
+            steps[-1] = replace(steps[-1], index=index, pool=layer)
         elif isinstance(layer, Dense | Conv2d):
-            steps.append(_Step(layer, name, macs, summed=summed))
+            steps.append(_Step(index, layer, name, macs, summed=summed))
         else:
             raise CompileError(f"layer {name!r} is a {type(layer).__name__}, which is not supported")
     return steps
@@ -110,6 +118,7 @@ class _Compiler:
     network: Network
     config: DeviceConfig
     strips: int = 1
+    cut_as_bits: bool = False
     header: dict[str, int] = field(default_factory=dict)
     image_words: int = 0
 
@@ -127,7 +136,7 @@ class _Compiler:
             else:
                 lowered.append(lower_dense(step.layer, source, config, step.summed, step.name))
 
-        passes = cut(lowered, [step.name for step in steps], config)
+        passes = cut(lowered, [step.name for step in steps], config, self.cut_as_bits)
         # Results alternate between two regions behind the two images.
         sizes = [layer.words for layer in lowered]
         even = 2 * self.image_words
@@ -144,10 +153,13 @@ class _Compiler:
             for index in range(len(lowered))
         ]
         programs, entries = [], []
+        ends: list[list[tuple[int, int]]] = [[] for _ in lowered]
         for number, pieces in enumerate(passes):
             words, starts = self._descriptors(pieces, places, stops=number > 0)
             programs.append(words)
             entries.append(starts)
+            for piece, start in zip(pieces, starts, strict=True):
+                ends[piece.index].append((number, start))
         used["program_depth"] = HEADER.words + max(map(len, programs))
         self._check("program_depth", used["program_depth"])
 
@@ -192,6 +204,10 @@ class _Compiler:
             self.strips > 1,
             tuple(later),
             Results(out_base, out_words, word_bytes),
+            tuple(
+                Stop(step.index, tuple(parts), out_base if layer is last else (even, odd)[number % 2], layer)
+                for number, (step, parts, layer) in enumerate(zip(steps, ends, lowered, strict=True))
+            ),
             last,
         )
 
@@ -282,12 +298,12 @@ class _Compiler:
     def _descriptors(
         self, pieces: list[Piece], places: list[dict[str, int]], stops: bool
     ) -> tuple[list[int], tuple[int, ...]]:
-        """Return descriptors and the addresses of each layer's first; `stops` ends a run at every layer."""
+        """Return the descriptors and their addresses; `stops` ends a run at every layer."""
         words: list[int] = []
-        entries: dict[int, int] = {}
+        entries: list[int] = []
         weight_base = threshold_base = 0
         for number, piece in enumerate(pieces):
-            entries.setdefault(piece.index, HEADER.words + len(words))
+            entries.append(HEADER.words + len(words))
             last = piece is pieces[-1] or (stops and pieces[number + 1].index != piece.index)
             fields, place = piece.layer.fields, places[piece.index]
             words += pack_descriptor(
@@ -304,7 +320,7 @@ class _Compiler:
             )
             weight_base += piece.weight_words.stop - piece.weight_words.start
             threshold_base += piece.start_words.stop - piece.start_words.start
-        return words, tuple(entries.values())
+        return words, tuple(entries)
 
     def _plan(self, step: _Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.starts.shape[1]

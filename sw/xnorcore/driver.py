@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .bits import pack_images
 from .compiler import Program, compile_network
 from .errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
+from .inference import image_requests
 from .link.pieces import ImageBytes
 from .link.session import Session
 from .link.transport import open_transport
@@ -18,11 +19,11 @@ from .network import Network
 from .program import COUNTERS
 from .protocol import Command, DeviceInfo, Space, Status
 from .readback import read_requests
-from .upload import Callback, Progress, marked, upload, without_mark, write
+from .stopping import stop_after, sums_of
+from .upload import Callback, Progress, marked, remark, upload, without_mark, write
 
 __all__ = ["Accelerator", "Progress"]
 
-_END = 0x80
 _SLOW_CLOCK_HZ = 1_000_000
 
 
@@ -41,6 +42,7 @@ class Accelerator:
         self.session = session
         self._progress = progress or (lambda progress: None)
         self._program: Program | None = None
+        self._whole: Program | None = None
         self._info = session.synchronise()
 
     @classmethod
@@ -144,19 +146,88 @@ class Accelerator:
                 f"load takes a Network, not {type(network).__name__}; for a zoo name or a file: "
                 "load(xnorcore.zoo.load(name))"
             )
-        program = compile_network(network, self._info.config, at_once)
-        self._program = None
+        return self.load_program(
+            compile_network(network, self._info.config, at_once), verify=verify, force=force
+        )
+
+    def load_program(self, program: Program, *, verify: bool = True, force: bool = False) -> bool:
+        """Write a compiled network to the device, unless it is there already.
+
+        Parameters
+        ----------
+        program : Program
+            Compiled for this device's configuration.
+        verify, force : bool
+            As for `load`.
+
+        Returns
+        -------
+        bool
+            Whether anything was written.
+
+        Raises
+        ------
+        UsageError
+            The program is for another device.
+        VerifyError
+            The device holds something else than what was written.
+        LinkError
+            As for every request.
+        """
+        if program.config != self._info.config:
+            raise UsageError(
+                f"the program is for a device of geometry {program.config.geometry} and its memories, this "
+                f"one has {self._info.config.geometry} and others; compile the network for this device"
+            )
+        self._program = self._whole = None
         self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
         if not force and self._info.armed and self._info.network_id == program.identifier:
             self._program = program
             return False
         upload(self.session, program, verify, self._progress)
+        self._arm(program)
+        return True
+
+    def stop_after(self, index: int, *, sums: bool = False) -> None:
+        """Let the loaded network end behind a layer: `infer` then returns that layer's bits, or its sums.
+
+        The weights stay as they are; only program memory is written. Stopping behind the last layer loads
+        the whole program again.
+
+        Parameters
+        ----------
+        index : int
+            Layer of the network, as counted by `golden.layers`: one with weights, or the pooling behind it,
+            whose bits are all that the device keeps of the two.
+        sums : bool
+            The sums of a layer with weights, before thresholds and pooling; of its first rows of positions
+            only, where not all of them fit activation memory.
+
+        Raises
+        ------
+        NotLoadedError
+            No network is loaded.
+        UsageError
+            That layer's results never are in the device's memory.
+        NetworkError, CapacityError
+            There are too many sums.
+        LinkError
+            As for every request.
+        """
+        whole = self._whole or self.program
+        program = sums_of(whole, index) if sums else stop_after(whole, index)
+        current = self.program
+        self._program = self._whole = None
+        remark(self.session, current, program)
+        self._arm(program)
+        self._whole = whole
+
+    def _arm(self, program: Program) -> None:
         self.session.call(Command.ARM)
         self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
         if self._info.network_id != program.identifier:
             raise DeviceError("the device armed another program than the one that was written; load again")
         self._program = program
-        return True
 
     def infer(self, images: ArrayLike) -> NDArray:
         """Run images through the loaded network.
@@ -184,8 +255,8 @@ class Accelerator:
         program = self.program
         wire = pack_images(program.network, images)
         try:
-            if program.later:
-                raw = b"".join(self._infer_in_passes(program, wire))
+            if program.results_read:
+                raw = b"".join(self._infer_and_read(program, wire))
             else:
                 raw = b"".join(self._infer(program, wire, len(wire), program.result_bytes))
         except DeviceError as error:
@@ -195,35 +266,40 @@ class Accelerator:
         return program.decode(raw, len(wire))
 
     def _lost(self) -> NotLoadedError:
-        self._program = None
+        self._program = self._whole = None
         return NotLoadedError("the device has lost its network (reset?); load it again")
 
     def _infer(self, program: Program, wire: NDArray[np.uint8], total: int, size: int) -> Iterator[bytes]:
-        done = 0
+        done, group = 0, b""
         expected: list[int] = []
-        requests = self._requests(program, wire, expected)
-        # In several passes, a batch stays together: its activations are read later.
-        cost = None if program.later else ImageBytes(program.image_bytes, size, program.batch)
+        requests = image_requests(program, wire, self.session.max_payload, expected)
+        # Where results are read from memory, a batch stays together.
+        cost = None if program.results_read else ImageBytes(program.image_bytes, size, program.batch)
         stream = self.session.stream(requests, timeout=self._infer_timeout(program), images=cost)
         for index, response in enumerate(stream):
             count = expected[index]
-            wanted = count * size
-            if len(response) != wanted:
-                raise DeviceError(f"{count} images gave {len(response)} result bytes, not {wanted}")
+            # An image's last rows may be ones that no kernel reads: its results come before its end.
+            group += response
+            if not count:
+                continue
+            if len(group) != count * size:
+                raise DeviceError(f"{count} images gave {len(group)} result bytes, not {count * size}")
             done += count
             if len(wire) == total:
                 self._progress(Progress("infer", done, total))
-            yield response
+            yield group
+            group = b""
 
-    def _infer_in_passes(self, program: Program, wire: NDArray[np.uint8]) -> Iterator[bytes]:
-        """Run batch after batch; each pass of a batch brings its weights along."""
+    def _infer_and_read(self, program: Program, wire: NDArray[np.uint8]) -> Iterator[bytes]:
+        """Run batch after batch, and read the results; each pass of a batch brings its weights along."""
         config, results = program.config, program.results
         for first in range(0, len(wire), program.batch):
             part = wire[first : first + program.batch]
-            # The first pass's program is there already only for the first batch after `load`.
-            blocks = (block for block in program.blocks if block.space != Space.ACTIVATIONS)
-            write(self.session, program, without_mark(blocks))
-            self.session.call(Command.ARM)
+            if (self._whole or program).later:
+                # The first pass's program is there already only for the first batch after `load`.
+                blocks = (block for block in program.blocks if block.space != Space.ACTIVATIONS)
+                write(self.session, program, without_mark(blocks))
+                self.session.call(Command.ARM)
             for _ in self._infer(program, part, len(wire) + 1, 1):
                 pass
             for further in program.later:
@@ -280,7 +356,7 @@ class Accelerator:
         LinkError
             As for every request.
         """
-        self._program = None
+        self._program = self._whole = None
         self.session.call(Command.RESET)
         self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
 
@@ -309,26 +385,3 @@ class Accelerator:
         batch = program.cycles + 100 * len(program.layers)
         images = self._info.config.fifo_bytes // program.image_bytes + 2 * self._info.config.geometry.rows
         return self.session.timeout + 2 * images * batch / clock
-
-    def _requests(
-        self, program: Program, wire: NDArray[np.uint8], expected: list[int]
-    ) -> Iterator[tuple[int, bytes]]:
-        rows, size = program.batch, program.image_bytes
-        room = self.session.max_payload - 1
-        per_frame = room // size
-        if per_frame >= rows:
-            step = per_frame // rows * rows
-            for first in range(0, len(wire), step):
-                part = wire[first : first + step]
-                expected.append(len(part))
-                yield Command.INFER, bytes([_END]) + part.tobytes()
-            return
-        # One batch of all rows in several frames; its last one answers for all images.
-        for first in range(0, len(wire), rows):
-            batch = wire[first : first + rows]
-            data = batch.tobytes()
-            parts = range(0, len(data), room)
-            for number, start in enumerate(parts):
-                last = number == len(parts) - 1
-                expected.append(len(batch) if last else 0)
-                yield Command.INFER, bytes([number | (_END if last else 0)]) + data[start : start + room]

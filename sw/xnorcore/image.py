@@ -105,6 +105,42 @@ class Pass:
 
 
 @dataclass(frozen=True, eq=False)
+class Stop:
+    """A layer with weights at whose end a device may stop, and where its results are then.
+
+    Attributes
+    ----------
+    index : int
+        Layer of the network whose result is in memory: the layer itself, or the pooling that follows it.
+    ends : tuple of (int, int)
+        Pass, and program word of the layer's descriptor, for every pass that computes a part of the layer.
+    base : int
+        First result word in activation memory.
+    lowered : Lowered
+        The layer as the device runs it.
+    """
+
+    index: int
+    ends: tuple[tuple[int, int], ...]
+    base: int
+    lowered: Lowered
+
+    @property
+    def number(self) -> int:
+        """The pass that ends the layer."""
+        return self.ends[-1][0]
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """What each channel's accumulator starts from, planes put together; shape (outputs,)."""
+        lowered = self.lowered
+        columns, outputs = len(lowered.starts), len(lowered.offset)
+        staged = lowered.starts.reshape(columns, lowered.tiles, -1)
+        weights = 1 << np.arange(staged.shape[2] - 1, -1, -1, dtype=np.int64)
+        return (staged @ weights).T.reshape(-1)[:outputs]
+
+
+@dataclass(frozen=True, eq=False)
 class Program:
     """A network compiled for one device configuration.
 
@@ -128,6 +164,12 @@ class Program:
     later : tuple of Pass
         Empty if all weights fit.
     results : Results
+    stops : tuple of Stop
+        One for each of `layers`; the last one is the end of the program.
+    stopped : bool
+        The program ends early (`xnorcore.stopping`): INFER does not send its results.
+    starts : array of int64, shape (outputs,), or None
+        What the accumulators of the results start from, if that is to be taken off.
     """
 
     network: Network
@@ -141,7 +183,10 @@ class Program:
     spread: bool
     later: tuple[Pass, ...]
     results: Results
+    stops: tuple[Stop, ...]
     _result: Lowered
+    stopped: bool = False
+    starts: NDArray[np.int64] | None = None
 
     @property
     def beats(self) -> int:
@@ -152,6 +197,11 @@ class Program:
     def passes(self) -> int:
         """Times that weights are written for a batch; 1 if they are written once and stay."""
         return 1 + len(self.later)
+
+    @property
+    def results_read(self) -> bool:
+        """Whether the host reads the results from activation memory, a batch at a time."""
+        return bool(self.later) or self.stopped
 
     @property
     def bytes_per_batch(self) -> int:
@@ -220,7 +270,12 @@ class Program:
         bits = bits.reshape(images, positions, channels, result.slices)[:, :, :outputs]
         weights = 1 << np.arange(result.slices - 1, -1, -1, dtype=np.int64)
         weights[0] = -weights[0]
-        sums = (bits.astype(np.int64) ^ 1) @ weights * result.factor + result.offset
+        sums = (bits.astype(np.int64) ^ 1) @ weights
+        if self.starts is not None:
+            # The sum itself fits the slices, with its start value it need not: both count modulo their range.
+            half = 1 << (result.slices - 1)
+            sums = (sums - self.starts + half) % (2 * half) - half
+        sums = sums * result.factor + result.offset
         return sums.reshape(images, positions * outputs)
 
 

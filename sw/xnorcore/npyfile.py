@@ -75,3 +75,10 @@ def read(path: str, file: IO[bytes], size: int, kinds: str = "biu") -> NDArray[A
     if found != needed or head.read(1) or file.read(1):
         raise FileFormatError(f"{path}: its size changed while it was read")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def dumps(array: NDArray[Any]) -> bytes:
+    """Return the bytes of a file that holds `array`."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

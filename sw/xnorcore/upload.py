@@ -12,7 +12,7 @@ from .program import HEADER
 from .protocol import Space
 from .readback import Readback, read_requests, write_requests
 
-__all__ = ["Callback", "Progress", "marked", "upload", "without_mark", "write"]
+__all__ = ["Callback", "Progress", "marked", "remark", "upload", "without_mark", "write"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,21 @@ def marked(session: Session, program: Program) -> bool:
     return (
         b"".join(session.stream(read_requests(program.config, Space.PROGRAM, 0, at, 2))) == program.identifier
     )
+
+
+def remark(session: Session, old: Program, new: Program) -> None:
+    """Change program memory, and the mark, from one program to another that uses the same weights.
+
+    Raises
+    ------
+    VerifyError
+        The device has lost its memories since the old mark was written.
+    """
+    blocks = [block for block in new.blocks if block.space == Space.PROGRAM]
+    write(session, new, without_mark(blocks))
+    if not marked(session, old):
+        raise VerifyError("the device lost its memories (reset?); load again")
+    write(session, new, [Block(Space.PROGRAM, 0, HEADER.fields["id_low"].word, new.identifier)])
 
 
 def without_mark(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from pathlib import Path
@@ -91,6 +90,4 @@ def write_array(path: str | None, array: NDArray[Any]) -> None:
     """
     if path is None:
         return
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    atomic_write(path, buffer.getvalue())
+    atomic_write(path, npyfile.dumps(array))

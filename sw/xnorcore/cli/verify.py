@@ -1,0 +1,170 @@
+"""The command ``verify``: every engine against the golden model, layer by layer."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from .. import zoo
+from ..errors import UsageError
+from ..verify import Device, Fault, Report, verify
+from ..verify.faults import FORMS
+from ..verify.networks import random_images
+from ..xnorfile import atomic_write
+from .console import Console, table
+from .files import check_output, read_images
+from .parser import (
+    Commands,
+    add_simulator,
+    command,
+    device_options,
+    integer,
+    seconds,
+    sim_spec,
+)
+
+COUNT = 16
+"""Random images, if nothing else is asked for."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = command(
+        commands,
+        "verify",
+        "Compare golden, fast, RTL and a board layer by layer; or random networks.",
+        _verify,
+    )
+    parser.add_argument(
+        "network", metavar="NET", nargs="?", help="packaged network, or .xnor file; without: random networks"
+    )
+    parser.add_argument("--port", metavar="URL", help="also a device: serial:/dev/ttyUSB1?baud=3000000, pty:")
+    inputs = parser.add_mutually_exclusive_group()
+    inputs.add_argument("--images", metavar="IN.npy", help="images for NET; default random ones")
+    inputs.add_argument(
+        "--random",
+        type=integer(1),
+        metavar="N",
+        help=f"random images, default {COUNT}; without NET: networks",
+    )
+    parser.add_argument(
+        "--seed", type=integer(0), default=0, metavar="S", help="of everything random; default 0"
+    )
+    parser.add_argument("--batch", type=integer(1), metavar="B", help="images at a time, as for sim")
+    parser.add_argument("--html", metavar="FILE", help="write the report as one HTML page")
+    parser.add_argument(
+        "--plant",
+        metavar="FAULT",
+        help=f"plant a fault in the last device, to see it found: {FORMS}; random, without NET",
+    )
+    parser.add_argument(
+        "--timeout", type=seconds, default=1.0, metavar="S", help="of an answer, 0.01 to 3600; default 1"
+    )
+    group = parser.add_argument_group("random networks")
+    group.add_argument(
+        "--devices",
+        type=integer(1, 1000),
+        default=0,
+        metavar="K",
+        help="random devices; default N / 64, at least 4",
+    )
+    group.add_argument(
+        "--geometry", metavar="RxCxW", default="random", help="random (default), or one array, as 1x32x32"
+    )
+    group.add_argument("--first", type=integer(0), default=0, metavar="I", help="number of the first network")
+    group.add_argument(
+        "--total", type=integer(1), metavar="T", help="networks of a run that is done in parts; default I + N"
+    )
+    group.add_argument(
+        "--keep", metavar="DIR", default=".", help="folder for networks that fail; default here"
+    )
+    add_simulator(parser, link="direct")
+
+
+def _verify(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.network is None:
+        from .verify_random import run
+
+        return run(arguments, console)
+    if arguments.geometry != "random" or arguments.devices:
+        raise UsageError("--geometry and --devices are for random networks; use --rows, --columns, --width")
+    check_output(arguments.html, arguments.images)
+    fault = Fault.parse(arguments.plant) if arguments.plant else None
+    network = zoo.load(arguments.network)
+    if arguments.images:
+        images, source = read_images(arguments.images, network), arguments.images
+    else:
+        count = arguments.random or COUNT
+        images = random_images(np.random.default_rng(arguments.seed), network, count).reshape(count, -1)
+        source = "random"
+    report = verify(
+        network,
+        images,
+        _devices(arguments, console, fault),
+        source=source,
+        seed=arguments.seed,
+        at_once=arguments.batch,
+        progress=console.progress,
+    )
+    if arguments.html:
+        from ..verify.page import page
+
+        atomic_write(arguments.html, page(report).encode())
+    console.result({"command": "verify", **report.as_dict(), "html": arguments.html}, _lines(report))
+    return 0 if report.equal else 1
+
+
+def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | None) -> list[Device]:
+    """Return the simulated device and, with ``--port``, the real one, which the simulated one then equals."""
+    spec = sim_spec(arguments)
+    if not arguments.port:
+        return [Device("rtl", f"sim:{spec}", fault, arguments.timeout)]
+    from ..driver import Accelerator
+    from ..verify.device import sim_url
+
+    if not device_options(arguments):
+        with Accelerator.open(
+            arguments.port, timeout=arguments.timeout, progress=console.progress
+        ) as accelerator:
+            config = accelerator.info.config
+        spec = sim_url(config, link=arguments.link, engine=arguments.engine).removeprefix("sim:")
+    rtl = Device("rtl", f"sim:{spec}", None, arguments.timeout)
+    return [rtl, Device("board", arguments.port, fault, arguments.timeout)]
+
+
+def _lines(report: Report) -> list[str]:
+    inputs = report.inputs
+    rows: list[tuple[str, str]] = [
+        ("network", f"{report.network}, sha256 {report.network_sha256}"),
+        (
+            "images",
+            f"{inputs['count']:,} ({inputs['source']}, seed {inputs['seed']}), sha256 {inputs['sha256']}",
+        ),
+    ]
+    for name, about in report.devices.items():
+        shape = "{rows} x {columns} x {width}".format(**about["config"])
+        rows.append((name, f"{about['url']}"))
+        rows.append(("", f"array {shape}, build {about['build']}, program {about['program']}"))
+        if about["passes"] > 1:
+            rows.append(("", f"{about['passes']} passes"))
+        if about["planted"]:
+            rows.append(("", f"planted fault: {about['planted']}"))
+    lines = [*table(rows), "", *table(_grid(report), ("layer", "kind", "result", *report.engines)), ""]
+    if report.equal:
+        return [*lines, f"equal: {', '.join(report.engines)} and the golden model"]
+    return [*lines, *(f"DIFFERS: {check}" for check in report.differences)]
+
+
+def _grid(report: Report) -> list[tuple[str, ...]]:
+    checks: dict[tuple[int, str], Any] = {(check.index, check.engine): check for check in report.checks}
+    rows = []
+    for index in sorted({check.index for check in report.checks}):
+        some = checks[index, report.engines[0]]
+        cells = [f"{index} {some.name}", some.kind, "x".join(map(str, some.shape))]
+        for engine in report.engines:
+            check = checks.get((index, engine))
+            cells.append("" if check is None else check.verdict)
+        rows.append(tuple(cells))
+    return rows

@@ -1,0 +1,183 @@
+"""One random network on one random device: how it is drawn, checked, and written down."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import fast, golden, npyfile, xnorfile
+from ..compiler import compile_network
+from ..driver import Accelerator
+from ..errors import CompileError, UsageError
+from ..geometry import DeviceConfig, Geometry
+from ..network import Network
+from .compare import LayerCheck, compare
+from .device import checks, observe, options, sim_url
+from .faults import Fault
+from .networks import Bounds, random_images, random_network
+
+__all__ = ["Case", "check", "differences", "draw", "save"]
+
+MOST_CYCLES = 100_000
+"""Cycles of a batch above which a network is drawn again: a run has to end some day."""
+MOST_BYTES = 100_000
+"""Likewise, bytes of weights that cross the link for each batch."""
+ATTEMPTS = 200
+_UART = 1 / 16
+_SMALL = Bounds(side=5, channels=8, convs=2, dense=2, values=24)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is run.
+
+    Attributes
+    ----------
+    network : Network
+    images : array of uint8, shape (n, *input shape)
+    config : DeviceConfig
+    at_once : int or None
+        As for `Accelerator.load`.
+    link : str
+        ``direct`` or ``uart``.
+    seed : int
+        Of what the device's memories hold beforehand.
+    fault : Fault or None
+        Planted in the device.
+    """
+
+    network: Network
+    images: NDArray[np.uint8]
+    config: DeviceConfig
+    at_once: int | None
+    link: str
+    seed: int
+    fault: Fault | None = None
+
+    @property
+    def url(self) -> str:
+        """The simulated device."""
+        return sim_url(self.config, link=self.link)
+
+    def command(self, stem: str) -> str:
+        """Return the command that runs the case again, from the files that `save` writes."""
+        words = ["xnorcore", "verify", f"{stem}.xnor", "--images", f"{stem}.npy", "--seed", str(self.seed)]
+        shape = [f.name for f in fields(Geometry)]
+        for name, value in options(self.config).items():
+            words += [f"--{name}", str(value)] if name in shape else ["--set", f"{name}={value}"]
+        if self.at_once is not None:
+            words += ["--batch", str(self.at_once)]
+        if self.link != "direct":
+            words += ["--link", self.link]
+        if self.fault is not None:
+            words += ["--plant", str(self.fault)]
+        return shlex.join(words)
+
+
+def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | None = None) -> Case:
+    """Draw network number `index` of a run, and images; the same for the same arguments.
+
+    Parameters
+    ----------
+    seed, index : int
+    config : DeviceConfig
+        The network is one that this device can run.
+    refused : Counter, optional
+        Counts networks that it cannot, by the error's class.
+
+    Raises
+    ------
+    UsageError
+        If none can be found.
+    """
+    rng = np.random.default_rng([seed, 3, index])
+    maps = bool(config.convolution and config.offset_bits)
+    large = Bounds(maps=maps)
+    small = Bounds(**{**vars(_SMALL), "maps": maps})
+    for attempt in range(ATTEMPTS):
+        network = random_network(rng, large if attempt < ATTEMPTS // 2 else small, f"random-{seed}-{index}")
+        rows = config.geometry.rows
+        at_once = [None, 1, max(rows - 1, 1)][int(rng.integers(3))]
+        try:
+            program = compile_network(network, config, at_once)
+        except CompileError as error:
+            if refused is not None:
+                refused[type(error).__name__] += 1
+            continue
+        if program.cycles > MOST_CYCLES or program.bytes_per_batch > MOST_BYTES:
+            continue
+        images = random_images(rng, network, int(rng.integers(1, 2 * rows + 2)))
+        images[rng.random(len(images)) < 0.1] = rng.choice([0, network.input.maximum])
+        link = "uart" if rng.random() < _UART else "direct"
+        return Case(network, images, config, at_once, link, seed)
+    raise UsageError(
+        f"no random network fits a device of {config} after {ATTEMPTS} attempts; give it more memory"
+    )
+
+
+def differences(case: Case) -> list[LayerCheck]:
+    """Run a case on golden, fast and a simulated device that is switched on for it.
+
+    Returns
+    -------
+    list of LayerCheck
+        Those that differ, engine by engine.
+
+    Raises
+    ------
+    XnorcoreError
+        As `xnorcore.verify.verify`.
+    """
+    network, images = case.network, case.images
+    expected = golden.layers(network, images)
+    model = dict(enumerate(fast.layers(network, images)))
+    found = compare(network, "fast", model, dict(enumerate(expected)))
+    with Accelerator.open(case.url) as device:
+        # Reading everything back takes longer than the rest: one network in four.
+        seen = observe(
+            device,
+            network,
+            images,
+            seed=case.seed,
+            at_once=case.at_once,
+            fault=case.fault,
+            read_back=len(images) % 4 == 1,
+        )
+    found += checks(network, "rtl", seen, images, expected)
+    return [one for one in found if one.mismatches]
+
+
+def check(case: Case) -> str | None:
+    """Run a case; return the first difference, or the error that ended the run, or None if all is equal."""
+    try:
+        found = differences(case)
+    except Exception as error:
+        # Whatever goes wrong here is the finding; Ctrl-C is none.
+        return f"{type(error).__name__}: {error}"
+    return str(found[0]) if found else None
+
+
+def save(case: Case, folder: str) -> tuple[str, str]:
+    """Write network and images of a case.
+
+    Returns
+    -------
+    stem : str
+        Path of both files, without the ending.
+    command : str
+        Runs the case again.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be written.
+    """
+    stem = str(Path(folder) / case.network.name)
+    xnorfile.save(case.network, f"{stem}.xnor")
+    xnorfile.atomic_write(f"{stem}.npy", npyfile.dumps(case.images))
+    return stem, case.command(stem)

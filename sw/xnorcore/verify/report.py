@@ -1,0 +1,154 @@
+"""The result of a verification: what was compared with what, on which inputs, and where it differs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, fast, golden
+from ..driver import Accelerator
+from ..network import Network
+from ..upload import Progress
+from ..xnorfile import content_hash
+from .compare import LayerCheck, compare
+from .device import checks, observe
+from .faults import Fault
+
+__all__ = ["Device", "Report", "verify"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device to be verified.
+
+    Attributes
+    ----------
+    name : str
+        For the report, as ``rtl`` or ``board``.
+    url : str
+        As `Accelerator.open` takes it.
+    fault : Fault or None
+        Planted on purpose.
+    timeout : float
+        Seconds, as for `Accelerator.open`.
+    """
+
+    name: str
+    url: str
+    fault: Fault | None = None
+    timeout: float = 1.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a verification found.
+
+    Attributes
+    ----------
+    network : str
+    network_sha256 : str
+        Content hash (`xnorcore.xnorfile.content_hash`).
+    inputs : dict
+        ``count``, ``source``, ``seed`` and ``sha256`` of the images' values.
+    devices : dict of str to dict
+        By name: URL, build, configuration, program, and how it went.
+    checks : tuple of LayerCheck
+        For each engine in turn, every layer; a device's sums and its repeated run are engines of their own.
+    """
+
+    network: str
+    network_sha256: str
+    inputs: dict[str, Any]
+    devices: dict[str, dict[str, Any]]
+    checks: tuple[LayerCheck, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+    @property
+    def differences(self) -> list[LayerCheck]:
+        """For each engine that differs, the first layer that does."""
+        found: dict[str, LayerCheck] = {}
+        for check in self.checks:
+            if check.mismatches:
+                found.setdefault(check.engine, check)
+        return list(found.values())
+
+    @property
+    def engines(self) -> list[str]:
+        """Names of what was compared with the golden model, in order."""
+        return list(dict.fromkeys(check.engine for check in self.checks))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything in the form of ``--json``."""
+        return {
+            "version": __version__,
+            "network": self.network,
+            "network_sha256": self.network_sha256,
+            "inputs": self.inputs,
+            "reference": "golden",
+            "engines": self.engines,
+            "devices": self.devices,
+            "equal": self.equal,
+            "differences": [str(check) for check in self.differences],
+            "checks": [check.as_dict() for check in self.checks],
+        }
+
+
+def verify(
+    network: Network,
+    images: NDArray[np.uint8],
+    devices: Sequence[Device],
+    *,
+    source: str,
+    seed: int = 0,
+    at_once: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Compare the golden model with the fast one and with devices, layer by layer.
+
+    Parameters
+    ----------
+    network : Network
+    images : array of uint8, shape (n, values)
+        As `xnorcore.network.prepare` returns them; at least one.
+    devices : sequence of Device
+    source : str
+        Where the images come from, for the report.
+    seed : int
+        Of random images, if they are that, and of what devices' memories hold beforehand.
+    at_once : int, optional
+        As for `Accelerator.load`.
+    progress : callable, optional
+        As for `Accelerator.open`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    CompileError
+        A device cannot run the network.
+    LinkError
+        As `Accelerator.open`, `Accelerator.load` and `Accelerator.infer`.
+    """
+    say = progress or (lambda progress: None)
+    expected = golden.layers(network, images, progress=lambda done, all: say(Progress("golden", done, all)))
+    found = compare(network, "fast", dict(enumerate(fast.layers(network, images))), dict(enumerate(expected)))
+    about: dict[str, dict[str, Any]] = {}
+    for device in devices:
+        with Accelerator.open(device.url, timeout=device.timeout, progress=progress) as accelerator:
+            seen = observe(accelerator, network, images, seed=seed, at_once=at_once, fault=device.fault)
+        found += checks(network, device.name, seen, images, expected)
+        about[device.name] = seen.about
+    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
+    inputs = {"count": len(images), "source": source, "seed": seed, "sha256": digest}
+    return Report(network.name, content_hash(network), inputs, about, tuple(found))
