@@ -110,9 +110,9 @@ def sums_of(program: Program, index: int) -> Program:
     """
     config = program.config
     roomy = replace(config, act_depth=MAX_DEPTH, program_depth=4096)
+    network = sums_network(program.network, index)
     whole = next(one for one in program.stops if one.index >= index)
-    as_bits = whole.lowered.slices == 0
-    partial = compile_network(sums_network(program.network, index), roomy, cut_as_bits=as_bits)
+    partial = compile_network(network, roomy, cut_as_bits=whole.lowered.slices == 0)
     stop = partial.stops[-1]
     row_words = stop.lowered.width * stop.lowered.pitch
     rows = min(stop.lowered.height, (config.act_depth - stop.base) // row_words)

@@ -23,8 +23,10 @@ from xnorcore.errors import (
     VerifyError,
     WrongDeviceError,
 )
+from xnorcore.layers import Conv2d, Dense, InputSpec
 from xnorcore.link.session import Session
 from xnorcore.link.transport import open_transport
+from xnorcore.network import Network
 from xnorcore.protocol import Command, Space
 from xnorcore.report import measure
 
@@ -312,3 +314,15 @@ def test_slips_of_the_caller() -> None:
         Accelerator.open(None)  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match="a Network is needed, not str"):
         golden.run("digits", images)  # pyright: ignore[reportArgumentType]
+
+
+def test_results_that_come_before_the_image_ends() -> None:
+    """No kernel reads the last rows of these images, which take several frames each."""
+    rng = np.random.default_rng(0)
+    conv = Conv2d(rng.choice([-1, 1], (5, 3, 3, 4)), np.full(5, 9), stride=(4, 2))
+    network = Network("early", InputSpec((12, 16, 4), 3), [conv, Dense(rng.choice([-1, 1], (3, 105)))])
+    images = rng.integers(0, 8, (5, 12, 16, 4), dtype=np.uint8)
+    url = "sim:rows=2,columns=8,width=8,act_depth=1024,weight_depth=256,fifo_bytes=1024"
+    with Accelerator.open(url) as device:
+        device.load(network)
+        np.testing.assert_array_equal(device.infer(images), golden.run(network, images))

@@ -160,9 +160,9 @@ def _simpler(layer: Layer) -> Iterator[Layer | None]:
         return
     limits = layer.thresholds
     count = layer.outputs
-    for kept in dict.fromkeys((slice(count // 2), slice(count // 2, count), slice(count - 1))):
-        if 0 < len(range(count)[kept]) < count:
-            yield _rows(layer, kept)
+    for first, end in dict.fromkeys(((0, count // 2), (count // 2, count), (0, count - 1))):
+        if 0 < end - first < count:
+            yield _rows(layer, slice(first, end))
     if isinstance(layer, Conv2d):
         yield from _simpler_conv(layer)
     if limits is not None and limits.any():
