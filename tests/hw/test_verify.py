@@ -122,13 +122,13 @@ def test_a_stuck_output_of_the_gateware_is_named(monkeypatch: pytest.MonkeyPatch
 
 def test_passes() -> None:
     """Weights come with each pass; a layer is cut into several of them."""
-    net = dense_network(np.random.default_rng(0), (200, 120, 100, 40, 4), 3)
+    net = dense_network(np.random.default_rng(0), (60, 40, 120, 200, 90, 4), 3)
     found = report(net)
     assert found.equal and found.devices["rtl"]["passes"] > 2
-    assert {c.index for c in found.checks if c.engine == "rtl, sums"} == {0, 1, 2}
-    wrong = report(net, fault="weight:1:90:3").differences
+    assert {c.index for c in found.checks if c.engine == "rtl, sums"} == {0, 1, 2, 3}
+    wrong = report(net, fault="weight:2:130:3").differences
     sums = next(check for check in wrong if check.engine == "rtl, sums")
-    assert (sums.index, sums.channels) == (1, (90,))
+    assert (sums.index, sums.channels) == (2, (130,))
 
 
 def test_stopping() -> None:
