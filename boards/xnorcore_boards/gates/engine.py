@@ -11,7 +11,8 @@ from typing import Any
 
 from xnorcore.errors import EngineError
 from xnorcore_boards.clock import RESET_S
-from xnorcore_hw.sim import cache, compiled
+from xnorcore_hw.sim import cache
+from xnorcore_hw.sim.compiled import harness_files
 from xnorcore_hw.sim.compiler import FLAGS, NO_COMPILER, compile_library, find_compiler
 from xnorcore_hw.sim.native import NativeEngine
 
@@ -70,8 +71,7 @@ class NetlistEngine(NativeEngine):
 
 
 def _library(circuit: Circuit, say: Say) -> Path:
-    files = emit(circuit, _FILES)
-    files["harness.cc"] = Path(compiled.__file__).with_name("harness.cc").read_text()
+    files = {**emit(circuit, _FILES), **harness_files()}
     name = f"netlist-{cache.key(FLAGS, *(part for item in sorted(files.items()) for part in item))}"
 
     def build(folder: Path) -> Path:

@@ -69,6 +69,11 @@ class Backend:
     generate: Callable[[wiring.Component, Progress], Sources]
 
 
+def harness_files() -> dict[str, str]:
+    """Return the C++ around every design: file name to text, for a folder that also holds ``design.h``."""
+    return {file: Path(__file__).with_name(file).read_text() for file in _HARNESS}
+
+
 def library(
     backend: Backend,
     config: DeviceConfig,
@@ -109,7 +114,7 @@ def library(
         content = cache.source_digest(), *backend.versions()
     else:
         sources = generate()
-        harness = tuple(Path(__file__).with_name(file).read_text() for file in _HARNESS)
+        harness = tuple(harness_files().values())
         content = (*(f"{name}\0{text}" for name, text in sorted(sources.files.items())), *harness)
     key = cache.key(backend.name, asdict(config), clock_hz, FLAGS, *content)
     name = f"sim-{config.geometry}-{key}"
@@ -123,7 +128,7 @@ def library(
         if made is None:
             say(f"{title}: elaborating")
             made = generate()
-        harness = {file: Path(__file__).with_name(file).read_text() for file in _HARNESS}
+        harness = harness_files()
         for file, text in (made.files | harness).items():
             (folder / file).write_text(text)
         say(f"{title}: compiling C++ with {compiler.name} {compiler.version}")
