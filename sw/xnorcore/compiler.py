@@ -26,6 +26,7 @@ from .network import Network
 from .passes import Piece, cut
 from .program import HEADER, PROGRAM_MAGIC, pack_descriptor
 from .protocol import Space
+from .validate_program import validate_descriptors, validate_program
 
 __all__ = ["Block", "LayerPlan", "Program", "compile_network"]
 
@@ -63,14 +64,26 @@ def compile_network(
         If the network has a layer that the device cannot run.
     """
     rows = config.geometry.rows
-    program = _Compiler(network, config, cut_as_bits=cut_as_bits).compile()
+    program = _checked(_Compiler(network, config, cut_as_bits=cut_as_bits).compile())
     if rows == 1 or not at_once or at_once >= rows:
         return program
     try:
-        spread = _Compiler(network, config, rows, cut_as_bits).compile()
+        spread = _checked(_Compiler(network, config, rows, cut_as_bits).compile())
     except CapacityError:
         return program
     return spread if at_once * spread.cycles < program.cycles else program
+
+
+def _checked(program: Program) -> Program:
+    """Return `program`, once it is sure that no address in it leaves the device's memories."""
+    words = program.contents(Space.PROGRAM, 0)
+    validate_program(words, program.config)
+    for later in program.later:
+        behind = b"".join(block.data for block in later.blocks if block.space == Space.PROGRAM)
+        memory = words[: HEADER.words] + np.frombuffer(behind, "<u4").tolist()
+        for entry in later.entries:
+            validate_descriptors(memory, program.config, entry)
+    return program
 
 
 @dataclass(frozen=True)
