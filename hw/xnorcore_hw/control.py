@@ -72,6 +72,8 @@ class Control(wiring.Component):
     run, run_entry : Out
         Start the sequencer at an address.
     images : Out(stream of 8)
+    settled : Out(1)
+        A request other than INFER begins; all before it is done.
     restart, close : Out(1)
     loader_busy, boundary : In(1)
         As in `Loader`.
@@ -98,6 +100,7 @@ class Control(wiring.Component):
                 "run": Out(1),
                 "run_entry": Out(bits_for_depth(config.program_depth)),
                 "images": Out(stream.Signature(8)),
+                "settled": Out(1),
                 "restart": Out(1),
                 "close": Out(1),
                 "loader_busy": In(1),
@@ -234,6 +237,7 @@ class Control(wiring.Component):
                     with m.Case(Command.COUNTERS):
                         m.d.sync += words.eq(len(COUNTERS))
                 with m.If(self.idle):
+                    m.d.comb += self.settled.eq(1)
                     m.next = "READ"
                     with m.If(unknown | ~ended & (command != Command.WRITE)):
                         m.next = "DROP"

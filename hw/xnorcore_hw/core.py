@@ -150,6 +150,8 @@ class Core(wiring.Component):
             loader.close.eq(control.close),
             sequencer.run.eq(control.run),
             sequencer.run_entry.eq(control.run_entry),
+            sequencer.forgive.eq(control.settled),
+            responder.fault.eq(sequencer.fault),
         ]
         m.d.sync += control.idle.eq(
             sequencer.idle & responder.idle & records.empty & ~loaded.any() & ~out_busy.any()

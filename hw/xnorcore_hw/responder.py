@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
+from xnorcore.protocol import Status
 
 from .interfaces import ReadoutSignature, bits_for_depth, byte_stream
 from .records import RecordKind, RecordLayout
@@ -29,6 +30,8 @@ class Responder(wiring.Component):
         Output regions of the two parities.
     word_row, word_addr : In
         Place of the word that `RecordKind.WORD` asks for.
+    fault : In(1)
+        What would be answered with OK is answered with BAD_PROGRAM.
     ready : In(2)
         Per parity: all results are written.
     release : Out(1)
@@ -52,6 +55,7 @@ class Responder(wiring.Component):
                 "base1": In(address),
                 "word_row": In(4),
                 "word_addr": In(address),
+                "fault": In(1),
                 "ready": In(2),
                 "release": Out(1),
                 "parity": Out(1),
@@ -87,6 +91,8 @@ class Responder(wiring.Component):
         with m.FSM():
             with m.State("RECORD"):
                 plain = ~kind[1]
+                with m.If(self.fault & (kind == RecordKind.LAST) & (value == Status.OK)):
+                    m.d.comb += o.payload.data.eq(Status.BAD_PROGRAM)
                 m.d.comb += [
                     self.idle.eq(1),
                     o.valid.eq(record.valid & plain),

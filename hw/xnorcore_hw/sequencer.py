@@ -97,6 +97,11 @@ class Sequencer(wiring.Component):
     layer : Out(LayerSignature)
     layer_done : In(1)
         The last result of a layer is being written.
+    fault : Out(1)
+        Since `forgive`, a program has run that this device cannot run: its descriptors do not end within
+        program memory, hold a number that a memory of this device has no place for, or lead to an address
+        behind the end of one. Such a program ends all the same, or at the reset; its results mean nothing.
+    forgive : In(1)
     readout_valid : In(1)
     readout_grant : Out(1)
         The activation memories may read something else than `raddr`. Beats go first, for at most 16 cycles.
@@ -133,6 +138,8 @@ class Sequencer(wiring.Component):
                 "emit": Out(EmitSignature()),
                 "layer": Out(LayerSignature(config)),
                 "layer_done": In(1),
+                "fault": Out(1),
+                "forgive": In(1),
                 "readout_valid": In(1),
                 "readout_grant": Out(1),
                 "stalls": Out(len(STALLS)),
@@ -171,7 +178,8 @@ class Sequencer(wiring.Component):
 
         # Fetch: pc is the address of the word at program_data; capture takes that word, if it is ready, and
         # moves on.
-        pc, index = Signal(len(self.program_addr)), Signal(range(words))
+        # With one bit more than the address, pc stays beyond the end once it is there.
+        pc, index = Signal(len(self.program_addr) + 1), Signal(range(words))
         capture, batch_run, load, pc_next = Signal(), Signal(), Signal(), Signal.like(pc)
         blocked, ready = Signal(), self.program_ready
         m.d.comb += [
@@ -186,8 +194,20 @@ class Sequencer(wiring.Component):
             m.d.sync += [unwritten.bit_select(done_parity, 1).eq(0), done_parity.eq(~done_parity)]
         with m.If(layer.take):
             m.d.sync += layer.valid.eq(0)
+        # Nothing behind program memory is a descriptor: one that reaches or leads there is the last.
+        final_place = config.program_depth - 1
+        beyond, astray = Signal(), Signal()
+        m.d.comb += beyond.eq(pc >= final_place)
+        m.d.sync += astray.eq(0)
+        with m.If(astray):
+            m.d.sync += self.fault.eq(1)
+        with m.Elif(self.forgive):
+            m.d.sync += self.fault.eq(0)
         with m.If(capture):
             m.d.sync += [pc.eq(pc_next), index.eq(index + 1)]
+            for number, mask in _strays(config, nest).items():
+                with m.If((index == number) & (self.program_data & mask).any()):
+                    m.d.sync += astray.eq(1)
             for number, register in regs.items():
                 if isinstance(register, Signal):
                     with m.If(index == number):
@@ -208,14 +228,20 @@ class Sequencer(wiring.Component):
                 layer.strips.eq(field("strips")),
                 layer.strip.eq(field("out_strip")),
                 layer.score.eq(field("score")),
-                layer.final.eq(field("end") & batch_run),
+                layer.final.eq((field("end") | beyond) & batch_run),
                 index.eq(0),
                 layer.valid.eq(1),
                 unwritten.bit_select(~layer_parity, 1).eq(1),
                 layer_parity.eq(~layer_parity),
             ]
-            with m.If(field("end")):
+            with m.If(field("end") | beyond):
                 m.d.sync += pc.eq(self.entry)
+            with m.If(beyond):
+                end = DESCRIPTOR.fields["end"]
+                m.d.sync += [
+                    regs[end.word][end.low].eq(1),
+                    astray.eq(~field("end") | (pc != final_place)),
+                ]
 
         # Issue: the nest's beat goes to the array unless something it needs is not there yet.
         outside = Signal()
@@ -231,6 +257,7 @@ class Sequencer(wiring.Component):
             ]
 
         beat, fresh = Signal(), Signal()
+        idling = Signal()  # a reset may have left sums in the array
         g = config.geometry
         hazard, gap, force = Signal(), Signal(range(g.words_per_tile * g.rows + 1)), Signal()
         issue, last_issue, draining = Signal(), Signal(), Signal()
@@ -256,7 +283,7 @@ class Sequencer(wiring.Component):
             ctl.valid.eq(issue & ~draining & ~(outside & field("pad_zero"))),
             ctl.first.eq(issue & ~draining & nest.first),
             ctl.double.eq(issue & (draining | nest.doubles)),
-            ctl.clear.eq(issue & (draining | nest.last) & ends_position),
+            ctl.clear.eq(idling | issue & (draining | nest.last) & ends_position),
             ctl.waddr.eq(nest.waddr),
             ctl.taddr.eq(nest.taddr),
             emit.valid.eq(issue & emits),
@@ -285,6 +312,14 @@ class Sequencer(wiring.Component):
             slot_free.eq(~(emits & gapped) & ~(force & ~draining) & ~starting),
             issue.eq(beat & ~hazard & slot_free),
         ]
+        # Addresses have just the bits of the memories; some of those may have fewer words.
+        for addr, depth in (
+            (nest.raddr, config.act_depth),
+            (nest.waddr, config.weight_depth),
+            (nest.taddr, config.threshold_depth),
+        ):
+            with m.If(issue & ~draining & ~outside & (addr > depth - 1)):
+                m.d.sync += astray.eq(1)
         with m.If(nest.load):
             m.d.sync += fresh.eq(1)
         with m.Elif(emit.valid):
@@ -303,7 +338,8 @@ class Sequencer(wiring.Component):
             left = Mux(draining, slices_left - 1, first_left)
             m.d.sync += [
                 slices_left.eq(left),
-                slicing.eq(Mux(draining, slices_left <= slices, first_left < slices)),
+                # The last slice always leaves: a layer ends, whatever its descriptor says.
+                slicing.eq(Mux(draining, (slices_left <= slices) | (slices_left == 1), first_left < slices)),
                 last_slice.eq(draining & (slices_left == 1)),
                 draining.eq(Mux(draining, ~last_slice, nest.last & score)),
             ]
@@ -322,7 +358,7 @@ class Sequencer(wiring.Component):
         ]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.idle.eq(~unwritten.any() & ~self.batch.any())
+                m.d.comb += [self.idle.eq(~unwritten.any() & ~self.batch.any()), idling.eq(1)]
                 m.d.sync += pc.eq(self.entry)
                 with m.If(self.run):
                     m.d.sync += [pc.eq(self.run_entry), batch_run.eq(0)]
@@ -375,3 +411,20 @@ class Sequencer(wiring.Component):
                     with m.Else():
                         m.next = "IDLE"
         return m
+
+
+def _strays(config: DeviceConfig, nest: LoopNest) -> dict[int, int]:
+    """Return the bits of a descriptor, by word, that must be 0 because the device has no place for them.
+
+    Not of all fields: of those that tell most programs for a larger device, and look the same in two words.
+    """
+    strays: dict[int, int] = {}
+    kept = {name: len(getattr(nest, name)) for name in ("run_last", "tile_last", "weight_base")}
+    if not config.convolution:
+        kept |= {"wide": 0, "in_base": len(nest.read_base)}
+    for name, width in kept.items():
+        field = DESCRIPTOR.fields[name]
+        mask = (1 << field.width) - (1 << min(width, field.width))
+        if mask:
+            strays[field.word] = strays.get(field.word, 0) | mask << field.low
+    return strays

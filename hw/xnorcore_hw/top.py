@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module
+from amaranth import Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -17,6 +17,8 @@ __all__ = ["Accelerator", "SimTop"]
 
 class Accelerator(wiring.Component):
     """Core and framing: wire bytes in, wire bytes out.
+
+    A RESET frame resets the core at once, whatever it is at.
 
     Parameters
     ----------
@@ -42,7 +44,8 @@ class Accelerator(wiring.Component):
         """Build the module."""
         m = Module()
         m.submodules.receiver = receiver = FrameReceiver(self.config)
-        m.submodules.core = core = Core(self.config, self.clock_hz, self.bake)
+        core = Core(self.config, self.clock_hz, self.bake)
+        m.submodules.core = ResetInserter(receiver.reset)(core)
         m.submodules.sender = sender = FrameSender()
         connect(m, flipped(self.i), receiver.i)
         connect(m, receiver.o, core.i)
@@ -52,6 +55,7 @@ class Accelerator(wiring.Component):
             core.frames_good.eq(receiver.frames_good),
             core.frames_bad.eq(receiver.frames_bad),
             receiver.clear.eq(core.clear_counters),
+            sender.abort.eq(receiver.reset),
             self.error.eq(receiver.dropped),
         ]
         return m

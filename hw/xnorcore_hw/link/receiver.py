@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.geometry import DeviceConfig
 from xnorcore.link.cobs import FULL
-from xnorcore.protocol import CRC_BYTES, HEADER_BYTES
+from xnorcore.protocol import CRC_BYTES, HEADER_BYTES, Command
 
 from ..counting import down_or_load
 from .checksum import Checksum
@@ -23,6 +23,10 @@ class FrameReceiver(wiring.Component):
     7 bytes or longer than `config.max_frame`, or the buffer has no room; empty frames are ignored. A
     packet takes its bytes and one or two more of the `config.fifo_bytes` of the buffer, never more than
     the frame has on the wire, and gives each back as it is read.
+
+    A good RESET frame drops all packets before it, also the one that is being read, and goes through
+    `reset` at once: whatever hangs behind `o` is no obstacle. If the buffer was too full for it, the buffer
+    is empty then, and takes it when it is repeated.
 
     Parameters
     ----------
@@ -41,6 +45,8 @@ class FrameReceiver(wiring.Component):
         A frame is dropped in this cycle.
     clear : In(1)
         Set both counts to 0.
+    reset : Out(1)
+        A RESET frame has come: start again with the packet that follows. For one cycle.
     """
 
     i: stream.Interface
@@ -49,6 +55,7 @@ class FrameReceiver(wiring.Component):
     frames_bad: Signal
     dropped: Signal
     clear: Signal
+    reset: Signal
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
@@ -63,6 +70,7 @@ class FrameReceiver(wiring.Component):
                 "frames_bad": Out(16),
                 "dropped": Out(1),
                 "clear": In(1),
+                "reset": Out(1),
             }
         )
 
@@ -81,8 +89,9 @@ class FrameReceiver(wiring.Component):
     def _receive(self, m: Module, port: memory.WritePort, start: Signal, read: Signal) -> None:
         prefix, longest = self._prefix, self.config.max_frame
         m.submodules.checksum = check = Checksum()
-        i, closing = self.i, Signal()  # closing: a good packet gets its prefix
-        step, end_of_frame = Signal(), Signal()
+        i = self.i
+        closing = Signal()  # a good packet gets its prefix
+        step, end_of_frame = Signal(name="step"), Signal(name="end_of_frame")
         m.d.comb += [
             i.ready.eq(~closing),
             step.eq(i.valid & ~closing),
@@ -107,8 +116,9 @@ class FrameReceiver(wiring.Component):
                 m.d.sync += zero.eq(i.payload != FULL)
 
         taken = Signal(range(prefix + longest + 1), init=prefix)  # by the prefix and the body so far
-        place, end = Signal.like(start), Signal.like(start)
-        bad, full, good = Signal(), Signal(), Signal()  # bad: the frame cannot be good any more
+        place, end = Signal.like(start, name="place"), Signal.like(start, name="end")
+        bad = Signal()  # the frame cannot be good any more
+        full, good = Signal(name="full"), Signal(name="good")
         m.d.comb += [
             place.eq(start + taken),
             full.eq(place == read ^ self.config.fifo_bytes),
@@ -128,6 +138,17 @@ class FrameReceiver(wiring.Component):
         with m.If(closing & (taken == prefix - 1)):
             m.d.sync += [closing.eq(0), start.eq(end)]
 
+        # RESET is a body of the least length and is known by its type, whether there was room for it or not.
+        asked, first = Signal(name="asked"), Signal(init=1)
+        with m.If(put | end_of_frame):
+            m.d.sync += first.eq(end_of_frame)
+        with m.If(put & first):
+            m.d.sync += asked.eq(check.data == Command.RESET)
+        with m.Elif(put & (taken == prefix + longest)):
+            m.d.sync += asked.eq(0)  # `taken` starts again
+        shortest = taken == prefix + HEADER_BYTES + CRC_BYTES
+        m.d.sync += self.reset.eq(end_of_frame & check.good & at_code & asked & shortest)
+
         begun = Signal()
         with m.If(step):
             m.d.sync += begun.eq(~end_of_frame)
@@ -145,7 +166,9 @@ class FrameReceiver(wiring.Component):
             m.d.sync += count.eq(following)
 
     def _deliver(self, m: Module, port: memory.ReadPort, start: Signal, read: Signal) -> None:
-        end = Signal(min(8 * self._prefix, len(read)))  # of the packet, as far as the prefix tells
+        end = Signal(
+            min(8 * self._prefix, len(read)), name="last"
+        )  # of the packet, as far as the prefix tells
         m.d.comb += [
             port.addr.eq(read),
             self.o.p.data.eq(port.data),
@@ -155,7 +178,7 @@ class FrameReceiver(wiring.Component):
             m.d.sync += read.eq(read + 1)
         with m.FSM():
             with m.State("WAIT"):
-                m.d.comb += port.en.eq(read != start)
+                m.d.comb += port.en.eq((read != start) & ~self.reset)
                 with m.If(port.en):
                     m.next = "PREFIX0"
             for number in range(self._prefix):
@@ -163,7 +186,11 @@ class FrameReceiver(wiring.Component):
                     m.d.comb += port.en.eq(1)
                     m.d.sync += end[8 * number : 8 * number + 8].eq(port.data)
                     m.next = "DATA" if number == self._prefix - 1 else f"PREFIX{number + 1}"
+                    with m.If(self.reset):
+                        m.next = "WAIT"
             with m.State("DATA"):
                 m.d.comb += [self.o.valid.eq(1), port.en.eq(self.o.ready & ~self.o.p.last)]
-                with m.If(self.o.ready & self.o.p.last):
+                with m.If(self.o.ready & self.o.p.last | self.reset):
                     m.next = "WAIT"
+        with m.If(self.reset):
+            m.d.sync += read.eq(start)

@@ -26,14 +26,17 @@ class FrameSender(wiring.Component):
         Packet bytes, from the type to the status; `last` on the final one.
     o : Out(stream of 8 bits)
         Wire bytes.
+    abort : In(1)
+        The rest of a packet will not come: end its frame with a delimiter, which leaves it damaged.
     """
 
     i: stream.Interface
     o: stream.Interface
+    abort: Signal
 
     def __init__(self) -> None:
         packet = stream.Signature(data.StructLayout({"data": 8, "last": 1}))
-        super().__init__({"i": In(packet), "o": Out(stream.Signature(8))})
+        super().__init__({"i": In(packet), "o": Out(stream.Signature(8)), "abort": In(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the sender."""
@@ -62,18 +65,23 @@ class FrameSender(wiring.Component):
                 m.d.comb += [self.i.ready.eq(free), take.eq(self.i.valid & free), check.add.eq(take)]
                 with m.If(take & self.i.p.last):
                     m.next = "CRC"
+                with m.If(self.abort):
+                    m.next = "DELIMITER"
             with m.State("CRC"):
                 m.d.comb += [body.eq(check.crc), take.eq(free), check.data.eq(~body), check.add.eq(free)]
                 with m.If(take):
                     m.d.sync += number.eq(number + 1)
                     with m.If(number == CRC_BYTES - 1):
                         m.next = "CODE"
+                with m.If(self.abort):
+                    m.next = "DELIMITER"
             with m.State("CODE"):
-                m.d.comb += [check.start.eq(1), close.eq(free)]
-                with m.If(free):
+                m.d.comb += close.eq(free)
+                with m.If(free | self.abort):
                     m.next = "DELIMITER"
             with m.State("DELIMITER"):
-                m.d.comb += delimit.eq(1)
+                m.d.comb += [check.start.eq(1), delimit.eq(1)]
+                m.d.sync += number.eq(0)
                 with m.If(room):
                     m.next = "BODY"
 
@@ -85,7 +93,7 @@ class FrameSender(wiring.Component):
                 m.d.sync += self.o.payload.eq(code)
             with m.Else():
                 m.d.sync += self.o.payload.eq(body)
-        with m.If((full & room) | close | (take & (body == 0))):
+        with m.If((full & room) | delimit | (take & (body == 0))):
             m.d.sync += code.eq(1)
         with m.Elif(take):
             m.d.sync += code.eq(code + 1)
