@@ -72,7 +72,7 @@ def _prepared(design: str, folder: Path, models: str, anywhere: bool = False) ->
     forget = "setattr -unset init w:*; " if anywhere else ""
     return (
         "read_verilog models.v; read_rtlil top.il; hierarchy -top top; proc; memory -nomap; flatten; "
-        f"opt -full; memory_map; opt -full; {forget}"
+        f"{forget}opt -full; memory_map; opt -full; "
     )
 
 

@@ -17,14 +17,19 @@ class Scenario:
     m : Module
         Holds the design, and whatever the claims need besides.
     inside : dict
-        Signals that the design's own module drives, by name: invariants speak about registers.
+        Signals that the design drives, by name, those of its parts as ``part.name``; a second one of a
+        name is ``name#1``. Invariants speak about registers.
     """
 
     def __init__(self, design: Any, platform: object = None) -> None:
         self.m = Module()
         fragment = Fragment.get(design, platform)
         self.m.submodules.dut = fragment
-        self.inside = {signal.name: signal for signal in _driven(fragment)}
+        self.inside: dict[str, Signal] = {}
+        for name, signal in _driven(fragment, ""):
+            names = (f"{name}#{number}" if number else name for number in range(9))
+            free = next(n for n in names if self.inside.get(n, signal) is signal)
+            self.inside[free] = signal
         self._inputs: list[Signal] = []
         self._assumed: list[Value] = []
         self._claimed: list[Value] = []
@@ -86,7 +91,10 @@ class Scenario:
         return rtlil.convert(m, ports=[*self._inputs, ok], name="top", platform=platform)
 
 
-def _driven(fragment: Fragment) -> Iterator[Signal]:
+def _driven(fragment: Fragment, prefix: str) -> Iterator[tuple[str, Signal]]:
     for statements in fragment.statements.values():
         for statement in statements:
-            yield from statement._lhs_signals()
+            for signal in statement._lhs_signals():
+                yield prefix + signal.name, signal
+    for part, name, _ in fragment.subfragments:
+        yield from _driven(part, f"{prefix}{name}.")
