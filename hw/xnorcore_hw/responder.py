@@ -91,7 +91,8 @@ class Responder(wiring.Component):
         with m.FSM():
             with m.State("RECORD"):
                 plain = ~kind[1]
-                with m.If(self.fault & (kind == RecordKind.LAST) & (value == Status.OK)):
+                ok = value[: max(Status).bit_length()] == Status.OK
+                with m.If(self.fault & (kind == RecordKind.LAST) & ok):
                     m.d.comb += o.payload.data.eq(Status.BAD_PROGRAM)
                 m.d.comb += [
                     self.idle.eq(1),

@@ -194,10 +194,9 @@ class Sequencer(wiring.Component):
             m.d.sync += [unwritten.bit_select(done_parity, 1).eq(0), done_parity.eq(~done_parity)]
         with m.If(layer.take):
             m.d.sync += layer.valid.eq(0)
-        # Nothing behind program memory is a descriptor: one that reaches or leads there is the last.
-        final_place = config.program_depth - 1
-        beyond, astray = Signal(), Signal()
-        m.d.comb += beyond.eq(pc >= final_place)
+        # Nothing behind program memory is a descriptor: one that reaches or leads there is the last. Both
+        # follow `pc` from the second word on: it is at the last word of the memory or behind it; behind it.
+        beyond, behind, astray = Signal(), Signal(), Signal()
         m.d.sync += astray.eq(0)
         with m.If(astray):
             m.d.sync += self.fault.eq(1)
@@ -205,6 +204,7 @@ class Sequencer(wiring.Component):
             m.d.sync += self.fault.eq(0)
         with m.If(capture):
             m.d.sync += [pc.eq(pc_next), index.eq(index + 1)]
+            m.d.sync += [beyond.eq(pc >= config.program_depth - 2), behind.eq(beyond)]
             for number, mask in _strays(config, nest).items():
                 with m.If((index == number) & (self.program_data & mask).any()):
                     m.d.sync += astray.eq(1)
@@ -240,7 +240,7 @@ class Sequencer(wiring.Component):
                 end = DESCRIPTOR.fields["end"]
                 m.d.sync += [
                     regs[end.word][end.low].eq(1),
-                    astray.eq(~field("end") | (pc != final_place)),
+                    astray.eq(~field("end") | behind),
                 ]
 
         # Issue: the nest's beat goes to the array unless something it needs is not there yet.
