@@ -180,7 +180,7 @@ class Accelerator:
                 f"one has {self._info.config.geometry} and others; compile the network for this device"
             )
         self._program = self._whole = None
-        self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
+        self._info = self.session.identify()
         if not force and self._info.armed and self._info.network_id == program.identifier:
             self._program = program
             return False
@@ -224,7 +224,7 @@ class Accelerator:
 
     def _arm(self, program: Program) -> None:
         self.session.call(Command.ARM)
-        self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
+        self._info = self.session.identify()
         if self._info.network_id != program.identifier:
             raise DeviceError("the device armed another program than the one that was written; load again")
         self._program = program
@@ -358,7 +358,7 @@ class Accelerator:
         """
         self._program = self._whole = None
         self.session.call(Command.RESET)
-        self._info = DeviceInfo.unpack(self.session.call(Command.INFO))
+        self._info = self.session.identify()
 
     def close(self) -> None:
         """Close the port. The device keeps its network."""

@@ -118,13 +118,34 @@ class Session:
             ) from None
         finally:
             flight.noise_limit = MAX_RESPONSE
-        try:
-            info = DeviceInfo.unpack(payload)
-        except GeometryError as error:
-            raise WrongDeviceError(f"{self.transport.name} reports an impossible device: {error}") from error
+        info = self._unpack(payload)
         self.info = info
         self.window_bytes = info.config.fifo_bytes
         return info
+
+    def identify(self) -> DeviceInfo:
+        """Ask the device that `synchronise` found once more what it is, and what it holds.
+
+        Raises
+        ------
+        WrongDeviceError
+            If it is not the one that it was, or not possible.
+        LinkError
+            As for every request.
+        """
+        info = self._unpack(self.call(Command.INFO))
+        if self.info is not None and info.config != self.info.config:
+            raise WrongDeviceError(
+                f"{self.transport.name} was a device of {self.info.config.geometry} and is now another one, "
+                f"of {info.config.geometry}, or has other memories; open it again"
+            )
+        return info
+
+    def _unpack(self, payload: bytes) -> DeviceInfo:
+        try:
+            return DeviceInfo.unpack(payload)
+        except GeometryError as error:
+            raise WrongDeviceError(f"{self.transport.name} reports an impossible device: {error}") from error
 
     def call(self, command: int, payload: bytes = b"", *, timeout: float | None = None) -> bytes:
         """Send one request and return the payload of its response, without the status byte.
