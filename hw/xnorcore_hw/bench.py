@@ -53,9 +53,9 @@ class Figure:
 Benchmark = Callable[[Console], Iterator[Figure]]
 
 
-def benchmarks(frames: int, seed: int) -> dict[str, tuple[str, Benchmark]]:
+def benchmarks(frames: int, size: int, seed: int) -> dict[str, tuple[str, Benchmark]]:
     """Return all benchmarks: name to (what it measures, function)."""
-    from . import bench_cnn, bench_faults
+    from . import bench_cnn, bench_faults, bench_hostile
     from . import benchmarks as b
 
     return {
@@ -71,10 +71,14 @@ def benchmarks(frames: int, seed: int) -> dict[str, tuple[str, Benchmark]]:
             "the driver over bad wires: scores, recovery, goodput",
             partial(bench_faults.link_faults, frames=frames, seed=seed),
         ),
+        "hostile": (
+            "anything sent to the device, and to the driver: hangs, crashes, memory",
+            partial(bench_hostile.hostile_peers, size=size, seed=seed),
+        ),
     }
 
 
-NAMES = ("lfc", "cnn", "small", "link", "engine", "fast", "compile", "demo", "link-faults")
+NAMES = ("lfc", "cnn", "small", "link", "engine", "fast", "compile", "demo", "link-faults", "hostile")
 
 
 def add(commands: Commands) -> None:
@@ -85,18 +89,27 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--frames", type=int, default=2000, metavar="N", help="link-faults: frames to damage (default 2000)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="link-faults: of the first run")
+    parser.add_argument(
+        "--bytes",
+        type=int,
+        default=200_000,
+        metavar="N",
+        help="hostile: bytes to the devices (default 200000)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="link-faults, hostile: of the first run"
+    )
 
 
 def _bench(arguments: argparse.Namespace, console: Console) -> int:
     for name in arguments.which:
         if name not in (*NAMES, "all"):
             raise UsageError(f"unknown benchmark {name!r}; known: {', '.join(NAMES)}, all")
-    if arguments.frames < 1 or arguments.seed < 0:
-        raise UsageError(
-            f"--frames is {arguments.frames} and --seed {arguments.seed}, but must be at least 1 and 0"
-        )
-    known = benchmarks(arguments.frames, arguments.seed)
+    least = {"frames": 1, "bytes": 1000, "seed": 0}
+    for name, limit in least.items():
+        if getattr(arguments, name) < limit:
+            raise UsageError(f"--{name} is {getattr(arguments, name)}, but must be at least {limit}")
+    known = benchmarks(arguments.frames, arguments.bytes, arguments.seed)
     everything = not arguments.which or "all" in arguments.which
     wanted = [name for name in NAMES if everything or name in arguments.which]
     figures: list[Figure] = []

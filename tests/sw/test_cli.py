@@ -377,7 +377,7 @@ def test_bench_fails_where_a_figure_misses(run, monkeypatch):
         yield bench.Figure("lfc", "exact", 10, 10, False, "cycles", {})
 
     monkeypatch.setattr(
-        bench, "benchmarks", lambda frames, seed: dict.fromkeys(bench.NAMES, ("nothing", figures))
+        bench, "benchmarks", lambda *numbers: dict.fromkeys(bench.NAMES, ("nothing", figures))
     )
     code, out, _ = run("bench", "lfc", "--json")
     assert code == 1 and not one_object(out)["passed"]
@@ -389,7 +389,7 @@ def test_bench_fails_where_a_figure_misses(run, monkeypatch):
 def test_bench_names_are_those_of_the_parser():
     from xnorcore_hw import bench
 
-    assert tuple(bench.benchmarks(1, 0)) == bench.NAMES
+    assert tuple(bench.benchmarks(1, 1, 0)) == bench.NAMES
 
 
 # Interruptions and outputs
