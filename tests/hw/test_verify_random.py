@@ -1,0 +1,21 @@
+"""The first 50 networks of ``xnorcore verify --random 50 --devices 5``, in parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xnorcore.verify import campaign
+from xnorcore.verify.devices import random_configs
+
+COUNT, PART = 50, 10
+DEVICES = random_configs(0, COUNT // PART)
+"""One for each part: the simulator has to be built for each."""
+
+
+@pytest.mark.parametrize("first", range(0, COUNT, PART))
+def test_random_networks(first: int, tmp_path: Path) -> None:
+    done = campaign.run(0, PART, DEVICES, first=first, total=COUNT, keep=str(tmp_path))
+    assert [(failure.found, failure.command) for failure in done.failures] == []
+    assert done.count == PART and done.values > 1000 and not list(tmp_path.iterdir())
