@@ -1,0 +1,60 @@
+"""A slice of ``bench link-faults``, and what it finds where the driver is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from xnorcore.cli.console import Console
+from xnorcore.link import cobs, flight
+from xnorcore.protocol import CRC_BYTES, RESPONSE
+from xnorcore_hw import bench_faults, faults
+from xnorcore_hw.sim.transport import open_sim
+
+NETWORKS = bench_faults.networks()
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[faults.Wire]:
+    with closing(open_sim(bench_faults.URL)) as transport:
+        yield faults.Wire(transport)
+
+
+@pytest.mark.parametrize("kind", bench_faults.KINDS)
+def test_kinds(kind: str, wire: faults.Wire) -> None:
+    outcome = faults.Outcome()
+    for seed in range(2):
+        outcome.add(faults.run(wire, bench_faults.KINDS[kind], seed, NETWORKS))
+    assert outcome.good, vars(outcome)
+    assert outcome.runs == 2 and outcome.frames > 0
+    assert outcome.damaged or kind == "baud off by 2 %"
+    assert outcome.recovered + outcome.errors.total() <= 2
+    assert outcome.restarts > 0 or "restarts" not in kind
+
+
+def test_a_driver_that_checks_no_crc_is_found_out(wire: faults.Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trusting(data: bytes) -> tuple[int, int, bytes, int] | None:
+        body = cobs.decode_reverse(data)
+        if body is None or len(body) < 8 or not body[0] & RESPONSE:
+            return None
+        content = body[:-CRC_BYTES]
+        return content[0] & ~RESPONSE, int.from_bytes(content[1:3], "little"), content[3:-1], content[-1]
+
+    monkeypatch.setattr(flight, "decode_response", trusting)
+    outcome = faults.Outcome()
+    for seed in range(8):
+        outcome.add(faults.run(wire, bench_faults.KINDS["bit flips"], seed, NETWORKS))
+    assert not outcome.good and (outcome.wrong or outcome.failed)
+
+
+def test_a_driver_without_an_end_is_found_out(wire: faults.Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "_READS", 2)
+    outcome = faults.run(wire, bench_faults.KINDS["drops"], 0, NETWORKS)
+    assert outcome.hung and not outcome.good and "seed 0" in outcome.hung[0]
+
+
+def test_goodput_of_a_good_wire() -> None:
+    clean = bench_faults.goodput(Console(), 0, count=50)
+    assert clean["share"] > 0.8 and clean["repeated"] == clean["timeouts"] == 0
