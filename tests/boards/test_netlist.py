@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import golden
+from tests.sw.cli_tools import one_object, runner
+from xnorcore import golden, xnorfile
 from xnorcore.compiler import compile_network
 from xnorcore.driver import Accelerator
 from xnorcore.errors import EngineError, UsageError
@@ -157,6 +158,20 @@ def test_url_of_a_build_folder(synthesize_once):
     with Accelerator.open(f"netlist:{device.folder}", timeout=0.01) as accelerator:
         assert accelerator.info.armed and not accelerator.load(network)
         np.testing.assert_array_equal(accelerator.infer(images), golden.run(network, images))
+
+
+def test_verify_compares_a_netlist(synthesize_once, tmp_path, capsys):
+    device = synthesize_once(ICE40)
+    built = {"board": ICE40, "clock_hz": device.board.true_hz, "divisor": device.design.divisor}
+    (device.folder / "build.json").write_text(json.dumps(built))
+    path = tmp_path / "net.xnor"
+    xnorfile.save(device.design.bake.network, path)
+    command = ("verify", path, "--random", 2, "--port", f"netlist:{device.folder}")
+    code, out, _ = runner(capsys)(*command)
+    assert code == 0 and "equal: fast, rtl" in out and "netlist, sums" in out
+    code, out, _ = runner(capsys)(*command, "--plant", "weight:0:1:2", "--json")
+    first = one_object(out)["differences"][0]
+    assert code == 1 and first.startswith("netlist") and "layer 0" in first and "channel 1" in first
 
 
 def test_folder_of_no_build(tmp_path):

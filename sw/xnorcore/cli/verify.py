@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "network", metavar="NET", nargs="?", help="packaged network, or .xnor file; without: random networks"
     )
-    parser.add_argument("--port", metavar="URL", help="also a device: serial:/dev/ttyUSB1?baud=3000000, pty:")
+    parser.add_argument("--port", metavar="URL", help="also a device: serial:/dev/ttyUSB1, netlist:FOLDER")
     inputs = parser.add_mutually_exclusive_group()
     inputs.add_argument("--images", metavar="IN.npy", help="images for NET; default random ones")
     inputs.add_argument(
@@ -131,7 +131,8 @@ def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | Non
             config = accelerator.info.config
         spec = sim_url(config, link=arguments.link, engine=arguments.engine).removeprefix("sim:")
     rtl = Device("rtl", f"sim:{spec}", None, arguments.timeout)
-    return [rtl, Device("board", arguments.port, fault, arguments.timeout)]
+    name = "netlist" if arguments.port.startswith("netlist:") else "board"
+    return [rtl, Device(name, arguments.port, fault, arguments.timeout)]
 
 
 def _lines(report: Report) -> list[str]:
