@@ -73,13 +73,32 @@ class Ice40(Family):
         return clock, locked
 
     def synthesis(self, part: Part, top: str) -> str:
-        """Return ``synth_ice40``."""
-        return " ".join(["synth_ice40", "-top", top, *part.synth])
+        """Return ``synth_ice40`` with another mapper and with state machines one-hot.
+
+        ABC makes smaller and shallower logic of this design than the ABC9 of ``synth_ice40``. Yosys leaves state
+        machines with initial values as they are; theirs are not needed, since the board resets them.
+        """
+        synth = " ".join(["synth_ice40", "-top", top, *part.synth])
+        return "\n".join(
+            [
+                f"hierarchy -top {top}",
+                "proc",
+                "setattr -unset init w:*fsm_state",
+                f"{synth} -run begin:map_luts",
+                "techmap -map +/ice40/latches_map.v",
+                "abc -dress -lut 4",
+                "ice40_wrapcarry -unwrap",
+                "techmap -map +/ice40/ff_map.v",
+                "clean",
+                "opt_lut -tech ice40",
+                f"{synth} -run map_cells:",
+            ]
+        )
 
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
         """Return the arguments of nextpnr-ice40."""
         return [
-            *part.place, "--json", "top.json", "--pcf", "top.pcf", "--asc", self.placed(part, stem),
+            *part.place, "--placer-heap-timingweight", "30", "--json", "top.json", "--pcf", "top.pcf", "--asc", self.placed(part, stem),
             "--report", f"{stem}.report.json", "--write", f"{stem}.json", "--freq", f"{mhz:g}",
             "--seed", str(seed), "--timing-allow-fail",
         ]  # fmt: skip
@@ -121,6 +140,6 @@ def _plans(input_hz: int, wanted_hz: int) -> Iterator[PllPlan]:
                 yield PllPlan(input_hz, vco / 2**divq, vco, settings)
 
 
-UP5K_SG48 = Part("iCE40UP5K", Ice40(pad=True), 5280, 30, ("--up5k", "--package", "sg48"), ("-device", "u"))
-HX8K_CT256 = Part("iCE40HX8K", Ice40(), 7680, 32, ("--hx8k", "--package", "ct256"), ("-device", "hx"))
-HX1K_TQ144 = Part("iCE40HX1K", Ice40(), 1280, 16, ("--hx1k", "--package", "tq144"), ("-device", "hx"))
+UP5K_SG48 = Part("iCE40UP5K", Ice40(pad=True), 5280, 30, ("--up5k", "--package", "sg48"), ("-device", "u", "-dffe_min_ce_use", "3"))
+HX8K_CT256 = Part("iCE40HX8K", Ice40(), 7680, 32, ("--hx8k", "--package", "ct256"), ("-device", "hx", "-dffe_min_ce_use", "3"))
+HX1K_TQ144 = Part("iCE40HX1K", Ice40(), 1280, 16, ("--hx1k", "--package", "tq144"), ("-device", "hx", "-dffe_min_ce_use", "3"))

@@ -62,12 +62,15 @@ class Carry(ABC):
     Attributes
     ----------
     absorbs : bool
-        Products may be added as they are; otherwise `add` takes registered bits only.
+        Products may be added as they are; otherwise `low` and `high` of an addition are registered bits.
+    multiplies : bool
+        The carry of an addition may be a product all the same.
     inverted : bool
         Weights are stored inverted.
     """
 
     absorbs = False
+    multiplies = False
     inverted = False
 
     @abstractmethod
@@ -108,53 +111,55 @@ class GenericCarry(Carry):
 
 
 class Ice40Carry(Carry):
-    """SB_CARRY and SB_LUT4, one sum after the other.
+    """SB_CARRY and SB_LUT4, a chain for each sum.
 
     A cell's carry is the majority of its second and third input and the carry below, its output any
-    function of its inputs. A sum ends with a cell that puts its carry out and passes none on; the next
-    begins with one that adds its own carry to 1. (One cell could do both, with the carry at two inputs,
-    but routers do not end on a net that enters a cell twice.)
+    function of its inputs. A chain begins with a cell that adds the sum's carry to 1 and whose table makes the
+    product that this carry may be; it ends with one that puts the last carry out, into its own flip-flop.
     """
 
+    multiplies = True
+
     _SUM, _OUT, _INVERTED = 0xC33C, 0xFF00, 0x00FF
-    # Timing analysis sees a path along a whole chain, although no carry goes further than its sum.
-    _LONGEST = 16
 
     def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
         """Return the sums."""
-        zero, one = Const(0, 1), Const(1, 1)
-        sums: list[Value] = []
-        carry: Value = zero
-        length = number = 0
+        return [self._sum(m, addition, f"{name}{index}") for index, addition in enumerate(additions)]
 
-        def cell(low: Value, high: Value, init: int | None) -> Value:
-            nonlocal carry, number
-            out, above = Signal(name=f"{name}_o{number}"), Signal(name=f"{name}_c{number}")
-            m.submodules[f"{name}_carry{number}"] = Instance(
-                "SB_CARRY", i_I0=low, i_I1=high, i_CI=carry, o_CO=above
+    def _sum(self, m: Module, addition: Addition, name: str) -> Value:
+        zero, one = Const(0, 1), Const(1, 1)
+
+        def carry_cell(place: str, low: Value, high: Value, below: Value) -> Value:
+            above = Signal(name=f"{name}_c{place}")
+            m.submodules[f"{name}_carry{place}"] = Instance(
+                "SB_CARRY", a_keep=1, i_I0=low, i_I1=high, i_CI=below, o_CO=above
             )
-            if init is not None:
-                m.submodules[f"{name}_lut{number}"] = Instance(
-                    "SB_LUT4", p_LUT_INIT=Const(init, 16),
-                    i_I0=zero, i_I1=low, i_I2=high, i_I3=carry, o_O=out,
-                )  # fmt: skip
-            carry, number = above, number + 1
+            return above
+
+        def table(place: str, init: int, low: Value, high: Value, below: Value) -> Value:
+            out = Signal(name=f"{name}_o{place}")
+            # Kept: Yosys would make a wire of the last one, and the carry would need a cell to leave the chain
+            # and the flip-flop another.
+            m.submodules[f"{name}_lut{place}"] = Instance(
+                "SB_LUT4", a_keep=1, p_LUT_INIT=Const(init, 16),
+                i_I0=zero, i_I1=low, i_I2=high, i_I3=below, o_O=out,
+            )  # fmt: skip
             return out
 
-        for addition in additions:
-            assert not any(
-                isinstance(bit, Product) for bit in (*addition.low, *addition.high, addition.carry)
-            )
-            length += addition.length + 1
-            if length > self._LONGEST:
-                carry, length = zero, addition.length + 1
-            if isinstance(addition.carry, Value):
-                cell(addition.carry, one, None)
-            places = [(_at(addition.low, at), _at(addition.high, at)) for at in range(addition.length - 1)]
-            bits = [cell(low, high, self._SUM) for low, high in places]  # pyright: ignore[reportArgumentType]
-            bits.append(cell(zero, zero, self._INVERTED if addition.inverted else self._OUT))
-            sums.append(Cat(*bits))
-        return sums
+        first = addition.carry
+        carry: Value = zero
+        if isinstance(first, Product):
+            carry = carry_cell("in", ~(first.x ^ first.w), zero, one)
+        elif first is not None:
+            carry = first if isinstance(first, Const) else carry_cell("in", first, zero, one)
+        bits = []
+        for at in range(addition.length - 1):
+            low, high = _at(addition.low, at), _at(addition.high, at)
+            assert not isinstance(low, Product) and not isinstance(high, Product)
+            bits.append(table(str(at), self._SUM, low, high, carry))
+            carry = carry_cell(str(at), low, high, carry)
+        last = self._INVERTED if addition.inverted else self._OUT
+        return Cat(*bits, table("out", last, zero, zero, carry))
 
 
 class Ecp5Carry(Carry):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -141,7 +141,23 @@ class Control(wiring.Component):
         words = Signal(longest, init=IDENTITY_WORDS)
         stray = Signal()
         clear = Signal()
-        inside = Signal()
+        # Decisions, in registers a cycle after what they depend on.
+        inside, unknown, exhausted, refused = Signal(), Signal(), Signal(), Signal()
+        reading, arming, live = Signal(), Signal(), Signal()
+        m.d.sync += [
+            unknown.eq((command == 0) | (not config.counters) & (command == Command.COUNTERS)),
+            exhausted.eq((words == 0) & ~stray),
+            refused.eq((command == Command.READ) & (space[0] ^ space[1])),
+            reading.eq(command == Command.READ),
+            arming.eq(command == Command.ARM),
+            live.eq((command == Command.INFO) & armed),
+        ]
+        # Of the argument that comes next, which is not before the next cycle but one.
+        last_argument = Signal()
+        lasts = [(command == value) & (count == last) for value, (_, last) in _ARGUMENTS.items()]
+        m.d.sync += last_argument.eq(Cat(lasts).any())
+        for late in (self.run, self.settled, self.restart, self.clear_counters):
+            m.d.sync += late.eq(0)
         last_lane = Signal.like(count)
         with m.Switch(space):
             for value, (banks, depth, size) in limits.items():
@@ -197,14 +213,16 @@ class Control(wiring.Component):
                             m.d.sync += command.eq(Mux(i.payload.data > max(Command), 0, i.payload.data))
                         with m.If(count == 2):
                             m.d.sync += count.eq(0)
-                            m.next = "EXECUTE"
-                            with m.Switch(command):
-                                with m.Case(Command.INFER):
-                                    m.next = "PART"
-                                for value, (first, _) in _ARGUMENTS.items():
-                                    with m.Case(value):
-                                        m.d.sync += count.eq(first)
-                                        m.next = "ARGUMENTS"
+                            m.next = "TYPE"
+            with m.State("TYPE"):
+                m.next = "EXECUTE"
+                with m.Switch(command):
+                    with m.Case(Command.INFER):
+                        m.next = "PART"
+                    for value, (first, last) in _ARGUMENTS.items():
+                        with m.Case(value):
+                            m.d.sync += [count.eq(first), last_argument.eq(first == last)]
+                            m.next = "ARGUMENTS"
             with m.State("ARGUMENTS"):
                 m.d.sync += status.eq(Status.BAD_LENGTH)
                 with m.If(ended):
@@ -221,14 +239,12 @@ class Control(wiring.Component):
                                     place.eq(argument),
                                     stray.eq(stray | argument[len(place) :].any()),
                                 ]
-                        for value, (_, last) in _ARGUMENTS.items():
-                            with m.If((command == value) & (count == last)):
-                                m.d.sync += count.eq(0)
-                                m.next = "CHECK"
+                        with m.If(last_argument):
+                            m.d.sync += count.eq(0)
+                            m.next = "CHECK"
             with m.State("CHECK"):
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
-                unknown = (command == 0) | (not config.counters) & (command == Command.COUNTERS)
                 reason = Mux(ended, Status.BAD_ADDRESS, Status.BAD_LENGTH)
                 m.d.sync += [status.eq(Mux(unknown, Status.BAD_COMMAND, reason)), count.eq(0), expected.eq(0)]
                 with m.Switch(command):
@@ -237,8 +253,8 @@ class Control(wiring.Component):
                     with m.Case(Command.COUNTERS):
                         m.d.sync += words.eq(len(COUNTERS))
                 with m.If(self.idle):
-                    m.d.comb += self.settled.eq(1)
-                    m.next = "READ"
+                    m.d.sync += self.settled.eq(1)
+                    m.next = "NEXT"
                     with m.If(unknown | ~ended & (command != Command.WRITE)):
                         m.next = "DROP"
                     with m.Elif(command == Command.WRITE):
@@ -246,10 +262,10 @@ class Control(wiring.Component):
                     with m.Elif(command == Command.RUN):
                         m.next = "DROP"
                         with m.If(inside):
-                            m.d.comb += self.run.eq(1)
-                            m.next = "PAUSE"
+                            m.d.sync += self.run.eq(1)
+                            m.next = "RUN"
                     with m.Elif(command == Command.RESET):
-                        m.d.comb += [self.clear_counters.eq(1), self.restart.eq(1)]
+                        m.d.sync += [self.clear_counters.eq(1), self.restart.eq(1)]
                         m.d.sync += armed.eq(0)
                         m.next = "DONE"
             with m.State("DROP"):
@@ -291,13 +307,12 @@ class Control(wiring.Component):
             with m.State("READ"):
                 m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.WORD)]
                 m.d.sync += status.eq(Status.BAD_ADDRESS)
-                with m.If((words == 0) & ~stray):
-                    with m.If(command == Command.ARM):
-                        m.d.comb += self.restart.eq(1)
-                        m.d.sync += armed.eq(1)
-                    m.d.comb += self.clear_counters.eq((command == Command.COUNTERS) & clear)
+                with m.If(exhausted):
+                    with m.If(arming):
+                        m.d.sync += [self.restart.eq(1), armed.eq(1)]
+                    m.d.sync += self.clear_counters.eq((command == Command.COUNTERS) & clear)
                     m.next = "DONE"
-                with m.Elif((command == Command.READ) & (~inside | (space[0] ^ space[1]))):
+                with m.Elif(refused | reading & ~inside):
                     m.next = "DROP"
                 with m.Elif(space == Space.PROGRAM):
                     # What is ready in the first cycle may still be the word before.
@@ -309,6 +324,8 @@ class Control(wiring.Component):
                     m.d.comb += record.valid.eq(1)
                     with m.If(record.ready):
                         m.next = "PAUSE"
+            with m.State("RUN"):
+                m.next = "PAUSE"
             with m.State("PAUSE"):
                 m.next = "SETTLE"
             with m.State("SETTLE"), m.If(self.idle):
@@ -319,7 +336,7 @@ class Control(wiring.Component):
             with m.State("BYTES"):
                 m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.BYTE)]
                 m.d.sync += status.eq(Status.BAD_PROGRAM)
-                with m.If(command == Command.ARM):
+                with m.If(arming):
                     m.d.sync += armed.eq(0)
                     next_word()
                     self._take_header(m, addr)
@@ -328,7 +345,7 @@ class Control(wiring.Component):
                 with m.Else():
                     m.d.comb += [record.valid.eq(1), record.payload.value.eq(byte)]
                     # What of INFO is not fixed: that a program is armed, and its identifier.
-                    live, left = (command == Command.INFO) & armed, words[:4]
+                    left = words[:4]
                     flags, network = divmod(INFO_FLAGS_OFFSET, 4), INFO_NETWORK_OFFSET // 4
                     with m.If(live & (left == IDENTITY_WORDS - flags[0]) & (count == flags[1])):
                         m.d.comb += record.payload.value.eq(byte | FLAG_ARMED)

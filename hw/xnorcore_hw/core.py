@@ -126,10 +126,11 @@ class Core(wiring.Component):
             responder.ready.eq(out_ready),
         ]
         # A cycle late, which is before anyone asks again.
-        started, finished = Signal(2), Signal(2)
+        started, finished, released = Signal(2), Signal(2), Signal(2)
         m.d.sync += [
             started.eq(Mux(sequencer.start, 1 << sequencer.start_parity, 0)),
             finished.eq(Mux(sequencer.finish, 1 << sequencer.parity, 0)),
+            released.eq(Mux(responder.release, 1 << responder.parity, 0)),
         ]
         for parity in range(2):
             with m.If(accepted & (loader.parity == parity)):
@@ -138,7 +139,7 @@ class Core(wiring.Component):
                 m.d.sync += loaded[parity].eq(0)
             with m.If(started[parity]):
                 m.d.sync += out_busy[parity].eq(1)
-            with m.Elif(responder.release & (responder.parity == parity)):
+            with m.Elif(released[parity]):
                 m.d.sync += [out_busy[parity].eq(0), out_ready[parity].eq(0)]
             with m.If(writer.batch_done & (done_parity == parity)):
                 m.d.sync += [out_ready[parity].eq(1), done_parity.eq(~done_parity)]
@@ -255,10 +256,13 @@ class Core(wiring.Component):
         write = control.write
         m.d.comb += [
             program.addr.eq(Mux(control.program_read, control.program_addr, sequencer.program_addr)),
+            program.following.eq(sequencer.program_following),
+            program.move.eq(sequencer.program_move),
             control.program_data.eq(program.data),
             control.program_ready.eq(program.ready),
             sequencer.program_data.eq(program.data),
-            sequencer.program_ready.eq(program.ready & ~control.program_read),
+            # Control reads program memory only while nothing runs or is about to.
+            sequencer.program_ready.eq(program.ready),
         ]
         for name in ("valid", "space", "bank", "addr", "lane", "data"):
             m.d.comb += [getattr(target.write, name).eq(getattr(write, name)) for target in (array, program)]
@@ -271,6 +275,7 @@ class Core(wiring.Component):
         m.d.comb += [
             write.ready.eq(stage.control.ready),
             stage.loader_everywhere.eq(loader.everywhere),
+            loader.flushed.eq(stage.flushed),
             stage.busy.eq(writer.busy),
         ]
         words, outputs = [], []

@@ -51,7 +51,7 @@ def infer_states(
             take()
             with m.If(i.valid):
                 m.d.sync += [closing.eq(end), expected.eq(part + 1)]
-                m.d.comb += control.restart.eq(armed & (part == 0))
+                m.d.sync += control.restart.eq(armed & (part == 0))
                 m.next = "DROP"
                 with m.If(armed & ((part == 0) | (part == expected))):
                     m.next = "IMAGES"
@@ -75,7 +75,7 @@ def infer_states(
                 with m.If(control.boundary):
                     m.d.comb += control.close.eq(1)
                 with m.Else():
-                    m.d.comb += control.restart.eq(1)
+                    m.d.sync += control.restart.eq(1)
                     m.next = "DROP"
             with m.Else():
                 m.next = "DONE"

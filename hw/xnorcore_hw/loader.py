@@ -21,7 +21,7 @@ class Loader(wiring.Component):
 
     One-bit images arrive packed and are stored as they are. Otherwise values arrive one by one; eight
     at a time are transposed into a byte for each plane, plane 0 the least significant. Then a value takes
-    one cycle on a device with a line buffer, and eight on any other, in a fraction of the logic.
+    one cycle on a device with a line buffer, and sixteen on any other, in a fraction of the logic.
 
     Bits of addresses and lengths beyond the size of activation memory do not count.
 
@@ -57,6 +57,8 @@ class Loader(wiring.Component):
     parity : Out(1)
         Region of the batch.
     write : Out(LaneWriteSignature)
+    flushed : In(1)
+        All bytes that were taken are in memory when this cycle ends.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -84,6 +86,7 @@ class Loader(wiring.Component):
                 "batch": Out(stream.Signature(4)),
                 "parity": Out(1),
                 "write": Out(LaneWriteSignature()),
+                "flushed": In(1),
             }
         )
 
@@ -137,6 +140,14 @@ class Loader(wiring.Component):
             self.everywhere.eq(self.spread),
             self.batch.payload.eq(row),
         ]
+        # Without a line buffer a value takes two cycles for each bit, one of them for what depends on `count`.
+        go, last_step, last_count, last_plane = Signal(), Signal(), Signal(), Signal()
+        if config.line_bytes:
+            m.d.comb += [go.eq(1), last_step.eq(step.all() if len(step) else 1), last_count.eq(count.all())]
+            m.d.comb += last_plane.eq(plane == self.bits_last)
+        else:
+            m.d.sync += [go.eq(~advance), last_step.eq(step.all()), last_count.eq(count.all())]
+            m.d.sync += last_plane.eq(plane == self.bits_last)
         stored = Signal()  # a byte, or a byte of each plane
         base = Mux(self.parity, self.base1, self.base0)[:address]
         with m.If(self.boundary | (stored & (ends_row | (lane == g.width // 8 - 1)))):
@@ -182,7 +193,7 @@ class Loader(wiring.Component):
                     self.busy.eq(ends_row),
                     shift.eq(take_value & valid | ends_row)
                     if config.line_bytes
-                    else shift.eq(valid | ends_row),
+                    else shift.eq((valid | ends_row) & go),
                     take.eq(take_value),
                 ]
                 if config.line_bytes:
@@ -190,7 +201,7 @@ class Loader(wiring.Component):
                     ends = valid & take & (last_of_row | count.all())
                     m.d.sync += take_value.eq(~ends_row & ~ends & ~self.restart)
                 else:
-                    m.d.comb += take_value.eq(~ends_row & step.all())
+                    m.d.comb += take_value.eq(~ends_row & last_step & go)
                 with m.If(self.restart):
                     m.d.sync += row.eq(0)
                     m.next = "START"
@@ -198,13 +209,13 @@ class Loader(wiring.Component):
                     m.d.comb += advance.eq(1)
                     with m.If(take):
                         m.d.sync += [ends_row.eq(last_of_row), ends_image.eq(last_of_image)]
-                    with m.If(count.all()):
+                    with m.If(last_count):
                         m.next = "PLANES"
             with m.State("PLANES"):
-                m.d.comb += [self.busy.eq(1), write.valid.eq(1), write.data.eq(plane_byte)]
-                with m.If(write.ready):
+                m.d.comb += [self.busy.eq(1), write.valid.eq(go), write.data.eq(plane_byte)]
+                with m.If(write.ready & go):
                     m.d.comb += [advance.eq(1), shift.eq(within.all() if len(within) else 1)]
-                    with m.If(plane == self.bits_last):
+                    with m.If(last_plane):
                         m.d.comb += stored.eq(1)
                         with m.If(ends_image):
                             m.next = "IMAGE"
@@ -212,8 +223,7 @@ class Loader(wiring.Component):
                             m.next = "VALUES"
             with m.State("IMAGE"):
                 m.d.comb += self.busy.eq(1)
-                # Ready means that the last byte is in memory when this cycle ends.
-                with m.If(write.ready):
+                with m.If(self.flushed):
                     m.d.sync += row.eq(row + 1)
                     with m.If((row == g.rows - 1) | self.spread):
                         m.next = "BATCH"

@@ -62,6 +62,11 @@ class LoopNest(wiring.Component):
     first, doubles, last : Out(1)
         Beat that takes the start value at `taddr`; first beat of a further plane, if planes double; last
         beat of a position.
+    sliced, whole : In(1)
+        Slices follow the last beat of a position; something is emitted with it.
+    emits, closes : Out(1)
+        `last` and `whole`; not both `last` and `sliced`. In registers, since the decision whether a beat is
+        issued is late.
     run_end : Out(1)
         Last word of a run.
     plane_first : Out(1)
@@ -85,8 +90,9 @@ class LoopNest(wiring.Component):
         ports |= {f"bits_{loop}": In(7) for loop in LOOPS if f"bits_{loop}" in fields}
         for name, size in (("read", raddr), ("weight", waddr), ("threshold", taddr)):
             ports |= {f"{name}_base": In(size), f"{name[0]}addr": Out(size)}
-        ports |= {name: In(1) for name in ("load", "step", "double")}
-        flags = ("more", "first", "doubles", "last", "run_end", "plane_first", "window_first", "window_last")
+        ports |= {name: In(1) for name in ("load", "step", "double", "sliced", "whole")}
+        flags = ("more", "first", "doubles", "last", "emits", "closes")
+        flags += ("run_end", "plane_first", "window_first", "window_last")
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
         super().__init__(ports)
@@ -108,16 +114,19 @@ class LoopNest(wiring.Component):
             m.d.sync += self.more.eq(0)
         for loop, last in lasts.items():
             level, left = LOOPS.index(loop), Signal(len(last), name=f"{loop}_left", reset_less=True)
-            with m.If(self.load | (self.step & at_last[: level + 1].all())):
-                m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
-            with m.Elif(self.step & advance[level]):
-                m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
+            with m.If(self.load | (self.step & at_last[:level].all())):
+                with m.If(self.load | at_last[level]):
+                    m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
+                with m.Else():
+                    m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
 
         ends = {
             "moved": advance,
             "first": at_first[:_PLANE].all() & (at_first[_PLANE] | self.double),
             "doubles": self.double & at_first[:_PLANE].all() & ~at_first[_PLANE],
             "last": at_last[: _PLANE + 1].all(),
+            "emits": at_last[: _PLANE + 1].all() & self.whole,
+            "closes": ~(at_last[: _PLANE + 1].all() & self.sliced),
             "run_end": at_last[_RUN],
             "plane_first": at_first[_PLANE],
             "window_first": at_first[_WIN_X] & at_first[_WIN_Y],

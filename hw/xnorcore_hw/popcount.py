@@ -43,7 +43,7 @@ def lane_delays(width: int, carry: Carry) -> list[int]:
         elif level == 1:
             delays.append(1 if isinstance(carry, Ice40Carry) and lane % 3 == 2 else 0)
         else:
-            delays.append(level - 1)
+            delays.append(level - (not carry.multiplies or level == popcount_stages(width)))
     return delays
 
 
@@ -109,7 +109,9 @@ def popcount(
         pairs = [(sums[index], sums[index + 1]) for index in range(0, len(sums), 2)]
         sums = [Signal(level + 1, name=f"{name}_l{level}_{i}", reset_less=True) for i in range(len(pairs))]
         for index, (low, high) in enumerate(pairs):
-            bit = late(lates[index], f"odd{level}_{index}")
+            bit = lates[index]
+            if not carry.multiplies:
+                bit = late(bit, f"odd{level}_{index}")
             # The count of 2**k - 1 lanes minus 2**(k-1), in two's complement, has its top bit inverted.
             additions.append(Addition(list(low), list(high), bit, inverted=level == k - 1))
         totals += sums

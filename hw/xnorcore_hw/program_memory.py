@@ -29,11 +29,13 @@ class ProgramMemory(wiring.Component):
 
     Members
     -------
-    addr : In
+    addr, following : In
+    move : In(1)
+        Decided late: the address is `following`, not `addr`. Only if `ready`.
     data : Out(32)
         Word at the address of the cycle before; without `halves` always.
     ready : Out(1)
-        `data` is in this cycle the word at `addr` of the cycle before, and stays it as long as `addr` does.
+        `data` is in this cycle the word at the address of the cycle before, and stays it as long as that does.
     write : In(LaneWriteSignature)
     """
 
@@ -42,6 +44,8 @@ class ProgramMemory(wiring.Component):
         super().__init__(
             {
                 "addr": In(bits_for_depth(len(contents))),
+                "following": In(bits_for_depth(len(contents))),
+                "move": In(1),
                 "data": Out(32),
                 "ready": Out(1),
                 "write": In(LaneWriteSignature()),
@@ -51,14 +55,15 @@ class ProgramMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        write, chosen = self.write, Signal()
+        write, chosen, addr = self.write, Signal(), Signal.like(self.addr)
+        m.d.comb += addr.eq(Mux(self.move, self.following, self.addr))
         m.d.comb += chosen.eq(write.valid & (write.space == Space.PROGRAM))
         if not self.config.program_halves:
             memory = Memory(shape=32, depth=len(self.contents), init=self.contents)
             m.submodules.memory = memory
             read, port = memory.read_port(), memory.write_port(granularity=8)
             m.d.comb += [
-                read.addr.eq(self.addr),
+                read.addr.eq(addr),
                 self.data.eq(read.data),
                 self.ready.eq(1),
                 port.addr.eq(write.addr),
@@ -71,15 +76,15 @@ class ProgramMemory(wiring.Component):
         m.submodules.memory = memory = Memory(shape=16, depth=len(halves), init=halves)
         read, port = memory.read_port(), memory.write_port(granularity=8)
         # The low half is read while `high` is 0; both halves are those of one word if the address stayed.
-        high, low_addr, same = Signal(), Signal.like(self.addr), Signal()
+        high, low_addr, same = Signal(), Signal.like(addr), Signal()
         low, kept = Signal(16, reset_less=True), Signal(16, reset_less=True)
         m.d.sync += high.eq(~high)
-        with m.If(high):
+        with m.If(high):  # and so not `ready`
             m.d.sync += [low.eq(read.data), same.eq(low_addr == self.addr)]
         with m.Else():
-            m.d.sync += [low_addr.eq(self.addr), kept.eq(read.data)]
+            m.d.sync += [low_addr.eq(addr), kept.eq(read.data)]
         m.d.comb += [
-            read.addr.eq(Cat(high, self.addr)),
+            read.addr.eq(Cat(high, addr)),
             self.data.eq(Cat(low, Mux(high, kept, read.data))),
             self.ready.eq(~high & same),
             port.addr.eq(Cat(write.lane[1], write.addr)),

@@ -75,16 +75,22 @@ class Responder(wiring.Component):
         lane = Signal(range(max(g.width // 8, 2)))
         next_row, next_number = Signal(range(g.rows + 1)), Signal.like(self.out_words)
         word = Signal(g.width)
-        single, last_byte = Signal(), Signal()
+        single = Signal()
+        # Known a cycle after the counters, since `o` takes a byte every other cycle at most.
+        last_byte, last_word, last_row = Signal(), Signal(), Signal()
         base = Mux(single, self.word_addr, Mux(self.parity, self.base1, self.base0))
         m.d.comb += [
             single.eq(kind == RecordKind.WORD),
-            readout.row.eq(Mux(single, self.word_row, row)),
             readout.addr.eq((base + number)[: len(self.base0)]),
             o.payload.data.eq(value),
             next_row.eq(row + 1),
             next_number.eq(number + 1),
+        ]
+        m.d.sync += [
             last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == self.out_bytes))),
+            readout.row.eq(Mux(single, self.word_row, row)),
+            last_word.eq(next_number == self.out_words),
+            last_row.eq(next_row == value[: len(next_row)]),
         ]
 
         lanes = [word[at : at + 8] for at in range(0, g.width, 8)]
@@ -118,9 +124,9 @@ class Responder(wiring.Component):
                             m.d.sync += number.eq(0)
                             m.d.comb += record.ready.eq(1)
                             m.next = "RECORD"
-                        with m.Elif(next_number == self.out_words):
+                        with m.Elif(last_word):
                             m.d.sync += [number.eq(0), row.eq(next_row)]
-                            with m.If(next_row == value[: len(next_row)]):
+                            with m.If(last_row):
                                 m.d.sync += [row.eq(0), self.parity.eq(~self.parity)]
                                 m.d.comb += [self.release.eq(1), record.ready.eq(1)]
                                 m.next = "RECORD"

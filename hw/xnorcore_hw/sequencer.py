@@ -64,7 +64,8 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    program_addr : Out
+    program_addr, program_following : Out
+    program_move : Out(1)
     program_data : In(32)
     program_ready : In(1)
         Read port of program memory, as in `ProgramMemory`.
@@ -116,6 +117,8 @@ class Sequencer(wiring.Component):
         super().__init__(
             {
                 "program_addr": Out(bits_for_depth(config.program_depth)),
+                "program_following": Out(bits_for_depth(config.program_depth)),
+                "program_move": Out(1),
                 "program_data": In(32),
                 "program_ready": In(1),
                 "entry": In(16),
@@ -184,7 +187,9 @@ class Sequencer(wiring.Component):
         blocked, ready = Signal(), self.program_ready
         m.d.comb += [
             pc_next.eq(pc + 1),
-            self.program_addr.eq(Mux(capture, pc_next, pc)),
+            self.program_addr.eq(pc),
+            self.program_following.eq(pc_next),
+            self.program_move.eq(capture),
             blocked.eq(layer.valid & (index == _OUTPUT_WORD)),
             nest.load.eq(load),
         ]
@@ -259,19 +264,25 @@ class Sequencer(wiring.Component):
         beat, fresh = Signal(), Signal()
         idling = Signal()  # a reset may have left sums in the array
         g = config.geometry
+        slot_free, free = Signal(), Signal()
         hazard, gap, force = Signal(), Signal(range(g.words_per_tile * g.rows + 1)), Signal()
         issue, last_issue, draining = Signal(), Signal(), Signal()
         emits, more_slices, ends_position = Signal(), Signal(), Signal()
         # Whether a beat issues is decided late in the cycle; what depends on it is known early, in registers.
         slices_left, slices = Signal(6), field("slices")
-        score, all_slices, slicing, last_slice, gapped = (Signal() for _ in range(5))
-        m.d.sync += [score.eq(field("score")), all_slices.eq(~field("score") | (slices == config.acc_width))]
+        score, all_slices, all_but_one, slicing, last_slice, gapped = (Signal() for _ in range(6))
+        m.d.sync += [
+            score.eq(field("score")),
+            all_slices.eq(~field("score") | (slices == config.acc_width)),
+            all_but_one.eq(slices >= config.acc_width - 1),
+        ]
         m.d.comb += [
-            hazard.eq(field("depends") & unwritten.bit_select(~layer_parity, 1)),
-            emits.eq(Mux(draining, slicing, nest.last & all_slices)),
+            nest.sliced.eq(score),
+            nest.whole.eq(all_slices),
+            emits.eq(Mux(draining, slicing, nest.emits)),
             more_slices.eq(Mux(draining, ~last_slice, score)),
             # The beat after which the nest goes on: the last slice, or a beat that no slices follow.
-            ends_position.eq(Mux(draining, last_slice, ~(nest.last & score))),
+            ends_position.eq(Mux(draining, last_slice, nest.closes)),
             self.raddr.eq(nest.raddr),
             self.operand.offset.eq(Mux(self.readout_grant, 0, nest.offset)),
             self.operand.strip.eq(Mux(field("strips"), field("in_strip"), 0)),
@@ -293,25 +304,29 @@ class Sequencer(wiring.Component):
             emit.tile.eq(nest.tile_end & ~more_slices),
             emit.layer_first.eq(fresh),
             emit.layer_last.eq(nest.layer_end & ~more_slices),
-            nest.step.eq(nest.more & (~beat | (issue & ends_position))),
+            nest.step.eq(nest.more & (~beat | (free & ends_position))),
             last_issue.eq(issue & nest.layer_end & ends_position),
         ]  # fmt: skip
         # Columns that share a threshold memory take their start values one after the other.
         starting = Signal()
         if config.threshold_share > 1:
             loading, loads = Signal(range(config.threshold_share)), Signal()
-            m.d.comb += starting.eq(nest.first & ~draining & loads)
+            m.d.comb += starting.eq(nest.first & loads)
             with m.If(ctl.first):
                 m.d.sync += [loading.eq(config.threshold_share - 1), loads.eq(1)]
             with m.Elif(loads):
                 m.d.sync += [loading.eq(loading - 1), loads.eq(loading != 1)]
 
-        # There is a beat in state ISSUE only.
-        slot_free = Signal()
+        # There is a beat in state ISSUE only. The hazard ends with the cycle in which the last result is written.
+        watched = Signal()
         m.d.comb += [
-            slot_free.eq(~(emits & gapped) & ~(force & ~draining) & ~starting),
-            issue.eq(beat & ~hazard & slot_free),
+            slot_free.eq(~(emits & gapped) & ~force & ~starting),
+            free.eq(slot_free & ~hazard),
+            issue.eq(beat & free),
+            watched.eq(Mux(load, layer_parity, ~layer_parity)),
         ]
+        written = self.layer_done & (done_parity == watched)
+        m.d.sync += hazard.eq(field("depends") & unwritten.bit_select(watched, 1) & ~written)
         # Addresses have just the bits of the memories; some of those may have fewer words.
         for addr, depth in (
             (nest.raddr, config.act_depth),
@@ -339,7 +354,7 @@ class Sequencer(wiring.Component):
             m.d.sync += [
                 slices_left.eq(left),
                 # The last slice always leaves: a layer ends, whatever its descriptor says.
-                slicing.eq(Mux(draining, (slices_left <= slices) | (slices_left == 1), first_left < slices)),
+                slicing.eq(Mux(draining, slicing | (slices_left == slices) | (slices_left == 1), all_but_one)),
                 last_slice.eq(draining & (slices_left == 1)),
                 draining.eq(Mux(draining, ~last_slice, nest.last & score)),
             ]
@@ -352,8 +367,9 @@ class Sequencer(wiring.Component):
             m.d.sync += [age.eq(age + 1), force.eq(age == 14)]
 
         next_ready = Signal()
+        waiting = Signal()  # a batch, for a cycle at least
+        m.d.sync += next_ready.eq(self.batch.bit_select(~self.parity, 1))
         m.d.comb += [
-            next_ready.eq(self.batch.bit_select(~self.parity, 1)),
             self.start_parity.eq(self.parity ^ self.finish),
         ]
         with m.FSM():
@@ -364,12 +380,16 @@ class Sequencer(wiring.Component):
                     m.d.sync += [pc.eq(self.run_entry), batch_run.eq(0)]
                     m.next = "START"
                 # Not after an Elif: no batch is there when something runs by itself, which is decided late.
-                with m.If(self.batch.bit_select(self.parity, 1)):
-                    m.d.comb += [capture.eq(ready), self.start.eq(1), stall["fetch"].eq(1)]
+                m.d.sync += waiting.eq(self.batch.bit_select(self.parity, 1))
+                with m.If(waiting):
+                    m.d.comb += [capture.eq(ready), self.start.eq(1)]
+                    m.d.sync += waiting.eq(0)
                     with m.If(ready):
                         m.d.sync += pc.eq(pc_next)
                     m.d.sync += batch_run.eq(1)
                     m.next = "FETCH"
+                with m.If(self.batch.bit_select(self.parity, 1)):
+                    m.d.comb += stall["fetch"].eq(1)
                 with m.Elif(self.loaded.bit_select(self.parity, 1)):
                     m.d.comb += stall["wait_output"].eq(1)
                 with m.Elif(unwritten.any()):

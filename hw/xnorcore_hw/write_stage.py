@@ -20,7 +20,8 @@ class WriteStage(wiring.Component):
     """Choose whose byte goes into activation memory next; the loader's come first.
 
     On a device with a line buffer the byte waits in a register, so that neither the buffer nor the choice is
-    on the path into the memories. `ready` says that all earlier bytes are stored when this cycle ends.
+    on the path into the memories. On any other a byte takes two cycles: it is written in the first and taken in
+    the second, so that the decision whether the memories are free is not on the paths behind `ready`.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class WriteStage(wiring.Component):
     Members
     -------
     control, loader : In(LaneWriteSignature)
-        `ready` does not depend on the same port's `valid`. Only `Space.ACTIVATIONS` counts.
+        Only `Space.ACTIVATIONS` counts.
     loader_everywhere : In(1)
         The loader's byte is for all rows.
     o : Out(LaneWriteSignature)
@@ -37,6 +38,8 @@ class WriteStage(wiring.Component):
     everywhere : Out(1)
     busy : In(1)
         The memories take a result in this cycle, and no byte.
+    flushed : Out(1)
+        All bytes that were taken are in memory when this cycle ends.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -49,6 +52,7 @@ class WriteStage(wiring.Component):
                 "o": Out(LaneWriteSignature()),
                 "everywhere": Out(1),
                 "busy": In(1),
+                "flushed": Out(1),
             }
         )
 
@@ -56,11 +60,10 @@ class WriteStage(wiring.Component):
         """Build the module."""
         m = Module()
         control, loader, o = self.control, self.loader, self.o
-        room, valid = Signal(), Signal()
+        asked, valid = Signal(), Signal()
         m.d.comb += [
-            valid.eq(loader.valid | control.valid & (control.space == Space.ACTIVATIONS)),
-            loader.ready.eq(room),
-            control.ready.eq(room & ~loader.valid),
+            asked.eq(control.valid & (control.space == Space.ACTIVATIONS)),
+            valid.eq(loader.valid | asked),
             o.space.eq(Space.ACTIVATIONS),
         ]
         chosen = [
@@ -69,9 +72,21 @@ class WriteStage(wiring.Component):
         ]
         chosen += [o.valid.eq(valid), self.everywhere.eq(loader.valid & self.loader_everywhere)]
         if self.config.line_bytes:
-            m.d.comb += room.eq(~o.valid | ~self.busy)
+            room = Signal()
+            m.d.comb += [
+                room.eq(~o.valid | ~self.busy),
+                loader.ready.eq(room),
+                control.ready.eq(room & ~loader.valid),
+                self.flushed.eq(room),
+            ]
             with m.If(room):
                 m.d.sync += chosen
         else:
-            m.d.comb += [room.eq(~self.busy), *chosen]
+            # The byte waits where it comes from, and is written once more when it is taken.
+            first = ~self.busy & ~loader.ready & ~control.ready
+            m.d.comb += [*chosen, self.flushed.eq(1)]
+            m.d.sync += [
+                loader.ready.eq(first & loader.valid),
+                control.ready.eq(first & asked & ~loader.valid),
+            ]
         return m

@@ -37,12 +37,14 @@ async def collect(ctx, dut: Loader, memory: dict, batches: list, over: list, sta
     while not over:
         await stalls.pause(ctx)
         ctx.set(dut.write.ready, 1)
+        ctx.set(dut.flushed, 1)
         ctx.set(dut.batch.ready, 1)
         w, batch = dut.write, dut.batch
         *_, valid, bank, addr, lane, data, done, size, parity = await ctx.tick().sample(
             w.valid, w.bank, w.addr, w.lane, w.data, batch.valid, batch.payload, dut.parity
         )
         ctx.set(dut.write.ready, 0)
+        ctx.set(dut.flushed, 0)
         ctx.set(dut.batch.ready, 0)
         if valid:
             assert (bank, addr, lane) not in memory
@@ -125,6 +127,7 @@ def test_the_region_must_be_free():
         ctx.set(dut.full, 0b01)
         ctx.set(dut.i.valid, 1)
         ctx.set(dut.write.ready, 1)
+        ctx.set(dut.flushed, 1)
         for _ in range(5):
             *_, ready = await ctx.tick().sample(dut.i.ready)
             assert not ready
@@ -134,7 +137,7 @@ def test_the_region_must_be_free():
     simulate(dut, test)
 
 
-def test_values_take_a_cycle_each_with_a_line_buffer_and_eight_without():
+def test_values_take_a_cycle_each_with_a_line_buffer_and_sixteen_without():
     cycles = []
     for line_bytes in (512, 0):
         dut = Loader(replace(CONFIG, line_bytes=line_bytes))
@@ -143,6 +146,7 @@ def test_values_take_a_cycle_each_with_a_line_buffer_and_eight_without():
             ctx.set(dut.image_bytes, 64)
             ctx.set(dut.bits_last, 3)
             ctx.set(dut.write.ready, 1)
+            ctx.set(dut.flushed, 1)
             count = 0
             ctx.set(dut.i.valid, 1)
             while not ctx.get(dut.batch.valid) and count < 5000:
@@ -154,4 +158,4 @@ def test_values_take_a_cycle_each_with_a_line_buffer_and_eight_without():
 
         simulate(dut, test)
     assert cycles[0] <= 64 + 8 * (4 + 1) + 3
-    assert cycles[1] <= 64 * 8 + 8 * 4 + 3
+    assert cycles[1] <= 64 * 16 + 8 * 4 * 2 + 3

@@ -91,13 +91,15 @@ class FrameReceiver(wiring.Component):
         m.submodules.checksum = check = Checksum()
         i = self.i
         closing = Signal()  # a good packet gets its prefix
+        pause = Signal()  # after a byte, for what depends on it
         step, end_of_frame = Signal(name="step"), Signal(name="end_of_frame")
         m.d.comb += [
-            i.ready.eq(~closing),
-            step.eq(i.valid & ~closing),
+            i.ready.eq(~closing & ~pause),
+            step.eq(i.valid & i.ready),
             end_of_frame.eq(step & (i.payload == 0)),
         ]
 
+        m.d.sync += pause.eq(step)
         left = Signal(8, init=1)  # bytes to the next code, which is the last of them
         zero = Signal()  # a zero comes before the next block
         at_code, put = Signal(), Signal()
@@ -119,10 +121,15 @@ class FrameReceiver(wiring.Component):
         place, end = Signal.like(start, name="place"), Signal.like(start, name="end")
         bad = Signal()  # the frame cannot be good any more
         full, good = Signal(name="full"), Signal(name="good")
+        sound, longest_taken = Signal(name="sound"), Signal(name="longest_taken")
+        m.d.sync += [
+            full.eq(place == read ^ self.config.fifo_bytes),
+            longest_taken.eq(taken == prefix + longest),
+            sound.eq(check.good & ~bad & (taken >= prefix + HEADER_BYTES + CRC_BYTES)),
+        ]
         m.d.comb += [
             place.eq(start + taken),
-            full.eq(place == read ^ self.config.fifo_bytes),
-            good.eq(check.good & ~bad & at_code & (taken >= prefix + HEADER_BYTES + CRC_BYTES)),
+            good.eq(sound & at_code),
             port.addr.eq(place),
             port.data.eq(Mux(closing, end.word_select(taken[: prefix - 1], 8), check.data)),
             port.en.eq(closing | (put & ~full & ~bad)),
@@ -133,7 +140,7 @@ class FrameReceiver(wiring.Component):
             m.d.sync += bad.eq(0)
         with m.Elif(put | closing):
             m.d.sync += taken.eq(taken + 1)
-            with m.If(~closing & (full | (taken == prefix + longest))):
+            with m.If(~closing & (full | longest_taken)):
                 m.d.sync += bad.eq(1)
         with m.If(closing & (taken == prefix - 1)):
             m.d.sync += [closing.eq(0), start.eq(end)]
@@ -144,10 +151,11 @@ class FrameReceiver(wiring.Component):
             m.d.sync += first.eq(end_of_frame)
         with m.If(put & first):
             m.d.sync += asked.eq(check.data == Command.RESET)
-        with m.Elif(put & (taken == prefix + longest)):
+        with m.Elif(put & longest_taken):
             m.d.sync += asked.eq(0)  # `taken` starts again
-        shortest = taken == prefix + HEADER_BYTES + CRC_BYTES
-        m.d.sync += self.reset.eq(end_of_frame & check.good & at_code & asked & shortest)
+        wanted = Signal(name="wanted")
+        m.d.sync += wanted.eq(check.good & asked & (taken == prefix + HEADER_BYTES + CRC_BYTES))
+        m.d.sync += self.reset.eq(end_of_frame & at_code & wanted)
 
         begun = Signal()
         with m.If(step):
@@ -174,11 +182,13 @@ class FrameReceiver(wiring.Component):
             self.o.p.data.eq(port.data),
             self.o.p.last.eq(end == read[: len(end)]),
         ]
+        some = Signal()  # a cycle late, which only WAIT looks at
+        m.d.sync += some.eq((read != start) & ~self.reset)
         with m.If(port.en):
             m.d.sync += read.eq(read + 1)
         with m.FSM():
             with m.State("WAIT"):
-                m.d.comb += port.en.eq((read != start) & ~self.reset)
+                m.d.comb += port.en.eq(some & ~self.reset)
                 with m.If(port.en):
                     m.next = "PREFIX0"
             for number in range(self._prefix):

@@ -18,7 +18,7 @@ class FrameSender(wiring.Component):
     """Frame packets without holding them back.
 
     A frame costs its own bytes plus four of CRC, one code byte per 254 bytes and at the end, and the
-    delimiter; one cycle each.
+    delimiter; two cycles each.
 
     Members
     -------
@@ -54,7 +54,7 @@ class FrameSender(wiring.Component):
         delimit = Signal()
 
         m.d.comb += [
-            room.eq(~self.o.valid | self.o.ready),
+            room.eq(~self.o.valid),
             full.eq(code == FULL),
             free.eq(room & ~full),
             body.eq(self.i.p.data),
@@ -93,6 +93,8 @@ class FrameSender(wiring.Component):
                 m.d.sync += self.o.payload.eq(code)
             with m.Else():
                 m.d.sync += self.o.payload.eq(body)
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         with m.If((full & room) | delimit | (take & (body == 0))):
             m.d.sync += code.eq(1)
         with m.Elif(take):
