@@ -75,8 +75,8 @@ class Ice40(Family):
     def synthesis(self, part: Part, top: str) -> str:
         """Return ``synth_ice40`` with another mapper and with state machines one-hot.
 
-        ABC makes smaller and shallower logic of this design than the ABC9 of ``synth_ice40``. Yosys leaves state
-        machines with initial values as they are; theirs are not needed, since the board resets them.
+        ABC makes smaller and shallower logic of this design than the ABC9 of ``synth_ice40``. Yosys leaves
+        state machines with initial values as they are; theirs are not needed, since the board resets them.
         """
         synth = " ".join(["synth_ice40", "-top", top, *part.synth])
         return "\n".join(
@@ -98,7 +98,8 @@ class Ice40(Family):
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
         """Return the arguments of nextpnr-ice40."""
         return [
-            *part.place, "--placer-heap-timingweight", "30", "--json", "top.json", "--pcf", "top.pcf", "--asc", self.placed(part, stem),
+            *part.place, "--placer-heap-timingweight", "30", "--json", "top.json", "--pcf", "top.pcf",
+            "--asc", self.placed(part, stem),
             "--report", f"{stem}.report.json", "--write", f"{stem}.json", "--freq", f"{mhz:g}",
             "--seed", str(seed), "--timing-allow-fail",
         ]  # fmt: skip
@@ -140,6 +141,7 @@ def _plans(input_hz: int, wanted_hz: int) -> Iterator[PllPlan]:
                 yield PllPlan(input_hz, vco / 2**divq, vco, settings)
 
 
-UP5K_SG48 = Part("iCE40UP5K", Ice40(pad=True), 5280, 30, ("--up5k", "--package", "sg48"), ("-device", "u", "-dffe_min_ce_use", "3"))
-HX8K_CT256 = Part("iCE40HX8K", Ice40(), 7680, 32, ("--hx8k", "--package", "ct256"), ("-device", "hx", "-dffe_min_ce_use", "3"))
-HX1K_TQ144 = Part("iCE40HX1K", Ice40(), 1280, 16, ("--hx1k", "--package", "tq144"), ("-device", "hx", "-dffe_min_ce_use", "3"))
+_SYNTH = ("-dffe_min_ce_use", "3")
+UP5K_SG48 = Part("iCE40UP5K", Ice40(pad=True), 5280, 30, ("--up5k", "--package", "sg48"), _SYNTH)
+HX8K_CT256 = Part("iCE40HX8K", Ice40(), 7680, 32, ("--hx8k", "--package", "ct256"), _SYNTH)
+HX1K_TQ144 = Part("iCE40HX1K", Ice40(), 1280, 16, ("--hx1k", "--package", "tq144"), _SYNTH)

@@ -114,8 +114,8 @@ class Ice40Carry(Carry):
     """SB_CARRY and SB_LUT4, a chain for each sum.
 
     A cell's carry is the majority of its second and third input and the carry below, its output any
-    function of its inputs. A chain begins with a cell that adds the sum's carry to 1 and whose table makes the
-    product that this carry may be; it ends with one that puts the last carry out, into its own flip-flop.
+    function of its inputs. A chain begins with a cell that adds the sum's carry to 1 and whose table makes
+    the product that this carry may be; it ends with one that puts the last carry out, into its own flip-flop.
     """
 
     multiplies = True
@@ -138,8 +138,8 @@ class Ice40Carry(Carry):
 
         def table(place: str, init: int, low: Value, high: Value, below: Value) -> Value:
             out = Signal(name=f"{name}_o{place}")
-            # Kept: Yosys would make a wire of the last one, and the carry would need a cell to leave the chain
-            # and the flip-flop another.
+            # Kept: Yosys would make a wire of the last one, and the carry would need a cell to leave the
+            # chain and the flip-flop another.
             m.submodules[f"{name}_lut{place}"] = Instance(
                 "SB_LUT4", a_keep=1, p_LUT_INIT=Const(init, 16),
                 i_I0=zero, i_I1=low, i_I2=high, i_I3=below, o_O=out,

@@ -140,7 +140,7 @@ class Loader(wiring.Component):
             self.everywhere.eq(self.spread),
             self.batch.payload.eq(row),
         ]
-        # Without a line buffer a value takes two cycles for each bit, one of them for what depends on `count`.
+        # Without a line buffer each bit of a value takes two cycles, one of them for what depends on `count`.
         go, last_step, last_count, last_plane = Signal(), Signal(), Signal(), Signal()
         if config.line_bytes:
             m.d.comb += [go.eq(1), last_step.eq(step.all() if len(step) else 1), last_count.eq(count.all())]

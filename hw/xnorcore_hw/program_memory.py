@@ -35,7 +35,7 @@ class ProgramMemory(wiring.Component):
     data : Out(32)
         Word at the address of the cycle before; without `halves` always.
     ready : Out(1)
-        `data` is in this cycle the word at the address of the cycle before, and stays it as long as that does.
+        `data` is in this cycle the word at the address of the cycle before, and stays it while that stays.
     write : In(LaneWriteSignature)
     """
 

@@ -317,7 +317,7 @@ class Sequencer(wiring.Component):
             with m.Elif(loads):
                 m.d.sync += [loading.eq(loading - 1), loads.eq(loading != 1)]
 
-        # There is a beat in state ISSUE only. The hazard ends with the cycle in which the last result is written.
+        # There is a beat in state ISSUE only. The hazard ends with the cycle that writes the last result.
         watched = Signal()
         m.d.comb += [
             slot_free.eq(~(emits & gapped) & ~force & ~starting),
@@ -354,7 +354,9 @@ class Sequencer(wiring.Component):
             m.d.sync += [
                 slices_left.eq(left),
                 # The last slice always leaves: a layer ends, whatever its descriptor says.
-                slicing.eq(Mux(draining, slicing | (slices_left == slices) | (slices_left == 1), all_but_one)),
+                slicing.eq(
+                    Mux(draining, slicing | (slices_left == slices) | (slices_left == 1), all_but_one)
+                ),
                 last_slice.eq(draining & (slices_left == 1)),
                 draining.eq(Mux(draining, ~last_slice, nest.last & score)),
             ]

@@ -20,8 +20,8 @@ class WriteStage(wiring.Component):
     """Choose whose byte goes into activation memory next; the loader's come first.
 
     On a device with a line buffer the byte waits in a register, so that neither the buffer nor the choice is
-    on the path into the memories. On any other a byte takes two cycles: it is written in the first and taken in
-    the second, so that the decision whether the memories are free is not on the paths behind `ready`.
+    on the path into the memories. On any other a byte takes two cycles: it is written in the first and taken
+    in the second, so that the decision whether the memories are free is not on the paths behind `ready`.
 
     Parameters
     ----------

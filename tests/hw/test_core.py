@@ -134,7 +134,7 @@ def test_layers_follow_each_other_after_the_pipeline() -> None:
     config = small_config(1, 32, 32, weight_depth=64)
     counters = check_network(config, (64, 64, 64, 10), 3)
     assert counters["busy"] == 30
-    # Six times from a layer to one that needs its results, twice to an image that has just come, and the first.
+    # Six times from a layer to one that needs its results, twice to an image that just came, and the first.
     fetch = DESCRIPTOR.words - len(WIDE_WORDS)
     assert counters["fetch"] + counters["hazard"] == 6 * config.latency + 2 * (fetch + 1) + fetch + 2
     assert counters["port"] == 0

@@ -99,7 +99,7 @@ class FrameReceiver(wiring.Component):
             end_of_frame.eq(step & (i.payload == 0)),
         ]
 
-        m.d.sync += pause.eq(step)
+        m.d.sync += pause.eq(step | closing)
         left = Signal(8, init=1)  # bytes to the next code, which is the last of them
         zero = Signal()  # a zero comes before the next block
         at_code, put = Signal(), Signal()
