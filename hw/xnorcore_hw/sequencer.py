@@ -390,9 +390,9 @@ class Sequencer(wiring.Component):
                         m.d.sync += pc.eq(pc_next)
                     m.d.sync += batch_run.eq(1)
                     m.next = "FETCH"
-                with m.If(self.batch.bit_select(self.parity, 1)):
+                with m.If(waiting):
                     m.d.comb += stall["fetch"].eq(1)
-                with m.Elif(self.loaded.bit_select(self.parity, 1)):
+                with m.Elif((self.loaded & ~self.batch).bit_select(self.parity, 1)):
                     m.d.comb += stall["wait_output"].eq(1)
                 with m.Elif(unwritten.any()):
                     m.d.comb += stall["tail"].eq(1)
