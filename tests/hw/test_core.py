@@ -134,8 +134,8 @@ def test_layers_follow_each_other_after_the_pipeline() -> None:
     config = small_config(1, 32, 32, weight_depth=64)
     counters = check_network(config, (64, 64, 64, 10), 3)
     assert counters["busy"] == 30
-    # Six times from a layer to one that needs its results, from the first image to the second, and a cycle more
-    # for the first and the third, which the array waits for.
+    # Six times from a layer to one that needs its results, from the first image to the second, and a cycle
+    # more for the first and the third, which the array waits for.
     fetch = DESCRIPTOR.words - len(WIDE_WORDS)
     assert counters["fetch"] + counters["hazard"] == 6 * config.latency + fetch + 2 * (fetch + 1)
     assert counters["port"] == 0
