@@ -28,8 +28,10 @@ FRAMES = 2000
 """Damaged frames of a short campaign."""
 URL = (
     "rows=2,columns=4,width=8,act_depth=1024,weight_depth=512,threshold_depth=32,program_depth=64,"
-    "fifo_bytes=512,line_bytes=0,link=uart"
+    "fifo_bytes=512,line_bytes=0"
 )
+UART_SHARE = 0.1
+"""Part of the damaged frames that goes through the device's UART, in all kinds."""
 KINDS = {
     "bit flips": Fault(flips=2e-4),
     "many bit flips": Fault(flips=6e-4),
@@ -75,26 +77,47 @@ def _network(sizes: tuple[int, ...], seed: int, bits: int) -> Network:
 def campaign(console: Console, frames: int, seed: int) -> dict[str, Outcome]:
     """Run all kinds in turn until `frames` frames have been damaged; each kind gets its share.
 
-    Run number n of a kind has the seed ``seed + n``.
+    All kinds run over the UART, then those of bytes, for most of the frames, without it. Run number n of a
+    kind has the seed ``seed + n``.
+
+    Returns
+    -------
+    dict
+        By kind; those without UART are called ``kind, no UART``.
     """
-    known, outcomes = networks(), {name: Outcome() for name in KINDS}
-    with closing(open_sim(URL, progress=console.say)) as transport:
-        wire = Wire(transport)
-        share = -(-frames // (len(KINDS) - 1))
-        for name, fault in KINDS.items():
-            outcome, number = outcomes[name], 0
-            # What does no damage ends with as many frames as the others damage.
-            while (outcome.damaged if name != "baud off by 2 %" else outcome.frames) < share:
-                bad = len(outcome.stuck) + len(outcome.hung) + len(outcome.failed)
-                outcome.add(run(wire, fault, seed + number, known))
-                number += 1
-                if len(outcome.stuck) + len(outcome.hung) + len(outcome.failed) > bad:
-                    transport.engine.reset()  # else the next run would find the same again
-            console.say(
-                f"{name}: {outcome.damaged:,} of {outcome.frames:,} frames damaged in {outcome.runs:,} runs, "
-                f"seeds {seed} to {seed + number - 1}"
-            )
+    outcomes: dict[str, Outcome] = {}
+    # What does no damage ends with as many frames as the others damage.
+    parts = {"uart": list(KINDS), "direct": [name for name, fault in KINDS.items() if fault.of_bytes]}
+    left = frames
+    for link, names in parts.items():
+        part = round(frames * UART_SHARE) if link == "uart" else left
+        share = -(-part // (len(names) - (link == "uart")))
+        with closing(open_sim(f"{URL},link={link}", progress=console.say)) as transport:
+            for name in names:
+                title = name if link == "uart" else f"{name}, no UART"
+                outcomes[title] = outcome = Outcome()
+                _repeat(console, title, KINDS[name], Wire(transport), share, seed, outcome)
+                left -= outcome.damaged
     return outcomes
+
+
+def _repeat(
+    console: Console, title: str, fault: Fault, wire: Wire, share: int, seed: int, outcome: Outcome
+) -> None:
+    """Run one kind until `share` frames have been damaged, or without damage, sent."""
+    known, number = networks(), 0
+    harmless = fault == KINDS["baud off by 2 %"]
+    while (outcome.frames if harmless else outcome.damaged) < share:
+        bad = len(outcome.stuck) + len(outcome.hung) + len(outcome.failed)
+        outcome.add(run(wire, fault, seed + number, known))
+        number += 1
+        if len(outcome.stuck) + len(outcome.hung) + len(outcome.failed) > bad:
+            wire.engine.reset()  # else the next run would find the same again
+        console.count(f"{title}: damaged frames", outcome.damaged, share)
+    console.say(
+        f"{title}: {outcome.damaged:,} of {outcome.frames:,} frames damaged in {outcome.runs:,} runs, "
+        f"seeds {seed} to {seed + number - 1}"
+    )
 
 
 def goodput(console: Console, flips: float, count: int = 1000, seed: int = 0) -> dict[str, float]:

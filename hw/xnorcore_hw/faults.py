@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from xnorcore.errors import (
     LinkError,
     LinkTimeoutError,
     NotLoadedError,
+    UsageError,
     VerifyError,
     WrongDeviceError,
 )
@@ -33,6 +35,8 @@ BROKEN_WIRE = (LinkTimeoutError, WrongDeviceError)
 LOST_MEMORY = (*BROKEN_WIRE, NotLoadedError, VerifyError, DeviceError)
 """Documented errors where the device also loses its memories."""
 _READS = 500_000
+_TIMEOUT_S = {"uart": 0.002, "direct": 0.000_5}
+_SPAN = {"uart": 60_000, "direct": 4_000}
 
 
 class Hang(Exception):
@@ -77,6 +81,11 @@ class Fault:
     resets: int = 0
     restarts: int = 0
     errors: tuple[type[LinkError], ...] = BROKEN_WIRE
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether all of this can also happen to bytes that no UART sends."""
+        return not self.breaks and not self.offset
 
 
 @dataclass
@@ -126,25 +135,31 @@ class Outcome:
 
 
 class Wire:
-    """A `Transport` to a simulated device over a UART whose lines can be bad.
+    """A `Transport` to a simulated device whose wire can be bad.
+
+    Over a UART, flips, breaks and the baud rate are those of the lines. Otherwise only faults that are
+    `Fault.of_bytes` are possible, and flips are those of the bytes' bits: the same to the driver and all of
+    the device but its UART, and many times faster.
 
     Parameters
     ----------
     transport : SimTransport
-        Link ``uart``, a native engine.
+        A native engine.
 
     Attributes
     ----------
-    frames, damaged : int
+    link : str
+        ``uart`` or ``direct``.
+    damaged, resets : int
         As in `Outcome`, since `begin`; what is damaged as bytes only.
     """
 
     def __init__(self, transport: SimTransport) -> None:
         assert isinstance(transport.engine, NativeEngine)
-        self.inner, self.engine = transport, transport.engine
+        self.inner, self.engine, self.link = transport, transport.engine, transport.link
         self.name = transport.name
         self.fault = Fault()
-        self.damaged = self.resets = 0
+        self.damaged = self.resets = self._frames = 0
         self.random = random.Random(0)
         self._open = 0
         self._limit = self._reads = 0
@@ -167,10 +182,13 @@ class Wire:
         self.damaged = self.resets = 0
         self._reads, self._limit = 0, self.engine.cycles + cycles
         pick = self.random
-        for line in (TO_DEVICE, TO_HOST):
-            noisy = pick.getrandbits(63) | 1
-            self.engine.disturb(line, noisy, fault.flips, fault.breaks, fault.longest)
-        self.engine.pace(1 + pick.uniform(-fault.offset, fault.offset))
+        if self.link == "uart":
+            for line in (TO_DEVICE, TO_HOST):
+                noisy = pick.getrandbits(63) | 1
+                self.engine.disturb(line, noisy, fault.flips, fault.breaks, fault.longest)
+            self.engine.pace(1 + pick.uniform(-fault.offset, fault.offset))
+        elif not fault.of_bytes:
+            raise UsageError("breaks and the baud rate are a UART's; use a device with link=uart")
         self._span = span
         moments = [self.engine.cycles + pick.randrange(span) for _ in range(fault.resets)]
         self._reset_at = sorted(moments[: pick.randint(1, 3)])
@@ -181,7 +199,9 @@ class Wire:
         self._killed_at = self.engine.cycles + self.random.randrange(self._span) if doomed else float("inf")
 
     def line_frames(self) -> tuple[int, int]:
-        """Return the frames on both lines since power-on, and those hit there."""
+        """Return the frames on both lines since power-on, and those hit there and not as bytes."""
+        if self.link == "direct":
+            return self._frames, 0
         lines = [self.engine.frames(line) for line in (TO_DEVICE, TO_HOST)]
         return sum(all_ for all_, _ in lines), sum(hit for _, hit in lines)
 
@@ -230,7 +250,10 @@ class Wire:
         fault, pick = self.fault, self.random
         if len(frame) < 2:
             return frame
+        self._frames += 1
         before, place = frame, pick.randrange(len(frame))
+        if fault.flips and self.link == "direct":
+            frame = _flip(pick, frame, fault.flips)
         if fault.drops and pick.random() < fault.drops:
             frame = frame[:place] + frame[place + 1 :]
         if fault.inserts and pick.random() < fault.inserts:
@@ -242,6 +265,16 @@ class Wire:
             frame = frame[:place] + (b"\0" if pick.random() < 0.5 else b"")
         self.damaged += frame != before
         return frame
+
+
+def _flip(pick: random.Random, frame: bytes, chance: float) -> bytes:
+    """Invert each bit with a chance."""
+    out, scale = bytearray(frame), math.log1p(-chance)
+    bit = int(math.log(1 - pick.random()) / scale)
+    while bit < 8 * len(out):
+        out[bit // 8] ^= 1 << bit % 8
+        bit += 1 + int(math.log(1 - pick.random()) / scale)
+    return bytes(out)
 
 
 def _frames(data: bytes) -> list[bytes]:
@@ -265,13 +298,13 @@ def run(wire: Wire, fault: Fault, seed: int, networks: Sequence[Network]) -> Out
     lives = pick.randint(1, fault.restarts) if fault.restarts else 0
     outcome, label = Outcome(runs=1), f"seed {seed}"
     frames, hit = wire.line_frames()
-    span = 60_000 * (4 if verify else 1)
+    span = _SPAN[wire.link] * (4 if verify else 1)
     wire.begin(fault, pick.getrandbits(32), cycles=200_000_000, span=span)
     ended = True
     sessions: list[Session] = []
 
     def live(retries: int, force: bool = False) -> bool:
-        session = Session(wire, timeout=0.002, retries=retries, seed=pick.getrandbits(32))
+        session = Session(wire, timeout=_TIMEOUT_S[wire.link], retries=retries, seed=pick.getrandbits(32))
         sessions.append(session)
         device = Accelerator(session)
         device.load(network, verify=verify, force=force)

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from xnorcore.cli.console import Console
+from xnorcore.errors import UsageError
 from xnorcore.link import cobs, flight
 from xnorcore.protocol import CRC_BYTES, RESPONSE
 from xnorcore_hw import bench_faults, faults
@@ -17,14 +18,25 @@ NETWORKS = bench_faults.networks()
 
 
 @pytest.fixture(scope="module")
-def wire() -> Iterator[faults.Wire]:
-    with closing(open_sim(bench_faults.URL)) as transport:
+def uart() -> Iterator[faults.Wire]:
+    with closing(open_sim(f"{bench_faults.URL},link=uart")) as transport:
         yield faults.Wire(transport)
 
 
+@pytest.fixture(scope="module")
+def direct() -> Iterator[faults.Wire]:
+    with closing(open_sim(f"{bench_faults.URL},link=direct")) as transport:
+        yield faults.Wire(transport)
+
+
+@pytest.mark.parametrize("link", ["uart", "direct"])
 @pytest.mark.parametrize("kind", bench_faults.KINDS)
-def test_kinds(kind: str, wire: faults.Wire) -> None:
-    outcome = faults.Outcome()
+def test_kinds(kind: str, link: str, uart: faults.Wire, direct: faults.Wire) -> None:
+    outcome, wire = faults.Outcome(), uart if link == "uart" else direct
+    if link == "direct" and not bench_faults.KINDS[kind].of_bytes:
+        with pytest.raises(UsageError, match="use a device with link=uart"):
+            wire.begin(bench_faults.KINDS[kind], 0, cycles=1, span=1)
+        return
     for seed in range(2):
         outcome.add(faults.run(wire, bench_faults.KINDS[kind], seed, NETWORKS))
     assert outcome.good, vars(outcome)
@@ -34,7 +46,9 @@ def test_kinds(kind: str, wire: faults.Wire) -> None:
     assert outcome.restarts > 0 or "restarts" not in kind
 
 
-def test_a_driver_that_checks_no_crc_is_found_out(wire: faults.Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_checks_no_crc_is_found_out(
+    direct: faults.Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def trusting(data: bytes) -> tuple[int, int, bytes, int] | None:
         body = cobs.decode_reverse(data)
         if body is None or len(body) < 8 or not body[0] & RESPONSE:
@@ -45,13 +59,13 @@ def test_a_driver_that_checks_no_crc_is_found_out(wire: faults.Wire, monkeypatch
     monkeypatch.setattr(flight, "decode_response", trusting)
     outcome = faults.Outcome()
     for seed in range(8):
-        outcome.add(faults.run(wire, bench_faults.KINDS["bit flips"], seed, NETWORKS))
+        outcome.add(faults.run(direct, bench_faults.KINDS["bit flips"], seed, NETWORKS))
     assert not outcome.good and (outcome.wrong or outcome.failed)
 
 
-def test_a_driver_without_an_end_is_found_out(wire: faults.Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_without_an_end_is_found_out(uart: faults.Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "_READS", 2)
-    outcome = faults.run(wire, bench_faults.KINDS["drops"], 0, NETWORKS)
+    outcome = faults.run(uart, bench_faults.KINDS["drops"], 0, NETWORKS)
     assert outcome.hung and not outcome.good and "seed 0" in outcome.hung[0]
 
 
