@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from .family import BlockRam, Family, Part, total
+from .family import BlockRam, Family, Part, map_with_abc, total
 from .pll import PllPlan, choose
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ class Ecp5(Family):
         return clock, locked
 
     def synthesis(self, part: Part, top: str) -> str:
-        """Return ``synth_ecp5``; multiplexers of look-up tables would nearly double the popcounts."""
-        return " ".join(["synth_ecp5", "-top", top, "-nowidelut", *part.synth])
+        """Return ``synth_ecp5``, mapped by ABC; multiplexers of tables would nearly double the popcounts."""
+        synth = " ".join(["synth_ecp5", "-top", top, "-nowidelut", *part.synth])
+        return map_with_abc(synth, top, ("abc -lut 4 -dress", "clean"))
 
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
         """Return the arguments of nextpnr-ecp5; its default router takes many times as long."""

@@ -162,3 +162,13 @@ class Family(ABC):
 def total(cells: Mapping[str, int], prefixes: Sequence[str]) -> int:
     """Return the number of cells whose type starts with one of `prefixes`."""
     return sum(count for kind, count in cells.items() if kind.startswith(tuple(prefixes)))
+
+
+def map_with_abc(synth: str, top: str, mapping: Sequence[str]) -> str:
+    """Return a script that runs `synth` with `mapping` in place of its look-up tables' mapping by ABC9.
+
+    ABC makes smaller and shallower logic of this design than ABC9. State machines become one-hot: Yosys
+    leaves those with initial values as they are, but these are not needed, since boards reset them.
+    """
+    begin = [f"hierarchy -top {top}", "proc", "setattr -unset init w:*fsm_state"]
+    return "\n".join([*begin, f"{synth} -run begin:map_luts", *mapping, f"{synth} -run map_cells:"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from .family import BlockRam, Family, Part, total
+from .family import BlockRam, Family, Part, map_with_abc, total
 from .pll import PllPlan, choose
 
 if TYPE_CHECKING:
@@ -73,27 +73,12 @@ class Ice40(Family):
         return clock, locked
 
     def synthesis(self, part: Part, top: str) -> str:
-        """Return ``synth_ice40`` with another mapper and with state machines one-hot.
-
-        ABC makes smaller and shallower logic of this design than the ABC9 of ``synth_ice40``. Yosys leaves
-        state machines with initial values as they are; theirs are not needed, since the board resets them.
-        """
-        synth = " ".join(["synth_ice40", "-top", top, *part.synth])
-        return "\n".join(
-            [
-                f"hierarchy -top {top}",
-                "proc",
-                "setattr -unset init w:*fsm_state",
-                f"{synth} -run begin:map_luts",
-                "techmap -map +/ice40/latches_map.v",
-                "abc -dress -lut 4",
-                "ice40_wrapcarry -unwrap",
-                "techmap -map +/ice40/ff_map.v",
-                "clean",
-                "opt_lut -tech ice40",
-                f"{synth} -run map_cells:",
-            ]
-        )
+        """Return ``synth_ice40``, mapped by ABC."""
+        mapping = (
+            "techmap -map +/ice40/latches_map.v", "abc -dress -lut 4", "ice40_wrapcarry -unwrap",
+            "techmap -map +/ice40/ff_map.v", "clean", "opt_lut -tech ice40",
+        )  # fmt: skip
+        return map_with_abc(" ".join(["synth_ice40", "-top", top, *part.synth]), top, mapping)
 
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
         """Return the arguments of nextpnr-ice40."""

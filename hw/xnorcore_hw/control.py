@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -165,10 +165,15 @@ class Control(wiring.Component):
                     # Known a cycle after the address; a byte comes every other cycle at most.
                     m.d.sync += inside.eq((bank < banks) & (addr < depth) & ~stray)
                     m.d.comb += last_lane.eq(size - 1)
-        word = self.program_data
+        # Large memories answer late in the cycle.
+        stored: Value = self.program_data
+        if not config.program_halves:
+            stored = Signal(32, reset_less=True)
+            m.d.sync += stored.eq(self.program_data)
+        word = stored
         if config.counters:
             counter = self.counters.word_select(addr[: len(COUNTERS).bit_length()], 32)
-            word = Mux(command == Command.COUNTERS, counter, self.program_data)
+            word = Mux(command == Command.COUNTERS, counter, stored)
 
         m.d.comb += [
             write.space.eq(space),
@@ -319,7 +324,7 @@ class Control(wiring.Component):
                     m.d.sync += asked.eq(1)
                     with m.If(self.program_ready & (asked | (not config.program_halves))):
                         m.d.sync += asked.eq(0)
-                        m.next = "BYTES"
+                        m.next = "BYTES" if config.program_halves else "WORD"
                 with m.Else():
                     m.d.comb += record.valid.eq(1)
                     with m.If(record.ready):
@@ -333,14 +338,17 @@ class Control(wiring.Component):
                     m.next = "DONE"
                 with m.Else():
                     next_word()
+            with m.State("WORD"):
+                m.d.comb += self.program_read.eq(1)
+                m.next = "BYTES"
             with m.State("BYTES"):
                 m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.BYTE)]
                 m.d.sync += status.eq(Status.BAD_PROGRAM)
                 with m.If(arming):
                     m.d.sync += armed.eq(0)
                     next_word()
-                    self._take_header(m, addr)
-                    with m.If((addr == HEADER.fields["magic"].word) & (self.program_data != PROGRAM_MAGIC)):
+                    self._take_header(m, addr, stored)
+                    with m.If((addr == HEADER.fields["magic"].word) & (stored != PROGRAM_MAGIC)):
                         m.next = "DROP"
                 with m.Else():
                     m.d.comb += [record.valid.eq(1), record.payload.value.eq(byte)]
@@ -360,9 +368,9 @@ class Control(wiring.Component):
             infer_states(m, self, status, ended, armed, expected, take)
         return m
 
-    def _take_header(self, m: Module, addr: Signal) -> None:
+    def _take_header(self, m: Module, addr: Signal, stored: Value) -> None:
         for number in range(HEADER.words):
             with m.If(addr == number):
                 for name, field in HEADER.fields.items():
                     if field.word == number and name in self.header.shape().members:
-                        m.d.sync += self.header[name].eq(self.program_data[field.low :][: field.width])
+                        m.d.sync += self.header[name].eq(stored[field.low :][: field.width])

@@ -126,10 +126,11 @@ class Core(wiring.Component):
             responder.ready.eq(out_ready),
         ]
         # A cycle late, which is before anyone asks again.
-        started, finished, released = Signal(2), Signal(2), Signal(2)
+        started, finished, released, completed = Signal(2), Signal(2), Signal(2), Signal()
         m.d.sync += [
             started.eq(Mux(sequencer.start, 1 << sequencer.start_parity, 0)),
             finished.eq(Mux(sequencer.finish, 1 << sequencer.parity, 0)),
+            completed.eq(writer.batch_done),
             released.eq(Mux(responder.release, 1 << responder.parity, 0)),
         ]
         for parity in range(2):
@@ -141,7 +142,7 @@ class Core(wiring.Component):
                 m.d.sync += out_busy[parity].eq(1)
             with m.Elif(released[parity]):
                 m.d.sync += [out_busy[parity].eq(0), out_ready[parity].eq(0)]
-            with m.If(writer.batch_done & (done_parity == parity)):
+            with m.If(completed & (done_parity == parity)):
                 m.d.sync += [out_ready[parity].eq(1), done_parity.eq(~done_parity)]
 
         connect(m, control.batch, loader.batch)

@@ -104,13 +104,13 @@ class Loader(wiring.Component):
         valid, value, take, take_value = Signal(), Signal(8), Signal(), Signal()
         last_of_row, last_of_image = Signal(), Signal()
         interleaved = self.interleaved if config.line_bytes else Const(0)
+        m.d.comb += self.values.ready.eq(take_value)  # if not interleaved, there are none
         with m.If(interleaved):
             m.d.comb += [
                 valid.eq(self.values.valid),
                 value.eq(self.values.payload.value),
                 last_of_row.eq(self.values.payload.row_last),
                 last_of_image.eq(self.values.payload.image_last),
-                self.values.ready.eq(take_value),
             ]
         with m.Else():
             m.d.comb += [

@@ -191,8 +191,8 @@ class Sequencer(wiring.Component):
             self.program_following.eq(pc_next),
             self.program_move.eq(capture),
             blocked.eq(layer.valid & (index == _OUTPUT_WORD)),
-            nest.load.eq(load),
         ]
+        m.d.sync += nest.load.eq(load)
         # Layers alternate between two marks that their results are not all written yet.
         layer_parity, done_parity, unwritten = Signal(), Signal(init=1), Signal(2)
         with m.If(self.layer_done):
@@ -207,19 +207,23 @@ class Sequencer(wiring.Component):
             m.d.sync += self.fault.eq(1)
         with m.Elif(self.forgive):
             m.d.sync += self.fault.eq(0)
+        # A word's own bits count a cycle later: memories answer late.
+        strays = _strays(config, nest)
+        strange, was = Signal(len(strays)), Signal(range(words + 1))
+        m.d.sync += [was.eq(Mux(capture, index, words)), strange.eq(0)]
+        for bit, (number, mask) in enumerate(strays.items()):
+            m.d.sync += strange[bit].eq((self.program_data & mask).any())
+            with m.If((was == number) & strange[bit]):
+                m.d.sync += astray.eq(1)
         with m.If(capture):
             m.d.sync += [pc.eq(pc_next), index.eq(index + 1)]
             m.d.sync += [beyond.eq(pc >= config.program_depth - 2), behind.eq(beyond)]
-            for number, mask in _strays(config, nest).items():
-                with m.If((index == number) & (self.program_data & mask).any()):
-                    m.d.sync += astray.eq(1)
             for number, register in regs.items():
                 if isinstance(register, Signal):
                     with m.If(index == number):
                         m.d.sync += register.eq(self.program_data)
-            wide = DESCRIPTOR.fields["wide"].low
             if config.convolution:
-                with m.If((index == 0) & ~self.program_data[wide]):
+                with m.If((index == 1) & ~field("wide")):
                     m.d.sync += [regs[word].eq(0) for word in WIDE_WORDS]
             with m.If((index == WIDE_WORDS.start - 1) & (~field("wide") if config.convolution else 1)):
                 m.d.sync += index.eq(WIDE_WORDS.stop)
@@ -265,7 +269,7 @@ class Sequencer(wiring.Component):
         idling = Signal()  # a reset may have left sums in the array
         g = config.geometry
         slot_free, free = Signal(), Signal()
-        hazard, gap, force = Signal(), Signal(range(g.words_per_tile * g.rows + 1)), Signal()
+        hazard, gap, held = Signal(), Signal(range(g.words_per_tile * g.rows + 1)), Signal()
         issue, last_issue, draining = Signal(), Signal(), Signal()
         emits, more_slices, ends_position = Signal(), Signal(), Signal()
         # Whether a beat issues is decided late in the cycle; what depends on it is known early, in registers.
@@ -320,7 +324,7 @@ class Sequencer(wiring.Component):
         # There is a beat in state ISSUE only. The hazard ends with the cycle that writes the last result.
         watched = Signal()
         m.d.comb += [
-            slot_free.eq(~(emits & gapped) & ~force & ~starting),
+            slot_free.eq(~(emits & gapped) & ~held & ~starting),
             free.eq(slot_free & ~hazard),
             issue.eq(beat & free),
             watched.eq(Mux(load, layer_parity, ~layer_parity)),
@@ -362,11 +366,13 @@ class Sequencer(wiring.Component):
             ]
 
         age = Signal(4)
-        m.d.comb += self.readout_grant.eq(self.readout_valid & (~issue | draining))
-        with m.If(self.readout_grant | ~self.readout_valid):
-            m.d.sync += [age.eq(0), force.eq(0)]
-        with m.Elif(~force):
-            m.d.sync += [age.eq(age + 1), force.eq(age == 14)]
+        # A cycle without a beat promises the next one to the readout: it does not wait for that decision.
+        m.d.comb += self.readout_grant.eq(held)
+        m.d.sync += held.eq(self.readout_valid & ~held & (~issue | draining | age.all()))
+        with m.If(held | ~self.readout_valid):
+            m.d.sync += age.eq(0)
+        with m.Elif(~age.all()):
+            m.d.sync += age.eq(age + 1)
 
         next_ready = Signal()
         waiting = Signal()  # a batch, for a cycle at least

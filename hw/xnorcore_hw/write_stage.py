@@ -72,15 +72,27 @@ class WriteStage(wiring.Component):
         ]
         chosen += [o.valid.eq(valid), self.everywhere.eq(loader.valid & self.loader_everywhere)]
         if self.config.line_bytes:
-            room = Signal()
+            # What comes in the cycle in which the memories turn out to be busy waits beside the register.
+            room, waits = Signal(), Signal()
             m.d.comb += [
                 room.eq(~o.valid | ~self.busy),
-                loader.ready.eq(room),
-                control.ready.eq(room & ~loader.valid),
-                self.flushed.eq(room),
+                loader.ready.eq(~waits),
+                control.ready.eq(~waits & ~loader.valid),
             ]
+            m.d.sync += self.flushed.eq(room & ~waits & ~valid)
+            places = [getattr(o, name) for name in _PLACE] + [self.everywhere]
+            incoming = [
+                Mux(loader.valid, getattr(loader, name), getattr(control, name)) for name in _PLACE
+            ] + [loader.valid & self.loader_everywhere]
+            kept = [Signal.like(place, name=f"kept{index}") for index, place in enumerate(places)]
+            with m.If(~waits):
+                m.d.sync += [to.eq(value) for to, value in zip(kept, incoming, strict=True)]
             with m.If(room):
-                m.d.sync += chosen
+                pairs = zip(places, kept, incoming, strict=True)
+                m.d.sync += [place.eq(Mux(waits, old, new)) for place, old, new in pairs]
+                m.d.sync += [o.valid.eq(waits | valid), waits.eq(0)]
+            with m.Elif(valid):
+                m.d.sync += waits.eq(1)
         else:
             # The byte waits where it comes from, and is written once more when it is taken.
             first = ~self.busy & ~loader.ready & ~control.ready
