@@ -33,7 +33,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         config=config,
         clock_pin="clk25",
         clock_in_hz=25_000_000,
-        clock_hz=100_000_000,
+        clock_hz=80_000_000,
         baud=3_000_000,
         best_baud=3_000_000,
         programmers=(("openFPGALoader", "-b", "ulx3s", "{}"), ("fujprog", "{}")),
@@ -44,7 +44,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
 
 
 _25F = DeviceConfig(
-    Geometry(4, 16, 64),
+    Geometry(2, 16, 64),
     acc_width=16,
     weight_depth=512,
     threshold_depth=128,
