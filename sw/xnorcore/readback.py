@@ -132,7 +132,8 @@ class Readback:
         config, g = self.config, self.config.geometry
         total = max(len(block.data) for block in blocks) // 4
         per_tile = config.acc_width * g.words_per_tile
-        chunk = (config.act_depth - 2) // per_tile
+        # A program has no more tiles than there are weight words; each tile here meets the next one.
+        chunk = min((config.act_depth - 2) // per_tile, config.weight_depth)
         self._activations(np.repeat(np.array([[0], [1]], np.uint8), g.width, axis=1))
         weights = 1 << np.arange(config.acc_width - 1, -1, -1, dtype=np.int64)
         weights[0] = -weights[0]
