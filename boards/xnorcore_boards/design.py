@@ -17,6 +17,8 @@ from .top import BoardTop
 __all__ = ["Design", "check_size", "elaborate", "fit_memories"]
 
 _LEAST_WEIGHTS = 64
+_ERROR = 1.04
+"""Of the estimate; what may just fit is left to the tools."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
     part, family = board.part, board.part.family
     lut4 = estimate_lut4(family.name, config)
     least = bram if bram is not None else total_blocks(_buffers(config), family)
-    if lut4 <= part.lut4 and least <= part.bram:
+    if lut4 <= _ERROR * part.lut4 and least <= part.bram:
         return
     fix = "choose a smaller --geometry"
     blocks = f"{'' if bram is not None else 'at least '}{least} memory blocks"

@@ -39,6 +39,9 @@ def _points() -> Iterator[DeviceConfig]:
     yield replace(_SMALL, geometry=Geometry(2, 8, 32), convolution=1)
     yield replace(_SMALL, counters=1)
     yield replace(_SMALL, geometry=Geometry(4, 8, 16), acc_width=20)
+    # The largest that fits.
+    largest = Geometry(6, 8, 32)
+    yield replace(_SMALL, geometry=largest, acc_width=11, program_depth=114, threshold_share=4)
 
 
 def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[DeviceConfig, int, int]]:
