@@ -41,7 +41,11 @@ def add_build(commands: Commands) -> None:
     )
     parser.add_argument("--bake", metavar="NET", help="put a network into the bitstream, ready at power-up")
     parser.add_argument(
-        "--seeds", type=integer(1, MAX_SEEDS), default=1, metavar="N", help="placements to try"
+        "--seeds",
+        type=integer(1, MAX_SEEDS),
+        default=0,
+        metavar="N",
+        help="placements to try, the fastest is kept (default: up to 3, until one is fast enough)",
     )
     parser.add_argument("--baud", type=integer(1), metavar="N", help="of the UART")
     parser.add_argument("--clock-hz", type=integer(1), metavar="N", help="of the accelerator")

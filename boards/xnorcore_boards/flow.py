@@ -28,6 +28,7 @@ NO_COLLISION = ("weights*", "thresholds*", "memory*", "program", "buffer")
 """Names of memories."""
 
 Say = Callable[[str], None]
+_TRIES = 3
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Built:
     steps: dict[str, float] = field(default_factory=dict)
 
 
-def build(design: Design, folder: Path, seeds: int = 1, say: Say = lambda text: None) -> Built:
+def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: None) -> Built:
     """Build a board's bitstream.
 
     Parameters
@@ -66,7 +67,7 @@ def build(design: Design, folder: Path, seeds: int = 1, say: Say = lambda text: 
     folder : Path
         Everything is written here: RTLIL, scripts, logs, reports, the bitstream, ``build.json``.
     seeds : int
-        Placements to try; the one with the highest clock is kept.
+        Placements to try; the one with the highest clock is kept. 0: until one is fast enough, at most 3.
     say : callable, optional
         Takes lines about the progress.
 
@@ -85,14 +86,17 @@ def build(design: Design, folder: Path, seeds: int = 1, say: Say = lambda text: 
     steps = {"yosys": synthesize(design, folder, yosys, say)}
 
     timings: dict[int, Timing] = {}
-    for seed in range(1, seeds + 1):
-        say(f"{board.name}: placing and routing" + (f", seed {seed} of {seeds}" if seeds > 1 else ""))
+    for seed in range(1, (seeds or _TRIES) + 1):
+        which = f", seed {seed} of {seeds or f'at most {_TRIES}'}" if seeds > 1 or seed > 1 else ""
+        say(f"{board.name}: placing and routing{which}")
         stem = f"seed{seed}"
         arguments = family.place_arguments(board.part, stem, seed, mhz)
         steps[f"nextpnr {seed}"] = run_tool(nextpnr, arguments, folder, f"{stem}.log")
         timings[seed] = read_timing(folder / f"{stem}.report.json", mhz, design.modules)
-        if seeds > 1:
-            say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz")
+        if seeds != 1:
+            say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz of {mhz:g} MHz")
+        if not seeds and timings[seed].met:
+            break
     best = max(timings, key=lambda seed: timings[seed].fmax_mhz)
 
     stem, bitstream = f"seed{best}", f"{board.name}.{family.bitstream}"
