@@ -182,8 +182,9 @@ class Sequencer(wiring.Component):
         # Fetch: pc is the address of the word at program_data; capture takes that word, if it is ready, and
         # moves on.
         # With one bit more than the address, pc stays beyond the end once it is there.
-        pc, index = Signal(len(self.program_addr) + 1), Signal(range(words))
-        capture, batch_run, load, pc_next = Signal(), Signal(), Signal(), Signal.like(pc)
+        pc, index = Signal(len(self.program_addr) + 1, name="pc"), Signal(range(words), name="index")
+        capture, load = Signal(name="capture"), Signal(name="load")
+        batch_run, pc_next = Signal(), Signal.like(pc, name="pc_next")
         blocked, ready = Signal(), self.program_ready
         m.d.comb += [
             pc_next.eq(pc + 1),
@@ -201,7 +202,7 @@ class Sequencer(wiring.Component):
             m.d.sync += layer.valid.eq(0)
         # Nothing behind program memory is a descriptor: one that reaches or leads there is the last. Both
         # follow `pc` from the second word on: it is at the last word of the memory or behind it; behind it.
-        beyond, behind, astray = Signal(), Signal(), Signal()
+        beyond, behind, astray = (Signal(name=name) for name in ("beyond", "behind", "astray"))
         m.d.sync += astray.eq(0)
         with m.If(astray):
             m.d.sync += self.fault.eq(1)

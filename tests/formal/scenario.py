@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from amaranth.back import rtlil
@@ -27,7 +28,7 @@ class Scenario:
         self.m.submodules.dut = fragment
         self.inside: dict[str, Signal] = {}
         for name, signal in _driven(fragment, ""):
-            names = (f"{name}#{number}" if number else name for number in range(9))
+            names = (f"{name}#{number}" if number else name for number in count())
             free = next(n for n in names if self.inside.get(n, signal) is signal)
             self.inside[free] = signal
         self._inputs: list[Signal] = []
