@@ -1,0 +1,5 @@
+"""Runs the campaign: ``python -m tests.mutants``."""
+
+from .run import main
+
+main()

@@ -1,0 +1,78 @@
+"""Which files are mutated, and which tests look at them first."""
+
+from __future__ import annotations
+
+__all__ = ["ALL", "MORE", "PLAN"]
+
+_PE = ["tests/hw/test_pe.py", "tests/hw/test_carry.py", "tests/formal/test_pe.py"]
+_SIZES = "act_depth=2048,weight_depth=4096,threshold_depth=512,acc_width=20"
+_MAPS = [
+    f"tests/hw/test_conv.py::test_random_networks[sim:rows={rows},columns={columns},width={width},{_SIZES}-{seed}]"
+    for rows, columns, width in ((3, 4, 16), (1, 8, 8))
+    for seed in range(12)
+]
+_NETWORK = [
+    *_MAPS,
+    "tests/hw/test_core.py::test_geometries[1-4-8]",
+    "tests/hw/test_driver.py::test_random_networks -k not 32",
+    "tests/hw/test_driver.py::test_results_that_come_before_the_image_ends",
+    "tests/hw/test_driver.py::test_damage_to_images_in_parts",
+    "tests/hw/test_core.py::test_bit_outputs[1-4-8]",
+    "tests/hw/test_core.py::test_column_groups[3]",
+    "tests/hw/test_core.py::test_random_stalls",
+]
+_WIDE_BATCH = ["tests/hw/test_core.py::test_geometries[8-4-8]"]
+_REQUESTS = [
+    "tests/hw/test_core.py::test_refused_requests",
+    "tests/hw/test_core.py::test_refused_inference",
+    "tests/hw/test_core.py::test_memory_access",
+    "tests/hw/test_core.py::test_info_and_reset",
+    "tests/hw/test_core.py::test_images_in_parts",
+    "tests/hw/test_core.py::test_a_device_without_counters",
+    "tests/hw/test_core.py::test_reset_and_arm_forget_a_group",
+    "tests/hw/test_core.py::test_other_requests_close_a_group",
+    "tests/hw/test_core.py::test_addresses_do_not_wrap_in_the_largest_memory",
+]
+_HOSTILE = [
+    "tests/hw/test_hostile.py::test_run_names_a_bad_descriptor",
+    "tests/hw/test_hostile.py::test_reset_in_the_middle_of_an_answer",
+]
+_BAKED = ["tests/hw/test_baked.py"]
+_FRAMES = ["tests/hw/test_link_frames.py"]
+_RECEIVER = ["tests/formal/test_receiver.py"]
+_UART = ["tests/hw/test_link_uart.py"]
+_CONTROL = ["tests/hw/test_control.py"]
+
+PLAN: dict[str, list[str]] = {
+    "pe.py": _PE,
+    "popcount.py": _PE,
+    "carry.py": _PE,
+    "array.py": [*_NETWORK, *_BAKED],
+    "sequencer.py": [*_NETWORK, *_HOSTILE],
+    "nest.py": ["tests/hw/test_nest.py", *_NETWORK],
+    "control.py": [*_CONTROL, *_REQUESTS, *_NETWORK],
+    "inference.py": [*_REQUESTS, *_NETWORK, *_WIDE_BATCH],
+    "records.py": [*_CONTROL, *_NETWORK],
+    "responder.py": [*_NETWORK, *_REQUESTS, *_HOSTILE, *_WIDE_BATCH],
+    "write_stage.py": ["tests/hw/test_loader.py", *_REQUESTS, *_NETWORK],
+    "stream_register.py": [*_REQUESTS, *_NETWORK],
+    "core.py": [*_NETWORK, *_REQUESTS, *_HOSTILE],
+    "link/checksum.py": _FRAMES,
+    "link/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
+    "link/sender.py": [*_FRAMES, *_HOSTILE],
+    "link/uart.py": _UART,
+}
+"""Files below the gateware's package; for each, tests in the order in which they run."""
+
+MORE = [
+    "tests/hw/test_core.py",
+    "tests/hw/test_loader.py",
+    "tests/hw/test_conv.py -k not 32",
+    "tests/hw/test_driver.py -k not 32",
+    "tests/hw/test_baked.py",
+    "tests/hw/test_hostile.py",
+    "tests/formal",
+]
+"""What survivors are tried on as well: all that is slow."""
+
+ALL = list(dict.fromkeys(test for tests in [*PLAN.values(), MORE[:5]] for test in tests))

@@ -1,0 +1,144 @@
+"""One mutant, in a process of its own: does it build, is it the same circuit, do the tests see it?"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import resource
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+
+from .patch import patch
+
+BROKEN, SAME, SURVIVED, KILLED = "does not build", "same circuit", "survived", "killed"
+
+
+LONGEST = 15
+"""Seconds of a processor for one test: what takes longer hangs."""
+
+
+class _TooLong(BaseException):
+    """A test takes too long; nothing may catch it."""
+
+
+def _stop(*_: object) -> None:
+    raise _TooLong
+
+
+class _Platform:
+    """Makes the gateware choose a family of FPGAs."""
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+
+
+def digests() -> Iterator[str]:
+    """Yield hashes of the RTLIL of devices, a small and a full one, and of elements of all families."""
+    from amaranth.back import rtlil
+
+    from xnorcore.geometry import DeviceConfig, Geometry
+    from xnorcore_hw.link import UartReceiver, UartTransmitter
+    from xnorcore_hw.pe import ProcessingElement
+    from xnorcore_hw.top import SimTop
+
+    small = DeviceConfig(
+        Geometry(1, 4, 8), 12, 64, 32, 64, 64, 512, column_group=2, line_bytes=0,
+        convolution=0, counters=0, threshold_share=2, program_halves=1,
+    )  # fmt: skip
+    full = DeviceConfig(Geometry(2, 8, 16), 16, 100, 20, 100, 100, column_group=3)
+    # Built one at a time: a design that is never elaborated makes Amaranth complain.
+    designs = [(partial(SimTop, small), "ice40")]
+    elements = [partial(ProcessingElement, width, 12) for width in (8, 24)]
+    designs += [(element, family) for element in elements for family in ("ice40", "ecp5", "generic")]
+    designs += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
+    designs += [(partial(SimTop, full), "generic")]
+    for design, family in designs:
+        text = rtlil.convert(design(), name="top", platform=_Platform(family), emit_src=False)
+        yield hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def trial(original: str, tests: list[str]) -> tuple[str, str]:
+    """Return the verdict on the gateware that is imported, and the test that failed.
+
+    Parameters
+    ----------
+    original : str
+        `digests` without a mutant, joined by commas.
+    tests : list of str
+        Arguments of pytest, one run each, until one fails.
+    """
+    import pytest
+
+    try:
+        # The first difference is enough.
+        if original and all(a == b for a, b in zip(digests(), original.split(","), strict=True)):
+            return SAME, ""
+    except Exception as error:
+        return BROKEN, f"{type(error).__name__}: {error}"[:200]
+
+    class Failures:
+        first = ""
+
+        def pytest_runtest_setup(self) -> None:
+            signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST, 1)
+
+        def pytest_runtest_teardown(self) -> None:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed and not self.first:
+                self.first = report.nodeid
+
+        def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+            if report.failed and not self.first:
+                self.first = report.nodeid
+
+    plain = [test for test in tests if " -k " not in test]
+    chosen = [shlex.split(test.replace(" -k ", " -k '") + "'") for test in tests if " -k " in test]
+    signal.signal(signal.SIGVTALRM, _stop)
+    for arguments in ([*plain], *chosen):
+        failures = Failures()
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *arguments], plugins=[failures])
+        if code == pytest.ExitCode.TESTS_FAILED or failures.first:
+            return KILLED, failures.first
+        if code != pytest.ExitCode.OK:
+            return BROKEN, f"pytest ended with {code!r}"
+    return SURVIVED, ""
+
+
+def prepare(gateware: Path, tests: list[str]) -> str:
+    """Import all that trials need, the gateware in a folder and the tests; return its digests."""
+    import pytest
+
+    sys.path.insert(0, str(gateware))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(gateware), os.environ.get("PYTHONPATH", "")])
+    files = list(dict.fromkeys(test.partition("::")[0].partition(" ")[0] for test in tests))
+    with redirect_stdout(io.StringIO()) as output:
+        code = pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", *files])
+    if code != pytest.ExitCode.OK:
+        raise SystemExit(output.getvalue())
+    return ",".join(digests())
+
+
+def attempt(
+    module: str, before: bytes, after: bytes, original: str, seconds: int, tests: list[str], answer: Path
+) -> None:
+    """Try a module with another text, and write the verdict.
+
+    For a forked process: it gets SIGXCPU when it has used that many seconds of a processor.
+    """
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    if not original:
+        verdict = trial("", tests)
+    elif patch(module, before, after):
+        verdict = trial(original, tests)
+    else:
+        verdict = BROKEN, "cannot be brought in"
+    answer.write_text("\n".join(verdict))
