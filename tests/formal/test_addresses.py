@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -20,7 +22,10 @@ from .scenario import Scenario
 
 MAPS = DeviceConfig(Geometry(1, 8, 8), 12, 70, 20, 100, 64, line_bytes=0)
 DENSE = DeviceConfig(Geometry(1, 8, 8), 12, 70, 20, 100, 64, line_bytes=0, convolution=0)
-WIDE = 10
+# The nest asks its configuration for this much: memories smaller than the smallest device's, for the solver.
+SIZES = {"act_depth": 20, "weight_depth": 20, "threshold_depth": 20, "offset_bits": 0}
+SMALL_DENSE, SMALL_MAPS = (SimpleNamespace(**SIZES, convolution=convolution) for convolution in (0, 1))
+WIDE = 8
 """Bits of the model's addresses, signed: nothing wraps in it."""
 
 
@@ -120,9 +125,7 @@ class Travel:
         return [went.eq(0) for went in self.went.values()]
 
 
-def nest_scenario(
-    config: DeviceConfig, part: str, many: tuple[str, ...] = LOOPS, spoil: bool = False
-) -> Scenario:
+def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: bool = False) -> Scenario:
     """A nest under any legal layer, the loops `many` with counts of any size, beside the plain loops.
 
     `at` is the place of the nest's next beat, a number for each loop, `here` that of the beat it presents.
@@ -136,8 +139,8 @@ def nest_scenario(
     m.d.comb += [nest.load.eq(load), nest.step.eq(step & nest.more & ~load)]
 
     last = {loop: s.constant(len(getattr(nest, f"{loop}_last")), f"{loop}_end") for loop in loops}
-    delta = {loop: s.constant(7, f"{loop}_move").as_signed() for loop in loops if loop in DELTAS}
-    base = {name: s.constant(7, f"{name}_from") for name in ("read", "weight", "threshold")}
+    delta = {loop: s.constant(6, f"{loop}_move").as_signed() for loop in loops if loop in DELTAS}
+    base = {name: s.constant(5, f"{name}_from") for name in ("read", "weight", "threshold")}
     double = s.constant(1, "doubled")
     last = {loop: value if loop in many else Const(0, 1) for loop, value in last.items()}
     m.d.comb += [nest.double.eq(double)]
@@ -250,24 +253,23 @@ def test_products(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_what_passes_the_validator_stays_inside(part: str, tmp_path: Path) -> None:
-    prove_always(nest_scenario(DENSE, part).rtlil(), tmp_path, 2)
+    prove_always(nest_scenario(SMALL_DENSE, part).rtlil(), tmp_path, 2)
 
 
-@pytest.mark.parametrize("part", ["counters", "threshold"])
+@pytest.mark.parametrize("part", ["counters", "weight", "threshold"])
 def test_what_passes_the_validator_stays_inside_with_maps(part: str, tmp_path: Path) -> None:
-    prove_always(nest_scenario(MAPS, part).rtlil(), tmp_path, 2)
+    prove_always(nest_scenario(SMALL_MAPS, part).rtlil(), tmp_path, 2)
 
 
 @pytest.mark.parametrize("many", LAYERS, ids="-".join)
-@pytest.mark.parametrize("part", ["read", "weight"])
-def test_maps_stay_inside(part: str, many: tuple[str, ...], tmp_path: Path) -> None:
+def test_reads_of_maps_stay_inside(many: tuple[str, ...], tmp_path: Path) -> None:
     """Any counts, but of some of the loops at a time: all nine are beyond the solver."""
-    prove_always(nest_scenario(MAPS, part, many).rtlil(), tmp_path, 2)
+    prove_always(nest_scenario(SMALL_MAPS, "read", many).rtlil(), tmp_path, 2)
 
 
 def test_the_proof_sees_a_wrong_base(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="not proven"):
-        prove_always(nest_scenario(DENSE, "weight", spoil=True).rtlil(), tmp_path, 1)
+        prove_always(nest_scenario(SMALL_DENSE, "weight", spoil=True).rtlil(), tmp_path, 1)
 
 
 FETCH = 2
