@@ -183,7 +183,7 @@ class Sequencer(wiring.Component):
         # moves on.
         # With one bit more than the address, pc stays beyond the end once it is there.
         pc, index = Signal(len(self.program_addr) + 1, name="pc"), Signal(range(words), name="index")
-        capture, load = Signal(name="capture"), Signal(name="load")
+        capture, load = Signal(name="capture"), Signal(name="last_capture")
         batch_run, pc_next = Signal(), Signal.like(pc, name="pc_next")
         blocked, ready = Signal(), self.program_ready
         m.d.comb += [

@@ -295,7 +295,7 @@ def test_the_fetch_stays_inside_and_ends(config: DeviceConfig, tmp_path: Path) -
     """Whatever the memory holds: no address behind it, no descriptor begun behind its end, and a fault."""
     s, sequencer = fetch_scenario(config)
     inside, depth = s.inside, config.program_depth
-    pc, index, load, capture = (inside[name] for name in ("pc", "index", "load", "capture"))
+    pc, index, load, capture = (inside[name] for name in ("pc", "index", "last_capture", "capture"))
     words = DESCRIPTOR.words
     s.claim(index < words)
     s.claim(pc <= depth - 1 + index)
