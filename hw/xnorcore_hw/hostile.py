@@ -129,15 +129,18 @@ class Attack:
         Called as ``make(pick, size, longest)``; returns about `size` bytes.
     harmless : bool
         There is no good frame among them: nothing may have changed.
+    mendable : bool
+        A disturbed line may make one of them good: of a request with two bytes too many, it may take these.
     """
 
     make: Callable[[random.Random, int, int], bytes]
     harmless: bool
+    mendable: bool = False
 
 
 KINDS = {
     "noise": Attack(noise, True),
-    "mutated requests": Attack(mutated, True),
+    "mutated requests": Attack(mutated, True, mendable=True),
     "any requests": Attack(requests, False),
 }
 """All kinds by name."""
@@ -192,8 +195,8 @@ class Target:
     def attack(self, kind: str, size: int, seed: int, *, noisy: bool = False) -> Outcome:
         """Send a burst of about `size` bytes, then look at the device.
 
-        After bytes without a good frame, INFO, program and activation memory and the device's count of good
-        frames must be as before, and the scores right. After good frames, RESET must be answered, INFO
+        After bytes that cannot become a good frame, INFO, program and activation memory and the device's
+        count of good frames must be as before, and the scores right. Otherwise RESET must be answered, INFO
         right, and the scores right as soon as the network is loaded again.
 
         Parameters
@@ -205,7 +208,7 @@ class Target:
             Disturb the line, too; link ``uart``.
         """
         pick, config = random.Random(seed), self.transport.config
-        harmless = KINDS[kind].harmless
+        harmless = KINDS[kind].harmless and not (noisy and KINDS[kind].mendable)
         data = KINDS[kind].make(pick, size, config.max_frame)
         label = f"{kind}, seed {seed}"
         outcome = Outcome(Counter({kind: len(data)}), Counter({kind: data.count(0)}), Counter({kind: 1}))

@@ -35,6 +35,13 @@ def test_devices(name: str) -> None:
                 assert outcome.wrong == [] and outcome.bytes.total() >= 4000 and outcome.frames.total() > 1
 
 
+def test_a_disturbed_line_may_mend_a_request() -> None:
+    """Two bytes of a RESET came twice, and a break took two: it is carried out."""
+    with closing(open_sim(DEVICES["2x4x8, UART"][0])) as transport:
+        target = hostile.Target(transport, NETWORK, 0)
+        assert target.attack("mutated requests", 20_000, 13, noisy=True).wrong == []
+
+
 def test_a_device_that_checks_nothing_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its CRC is always right: damaged requests are carried out."""
     elaborate = Checksum.elaborate
