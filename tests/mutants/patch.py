@@ -55,18 +55,27 @@ def _of(space: Any, owner: str, prefix: str) -> Iterator[tuple[str, FunctionType
 
 
 def _patch_constant(module: ModuleType, before: bytes, after: bytes) -> bool:
-    plain = (int, str, tuple, dict, list)
-    old, new = (
-        {name: value for name, value in vars(_executed(module, text)).items() if isinstance(value, plain)}
-        for text in (before, after)
-    )
-    names = [name for name in new if not name.startswith("__") and old.get(name) != new[name]]
-    if not names:
-        return False
-    for name in names:
+    old, new = (_constants(_executed(module, text)) for text in (before, after))
+    places = [place for place in new if old.get(place) != new[place]]
+    for owner, name in places:
+        if owner:
+            setattr(getattr(module, owner), name, new[owner, name])
+            continue
         for other in [m for m in sys.modules.values() if isinstance(m, ModuleType)]:
             if other is module or (
-                vars(other).get(name) == old[name] and "xnorcore_hw" in vars(other).get("__name__", "")
+                vars(other).get(name) == old["", name] and "xnorcore_hw" in vars(other).get("__name__", "")
             ):
-                setattr(other, name, new[name])
-    return True
+                setattr(other, name, new["", name])
+    return bool(places)
+
+
+def _constants(module: ModuleType) -> dict[tuple[str, str], Any]:
+    """Return what is plain in the module, owner "", and in its classes."""
+    classes = [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == module.__name__]
+    spaces = {"": vars(module)} | {space.__name__: vars(space) for space in classes}
+    return {
+        (owner, name): value
+        for owner, space in spaces.items()
+        for name, value in space.items()
+        if isinstance(value, (int, str, tuple, dict, list)) and not name.startswith("__")
+    }

@@ -64,12 +64,14 @@ LIMIT = 4
 
 
 class Part:
+    FACTOR = 2
+
     @property
     def size(self):
         return LIMIT + 1
 
     def twice(self):
-        return 2 * self.size
+        return self.FACTOR * self.size - 0
 """
 
 
@@ -83,7 +85,8 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "twice"), [(b"+ 1", b"- 1", 6), (b"2 *", b"3 *", 15), (b"= 4", b"= 5", 12)]
+    ("before", "after", "twice"),
+    [(b"+ 1", b"- 1", 6), (b"- 0", b"- 1", 9), (b"= 4", b"= 5", 12), (b"= 2", b"= 3", 15)],
 )
 def test_a_mutant_changes_what_is_there(module: ModuleType, before: bytes, after: bytes, twice: int) -> None:
     part = module.Part()

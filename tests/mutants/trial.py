@@ -104,8 +104,13 @@ def trial(original: str, tests: list[str]) -> tuple[str, str]:
     signal.signal(signal.SIGVTALRM, _stop)
     for arguments in ([*plain], *chosen):
         failures = Failures()
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *arguments], plugins=[failures])
+        code: object = "nothing"
+        try:
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *arguments], plugins=[failures])
+        except BaseException as error:
+            # pytest itself gives up where what a failed test left behind makes a warning, or hangs.
+            failures.first = failures.first or type(error).__name__
         if code == pytest.ExitCode.TESTS_FAILED or failures.first:
             return KILLED, failures.first
         if code != pytest.ExitCode.OK:
