@@ -403,7 +403,7 @@ class Sequencer(wiring.Component):
                     m.d.comb += stall["wait_output"].eq(1)
                 with m.Elif(unwritten.any()):
                     m.d.comb += stall["tail"].eq(1)
-                with m.Elif(~self.run):
+                with m.Else():
                     m.d.comb += stall["wait_input"].eq(1)
             with m.State("START"):
                 m.d.comb += stall["fetch"].eq(1)

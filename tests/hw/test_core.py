@@ -11,7 +11,7 @@ from xnorcore import golden
 from xnorcore.bits import pack_images
 from xnorcore.compiler import Program, compile_network
 from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.program import COUNTERS, DESCRIPTOR, WIDE_WORDS
+from xnorcore.program import COUNTERS, DESCRIPTOR, HEADER, WIDE_WORDS
 from xnorcore.protocol import RESPONSE, Command, DeviceInfo, Space, Status
 from xnorcore.readback import write_requests
 from xnorcore_hw.core import Core
@@ -256,6 +256,20 @@ def test_a_device_without_counters() -> None:
     answers = exchange(config, [(Command.INFO, b""), (Command.COUNTERS, b"\0"), (Command.INFO, b"")])
     assert [Status(status).name for _, status in answers] == ["OK", "BAD_COMMAND", "OK"]
     assert DeviceInfo.unpack(answers[0][0]).config == DeviceInfo.unpack(answers[2][0]).config == config
+
+
+def test_what_run_does_is_not_counted() -> None:
+    """Until its last result is written: `tail` is the time after the last beat."""
+    config, program, wire = _tiny()
+    run = (Command.RUN, HEADER.words.to_bytes(2, "little"))
+    infer, counters = (Command.INFER, b"\x80" + wire), (Command.COUNTERS, b"\0")
+    answers = exchange(config, [*load_requests(program), infer, counters, run, run, counters])
+    before, after = (
+        dict(zip(COUNTERS, np.frombuffer(answers[index][0], "<u4").tolist(), strict=True))
+        for index in (-4, -1)
+    )
+    waited = {"wait_input": after["wait_input"]}
+    assert before["busy"] and before["tail"] and before | waited == after
 
 
 def test_reset_and_arm_forget_a_group() -> None:
