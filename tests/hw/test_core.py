@@ -272,6 +272,21 @@ def test_what_run_does_is_not_counted() -> None:
     assert before["busy"] and before["tail"] and before | waited == after
 
 
+@pytest.mark.parametrize("command", [Command.INFO, Command.ARM, Command.RUN, Command.COUNTERS])
+def test_a_request_inherits_no_place(command: Command) -> None:
+    """Of the one before it, which may have been one that there is nothing at."""
+    config, program, _ = _tiny()
+    arguments = {Command.RUN: HEADER.words.to_bytes(2, "little"), Command.COUNTERS: b"\0"}
+    request = (command, arguments.get(command, b""))
+    write = (Command.WRITE, bytes([Space.WEIGHTS, 3, 5, 0, 1]))
+    wrong = (Command.READ, bytes([255, 255, 255, 255, 255, 255]))
+    answers = exchange(config, [*load_requests(program), request, write, request, wrong, request])
+    assert [Status(status).name for _, status in answers[-5:]] == ["OK", "OK", "OK", "BAD_ADDRESS", "OK"]
+    if command == Command.INFO:
+        infos = [DeviceInfo.unpack(answers[index][0]) for index in (-5, -3, -1)]
+        assert [info.config for info in infos] == [config] * 3
+
+
 def test_reset_and_arm_forget_a_group() -> None:
     config, program, wire = _tiny()
     first, second = (Command.INFER, b"\x00" + wire[:3]), (Command.INFER, b"\x81" + wire[3:])

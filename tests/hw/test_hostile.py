@@ -11,6 +11,7 @@ import pytest
 from xnorcore import golden
 from xnorcore.bits import pack_images
 from xnorcore.compiler import compile_network
+from xnorcore.driver import Accelerator as Driver
 from xnorcore.errors import CompileError
 from xnorcore.geometry import DeviceConfig
 from xnorcore.link.frames import decode_response, encode_request
@@ -223,6 +224,13 @@ def test_reset_in_the_middle_of_an_answer() -> None:
 
     answers = [decode_response(frame) for frame in converse(CONFIG, script)]
     assert [answer and answer[1] for answer in answers] == [None, 8, 9]
+
+
+def test_the_counts_of_frames_stop_at_their_largest() -> None:
+    with Driver.open("sim:rows=1,columns=4,width=8,link=direct") as device:
+        device.session.transport.write(b"\1\0" * 66_000)
+        counters = device.counters
+    assert counters is not None and counters["frames_bad"] == 65_535 and counters["frames_good"] < 20
 
 
 def test_reset_with_a_payload_is_refused_in_its_turn() -> None:

@@ -1,0 +1,65 @@
+"""The sequencer alone, with a program memory."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from amaranth.hdl import Elaboratable, Module
+
+from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.program import pack_descriptor
+from xnorcore_hw.program_memory import ProgramMemory
+from xnorcore_hw.sequencer import Sequencer
+
+from .streams import simulate
+
+CONFIG = DeviceConfig(
+    Geometry(1, 8, 8), weight_depth=256, threshold_depth=64, act_depth=64, program_depth=64, line_bytes=0
+)
+LAYER = {"run_last": 3, "tile_last": 49, "out_base": 10, "end": 1}
+BEATS = 4 * 50
+
+
+class Running(Elaboratable):
+    """A sequencer that runs one layer."""
+
+    def __init__(self) -> None:
+        self.sequencer = Sequencer(CONFIG)
+        words = pack_descriptor(LAYER)
+        self.program = ProgramMemory(CONFIG, words + [0] * (CONFIG.program_depth - len(words)))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.sequencer, m.submodules.program = s, p = self.sequencer, self.program
+        m.d.comb += [
+            p.addr.eq(s.program_addr),
+            p.following.eq(s.program_following),
+            p.move.eq(s.program_move),
+            s.program_data.eq(p.data),
+            s.program_ready.eq(p.ready),
+        ]
+        return m
+
+
+def test_beats_go_before_readouts_for_at_most_16_cycles() -> None:
+    dut = Running()
+    s = dut.sequencer
+    beats, grants = [], []
+
+    async def run(ctx: Any) -> None:
+        ctx.set(s.run, 1)
+        ctx.set(s.readout_valid, 1)
+        await ctx.tick()
+        ctx.set(s.run, 0)
+        for cycle in range(20 + 2 * BEATS):
+            *_, beat, grant = await ctx.tick().sample(s.ctl.valid, s.readout_grant)
+            assert not (beat and grant)
+            beats.extend([cycle] * beat)
+            grants.extend([cycle] * grant)
+
+    simulate(dut, run)
+    assert len(beats) == BEATS
+    while_beats = [cycle for cycle in grants if beats[0] < cycle < beats[-1]]
+    waits = {after - before for before, after in pairwise(while_beats)}
+    assert waits == {17}  # 16 cycles, and that of the grant
