@@ -132,6 +132,20 @@ def test_random_faults_change_the_memory() -> None:
     assert all(fault is None or fault.kind != "threshold" or fault.value < 0 for fault in kinds)
 
 
+def test_random_faults_are_where_a_tap_meets_values() -> None:
+    """Of this kernel only row 1, column 2 is ever over the map; the rest sees zeros, which have no weight."""
+    weights = np.ones((3, 3, 3, 2), dtype=np.int8)
+    conv = Conv2d(weights, np.zeros(3), padding=(1, 1, 2, 0))
+    network = Network("n", InputSpec((1, 1, 2)), [conv, Dense(np.ones((2, 3)))])
+    program = compile_network(network, CONFIG)
+    taps = set()
+    for seed in range(60):
+        fault = random_fault(np.random.default_rng(seed), program)
+        if fault and fault.kind == "weight" and fault.layer == 0:
+            taps.add(fault.value)
+    assert taps == {10, 11}
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_random_networks_are_the_same_on_both_models(seed: int) -> None:
     network = random_network(np.random.default_rng(seed))

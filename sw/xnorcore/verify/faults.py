@@ -114,7 +114,7 @@ def plant(program: Program, fault: Fault) -> Program:
 
 
 def random_fault(rng: np.random.Generator, program: Program) -> Fault | None:
-    """Return a fault that changes what a device holds, or None if none is found."""
+    """Return a fault that changes what a device holds and may compute, or None if none is found."""
     network, columns = program.network, program.config.geometry.columns
     layers = {i: one for i, one in enumerate(network.layers) if isinstance(one, (Dense, Conv2d))}
     for _ in range(20):
@@ -124,6 +124,8 @@ def random_fault(rng: np.random.Generator, program: Program) -> Fault | None:
         kind = str(rng.choice(["weight", "threshold", "output"]))
         if kind == "weight":
             fault = Fault(kind, index, channel, int(rng.integers(layer.weights[0].size)))
+            if not _meets_values(network, fault):
+                continue
         elif kind == "output":
             fault = Fault(kind, 0, channel % columns, int(rng.integers(2)))
         elif layer.thresholds is not None:
@@ -134,6 +136,16 @@ def random_fault(rng: np.random.Generator, program: Program) -> Fault | None:
         if (other.blocks, other.later) != (program.blocks, program.later):
             return fault
     return None
+
+
+def _meets_values(network: Network, fault: Fault) -> bool:
+    """Return whether a tap meets anything: beyond the edge of a small map there may be zeros only."""
+    layer = network.layers[fault.layer]
+    if not isinstance(layer, Conv2d) or layer.pad_value:
+        return True
+    row, column = divmod(fault.value // layer.inputs, layer.kernel[1])
+    rows, columns = layer.valid(network.shapes[fault.layer])
+    return bool(rows[:, row].any() and columns[:, column].any())
 
 
 def _mixed(mine: tuple[Block, ...], theirs: tuple[Block, ...], space: Space) -> tuple[Block, ...]:
