@@ -1,4 +1,4 @@
-"""The record queue keeps order and loses nothing, for ever."""
+"""The queues between streams keep order and lose nothing, for ever."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from amaranth.hdl import Cat, Signal, Value
+from amaranth.lib import stream
 
 from xnorcore_hw.records import RecordQueue
+from xnorcore_hw.stream_register import StreamRegister
 
 from ..yosys import prove_always
 from .scenario import Scenario
@@ -64,6 +66,23 @@ def test_an_offer_stays(tmp_path: Path) -> None:
     before = s.past(offer, "before")
     kept = s.past(queue.o.valid & ~queue.o.ready, "kept")
     s.claim(~kept | (offer == before))
+    prove_always(s.rtlil(), tmp_path, steps=2)
+
+
+@pytest.mark.parametrize("width", [1, 9])
+def test_a_stream_register_keeps_order_and_loses_nothing(width: int, tmp_path: Path) -> None:
+    """It holds the item that entered last until it leaves, and takes none before."""
+    s = Scenario(register := StreamRegister(stream.Signature(width)))
+    i, o = register.i, register.o
+    s.drive(i.valid, i.payload, o.ready)
+    puts, takes = i.valid & i.ready, o.valid & o.ready
+    holds, last = Signal(), Signal(width)
+    s.m.d.sync += holds.eq(holds + puts - takes)
+    with s.m.If(puts):
+        s.m.d.sync += last.eq(i.payload)
+    s.claim((s.inside["full"] == holds) & (o.valid == holds) & (i.ready == ~holds))
+    s.claim(~holds | (s.inside["payload"] == last))
+    s.claim(~holds | (o.payload == last))
     prove_always(s.rtlil(), tmp_path, steps=2)
 
 

@@ -32,30 +32,35 @@ _REQUESTS = [
     "tests/hw/test_core.py::test_reset_and_arm_forget_a_group",
     "tests/hw/test_core.py::test_other_requests_close_a_group",
     "tests/hw/test_core.py::test_addresses_do_not_wrap_in_the_largest_memory",
+    "tests/hw/test_core.py::test_what_run_does_is_not_counted",
+    "tests/hw/test_core.py::test_a_request_inherits_no_place",
 ]
 _HOSTILE = [
     "tests/hw/test_hostile.py::test_run_names_a_bad_descriptor",
     "tests/hw/test_hostile.py::test_reset_in_the_middle_of_an_answer",
+    "tests/hw/test_hostile.py::test_the_counts_of_frames_stop_at_their_largest",
 ]
 _BAKED = ["tests/hw/test_baked.py"]
 _FRAMES = ["tests/hw/test_link_frames.py"]
 _RECEIVER = ["tests/formal/test_receiver.py"]
 _UART = ["tests/hw/test_link_uart.py"]
 _CONTROL = ["tests/hw/test_control.py"]
+_SEQUENCER = ["tests/hw/test_sequencer.py"]
+_WRITES = ["tests/hw/test_write_stage.py", "tests/hw/test_loader.py"]
 
 PLAN: dict[str, list[str]] = {
     "pe.py": _PE,
     "popcount.py": _PE,
     "carry.py": _PE,
     "array.py": [*_NETWORK, *_BAKED],
-    "sequencer.py": [*_NETWORK, *_HOSTILE],
+    "sequencer.py": [*_SEQUENCER, *_NETWORK, *_HOSTILE, *_REQUESTS],
     "nest.py": ["tests/hw/test_nest.py", *_NETWORK],
     "control.py": [*_CONTROL, *_REQUESTS, *_NETWORK],
     "inference.py": [*_REQUESTS, *_NETWORK, *_WIDE_BATCH],
     "records.py": [*_CONTROL, *_NETWORK],
     "responder.py": [*_NETWORK, *_REQUESTS, *_HOSTILE, *_WIDE_BATCH],
-    "write_stage.py": ["tests/hw/test_loader.py", *_REQUESTS, *_NETWORK],
-    "stream_register.py": [*_REQUESTS, *_NETWORK],
+    "write_stage.py": [*_WRITES, *_REQUESTS, *_NETWORK],
+    "stream_register.py": ["tests/formal/test_queue.py -k register", *_REQUESTS, *_NETWORK],
     "core.py": [*_NETWORK, *_REQUESTS, *_HOSTILE],
     "link/checksum.py": _FRAMES,
     "link/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
