@@ -234,6 +234,17 @@ def test_memory_access() -> None:
     assert [payload for payload, _ in answers] == [b"", b"", data, words, bytes(40)]
 
 
+@pytest.mark.parametrize("options", [{}, {"program_halves": 1, "convolution": 0, "line_bytes": 0}])
+def test_what_is_read_waits_for_the_link(options: dict[str, int]) -> None:
+    config = small_config(1, 4, 8, **options)
+    data = np.random.default_rng(0).bytes(120)
+    write = (Command.WRITE, bytes([Space.PROGRAM, 0, 9, 0]) + data)
+    read = (Command.READ, bytes([Space.PROGRAM, 0, 9, 0, 30, 0]))
+    answers = exchange(config, [write, (Command.INFO, b""), read], Stalls(1, chance=0.4, longest=4))
+    assert DeviceInfo.unpack(answers[1][0]).config == config
+    assert answers[2][0] == data
+
+
 def test_info_and_reset() -> None:
     config, program, wire = _tiny()
     infer = (Command.INFER, b"\x80" + wire)
