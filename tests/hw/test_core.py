@@ -123,6 +123,14 @@ def test_column_groups(group: int) -> None:
     check_network(small_config(1, 24, 8, column_group=group), (16, 40, 30, 4), 2, seed=group)
 
 
+_DENSE = {"convolution": 0, "line_bytes": 0}
+
+
+@pytest.mark.parametrize("options", [{"threshold_share": 2}, _DENSE, {"program_halves": 1, **_DENSE}])
+def test_smaller_devices(options: dict[str, int]) -> None:
+    check_network(small_config(1, 8, 8, **options), (21, 17, 10), 2, seed=4)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_random_stalls(seed: int) -> None:
     stalls = Stalls(seed, chance=0.3, longest=9)
@@ -234,7 +242,7 @@ def test_memory_access() -> None:
     assert [payload for payload, _ in answers] == [b"", b"", data, words, bytes(40)]
 
 
-@pytest.mark.parametrize("options", [{}, {"program_halves": 1, "convolution": 0, "line_bytes": 0}])
+@pytest.mark.parametrize("options", [{}, {"program_halves": 1, **_DENSE}])
 def test_what_is_read_waits_for_the_link(options: dict[str, int]) -> None:
     config = small_config(1, 4, 8, **options)
     data = np.random.default_rng(0).bytes(120)
@@ -296,6 +304,15 @@ def test_a_request_inherits_no_place(command: Command) -> None:
     if command == Command.INFO:
         infos = [DeviceInfo.unpack(answers[index][0]) for index in (-5, -3, -1)]
         assert [info.config for info in infos] == [config] * 3
+
+
+def test_counters_are_cleared_when_that_is_asked_for() -> None:
+    config, program, wire = _tiny()
+    read, clear = (Command.COUNTERS, b"\0"), (Command.COUNTERS, b"\1")
+    infer = (Command.INFER, b"\x80" + wire)
+    answers = exchange(config, [*load_requests(program), infer, read, clear, read])
+    busy = [np.frombuffer(answer[0], "<u4")[COUNTERS.index("busy")] for answer in answers[-3:]]
+    assert busy[0] == busy[1] > 0 == busy[2]
 
 
 def test_reset_and_arm_forget_a_group() -> None:

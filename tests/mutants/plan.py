@@ -19,6 +19,7 @@ _NETWORK = [
     "tests/hw/test_driver.py::test_damage_to_images_in_parts",
     "tests/hw/test_core.py::test_bit_outputs[1-4-8]",
     "tests/hw/test_core.py::test_column_groups[3]",
+    "tests/hw/test_core.py::test_smaller_devices",
     "tests/hw/test_core.py::test_random_stalls",
 ]
 _WIDE_BATCH = ["tests/hw/test_core.py::test_geometries[8-4-8]"]
@@ -35,6 +36,7 @@ _REQUESTS = [
     "tests/hw/test_core.py::test_addresses_do_not_wrap_in_the_largest_memory",
     "tests/hw/test_core.py::test_what_run_does_is_not_counted",
     "tests/hw/test_core.py::test_a_request_inherits_no_place",
+    "tests/hw/test_core.py::test_counters_are_cleared_when_that_is_asked_for",
 ]
 _HOSTILE = [
     "tests/hw/test_hostile.py::test_run_names_a_bad_descriptor",
