@@ -10,10 +10,11 @@ import pytest
 from xnorcore import golden
 from xnorcore.compiler import compile_network
 from xnorcore.driver import Accelerator
-from xnorcore.errors import CapacityError, CompileError
+from xnorcore.errors import CapacityError, CompileError, DeviceError
 from xnorcore.geometry import DeviceConfig, Geometry
 from xnorcore.layers import Conv2d, Dense, InputSpec
 from xnorcore.network import Network
+from xnorcore.protocol import Command, Status
 from xnorcore_hw.interleaver import RowInterleaver
 
 from .cnns import random_cnn
@@ -152,3 +153,15 @@ def test_padding_of_any_number_of_channels(device: Accelerator, channels: int, p
     images = random_images(rng, network, 3)
     device.load(network, verify=False)
     np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
+@pytest.mark.parametrize("extra", [1, 16, 100])
+def test_a_group_that_ends_inside_an_image_is_refused(device: Accelerator, extra: int) -> None:
+    """Also where the rows that came were all written, or are fewer than a kernel needs."""
+    network = conv_network(bits=8)
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 2), dtype=np.uint8)
+    device.load(network, verify=False)
+    with pytest.raises(DeviceError) as refusal:
+        device.session.call(Command.INFER, b"\x80" + image.tobytes() + bytes(extra))
+    assert refusal.value.status == Status.BAD_LENGTH
+    np.testing.assert_array_equal(device.infer(image), golden.run(network, image))
