@@ -17,11 +17,12 @@ HEARTBEAT_BITS = 24
 """Fewest bits of the counter behind the heartbeat."""
 
 
-def clock_domain(m: Module, board: Board, platform: object) -> Signal:
-    """Add the domain ``sync`` to `m`, and return a counter of its cycles.
+def clock_domain(m: Module, board: Board, platform: object) -> tuple[Signal, Signal]:
+    """Add the domain ``sync`` to `m`, and return a counter of its cycles and the reset.
 
-    The reset lasts until the PLL is locked and then at least `RESET_S`. Registers start with their reset
-    value from configuration as well, so that the reset counts from a known state.
+    The domain has no reset of its own. The reset lasts until the PLL is locked and then at least `RESET_S`.
+    Registers start with their reset value from configuration as well, so that the reset counts from a known
+    state.
 
     Parameters
     ----------
@@ -31,8 +32,9 @@ def clock_domain(m: Module, board: Board, platform: object) -> Signal:
 
     Returns
     -------
-    Signal
+    count : Signal
         Runs freely; its highest bit changes about once in half a second.
+    reset : Signal
     """
     port = platform.request(board.clock_pin, dir="-")  # type: ignore[attr-defined]
     clock = Signal()
@@ -45,7 +47,7 @@ def clock_domain(m: Module, board: Board, platform: object) -> Signal:
         m.d.comb += clock.eq(pin.i)
         locked = 1
 
-    por, sync = ClockDomain("por", reset_less=True, local=True), ClockDomain("sync")
+    por, sync = ClockDomain("por", reset_less=True, local=True), ClockDomain("sync", reset_less=True)
     m.domains += [por, sync]
     m.d.comb += [ClockSignal("por").eq(clock), ClockSignal("sync").eq(clock)]
     platform.add_clock_constraint(clock, board.true_hz)  # type: ignore[attr-defined]
@@ -53,10 +55,9 @@ def clock_domain(m: Module, board: Board, platform: object) -> Signal:
     bits = max(HEARTBEAT_BITS, round(HEARTBEAT_S * board.true_hz).bit_length())
     count = Signal(bits)
     reset = Signal(init=1)
-    m.d.comb += sync.rst.eq(reset)
     m.d.por += count.eq(count + 1)
     with m.If(~locked if board.pll else 0):
         m.d.por += [count.eq(0), reset.eq(1)]
     with m.Elif(count[round(RESET_S * board.true_hz).bit_length()]):
         m.d.por += reset.eq(0)
-    return count
+    return count, reset

@@ -86,11 +86,16 @@ class Ecp5(Family):
         return map_with_abc(synth, top, ("abc -lut 4 -dress", "clean"))
 
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
-        """Return the arguments of nextpnr-ecp5; its default router takes many times as long."""
+        """Return the arguments of nextpnr-ecp5.
+
+        Its default placer crowds the array's adders around the middle of the chip, and long detours follow;
+        its default router takes many times as long.
+        """
         return [
             *part.place, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", self.placed(part, stem),
             "--report", f"{stem}.report.json", "--freq", f"{mhz:g}",
-            "--seed", str(seed), "--router", "router2", "--timing-allow-fail",
+            "--seed", str(seed), "--placer", "static", "--router", "router2", "--router2-tmg-ripup",
+            "--timing-allow-fail",
         ]  # fmt: skip
 
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Elaboratable, Module, Signal, Value
+from amaranth import Elaboratable, Module, ResetInserter, Signal, Value
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -34,6 +34,8 @@ class Device(wiring.Component):
     -------
     rx, tx : In, Out(1)
         UART lines; `rx` is asynchronous.
+    rst : In(1)
+        Start again as at power-up.
     tick : In(1)
         Now and then for one cycle; `activity` and `error` say what happened between two ticks.
     activity, error : Out(1)
@@ -42,6 +44,7 @@ class Device(wiring.Component):
 
     rx: Signal
     tx: Signal
+    rst: Signal
     tick: Signal
     activity: Signal
     error: Signal
@@ -54,6 +57,7 @@ class Device(wiring.Component):
             {
                 "rx": In(1, init=1),
                 "tx": Out(1, init=1),
+                "rst": In(1),
                 "tick": In(1),
                 "activity": Out(1),
                 "error": Out(1),
@@ -64,11 +68,13 @@ class Device(wiring.Component):
         """Build the module."""
         m = Module()
         m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, self.bake)
-        m.submodules.uart_rx = receiver = UartReceiver(self.divisor)
-        m.submodules.uart_tx = transmitter = UartTransmitter(self.divisor)
+        receiver, transmitter = UartReceiver(self.divisor), UartTransmitter(self.divisor)
+        m.submodules.uart_rx = ResetInserter(self.rst)(receiver)
+        m.submodules.uart_tx = ResetInserter(self.rst)(transmitter)
         connect(m, receiver.o, accelerator.i)
         connect(m, accelerator.o, transmitter.i)
         m.d.comb += [
+            accelerator.rst.eq(self.rst),
             receiver.rx.eq(self.rx),
             self.tx.eq(transmitter.tx),
         ]
@@ -118,7 +124,8 @@ class BoardTop(Elaboratable):
         m = Module()
         board, device = self.board, self.device
         m.submodules.device = device
-        count = clock_domain(m, board, platform)
+        count, reset = clock_domain(m, board, platform)
+        m.d.comb += device.rst.eq(reset)
         uart = platform.request(board.uart, dir="-")  # type: ignore[attr-defined]
         m.submodules.rx_pin = rx = io.Buffer("i", uart.rx)
         m.submodules.tx_pin = tx = io.Buffer("o", uart.tx)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from amaranth import Elaboratable, Module, Signal
+from amaranth import Elaboratable, Module, ResetInserter, Signal
 from amaranth.back import rtlil
 from amaranth.lib import io
 from amaranth.lib.memory import Memory
@@ -123,10 +123,10 @@ class Blinker(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.counter = counter = Module()
-        count = Signal(8)
+        counter, count = Module(), Signal(8)
         counter.d.sync += count.eq(count + 1)
-        clock_domain(m, self.board, platform)
+        _, reset = clock_domain(m, self.board, platform)
+        m.submodules.counter = ResetInserter(reset)(counter)
         m.submodules.led = led = io.Buffer("o", platform.request(*self.board.heartbeat, dir="-"))
         m.d.comb += led.o.eq(count[-1])
         return m

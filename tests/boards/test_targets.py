@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth import Module, ResetSignal, Signal
+from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -49,7 +49,8 @@ class Loopback(wiring.Component):
     """Streams of the accelerator, in no time."""
 
     def __init__(self, config, clock_hz, bake):
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "error": Out(1)})
+        byte = stream.Signature(8)
+        super().__init__({"i": In(byte), "o": Out(byte), "error": Out(1), "rst": In(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -194,9 +195,8 @@ class Pll:
 
 def test_reset_waits_for_the_pll():
     board: Any = Pll()
-    m, reset = Module(), Signal(init=1)
-    clock_domain(m, board, board)
-    m.d.comb += reset.eq(ResetSignal())
+    m = Module()
+    _, reset = clock_domain(m, board, board)
 
     async def bench(ctx):
         async def cycles(count):

@@ -44,6 +44,7 @@ def _config(rows: int, columns: int, weights: int) -> DeviceConfig:
     return DeviceConfig(
         Geometry(rows, columns, 64),
         acc_width=16,
+        column_group=8,
         weight_depth=weights,
         threshold_depth=256,
         act_depth=1024,

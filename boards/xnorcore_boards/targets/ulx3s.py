@@ -33,7 +33,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         config=config,
         clock_pin="clk25",
         clock_in_hz=25_000_000,
-        clock_hz=80_000_000,
+        clock_hz=100_000_000,
         baud=3_000_000,
         best_baud=3_000_000,
         programmers=(("openFPGALoader", "-b", "ulx3s", "{}"), ("fujprog", "{}")),
@@ -46,6 +46,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
 _25F = DeviceConfig(
     Geometry(2, 16, 64),
     acc_width=16,
+    column_group=8,
     weight_depth=512,
     threshold_depth=128,
     act_depth=1024,
@@ -56,6 +57,7 @@ _25F = DeviceConfig(
 _85F = DeviceConfig(
     Geometry(6, 32, 64),
     acc_width=16,
+    column_group=8,
     weight_depth=1024,
     threshold_depth=256,
     act_depth=1024,
