@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,8 +16,8 @@ __all__ = ["ActivationMemory", "operand_latency", "word_latency"]
 
 
 def operand_latency(config: DeviceConfig) -> int:
-    """Return the cycles from a read address to the operand: two more where it is cut out of two words."""
-    return 3 if config.offset_bits else 1
+    """Return the cycles from a read address to the operand: three more where it is cut out of two words."""
+    return 4 if config.offset_bits else 1
 
 
 def word_latency(config: DeviceConfig) -> int:
@@ -49,13 +49,15 @@ class ActivationMemory(wiring.Component):
         The word at the address, `word_latency` cycles later.
     x : Out(width)
         The operand, `operand_latency` cycles after its address.
+    wvalid : In(1)
+        A result is written; the link waits.
     waddr : In
     wdata : In(min(columns, width))
         Bits of one tile; a word that several tiles share takes them in each of its parts,
     wclear : In(1)
         and 0 in all parts but the first if this is 1.
     wmask : In(width // lane)
-        Lanes of `geometry.lane` bits to write; any set lane makes the link wait.
+        Lanes of `geometry.lane` bits to write.
     write : In(LaneWriteSignature)
         `ready` is 1 if this row can take the byte.
     everywhere : In(1)
@@ -73,6 +75,7 @@ class ActivationMemory(wiring.Component):
                 "readout_addr": In(bits_for_depth(config.act_depth)),
                 "rdata": Out(g.width),
                 "x": Out(g.width),
+                "wvalid": In(1),
                 "waddr": In(bits_for_depth(config.act_depth)),
                 "wdata": In(min(g.columns, g.width)),
                 "wclear": In(1),
@@ -91,7 +94,7 @@ class ActivationMemory(wiring.Component):
         waddr, wdata, wmask = Signal(len(self.raddr)), Signal(g.width), Signal(g.width // g.lane)
         bank = (write.bank == self.row) | self.everywhere
         m.d.comb += mine.eq(write.valid & (write.space == Space.ACTIVATIONS) & bank)
-        with m.If(self.wmask.any()):
+        with m.If(self.wvalid):
             others = Mux(self.wclear, 0, self.wdata).replicate(g.tiles_per_word - 1)
             m.d.comb += [waddr.eq(self.waddr), wdata.eq(Cat(self.wdata, others)), wmask.eq(self.wmask)]
         with m.Else():
@@ -150,10 +153,23 @@ class ActivationMemory(wiring.Component):
         # Padding comes in where the two words do and lanes are masked last: neither adds a look-up table
         # to the shifter's longest path. The mask is all ones shifted out of the way.
         mask = Mux(masked, ~((~0 << used[: config.offset_bits + 1])[: g.width]), -1)
-        late, ones, last = Signal.like(offset), Signal(), Signal()
-        lanes_used, cut = Signal(g.width), pair | ones.replicate(2 * g.width)
+        # Every row has its own copies of the offset: they reach all of a word.
+        late = Signal.like(offset, attrs={"keep": 1})
+        ones, last, lanes_used = Signal(), Signal(), Signal(g.width, reset_less=True)
         m.d.sync += [late.eq(offset), ones.eq(pad & pad_one), last.eq(balance), lanes_used.eq(mask)]
-        for bit in reversed(range(config.offset_bits)):
-            cut = Mux(late[bit], cut[1 << bit :], cut)[: g.width + (1 << bit) - 1]
-        m.d.sync += self.x.eq(cut & lanes_used | last << (g.width - 1))
+        # The higher bits of the offset in one cycle, the others in the next.
+        low = config.offset_bits // 2
+        cut = _shifted(pair | ones.replicate(2 * g.width), late[low:], low, g.width)
+        rest, rest_cut = Signal(low, attrs={"keep": 1}), Signal(len(cut), reset_less=True)
+        rest_last, rest_used, x = Signal(), Signal(g.width, reset_less=True), Signal(g.width, reset_less=True)
+        m.d.sync += [rest.eq(late[:low]), rest_cut.eq(cut), rest_last.eq(last), rest_used.eq(lanes_used)]
+        m.d.sync += x.eq(_shifted(rest_cut, rest, 0, g.width) & rest_used | rest_last << (g.width - 1))
+        m.d.comb += self.x.eq(x)
         return m
+
+
+def _shifted(value: Value, offset: Value, low: int, width: int) -> Value:
+    """Return `value` shifted right by ``offset << low``, as far as a shift by less can still reach."""
+    for bit in reversed(range(low, low + len(offset))):
+        value = Mux(offset[bit - low], value[1 << bit :], value)[: width + (1 << bit) - 1]
+    return value

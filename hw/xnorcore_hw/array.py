@@ -88,10 +88,11 @@ class ColumnGroup(wiring.Component):
         config, g = self.config, self.config.geometry
         ctl, write = self.ctl_i, self.write_o
         m.d.comb += self.x_o.eq(_delayed(m, self.x_i, 1, "x"))
+        # A reset comes with `clear`, so that no register here needs it.
         for name in ("valid", "first", "double", "clear", "waddr", "taddr"):
-            m.d.sync += getattr(self.ctl_o, name).eq(getattr(ctl, name))
+            m.d.comb += getattr(self.ctl_o, name).eq(_delayed(m, getattr(ctl, name), 1, f"ctl_{name}"))
         for name in ("valid", "space", "bank", "addr", "lane", "data"):
-            m.d.sync += getattr(write, name).eq(getattr(self.write_i, name))
+            m.d.comb += getattr(write, name).eq(_delayed(m, getattr(self.write_i, name), 1, f"write_{name}"))
         m.d.comb += self.write_i.ready.eq(1)
 
         # Words reach the PEs one cycle after the control word; the flags wait for the count of those words.
@@ -106,6 +107,10 @@ class ColumnGroup(wiring.Component):
         delays = lane_delays(g.width, carry)
         xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         values = self._start_values(m, early[0], early[1:])
+        # Next to the other registers, so that no look-up table is on the way to all the buffers.
+        weight_data = _delayed(
+            m, ~self.write_i.data if carry.inverted else self.write_i.data, 1, "weight_data"
+        )
         for column in range(self.count):
             select = write.bank == self.first + column
             shape = g.width, config.weight_depth
@@ -113,7 +118,7 @@ class ColumnGroup(wiring.Component):
             flip = (1 << g.width) - 1 if carry.inverted else 0
             baked = [word ^ flip for word in self._baked(Space.WEIGHTS, column)]
             weights = self._buffer(
-                m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.addr, baked, carry.inverted
+                m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.addr, baked, weight_data
             )
             start = Signal(config.acc_width, name=f"start{column}", reset_less=True)
             with m.If(first):
@@ -173,7 +178,7 @@ class ColumnGroup(wiring.Component):
         select: Value,
         place: Value,
         baked: list[int],
-        inverted: bool = False,
+        data: Value | None = None,
     ) -> Value:
         write, (width, depth) = self.write_o, shape
         memory = Memory(shape=width, depth=depth, init=baked)
@@ -183,7 +188,7 @@ class ColumnGroup(wiring.Component):
         m.d.comb += [
             read.addr.eq(addr),
             port.addr.eq(place),
-            port.data.eq((~write.data if inverted else write.data).replicate(width // 8)),
+            port.data.eq((write.data if data is None else data).replicate(width // 8)),
             port.en.eq(chosen.replicate(width // 8) & (1 << write.lane)),
         ]
         return read.data
@@ -246,5 +251,7 @@ class Array(wiring.Component):
                 bits[row * group.count : (row + 1) * group.count]
                 for bits, group in zip(aligned, groups, strict=True)
             ]
-            m.d.comb += self.bits.word_select(row, g.columns).eq(Cat(*parts))
+            # On a device with shifters, results have a long way back to the memories.
+            bits = _delayed(m, Cat(*parts), 1 if config.offset_bits else 0, f"result{row}")
+            m.d.comb += self.bits.word_select(row, g.columns).eq(bits)
         return m

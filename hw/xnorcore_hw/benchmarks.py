@@ -104,8 +104,8 @@ def small(console: Console) -> Iterator[Figure]:
         measured = simulate(console, "sim:rows=1,columns=32,width=32", network, 1)
         counters = measured.counters
         assert counters is not None
-        # Not between layers: two cycles to start, the first descriptor's fetch; the tail.
-        first = 2 + DESCRIPTOR.words - len(WIDE_WORDS)
+        # Not between layers: three cycles to start, the first descriptor's fetch; the tail.
+        first = 3 + DESCRIPTOR.words - len(WIDE_WORDS)
         idle = counters["fetch"] + counters["hazard"] + counters["port"] - first
         idle_between = idle / (len(network.layers) - 1)
         detail = {"pipeline_depth": depth, **measured.as_dict()}

@@ -28,6 +28,9 @@ from .writer import ResultWriter
 
 __all__ = ["Core"]
 
+_RESET = ("valid", "clear")
+"""What a reset must stop on its way to the array and the writer."""
+
 _RECORDS = 8
 
 
@@ -106,7 +109,7 @@ class Core(wiring.Component):
             for name in target.signature.members:
                 early = getattr(source, name)
                 for stage in range(operand_latency(config) - 1):
-                    late = Signal.like(early, name=f"{name}_d{stage}")
+                    late = Signal.like(early, name=f"{name}_d{stage}", reset_less=name not in _RESET)
                     m.d.sync += late.eq(early)
                     early = late
                 m.d.comb += getattr(target, name).eq(early)
@@ -292,6 +295,7 @@ class Core(wiring.Component):
                 memory.readout.eq(sequencer.readout_grant),
                 memory.readout_addr.eq(responder.readout.addr),
                 memory.everywhere.eq(stage.everywhere),
+                memory.wvalid.eq(writer.busy),
                 memory.waddr.eq(writer.waddr),
                 memory.wmask.eq(writer.wmask),
                 memory.wdata.eq(writer.wdata.word_select(number, min(g.columns, g.width))),

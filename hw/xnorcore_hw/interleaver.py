@@ -131,7 +131,8 @@ class RowInterleaver(wiring.Component):
         rows_left, kernel_left, channel_left = Signal(10), Signal(3), Signal(8)
         first_slot, slot, column = Signal(place), Signal(place), Signal(place)
         offset, inside = Signal(8), Signal()
-        needed = Signal(10)
+        # Which rows are there is known a cycle late: `known` again a cycle after the last change.
+        needed, enough, complete, known = Signal(10), Signal(), Signal(), Signal()
         # The value that the buffer gives waits in a register of its own before it leaves.
         on_map, row_last, image_last = Signal(), Signal(), Signal()
         moves, leaves = Signal(), Signal()
@@ -154,8 +155,14 @@ class RowInterleaver(wiring.Component):
                 o.payload.image_last.eq(image_last),
             ]
         channel_end, kernel_end = channel_left == 0, kernel_left == 0
-        column_end = x + 1 == self.map_width + self.pad_right
-        row_end = Signal()
+        last_x, row_end = Signal(11), Signal()
+        column_end = x == last_x
+        m.d.sync += [
+            last_x.eq(self.map_width + self.pad_right - 1),
+            enough.eq((received >= needed) | (received == self.map_height)),
+            complete.eq(received == self.map_height),
+            known.eq(0),
+        ]
         m.d.comb += row_end.eq(channel_end & kernel_end & column_end)
 
         def start_column() -> None:
@@ -176,14 +183,12 @@ class RowInterleaver(wiring.Component):
                 with m.If(i.valid & ~self.restart):
                     m.next = "FILL"
             with m.State("FILL"):
-                enough = Signal()
-                m.d.comb += enough.eq((received >= needed) | (received == self.map_height))
-                m.d.comb += take.eq(~enough)
+                m.d.comb += take.eq(known & ~enough)
                 start_column()
-                m.d.sync += [x.eq(-self.pad_left), column.eq(0)]
+                m.d.sync += [x.eq(-self.pad_left), column.eq(0), known.eq(~(write.en & row_done))]
                 with m.If(self.restart):
                     m.next = "IDLE"
-                with m.Elif(enough):
+                with m.Elif(known & enough):
                     m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += moves.eq(~found | leaves)
@@ -216,7 +221,8 @@ class RowInterleaver(wiring.Component):
                         with m.If(rows_left == 0):
                             m.next = "SKIP"
             with m.State("SKIP"):
-                m.d.comb += take.eq(received != self.map_height)
-                with m.If(self.restart | (received == self.map_height)):
+                m.d.comb += take.eq(known & ~complete)
+                m.d.sync += known.eq(~(write.en & row_done))
+                with m.If(self.restart | (known & complete)):
                     m.next = "IDLE"
         return m

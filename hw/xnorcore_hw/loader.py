@@ -95,10 +95,12 @@ class Loader(wiring.Component):
         m = Module()
         config, g, write = self.config, self.config.geometry, self.write
         address = bits_for_depth(config.act_depth)
-        word, lane, row = Signal(address), Signal(range(max(g.width // 8, 2))), Signal(range(g.rows + 1))
-        plane_offset = Signal(address)  # from plane 0 to the one that is written
+        # What every image starts with in state START needs no reset.
+        word, lane = (Signal(n, reset_less=True) for n in (address, range(max(g.width // 8, 2))))
+        row = Signal(range(g.rows + 1))
+        plane_offset = Signal(address, reset_less=True)  # from plane 0 to the one that is written
         # Bytes of an image so far, counted from one; no value takes less than two bits.
-        number = Signal(range(config.act_depth * g.width // 2 + 1), init=1)
+        number = Signal(range(config.act_depth * g.width // 2 + 1), init=1, reset_less=True)
 
         # One value at a time, from either side.
         valid, value, take, take_value = Signal(), Signal(8), Signal(), Signal()
@@ -122,11 +124,12 @@ class Loader(wiring.Component):
             ]
 
         steps = 8 // self.bits_per_cycle
-        count = Signal(range(8 * steps))  # steps of values while they come in, then planes
+        count = Signal(range(8 * steps), reset_less=True)  # steps of values while they come in, then planes
         step, plane = count[: len(count) - 3], count[:3]
         within = plane[: self.bits_per_cycle.bit_length() - 1]  # of the planes that a shift brings
         advance, shift, plane_byte = Signal(), Signal(), Signal(8)
-        ends_row, ends_image = Signal(), Signal()  # the last value of one has come in
+        # The last value of one has come in.
+        ends_row, ends_image = Signal(reset_less=True), Signal(reset_less=True)
         bits = Signal(self.bits_per_cycle)
         m.d.comb += bits.eq(Mux(ends_row, 0, value.word_select(step, self.bits_per_cycle)))
         self._transpose(m, bits, shift, within, plane_byte)
@@ -244,7 +247,9 @@ class Loader(wiring.Component):
         planes there: no register bit has more than one source.
         """
         steps = 8 // self.bits_per_cycle
-        chains = [Signal(8 * steps, name=f"chain{number}") for number in range(self.bits_per_cycle)]
+        chains = [
+            Signal(8 * steps, name=f"chain{number}", reset_less=True) for number in range(self.bits_per_cycle)
+        ]
         with m.If(shift):
             m.d.sync += [chain.eq(Cat(chain[1:], bit)) for chain, bit in zip(chains, bits, strict=True)]
         shown = Cat(chain[::steps] for chain in chains)

@@ -64,9 +64,15 @@ class LoopNest(wiring.Component):
         beat of a position.
     sliced, whole : In(1)
         Slices follow the last beat of a position; something is emitted with it.
+    slice : In(1)
+        Present the next slice instead of the next beat; not together with `step`.
+    slice_emits, slice_last : In(1)
+        Something is emitted with that slice; it is the last one.
+    starts : Out(1)
+        The next beat will have `first` set.
     emits, closes : Out(1)
-        `last` and `whole`; not both `last` and `sliced`. In registers, since the decision whether a beat is
-        issued is late.
+        Something is emitted with the beat or slice; no slice follows. In registers, since the decision
+        whether a beat is issued is late.
     run_end : Out(1)
         Last word of a run.
     plane_first : Out(1)
@@ -91,7 +97,8 @@ class LoopNest(wiring.Component):
         for name, size in (("read", raddr), ("weight", waddr), ("threshold", taddr)):
             ports |= {f"{name}_base": In(size), f"{name[0]}addr": Out(size)}
         ports |= {name: In(1) for name in ("load", "step", "double", "sliced", "whole")}
-        flags = ("more", "first", "doubles", "last", "emits", "closes")
+        ports |= {name: In(1) for name in ("slice", "slice_emits", "slice_last")}
+        flags = ("more", "starts", "first", "doubles", "last", "emits", "closes")
         flags += ("run_end", "plane_first", "window_first", "window_last")
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
@@ -134,11 +141,14 @@ class LoopNest(wiring.Component):
             "tile_end": at_last[:_TILE].all(),
             "layer_end": at_last.all(),
         }
+        m.d.comb += self.starts.eq(ends["first"])
         registers = {name: self._register(m, name) for name in ends}
         with m.If(self.load):
             m.d.sync += registers["moved"].eq(0)
         with m.Elif(self.step):
             m.d.sync += [registers[name].eq(value) for name, value in ends.items()]
+        with m.Elif(self.slice):
+            m.d.sync += [registers["emits"].eq(self.slice_emits), registers["closes"].eq(self.slice_last)]
         self._read_address(m, advance)
         self._buffer_addresses(m)
         return m

@@ -76,17 +76,16 @@ class ProgramMemory(wiring.Component):
         m.submodules.memory = memory = Memory(shape=16, depth=len(halves), init=halves)
         read, port = memory.read_port(), memory.write_port(granularity=8)
         # The low half is read while `high` is 0; both halves are those of one word if the address stayed.
-        high, low_addr, same = Signal(), Signal.like(addr), Signal()
+        high, low_addr = Signal(), Signal.like(addr)
         low, kept = Signal(16, reset_less=True), Signal(16, reset_less=True)
         m.d.sync += high.eq(~high)
         with m.If(high):  # and so not `ready`
-            m.d.sync += [low.eq(read.data), same.eq(low_addr == self.addr)]
+            m.d.sync += [low.eq(read.data), self.ready.eq(low_addr == self.addr)]
         with m.Else():
-            m.d.sync += [low_addr.eq(addr), kept.eq(read.data)]
+            m.d.sync += [low_addr.eq(addr), kept.eq(read.data), self.ready.eq(0)]
         m.d.comb += [
             read.addr.eq(Cat(high, addr)),
             self.data.eq(Cat(low, Mux(high, kept, read.data))),
-            self.ready.eq(~high & same),
             port.addr.eq(Cat(write.lane[1], write.addr)),
             port.data.eq(write.data.replicate(2)),
             port.en.eq(chosen.replicate(2) & (1 << write.lane[0])),

@@ -63,7 +63,7 @@ class RecordQueue(wiring.Component):
         item, offered = self.i.payload, self.i.valid
         m.d.comb += self.i.ready.eq(free[0])
         for place in range(self.depth):
-            place_item = Signal(RecordLayout, name=f"item{place}")
+            place_item = Signal(RecordLayout, name=f"item{place}", reset_less=True)
             leaves = free[place + 1] if place + 1 < self.depth else self.o.ready
             with m.If(free[place]):
                 m.d.sync += [place_item.eq(item), free[place].eq(~offered)]

@@ -74,20 +74,20 @@ class Responder(wiring.Component):
         row, number = Signal(range(g.rows)), Signal.like(self.out_words)
         lane = Signal(range(max(g.width // 8, 2)))
         next_row, next_number = Signal(range(g.rows + 1)), Signal.like(self.out_words)
-        word = Signal(g.width)
+        word = Signal(g.width, reset_less=True)
         single = Signal()
         # Known a cycle after the counters, since `o` takes a byte every other cycle at most.
         last_byte, last_word, last_row = Signal(), Signal(), Signal()
         base = Mux(single, self.word_addr, Mux(self.parity, self.base1, self.base0))
         m.d.comb += [
             single.eq(kind == RecordKind.WORD),
-            readout.addr.eq((base + number)[: len(self.base0)]),
             o.payload.data.eq(value),
             next_row.eq(row + 1),
             next_number.eq(number + 1),
         ]
         m.d.sync += [
             last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == self.out_bytes))),
+            readout.addr.eq((base + number)[: len(self.base0)]),
             readout.row.eq(Mux(single, self.word_row, row)),
             last_word.eq(next_number == self.out_words),
             last_row.eq(next_row == value[: len(next_row)]),

@@ -157,13 +157,17 @@ class Sequencer(wiring.Component):
         stall = {name: self.stalls[index] for index, name in enumerate(STALLS)}
         words = DESCRIPTOR.words
 
-        regs: dict[int, Value] = {i: Signal(32, name=f"descriptor{i}") for i in range(_OUTPUT_WORD)}
+        word, number = Signal(32), Signal(range(words))
+        taken, arrived = Signal(), Signal()
+        regs: dict[int, Value] = {
+            i: Signal(32, name=f"descriptor{i}", reset_less=True) for i in range(_OUTPUT_WORD)
+        }
         if not config.convolution:
             regs |= dict.fromkeys(WIDE_WORDS, Const(0, 32))
 
         def field(name: str):
             f = DESCRIPTOR.fields[name]
-            source = regs.get(f.word, self.program_data)
+            source = regs.get(f.word, word)
             return source[f.low : f.low + f.width]
 
         names = [f"{loop}_last" for loop in LOOPS] + [f"delta_{loop}" for loop in DELTAS]
@@ -183,6 +187,7 @@ class Sequencer(wiring.Component):
         # moves on.
         # With one bit more than the address, pc stays beyond the end once it is there.
         pc, index = Signal(len(self.program_addr) + 1, name="pc"), Signal(range(words), name="index")
+        at_output = Signal()  # index == _OUTPUT_WORD
         capture, load = Signal(name="capture"), Signal(name="last_capture")
         batch_run, pc_next = Signal(), Signal.like(pc, name="pc_next")
         blocked, ready = Signal(), self.program_ready
@@ -191,9 +196,15 @@ class Sequencer(wiring.Component):
             self.program_addr.eq(pc),
             self.program_following.eq(pc_next),
             self.program_move.eq(capture),
-            blocked.eq(layer.valid & (index == _OUTPUT_WORD)),
+            blocked.eq(layer.valid & at_output),
         ]
         m.d.sync += nest.load.eq(load)
+        # Whole words come late in their cycle: they are used in the next one.
+        if config.program_halves:
+            m.d.comb += [word.eq(self.program_data), number.eq(index), taken.eq(capture), arrived.eq(load)]
+        else:
+            m.d.sync += [word.eq(self.program_data), number.eq(index), taken.eq(capture)]
+            m.d.comb += arrived.eq(nest.load)
         # Layers alternate between two marks that their results are not all written yet.
         layer_parity, done_parity, unwritten = Signal(), Signal(init=1), Signal(2)
         with m.If(self.layer_done):
@@ -208,28 +219,26 @@ class Sequencer(wiring.Component):
             m.d.sync += self.fault.eq(1)
         with m.Elif(self.forgive):
             m.d.sync += self.fault.eq(0)
-        # A word's own bits count a cycle later: memories answer late.
         strays = _strays(config, nest)
         strange, was = Signal(len(strays)), Signal(range(words + 1))
-        m.d.sync += [was.eq(Mux(capture, index, words)), strange.eq(0)]
-        for bit, (number, mask) in enumerate(strays.items()):
-            m.d.sync += strange[bit].eq((self.program_data & mask).any())
-            with m.If((was == number) & strange[bit]):
+        m.d.sync += was.eq(Mux(taken, number, words))
+        for bit, (place, mask) in enumerate(strays.items()):
+            m.d.sync += strange[bit].eq((word & mask).any())
+            with m.If((was == place) & strange[bit]):
                 m.d.sync += astray.eq(1)
+        for place, register in regs.items():
+            if isinstance(register, Signal):
+                with m.If(taken & (number == place)):
+                    m.d.sync += register.eq(word)
         with m.If(capture):
-            m.d.sync += [pc.eq(pc_next), index.eq(index + 1)]
+            m.d.sync += [pc.eq(pc_next), index.eq(index + 1), at_output.eq(index == _OUTPUT_WORD - 1)]
             m.d.sync += [beyond.eq(pc >= config.program_depth - 2), behind.eq(beyond)]
-            for number, register in regs.items():
-                if isinstance(register, Signal):
-                    with m.If(index == number):
-                        m.d.sync += register.eq(self.program_data)
             if config.convolution:
-                with m.If((index == 1) & ~field("wide")):
-                    m.d.sync += [regs[word].eq(0) for word in WIDE_WORDS]
+                with m.If((index == 2) & ~field("wide")):
+                    m.d.sync += [regs[place].eq(0) for place in WIDE_WORDS]
             with m.If((index == WIDE_WORDS.start - 1) & (~field("wide") if config.convolution else 1)):
-                m.d.sync += index.eq(WIDE_WORDS.stop)
-        # Only FETCH takes the last word: what ISSUE decides late is not on this path.
-        with m.If(load):
+                m.d.sync += [index.eq(WIDE_WORDS.stop), at_output.eq(1)]
+        with m.If(arrived):
             image_base = Mux(self.parity, self.out_base1, self.out_base0)
             m.d.sync += [
                 layer.base.eq(field("out_base") + Mux(field("out_image"), image_base, 0)),
@@ -238,8 +247,12 @@ class Sequencer(wiring.Component):
                 layer.strips.eq(field("strips")),
                 layer.strip.eq(field("out_strip")),
                 layer.score.eq(field("score")),
+            ]
+        with m.If(load):
+            m.d.sync += [
                 layer.final.eq((field("end") | beyond) & batch_run),
                 index.eq(0),
+                at_output.eq(0),
                 layer.valid.eq(1),
                 unwritten.bit_select(~layer_parity, 1).eq(1),
                 layer_parity.eq(~layer_parity),
@@ -270,12 +283,12 @@ class Sequencer(wiring.Component):
         idling = Signal()  # a reset may have left sums in the array
         g = config.geometry
         slot_free, free = Signal(), Signal()
-        hazard, gap, held = Signal(), Signal(range(g.words_per_tile * g.rows + 1)), Signal()
+        hazard, barred, held = Signal(), Signal(), Signal()
+        gap = Signal(range(g.words_per_tile * g.rows + 1))
         issue, last_issue, draining = Signal(), Signal(), Signal()
-        emits, more_slices, ends_position = Signal(), Signal(), Signal()
         # Whether a beat issues is decided late in the cycle; what depends on it is known early, in registers.
         slices_left, slices = Signal(6), field("slices")
-        score, all_slices, all_but_one, slicing, last_slice, gapped = (Signal() for _ in range(6))
+        score, all_slices, all_but_one, last_but_one, gapped = (Signal() for _ in range(5))
         m.d.sync += [
             score.eq(field("score")),
             all_slices.eq(~field("score") | (slices == config.acc_width)),
@@ -284,10 +297,13 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             nest.sliced.eq(score),
             nest.whole.eq(all_slices),
-            emits.eq(Mux(draining, slicing, nest.emits)),
-            more_slices.eq(Mux(draining, ~last_slice, score)),
-            # The beat after which the nest goes on: the last slice, or a beat that no slices follow.
-            ends_position.eq(Mux(draining, last_slice, nest.closes)),
+            # The last slice always leaves: a layer ends, whatever its descriptor says.
+            nest.slice.eq(issue & ~nest.closes),
+            last_but_one.eq(slices_left == 1),
+            nest.slice_last.eq(draining & last_but_one),
+            nest.slice_emits.eq(
+                Mux(draining, nest.emits | (slices_left == slices) | last_but_one, all_but_one)
+            ),
             self.raddr.eq(nest.raddr),
             self.operand.offset.eq(Mux(self.readout_grant, 0, nest.offset)),
             self.operand.strip.eq(Mux(field("strips"), field("in_strip"), 0)),
@@ -299,33 +315,36 @@ class Sequencer(wiring.Component):
             ctl.valid.eq(issue & ~draining & ~(outside & field("pad_zero"))),
             ctl.first.eq(issue & ~draining & nest.first),
             ctl.double.eq(issue & (draining | nest.doubles)),
-            ctl.clear.eq(idling | issue & (draining | nest.last) & ends_position),
+            ctl.clear.eq(idling | issue & (draining | nest.last) & nest.closes),
             ctl.waddr.eq(nest.waddr),
             ctl.taddr.eq(nest.taddr),
-            emit.valid.eq(issue & emits),
-            emit.slice.eq(more_slices),
+            emit.valid.eq(issue & nest.emits),
+            emit.slice.eq(~nest.closes),
             emit.window_first.eq(nest.window_first),
             emit.window_last.eq(nest.window_last),
-            emit.tile.eq(nest.tile_end & ~more_slices),
+            emit.tile.eq(nest.tile_end & nest.closes),
             emit.layer_first.eq(fresh),
-            emit.layer_last.eq(nest.layer_end & ~more_slices),
-            nest.step.eq(nest.more & (~beat | (free & ends_position))),
-            last_issue.eq(issue & nest.layer_end & ends_position),
+            emit.layer_last.eq(nest.layer_end & nest.closes),
+            nest.step.eq(nest.more & (~beat | (free & nest.closes))),
+            last_issue.eq(issue & nest.layer_end & nest.closes),
         ]  # fmt: skip
         # Columns that share a threshold memory take their start values one after the other.
-        starting = Signal()
+        starting = Signal()  # as of the next cycle
         if config.threshold_share > 1:
-            loading, loads = Signal(range(config.threshold_share)), Signal()
-            m.d.comb += starting.eq(nest.first & loads)
-            with m.If(ctl.first):
-                m.d.sync += [loading.eq(config.threshold_share - 1), loads.eq(1)]
-            with m.Elif(loads):
-                m.d.sync += [loading.eq(loading - 1), loads.eq(loading != 1)]
+            loading, loads, loads_next = Signal(range(config.threshold_share)), Signal(), Signal()
+            m.d.comb += [
+                loads_next.eq(ctl.first | loads & (loading != 1)),
+                starting.eq(Mux(nest.step, nest.starts, nest.first) & loads_next),
+            ]
+            m.d.sync += [
+                loads.eq(loads_next),
+                loading.eq(Mux(ctl.first, config.threshold_share - 1, loading - 1)),
+            ]
 
         # There is a beat in state ISSUE only. The hazard ends with the cycle that writes the last result.
         watched = Signal()
         m.d.comb += [
-            slot_free.eq(~(emits & gapped) & ~held & ~starting),
+            slot_free.eq(~(nest.emits & gapped) & ~barred),
             free.eq(slot_free & ~hazard),
             issue.eq(beat & free),
             watched.eq(Mux(load, layer_parity, ~layer_parity)),
@@ -355,21 +374,16 @@ class Sequencer(wiring.Component):
             m.d.sync += beat.eq(0)
         with m.If(issue):
             first_left = config.acc_width - 2
-            left = Mux(draining, slices_left - 1, first_left)
             m.d.sync += [
-                slices_left.eq(left),
-                # The last slice always leaves: a layer ends, whatever its descriptor says.
-                slicing.eq(
-                    Mux(draining, slicing | (slices_left == slices) | (slices_left == 1), all_but_one)
-                ),
-                last_slice.eq(draining & (slices_left == 1)),
-                draining.eq(Mux(draining, ~last_slice, nest.last & score)),
+                slices_left.eq(Mux(draining, slices_left - 1, first_left)),
+                draining.eq(~nest.closes),
             ]
 
         age = Signal(4)
         # A cycle without a beat promises the next one to the readout: it does not wait for that decision.
         m.d.comb += self.readout_grant.eq(held)
-        m.d.sync += held.eq(self.readout_valid & ~held & (~issue | draining | age.all()))
+        holds = self.readout_valid & ~held & (~issue | draining | age.all())
+        m.d.sync += [held.eq(holds), barred.eq(holds | starting)]
         with m.If(held | ~self.readout_valid):
             m.d.sync += age.eq(0)
         with m.Elif(~age.all()):
@@ -391,14 +405,9 @@ class Sequencer(wiring.Component):
                 # Not after an Elif: no batch is there when something runs by itself, which is decided late.
                 m.d.sync += waiting.eq(self.batch.bit_select(self.parity, 1))
                 with m.If(waiting):
-                    m.d.comb += [capture.eq(ready), self.start.eq(1)]
-                    m.d.sync += waiting.eq(0)
-                    with m.If(ready):
-                        m.d.sync += pc.eq(pc_next)
-                    m.d.sync += batch_run.eq(1)
+                    m.d.comb += [self.start.eq(1), stall["fetch"].eq(1)]
+                    m.d.sync += [waiting.eq(0), batch_run.eq(1)]
                     m.next = "FETCH"
-                with m.If(waiting):
-                    m.d.comb += stall["fetch"].eq(1)
                 with m.Elif((self.loaded & ~self.batch).bit_select(self.parity, 1)):
                     m.d.comb += stall["wait_output"].eq(1)
                 with m.Elif(unwritten.any()):
@@ -411,7 +420,7 @@ class Sequencer(wiring.Component):
             with m.State("FETCH"):
                 m.d.comb += [
                     capture.eq(ready & ~blocked),
-                    load.eq(ready & ~blocked & (index == _OUTPUT_WORD)),
+                    load.eq(ready & ~blocked & at_output),
                     stall["fetch"].eq(~blocked),
                     stall["hazard"].eq(blocked),
                 ]
@@ -427,13 +436,12 @@ class Sequencer(wiring.Component):
                 ]
                 with m.If(last_issue):
                     with m.If(~field("end")):
-                        m.d.comb += capture.eq(ready)
                         m.next = "FETCH"
                     with m.Elif(batch_run):
                         m.d.comb += self.finish.eq(1)
                         m.d.sync += self.parity.eq(~self.parity)
                         with m.If(next_ready):
-                            m.d.comb += [capture.eq(ready), self.start.eq(1)]
+                            m.d.comb += self.start.eq(1)
                             m.next = "FETCH"
                         with m.Else():
                             m.next = "IDLE"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, ResetInserter
+from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -34,19 +34,25 @@ class Accelerator(wiring.Component):
         Bytes of docs/protocol.md, as on the wire.
     error : Out(1)
         A frame is dropped in this cycle.
+    rst : In(1)
+        Start again as at power-up; the core does a cycle later.
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
         self.config, self.clock_hz, self.bake = config, clock_hz, bake
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "error": Out(1)})
+        byte = stream.Signature(8)
+        super().__init__({"i": In(byte), "o": Out(byte), "error": Out(1), "rst": In(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        m.submodules.receiver = receiver = FrameReceiver(self.config)
-        core = Core(self.config, self.clock_hz, self.bake)
-        m.submodules.core = ResetInserter(receiver.reset)(core)
-        m.submodules.sender = sender = FrameSender()
+        receiver, sender = FrameReceiver(self.config), FrameSender()
+        m.submodules.receiver = ResetInserter(self.rst)(receiver)
+        m.submodules.sender = ResetInserter(self.rst)(sender)
+        # One register resets the whole core: nothing is on the long way from there.
+        core, restart, abort = Core(self.config, self.clock_hz, self.bake), Signal(init=1), Signal()
+        m.d.sync += [restart.eq(self.rst | receiver.reset), abort.eq(receiver.reset)]
+        m.submodules.core = ResetInserter(restart)(core)
         connect(m, flipped(self.i), receiver.i)
         connect(m, receiver.o, core.i)
         connect(m, core.o, sender.i)
@@ -55,7 +61,7 @@ class Accelerator(wiring.Component):
             core.frames_good.eq(receiver.frames_good),
             core.frames_bad.eq(receiver.frames_bad),
             receiver.clear.eq(core.clear_counters),
-            sender.abort.eq(receiver.reset),
+            sender.abort.eq(abort),
             self.error.eq(receiver.dropped),
         ]
         return m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -68,7 +68,6 @@ class ResultWriter(wiring.Component):
             early = flags
             flags = Signal(len(flags), name=f"emit_d{stage}")
             m.d.sync += flags.eq(early)
-        valid, window_first, window_last = flags[0], flags[2], flags[3]
 
         # The descriptor's output side is copied one cycle before the layer's first emission arrives.
         base, delta, tile_base, tile_stride, strip = (
@@ -79,28 +78,30 @@ class ResultWriter(wiring.Component):
         # Pooling: OR over a window.
         pooled, window = Signal(len(self.bits)), Signal(len(self.bits))
         pools = self.config.convolution
-        m.d.comb += pooled.eq(self.bits | (Mux(window_first, 0, window) if pools else 0))
-        with m.If(valid):
+        m.d.comb += pooled.eq(self.bits | (window if pools else 0))
+        with m.If(early[0] & early[2]):
+            m.d.sync += window.eq(0)  # before a window's first
+        with m.Elif(flags[0]):
             m.d.sync += window.eq(pooled)
 
         # A result has words * strips parts; those after the first wait in a register, with their flags.
         words, shared = g.words_per_tile, g.tiles_per_word
-        starts, writing, done = Signal(), Signal(), Signal()
+        starts, rest, writing, done = Signal(), Signal(), Signal(), Signal()
         kept, live = Signal(3), Signal(3)
         word, row = Signal(range(max(words, 2))), Signal(range(max(g.rows, 2)))
-        first = (word == 0) & (row == 0)
-        word_last, row_last = word == words - 1, ~strips | (row == g.rows - 1)
+        word_last = word == words - 1 if words > 1 else Const(1)
+        row_last = ~strips | (row == g.rows - 1) if pools else Const(1)
         m.d.comb += [
-            starts.eq(valid & (window_last if pools else 1)),
-            writing.eq(starts | ~first),
+            writing.eq(starts | rest),
             done.eq(writing & word_last & row_last),
-            live.eq(Mux(first, flags[4:7], kept)),
+            live.eq(Mux(rest, kept, flags[4:7])),
         ]
+        m.d.sync += [starts.eq(early[0] & (early[3] if pools else 1)), rest.eq(writing & ~done)]
         more_slices, tile, layer_last = live
         later, data = Signal(len(self.bits)), Signal(len(self.bits))
         chunk = min(g.width, g.columns)
         address, row_address = Signal(len(self.waddr)), Signal(len(self.waddr))
-        m.d.comb += data.eq(Mux(first, pooled, later))
+        m.d.comb += data.eq(Mux(rest, later, pooled))
         with m.If(writing):
             m.d.sync += [later.eq(data >> chunk), kept.eq(live)]
             with m.If(~word_last):
@@ -130,9 +131,8 @@ class ResultWriter(wiring.Component):
 
         lanes = g.columns // g.lane
         m.d.comb += [self.waddr.eq(address), self.busy.eq(writing)]
-        with m.If(writing):
-            mask = Mux(lane == 0, -1, ((1 << lanes) - 1) << (lane * lanes)) if shared > 1 else -1
-            m.d.comb += self.wmask.eq(mask)
+        mask = Mux(lane == 0, -1, ((1 << lanes) - 1) << (lane * lanes)) if shared > 1 else -1
+        m.d.comb += self.wmask.eq(mask)
         # Every part of the word carries the bits and the mask picks one, but the first clears the rest.
         m.d.comb += self.wclear.eq(lane == 0)
         for number in range(g.rows):

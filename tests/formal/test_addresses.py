@@ -298,6 +298,7 @@ def test_the_fetch_stays_inside_and_ends(config: DeviceConfig, tmp_path: Path) -
     pc, index, load, capture = (inside[name] for name in ("pc", "index", "last_capture", "capture"))
     words = DESCRIPTOR.words
     s.claim(index < words)
+    s.claim(inside["at_output"] == (index == words - 1))
     s.claim(pc <= depth - 1 + index)
     s.claim((inside["fsm_state"] == FETCH) | (index == 0))
     s.claim((index < 1) | (inside["beyond"] == (pc >= depth - 1)))

@@ -137,10 +137,15 @@ def follow(config: DeviceConfig, kind: type[Open] = Open) -> tuple[Scenario, Ope
     s.claim(at["closing"] | ~fits | (taken == prefix + reference.length))
     s.claim(fits | at["bad"])
     s.claim(at["closing"] | at["bad"] | (unread + taken <= config.fifo_bytes))
-    # What is known a cycle late is right again when a byte may come.
-    rests = ~at["pause"] & ~at["closing"]
+    # A byte stays until it is taken. What is known a cycle late is right when it is.
+    offered = s.past(receiver.i.valid & ~receiver.i.ready, "offered")
+    same = receiver.i.valid & (receiver.i.payload == s.past(receiver.i.payload, "payload_before"))
+    s.assume(~offered | same)
+    rests = at["seen"] & ~at["closing"]
+    s.claim(~at["seen"] | (offered & (at["delimiter"] == (receiver.i.payload == 0))))
     good = reference.crc == 0xDEBB20E3
     least = prefix + 7
+    s.claim(~rests | (at["at_code"] == (at["left"] == 1)))
     s.claim(~rests | (at["longest_taken"] == (taken == prefix + config.max_frame)))
     s.claim(~rests | (at["sound"] == (good & ~at["bad"] & (taken >= least))))
     s.claim(~rests | (at["wanted"] == (good & at["asked"] & (taken == least))))
@@ -281,7 +286,9 @@ def test_one_delimiter_ends_whatever_was(config: DeviceConfig, tmp_path: Path) -
     prefix, at = 1 if config.max_frame < 256 else 2, s.inside
     s.drive(receiver.o.ready, receiver.get.data)
     s.m.d.comb += [receiver.i.valid.eq(1), receiver.i.payload.eq(0)]
-    s.assume(~at["closing"] | (at["taken"] < prefix))  # proved above
+    # Both are proved above.
+    s.assume(~at["closing"] | (at["taken"] < prefix))
+    s.assume(~at["seen"] | at["delimiter"])
     s.claim(Cat(at["left"] == 1, ~at["zero"], ~at["bad"], at["first"], at["checksum.crc"] == 0).all())
     s.claim(at["taken"] == prefix)
     s.claim(~at["closing"])

@@ -144,7 +144,7 @@ def test_layers_follow_each_other_after_the_pipeline() -> None:
     assert counters["busy"] == 30
     # Six times from a layer to one that needs its results, from the first image to the second, and a cycle
     # more for the first and the third, which the array waits for.
-    fetch = DESCRIPTOR.words - len(WIDE_WORDS) + 1
+    fetch = DESCRIPTOR.words - len(WIDE_WORDS) + 2
     assert counters["fetch"] + counters["hazard"] == 6 * config.latency + fetch + 2 * (fetch + 1)
     # Reading a word of results may take a cycle from the next image.
     assert counters["port"] <= 2 * config.acc_width

@@ -91,20 +91,20 @@ class FrameReceiver(wiring.Component):
         m.submodules.checksum = check = Checksum()
         i = self.i
         closing = Signal()  # a good packet gets its prefix
-        pause = Signal()  # after a byte, for what depends on it
+        seen = Signal()  # a byte, for a cycle: what it is, and what the one before it did, are in registers
+        delimiter = Signal()
         step, end_of_frame = Signal(name="step"), Signal(name="end_of_frame")
         m.d.comb += [
-            i.ready.eq(~closing & ~pause),
+            i.ready.eq(seen & ~closing),
             step.eq(i.valid & i.ready),
-            end_of_frame.eq(step & (i.payload == 0)),
+            end_of_frame.eq(step & delimiter),
         ]
-
-        m.d.sync += pause.eq(step | closing)
+        m.d.sync += [seen.eq(i.valid & ~step & ~closing), delimiter.eq(i.payload == 0)]
         left = Signal(8, init=1)  # bytes to the next code, which is the last of them
         zero = Signal()  # a zero comes before the next block
-        at_code, put = Signal(), Signal()
+        at_code, put = Signal(name="at_code"), Signal()
+        m.d.sync += at_code.eq(left == 1)
         m.d.comb += [
-            at_code.eq(left == 1),
             put.eq(step & ~end_of_frame & (~at_code | zero)),
             check.data.eq(Mux(at_code, 0, i.payload)),
             check.add.eq(put),

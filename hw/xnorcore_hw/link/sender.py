@@ -55,11 +55,12 @@ class FrameSender(wiring.Component):
 
         m.d.comb += [
             room.eq(~self.o.valid),
-            full.eq(code == FULL),
             free.eq(room & ~full),
             body.eq(self.i.p.data),
             check.data.eq(body),
         ]
+        # The output register is not free again before this follows `code`.
+        m.d.sync += full.eq(code == FULL)
         with m.FSM():
             with m.State("BODY"):
                 m.d.comb += [self.i.ready.eq(free), take.eq(self.i.valid & free), check.add.eq(take)]
