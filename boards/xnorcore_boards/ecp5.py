@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U_85F_BG381", "Ecp5"]
 
 _MHZ = 1_000_000
+_MOST_ROUNDS = 250
 _PFD = (Fraction(3_125_000), 400 * _MHZ)
 _VCO = (400 * _MHZ, 800 * _MHZ)
 _OUT = (3_125_000, 400 * _MHZ)
@@ -97,6 +99,10 @@ class Ecp5(Family):
             "--seed", str(seed), "--placer", "static", "--router", "router2", "--router2-tmg-ripup",
             "--timing-allow-fail",
         ]  # fmt: skip
+
+    def hopeless(self, end: str) -> bool:
+        """Count rounds of the router: what routes takes less than 100; what does not, it tries for ever."""
+        return any(int(number) >= _MOST_ROUNDS for number in re.findall(r"iter=(\d+) wires=", end))
 
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
         """Return the arguments of ecppack."""

@@ -138,6 +138,10 @@ class Family(ABC):
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
         """Return nextpnr's arguments: ``top.json`` and constraints in, files named `stem` out."""
 
+    def hopeless(self, end: str) -> bool:
+        """Tell from the end of nextpnr's log whether it will come to no end."""
+        return False
+
     @abstractmethod
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
         """Return the packer's arguments."""

@@ -15,7 +15,7 @@ from .design import Design
 from .family import Part, Usage
 from .netlist import count_cells, usage
 from .timing import Timing, read_timing
-from .tools import Tool, require_tools, run_tool
+from .tools import HopelessError, Tool, require_tools, run_tool
 
 __all__ = ["Built", "build", "find_array", "synthesis_script", "synthesize"]
 
@@ -76,7 +76,7 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
     MissingDependencyError
         If a program of the flow is not installed.
     BuildError
-        If a program fails or the folder cannot be written.
+        If a program fails, no placement can be routed, or the folder cannot be written.
     """
     started = time.monotonic()
     board = design.board
@@ -91,12 +91,21 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
         say(f"{board.name}: placing and routing{which}")
         stem = f"seed{seed}"
         arguments = family.place_arguments(board.part, stem, seed, mhz)
-        steps[f"nextpnr {seed}"] = run_tool(nextpnr, arguments, folder, f"{stem}.log")
+        try:
+            steps[f"nextpnr {seed}"] = run_tool(nextpnr, arguments, folder, f"{stem}.log", family.hopeless)
+        except HopelessError as error:
+            say(f"{board.name}: seed {seed}: {error}")
+            continue
         timings[seed] = read_timing(folder / f"{stem}.report.json", mhz, design.modules)
         if seeds != 1:
             say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz of {mhz:g} MHz")
         if not seeds and timings[seed].met:
             break
+    if not timings:
+        raise BuildError(
+            f"{board.name}: no placement of {seed} can be routed at {mhz:g} MHz; ask for a lower --clock-hz, "
+            "or for a smaller --geometry"
+        )
     best = max(timings, key=lambda seed: timings[seed].fmax_mhz)
 
     stem, bitstream = f"seed{best}", f"{board.name}.{family.bitstream}"

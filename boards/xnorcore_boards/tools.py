@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from xnorcore.errors import BuildError, MissingDependencyError
 from xnorcore.extras import install_extra
 
-__all__ = ["Tool", "find_tool", "require_tools", "run_tool"]
+__all__ = ["HopelessError", "Tool", "find_tool", "require_tools", "run_tool"]
 
 # Native program: (pip package, its module, function that takes sys.argv and exits).
 _PACKAGES = {
@@ -40,9 +40,17 @@ _PACKAGES = {
 _OLDEST = {
     "yosys": (0, 50),
     "nextpnr-ice40": (0, 7),
-    "nextpnr-ecp5": (0, 7),
+    "nextpnr-ecp5": (0, 11),
     "nextpnr-himbaechel-gowin": (0, 9),
 }
+
+
+_LOOK_S = 1.0
+_TAIL = 2000
+
+
+class HopelessError(BuildError):
+    """A program was stopped because its log says that it comes to no end."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def _version(path: str) -> tuple[int, ...]:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return ()
-    found = re.search(r"(?:Yosys |nextpnr-)(\d+)\.(\d+)", done.stdout + done.stderr)
+    found = re.search(r"(?:Yosys |nextpnr-|Version )(\d+)\.(\d+)", done.stdout + done.stderr)
     return (int(found[1]), int(found[2])) if found else ()
 
 
@@ -117,15 +125,24 @@ def require_tools(names: Sequence[str]) -> list[Tool]:
     return [tool for tool in found.values() if tool is not None]
 
 
-def run_tool(tool: Tool, arguments: Sequence[str], folder: Path, log: str) -> float:
+def run_tool(
+    tool: Tool,
+    arguments: Sequence[str],
+    folder: Path,
+    log: str,
+    hopeless: Callable[[str], bool] = lambda end: False,
+) -> float:
     """Run a program in the build folder, its output in a log there, and return the seconds it took.
 
-    File names among the arguments are relative to the folder: YoWASP's programs do not see /tmp.
+    File names among the arguments are relative to the folder: YoWASP's programs do not see /tmp. The program
+    is stopped when `hopeless` is true for the end of its log.
 
     Raises
     ------
     BuildError
         If it fails; the message has its last error, and the log's name.
+    HopelessError
+        If it was stopped.
     """
     started = time.monotonic()
     path = folder / log
@@ -143,7 +160,13 @@ def run_tool(tool: Tool, arguments: Sequence[str], folder: Path, log: str) -> fl
         except OSError as error:
             raise BuildError(f"{tool.name} does not start: {error.strerror or error}") from None
         try:
-            code = job.wait()
+            code = None
+            while code is None:
+                try:
+                    code = job.wait(_LOOK_S)
+                except subprocess.TimeoutExpired:
+                    if hopeless(_end(path)):
+                        raise HopelessError(f"{tool.name} gets no further; its log is {path}") from None
         finally:
             if job.poll() is None:
                 job.kill()
@@ -151,6 +174,12 @@ def run_tool(tool: Tool, arguments: Sequence[str], folder: Path, log: str) -> fl
     if code:
         raise BuildError(f"{tool.name} failed (exit status {code}): {_reason(path)}; its log is {path}")
     return time.monotonic() - started
+
+
+def _end(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
+        return file.read().decode(errors="replace")
 
 
 def _reason(log: Path) -> str:

@@ -23,7 +23,7 @@ from xnorcore_boards.flow import build, synthesis_script
 from xnorcore_boards.ice40 import HX8K_CT256
 from xnorcore_boards.netlist import count_cells
 from xnorcore_boards.timing import read_timing
-from xnorcore_boards.tools import find_tool, require_tools, run_tool
+from xnorcore_boards.tools import HopelessError, Tool, find_tool, require_tools, run_tool
 
 
 def script(folder: Path, name: str, text: str) -> Path:
@@ -130,6 +130,17 @@ class Blinker(Elaboratable):
         m.submodules.led = led = io.Buffer("o", platform.request(*self.board.heartbeat, dir="-"))
         m.d.comb += led.o.eq(count[-1])
         return m
+
+
+def test_a_router_that_gets_no_further_is_stopped(tmp_path):
+    def run(rounds, seconds):
+        code = f"print('Info: iter={rounds} wires=7', flush=True); import time; time.sleep({seconds})"
+        tool = Tool("nextpnr-ecp5", (sys.executable, "-c", code), "here")
+        return run_tool(tool, [], tmp_path, f"{rounds}.log", LFE5U_25F_BG381.family.hopeless)
+
+    assert run(90, 2.5) > 2
+    with pytest.raises(HopelessError, match="nextpnr-ecp5 gets no further"):
+        run(400, 60)
 
 
 def registers(folder: Path, part, name: str) -> int:

@@ -33,7 +33,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         config=config,
         clock_pin="clk25",
         clock_in_hz=25_000_000,
-        clock_hz=100_000_000,
+        clock_hz=80_000_000,
         baud=3_000_000,
         best_baud=3_000_000,
         programmers=(("openFPGALoader", "-b", "ulx3s", "{}"), ("fujprog", "{}")),
