@@ -17,6 +17,7 @@ __all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U
 
 _MHZ = 1_000_000
 _MOST_ROUNDS = 250
+"""Of the router."""
 _PFD = (Fraction(3_125_000), 400 * _MHZ)
 _VCO = (400 * _MHZ, 800 * _MHZ)
 _OUT = (3_125_000, 400 * _MHZ)

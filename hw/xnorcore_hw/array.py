@@ -118,7 +118,7 @@ class ColumnGroup(wiring.Component):
             flip = (1 << g.width) - 1 if carry.inverted else 0
             baked = [word ^ flip for word in self._baked(Space.WEIGHTS, column)]
             weights = self._buffer(
-                m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.addr, baked, weight_data
+                m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.addr, weight_data, baked
             )
             start = Signal(config.acc_width, name=f"start{column}", reset_less=True)
             with m.If(first):
@@ -160,7 +160,7 @@ class ColumnGroup(wiring.Component):
             place = Cat(write.bank[:bits], write.addr)
             lists = [self._baked(Space.THRESHOLDS, column + index) for index in range(share)]
             baked = [word & ((1 << shape[0]) - 1) for words in zip(*lists, strict=True) for word in words]
-            last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, select, place, baked)
+            last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, select, place, write.data, baked)
             # The first columns' values wait until the last one's is read.
             late = [last]
             for stage in range(1, share):
@@ -177,8 +177,8 @@ class ColumnGroup(wiring.Component):
         addr: Value,
         select: Value,
         place: Value,
+        data: Value,
         baked: list[int],
-        data: Value | None = None,
     ) -> Value:
         write, (width, depth) = self.write_o, shape
         memory = Memory(shape=width, depth=depth, init=baked)
@@ -188,7 +188,7 @@ class ColumnGroup(wiring.Component):
         m.d.comb += [
             read.addr.eq(addr),
             port.addr.eq(place),
-            port.data.eq((write.data if data is None else data).replicate(width // 8)),
+            port.data.eq(data.replicate(width // 8)),
             port.en.eq(chosen.replicate(width // 8) & (1 << write.lane)),
         ]
         return read.data

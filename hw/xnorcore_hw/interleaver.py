@@ -156,11 +156,11 @@ class RowInterleaver(wiring.Component):
             ]
         channel_end, kernel_end = channel_left == 0, kernel_left == 0
         last_x, row_end = Signal(11), Signal()
-        column_end = x == last_x
+        column_end, all_rows = x == last_x, received == self.map_height
         m.d.sync += [
             last_x.eq(self.map_width + self.pad_right - 1),
-            enough.eq((received >= needed) | (received == self.map_height)),
-            complete.eq(received == self.map_height),
+            enough.eq((received >= needed) | all_rows),
+            complete.eq(all_rows),
             known.eq(0),
         ]
         m.d.comb += row_end.eq(channel_end & kernel_end & column_end)
