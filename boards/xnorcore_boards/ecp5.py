@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -11,6 +12,8 @@ from .family import BlockRam, Family, Part, map_with_abc, total
 from .pll import PllPlan, choose
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from amaranth import Module, Signal
 
 __all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U_85F_BG381", "Ecp5"]
@@ -85,8 +88,31 @@ class Ecp5(Family):
 
     def synthesis(self, part: Part, top: str) -> str:
         """Return ``synth_ecp5``, mapped by ABC; multiplexers of tables would nearly double the popcounts."""
-        synth = " ".join(["synth_ecp5", "-top", top, "-nowidelut", *part.synth])
+        synth = " ".join(["synth_ecp5", "-top", top, "-nowidelut", "-nodsp", *part.synth])
         return map_with_abc(synth, top, ("abc -lut 4 -dress", "clean"))
+
+    def prepare(self, netlist: Path) -> bool:
+        """Leave carries open that nothing uses: nextpnr spends a CCU2C on each that there is a net for."""
+        design = json.loads(netlist.read_text())
+        for module in design["modules"].values():
+            cells = module["cells"].values()
+            used = {
+                bit
+                for cell in cells
+                for pin, bits in cell["connections"].items()
+                if cell["port_directions"][pin] == "input"
+                for bit in bits
+            }
+            used.update(bit for port in module["ports"].values() for bit in port["bits"])
+            for cell in cells:
+                if cell["type"] != "CCU2C":
+                    continue
+                for pin, direction in (("CIN", "input"), ("COUT", "output")):
+                    bits = cell["connections"].get(pin, ["x"])
+                    cell["port_directions"][pin] = direction
+                    cell["connections"][pin] = bits if direction == "input" or bits[0] in used else ["x"]
+        netlist.write_text(json.dumps(design))
+        return True
 
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
         """Return the arguments of nextpnr-ecp5.

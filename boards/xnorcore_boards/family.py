@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .pll import PllPlan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from amaranth import Module, Signal
 
 __all__ = ["BlockRam", "Family", "Part", "Usage"]
@@ -133,6 +135,10 @@ class Family(ABC):
     @abstractmethod
     def synthesis(self, part: Part, top: str) -> str:
         """Return the Yosys command that maps a design to the part."""
+
+    def prepare(self, netlist: Path) -> bool:
+        """Change Yosys' netlist, a JSON file, where nextpnr would not take it well; return whether it was."""
+        return False
 
     @abstractmethod
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:

@@ -143,7 +143,9 @@ def synthesize(design: Design, folder: Path, yosys: Tool, say: Say = lambda text
     except OSError as error:
         raise BuildError(f"cannot write the build folder {folder}: {error.strerror or error}") from None
     say(f"{board.name}: synthesizing")
-    return run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
+    seconds = run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
+    board.part.family.prepare(folder / "top.json")
+    return seconds
 
 
 def find_array(modules: Iterable[str]) -> str | None:

@@ -39,12 +39,15 @@ class Addition:
     carry : Bit or None
     inverted : bool
         Invert the top bit of the sum.
+    place : int
+        Order on a chain that several sums share, equal ones as they come.
     """
 
     low: Sequence[Bit]
     high: Sequence[Bit]
     carry: Bit | None = None
     inverted: bool = False
+    place: int = 0
 
     @property
     def length(self) -> int:
@@ -168,6 +171,10 @@ class Ecp5Carry(Carry):
     A place's table says whether it passes the carry below on; otherwise its carry is the value of the table
     with the last two inputs 0. Sum of two products: the XOR of all four inputs. The place that takes a sum's
     carry out puts the next sum's carry in: its third input is 1, for which the table is 0.
+
+    The first place needs no carry below, and the last one's is not connected: nextpnr would spend a CCU2C on
+    each. The third and fourth input are never tied to 0, for which it would lay a wire, but to 1, which is
+    free.
     """
 
     absorbs = True
@@ -184,20 +191,22 @@ class Ecp5Carry(Carry):
                 return zero, zero
             return (bit.x, bit.w) if isinstance(bit, Product) else (bit, zero)
 
-        places: list[tuple[int, tuple[Value, ...]]] = [(self._OUT, (*pair(additions[0].carry), one, zero))]
-        for index, addition in enumerate(additions):
+        order = sorted(range(len(additions)), key=lambda index: additions[index].place)
+        chain = [additions[index] for index in order]
+        places: list[tuple[int, tuple[Value, ...]]] = [(self._OUT, (*pair(chain[0].carry), one, zero))]
+        for addition, above in zip(chain, [*chain[1:], None], strict=True):
             for place in range(addition.length - 1):
                 inputs = (*pair(_at(addition.low, place)), *pair(_at(addition.high, place)))
                 places.append((self._SUM, inputs))
-            following = additions[index + 1].carry if index + 1 < len(additions) else None
             table = self._INVERTED if addition.inverted else self._OUT
-            assert not addition.inverted or following is None
-            places.append((table, (*pair(following), one, zero)))
+            assert not addition.inverted or above is None
+            places.append((table, (*pair(above.carry if above else None), one, zero)))
         out = self._chain(m, places, name)
-        sums, at = [], 1
-        for addition in additions:
-            sums.append(Cat(*out[at : at + addition.length]))
-            at += addition.length
+        sums: list[Value] = [zero] * len(additions)
+        at = 1
+        for index in order:
+            sums[index] = Cat(*out[at : at + additions[index].length])
+            at += additions[index].length
         return sums
 
     def accumulate(
@@ -222,19 +231,33 @@ class Ecp5Carry(Carry):
         if len(places) % 2:
             places = [*places, (0, (zero, zero, zero, zero))]
         out = [Signal(name=f"{name}_s{index}") for index in range(len(places))]
-        carry: Value = zero
+        carry: Value | None = None
         for index in range(0, len(places), 2):
-            above = Signal(name=f"{name}_c{index}")
-            pins: dict = {"i_CIN": carry, "o_COUT": above}
+            pins: dict = {} if carry is None else {"i_CIN": carry}
+            if index + 2 < len(places):
+                pins["o_COUT"] = carry = Signal(name=f"{name}_c{index}")
             for half in range(2):
-                init, inputs = places[index + half]
+                init, inputs = _tied_high(*places[index + half])
                 pins[f"p_INIT{half}"] = Const(init, 16)
                 pins[f"p_INJECT1_{half}"] = "NO"
                 pins[f"o_S{half}"] = out[index + half]
                 pins |= {f"i_{pin}{half}": value for pin, value in zip("ABCD", inputs, strict=True)}
             m.submodules[f"{name}_ccu{index}"] = Instance("CCU2C", **pins)
-            carry = above
         return out
+
+
+def _tied_high(init: int, inputs: tuple[Value, ...]) -> tuple[int, tuple[Value, ...]]:
+    # The four entries for 00 on the last two inputs stay, whatever these are: they make the carry.
+    tied = list(inputs)
+    for pin in (2, 3):
+        value = inputs[pin]
+        if isinstance(value, Const):
+            for entry in range(16):
+                if entry >> pin & 1:
+                    source = entry if value.value else entry ^ 1 << pin
+                    init = init & ~(1 << entry) | (init >> source & 1) << entry
+            tied[pin] = Const(1, 1)
+    return init, tuple(tied)
 
 
 def carry_for(platform: object) -> Carry:

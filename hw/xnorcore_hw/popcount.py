@@ -30,6 +30,11 @@ def _levels(width: int) -> list[int]:
     return lanes
 
 
+def _after(level: int, index: int) -> int:
+    # Order of the sums, each right after the two that it adds: short wires where all share a chain.
+    return ((index + 1) << (level + 3)) + level
+
+
 def lane_delays(width: int, carry: Carry) -> list[int]:
     """Return by how many cycles each bit of the operands must be late.
 
@@ -101,7 +106,7 @@ def popcount(
             _three(m, [product(lane) for lane in triple], sums[index], f"{name}_{index}")
         else:
             low, high, odd = (late(lane, f"p{3 * index + place}") for place, lane in enumerate(triple))
-            additions.append(Addition([low], [high], odd))
+            additions.append(Addition([low], [high], odd, place=_after(1, index)))
             totals.append(sums[index])
 
     for level in range(2, k):
@@ -113,7 +118,8 @@ def popcount(
             if not carry.multiplies:
                 bit = late(bit, f"odd{level}_{index}")
             # The count of 2**k - 1 lanes minus 2**(k-1), in two's complement, has its top bit inverted.
-            additions.append(Addition(list(low), list(high), bit, inverted=level == k - 1))
+            inverted, place = level == k - 1, _after(level, index)
+            additions.append(Addition(list(low), list(high), bit, inverted, place))
         totals += sums
     # All levels share their chains; the last sum is the caller's to register.
     found = carry.add(m, additions, name)

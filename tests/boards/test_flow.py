@@ -18,8 +18,9 @@ from xnorcore_boards import tools
 from xnorcore_boards.board import find_board
 from xnorcore_boards.clock import clock_domain
 from xnorcore_boards.design import Design
-from xnorcore_boards.ecp5 import LFE5U_25F_BG381
+from xnorcore_boards.ecp5 import LFE5U_25F_BG381, Ecp5
 from xnorcore_boards.flow import build, synthesis_script
+from xnorcore_boards.gates.engine import read_top
 from xnorcore_boards.ice40 import HX8K_CT256
 from xnorcore_boards.netlist import count_cells
 from xnorcore_boards.timing import read_timing
@@ -154,6 +155,24 @@ def registers(folder: Path, part, name: str) -> int:
     (folder / "synth.ys").write_text(synthesis_script(part, None))
     run_tool(require_tools(["yosys"])[0], ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
     return part.family.flip_flops(count_cells(folder / "stat.json")["top"])
+
+
+@pytest.mark.skipif(find_tool("yosys") is None, reason="Yosys is not installed")
+def test_ecp5_carries_that_nothing_uses_are_open(tmp_path):
+    m, a, b, less, total = Module(), Signal(9), Signal(9), Signal(), Signal(10)
+    m.d.comb += [less.eq(a < b), total.eq(a + b)]
+    (tmp_path / "top.il").write_text(rtlil.convert(m, ports=[a, b, less, total]))
+    (tmp_path / "synth.ys").write_text(synthesis_script(LFE5U_25F_BG381, None))
+    run_tool(require_tools(["yosys"])[0], ["-q", "synth.ys"], tmp_path, "yosys.out")
+    before = read_top(tmp_path / "top.json")["cells"]
+    assert Ecp5().prepare(tmp_path / "top.json")
+    after = read_top(tmp_path / "top.json")["cells"]
+    changed = [name for name in before if after[name] != before[name]]
+    # The sum's last carry is open; that of the comparison is its result.
+    assert [before[name]["type"] for name in changed] == ["CCU2C"]
+    assert after[changed[0]]["connections"] == before[changed[0]]["connections"] | {"COUT": ["x"]}
+    left = before[changed[0]]["connections"]["COUT"]
+    assert not any(left == bits for cell in after.values() for bits in cell["connections"].values())
 
 
 @pytest.mark.skipif(find_tool("yosys") is None, reason="Yosys is not installed")

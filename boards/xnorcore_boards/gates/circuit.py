@@ -236,6 +236,8 @@ class _Builder:
             if port["direction"] == "input" or name not in pins:
                 continue
             for bit, outer in zip(port["bits"], pins[name], strict=True):
+                if outer < 2:  # not connected
+                    continue
                 if isinstance(bit, str):
                     self.same[outer] = int(bit == "1")
                 elif bit in inner:
