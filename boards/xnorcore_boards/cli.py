@@ -194,8 +194,9 @@ def _build_sim(arguments: argparse.Namespace, console: Console) -> int:
 
 
 _FIELDS = (
-    "board", "device", "geometry", "macs_per_cycle", "lut4", "lut4_available", "ff", "bram", "bram_available",
-    "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac", "bitstream", "seconds",
+    "board", "device", "geometry", "macs_per_cycle", "lut4", "lut4_available", "logic_cells", "ff", "bram",
+    "bram_available", "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac",
+    "array_logic_cells_per_mac", "bitstream", "seconds",
 )  # fmt: skip
 
 
@@ -204,11 +205,9 @@ def _lines(value: dict[str, Any], critical: str, board: Board) -> list[str]:
     rows = [
         ("board", f"{board.title}, {value['device']}"),
         ("array", f"{g['rows']} x {g['columns']} x {g['width']}: {value['macs_per_cycle']:,} MACs/cycle"),
-        (
-            "LUT4",
-            f"{value['lut4']:,} of {value['lut4_available']:,}; {value['lut4_per_mac']:.2f} per MAC/cycle",
-        ),
+        ("LUT4", f"{value['lut4']:,}; {value['lut4_per_mac']:.2f} per MAC/cycle"),
         ("  of the array", f"{value['array_lut4_per_mac']:.2f} per MAC/cycle"),
+        ("logic cells", f"{value['logic_cells']:,} of {value['lut4_available']:,}"),
         ("flip-flops", f"{value['ff']:,}"),
         ("block RAM", f"{value['bram']} of {value['bram_available']}"),
         ("clock", f"{value['clock_mhz']:g} MHz; reaches {value['fmax_mhz']:.2f} MHz"),
@@ -270,20 +269,20 @@ def _fit(family: str, console: Console) -> int:
 
     points = sweep(family, Path("build/fit") / family, console.say)
     rows = [
-        {"geometry": str(config.geometry), "lut4": lut4, "estimate": estimate}
-        for config, lut4, estimate in points
+        {"geometry": str(config.geometry), "logic_cells": cells, "estimate": estimate}
+        for config, cells, estimate in points
     ]
     cells = [
         (
             row["geometry"],
-            f"{row['lut4']:,}",
+            f"{row['logic_cells']:,}",
             f"{row['estimate']:,}",
-            f"{row['estimate'] / row['lut4'] - 1:+.1%}",
+            f"{row['estimate'] / row['logic_cells'] - 1:+.1%}",
         )
         for row in rows
     ]
     value = {"command": "boards", "family": family, "points": rows}
-    console.result(value, table(cells, ("array", "LUT4", "estimate", "error")))
+    console.result(value, table(cells, ("array", "logic cells", "estimate", "error")))
     return 0
 
 
@@ -300,12 +299,12 @@ def _boards(arguments: argparse.Namespace, console: Console) -> int:
     cells = []
     for row in rows:
         g, result = row["geometry"], row["measured"]
-        lut4, bram = f"{row['lut4_available']:,}", f"{row['bram_available']}"
+        available, bram = f"{row['lut4_available']:,}", f"{row['bram_available']}"
         cells.append(
             (
                 row["board"],
                 row["device"],
-                f"{result['lut4']:,} of {lut4}" if result else lut4,
+                f"{result['logic_cells']:,} of {available}" if result else available,
                 f"{result['bram']} of {bram}" if result else bram,
                 f"{g['rows']}x{g['columns']}x{g['width']}",
                 f"{row['macs_per_cycle']:,}",
@@ -315,6 +314,16 @@ def _boards(arguments: argparse.Namespace, console: Console) -> int:
             )
         )
     cells.append(("sim", "simulator", "", "", "any", "", "", "", "any"))
-    head = ("board", "device", "LUT4", "block RAM", "array", "MACs/cycle", "MHz", "GMAC/s", "largest network")
+    head = (
+        "board",
+        "device",
+        "logic cells",
+        "block RAM",
+        "array",
+        "MACs/cycle",
+        "MHz",
+        "GMAC/s",
+        "largest network",
+    )
     console.result({"command": "boards", "boards": rows}, table(cells, head))
     return 0

@@ -10,7 +10,7 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.image import Program
 
 from .board import Board
-from .estimate import estimate_lut4
+from .estimate import estimate_area
 from .memories import Memory, find_memories, total_blocks
 from .top import BoardTop
 
@@ -80,16 +80,16 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
         If the design is too large, with the estimate.
     """
     part, family = board.part, board.part.family
-    lut4 = estimate_lut4(family.name, config)
+    cells = estimate_area(family.name, config)
     least = bram if bram is not None else total_blocks(_buffers(config), family)
-    if lut4 <= _ERROR * part.lut4 and least <= part.bram:
+    if cells <= _ERROR * part.lut4 and least <= part.bram:
         return
     fix = "choose a smaller --geometry"
     blocks = f"{'' if bram is not None else 'at least '}{least} memory blocks"
     if least > part.bram:
         fix += ", or less memory with --set weight_depth=N or act_depth=N"
     raise BuildError(
-        f"{board.name}: {config.geometry} is too large for {part.name}: estimated {lut4:,} LUT4 of "
+        f"{board.name}: {config.geometry} is too large for {part.name}: estimated {cells:,} logic cells of "
         f"{part.lut4:,} and {blocks} of {part.bram}; {fix}"
     )
 

@@ -1,4 +1,4 @@
-"""Look-up tables that a configuration takes, from a linear model fitted to synthesized configurations."""
+"""Logic cells that a configuration takes, from a linear model fitted to synthesized configurations."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
 
-__all__ = ["AREA", "add_area", "config_of", "estimate_lut4", "features"]
+__all__ = ["AREA", "add_area", "config_of", "estimate_area", "features"]
 
 AREA = Path(__file__).with_name("area.json")
-"""Synthesized configurations and their look-up tables by family; `xnorcore boards --fit` measures them."""
+"""Synthesized configurations and their logic cells by family; `xnorcore boards --fit` measures them."""
 
 
 def features(config: DeviceConfig) -> NDArray[np.float64]:
-    """Return what the look-up tables of a configuration are linear in.
+    """Return what the logic cells of a configuration are linear in.
 
     A constant; convolution; the line buffer with its readers; counters; for the array its bits, its
     accumulators' bits, its columns, threshold memories, and the bits of its rows' words; shifters that let
@@ -53,11 +53,11 @@ def config_of(value: dict[str, Any]) -> DeviceConfig:
     return DeviceConfig(**{**value, "geometry": Geometry(**value["geometry"])})
 
 
-def add_area(family: str, config: DeviceConfig, lut4: int) -> None:
+def add_area(family: str, config: DeviceConfig, cells: int) -> None:
     """Put a synthesized configuration into the file that the model is fitted to."""
     area = json.loads(AREA.read_text()) if AREA.exists() else {}
     points = [point for point in area.get(family, []) if point["config"] != asdict(config)]
-    area[family] = [*points, {"lut4": lut4, "config": asdict(config)}]
+    area[family] = [*points, {"logic_cells": cells, "config": asdict(config)}]
     AREA.write_text(json.dumps(dict(sorted(area.items())), indent=1) + "\n")
     coefficients.cache_clear()
 
@@ -66,13 +66,13 @@ def add_area(family: str, config: DeviceConfig, lut4: int) -> None:
 def coefficients(family: str) -> tuple[float, ...]:
     """Return the weights of `features`: the least squares of relative errors, held to `PRIOR` a little."""
     points = json.loads(AREA.read_text()).get(family, [])
-    rows = [features(config_of(point["config"])) / point["lut4"] for point in points]
+    rows = [features(config_of(point["config"])) / point["logic_cells"] for point in points]
     held = np.diag(_HOLD / PRIOR)
     matrix = np.concatenate([np.stack(rows), held]) if rows else held
     wanted = np.concatenate([np.ones(len(rows)), np.full(len(PRIOR), _HOLD)])
     return tuple(np.linalg.lstsq(matrix, wanted, rcond=None)[0])
 
 
-def estimate_lut4(family: str, config: DeviceConfig) -> int:
-    """Return the look-up tables that a configuration takes in a family."""
+def estimate_area(family: str, config: DeviceConfig) -> int:
+    """Return the logic cells that a configuration takes in a family."""
     return max(0, round(float(features(config) @ np.array(coefficients(family)))))

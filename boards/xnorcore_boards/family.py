@@ -72,17 +72,20 @@ class Usage:
 
     Attributes
     ----------
-    lut4, bram : int
-        As placed.
-    array_lut4 : int
-        Of these, the array: PEs, their registers, and thresholds.
+    lut4, array_lut4 : int
+        Look-up tables of all, and of the array: PEs, their registers, and thresholds.
+    logic_cells, array_logic_cells : int
+        What they take up; more than look-up tables where the family has `shared_cells`.
+    bram : int
     ff : int
         Flip-flops.
     """
 
     lut4: int
-    bram: int
     array_lut4: int
+    logic_cells: int
+    array_logic_cells: int
+    bram: int
     ff: int
 
 
@@ -101,6 +104,8 @@ class Family(ABC):
     block_ram : BlockRam
     lut_memory : bool
         Whether look-up tables can be memory cells of 16 x 4 bits.
+    shared_cells : bool
+        Whether a carry or a register may use up a logic cell whose look-up table then serves nothing.
     """
 
     name: ClassVar[str]
@@ -109,6 +114,7 @@ class Family(ABC):
     tools: ClassVar[tuple[str, str, str]]
     block_ram: ClassVar[BlockRam]
     lut_memory: ClassVar[bool] = False
+    shared_cells: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, input_hz: int, wanted_hz: int) -> PllPlan:
@@ -158,7 +164,7 @@ class Family(ABC):
 
     @abstractmethod
     def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
-        """Return look-up tables and memory blocks from nextpnr's numbers of cells."""
+        """Return logic cells and memory blocks from nextpnr's numbers of cells."""
 
     @abstractmethod
     def luts(self, cells: Mapping[str, int]) -> int:

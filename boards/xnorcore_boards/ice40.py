@@ -37,6 +37,7 @@ class Ice40(Family):
     constraints = "pcf"
     bitstream = "bin"
     tools = ("yosys", "nextpnr-ice40", "icepack")
+    shared_cells = True
     # Words are written through a 16-bit port with a mask for each bit, whatever the width that is read.
     block_ram = BlockRam(("SB_RAM40_4K",), ((256, 16, 1), (512, 8, 1), (1024, 4, 1), (2048, 2, 1)), 64)
 

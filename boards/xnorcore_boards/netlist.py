@@ -42,16 +42,14 @@ def usage(
     """
     report = json.loads((folder / f"{stem}.report.json").read_text())
     used = {name: int(entry["used"]) for name, entry in report["utilization"].items()}
-    lut4, bram = family.utilisation(used)
+    logic_cells, bram = family.utilisation(used)
     everything = sum((cells[name] for name in cells), Counter())
-    in_array = 0
-    if array is not None:
-        placed = folder / f"{stem}.json"
-        if family.name == "ice40" and placed.exists():
-            in_array = _logic_cells(placed, array.removeprefix("top.") + ".")
-        else:
-            in_array = family.luts(cells[array])
-    return Usage(lut4, bram, in_array, family.flip_flops(everything))
+    lut4 = family.luts(everything) if family.shared_cells else logic_cells
+    array_lut4 = family.luts(cells[array]) if array else 0
+    array_cells = array_lut4
+    if array and family.shared_cells:
+        array_cells = _logic_cells(folder / f"{stem}.json", array.removeprefix("top.") + ".")
+    return Usage(lut4, array_lut4, logic_cells, array_cells, bram, family.flip_flops(everything))
 
 
 def _logic_cells(placed: Path, path: str) -> int:

@@ -40,6 +40,7 @@ def report(board: Board, config: DeviceConfig, built: Built, seconds: float) -> 
         "macs_per_cycle": g.peak,
         "lut4": used.lut4,
         "lut4_available": part.lut4,
+        "logic_cells": used.logic_cells,
         "ff": used.ff,
         "bram": used.bram,
         "bram_available": part.bram,
@@ -48,6 +49,7 @@ def report(board: Board, config: DeviceConfig, built: Built, seconds: float) -> 
         "timing_met": built.timing.met,
         "lut4_per_mac": round(used.lut4 / g.peak, 3),
         "array_lut4_per_mac": round(used.array_lut4 / g.peak, 3),
+        "array_logic_cells_per_mac": round(used.array_logic_cells / g.peak, 3),
         "bitstream": os.fspath(built.bitstream),
         "seconds": round(seconds, 1),
     }

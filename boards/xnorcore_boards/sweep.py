@@ -11,7 +11,7 @@ from xnorcore.geometry import DeviceConfig, Geometry
 
 from .board import Board, find_board
 from .design import elaborate
-from .estimate import add_area, estimate_lut4
+from .estimate import add_area, estimate_area
 from .flow import find_array, synthesis_script
 from .netlist import count_cells
 from .tools import require_tools, run_tool
@@ -58,20 +58,20 @@ def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[D
     Returns
     -------
     list of (DeviceConfig, int, int)
-        Configuration, its look-up tables, and what the fitted model says.
+        Configuration, its logic cells, and what the fitted model says.
     """
     board = find_board(FAMILIES[family])
     results = []
     for config in _points():
-        lut4 = synthesize(board, config, folder / f"{config.digest().hex()}")
-        say(f"{family} {config.geometry}: {lut4:,} LUT4")
-        add_area(family, config, lut4)
-        results.append((config, lut4))
-    return [(config, lut4, estimate_lut4(family, config)) for config, lut4 in results]
+        cells = synthesize(board, config, folder / f"{config.digest().hex()}")
+        say(f"{family} {config.geometry}: {cells:,} logic cells")
+        add_area(family, config, cells)
+        results.append((config, cells))
+    return [(config, cells, estimate_area(family, config)) for config, cells in results]
 
 
 def synthesize(board: Board, config: DeviceConfig, folder: Path) -> int:
-    """Return the look-up tables of a configuration, synthesized and packed, but not placed."""
+    """Return the logic cells of a configuration, synthesized and packed, but not placed."""
     family = board.part.family
     design = elaborate(board, config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def synthesize(board: Board, config: DeviceConfig, folder: Path) -> int:
     (folder / "synth.ys").write_text(synthesis_script(board.part, find_array(design.modules)))
     yosys, nextpnr, _ = require_tools(family.tools)
     run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
-    if family.name != "ice40":
+    if not family.shared_cells:
         return sum(family.luts(cells) for cells in count_cells(folder / "stat.json").values())
     # Registers and carries that need a logic cell of their own show only after packing.
     arguments = [*board.part.place, "--json", "top.json", "--pcf", "top.pcf", "--pack-only"]

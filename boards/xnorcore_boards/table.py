@@ -58,7 +58,10 @@ def describe_board(board: Board) -> dict[str, Any]:
     networks = throughput(config, board.true_hz, board.best_baud)
     fitting = [name for name, entry in networks.items() if entry["passes"] == 1]
     largest = max(fitting, key=lambda name: networks[name]["macs"], default=None)
-    keys = ("lut4", "ff", "bram", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac", "seconds")
+    keys = (
+        "lut4", "logic_cells", "ff", "bram", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac",
+        "array_logic_cells_per_mac", "seconds",
+    )  # fmt: skip
     return {
         "board": board.name,
         "title": board.title,
@@ -86,6 +89,7 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
         "LUT4",
         "LUT4/MAC",
         "of the array",
+        "logic cells",
         "block RAM",
         "clock",
         "Fmax",
@@ -97,15 +101,24 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
         cells = [row["board"], f"{g['rows']} x {g['columns']} x {g['width']}", f"{row['macs_per_cycle']:,}"]
         if result:
             cells += [
-                f"{result['lut4']:,} of {row['lut4_available']:,}",
+                f"{result['lut4']:,}",
                 f"{result['lut4_per_mac']:.2f}",
                 f"{result['array_lut4_per_mac']:.2f}",
+                f"{result['logic_cells']:,} of {row['lut4_available']:,}",
                 f"{result['bram']} of {row['bram_available']}",
                 f"{row['clock_mhz']:g} MHz",
                 f"{result['fmax_mhz']:.1f} MHz",
             ]
         else:
-            cells += ["not measured", "", "", f"of {row['bram_available']}", f"{row['clock_mhz']:g} MHz", ""]
+            cells += [
+                "not measured",
+                "",
+                "",
+                "",
+                f"of {row['bram_available']}",
+                f"{row['clock_mhz']:g} MHz",
+                "",
+            ]
         lines.append("| " + " | ".join([*cells, f"{row['peak_gmacs_per_s']:.1f}"]) + " |")
     names = list(rows[0]["networks"]) if rows else []
     lines += ["", "| board | baud | " + " | ".join(names) + " |", "|" + "---|" * (2 + len(names))]

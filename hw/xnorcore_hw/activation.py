@@ -106,9 +106,12 @@ class ActivationMemory(wiring.Component):
             ]
 
         raddr, readout = self.raddr, self.readout
+        following = raddr + 1
         if self.row and config.convolution:
             distance = Signal(len(raddr))
             m.d.sync += distance.eq(operand.strip * self.row)
+            # The sum and one more in one addition.
+            following = (Cat(1, raddr) + Cat(1, distance))[1:]
             raddr = (raddr + distance)[: len(distance)]
         flags = Cat(
             operand.masked, operand.pad, operand.pad_one, operand.balance, operand.offset, operand.lanes
@@ -140,7 +143,7 @@ class ActivationMemory(wiring.Component):
             m.submodules[f"memory{odd}"] = memory
             read, port = memory.read_port(), memory.write_port(granularity=g.lane)
             m.d.comb += [
-                read.addr.eq(Mux(readout, self.readout_addr[1:], raddr[1:] if odd else (raddr + 1)[1:])),
+                read.addr.eq(Mux(readout, self.readout_addr[1:], (raddr if odd else following)[1:])),
                 port.addr.eq(waddr[1:]),
                 port.data.eq(wdata),
                 port.en.eq(wmask & (waddr[0] == odd).replicate(len(wmask))),

@@ -20,8 +20,9 @@ from xnorcore_boards.timing import Timing
 from .test_flow import script
 
 FIELDS = [
-    "board", "device", "geometry", "macs_per_cycle", "lut4", "lut4_available", "ff", "bram", "bram_available",
-    "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac", "bitstream", "seconds",
+    "board", "device", "geometry", "macs_per_cycle", "lut4", "lut4_available", "logic_cells", "ff", "bram",
+    "bram_available", "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac",
+    "array_logic_cells_per_mac", "bitstream", "seconds",
 ]  # fmt: skip
 
 
@@ -41,7 +42,15 @@ def built(monkeypatch, tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "build.json").write_text('{"tools": {"yosys": "native"}}')
         timing = Timing(36.0, calls["fmax"], "from a: x to b: y")
-        return Built(folder, folder / "x.bin", Usage(4000, 20, 900, 2000), timing, 1, {1: calls["fmax"]}, 1.0)
+        return Built(
+            folder,
+            folder / "x.bin",
+            Usage(4000, 900, 4500, 1000, 20, 2000),
+            timing,
+            1,
+            {1: calls["fmax"]},
+            1.0,
+        )
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("xnorcore_boards.flow.build", build)
@@ -60,6 +69,7 @@ def test_build_json(built, capsys):
     assert list(value) == FIELDS
     assert value["geometry"] == {"rows": 1, "columns": 8, "width": 8}
     assert (value["lut4_per_mac"], value["array_lut4_per_mac"]) == (62.5, 14.062)
+    assert (value["logic_cells"], value["array_logic_cells_per_mac"]) == (4500, 15.625)
     assert built["seeds"] == 3 and built["folder"] == Path("build/icebreaker-1x8x8")
     assert built["design"].config.weight_depth == 64
 
@@ -132,7 +142,9 @@ def test_build_refuses(built, capsys, arguments, message):
 def test_records(built, capsys, tmp_path):
     board = find_board("icebreaker")
     code, out, _ = run(capsys, "build", "icebreaker", *SMALL, "--json")
-    result = Built(built["folder"], Path("x.bin"), Usage(1, 1, 1, 1), Timing(36, 40, ""), 1, {1: 40.0}, 1.0)
+    result = Built(
+        built["folder"], Path("x.bin"), Usage(1, 1, 1, 1, 1, 1), Timing(36, 40, ""), 1, {1: 40.0}, 1.0
+    )
     path = tmp_path / "measured.json"
     record(board, board.config, result, json.loads(out), path)
     record(board, board.config, result, json.loads(out), path)

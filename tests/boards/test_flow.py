@@ -198,7 +198,8 @@ def test_whole_ice40_flow(tmp_path):
     assert (
         built.timing.met and built.timing.fmax_mhz == max(built.fmax.values()) and set(built.fmax) == {1, 2}
     )
-    assert built.usage.ff >= 8 and 20 <= built.usage.lut4 <= 80 and built.usage.bram == 0
+    assert built.usage.ff >= 8 and built.usage.bram == 0
+    assert 10 <= built.usage.lut4 < built.usage.logic_cells <= 80
     recorded = json.loads((built.folder / "build.json").read_text())
     assert recorded["seed"] == built.seed and set(recorded["tools"]) == set(board.part.family.tools)
     assert (built.folder / "yosys.log").exists() and (built.folder / "seed1.log").exists()

@@ -24,7 +24,7 @@ def _85f() -> Any:
     return ULX3S_85F_Platform()
 
 
-def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceConfig) -> Board:
+def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceConfig, clock_hz: int) -> Board:
     return Board(
         name=f"ulx3s-{size.lower()}",
         title=f"ULX3S {size}",
@@ -33,7 +33,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         config=config,
         clock_pin="clk25",
         clock_in_hz=25_000_000,
-        clock_hz=80_000_000,
+        clock_hz=clock_hz,
         baud=3_000_000,
         best_baud=3_000_000,
         programmers=(("openFPGALoader", "-b", "ulx3s", "{}"), ("fujprog", "{}")),
@@ -66,4 +66,7 @@ _85F = DeviceConfig(
     threshold_share=4,
 )
 
-BOARDS = (_board("25F", LFE5U_25F_BG381, _25f, _25F), _board("85F", LFE5U_85F_BG381, _85f, _85F))
+BOARDS = (
+    _board("25F", LFE5U_25F_BG381, _25f, _25F, 100_000_000),
+    _board("85F", LFE5U_85F_BG381, _85f, _85F, 80_000_000),
+)
