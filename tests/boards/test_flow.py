@@ -144,6 +144,18 @@ def test_a_router_that_gets_no_further_is_stopped(tmp_path):
         run(400, 60)
 
 
+def test_an_interrupted_tool_is_stopped(tmp_path):
+    def interrupt(end):
+        raise KeyboardInterrupt
+
+    code = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    tool = Tool("nextpnr-ecp5", (sys.executable, "-c", code), "here")
+    with pytest.raises(KeyboardInterrupt):
+        run_tool(tool, [], tmp_path, "log", interrupt)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
 def registers(folder: Path, part, name: str) -> int:
     """Synthesize one memory of a name; return its registers."""
     m, address, data = Module(), Signal(9, name="address"), Signal(8, name="data")

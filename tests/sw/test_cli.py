@@ -395,17 +395,20 @@ def test_bench_names_are_those_of_the_parser():
 # Interruptions and outputs
 
 
-def test_interrupt_leaves_no_file(tmp_path, files):
+@pytest.mark.parametrize(
+    ("sent", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_interrupt_leaves_no_file(tmp_path, files, sent, status, word):
     before = set(tmp_path.iterdir())
     options = ["--engine", "amaranth", "--rows", "8", "-o", tmp_path / "out.npy", "--json"]
     command = spawn("sim", *files, *options)
     assert command.stdout and command.stderr
     with deadline(command):
         assert "preparing" in command.stderr.readline()
-        command.send_signal(signal.SIGINT)
+        command.send_signal(sent)
         out, err = command.communicate()
-    assert (command.returncode, out) == (130, "")
-    assert err == "xnorcore: interrupted\n"
+    assert (command.returncode, out) == (status, "")
+    assert err == f"xnorcore: {word}\n"
     assert set(tmp_path.iterdir()) == before
 
 

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ..errors import XnorcoreError
 
 __all__ = ["main"]
 
-DONE, CHECK_FAILED, USER_ERROR, BUG, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
+DONE, CHECK_FAILED, USER_ERROR, BUG, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 3, 130, 141, 143
 """Exit codes."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what Ctrl-C cleans up is cleaned up, programs that a command started included."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 done; 1 a check failed; 2 user error, told in one line; 3 a bug in xnorcore; 130 Ctrl-C;
-        141 whoever read our output is gone.
+        141 whoever read our output is gone; 143 SIGTERM.
     """
     try:
         from .parser import build
@@ -35,13 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         console = Console(json=getattr(arguments, "json", False))
         try:
-            code = arguments.call(arguments, console)
+            with _terminable():
+                code = arguments.call(arguments, console)
             sys.stdout.flush()
             return code
         finally:
             console.end_progress()
     except XnorcoreError as error:
         return _fail(str(error))
+    except _Terminated:
+        _line("xnorcore: terminated")
+        return TERMINATED
     except KeyboardInterrupt:
         _line("xnorcore: interrupted")
         return INTERRUPTED
