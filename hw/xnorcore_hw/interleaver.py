@@ -138,6 +138,8 @@ class RowInterleaver(wiring.Component):
         moves, leaves = Signal(), Signal()
         after_slot = Signal(place)
         next_slot = Signal(place)
+        # Known long before the row of values ends.
+        moved = Signal(range(2 * depth))
         m.d.comb += [
             needed.eq(top + self.kernel_last + 1),
             inside.eq((y < self.map_height) & (x < self.map_width)),
@@ -159,6 +161,7 @@ class RowInterleaver(wiring.Component):
         column_end, all_rows = x == last_x, received == self.map_height
         m.d.sync += [
             last_x.eq(self.map_width + self.pad_right - 1),
+            moved.eq(first_slot + slot_step),
             enough.eq((received >= needed) | all_rows),
             complete.eq(all_rows),
             known.eq(0),
@@ -211,7 +214,6 @@ class RowInterleaver(wiring.Component):
                             with m.If(x < self.map_width):
                                 m.d.sync += column.eq(column + self.channels_last + 1)
                     with m.If(row_end):
-                        moved = first_slot + slot_step
                         m.d.sync += [
                             rows_left.eq(rows_left - 1),
                             top.eq(top + self.stride),
