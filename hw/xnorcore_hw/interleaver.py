@@ -174,6 +174,8 @@ class RowInterleaver(wiring.Component):
                 channel_left.eq(self.channels_last), offset.eq(0),
             ]  # fmt: skip
 
+        # A value moves every other cycle, decided a cycle before: by then the one before it has left.
+        m.d.sync += moves.eq(0)
         with m.If(leaves):
             m.d.sync += found.eq(0)
         with m.FSM():
@@ -194,7 +196,7 @@ class RowInterleaver(wiring.Component):
                 with m.Elif(known & enough):
                     m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += moves.eq(~found | leaves)
+                m.d.sync += moves.eq(~moves & (~found | leaves))
                 with m.If(moves):
                     m.d.sync += [
                         found.eq(1),
