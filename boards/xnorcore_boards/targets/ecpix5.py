@@ -40,12 +40,12 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
     )
 
 
-def _config(rows: int, columns: int, weights: int) -> DeviceConfig:
+def _config(rows: int, columns: int) -> DeviceConfig:
     return DeviceConfig(
         Geometry(rows, columns, 64),
         acc_width=16,
         column_group=8,
-        weight_depth=weights,
+        weight_depth=512,
         threshold_depth=256,
         act_depth=1024,
         fifo_bytes=4096,
@@ -55,6 +55,6 @@ def _config(rows: int, columns: int, weights: int) -> DeviceConfig:
 
 
 BOARDS = (
-    _board("45F", LFE5UM5G_45F_BG554, _45f, _config(4, 32, 512)),
-    _board("85F", LFE5UM5G_85F_BG554, _85f, _config(6, 32, 1024)),
+    _board("45F", LFE5UM5G_45F_BG554, _45f, _config(4, 32)),
+    _board("85F", LFE5UM5G_85F_BG554, _85f, _config(6, 32)),
 )

@@ -58,7 +58,8 @@ _85F = DeviceConfig(
     Geometry(6, 32, 64),
     acc_width=16,
     column_group=8,
-    weight_depth=1024,
+    # Deeper buffers are four memory blocks a column, not two, and their wires do not find a way.
+    weight_depth=512,
     threshold_depth=256,
     act_depth=1024,
     fifo_bytes=4096,
@@ -68,5 +69,5 @@ _85F = DeviceConfig(
 
 BOARDS = (
     _board("25F", LFE5U_25F_BG381, _25f, _25F, 100_000_000),
-    _board("85F", LFE5U_85F_BG381, _85f, _85F, 80_000_000),
+    _board("85F", LFE5U_85F_BG381, _85f, _85F, 75_000_000),
 )
