@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
 
-__all__ = ["AREA", "add_area", "config_of", "estimate_area", "features"]
+__all__ = ["AREA", "config_of", "estimate_area", "features", "write_area"]
 
 AREA = Path(__file__).with_name("area.json")
 """Synthesized configurations and their logic cells by family; `xnorcore boards --fit` measures them."""
@@ -53,11 +54,10 @@ def config_of(value: dict[str, Any]) -> DeviceConfig:
     return DeviceConfig(**{**value, "geometry": Geometry(**value["geometry"])})
 
 
-def add_area(family: str, config: DeviceConfig, cells: int) -> None:
-    """Put a synthesized configuration into the file that the model is fitted to."""
+def write_area(family: str, points: Sequence[tuple[DeviceConfig, int]]) -> None:
+    """Put a family's synthesized configurations into the file that the model is fitted to."""
     area = json.loads(AREA.read_text()) if AREA.exists() else {}
-    points = [point for point in area.get(family, []) if point["config"] != asdict(config)]
-    area[family] = [*points, {"logic_cells": cells, "config": asdict(config)}]
+    area[family] = [{"logic_cells": cells, "config": asdict(config)} for config, cells in points]
     AREA.write_text(json.dumps(dict(sorted(area.items())), indent=1) + "\n")
     coefficients.cache_clear()
 

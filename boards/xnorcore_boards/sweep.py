@@ -9,11 +9,10 @@ from pathlib import Path
 
 from xnorcore.geometry import DeviceConfig, Geometry
 
-from .board import Board, find_board
+from . import flow
+from .board import Board, all_boards, find_board
 from .design import elaborate
-from .estimate import add_area, estimate_area
-from .flow import find_array, synthesis_script
-from .netlist import count_cells
+from .estimate import estimate_area, write_area
 from .tools import require_tools, run_tool
 
 __all__ = ["FAMILIES", "sweep"]
@@ -39,9 +38,6 @@ def _points() -> Iterator[DeviceConfig]:
     yield replace(_SMALL, geometry=Geometry(2, 8, 32), convolution=1)
     yield replace(_SMALL, counters=1)
     yield replace(_SMALL, geometry=Geometry(4, 8, 16), acc_width=20)
-    # The largest that fits.
-    largest = Geometry(6, 8, 32)
-    yield replace(_SMALL, geometry=largest, acc_width=11, program_depth=114, threshold_share=4)
 
 
 def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[DeviceConfig, int, int]]:
@@ -60,13 +56,14 @@ def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[D
     list of (DeviceConfig, int, int)
         Configuration, its logic cells, and what the fitted model says.
     """
-    board = find_board(FAMILIES[family])
-    results = []
-    for config in _points():
+    points = [(find_board(FAMILIES[family]), config) for config in _points()]
+    points += [(board, board.config) for board in all_boards().values() if board.part.family.name == family]
+    results: list[tuple[DeviceConfig, int]] = []
+    for board, config in points:
         cells = synthesize(board, config, folder / f"{config.digest().hex()}")
         say(f"{family} {config.geometry}: {cells:,} logic cells")
-        add_area(family, config, cells)
         results.append((config, cells))
+    write_area(family, results)
     return [(config, cells, estimate_area(family, config)) for config, cells in results]
 
 
@@ -74,16 +71,9 @@ def synthesize(board: Board, config: DeviceConfig, folder: Path) -> int:
     """Return the logic cells of a configuration, synthesized and packed, but not placed."""
     family = board.part.family
     design = elaborate(board, config)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "top.il").write_text(design.rtlil)
-    (folder / f"top.{family.constraints}").write_text(design.constraints)
-    (folder / "synth.ys").write_text(synthesis_script(board.part, find_array(design.modules)))
     yosys, nextpnr, _ = require_tools(family.tools)
-    run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
-    if not family.shared_cells:
-        return sum(family.luts(cells) for cells in count_cells(folder / "stat.json").values())
-    # Registers and carries that need a logic cell of their own show only after packing.
-    arguments = [*board.part.place, "--json", "top.json", "--pcf", "top.pcf", "--pack-only"]
+    flow.synthesize(design, folder, yosys)
+    arguments = [*family.place_arguments(board.part, "pack", 1, board.true_hz / 1e6), "--pack-only"]
     run_tool(nextpnr, arguments, folder, "pack.log")
-    found = re.search(r"ICESTORM_LC:\s*(\d+)/", (folder / "pack.log").read_text())
-    return int(found.group(1)) if found else 0
+    found = re.findall(r"^Info:\s+(\w+):\s*(\d+)/", (folder / "pack.log").read_text(), re.MULTILINE)
+    return family.utilisation({name: int(used) for name, used in found})[0]
