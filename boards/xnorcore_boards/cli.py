@@ -68,6 +68,9 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     from .records import record, report
     from .tools import require_tools
 
+    own = _own_design(arguments)
+    if arguments.record and not own:
+        raise UsageError("--record keeps figures of the board's own design; leave the other options out")
     board = find_board(arguments.board)
     if arguments.clock_hz:
         board = replace(board, clock_hz=arguments.clock_hz)
@@ -79,8 +82,6 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     folder = Path(arguments.out or f"build/{board.name}-{design.config.geometry}")
     built = build(design, folder, arguments.seeds, console.say)
     value = report(board, design.config, built, time.monotonic() - started)
-    if arguments.record:
-        record(board, design.config, built, value)
     if not built.timing.met:
         console.say(
             f"xnorcore: check failed: {built.timing.fmax_mhz:.2f} MHz of {built.timing.clock_mhz:g} MHz; "
@@ -89,8 +90,15 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     checks = _check(design, built, console) if arguments.check_netlist else {}
     for name, check in checks.items():
         value |= {f"{name}_scores": check.scores, f"{name}_mismatches": check.mismatches}
+    passed = built.timing.met and all(check.passed for check in checks.values())
+    if arguments.record and passed:
+        record(board, design.config, built, value)
     console.result(value, _lines(value, built.timing.critical, board))
-    return 0 if built.timing.met and all(check.passed for check in checks.values()) else 1
+    return 0 if passed else 1
+
+
+def _own_design(arguments: argparse.Namespace) -> bool:
+    return not any((arguments.geometry, arguments.set, arguments.clock_hz, arguments.baud, arguments.bake))
 
 
 def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]:
@@ -133,6 +141,8 @@ def _config(default: DeviceConfig, arguments: argparse.Namespace) -> DeviceConfi
         name, _, text = item.partition("=")
         if not text.isdecimal() or not text.isascii() or len(text) > 18:
             raise UsageError(f"--set {item!r} is not NAME=N, for instance act_depth=512")
+        if name in ("rows", "columns", "width"):
+            raise UsageError(f"--set {item!r}: the array is chosen with --geometry ROWSxCOLUMNSxWIDTH")
         options[name] = int(text)
     return DeviceConfig.parse(rows=g.rows, columns=g.columns, width=g.width, **options)
 
@@ -165,7 +175,7 @@ def _bake(arguments: argparse.Namespace, config: DeviceConfig) -> Any:
     if program.passes > 1:
         raise CapacityError(
             f"network {arguments.bake!r} needs {program.passes} passes on {config.geometry}: only a network "
-            "that fits at once can be baked; choose a larger weight_depth"
+            "that fits at once can be baked; choose larger --set weight_depth=N and threshold_depth=N"
         )
     return program
 
@@ -174,11 +184,15 @@ def _build_sim(arguments: argparse.Namespace, console: Console) -> int:
     from xnorcore.geometry import DeviceConfig
     from xnorcore_hw.sim.transport import open_sim
 
+    names = ("bake", "seeds", "baud", "clock_hz", "out", "check_netlist", "record")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
+    if given:
+        raise UsageError(f"build sim takes --geometry and --set, not {', '.join(given)}")
     started = time.monotonic()
     config = _config(DeviceConfig(), arguments)
     g = config.geometry
-    spec = f"rows={g.rows},columns={g.columns},width={g.width}"
-    open_sim(",".join([spec, *arguments.set]), progress=console.say).close()
+    spec = ",".join([f"rows={g.rows},columns={g.columns},width={g.width}", *arguments.set])
+    open_sim(spec, progress=console.say).close()
     value: dict[str, Any] = dict.fromkeys(_FIELDS)
     value |= {
         "board": "sim",
@@ -236,20 +250,26 @@ def add_program(commands: Commands) -> None:
     parser.add_argument(
         "--bitstream", metavar="FILE", help="default: of the build with the board's own geometry"
     )
+    parser.add_argument(
+        "--flash", action="store_true", help="into the flash memory, to stay there without power"
+    )
 
 
 def _program(arguments: argparse.Namespace, console: Console) -> int:
     from .board import find_board
-    from .program import program
+    from .program import baud_of, program
 
     if arguments.board == "sim":
         raise UsageError("the simulated device needs no programming; use --port sim:")
     board = find_board(arguments.board)
     default = Path(f"build/{board.name}-{board.config.geometry}/{board.name}.{board.part.family.bitstream}")
-    done = program(board, Path(arguments.bitstream) if arguments.bitstream else default)
-    value = {"command": "program", "board": board.name, "programmer": done}
+    bitstream = Path(arguments.bitstream) if arguments.bitstream else default
+    done = program(board, bitstream, arguments.flash)
+    baud = baud_of(board, bitstream)
+    value = {"command": "program", "board": board.name, "baud": baud, "programmer": done}
+    port = f'"serial:PORT?baud={baud}"'
     console.result(
-        value, [f"{board.title} is programmed; try: xnorcore run NET IN.npy --port serial:PORT -o OUT.npy"]
+        value, [f"{board.title} is programmed; try: xnorcore run NET IN.npy --port {port} -o OUT.npy"]
     )
     return 0
 
@@ -306,10 +326,10 @@ def _boards(arguments: argparse.Namespace, console: Console) -> int:
                 row["device"],
                 f"{result['logic_cells']:,} of {available}" if result else available,
                 f"{result['bram']} of {bram}" if result else bram,
-                f"{g['rows']}x{g['columns']}x{g['width']}",
-                f"{row['macs_per_cycle']:,}",
+                f"{g['rows']}x{g['columns']}x{g['width']}" if row["fits"] else "none fits",
+                f"{row['macs_per_cycle']:,}" if row["fits"] else "-",
                 f"{row['clock_mhz']:g}",
-                f"{row['peak_gmacs_per_s']:.1f}",
+                f"{row['peak_gmacs_per_s']:.1f}" if row["fits"] else "-",
                 row["largest_network"] or "-",
             )
         )

@@ -10,15 +10,13 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.image import Program
 
 from .board import Board
-from .estimate import estimate_area
+from .estimate import estimate_area, may_fit
 from .memories import Memory, find_memories, total_blocks
 from .top import BoardTop
 
 __all__ = ["Design", "check_size", "elaborate", "fit_memories"]
 
 _LEAST_WEIGHTS = 64
-_ERROR = 1.04
-"""Of the estimate; what may just fit is left to the tools."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
     part, family = board.part, board.part.family
     cells = estimate_area(family.name, config)
     least = bram if bram is not None else total_blocks(_buffers(config), family)
-    if cells <= _ERROR * part.lut4 and least <= part.bram:
+    if may_fit(family.name, config, part.lut4) and least <= part.bram:
         return
     fix = "choose a smaller --geometry"
     blocks = f"{'' if bram is not None else 'at least '}{least} memory blocks"

@@ -17,8 +17,10 @@ from xnorcore.geometry import DeviceConfig, Geometry
 PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
+_ERROR = 1.04
+"""Of the estimate; what may just fit is left to the tools."""
 
-__all__ = ["AREA", "config_of", "estimate_area", "features", "write_area"]
+__all__ = ["AREA", "config_of", "estimate_area", "features", "may_fit", "write_area"]
 
 AREA = Path(__file__).with_name("area.json")
 """Synthesized configurations and their logic cells by family; `xnorcore boards --fit` measures them."""
@@ -76,3 +78,8 @@ def coefficients(family: str) -> tuple[float, ...]:
 def estimate_area(family: str, config: DeviceConfig) -> int:
     """Return the logic cells that a configuration takes in a family."""
     return max(0, round(float(features(config) @ np.array(coefficients(family)))))
+
+
+def may_fit(family: str, config: DeviceConfig, available: int) -> bool:
+    """Return whether a configuration may fit, by the estimate, into so many logic cells."""
+    return estimate_area(family, config) <= _ERROR * available

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from .design import Design
 from .family import Part, Usage
 from .netlist import count_cells, usage
 from .timing import Timing, read_timing
-from .tools import HopelessError, Tool, require_tools, run_tool
+from .tools import Tool, require_tools, run_tool
 
 __all__ = ["Built", "build", "find_array", "synthesis_script", "synthesize"]
 
@@ -44,8 +43,8 @@ class Built:
     seed : int
     fmax : dict of int to float
         Clock in MHz that each seed reached.
-    seconds : float
-        Whole flow; `steps` by program.
+    steps : dict of str to float
+        Seconds by program.
     """
 
     folder: Path
@@ -54,7 +53,6 @@ class Built:
     timing: Timing
     seed: int
     fmax: dict[int, float]
-    seconds: float
     steps: dict[str, float] = field(default_factory=dict)
 
 
@@ -78,7 +76,6 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
     BuildError
         If a program fails, no placement can be routed, or the folder cannot be written.
     """
-    started = time.monotonic()
     board = design.board
     family, mhz = board.part.family, board.true_hz / 1e6
     yosys, nextpnr, packer = require_tools(family.tools)
@@ -86,6 +83,7 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
     steps = {"yosys": synthesize(design, folder, yosys, say)}
 
     timings: dict[int, Timing] = {}
+    failed: BuildError | None = None
     for seed in range(1, (seeds or _TRIES) + 1):
         which = f", seed {seed} of {seeds or f'at most {_TRIES}'}" if seeds > 1 or seed > 1 else ""
         say(f"{board.name}: placing and routing{which}")
@@ -93,7 +91,8 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
         arguments = family.place_arguments(board.part, stem, seed, mhz)
         try:
             steps[f"nextpnr {seed}"] = run_tool(nextpnr, arguments, folder, f"{stem}.log", family.hopeless)
-        except HopelessError as error:
+        except BuildError as error:
+            failed = error
             say(f"{board.name}: seed {seed}: {error}")
             continue
         timings[seed] = read_timing(folder / f"{stem}.report.json", mhz, design.modules)
@@ -104,7 +103,7 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
     if not timings:
         raise BuildError(
             f"{board.name}: no placement of {seed} can be routed at {mhz:g} MHz; ask for a lower --clock-hz, "
-            "or for a smaller --geometry"
+            f"or for a smaller --geometry ({failed})"
         )
     best = max(timings, key=lambda seed: timings[seed].fmax_mhz)
 
@@ -119,7 +118,6 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
         timings[best],
         best,
         {seed: timing.fmax_mhz for seed, timing in timings.items()},
-        time.monotonic() - started,
         steps,
     )
     _record(design, built, [yosys, nextpnr, packer], dict(cells[array]) if array else {})
@@ -137,6 +135,9 @@ def synthesize(design: Design, folder: Path, yosys: Tool, say: Say = lambda text
     board = design.board
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # What an earlier build left must not pass for this one's.
+        for name in ("build.json", "top.json", f"{board.name}.{board.part.family.bitstream}"):
+            (folder / name).unlink(missing_ok=True)
         (folder / "top.il").write_text(design.rtlil)
         (folder / f"top.{board.part.family.constraints}").write_text(design.constraints)
         (folder / "synth.ys").write_text(synthesis_script(board.part, find_array(design.modules)))

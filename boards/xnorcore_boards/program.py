@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from xnorcore.errors import ProgramError
 
 from .board import Board
 
-__all__ = ["program", "program_command"]
+__all__ = ["baud_of", "program", "program_command"]
 
 # What programmers print when they find no board, and when another program has it.
 _ABSENT = (
@@ -23,12 +24,21 @@ _ABSENT = (
     "found 0",
 )
 _BUSY = ("busy", "resource temporarily", "claim interface")
-_PERMISSION = ("permission", "access denied", "insufficient permissions", "access")
+_PERMISSION = ("permission", "access denied", "libusb_error_access")
+_FLASH = {"iceprog": (), "openFPGALoader": ("-f",), "fujprog": ("-j", "flash")}
+"""What a programmer needs to be told to write the flash memory; IceStorm's writes nothing else."""
 TIMEOUT_S = 300
 
 
-def program_command(board: Board, bitstream: Path) -> list[str]:
+def program_command(board: Board, bitstream: Path, flash: bool = False) -> list[str]:
     """Return the command that programs a board: its first programmer that is installed.
+
+    Parameters
+    ----------
+    board : Board
+    bitstream : Path
+    flash : bool
+        Write the flash memory: the board starts with the bitstream.
 
     Raises
     ------
@@ -36,9 +46,10 @@ def program_command(board: Board, bitstream: Path) -> list[str]:
         If none is installed, with the names of those that would do.
     """
     names = [words[0] for words in board.programmers]
-    for words in board.programmers:
-        if path := shutil.which(words[0]):
-            return [path, *(str(bitstream) if word == "{}" else word for word in words[1:])]
+    for name, *words in board.programmers:
+        if path := shutil.which(name):
+            option = _FLASH[name] if flash else ()
+            return [path, *option, *(str(bitstream) if word == "{}" else word for word in words)]
     raise ProgramError(
         f"{board.name}: no programmer found on the PATH; install {' or '.join(names)} "
         f"(from your system's packages, or the OSS CAD Suite), then: {describe(board, bitstream)}"
@@ -50,7 +61,16 @@ def describe(board: Board, bitstream: Path) -> str:
     return " ".join(str(bitstream) if word == "{}" else word for word in board.programmers[0])
 
 
-def program(board: Board, bitstream: Path) -> list[str]:
+def baud_of(board: Board, bitstream: Path) -> int:
+    """Return the baud rate that a bitstream was built for; the board's own if its folder does not tell."""
+    try:
+        built = json.loads((bitstream.parent / "build.json").read_text())
+        return round(int(built["clock_hz"]) / int(built["divisor"]))
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return board.baud
+
+
+def program(board: Board, bitstream: Path, flash: bool = False) -> list[str]:
     """Program a board and return the command that did it.
 
     Raises
@@ -60,7 +80,7 @@ def program(board: Board, bitstream: Path) -> list[str]:
     """
     if not bitstream.is_file():
         raise ProgramError(f"no bitstream {bitstream}; run: xnorcore build {board.name}")
-    command = program_command(board, bitstream)
+    command = program_command(board, bitstream, flash)
     name = Path(command[0]).name
     try:
         done = subprocess.run(
@@ -82,7 +102,9 @@ def program(board: Board, bitstream: Path) -> list[str]:
 
 def _explain(board: Board, name: str, code: int, output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    last = lines[-1][:200] if lines else "no message"
+    # iceprog ends with a word that says nothing.
+    told = [line for line in lines if line != "ABORT."]
+    last = told[-1][:200] if told else "no message"
     low = output.lower()
     if any(text in low for text in _BUSY):
         return f"{board.title}: its port is busy; close the program that uses it ({name}: {last})"

@@ -11,6 +11,7 @@ from typing import Any
 from xnorcore import __version__
 from xnorcore.errors import BuildError
 from xnorcore.geometry import DeviceConfig
+from xnorcore.xnorfile import atomic_write
 
 from .board import Board
 from .flow import Built
@@ -62,7 +63,7 @@ def record(
 
     Raises
     ------
-    BuildError
+    UsageError
         If the file cannot be written.
     """
     records = read_records(path)
@@ -76,10 +77,7 @@ def record(
         "tools": tools,
         "xnorcore": __version__,
     }
-    try:
-        path.write_text(json.dumps(dict(sorted(records.items())), indent=1) + "\n")
-    except OSError as error:
-        raise BuildError(f"cannot write {path}: {error.strerror or error}") from None
+    atomic_write(path, (json.dumps(dict(sorted(records.items())), indent=1) + "\n").encode())
 
 
 def read_records(path: Path = MEASURED) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.protocol import CRC_BYTES, HEADER_BYTES
 
 from .board import Board
+from .estimate import may_fit
 from .records import measured
 
 __all__ = ["describe_board", "markdown", "throughput"]
@@ -55,7 +56,10 @@ def describe_board(board: Board) -> dict[str, Any]:
     """Return one board's row: what it is, what was measured, what networks it runs."""
     part, config, g = board.part, board.config, board.config.geometry
     result = measured(board)
+    fits = may_fit(part.family.name, config, part.lut4)
     networks = throughput(config, board.true_hz, board.best_baud)
+    if not fits:
+        networks = {name: {**dict.fromkeys(entry), "macs": entry["macs"]} for name, entry in networks.items()}
     fitting = [name for name, entry in networks.items() if entry["passes"] == 1]
     largest = max(fitting, key=lambda name: networks[name]["macs"], default=None)
     keys = (
@@ -70,6 +74,7 @@ def describe_board(board: Board) -> dict[str, Any]:
         "bram_available": part.bram,
         "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
         "macs_per_cycle": g.peak,
+        "fits": fits,
         "clock_mhz": round(board.true_hz / 1e6, 3),
         "peak_gmacs_per_s": round(g.peak * board.true_hz / 1e9, 2),
         "baud": board.baud,
@@ -111,7 +116,7 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
             ]
         else:
             cells += [
-                "not measured",
+                "not measured" if row["fits"] else "too large",
                 "",
                 "",
                 "",
@@ -119,7 +124,8 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
                 f"{row['clock_mhz']:g} MHz",
                 "",
             ]
-        lines.append("| " + " | ".join([*cells, f"{row['peak_gmacs_per_s']:.1f}"]) + " |")
+        peak = f"{row['peak_gmacs_per_s']:.1f}" if row["fits"] else ""
+        lines.append("| " + " | ".join([*cells, peak]) + " |")
     names = list(rows[0]["networks"]) if rows else []
     lines += ["", "| board | baud | " + " | ".join(names) + " |", "|" + "---|" * (2 + len(names))]
     for row in rows:

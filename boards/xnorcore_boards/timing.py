@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,15 @@ def _describe(path: list[dict[str, Any]], known: set[str]) -> str:
     return f"from {_place(start, known)} to {_place(end, known)} ({share})"
 
 
+# What Yosys and nextpnr put behind a name for each cell that they make of it.
+_TOOLS = re.compile(r"(_(SB_|TRELLIS_|CCU2C|LUT\d|DFF|ALU)|\$CCU2|\$LUT).*$")
+
+
 def _place(cell: str, known: set[str]) -> str:
     """Return ``module: register`` of a cell's name."""
     parts = cell.removeprefix("$nextpnr_").split(".")
     for length in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:length])
         if module in known:
-            return f"{module}: {'.'.join(parts[length:])}"
+            return f"{module}: {_TOOLS.sub('', '.'.join(parts[length:]))}"
     return cell

@@ -18,7 +18,7 @@ from pathlib import Path
 from xnorcore.errors import BuildError, MissingDependencyError
 from xnorcore.extras import install_extra
 
-__all__ = ["HopelessError", "Tool", "find_tool", "require_tools", "run_tool"]
+__all__ = ["HopelessError", "Tool", "find_tool", "require_tools", "run_tool", "words"]
 
 # Native program: (pip package, its module, function that takes sys.argv and exits).
 _PACKAGES = {
@@ -80,7 +80,7 @@ def find_tool(name: str) -> Tool | None:
     """
     chosen = os.environ.get(name.replace("-", "_").upper(), "").strip()
     if chosen:
-        return Tool(name, tuple(shlex.split(chosen)), "chosen by the environment")
+        return Tool(name, words(chosen), "chosen by the environment")
     native = None
     if path := shutil.which(name):
         version = _version(path) if name in _OLDEST else ()
@@ -96,6 +96,14 @@ def find_tool(name: str) -> Tool | None:
         return native
     code = f"import sys; sys.argv[0] = {name!r}; import {module} as tool; tool.{function}()"
     return Tool(name, (sys.executable, "-c", code), f"{package} {metadata.version(package)}")
+
+
+def words(command: str) -> tuple[str, ...]:
+    """Return the words of a command that a variable holds; all of it is one if its quotes do not match."""
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:
+        return (command,)
 
 
 def _version(path: str) -> tuple[int, ...]:
@@ -185,4 +193,4 @@ def _end(log: Path) -> str:
 def _reason(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("ERROR", "error", "fatal"))]
-    return (errors or lines)[-1][:300]
+    return (errors or lines[1:] or ["no message"])[-1][:300]

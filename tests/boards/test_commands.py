@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from xnorcore.cli import main
-from xnorcore_boards.board import find_board
+from xnorcore_boards.board import all_boards, find_board
 from xnorcore_boards.family import Usage
 from xnorcore_boards.flow import Built
 from xnorcore_boards.gates.check import Checked
-from xnorcore_boards.program import program_command
+from xnorcore_boards.program import _FLASH, program_command
 from xnorcore_boards.records import read_records, record
 from xnorcore_boards.timing import Timing
 
@@ -49,7 +49,6 @@ def built(monkeypatch, tmp_path):
             timing,
             1,
             {1: calls["fmax"]},
-            1.0,
         )
 
     monkeypatch.chdir(tmp_path)
@@ -124,6 +123,12 @@ def test_missed_timing_is_exit_1(built, capsys):
         (("icebreaker", "--geometry", "1x8"), "not ROWSxCOLUMNSxWIDTH"),
         (("icebreaker", "--set", "act_depth"), "is not NAME=N"),
         (("icebreaker", "--set", "nix=3"), "unknown device option 'nix'"),
+        (("icebreaker", "--set", "width=16"), "is chosen with --geometry"),
+        (
+            ("icebreaker", "--record", "--set", "counters=1"),
+            "--record keeps figures of the board's own design",
+        ),
+        (("sim", "--baud", "9600", "--bake", "digits"), "not --bake, --baud"),
         (("icebreaker", "--baud", "17000000"), "needs 4 clock cycles per bit"),
         (("icebreaker", "--clock-hz", "999"), "SB_PLL40"),
         (("icebreaker", "--seeds", "0"), "--seeds"),
@@ -142,9 +147,7 @@ def test_build_refuses(built, capsys, arguments, message):
 def test_records(built, capsys, tmp_path):
     board = find_board("icebreaker")
     code, out, _ = run(capsys, "build", "icebreaker", *SMALL, "--json")
-    result = Built(
-        built["folder"], Path("x.bin"), Usage(1, 1, 1, 1, 1, 1), Timing(36, 40, ""), 1, {1: 40.0}, 1.0
-    )
+    result = Built(built["folder"], Path("x.bin"), Usage(1, 1, 1, 1, 1, 1), Timing(36, 40, ""), 1, {1: 40.0})
     path = tmp_path / "measured.json"
     record(board, board.config, result, json.loads(out), path)
     record(board, board.config, result, json.loads(out), path)
@@ -166,7 +169,10 @@ def test_boards(capsys):
             if entry["passes"] == 1:
                 assert entry["uart_images_per_s"] <= entry["images_per_s"]
     assert run(capsys, "boards")[1].startswith("board ")
-    assert run(capsys, "boards", "--markdown")[1].startswith("| board |")
+    tables = run(capsys, "boards", "--markdown")[1]
+    assert tables.startswith("| board |")
+    docs = Path(__file__).parents[2] / "docs" / "boards.md"
+    assert tables.strip() in docs.read_text(), "docs/boards.md is not what --markdown prints"
 
 
 @pytest.fixture
@@ -181,7 +187,24 @@ def test_program(bitstream, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     code, out, _ = run(capsys, "program", "icebreaker", "--bitstream", bitstream, "--json")
     assert code == 0 and json.loads(out)["programmer"][1:] == [bitstream]
+    assert json.loads(out)["baud"] == 3_000_000
     assert (tmp_path / "iceprog.said").read_text() == bitstream
+    (tmp_path / "build.json").write_text('{"clock_hz": 36000000, "divisor": 36}')
+    assert '"serial:PORT?baud=1000000"' in run(capsys, "program", "icebreaker", "--bitstream", bitstream)[1]
+
+
+def test_program_flash(bitstream, tmp_path, monkeypatch, capsys):
+    script(tmp_path, "openFPGALoader", "")
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    for name in ("ulx3s-25f", "ecpix5-45f", "tang-nano-9k", "icebreaker"):
+        options = ("program", name, "--bitstream", bitstream, "--json")
+        plain = json.loads(run(capsys, *options)[1])["programmer"][1:]
+        assert json.loads(run(capsys, *options, "--flash")[1])["programmer"][1:] == ["-f", *plain]
+
+
+@pytest.mark.parametrize("board", all_boards().values(), ids=lambda board: board.name)
+def test_every_programmer_can_write_flash(board):
+    assert {words[0] for words in board.programmers} <= set(_FLASH)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +214,7 @@ def test_program(bitstream, tmp_path, monkeypatch, capsys):
         ("ftdi_usb_open: unable to claim interface: resource busy", "iCEBreaker: its port is busy"),
         ("usb open failed: Permission denied", "iCEBreaker: no permission"),
         ("verify error", "iceprog failed (exit status 1): verify error"),
+        ("Access to flash failed\nABORT.", "iceprog failed (exit status 1): Access to flash failed"),
     ],
 )
 def test_program_fails(bitstream, tmp_path, monkeypatch, capsys, text, message):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from xnorcore.errors import EngineError, MissingDependencyError
 from xnorcore_boards.board import Board
-from xnorcore_boards.tools import require_tools, run_tool
+from xnorcore_boards.tools import require_tools, run_tool, words
 
 from .cells import LOWER, models, run_script
 from .circuit import Circuit, build_circuit
@@ -34,7 +33,7 @@ def find_icebox() -> tuple[str, ...] | None:
     """Return the words that start icebox_vlog, by ``$ICEBOX_VLOG`` or the PATH; None if it is not there."""
     chosen = os.environ.get("ICEBOX_VLOG", "").strip()
     if chosen:
-        return tuple(shlex.split(chosen))
+        return words(chosen)
     path = shutil.which("icebox_vlog")
     return (path,) if path else None
 
