@@ -17,7 +17,7 @@ from xnorcore.geometry import DeviceConfig, Geometry
 PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
-_ERROR = 1.04
+_ERROR = 1.1
 """Of the estimate; what may just fit is left to the tools."""
 
 __all__ = ["AREA", "config_of", "estimate_area", "features", "may_fit", "write_area"]
