@@ -68,8 +68,8 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     from .records import record, report
     from .tools import require_tools
 
-    own = _own_design(arguments)
-    if arguments.record and not own:
+    other = (arguments.geometry, arguments.set, arguments.clock_hz, arguments.baud, arguments.bake)
+    if arguments.record and any(other):
         raise UsageError("--record keeps figures of the board's own design; leave the other options out")
     board = find_board(arguments.board)
     if arguments.clock_hz:
@@ -95,10 +95,6 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
         record(board, design.config, built, value)
     console.result(value, _lines(value, built.timing.critical, board))
     return 0 if passed else 1
-
-
-def _own_design(arguments: argparse.Namespace) -> bool:
-    return not any((arguments.geometry, arguments.set, arguments.clock_hz, arguments.baud, arguments.bake))
 
 
 def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]:

@@ -33,6 +33,10 @@ class Ecp5(Family):
     constraints = "lpf"
     bitstream = "bit"
     tools = ("yosys", "nextpnr-ecp5", "ecppack")
+    constrain = ("--lpf", "top.lpf")
+    # The default placer crowds the array's adders around the middle of the chip, and long detours follow; the
+    # default router takes many times as long.
+    tune = ("--placer", "static", "--router", "router2", "--router2-tmg-ripup")
     block_ram = BlockRam(
         ("DP16KD", "PDPW16KD"),
         ((512, 36, 9), (1024, 18, 9), (2048, 9, 9), (4096, 4, 4), (8192, 2, 2), (16384, 1, 1)),
@@ -114,18 +118,9 @@ class Ecp5(Family):
         netlist.write_text(json.dumps(design))
         return True
 
-    def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
-        """Return the arguments of nextpnr-ecp5.
-
-        Its default placer crowds the array's adders around the middle of the chip, and long detours follow;
-        its default router takes many times as long.
-        """
-        return [
-            *part.place, "--json", "top.json", "--lpf", "top.lpf", "--textcfg", self.placed(part, stem),
-            "--report", f"{stem}.report.json", "--freq", f"{mhz:g}",
-            "--seed", str(seed), "--placer", "static", "--router", "router2", "--router2-tmg-ripup",
-            "--timing-allow-fail",
-        ]  # fmt: skip
+    def results(self, part: Part, stem: str) -> list[str]:
+        """Return nextpnr's option for a bitstream as text."""
+        return ["--textcfg", self.placed(part, stem)]
 
     def hopeless(self, end: str) -> bool:
         """Count rounds of the router: what routes takes less than 100; what does not, it tries for ever."""

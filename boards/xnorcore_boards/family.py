@@ -101,6 +101,8 @@ class Family(ABC):
         Suffix of the bitstream.
     tools : tuple of str
         Yosys, nextpnr, packer, by the names of the native programs.
+    constrain, tune : tuple of str
+        nextpnr's options for the constraint file, and for what suits this gateware.
     block_ram : BlockRam
     lut_memory : bool
         Whether look-up tables can be memory cells of 16 x 4 bits.
@@ -112,6 +114,8 @@ class Family(ABC):
     constraints: ClassVar[str]
     bitstream: ClassVar[str]
     tools: ClassVar[tuple[str, str, str]]
+    constrain: ClassVar[tuple[str, ...]]
+    tune: ClassVar[tuple[str, ...]] = ()
     block_ram: ClassVar[BlockRam]
     lut_memory: ClassVar[bool] = False
     shared_cells: ClassVar[bool] = False
@@ -147,8 +151,19 @@ class Family(ABC):
         return False
 
     @abstractmethod
+    def results(self, part: Part, stem: str) -> list[str]:
+        """Return nextpnr's options for the files, named `stem`, that it writes."""
+
+    def inputs(self, part: Part) -> list[str]:
+        """Return nextpnr's options for the part, the netlist and the constraints."""
+        return [*part.place, "--json", "top.json", *self.constrain]
+
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
         """Return nextpnr's arguments: ``top.json`` and constraints in, files named `stem` out."""
+        return [
+            *self.inputs(part), *self.results(part, stem), "--report", f"{stem}.report.json",
+            "--freq", f"{mhz:g}", "--seed", str(seed), *self.tune, "--timing-allow-fail",
+        ]  # fmt: skip
 
     def hopeless(self, end: str) -> bool:
         """Tell from the end of nextpnr's log whether it will come to no end."""

@@ -14,7 +14,7 @@ from .design import Design
 from .family import Part, Usage
 from .netlist import count_cells, usage
 from .timing import Timing, read_timing
-from .tools import Tool, require_tools, run_tool
+from .tools import HopelessError, Tool, require_tools, run_tool
 
 __all__ = ["Built", "build", "find_array", "synthesis_script", "synthesize"]
 
@@ -100,10 +100,12 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
             say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz of {mhz:g} MHz")
         if not seeds and timings[seed].met:
             break
+    if failed and not timings and not isinstance(failed, HopelessError):
+        raise failed
     if not timings:
         raise BuildError(
             f"{board.name}: no placement of {seed} can be routed at {mhz:g} MHz; ask for a lower --clock-hz, "
-            f"or for a smaller --geometry ({failed})"
+            "or for a smaller --geometry"
         )
     best = max(timings, key=lambda seed: timings[seed].fmax_mhz)
 

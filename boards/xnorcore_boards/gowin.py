@@ -37,6 +37,7 @@ class Gowin(Family):
     constraints = "cst"
     bitstream = "fs"
     tools = ("yosys", "nextpnr-himbaechel-gowin", "gowin_pack")
+    constrain = ("--vopt", "cst=top.cst")
     # 16 and 32 bits have byte enables.
     block_ram = BlockRam(
         ("SDPB", "SDPX9B", "DPB", "DPX9B", "SP", "SPX9", "pROM", "pROMX9"),
@@ -125,13 +126,9 @@ class Gowin(Family):
         """Return ``synth_gowin``."""
         return " ".join(["synth_gowin", "-top", top, "-family", self.series, *_OPTIONS, *part.synth])
 
-    def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
-        """Return the arguments of nextpnr-himbaechel."""
-        return [
-            *part.place, "--vopt", "cst=top.cst", "--json", "top.json", "--write", self.placed(part, stem),
-            "--report", f"{stem}.report.json", "--freq", f"{mhz:g}",
-            "--seed", str(seed), "--timing-allow-fail",
-        ]  # fmt: skip
+    def results(self, part: Part, stem: str) -> list[str]:
+        """Return nextpnr's option for its own netlist."""
+        return ["--write", self.placed(part, stem)]
 
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
         """Return the arguments of gowin_pack."""

@@ -38,6 +38,8 @@ class Ice40(Family):
     bitstream = "bin"
     tools = ("yosys", "nextpnr-ice40", "icepack")
     shared_cells = True
+    constrain = ("--pcf", "top.pcf")
+    tune = ("--placer-heap-timingweight", "30")
     # Words are written through a 16-bit port with a mask for each bit, whatever the width that is read.
     block_ram = BlockRam(("SB_RAM40_4K",), ((256, 16, 1), (512, 8, 1), (1024, 4, 1), (2048, 2, 1)), 64)
 
@@ -81,14 +83,9 @@ class Ice40(Family):
         )  # fmt: skip
         return map_with_abc(" ".join(["synth_ice40", "-top", top, *part.synth]), top, mapping)
 
-    def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
-        """Return the arguments of nextpnr-ice40."""
-        return [
-            *part.place, "--placer-heap-timingweight", "30", "--json", "top.json", "--pcf", "top.pcf",
-            "--asc", self.placed(part, stem),
-            "--report", f"{stem}.report.json", "--write", f"{stem}.json", "--freq", f"{mhz:g}",
-            "--seed", str(seed), "--timing-allow-fail",
-        ]  # fmt: skip
+    def results(self, part: Part, stem: str) -> list[str]:
+        """Return nextpnr's options for a bitstream as text, and for its own netlist."""
+        return ["--asc", self.placed(part, stem), "--write", f"{stem}.json"]
 
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
         """Return the arguments of icepack."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xnorcore.errors import ProgramError
 
-from .board import Board
+from .board import BAUD_TOLERANCE, Board
 
 __all__ = ["baud_of", "program", "program_command"]
 
@@ -65,7 +65,8 @@ def baud_of(board: Board, bitstream: Path) -> int:
     """Return the baud rate that a bitstream was built for; the board's own if its folder does not tell."""
     try:
         built = json.loads((bitstream.parent / "build.json").read_text())
-        return round(int(built["clock_hz"]) / int(built["divisor"]))
+        rate = int(built["clock_hz"]) / int(built["divisor"])
+        return board.baud if abs(board.baud / rate - 1) <= BAUD_TOLERANCE else round(rate)
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         return board.baud
 

@@ -20,7 +20,6 @@ __all__ = ["FAMILIES", "sweep"]
 FAMILIES = {"ice40": "ice40-hx8k-b-evn", "ecp5": "ulx3s-25f", "gowin": "tang-nano-9k"}
 """Board whose part stands for its family."""
 
-_RESULTS = ("--asc", "--textcfg", "--write", "--report")
 _SMALL = DeviceConfig(
     Geometry(1, 4, 8), 12, 256, 64, 256, 128, 512,
     column_group=8, line_bytes=0, counters=0, convolution=0, threshold_share=1, program_halves=1,
@@ -74,11 +73,6 @@ def synthesize(board: Board, config: DeviceConfig, folder: Path) -> int:
     design = elaborate(board, config)
     yosys, nextpnr, _ = require_tools(family.tools)
     flow.synthesize(design, folder, yosys)
-    arguments = family.place_arguments(board.part, "pack", 1, board.true_hz / 1e6)
-    for option in _RESULTS:  # of a design without places there is nothing to write
-        if option in arguments:
-            at = arguments.index(option)
-            del arguments[at : at + 2]
-    run_tool(nextpnr, [*arguments, "--pack-only"], folder, "pack.log")
+    run_tool(nextpnr, [*family.inputs(board.part), "--pack-only"], folder, "pack.log")
     found = re.findall(r"^Info:\s+(\w+):\s*(\d+)/", (folder / "pack.log").read_text(), re.MULTILINE)
     return family.utilisation({name: int(used) for name, used in found})[0]

@@ -189,6 +189,9 @@ def test_program(bitstream, tmp_path, monkeypatch, capsys):
     assert code == 0 and json.loads(out)["programmer"][1:] == [bitstream]
     assert json.loads(out)["baud"] == 3_000_000
     assert (tmp_path / "iceprog.said").read_text() == bitstream
+    # What the divider makes of the board's own rate is the board's own rate.
+    (tmp_path / "build.json").write_text('{"clock_hz": 36360000, "divisor": 12}')
+    assert '"serial:PORT?baud=3000000"' in run(capsys, "program", "icebreaker", "--bitstream", bitstream)[1]
     (tmp_path / "build.json").write_text('{"clock_hz": 36000000, "divisor": 36}')
     assert '"serial:PORT?baud=1000000"' in run(capsys, "program", "icebreaker", "--bitstream", bitstream)[1]
 

@@ -111,7 +111,7 @@ def test_critical_path_names_modules(tmp_path):
     path.write_text(json.dumps(report))
     timing = read_timing(path, 36.0, ["top", "top.device", "top.device.core$3", "top.device.core.nest"])
     assert not timing.met and timing.fmax_mhz == 33.3
-    assert timing.critical == ("from device.core.nest: row to device.core: acc (30.0 ns, 67% in wires)")
+    assert timing.critical == "from device.core.nest: row to device.core: acc (30.0 ns, 67% in wires)"
     assert read_timing(path, 33.0, ["top"]).met
 
 
@@ -177,6 +177,13 @@ def test_a_seed_that_fails_does_not_end_the_build(tmp_path, monkeypatch):
     assert set(built.fmax) == {1, 3}
     assert any("no legal placement" in line for line in told)
     assert not stale[0].exists() and "earlier" not in stale[1].read_text()
+
+    def refuse(*_):
+        raise BuildError("no legal placement")
+
+    monkeypatch.setattr(flow, "run_tool", lambda tool, *rest: 1.0 if tool.name == "yosys" else refuse())
+    with pytest.raises(BuildError, match=r"^no legal placement$"):
+        build(design, tmp_path, 2)
 
 
 def registers(folder: Path, part, name: str) -> int:
