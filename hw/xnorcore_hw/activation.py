@@ -12,7 +12,7 @@ from xnorcore.protocol import Space
 
 from .interfaces import LaneWriteSignature, OperandSignature, bits_for_depth
 
-__all__ = ["ActivationMemory", "operand_latency", "word_latency"]
+__all__ = ["ActivationMemory", "operand_latency", "word_latency", "write_latency"]
 
 
 def operand_latency(config: DeviceConfig) -> int:
@@ -23,6 +23,11 @@ def operand_latency(config: DeviceConfig) -> int:
 def word_latency(config: DeviceConfig) -> int:
     """Return the cycles from a read address to the word there."""
     return 2 if config.offset_bits else 1
+
+
+def write_latency(config: DeviceConfig) -> int:
+    """Return by how many cycles a word is written later than a memory alone would do it."""
+    return 1 if config.offset_bits else 0
 
 
 class ActivationMemory(wiring.Component):
@@ -108,7 +113,7 @@ class ActivationMemory(wiring.Component):
         raddr, readout = self.raddr, self.readout
         following = raddr + 1
         if self.row and config.convolution:
-            distance = Signal(len(raddr))
+            distance = Signal(len(raddr), reset_less=True)
             m.d.sync += distance.eq(operand.strip * self.row)
             # The sum and one more in one addition.
             following = (Cat(1, raddr) + Cat(1, distance))[1:]
@@ -136,43 +141,65 @@ class ActivationMemory(wiring.Component):
             ]
             return m
 
+        # What is written waits in a register, with half of its way across the chip behind it.
+        late_addr, late_data = Signal.like(waddr, reset_less=True), Signal.like(wdata, reset_less=True)
+        m.d.sync += [late_addr.eq(waddr), late_data.eq(wdata)]
         # Whether it is a readout is known last: only a multiplexer follows.
         words = []
         for odd in range(2):
             memory = Memory(shape=g.width, depth=(config.act_depth + 1) // 2, init=[])
             m.submodules[f"memory{odd}"] = memory
             read, port = memory.read_port(), memory.write_port(granularity=g.lane)
+            late_mask = Signal.like(wmask)
             m.d.comb += [
                 read.addr.eq(Mux(readout, self.readout_addr[1:], (raddr if odd else following)[1:])),
-                port.addr.eq(waddr[1:]),
-                port.data.eq(wdata),
-                port.en.eq(wmask & (waddr[0] == odd).replicate(len(wmask))),
+                port.addr.eq(late_addr[1:]),
+                port.data.eq(late_data),
+                port.en.eq(late_mask),
             ]
+            m.d.sync += late_mask.eq(wmask & (waddr[0] == odd).replicate(len(wmask)))
             words.append(read.data)
-        swapped, pair = Signal(), Signal(2 * g.width)
-        both = Mux(swapped, Cat(words[1], words[0]), Cat(words[0], words[1]))
-        m.d.sync += [swapped.eq(Mux(readout, self.readout_addr[0], raddr[0])), pair.eq(Mux(pad, 0, both))]
-        m.d.comb += self.rdata.eq(pair)
-        # Padding comes in where the two words do and lanes are masked last: neither adds a look-up table
-        # to the shifter's longest path. The mask is all ones shifted out of the way.
-        mask = Mux(masked, ~((~0 << used[: config.offset_bits + 1])[: g.width]), -1)
+        # The operand is the first word's bits from the offset on, and then the next one's bits below it: each
+        # bit is taken out of its word first, and what was taken is rotated.
+        swapped, crossed, taken = (Signal(bits, reset_less=True) for bits in (1, g.width, g.width))
+        second = crossed ^ swapped.replicate(g.width)
+        m.d.sync += [
+            swapped.eq(Mux(readout, self.readout_addr[0], raddr[0])),
+            crossed.eq(_below(operand.offset, g.width)),
+            taken.eq(words[1] & second | words[0] & ~second),
+        ]
+        m.d.comb += self.rdata.eq(taken)
+        # Padding by ones comes in before the first turn, by zeros with the lanes that do not count, last:
+        # neither adds a look-up table to the longest path.
+        mask = Mux(masked, _below(used[: config.offset_bits + 1], g.width), -1)
+        mask = mask & ~(pad & ~pad_one).replicate(g.width)
         # Every row has its own copies of the offset: they reach all of a word.
         late = Signal.like(offset, attrs={"keep": 1})
         ones, last, lanes_used = Signal(), Signal(), Signal(g.width, reset_less=True)
         m.d.sync += [late.eq(offset), ones.eq(pad & pad_one), last.eq(balance), lanes_used.eq(mask)]
         # The higher bits of the offset in one cycle, the others in the next.
         low = config.offset_bits // 2
-        cut = _shifted(pair | ones.replicate(2 * g.width), late[low:], low, g.width)
-        rest, rest_cut = Signal(low, attrs={"keep": 1}), Signal(len(cut), reset_less=True)
+        turned = _rotated(taken | ones.replicate(g.width), late[low:], low)
+        rest, rest_turned = Signal(low, attrs={"keep": 1}), Signal(g.width, reset_less=True)
         rest_last, rest_used, x = Signal(), Signal(g.width, reset_less=True), Signal(g.width, reset_less=True)
-        m.d.sync += [rest.eq(late[:low]), rest_cut.eq(cut), rest_last.eq(last), rest_used.eq(lanes_used)]
-        m.d.sync += x.eq(_shifted(rest_cut, rest, 0, g.width) & rest_used | rest_last << (g.width - 1))
+        m.d.sync += [
+            rest.eq(late[:low]),
+            rest_turned.eq(turned),
+            rest_last.eq(last),
+            rest_used.eq(lanes_used),
+        ]
+        m.d.sync += x.eq(_rotated(rest_turned, rest, 0) & rest_used | rest_last << (g.width - 1))
         m.d.comb += self.x.eq(x)
         return m
 
 
-def _shifted(value: Value, offset: Value, low: int, width: int) -> Value:
-    """Return `value` shifted right by ``offset << low``, as far as a shift by less can still reach."""
-    for bit in reversed(range(low, low + len(offset))):
-        value = Mux(offset[bit - low], value[1 << bit :], value)[: width + (1 << bit) - 1]
+def _below(number: Value, width: int) -> Value:
+    """Return `width` bits, of which those below `number` are 1."""
+    return (~(~0 << number))[:width]
+
+
+def _rotated(value: Value, number: Value, low: int) -> Value:
+    """Return `value` rotated to the right by ``number << low``."""
+    for bit, on in enumerate(number, low):
+        value = Mux(on, value.rotate_right(1 << bit), value)
     return value

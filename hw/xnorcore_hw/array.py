@@ -11,7 +11,7 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.image import Program
 from xnorcore.protocol import Space
 
-from .activation import operand_latency
+from .activation import operand_latency, write_latency
 from .carry import carry_for
 from .interfaces import ControlSignature, LaneWriteSignature
 from .pe import ProcessingElement, count_latency
@@ -22,7 +22,7 @@ __all__ = ["Array", "ColumnGroup", "array_latency"]
 
 def array_latency(config: DeviceConfig) -> int:
     """Return the cycles from a control word at the array's input to its bits at the array's output."""
-    return config.latency - (operand_latency(config) - 1)
+    return config.latency - (operand_latency(config) - 1) - write_latency(config)
 
 
 def _delayed(m: Module, value: Value, cycles: int, name: str) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,7 +20,7 @@ from xnorcore.protocol import (
 )
 
 from .inference import infer_states
-from .interfaces import HeaderLayout, LaneWriteSignature, bits_for_depth, byte_stream
+from .interfaces import CounterSignature, HeaderLayout, LaneWriteSignature, bits_for_depth, byte_stream
 from .records import RecordKind, RecordLayout
 
 __all__ = ["IDENTITY_WORDS", "Control", "identity"]
@@ -80,7 +80,7 @@ class Control(wiring.Component):
     batch : In(stream of 4)
         Batches that the loader has completed.
     record : Out(stream of RecordLayout)
-    counters : In(32 * len(COUNTERS))
+    counter : Out(CounterSignature)
         Ignored if the configuration has none.
     clear_counters : Out(1)
     """
@@ -107,7 +107,7 @@ class Control(wiring.Component):
                 "boundary": In(1),
                 "batch": In(stream.Signature(4)),
                 "record": Out(stream.Signature(RecordLayout)),
-                "counters": In(32 * len(COUNTERS)),
+                "counter": Out(CounterSignature()),
                 "clear_counters": Out(1),
             }
         )
@@ -170,10 +170,13 @@ class Control(wiring.Component):
         if not config.program_halves:
             stored = Signal(32, reset_less=True)
             m.d.sync += stored.eq(self.program_data)
-        word = stored
+        word, counter, counted = stored, self.counter, Const(1)
         if config.counters:
-            counter = self.counters.word_select(addr[: len(COUNTERS).bit_length()], 32)
-            word = Mux(command == Command.COUNTERS, counter, stored)
+            counts = Signal()
+            m.d.sync += counts.eq(command == Command.COUNTERS)
+            word = Mux(counts, counter.data, stored)
+            counted = counter.ready | ~counts
+            m.d.comb += counter.index.eq(addr)
 
         m.d.comb += [
             write.space.eq(space),
@@ -322,7 +325,8 @@ class Control(wiring.Component):
                 with m.Elif(space == Space.PROGRAM):
                     # What is ready in the first cycle may still be the word before.
                     m.d.sync += asked.eq(1)
-                    with m.If(self.program_ready & (asked | (not config.program_halves))):
+                    m.d.comb += counter.valid.eq(1)
+                    with m.If(self.program_ready & counted & (asked | (not config.program_halves))):
                         m.d.sync += asked.eq(0)
                         m.next = "BYTES" if config.program_halves else "WORD"
                 with m.Else():

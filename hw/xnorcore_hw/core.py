@@ -10,7 +10,7 @@ from xnorcore.geometry import DeviceConfig
 from xnorcore.image import Program
 from xnorcore.protocol import Space
 
-from .activation import ActivationMemory, operand_latency, word_latency
+from .activation import ActivationMemory, operand_latency, word_latency, write_latency
 from .array import Array
 from .control import Control, identity
 from .counters import Counters
@@ -114,7 +114,11 @@ class Core(wiring.Component):
                     early = late
                 m.d.comb += getattr(target, name).eq(early)
         connect(m, sequencer.layer, writer.layer)
-        m.d.comb += [writer.bits.eq(array.bits), sequencer.layer_done.eq(writer.layer_done)]
+        done = writer.layer_done
+        for stage in range(write_latency(config)):
+            early, done = done, Signal(name=f"layer_done_d{stage}")
+            m.d.sync += done.eq(early)
+        m.d.comb += [writer.bits.eq(array.bits), sequencer.layer_done.eq(done)]
 
         # Batches: loaded by the loader, run by the sequencer, sent by the responder.
         loaded, out_busy, out_ready = Signal(2), Signal(2), Signal(2)
@@ -161,6 +165,7 @@ class Core(wiring.Component):
         m.d.sync += control.idle.eq(
             sequencer.idle & responder.idle & records.empty & ~loaded.any() & ~out_busy.any()
         )
+        connect(m, control.counter, counters.readout)
         connect(m, control.record, records.i)
         connect(m, records.o, responder.record)
         m.submodules.responses = responses = StreamRegister(byte_stream())
@@ -181,7 +186,6 @@ class Core(wiring.Component):
             counters.frames_bad.eq(self.frames_bad),
             self.clear_counters.eq(control.clear_counters),
             counters.clear.eq(control.clear_counters),
-            control.counters.eq(counters.values),
         ]
         return m
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from xnorcore.geometry import DeviceConfig
 from xnorcore.program import COUNTERS
 
+from .interfaces import CounterSignature
 from .sequencer import STALLS
 
 __all__ = ["Counters"]
@@ -17,6 +18,9 @@ __all__ = ["Counters"]
 class Counters(wiring.Component):
     """Count what `xnorcore.program.COUNTERS` names, modulo 2**32, if `config.counters`.
 
+    The counters go round in a ring of registers, and one adder takes each in its turn. What happens until a
+    counter's turn comes is a small number beside it.
+
     Members
     -------
     stalls : In(len(STALLS))
@@ -24,14 +28,13 @@ class Counters(wiring.Component):
     counting : In(1)
         A batch, and not a self-test, is what the cycle is spent on.
     batch : In(1)
-        A batch starts in this cycle.
+        A batch starts in this cycle. At most twice while the ring goes round.
     images : In(4)
         Images of that batch.
     frames_good, frames_bad : In(16)
         Counts that the link keeps itself.
     clear : In(1)
-    values : Out
-        All counters side by side, the first in the low bits.
+    readout : In(CounterSignature)
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -45,7 +48,7 @@ class Counters(wiring.Component):
                 "frames_good": In(16),
                 "frames_bad": In(16),
                 "clear": In(1),
-                "values": Out(32 * len(COUNTERS)),
+                "readout": In(CounterSignature()),
             }
         )
 
@@ -63,18 +66,36 @@ class Counters(wiring.Component):
         step = {
             **{name: stalls[index] & counting for index, name in enumerate(STALLS)},
             "active": counting & ~stalls[STALLS.index("wait_input")],
-            "images": Mux(batch, images, 0),
+            "images": images & batch.replicate(len(images)),
             "batches": batch,
         }
-        for index, name in enumerate(COUNTERS):
-            value = self.values.word_select(index, 32)
-            if name not in step:
-                m.d.comb += value.eq(getattr(self, name))
-                continue
-            counter = Signal(32, name=name)
-            m.d.comb += value.eq(counter)
-            with m.If(clear):
-                m.d.sync += counter.eq(0)
-            with m.Else():
-                m.d.sync += counter.eq(counter + step[name])
+        size = len(COUNTERS)
+        turn = Signal(size, init=1)
+        m.d.sync += turn.eq(turn.rotate_left(1))
+        ring = [Signal(32, name=f"ring{place}") for place in range(size)]
+        more, foreign = Const(0), Const(0)
+        for mine, name in zip(turn, COUNTERS, strict=True):
+            if name in step:
+                waiting = Signal(range((size if len(step[name]) == 1 else 2 * 15) + 1), name=name)
+                m.d.sync += waiting.eq((waiting & ~mine.replicate(len(waiting))) + step[name])
+                with m.If(clear):
+                    m.d.sync += waiting.eq(0)
+            else:
+                # Comes as it is, to a place in the ring that stays 0.
+                waiting = getattr(self, name)
+                foreign |= mine
+            more |= waiting & mine.replicate(len(waiting))
+        total = Signal(32)
+        m.d.comb += total.eq(ring[-1] + more)
+        m.d.sync += [to.eq(value) for to, value in zip(ring, [total, *ring], strict=False)]
+        with m.If(foreign):
+            m.d.sync += ring[0].eq(0)
+        with m.If(clear):
+            m.d.sync += [place.eq(0) for place in ring]
+
+        readout = self.readout
+        with m.If(~readout.valid):
+            m.d.sync += readout.ready.eq(0)
+        with m.Elif(turn.bit_select(readout.index, 1) & ~readout.ready):
+            m.d.sync += [readout.ready.eq(1), readout.data.eq(total)]
         return m

@@ -10,6 +10,7 @@ from xnorcore.program import HEADER
 
 __all__ = [
     "ControlSignature",
+    "CounterSignature",
     "EmitSignature",
     "HeaderLayout",
     "LaneWriteSignature",
@@ -180,6 +181,24 @@ class LaneWriteSignature(wiring.Signature):
                 "addr": Out(16),
                 "lane": Out(4),
                 "data": Out(8),
+            }
+        )
+
+
+class CounterSignature(wiring.Signature):
+    """A request for one of the performance counters.
+
+    `data` is what it stood at in one cycle of the request; it is there once `ready` is 1, and stays until the
+    next request. `valid` goes to 0 in between.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "index": Out(4),
+                "ready": In(1),
+                "data": In(32),
             }
         )
 

@@ -75,7 +75,9 @@ class ProcessingElement(wiring.Component):
 
         acc = Signal(self.acc_width, reset_less=True)
         following = carry.accumulate(m, acc, count, odd, self.start, self.double, "acc")
-        m.d.sync += self.bit.eq(~following[-1])
+        bit = Signal(reset_less=True)
+        m.d.sync += bit.eq(~following[-1])
+        m.d.comb += self.bit.eq(bit)
         with m.If(self.clear):
             m.d.sync += acc.eq(0)
         with m.Else():

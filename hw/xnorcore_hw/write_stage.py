@@ -75,7 +75,9 @@ class WriteStage(wiring.Component):
             # What comes in the cycle in which the memories turn out to be busy waits beside the register.
             m.d.comb += room.eq(~o.valid | ~busy)
             m.d.sync += self.flushed.eq(room & ~waits & ~valid)
-            kept = [Signal.like(place, name=f"kept{index}") for index, place in enumerate(places)]
+            kept = [
+                Signal.like(place, name=f"kept{index}", reset_less=True) for index, place in enumerate(places)
+            ]
             with m.If(~waits):
                 m.d.sync += [to.eq(value) for to, value in zip(kept, incoming, strict=True)]
             incoming = [Mux(waits, old, new) for old, new in zip(kept, incoming, strict=True)]

@@ -76,7 +76,7 @@ class ResultWriter(wiring.Component):
         score, final, strips = Signal(), Signal(), Signal()
 
         # Pooling: OR over a window.
-        pooled, window = Signal(len(self.bits)), Signal(len(self.bits))
+        pooled, window = Signal(len(self.bits)), Signal(len(self.bits), reset_less=True)
         pools = self.config.convolution
         m.d.comb += pooled.eq(self.bits | (window if pools else 0))
         with m.If(early[0] & early[2]):
@@ -98,7 +98,7 @@ class ResultWriter(wiring.Component):
         ]
         m.d.sync += [starts.eq(early[0] & (early[3] if pools else 1)), rest.eq(writing & ~done)]
         more_slices, tile, layer_last = live
-        later, data = Signal(len(self.bits)), Signal(len(self.bits))
+        later, data = Signal(len(self.bits), reset_less=True), Signal(len(self.bits))
         chunk = min(g.width, g.columns)
         address, row_address = Signal(len(self.waddr)), Signal(len(self.waddr))
         m.d.comb += data.eq(Mux(rest, later, pooled))

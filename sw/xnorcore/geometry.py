@@ -212,8 +212,8 @@ class DeviceConfig:
     def latency(self) -> int:
         """Cycles from a beat to the cycle that writes its result into activation memory."""
         count = (self.geometry.width - 1).bit_length()
-        # Operand and the way back, weight read, popcount, accumulator, further groups.
-        return (4 if self.offset_bits else 0) + 1 + count + 1 + self.groups - 1
+        # Operand, the way back and the write, weight read, popcount, accumulator, further groups.
+        return (5 if self.offset_bits else 0) + 1 + count + 1 + self.groups - 1
 
     def digest(self) -> bytes:
         """Eight bytes that name this configuration."""
