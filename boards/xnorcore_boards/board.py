@@ -22,8 +22,8 @@ __all__ = ["Board", "Led", "all_boards", "configurations", "find_board"]
 BAUD_TOLERANCE = 0.02
 """Largest accepted relative error of a baud rate: 8N1 stands twice that."""
 
-Led = tuple[str, int]
-"""Name and number of a resource of the board's platform."""
+Led = tuple[str, int] | tuple[str, int, str]
+"""Name and number of a resource of the board's platform, and its colour if it has several."""
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,8 @@ class Family(ABC):
     block_ram : BlockRam
     lut_memory : bool
         Whether look-up tables can be memory cells of 16 x 4 bits.
+    margin : float
+        The clock that nextpnr is told is higher by this factor.
     shared_cells : bool
         Whether a carry or a register may use up a logic cell whose look-up table then serves nothing.
     """
@@ -118,6 +120,7 @@ class Family(ABC):
     tune: ClassVar[tuple[str, ...]] = ()
     block_ram: ClassVar[BlockRam]
     lut_memory: ClassVar[bool] = False
+    margin: ClassVar[float] = 1.0
     shared_cells: ClassVar[bool] = False
 
     @abstractmethod

@@ -137,8 +137,11 @@ class BoardTop(Elaboratable):
         lights = {"heartbeat": count[-1], "activity": device.activity, "error": device.error}
         for name, value in lights.items():
             led = getattr(board, name)
-            if led is not None:
-                port = platform.request(*led, dir="-")  # type: ignore[attr-defined]
-                m.submodules[f"{name}_pin"] = pin = io.Buffer("o", port)
-                m.d.comb += pin.o.eq(value)
+            if led is None:
+                continue
+            resource, colour = led[:2], led[2:]
+            port = platform.request(*resource, dir="-")  # type: ignore[attr-defined]
+            for part, pins in vars(port).items() if colour else [("", port)]:
+                m.submodules[f"{name}_pin{part}"] = pin = io.Buffer("o", pins)
+                m.d.comb += pin.o.eq(value if part in ("", *colour) else 0)
         return m

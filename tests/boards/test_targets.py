@@ -76,6 +76,21 @@ def test_pins(name, monkeypatch):
     assert ("pll" in design.rtlil) == (board.pll is not None)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_lights(name, monkeypatch):
+    pytest.importorskip("amaranth_boards")
+    monkeypatch.setattr("xnorcore_boards.top.Accelerator", Loopback)
+    board = boards.find_board(name)
+    constraints = elaborate(board, SMALL).constraints
+    leds = [board.heartbeat, board.activity, board.error]
+    assert len(set(leds)) == 3
+    for led in leds:
+        assert led is not None
+        # The other colours are driven as well, to be dark.
+        for part in [f"__{colour}" for colour in "rgb"] if led[2:] else [""]:
+            assert f"{led[0]}_{led[1]}{part}__io" in constraints
+
+
 def test_unknown():
     with pytest.raises(UsageError, match=r"unknown board 'nix'; known: .*icebreaker.*, sim"):
         boards.find_board("nix")
@@ -179,7 +194,7 @@ def test_info_over_the_uart():
 class Pll:
     """Board, part, family and platform of a PLL that locks when the test says so."""
 
-    true_hz, clock_pin = 1_000_000, "clk"
+    true_hz, clock_pin, margin = 1_000_000, "clk", 1.0
 
     def __init__(self) -> None:
         self.part = self.family = self
@@ -188,7 +203,7 @@ class Pll:
     def request(self, name: str, dir: str) -> None:
         return None
 
-    def add_clock_constraint(self, clock: Signal, hz: int) -> None:
+    def add_clock_constraint(self, clock: Signal, hz: float) -> None:
         assert hz == self.true_hz
 
     def pll(self, *_: object) -> tuple[Signal, Signal]:

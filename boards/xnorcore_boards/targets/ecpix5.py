@@ -37,6 +37,9 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         baud=3_000_000,
         best_baud=5_000_000,
         programmers=(("openFPGALoader", "-b", "ecpix5", "{}"),),
+        heartbeat=("rgb_led", 0, "g"),
+        activity=("rgb_led", 1, "b"),
+        error=("rgb_led", 2, "r"),
     )
 
 

@@ -13,7 +13,9 @@ from ..ice40 import UP5K_SG48
 def _platform() -> Any:
     from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-    return ICEBreakerPlatform()
+    platform = ICEBreakerPlatform()
+    platform.add_resources(platform.break_off_pmod)
+    return platform
 
 
 BOARD = Board(
@@ -43,5 +45,6 @@ BOARD = Board(
     best_baud=6_000_000,
     programmers=(("iceprog", "{}"), ("openFPGALoader", "-b", "ice40_generic", "-f", "{}")),
     heartbeat=("led_g", 0),
+    activity=("led_g", 1),  # on the part that breaks off, or on PMOD 2
     error=("led_r", 0),
 )

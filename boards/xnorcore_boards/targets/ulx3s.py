@@ -44,9 +44,9 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
 
 
 _25F = DeviceConfig(
-    Geometry(2, 16, 64),
+    Geometry(4, 16, 64),
     acc_width=16,
-    column_group=8,
+    column_group=4,
     weight_depth=512,
     threshold_depth=128,
     act_depth=1024,
@@ -57,7 +57,7 @@ _25F = DeviceConfig(
 _85F = DeviceConfig(
     Geometry(6, 32, 64),
     acc_width=16,
-    column_group=8,
+    column_group=4,
     # Deeper buffers are four memory blocks a column, not two, and their wires do not find a way.
     weight_depth=512,
     threshold_depth=256,
