@@ -50,6 +50,7 @@ def clock_domain(m: Module, board: Board, platform: object) -> tuple[Signal, Sig
     por, sync = ClockDomain("por", reset_less=True, local=True), ClockDomain("sync", reset_less=True)
     m.domains += [por, sync]
     m.d.comb += [ClockSignal("por").eq(clock), ClockSignal("sync").eq(clock)]
+    # A net that has a name in the netlist: a constraint on any other one is ignored.
     goal = board.true_hz * board.part.family.margin
     platform.add_clock_constraint(sync.clk, goal)  # type: ignore[attr-defined]
 

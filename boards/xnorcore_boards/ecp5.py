@@ -125,7 +125,7 @@ class Ecp5(Family):
         return ["--textcfg", self.placed(part, stem)]
 
     def hopeless(self, end: str) -> bool:
-        """Count rounds of the router: what routes takes less than 100; what does not, it tries for ever."""
+        """Count rounds of the router: what routes takes 25 to 110; what does not, it tries for ever."""
         return any(int(number) >= _MOST_ROUNDS for number in re.findall(r"iter=(\d+) wires=", end))
 
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:

@@ -30,7 +30,7 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
     """Return what the logic cells of a configuration are linear in.
 
     A constant; convolution; the line buffer with its readers; counters; for the array its bits, its
-    accumulators' bits, its columns, threshold memories, and the bits of its rows' words; shifters that let
+    accumulators' bits, its columns, threshold memories, and the bits of its rows' words; rotators that let
     operands start at any bit.
     """
     g = config.geometry

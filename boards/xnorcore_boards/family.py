@@ -107,7 +107,7 @@ class Family(ABC):
     lut_memory : bool
         Whether look-up tables can be memory cells of 16 x 4 bits.
     margin : float
-        The clock that nextpnr is told is higher by this factor.
+        The clock in the constraint file is higher by this factor.
     shared_cells : bool
         Whether a carry or a register may use up a logic cell whose look-up table then serves nothing.
     """

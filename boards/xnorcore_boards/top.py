@@ -139,6 +139,7 @@ class BoardTop(Elaboratable):
             led = getattr(board, name)
             if led is None:
                 continue
+            # Of a light with several colours, the others are driven as well: to be dark.
             resource, colour = led[:2], led[2:]
             port = platform.request(*resource, dir="-")  # type: ignore[attr-defined]
             for part, pins in vars(port).items() if colour else [("", port)]:

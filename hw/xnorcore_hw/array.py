@@ -251,7 +251,7 @@ class Array(wiring.Component):
                 bits[row * group.count : (row + 1) * group.count]
                 for bits, group in zip(aligned, groups, strict=True)
             ]
-            # On a device with shifters, results have a long way back to the memories.
+            # On a device with rotators, results have a long way back to the memories.
             bits = _delayed(m, Cat(*parts), 1 if config.offset_bits else 0, f"result{row}")
             m.d.comb += self.bits.word_select(row, g.columns).eq(bits)
         return m

@@ -114,6 +114,7 @@ class Core(wiring.Component):
                     early = late
                 m.d.comb += getattr(target, name).eq(early)
         connect(m, sequencer.layer, writer.layer)
+        # `batch_done` needs no such delay: results are asked for some cycles later.
         done = writer.layer_done
         for stage in range(write_latency(config)):
             early, done = done, Signal(name=f"layer_done_d{stage}")

@@ -188,8 +188,16 @@ class LaneWriteSignature(wiring.Signature):
 class CounterSignature(wiring.Signature):
     """A request for one of the performance counters.
 
-    `data` is what it stood at in one cycle of the request; it is there once `ready` is 1, and stays until the
-    next request. `valid` goes to 0 in between.
+    Members
+    -------
+    valid : Out(1)
+        Goes to 0 between two requests.
+    index : Out(4)
+        In `xnorcore.program.COUNTERS`.
+    ready : In(1)
+        `data` is there.
+    data : In(32)
+        What the counter stood at in one cycle of the request; stays until the next one.
     """
 
     def __init__(self) -> None:

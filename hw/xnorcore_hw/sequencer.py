@@ -254,6 +254,7 @@ class Sequencer(wiring.Component):
                 index.eq(0),
                 at_output.eq(0),
                 layer.valid.eq(1),
+                # After it was cleared above: the layer before last may be done in this very cycle.
                 unwritten.bit_select(~layer_parity, 1).eq(1),
                 layer_parity.eq(~layer_parity),
             ]

@@ -38,7 +38,7 @@ class ResultWriter(wiring.Component):
     busy : Out(1)
         A lane is written.
     layer_done, batch_done : Out(1)
-        The last word of a layer (of a batch's last layer) is being written.
+        The last word of a layer (of a batch's last layer) is on its way into the memories.
     """
 
     def __init__(self, config: DeviceConfig) -> None:

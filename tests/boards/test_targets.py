@@ -72,6 +72,10 @@ def test_pins(name, monkeypatch):
     pins += [sub.ios[0].names[0] for sub in uart.ios if sub.name in ("rx", "tx")]
     for pin in pins:
         assert re.search(rf"\b{pin}\b", design.constraints)
+    if board.part.family.constraints != "cst":  # Gowin's file has no clocks
+        assert "$signal" not in design.constraints
+    if board.part.family.name == "ecp5":
+        assert f"{board.true_hz * 1.03} HZ" in design.constraints
     assert "top.device.accelerator" in design.modules
     assert ("pll" in design.rtlil) == (board.pll is not None)
 
