@@ -76,7 +76,9 @@ class Counters(wiring.Component):
         more, foreign = Const(0), Const(0)
         for mine, name in zip(turn, COUNTERS, strict=True):
             if name in step:
-                waiting = Signal(range((size if len(step[name]) == 1 else 2 * 15) + 1), name=name)
+                bits = len(step[name])
+                most = size if bits == 1 else 2 * ((1 << bits) - 1)
+                waiting = Signal(range(most + 1), name=name)
                 m.d.sync += waiting.eq((waiting & ~mine.replicate(len(waiting))) + step[name])
                 with m.If(clear):
                     m.d.sync += waiting.eq(0)
