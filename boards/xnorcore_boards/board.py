@@ -11,11 +11,11 @@ from typing import Any
 
 from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.extras import install_extra
-from xnorcore.geometry import DeviceConfig
-from xnorcore.protocol import MIN_DIVISOR
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.protocol import MIN_DIVISOR
 
-from .family import Part
-from .pll import PllPlan
+from .families.family import Part
+from .families.pll import PllPlan
 
 __all__ = ["Board", "Led", "all_boards", "configurations", "find_board"]
 

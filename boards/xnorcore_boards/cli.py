@@ -13,11 +13,11 @@ from xnorcore.cli.parser import Commands, command, integer
 from xnorcore.errors import UsageError
 
 if TYPE_CHECKING:
-    from xnorcore.geometry import DeviceConfig
+    from xnorcore.isa.device import DeviceConfig
 
     from .board import Board
-    from .design import Design
-    from .flow import Built
+    from .build.design import Design
+    from .build.flow import Built
     from .gates.check import Checked
 
 __all__ = ["add_boards", "add_build", "add_program"]
@@ -64,9 +64,9 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.board == "sim":
         return _build_sim(arguments, console)
     from .board import find_board
-    from .flow import build
-    from .records import record, report
-    from .tools import require_tools
+    from .build.flow import build
+    from .build.tools import require_tools
+    from .measure.records import record, report
 
     other = (arguments.geometry, arguments.set, arguments.clock_hz, arguments.baud, arguments.bake)
     if arguments.record and any(other):
@@ -125,7 +125,7 @@ def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]
 def _config(default: DeviceConfig, arguments: argparse.Namespace) -> DeviceConfig:
     from dataclasses import asdict
 
-    from xnorcore.geometry import DeviceConfig, Geometry
+    from xnorcore.isa.device import DeviceConfig, Geometry
 
     options = asdict(default)
     g = Geometry.parse(arguments.geometry) if arguments.geometry else default.geometry
@@ -144,7 +144,7 @@ def _config(default: DeviceConfig, arguments: argparse.Namespace) -> DeviceConfi
 
 
 def _design(board: Board, config: DeviceConfig, arguments: argparse.Namespace, console: Console) -> Design:
-    from .design import check_size, elaborate, fit_memories
+    from .build.design import check_size, elaborate, fit_memories
 
     check_size(board, config)  # elaborating what is far too large takes minutes
     design = elaborate(board, config, arguments.baud, _bake(arguments, config))
@@ -164,7 +164,7 @@ def _bake(arguments: argparse.Namespace, config: DeviceConfig) -> Any:
     if not arguments.bake:
         return None
     from xnorcore import zoo
-    from xnorcore.compiler import compile_network
+    from xnorcore.compiler.compile import compile_network
     from xnorcore.errors import CapacityError
 
     program = compile_network(zoo.load(arguments.bake), config)
@@ -177,7 +177,7 @@ def _bake(arguments: argparse.Namespace, config: DeviceConfig) -> Any:
 
 
 def _build_sim(arguments: argparse.Namespace, console: Console) -> int:
-    from xnorcore.geometry import DeviceConfig
+    from xnorcore.isa.device import DeviceConfig
     from xnorcore_hw.sim.transport import open_sim
 
     names = ("bake", "seeds", "baud", "clock_hz", "out", "check_netlist", "record")
@@ -253,7 +253,7 @@ def add_program(commands: Commands) -> None:
 
 def _program(arguments: argparse.Namespace, console: Console) -> int:
     from .board import find_board
-    from .program import baud_of, program
+    from .build.flash import baud_of, program
 
     if arguments.board == "sim":
         raise UsageError("the simulated device needs no programming; use --port sim:")
@@ -281,7 +281,7 @@ def add_boards(commands: Commands) -> None:
 
 
 def _fit(family: str, console: Console) -> int:
-    from .sweep import sweep
+    from .measure.sweep import sweep
 
     points = sweep(family, Path("build/fit") / family, console.say)
     rows = [
@@ -306,7 +306,7 @@ def _boards(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.fit:
         return _fit(arguments.fit, console)
     from .board import all_boards
-    from .table import describe_board, markdown
+    from .measure.table import describe_board, markdown
 
     rows = [describe_board(board) for board in all_boards().values()]
     if arguments.markdown:

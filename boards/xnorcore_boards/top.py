@@ -6,10 +6,10 @@ from amaranth import Elaboratable, Module, ResetInserter, Signal, Value
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from xnorcore.geometry import DeviceConfig
-from xnorcore.image import Program
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.program import Program
 from xnorcore_hw.link import UartReceiver, UartTransmitter
-from xnorcore_hw.top import Accelerator
+from xnorcore_hw.top import FramedCore
 
 from .board import Board
 from .clock import clock_domain
@@ -67,7 +67,7 @@ class Device(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, self.bake)
+        m.submodules.accelerator = accelerator = FramedCore(self.config, self.clock_hz, self.bake)
         receiver, transmitter = UartReceiver(self.divisor), UartTransmitter(self.divisor)
         m.submodules.uart_rx = ResetInserter(self.rst)(receiver)
         m.submodules.uart_tx = ResetInserter(self.rst)(transmitter)

@@ -59,7 +59,7 @@ def checks() -> list[Check]:
 
 
 def _compiler() -> Check:
-    from .sim.compiler import compile_library, find_compiler
+    from .sim.toolchain import compile_library, find_compiler
 
     use = "compiled simulator"
     install = install_extra("zig")
@@ -101,7 +101,7 @@ def _cache() -> Check:
 
 
 def _yosys() -> Check:
-    from .sim.compiler import find_yosys
+    from .sim.toolchain import find_yosys
 
     tool = find_yosys()
     if tool is None:

@@ -6,25 +6,25 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorcore.geometry import DeviceConfig
-from xnorcore.image import Program
-from xnorcore.protocol import Space
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.program import Program
+from xnorcore.isa.protocol import Space
 
-from .activation import ActivationMemory, operand_latency, word_latency, write_latency
-from .array import Array
-from .control import Control, identity
-from .counters import Counters
+from .array.array import Array
+from .command.control import Control, identity
+from .command.counters import Counters
+from .command.records import RecordQueue
+from .command.responder import Responder
+from .input.interleaver import RowInterleaver
+from .input.loader import Loader
 from .interfaces import byte_stream
-from .interleaver import RowInterleaver
-from .loader import Loader
-from .program_memory import ProgramMemory
-from .records import RecordQueue
-from .responder import Responder
-from .selection import select
-from .sequencer import Sequencer
-from .stream_register import StreamRegister
-from .write_stage import WriteStage
-from .writer import ResultWriter
+from .memory.activation import ActivationMemory, operand_latency, word_latency, write_latency
+from .memory.write_stage import WriteStage
+from .memory.writer import ResultWriter
+from .parts.selection import select
+from .parts.stream_register import StreamRegister
+from .sequence.program_memory import ProgramMemory
+from .sequence.sequencer import Sequencer
 
 __all__ = ["Core"]
 

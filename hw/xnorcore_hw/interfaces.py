@@ -5,8 +5,8 @@ from __future__ import annotations
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore.geometry import DeviceConfig
-from xnorcore.program import HEADER
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.layout import HEADER
 
 __all__ = [
     "ControlSignature",
@@ -32,7 +32,7 @@ def bits_for_depth(depth: int) -> int:
 
 
 class HeaderLayout(data.StructLayout):
-    """Fields of a program's header (`xnorcore.program.HEADER`) that the gateware keeps.
+    """Fields of a program's header (`xnorcore.isa.layout.HEADER`) that the gateware keeps.
 
     Addresses have the bits that the memories need; what interleaves the rows of an image is there only
     on a device with a line buffer.
@@ -161,7 +161,7 @@ class LaneWriteSignature(wiring.Signature):
     valid, ready
         Handshake; `ready` is used for activation memory only.
     space : Out(2)
-        `xnorcore.protocol.Space`.
+        `xnorcore.isa.protocol.Space`.
     bank : Out(8)
         Column or row.
     addr : Out(16)
@@ -193,7 +193,7 @@ class CounterSignature(wiring.Signature):
     valid : Out(1)
         Goes to 0 between two requests.
     index : Out(4)
-        In `xnorcore.program.COUNTERS`.
+        In `xnorcore.isa.layout.COUNTERS`.
     ready : In(1)
         `data` is there.
     data : In(32)

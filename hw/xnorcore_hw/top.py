@@ -6,16 +6,16 @@ from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from xnorcore.geometry import DeviceConfig
-from xnorcore.image import Program
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.program import Program
 
 from .core import Core
 from .link import FrameReceiver, FrameSender, UartReceiver, UartTransmitter
 
-__all__ = ["Accelerator", "SimTop"]
+__all__ = ["FramedCore", "SimTop"]
 
 
-class Accelerator(wiring.Component):
+class FramedCore(wiring.Component):
     """Core and framing: wire bytes in, wire bytes out.
 
     A RESET frame resets the core at once, whatever it is at.
@@ -70,13 +70,13 @@ class Accelerator(wiring.Component):
 class SimTop(wiring.Component):
     """The accelerator as the simulation engines drive it.
 
-    Parameters are those of `Accelerator`.
+    Parameters are those of `FramedCore`.
 
     Members
     -------
     uart_rx, uart_tx : In, Out(1)
     divisor : In(16)
-        Clock cycles per UART bit, at least `xnorcore.protocol.MIN_DIVISOR`.
+        Clock cycles per UART bit, at least `xnorcore.isa.protocol.MIN_DIVISOR`.
     direct : In(1)
         Use the byte streams in place of the UART.
     host_to_device, device_to_host : In, Out(stream of 8)
@@ -98,7 +98,7 @@ class SimTop(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, self.bake)
+        m.submodules.accelerator = accelerator = FramedCore(self.config, self.clock_hz, self.bake)
         m.submodules.uart_rx = receiver = UartReceiver()
         m.submodules.uart_tx = transmitter = UartTransmitter()
         m.d.comb += [

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import xnorfile
 from .errors import FileFormatError, UsageError
-from .network import Network
+from .files import xnorfile
+from .model.network import Network
 
 
 def _data() -> Traversable:

@@ -10,12 +10,12 @@ import pytest
 
 from xnorcore.cli import main
 from xnorcore_boards.board import all_boards, find_board
-from xnorcore_boards.family import Usage
-from xnorcore_boards.flow import Built
+from xnorcore_boards.build.flash import _FLASH, program_command
+from xnorcore_boards.build.flow import Built
+from xnorcore_boards.build.timing import Timing
+from xnorcore_boards.families.family import Usage
 from xnorcore_boards.gates.check import Checked
-from xnorcore_boards.program import _FLASH, program_command
-from xnorcore_boards.records import read_records, record
-from xnorcore_boards.timing import Timing
+from xnorcore_boards.measure.records import read_records, record
 
 from .test_flow import script
 
@@ -52,8 +52,8 @@ def built(monkeypatch, tmp_path):
         )
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("xnorcore_boards.flow.build", build)
-    monkeypatch.setattr("xnorcore_boards.tools.require_tools", lambda names: [])
+    monkeypatch.setattr("xnorcore_boards.build.flow.build", build)
+    monkeypatch.setattr("xnorcore_boards.build.tools.require_tools", lambda names: [])
     pytest.importorskip("amaranth_boards")
     return calls
 

@@ -14,18 +14,18 @@ from amaranth.lib import io
 from amaranth.lib.memory import Memory
 
 from xnorcore.errors import BuildError, MissingDependencyError
-from xnorcore_boards import flow, tools
 from xnorcore_boards.board import find_board
+from xnorcore_boards.build import flow, tools
+from xnorcore_boards.build.design import Design
+from xnorcore_boards.build.flow import build, synthesis_script
+from xnorcore_boards.build.timing import Timing, read_timing
+from xnorcore_boards.build.tools import HopelessError, Tool, find_tool, require_tools, run_tool
 from xnorcore_boards.clock import clock_domain
-from xnorcore_boards.design import Design
-from xnorcore_boards.ecp5 import LFE5U_25F_BG381, Ecp5
-from xnorcore_boards.family import Usage
-from xnorcore_boards.flow import build, synthesis_script
+from xnorcore_boards.families.ecp5 import LFE5U_25F_BG381, Ecp5
+from xnorcore_boards.families.family import Usage
+from xnorcore_boards.families.ice40 import HX8K_CT256
 from xnorcore_boards.gates.engine import read_top
-from xnorcore_boards.ice40 import HX8K_CT256
-from xnorcore_boards.netlist import count_cells
-from xnorcore_boards.timing import Timing, read_timing
-from xnorcore_boards.tools import HopelessError, Tool, find_tool, require_tools, run_tool
+from xnorcore_boards.measure.usage import count_cells
 
 
 def script(folder: Path, name: str, text: str) -> Path:

@@ -5,10 +5,10 @@ from amaranth import Elaboratable, Module, Signal
 from amaranth.back import rtlil
 from amaranth.lib.memory import Memory as Ram
 
-from xnorcore_boards.ecp5 import LFE5U_25F_BG381
-from xnorcore_boards.gowin import GW1NR_9C_QN88P
-from xnorcore_boards.ice40 import HX8K_CT256
-from xnorcore_boards.memories import Memory, blocks, find_memories, total_blocks
+from xnorcore_boards.families.ecp5 import LFE5U_25F_BG381
+from xnorcore_boards.families.gowin import GW1NR_9C_QN88P
+from xnorcore_boards.families.ice40 import HX8K_CT256
+from xnorcore_boards.measure.memories import Memory, blocks, find_memories, total_blocks
 
 ICE40, ECP5, GOWIN = HX8K_CT256.family, LFE5U_25F_BG381.family, GW1NR_9C_QN88P.family
 

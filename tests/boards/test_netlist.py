@@ -11,21 +11,22 @@ import numpy as np
 import pytest
 
 from tests.sw.cli_tools import one_object, runner
-from xnorcore import golden, xnorfile
-from xnorcore.compiler import compile_network
-from xnorcore.driver import Accelerator
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError, UsageError
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.files import xnorfile
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
 from xnorcore_boards.board import Board, find_board
-from xnorcore_boards.design import Design, elaborate
-from xnorcore_boards.flow import synthesize
+from xnorcore_boards.build.design import Design, elaborate
+from xnorcore_boards.build.flow import synthesize
+from xnorcore_boards.build.tools import find_tool, run_tool
 from xnorcore_boards.gates.bitstream import bitstream_circuit, find_icebox
 from xnorcore_boards.gates.check import Checked, check_engine, check_networks
 from xnorcore_boards.gates.core import netlist_circuit
 from xnorcore_boards.gates.engine import NetlistEngine, read_top
 from xnorcore_boards.gates.transport import open_netlist
-from xnorcore_boards.tools import find_tool, run_tool
-from xnorcore_hw.sim.compiler import find_compiler
+from xnorcore_hw.sim.toolchain import find_compiler
 
 pytest.importorskip("amaranth_boards")
 if find_tool("yosys") is None or find_compiler() is None:

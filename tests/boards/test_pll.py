@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xnorcore.errors import BuildError
-from xnorcore_boards.ecp5 import LFE5U_25F_BG381
-from xnorcore_boards.gowin import GW1NR_9C_QN88P, GW2AR_18C_QN88
-from xnorcore_boards.ice40 import HX8K_CT256
+from xnorcore_boards.families.ecp5 import LFE5U_25F_BG381
+from xnorcore_boards.families.gowin import GW1NR_9C_QN88P, GW2AR_18C_QN88
+from xnorcore_boards.families.ice40 import HX8K_CT256
 
 MHZ = 1_000_000
 INPUTS = st.sampled_from([12 * MHZ, 25 * MHZ, 27 * MHZ, 48 * MHZ, 50 * MHZ, 100 * MHZ, 13_333_333])

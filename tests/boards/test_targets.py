@@ -12,16 +12,16 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from xnorcore.compiler import compile_network
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import BuildError, MissingDependencyError, UsageError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.layers import Dense, InputSpec
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.protocol import Command, DeviceInfo, Status
 from xnorcore.link.frames import decode_response, encode_request
-from xnorcore.network import Network
-from xnorcore.protocol import Command, DeviceInfo, Status
+from xnorcore.model.layers import Dense, InputSpec
+from xnorcore.model.network import Network
 from xnorcore_boards import board as boards
+from xnorcore_boards.build.design import check_size, elaborate, fit_memories
 from xnorcore_boards.clock import clock_domain
-from xnorcore_boards.design import check_size, elaborate, fit_memories
 from xnorcore_boards.top import Device
 
 SMALL = DeviceConfig(Geometry(1, 4, 8), 12, 64, 16, 64, 64, 512, column_group=4, line_bytes=0)
@@ -63,7 +63,7 @@ class Loopback(wiring.Component):
 @pytest.mark.parametrize("name", NAMES)
 def test_pins(name, monkeypatch):
     pytest.importorskip("amaranth_boards")
-    monkeypatch.setattr("xnorcore_boards.top.Accelerator", Loopback)
+    monkeypatch.setattr("xnorcore_boards.top.FramedCore", Loopback)
     board = boards.find_board(name)
     design = elaborate(board, SMALL)
     platform = board.new_platform()
@@ -83,7 +83,7 @@ def test_pins(name, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_lights(name, monkeypatch):
     pytest.importorskip("amaranth_boards")
-    monkeypatch.setattr("xnorcore_boards.top.Accelerator", Loopback)
+    monkeypatch.setattr("xnorcore_boards.top.FramedCore", Loopback)
     board = boards.find_board(name)
     constraints = elaborate(board, SMALL).constraints
     leds = [board.heartbeat, board.activity, board.error]

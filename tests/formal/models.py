@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Signal, Value
 
-from xnorcore_hw.popcount import popcount_stages
+from xnorcore_hw.array.popcount import popcount_stages
 
 from ..hw.test_carry import FAMILIES, MODELS
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.program import DENSE_LOOPS, DESCRIPTOR, LOOPS
-from xnorcore_hw.control import IDENTITY_WORDS
-from xnorcore_hw.nest import DELTAS, LoopNest
-from xnorcore_hw.sequencer import Sequencer
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
+from xnorcore_hw.command.control import IDENTITY_WORDS
+from xnorcore_hw.sequence.nest import DELTAS, LoopNest
+from xnorcore_hw.sequence.sequencer import Sequencer
 
 from ..yosys import prove_always
 from .scenario import Scenario
@@ -41,7 +41,7 @@ PARTS = ("counters", "read", "weight", "threshold")
 
 
 class Travel:
-    """Where some of the loops lead, in numbers that do not wrap, as `xnorcore.validate_program` reckons it.
+    """Where some of the loops lead, in numbers that do not wrap, as `xnorcore.isa.check` reckons it.
 
     A loop's step is its `delta`, added to the last place of the loops inside it; `went` is what it has added
     so far, its count times its step, and `whole` what it adds in all. A solver is slow with products. So

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
-from xnorcore_hw.carry import carry_for
-from xnorcore_hw.pe import ProcessingElement, count_latency
-from xnorcore_hw.popcount import lane_delays
+from xnorcore_hw.array.carry import carry_for
+from xnorcore_hw.array.pe import ProcessingElement, count_latency
+from xnorcore_hw.array.popcount import lane_delays
 
 from ..yosys import prove_always
 from .models import MODELS, NAMES, Platform, delayed, tree_count

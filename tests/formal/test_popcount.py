@@ -10,8 +10,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore_hw.carry import GenericCarry, Ice40Carry
-from xnorcore_hw.popcount import popcount_stages
+from xnorcore_hw.array.carry import GenericCarry, Ice40Carry
+from xnorcore_hw.array.popcount import popcount_stages
 
 from ..hw.test_carry import Count, Naive
 from ..yosys import prove_equal

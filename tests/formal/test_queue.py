@@ -8,8 +8,8 @@ import pytest
 from amaranth.hdl import Cat, Signal, Value
 from amaranth.lib import stream
 
-from xnorcore_hw.records import RecordQueue
-from xnorcore_hw.stream_register import StreamRegister
+from xnorcore_hw.command.records import RecordQueue
+from xnorcore_hw.parts.stream_register import StreamRegister
 
 from ..yosys import prove_always
 from .scenario import Scenario

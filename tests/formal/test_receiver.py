@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.protocol import Command
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.protocol import Command
 from xnorcore_hw.link import FrameReceiver
 
 from ..yosys import prove_always, prove_within
@@ -206,7 +206,7 @@ def test_only_good_frames_become_packets(config: DeviceConfig, tmp_path: Path) -
 
 
 def test_the_proof_sees_an_unchecked_crc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xnorcore_hw.link.checksum._RESIDUE", 0x2144DF1D)
+    monkeypatch.setattr("xnorcore_hw.link.framing.checksum._RESIDUE", 0x2144DF1D)
     with pytest.raises(AssertionError, match="not proven"):
         prove_always(deliverable(SMALL).rtlil(), tmp_path, 1)
 

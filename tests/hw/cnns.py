@@ -6,8 +6,8 @@ import random
 
 import numpy as np
 
-from xnorcore.layers import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d
-from xnorcore.network import Network
+from xnorcore.model.layers import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d
+from xnorcore.model.network import Network
 
 
 def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:

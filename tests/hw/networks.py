@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from xnorcore.network import Dense, InputSpec, Network
+from xnorcore.model.network import Dense, InputSpec, Network
 
 
 def random_network(

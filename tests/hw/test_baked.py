@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tests.hw.networks import random_images, random_network
-from xnorcore import golden
-from xnorcore.compiler import compile_network
-from xnorcore.driver import Accelerator
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.compiler.compile import compile_network
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.link.session import Session
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 from xnorcore_hw.top import SimTop

@@ -9,9 +9,10 @@ import pytest
 
 from xnorcore.cli.console import Console
 from xnorcore.errors import UsageError
+from xnorcore.isa.protocol import CRC_BYTES, RESPONSE
 from xnorcore.link import cobs, flight
-from xnorcore.protocol import CRC_BYTES, RESPONSE
-from xnorcore_hw import bench_faults, faults
+from xnorcore_hw.bench import link_faults as bench_faults
+from xnorcore_hw.campaigns import wire as faults
 from xnorcore_hw.sim.transport import open_sim
 
 NETWORKS = bench_faults.networks()

@@ -9,15 +9,15 @@ import pytest
 
 from tests.sw.cli_tools import one_object, runner
 from xnorcore import zoo
-from xnorcore.driver import Accelerator
 from xnorcore.errors import GeometryError, WrongDeviceError
+from xnorcore.isa.protocol import DeviceInfo
 from xnorcore.link.frames import MAX_RESPONSE
 from xnorcore.link.session import Session
-from xnorcore.protocol import DeviceInfo
-from xnorcore_hw import babble, hostile
-from xnorcore_hw.bench_faults import networks
-from xnorcore_hw.bench_hostile import DEVICES
-from xnorcore_hw.link.checksum import Checksum
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore_hw.bench.hostile import DEVICES
+from xnorcore_hw.bench.link_faults import networks
+from xnorcore_hw.campaigns import babble, hostile
+from xnorcore_hw.link.framing.checksum import Checksum
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport, open_sim
 from xnorcore_hw.top import SimTop

@@ -10,8 +10,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore_hw.carry import Addition, Carry, Ecp5Carry, GenericCarry, Ice40Carry, Product, carry_for
-from xnorcore_hw.popcount import lane_delays, popcount, popcount_stages
+from xnorcore_hw.array.carry import Addition, Carry, Ecp5Carry, GenericCarry, Ice40Carry, Product, carry_for
+from xnorcore_hw.array.popcount import lane_delays, popcount, popcount_stages
 
 from ..yosys import cell_models, prove_equal
 

@@ -10,14 +10,14 @@ from amaranth import Module, Signal
 from amaranth.lib.memory import Memory
 from amaranth.sim import Simulator
 
-from xnorcore.compiler import Program, compile_network
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.program import HEADER
-from xnorcore.protocol import Command, DeviceInfo, Space, Status
-from xnorcore_hw.control import IDENTITY_WORDS, Control, identity
+from xnorcore.compiler.compile import Program, compile_network
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import HEADER
+from xnorcore.isa.protocol import Command, DeviceInfo, Space, Status
+from xnorcore_hw.command.control import IDENTITY_WORDS, Control, identity
+from xnorcore_hw.command.records import RecordKind, RecordQueue
 from xnorcore_hw.interfaces import HeaderLayout
-from xnorcore_hw.records import RecordKind, RecordQueue
-from xnorcore_hw.selection import select
+from xnorcore_hw.parts.selection import select
 
 from .networks import random_network
 from .streams import Stalls, assert_quiet, get, packet_values, put, simulate

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from xnorcore import golden
-from xnorcore.compiler import compile_network
-from xnorcore.driver import Accelerator
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CapacityError, CompileError, DeviceError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.layers import Conv2d, Dense, InputSpec
-from xnorcore.network import Network
-from xnorcore.protocol import Command, Status
-from xnorcore_hw.interleaver import RowInterleaver
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.protocol import Command, Status
+from xnorcore.model.layers import Conv2d, Dense, InputSpec
+from xnorcore.model.network import Network
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore_hw.input.interleaver import RowInterleaver
 
 from .cnns import random_cnn
 from .networks import random_images

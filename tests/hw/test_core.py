@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from xnorcore import golden
-from xnorcore.bits import pack_images
-from xnorcore.compiler import Program, compile_network
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.program import COUNTERS, DESCRIPTOR, HEADER, WIDE_WORDS
-from xnorcore.protocol import RESPONSE, Command, DeviceInfo, Space, Status
-from xnorcore.readback import write_requests
+from xnorcore.compiler.compile import Program, compile_network
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import COUNTERS, DESCRIPTOR, HEADER, WIDE_WORDS
+from xnorcore.isa.protocol import RESPONSE, Command, DeviceInfo, Space, Status
+from xnorcore.model.bits import pack_images
+from xnorcore.reference import golden
+from xnorcore.runtime.readback import write_requests
 from xnorcore_hw.core import Core
 
 from .networks import random_images, random_network

@@ -5,10 +5,10 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.program import COUNTERS
-from xnorcore_hw.counters import Counters
-from xnorcore_hw.sequencer import STALLS
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import COUNTERS
+from xnorcore_hw.command.counters import Counters
+from xnorcore_hw.sequence.sequencer import STALLS
 
 CONFIG = DeviceConfig(Geometry(1, 4, 8))
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xnorcore import fast, golden, zoo
-from xnorcore.driver import Accelerator
+from xnorcore import zoo
 from xnorcore.errors import (
     CapacityError,
     DisconnectedError,
@@ -23,12 +22,14 @@ from xnorcore.errors import (
     VerifyError,
     WrongDeviceError,
 )
-from xnorcore.layers import Conv2d, Dense, InputSpec
+from xnorcore.isa.protocol import Command, Space
 from xnorcore.link.session import Session
 from xnorcore.link.transport import open_transport
-from xnorcore.network import Network
-from xnorcore.protocol import Command, Space
-from xnorcore.report import measure
+from xnorcore.model.layers import Conv2d, Dense, InputSpec
+from xnorcore.model.network import Network
+from xnorcore.reference import fast, golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.measure import measure
 
 from .networks import random_images, random_network
 

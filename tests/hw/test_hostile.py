@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xnorcore import golden
-from xnorcore.bits import pack_images
-from xnorcore.compiler import compile_network
-from xnorcore.driver import Accelerator as Driver
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
-from xnorcore.geometry import DeviceConfig
+from xnorcore.isa.check import validate_descriptors
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.layout import DESCRIPTOR, HEADER, WIDE_WORDS, pack_descriptor
+from xnorcore.isa.protocol import Command, Space, Status
 from xnorcore.link.frames import decode_response, encode_request
-from xnorcore.program import DESCRIPTOR, HEADER, WIDE_WORDS, pack_descriptor
-from xnorcore.protocol import Command, Space, Status
-from xnorcore.validate_program import validate_descriptors
-from xnorcore_hw.top import Accelerator
+from xnorcore.model.bits import pack_images
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator as Driver
+from xnorcore_hw.top import FramedCore
 
 from .networks import random_images, random_network
 from .streams import put, simulate
@@ -134,7 +134,7 @@ LONG = {
 
 def converse(config: DeviceConfig, script, cycles: int = 60_000) -> list[bytes]:
     """Let `script` send wire bytes to an accelerator; return the frames that it sends."""
-    dut = Accelerator(config)
+    dut = FramedCore(config)
     wire = bytearray()
     done: list[bool] = []
 

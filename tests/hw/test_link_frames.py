@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.link.frames import decode_response, encode_request, encode_response
 from xnorcore_hw.link import FrameReceiver, FrameSender
-from xnorcore_hw.link.checksum import Checksum
+from xnorcore_hw.link.framing.checksum import Checksum
 
 from .streams import Stalls, assert_quiet, get, get_packet, packet_values, put, simulate
 

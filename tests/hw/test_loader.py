@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore_hw.loader import Loader
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore_hw.input.loader import Loader
 
 from .streams import Stalls, put, simulate
 

@@ -8,10 +8,10 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.program import LOOPS
-from xnorcore_hw.nest import DELTAS, LoopNest
-from xnorcore_hw.padding import TapTracker
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import LOOPS
+from xnorcore_hw.sequence.nest import DELTAS, LoopNest
+from xnorcore_hw.sequence.padding import TapTracker
 
 OFFSET_BITS = 4
 CONFIG = DeviceConfig(

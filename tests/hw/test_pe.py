@@ -9,9 +9,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from xnorcore_hw.carry import GenericCarry
-from xnorcore_hw.pe import ProcessingElement, count_latency
-from xnorcore_hw.popcount import lane_delays, popcount, popcount_stages
+from xnorcore_hw.array.carry import GenericCarry
+from xnorcore_hw.array.pe import ProcessingElement, count_latency
+from xnorcore_hw.array.popcount import lane_delays, popcount, popcount_stages
 
 
 class Counter(wiring.Component):

@@ -7,10 +7,10 @@ from typing import Any
 
 from amaranth.hdl import Elaboratable, Module
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.program import pack_descriptor
-from xnorcore_hw.program_memory import ProgramMemory
-from xnorcore_hw.sequencer import Sequencer
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import pack_descriptor
+from xnorcore_hw.sequence.program_memory import ProgramMemory
+from xnorcore_hw.sequence.sequencer import Sequencer
 
 from .streams import simulate
 

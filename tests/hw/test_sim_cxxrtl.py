@@ -10,15 +10,16 @@ import pytest
 
 from tests.hw.networks import random_images, random_network
 from tests.hw.test_sim_engine import CONFIG, Echo, Fragile, Mangle, arrivals, messages
-from xnorcore import golden
-from xnorcore.driver import Accelerator
 from xnorcore.errors import EngineError, MissingDependencyError
 from xnorcore.link.session import Session
-from xnorcore_hw.sim import compiler, cxxrtl
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore_hw.sim import cxxrtl
+from xnorcore_hw.sim import toolchain as compiler
 from xnorcore_hw.sim.amaranth_engine import AmaranthEngine
 from xnorcore_hw.sim.compiled import CompiledEngine
-from xnorcore_hw.sim.compiler import Tool
 from xnorcore_hw.sim.cxxrtl import CxxrtlEngine
+from xnorcore_hw.sim.toolchain import Tool
 from xnorcore_hw.sim.transport import SimOptions, open_sim
 
 SMALL = "rows=1,columns=4,width=8,weight_depth=64,threshold_depth=16,act_depth=64,program_depth=64"

@@ -14,8 +14,9 @@ from amaranth.hdl import Assert, Cat, Module, Mux, Signal, signed
 from amaranth.lib import fifo, memory, wiring
 
 from xnorcore.errors import EngineError, UsageError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore_hw.sim import cache, compiled, compiler
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore_hw.sim import cache, compiled
+from xnorcore_hw.sim import toolchain as compiler
 from xnorcore_hw.sim.amaranth_engine import AmaranthEngine
 from xnorcore_hw.sim.compiled import CompiledEngine
 

@@ -8,8 +8,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore_hw.sim import compiler
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore_hw.sim import toolchain as compiler
 from xnorcore_hw.sim.amaranth_engine import AmaranthEngine
 from xnorcore_hw.sim.compiled import CompiledEngine, generate
 

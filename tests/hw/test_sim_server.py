@@ -12,7 +12,7 @@ import serial
 from amaranth.hdl import Module
 
 from xnorcore.errors import GeometryError, UsageError
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.link.transport import Transport
 from xnorcore_hw.sim import compiled, server, transport
 from xnorcore_hw.sim.compiled import CompiledEngine

@@ -11,21 +11,23 @@ import pytest
 from amaranth import Module
 
 from tests.sw.cli_tools import one_object, runner
-from xnorcore import compiler, golden, xnorfile
-from xnorcore.driver import Accelerator
+from xnorcore.compiler import compile as compiler
+from xnorcore.compiler.stops import sums_network
 from xnorcore.errors import CapacityError, NotLoadedError, UsageError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.layers import Conv2d, Dense, InputSpec, MaxPool2d
+from xnorcore.files import xnorfile
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.link.session import Session
-from xnorcore.network import Network
-from xnorcore.stopping import sums_network
+from xnorcore.model.layers import Conv2d, Dense, InputSpec, MaxPool2d
+from xnorcore.model.network import Network
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify import Device, Fault, Report, observe, verify
 from xnorcore.verify import campaign as campaigns
+from xnorcore.verify.ask import checks, sim_url
 from xnorcore.verify.case import check, draw
-from xnorcore.verify.device import checks, sim_url
-from xnorcore.verify.networks import dense_network, random_images, signs, thresholds
+from xnorcore.verify.random_networks import dense_network, random_images, signs, thresholds
 from xnorcore.verify.shrink import shrink
-from xnorcore_hw.array import ColumnGroup
+from xnorcore_hw.array.array import ColumnGroup
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 from xnorcore_hw.top import SimTop

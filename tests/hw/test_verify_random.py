@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xnorcore.verify import campaign
-from xnorcore.verify.devices import random_configs
+from xnorcore.verify.random_devices import random_configs
 
 COUNT, PART = 50, 10
 DEVICES = random_configs(0, COUNT // PART)

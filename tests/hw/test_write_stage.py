@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.protocol import Space
-from xnorcore_hw.write_stage import WriteStage
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.protocol import Space
+from xnorcore_hw.memory.write_stage import WriteStage
 
 from .streams import Stalls, simulate
 

@@ -42,9 +42,9 @@ def digests() -> Iterator[str]:
     """Yield hashes of the RTLIL of devices, a small and a full one, and of elements of all families."""
     from amaranth.back import rtlil
 
-    from xnorcore.geometry import DeviceConfig, Geometry
+    from xnorcore.isa.device import DeviceConfig, Geometry
+    from xnorcore_hw.array.pe import ProcessingElement
     from xnorcore_hw.link import UartReceiver, UartTransmitter
-    from xnorcore_hw.pe import ProcessingElement
     from xnorcore_hw.top import SimTop
 
     small = DeviceConfig(

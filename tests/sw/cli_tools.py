@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import xnorfile
 from xnorcore.cli import main
-from xnorcore.layers import Conv2d, Dense, InputSpec, Layer, MaxPool2d
-from xnorcore.network import Network
+from xnorcore.files import xnorfile
+from xnorcore.model.layers import Conv2d, Dense, InputSpec, Layer, MaxPool2d
+from xnorcore.model.network import Network
 
 SMALL = ("--columns", "8", "--width", "8")
 """The array of these tests: its simulator is compiled in a second or two."""

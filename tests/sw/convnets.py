@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from xnorcore.network import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, Network
+from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, Network
 
 CHANNELS = (1, 2, 3, 5, 22, 64, 70)
 LOW, HIGH = -(2**31), 2**31 - 1

@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from xnorcore.errors import DisconnectedError
+from xnorcore.isa.protocol import Command, DeviceConfig, DeviceInfo, Status
 from xnorcore.link.frames import Splitter, decode_request, encode_response
-from xnorcore.protocol import Command, DeviceConfig, DeviceInfo, Status
 
 INFO = DeviceInfo(DeviceConfig(fifo_bytes=512), 12_000_000, build_id=b"buildone")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.layers import Conv2d, Dense
-from xnorcore.loops import Lowered, Region, Windows
-from xnorcore.lowering import lower_conv, lower_dense, lower_pixels, lower_windows
+from xnorcore.compiler.lower import lower_conv, lower_dense, lower_pixels, lower_windows
+from xnorcore.compiler.nest import Lowered, Region, Windows
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.layers import Conv2d, Dense
 
 
 def needed_bits(lowered: Lowered, width: int) -> int:

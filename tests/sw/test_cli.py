@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import xnorcore
-from xnorcore import fast, golden, report, xnorfile, zoo
+from xnorcore import zoo
 from xnorcore.cli import main
 from xnorcore.cli.console import Console, fold, table
-from xnorcore.cli.pictures import gallery, picture
+from xnorcore.cli.drawing import gallery, picture
+from xnorcore.files import xnorfile
+from xnorcore.reference import fast, golden
+from xnorcore.runtime import measure as report
 
 from .cli_tools import SMALL, conv_network, deadline, network, one_object, runner, spawn, write_inputs
 
@@ -359,7 +362,7 @@ def test_bench(run):
 
 
 def test_bench_network_for_colour_images():
-    from xnorcore_hw.bench_cnn import random_cnv
+    from xnorcore_hw.bench.cnn import random_cnv
 
     net = random_cnv()
     assert (net.macs, net.shapes[0], net.shapes[-1]) == (70_347_776, (32, 32, 3), (10,))
@@ -369,7 +372,7 @@ def test_bench_network_for_colour_images():
 
 
 def test_bench_fails_where_a_figure_misses(run, monkeypatch):
-    from xnorcore_hw import bench
+    from xnorcore_hw.bench import command as bench
 
     def figures(console):
         yield bench.Figure("lfc", "low", 0.5, 0.95, True, "", {}, ("  more",))
@@ -387,7 +390,7 @@ def test_bench_fails_where_a_figure_misses(run, monkeypatch):
 
 
 def test_bench_names_are_those_of_the_parser():
-    from xnorcore_hw import bench
+    from xnorcore_hw.bench import command as bench
 
     assert tuple(bench.benchmarks(1, 1, 0)) == bench.NAMES
 

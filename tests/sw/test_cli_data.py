@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import fast, xnorfile, zoo
+from xnorcore import zoo
 from xnorcore.cli import evaluate, zoo_table
 from xnorcore.datasets import FASHION, MNIST, published
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.network import Dense, InputSpec, Network
+from xnorcore.files import xnorfile
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.network import Dense, InputSpec, Network
+from xnorcore.reference import fast
 
 from .cli_tools import SMALL, Run, deadline, one_object, runner, spawn
 from .idx_files import npm, parts, small, store

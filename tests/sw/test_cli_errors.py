@@ -11,9 +11,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from xnorcore import errors, extras, golden, xnorfile, zoo
+from xnorcore import errors, extras, zoo
 from xnorcore.cli import main
 from xnorcore.cli.files import read_images
+from xnorcore.files import xnorfile
+from xnorcore.reference import golden
 
 from .cli_tools import SMALL, network, runner, spawn, write_inputs
 
@@ -211,7 +213,7 @@ def test_image_file_beyond_the_limit(run, folder):
 
 
 def test_outputs(run, folder, monkeypatch):
-    monkeypatch.setattr("xnorcore.golden.run", None)
+    monkeypatch.setattr("xnorcore.reference.golden.run", None)
     for path, message in (
         (folder / "no" / "out.npy", "no directory"),
         (folder, "it is a directory"),

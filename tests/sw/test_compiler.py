@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from xnorcore.compiler import compile_network
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CapacityError, CompileError, DeviceError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.network import Dense, InputSpec, Network
-from xnorcore.program import DESCRIPTOR, HEADER, WIDE_WORDS
-from xnorcore.protocol import Space
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import DESCRIPTOR, HEADER, WIDE_WORDS
+from xnorcore.isa.protocol import Space
+from xnorcore.model.network import Dense, InputSpec, Network
 
 LFC = (784, 1024, 1024, 1024, 10)
 

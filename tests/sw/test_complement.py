@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xnorcore import golden
-from xnorcore.complement import absorb_complement, absorb_complements, fold_pooled_batchnorm
 from xnorcore.errors import NetworkError
-from xnorcore.fold import ALWAYS, NEVER
-from xnorcore.network import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, Network
+from xnorcore.folding.complement import absorb_complement, absorb_complements, fold_pooled_batchnorm
+from xnorcore.folding.fold import ALWAYS, NEVER
+from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, Network
+from xnorcore.reference import golden
 
 from .convnets import signs
 from .test_fold import sign

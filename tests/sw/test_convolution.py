@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from xnorcore import fast, golden, xnorfile
-from xnorcore.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
+from xnorcore.files import xnorfile
+from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
+from xnorcore.reference import fast, golden
 
 from . import convnets
 
@@ -254,7 +255,7 @@ def test_most_taps_do_not_overflow(bits: int) -> None:
 def test_blocks(monkeypatch: pytest.MonkeyPatch, name: str, limit: int) -> None:
     """Blocks of images, and of outputs that end in the middle of one."""
     monkeypatch.setattr(fast, name, limit)
-    monkeypatch.setattr("xnorcore.packed.LANES", 7)
+    monkeypatch.setattr("xnorcore.reference.packed.LANES", 7)
     rng = np.random.default_rng(4)
     layers = [
         Conv2d(convnets.signs(rng, 70, 3, 3, 1), rng.integers(-9, 9, 70), padding=(1, 1, 1, 1)),

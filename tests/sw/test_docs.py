@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from xnorcore.cli.parser import build
-from xnorcore.geometry import DeviceConfig
-from xnorcore.program import COUNTERS, DESCRIPTOR, HEADER, LOOPS
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.layout import COUNTERS, DESCRIPTOR, HEADER, LOOPS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

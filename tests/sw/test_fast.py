@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xnorcore import fast, golden
-from xnorcore.network import Dense, InputSpec, Network
+from xnorcore.model.network import Dense, InputSpec, Network
+from xnorcore.reference import fast, golden
 
 LOW, HIGH = -(2**31), 2**31 - 1
 

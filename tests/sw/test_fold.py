@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xnorcore import fold
 from xnorcore.errors import NetworkError
-from xnorcore.network import Dense
+from xnorcore.folding import fold
+from xnorcore.model.network import Dense
 
 
 def folded(weights: Any, **parameters: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from xnorcore.errors import GeometryError, ProtocolVersionError, WrongDeviceError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.protocol import INFO_BYTES, DeviceInfo
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.protocol import INFO_BYTES, DeviceInfo
 
 
 @pytest.mark.parametrize(

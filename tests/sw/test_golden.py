@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import golden
 from xnorcore.errors import InputError
-from xnorcore.network import Dense, InputSpec, Network
+from xnorcore.model.network import Dense, InputSpec, Network
+from xnorcore.reference import golden
 
 W = np.array([[1, 1, -1], [-1, 1, 1]])
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import fast, golden, xnorfile
-from xnorcore.compiler import compile_network
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError, FileFormatError, NetworkError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.network import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d, Network
+from xnorcore.files import xnorfile
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d, Network
+from xnorcore.reference import fast, golden
 
 RNG = np.random.default_rng(7)
 

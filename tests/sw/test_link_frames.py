@@ -10,16 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xnorcore.isa.layout import COUNTERS
+from xnorcore.isa.protocol import INFO_BYTES, Command, Status
 from xnorcore.link import cobs
-from xnorcore.link.frames import (
-    Splitter,
-    decode_request,
-    decode_response,
-    encode_request,
-    encode_response,
-)
-from xnorcore.program import COUNTERS
-from xnorcore.protocol import INFO_BYTES, Command, Status
+from xnorcore.link.frames import Splitter, decode_request, decode_response, encode_request, encode_response
 
 # Zeros are common, and runs reach the full block.
 BODIES = st.lists(st.one_of(st.binary(max_size=8), st.integers(250, 258).map(lambda n: b"\x07" * n))).map(

@@ -15,8 +15,8 @@ from xnorcore.errors import (
     UsageError,
     WrongDeviceError,
 )
+from xnorcore.isa.protocol import Command, DeviceConfig, Geometry, Status
 from xnorcore.link.session import Session
-from xnorcore.protocol import Command, DeviceConfig, Geometry, Status
 
 from .fake_device import INFO, FakeDevice, Faults
 

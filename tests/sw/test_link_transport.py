@@ -11,13 +11,7 @@ from importlib import metadata
 import pytest
 import serial
 
-from xnorcore.errors import (
-    DisconnectedError,
-    LinkTimeoutError,
-    MissingDependencyError,
-    PortError,
-    UsageError,
-)
+from xnorcore.errors import DisconnectedError, LinkTimeoutError, MissingDependencyError, PortError, UsageError
 from xnorcore.link import Transport, open_transport, schemes, serial_port
 from xnorcore.link.frames import Splitter, decode_request, encode_response
 from xnorcore.link.session import Session

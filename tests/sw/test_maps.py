@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xnorcore.errors import NetworkError
-from xnorcore.network import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, Network
+from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, Network
 
 
 def ones(outputs: int, inputs: int) -> np.ndarray:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xnorcore import bits
 from xnorcore.errors import InputError, NetworkError, UsageError
-from xnorcore.network import Dense, InputSpec, Network, prepare
+from xnorcore.model import bits
+from xnorcore.model.network import Dense, InputSpec, Network, prepare
 
 
 def ones(outputs: int, inputs: int) -> np.ndarray:
@@ -124,7 +124,7 @@ def test_illegal_networks(changes: dict[str, Any], message: str) -> None:
 
 
 def test_weight_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xnorcore.validate.MAX_WEIGHT_BITS", 95)
+    monkeypatch.setattr("xnorcore.model.check.MAX_WEIGHT_BITS", 95)
     with pytest.raises(NetworkError, match="layer 1 'b': 96 weight bits so far, the limit is 95"):
         small()
 

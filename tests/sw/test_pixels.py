@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import pixels
 from xnorcore.errors import FileFormatError, InputError
-from xnorcore.network import Dense, InputSpec, Network
+from xnorcore.model import pixels
+from xnorcore.model.network import Dense, InputSpec, Network
 
 
 def network(bits: int, entry: Any = None) -> Network:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.image import Block
+from xnorcore.isa.check import validate_descriptors
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import HEADER, pack_descriptor
+from xnorcore.isa.program import Block
+from xnorcore.isa.protocol import Space
 from xnorcore.link.session import Session
-from xnorcore.program import HEADER, pack_descriptor
-from xnorcore.protocol import Space
-from xnorcore.readback import Readback
-from xnorcore.validate_program import validate_descriptors
-from xnorcore.verify.devices import random_config
+from xnorcore.runtime.readback import Readback
+from xnorcore.verify.random_devices import random_config
 
 from .fake_device import FakeDevice
 

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import fast, golden, xnorfile, zoo
+from xnorcore import zoo
 from xnorcore.datasets import stratified_split
 from xnorcore.errors import FileFormatError, InputError, UsageError
-from xnorcore.network import InputScale
+from xnorcore.files import xnorfile
+from xnorcore.model.network import InputScale
+from xnorcore.reference import fast, golden
 from xnorcore.train import RECIPES, Augment, Conv, Dataset, Recipe
 
 SMALL = Recipe(

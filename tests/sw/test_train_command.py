@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import fast, xnorfile
 from xnorcore.cli import main
+from xnorcore.files import xnorfile
+from xnorcore.reference import fast
 from xnorcore.train import RECIPES
 
 RECIPE = """

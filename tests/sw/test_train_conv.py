@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import compiler, fast, golden, zoo
+from xnorcore import zoo
+from xnorcore.compiler import compile as compiler
 from xnorcore.errors import UsageError
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.reference import fast, golden
 from xnorcore.train import RECIPES, Augment, Conv, Dataset, Recipe
 
 PADDED = (1, 0, 2, 1)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import fast, golden
 from xnorcore.errors import UsageError
+from xnorcore.reference import fast, golden
 
 torch = pytest.importorskip("torch", reason='training tests need: pip install "xnorcore[train]"')
 

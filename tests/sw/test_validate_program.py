@@ -8,14 +8,14 @@ import random
 import numpy as np
 import pytest
 
-from xnorcore.compiler import compile_network
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CapacityError, CompileError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.image import Program
-from xnorcore.network import Dense, InputSpec, Network
-from xnorcore.program import DESCRIPTOR, HEADER, LOOPS, pack_descriptor
-from xnorcore.protocol import Space
-from xnorcore.validate_program import Reach, validate_descriptors, validate_program
+from xnorcore.isa.check import Reach, validate_descriptors, validate_program
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import DESCRIPTOR, HEADER, LOOPS, pack_descriptor
+from xnorcore.isa.program import Program
+from xnorcore.isa.protocol import Space
+from xnorcore.model.network import Dense, InputSpec, Network
 
 from .convnets import network as random_network
 

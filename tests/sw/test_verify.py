@@ -8,20 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xnorcore import fast, golden
-from xnorcore.compiler import compile_network
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import UsageError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.layers import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d
-from xnorcore.network import Network
-from xnorcore.protocol import Space
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.protocol import Space
+from xnorcore.model.layers import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d
+from xnorcore.model.network import Network
+from xnorcore.reference import fast, golden
 from xnorcore.verify import Fault, Report, compare, plant
 from xnorcore.verify.case import Case, draw
-from xnorcore.verify.devices import random_config, random_configs
-from xnorcore.verify.faults import random_fault
 from xnorcore.verify.features import features
-from xnorcore.verify.networks import Bounds, random_images, random_network, signs
 from xnorcore.verify.page import page
+from xnorcore.verify.planted import random_fault
+from xnorcore.verify.random_devices import random_config, random_configs
+from xnorcore.verify.random_networks import Bounds, random_images, random_network, signs
 from xnorcore.verify.shrink import shrink
 
 CONFIG = DeviceConfig(Geometry(1, 8, 8), act_depth=2048, weight_depth=1024)

@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as serialize
 
-from xnorcore import xnorfile, zoo
-from xnorcore.description import describe
+from xnorcore import zoo
 from xnorcore.errors import FileFormatError, UsageError
-from xnorcore.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
-from xnorcore.validate import MAX_METADATA
+from xnorcore.files import xnorfile
+from xnorcore.files.description import describe
+from xnorcore.model.check import MAX_METADATA
+from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
 
 
 def example() -> Network:

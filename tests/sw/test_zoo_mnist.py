@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xnorcore import fast, golden, zoo
+from xnorcore import zoo
+from xnorcore.reference import fast, golden
 from xnorcore.train import RECIPES, Recipe
 
 FIGURES = {

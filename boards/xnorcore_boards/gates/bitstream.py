@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 from xnorcore.errors import EngineError, MissingDependencyError
-from xnorcore_boards.board import Board
-from xnorcore_boards.tools import require_tools, run_tool, words
 
+from ..board import Board
+from ..build.tools import require_tools, run_tool, words
 from .cells import LOWER, models, run_script
 from .circuit import Circuit, build_circuit
 

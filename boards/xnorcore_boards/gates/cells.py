@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from xnorcore.errors import EngineError
-from xnorcore_hw.sim.compiler import Tool, require_yosys
 from xnorcore_hw.sim.cxxrtl import headers
+from xnorcore_hw.sim.toolchain import Tool, require_yosys
 
 __all__ = ["lower_cells", "models", "run_script"]
 

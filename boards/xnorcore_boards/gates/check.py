@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorcore import golden
-from xnorcore.compiler import compile_network
-from xnorcore.driver import Accelerator
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CapacityError, CompileError, XnorcoreError
-from xnorcore.geometry import DeviceConfig
-from xnorcore.image import Program
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.program import Program
 from xnorcore.link.session import Session
-from xnorcore.network import Conv2d, Dense, InputSpec, MaxPool2d, Network
+from xnorcore.model.network import Conv2d, Dense, InputSpec, MaxPool2d, Network
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
 
 from .engine import NetlistEngine
 from .transport import NetlistTransport

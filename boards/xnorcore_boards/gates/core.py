@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from xnorcore.errors import EngineError
-from xnorcore_boards.board import Board
 
+from ..board import Board
 from .blocks import BLOCKS
 from .cells import cell_key, lower_cells
 from .circuit import Circuit, build_circuit

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from xnorcore.errors import EngineError
-from xnorcore_boards.clock import RESET_S
 from xnorcore_hw.sim import cache
 from xnorcore_hw.sim.compiled import harness_files
-from xnorcore_hw.sim.compiler import FLAGS, NO_COMPILER, compile_library, find_compiler
 from xnorcore_hw.sim.native import NativeEngine
+from xnorcore_hw.sim.toolchain import FLAGS, NO_COMPILER, compile_library, find_compiler
 
+from ..clock import RESET_S
 from .circuit import Circuit
 from .emit import emit
 

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 
 from xnorcore.errors import UsageError
-from xnorcore_boards.board import find_board
 
+from ..board import find_board
 from .core import netlist_circuit
 from .engine import NetlistEngine, Say, read_top
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry
 
 from ..board import Board
-from ..ecp5 import LFE5UM5G_45F_BG554, LFE5UM5G_85F_BG554
-from ..family import Part
+from ..families.ecp5 import LFE5UM5G_45F_BG554, LFE5UM5G_85F_BG554
+from ..families.family import Part
 
 
 def _45f() -> Any:

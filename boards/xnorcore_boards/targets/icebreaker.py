@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry
 
 from ..board import Board
-from ..ice40 import UP5K_SG48
+from ..families.ice40 import UP5K_SG48
 
 
 def _platform() -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry
 
 from ..board import Board
-from ..gowin import GW2AR_18C_QN88
+from ..families.gowin import GW2AR_18C_QN88
 
 
 def _platform() -> Any:

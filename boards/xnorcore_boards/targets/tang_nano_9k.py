@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry
 
 from ..board import Board
-from ..gowin import GW1NR_9C_QN88P
+from ..families.gowin import GW1NR_9C_QN88P
 
 
 def _platform() -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xnorcore.geometry import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry
 
 from ..board import Board
-from ..ecp5 import LFE5U_25F_BG381, LFE5U_85F_BG381
-from ..family import Part
+from ..families.ecp5 import LFE5U_25F_BG381, LFE5U_85F_BG381
+from ..families.family import Part
 
 
 def _25f() -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from amaranth.sim import Simulator
 
 from xnorcore.errors import EngineError
-from xnorcore.geometry import DeviceConfig
+from xnorcore.isa.device import DeviceConfig
 
 from .engine import Factory, Progress, check_link, check_ports, standard_top
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xnorcore.errors import EngineError
-from xnorcore.geometry import DeviceConfig
+from xnorcore.isa.device import DeviceConfig
 
 from . import cache
-from .compiler import FLAGS, NO_COMPILER, compile_library, find_compiler
 from .engine import Factory, Progress, check_ports, standard_top
 from .native import NativeEngine
+from .toolchain import FLAGS, NO_COMPILER, compile_library, find_compiler
 
 if TYPE_CHECKING:
     from amaranth.lib import wiring
@@ -152,9 +152,9 @@ def generate(component: wiring.Component, say: Progress = print) -> Sources:
     EngineError
         If the design cannot be compiled: two clocks, a combinational loop, a cell without a model.
     """
-    from .codegen import Emitter
-    from .netlist import Nets, lower
-    from .schedule import Schedule
+    from .fast.codegen import Emitter
+    from .fast.netlist import Nets, lower
+    from .fast.schedule import Schedule
 
     schedule = Schedule(Nets(lower(component)))
     parts = max(1, min(os.cpu_count() or 1, _MAX_PARTS, len(schedule.order) // 400))

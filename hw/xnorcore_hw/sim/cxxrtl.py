@@ -21,9 +21,9 @@ from xnorcore.errors import EngineError
 from xnorcore.extras import install_extra
 
 from .compiled import Backend, CompiledEngine, Sources
-from .compiler import Tool, require_yosys
 from .engine import Progress
-from .netlist import LIMB, top_ports
+from .fast.netlist import LIMB, top_ports
+from .toolchain import Tool, require_yosys
 
 _PRELUDE = Path(__file__).with_name("prelude.h")
 _WRAPPER = Path(__file__).with_name("cxxrtl_design.cc")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from xnorcore.errors import EngineError, UsageError
-from xnorcore.geometry import DeviceConfig
-from xnorcore.protocol import MIN_DIVISOR
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.protocol import MIN_DIVISOR
 
 if TYPE_CHECKING:
     from amaranth.lib import wiring
@@ -89,7 +89,7 @@ def check_link(link: str, divisor: int) -> None:
 
 def standard_top(config: DeviceConfig, clock_hz: int) -> wiring.Component:
     """Return the accelerator that an engine simulates unless it is given another factory."""
-    from xnorcore_hw.top import SimTop  # here: elaboration is slow to import and a cache hit needs none
+    from ..top import SimTop  # here: elaboration is slow to import and a cache hit needs none
 
     return SimTop(config, clock_hz)
 

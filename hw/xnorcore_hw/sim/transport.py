@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field, fields
 
 from xnorcore.errors import UsageError
-from xnorcore.geometry import DeviceConfig, Geometry
-from xnorcore.protocol import MIN_DIVISOR
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.protocol import MIN_DIVISOR
 
 from .engine import ENGINES, LINKS, MAX_DIVISOR, Engine, Progress
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..driver import Progress
+    from ..runtime.accelerator import Progress
 
 _TTY_S, _LOG_S = 0.1, 10.0
 _LABELS = {"load": "loading", "verify": "checking", "infer": "inference"}
@@ -35,7 +35,7 @@ class Console:
         print(_encodable(text, sys.stderr), file=sys.stderr, flush=True)
 
     def progress(self, progress: Progress) -> None:
-        """Show what the driver is doing; a progress callback of `xnorcore.driver.Accelerator`."""
+        """Show what the driver is doing; a progress callback of `Accelerator`."""
         if progress.message:
             self.say(progress.message)
         else:

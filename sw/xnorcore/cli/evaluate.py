@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import datasets, fast, golden, pixels, zoo
+from .. import datasets, zoo
 from ..datasets import TestPart
-from ..driver import Accelerator
 from ..errors import InputError, UsageError
-from ..network import Network, prepare
-from ..report import Measurement, first_mismatch, measure
+from ..model import pixels
+from ..model.network import Network, prepare
+from ..reference import fast, golden
+from ..runtime.accelerator import Accelerator
+from ..runtime.measure import Measurement, first_mismatch, measure
 from .console import Console, table
 from .data import add_folder
 from .parser import Commands, add_geometry, add_network, command, device_config, integer, sim_spec

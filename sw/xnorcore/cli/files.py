@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import npyfile
 from ..errors import FileFormatError, InputError, UsageError
-from ..network import Network, prepare
-from ..xnorfile import atomic_write
+from ..files import npyfile
+from ..files.xnorfile import atomic_write
+from ..model.network import Network, prepare
 
 MAX_FILE = 4 << 30
 """Largest image file in bytes."""
@@ -27,7 +27,7 @@ def read_images(path: str, network: Network) -> NDArray[np.uint8]:
     Returns
     -------
     array of uint8, shape (n, network.input.size)
-        As `xnorcore.network.prepare` returns them; at least one image.
+        As `xnorcore.model.network.prepare` returns them; at least one image.
 
     Raises
     ------

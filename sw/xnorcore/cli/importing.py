@@ -6,9 +6,9 @@ import argparse
 import time
 from pathlib import Path
 
-from .. import xnorfile
 from ..errors import UsageError
-from ..importers.report import Imported
+from ..files import xnorfile
+from ..importers.outcome import Imported
 from .console import Console, table
 from .files import check_output
 from .models import describe

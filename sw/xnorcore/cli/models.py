@@ -8,12 +8,13 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from .. import fast, golden, zoo
-from ..compiler import Program, compile_network
+from .. import zoo
+from ..compiler.compile import Program, compile_network
 from ..errors import CompileError
-from ..geometry import MAX_DEPTH, DeviceConfig
-from ..layers import Conv2d, MaxPool2d
-from ..network import Layer, Network
+from ..isa.device import MAX_DEPTH, DeviceConfig
+from ..model.layers import Conv2d, MaxPool2d
+from ..model.network import Layer, Network
+from ..reference import fast, golden
 from .console import Console, table
 from .files import check_output, read_images, write_array
 from .parser import Commands, add_geometry, add_network, add_output, command, device_config

@@ -11,7 +11,7 @@ from .. import __version__
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..geometry import DeviceConfig
+    from ..isa.device import DeviceConfig
 
 GROUP = "xnorcore.commands"
 """Entry-point group of further commands; each entry is called with a `Commands` and adds its own."""
@@ -184,7 +184,7 @@ def device_config(arguments: argparse.Namespace) -> DeviceConfig:
     GeometryError
         If an option is unknown or a value illegal.
     """
-    from ..geometry import DeviceConfig
+    from ..isa.device import DeviceConfig
 
     return DeviceConfig.parse(**device_options(arguments))
 

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import zoo
-from ..driver import Accelerator
 from ..errors import UsageError
-from ..layers import Conv2d
-from ..network import Network, prepare
-from ..report import Measurement, first_mismatch, measure, reference
+from ..model.layers import Conv2d
+from ..model.network import Network, prepare
+from ..runtime.accelerator import Accelerator
+from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
+from .drawing import gallery, picture
 from .files import check_output, read_images, write_array
 from .parser import (
     Commands,
@@ -29,7 +30,6 @@ from .parser import (
     seconds,
     sim_spec,
 )
-from .pictures import gallery, picture
 
 _SHOWN, _SHOWN_LARGE = 8, 4
 _VALUE_WIDTH = 60

@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import datasets, xnorfile
+from .. import datasets
 from ..errors import UsageError
+from ..files import xnorfile
 from .console import Console, table
 from .files import check_output
 from .parser import Commands, command, integer
 
 if TYPE_CHECKING:
-    from ..network import Network
+    from ..model.network import Network
     from ..train.loop import Progress
     from ..train.recipe import Recipe
 

@@ -9,21 +9,13 @@ import numpy as np
 
 from .. import zoo
 from ..errors import UsageError
+from ..files.xnorfile import atomic_write
 from ..verify import Device, Fault, Report, verify
-from ..verify.faults import FORMS
-from ..verify.networks import random_images
-from ..xnorfile import atomic_write
+from ..verify.planted import FORMS
+from ..verify.random_networks import random_images
 from .console import Console, table
 from .files import check_output, read_images
-from .parser import (
-    Commands,
-    add_simulator,
-    command,
-    device_options,
-    integer,
-    seconds,
-    sim_spec,
-)
+from .parser import Commands, add_simulator, command, device_options, integer, seconds, sim_spec
 
 COUNT = 16
 """Random images, if nothing else is asked for."""
@@ -121,8 +113,8 @@ def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | Non
     spec = sim_spec(arguments)
     if not arguments.port:
         return [Device("rtl", f"sim:{spec}", fault, arguments.timeout)]
-    from ..driver import Accelerator
-    from ..verify.device import sim_url
+    from ..runtime.accelerator import Accelerator
+    from ..verify.ask import sim_url
 
     if not device_options(arguments):
         with Accelerator.open(

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
-from ..geometry import DeviceConfig, Geometry
+from ..isa.device import DeviceConfig, Geometry
 from ..verify.campaign import Campaign
 from ..verify.campaign import run as run_campaign
-from ..verify.devices import random_configs
+from ..verify.random_devices import random_configs
 from .console import Console, table
 from .parser import device_config, device_options
 

@@ -7,10 +7,10 @@ from importlib import metadata
 from typing import Any
 
 from .. import zoo
-from ..compiler import compile_network
+from ..compiler.compile import compile_network
 from ..errors import CompileError, UsageError
-from ..geometry import DeviceConfig
-from ..network import Network
+from ..isa.device import DeviceConfig
+from ..model.network import Network
 from .console import Console, table
 from .models import describe
 from .parser import Commands, command

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import npyfile
 from ..errors import FileFormatError, InputError, UsageError
+from ..files import npyfile
 from . import cifar, idx
 from .dataset import Dataset, TestPart
 from .published import FILES

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ..errors import ImportFailedError, UsageError
-from .report import CheckReport, Imported, ImportReport, LayerReport
+from .outcome import CheckReport, Imported, ImportReport, LayerReport
 
 __all__ = ["CheckReport", "ImportReport", "Imported", "LayerReport", "load"]
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 
 from ..errors import DeviceError, LinkTimeoutError, UsageError
-from ..geometry import DeviceConfig
-from ..protocol import CRC_BYTES, HEADER_BYTES, Command
+from ..isa.device import DeviceConfig
+from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Command
 from .flight import Flight, Group, Request, command_name
 from .frames import DELIMITER
 from .patience import Patience

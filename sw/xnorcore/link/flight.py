@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import DeviceError
-from ..protocol import Command, Status
+from ..isa.protocol import Command, Status
 from .frames import MAX_RESPONSE, Splitter, decode_response, encode_request
 from .pieces import Pace
 from .transport import Transport

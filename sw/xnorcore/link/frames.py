@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from ..protocol import CRC_BYTES, HEADER_BYTES, RESPONSE
+from ..isa.protocol import CRC_BYTES, HEADER_BYTES, RESPONSE
 from . import cobs
 
 DELIMITER = b"\0"

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
-from ..geometry import DeviceConfig
-from ..image import word_bytes
-from ..protocol import Command, Space
+from ..isa.device import DeviceConfig
+from ..isa.program import word_bytes
+from ..isa.protocol import Command, Space
 
 __all__ = ["END", "ImageBytes", "Pace", "divide"]
 

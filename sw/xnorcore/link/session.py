@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 
 from ..errors import DisconnectedError, GeometryError, LinkTimeoutError, WrongDeviceError
-from ..protocol import CRC_BYTES, HEADER_BYTES, Command, DeviceInfo
+from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Command, DeviceInfo
 from .exchange import Exchange
 from .flight import Flight, Stats
 from .frames import DELIMITER, MAX_RESPONSE

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from ..errors import FileFormatError, UsageError
-from ..xnorfile import atomic_write
+from ..files.xnorfile import atomic_write
 from ._torch import torch
 
 _KEY = "xnorcore-checkpoint"

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import fold
-from ..complement import absorb_complements, fold_pooled_batchnorm
 from ..errors import NetworkError, UsageError
-from ..network import Conv2d, Dense, InputScale, InputSpec, Layer, MaxPool2d, Network
+from ..folding import fold
+from ..folding.complement import absorb_complements, fold_pooled_batchnorm
+from ..model.network import Conv2d, Dense, InputScale, InputSpec, Layer, MaxPool2d, Network
 from ._torch import nn, torch
 from .layers import BinaryConv2d, BinaryLinear, Sign
 from .model import BinaryNet, FlattenChannelsLast
@@ -205,7 +205,7 @@ class _Chain:
         return MaxPool2d(_pair(module.kernel_size), _pair(module.stride), name=f"pool{number}")
 
     def _stored(self, index: int | None, outputs: int) -> dict[str, Any]:
-        """Return a batch norm as `xnorcore.fold` takes it; without one, what changes nothing."""
+        """Return a batch norm as `xnorcore.folding.fold` takes it; without one, what changes nothing."""
         if index is None:
             one, zero = np.ones(outputs), np.zeros(outputs)
             return {"gamma": one, "beta": zero, "mean": zero, "var": one, "eps": 0.0}

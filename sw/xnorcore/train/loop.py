@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import datasets, fast, pixels
+from .. import datasets
 from ..datasets import Dataset, stratified_split
 from ..errors import UsageError
-from ..network import Network
+from ..model import pixels
+from ..model.network import Network
+from ..reference import fast
 from . import checkpoint as checkpoints
 from ._torch import nn, torch
 from .augment import augment

@@ -1,8 +1,8 @@
 """Every engine against the golden model, layer by layer: on a network given, and on random ones."""
 
+from .ask import Observation, observe
 from .compare import LayerCheck, Place, compare
-from .device import Observation, observe
-from .faults import Fault, plant
+from .planted import Fault, plant
 from .report import Device, Report, verify
 
 __all__ = [

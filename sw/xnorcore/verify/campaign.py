@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler import compile_network
-from ..geometry import DeviceConfig
+from ..compiler.compile import compile_network
+from ..isa.device import DeviceConfig
 from .case import Case, check, differences, draw, save
-from .faults import random_fault
 from .features import features
+from .planted import random_fault
 from .shrink import shrink
 
 __all__ = ["Campaign", "Failure", "run"]

@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import fast, golden, npyfile, xnorfile
-from ..compiler import compile_network
-from ..driver import Accelerator
+from ..compiler.compile import compile_network
 from ..errors import CompileError, UsageError
-from ..geometry import DeviceConfig, Geometry
-from ..network import Network
+from ..files import npyfile, xnorfile
+from ..isa.device import DeviceConfig, Geometry
+from ..model.network import Network
+from ..reference import fast, golden
+from ..runtime.accelerator import Accelerator
+from .ask import checks, observe, options, sim_url
 from .compare import LayerCheck, compare
-from .device import checks, observe, options, sim_url
-from .faults import Fault
-from .networks import Bounds, random_images, random_network
+from .planted import Fault
+from .random_networks import Bounds, random_images, random_network
 
 __all__ = ["Case", "check", "differences", "draw", "save"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layers import Conv2d, GlobalSum, MaxPool2d
-from ..network import Network
-from ..values import Shape
+from ..model.layers import Conv2d, GlobalSum, MaxPool2d
+from ..model.network import Network
+from ..model.values import Shape
 
 __all__ = ["LayerCheck", "Place", "compare", "layer_name"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..compiler import compile_network
-from ..fold import ALWAYS, NEVER
-from ..layers import Conv2d, Dense, GlobalSum, MaxPool2d
-from ..network import Network
+from ..compiler.compile import compile_network
+from ..folding.fold import ALWAYS, NEVER
+from ..model.layers import Conv2d, Dense, GlobalSum, MaxPool2d
+from ..model.network import Network
 from .case import Case
 
 __all__ = ["features"]

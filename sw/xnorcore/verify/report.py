@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, fast, golden
-from ..driver import Accelerator
-from ..network import Network
-from ..upload import Progress
-from ..xnorfile import content_hash
+from .. import __version__
+from ..files.xnorfile import content_hash
+from ..model.network import Network
+from ..reference import fast, golden
+from ..runtime.accelerator import Accelerator
+from ..runtime.upload import Progress
+from .ask import checks, observe
 from .compare import LayerCheck, compare
-from .device import checks, observe
-from .faults import Fault
+from .planted import Fault
 
 __all__ = ["Device", "Report", "verify"]
 
@@ -52,7 +53,7 @@ class Report:
     ----------
     network : str
     network_sha256 : str
-        Content hash (`xnorcore.xnorfile.content_hash`).
+        Content hash (`xnorcore.files.xnorfile.content_hash`).
     inputs : dict
         ``count``, ``source``, ``seed`` and ``sha256`` of the images' values.
     devices : dict of str to dict
@@ -118,7 +119,7 @@ def verify(
     ----------
     network : Network
     images : array of uint8, shape (n, values)
-        As `xnorcore.network.prepare` returns them; at least one.
+        As `xnorcore.model.network.prepare` returns them; at least one.
     devices : sequence of Device
     source : str
         Where the images come from, for the report.

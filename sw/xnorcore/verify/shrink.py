@@ -8,11 +8,11 @@ from math import prod
 
 import numpy as np
 
-from .. import golden
 from ..errors import XnorcoreError
-from ..layers import Conv2d, Dense, InputSpec, Layer, MaxPool2d
-from ..network import Network
-from ..values import Shape
+from ..model.layers import Conv2d, Dense, InputSpec, Layer, MaxPool2d
+from ..model.network import Network
+from ..model.values import Shape
+from ..reference import golden
 from .case import Case
 
 __all__ = ["shrink"]

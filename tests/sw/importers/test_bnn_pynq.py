@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xnorcore import fast, golden, importers, pixels
+from xnorcore import importers
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers.bnn_pynq import build, check, execute, files, topology
+from xnorcore.model import pixels
+from xnorcore.reference import fast, golden
 
 from . import bnn_folders
 from .bnn_folders import CLASSES, CNV, LFC, Stored, write

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xnorcore import fast, importers
+from xnorcore import importers
 from xnorcore.errors import ImportFailedError
+from xnorcore.reference import fast
 
 from . import bnn_folders
 from .bnn_folders import CNV, LFC, Stored, write

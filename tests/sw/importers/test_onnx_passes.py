@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from tests.sw.importers.onnx_graphs import RNG, conv_net, dense_net, save
-from xnorcore import golden
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import onnx
 from xnorcore.importers.onnx.boundary import boundary_inputs
@@ -24,8 +23,9 @@ from xnorcore.importers.onnx.read import read_model
 from xnorcore.importers.onnx.signal import Form, Levels, places
 from xnorcore.importers.onnx.steps import find_steps
 from xnorcore.importers.onnx.weights import products
-from xnorcore.layers import Conv2d, Dense, InputSpec
-from xnorcore.network import Network
+from xnorcore.model.layers import Conv2d, Dense, InputSpec
+from xnorcore.model.network import Network
+from xnorcore.reference import golden
 
 BUILD = "xnorcore.importers.onnx.build"
 
@@ -239,7 +239,7 @@ def test_executor_in_both_precisions_and_any_number(tmp_path: Path) -> None:
 
 
 def _off_by_one(*args: Any, **kwargs: Any) -> Any:
-    from xnorcore.fold import fold_exact
+    from xnorcore.folding.fold import fold_exact
 
     weights, thresholds = fold_exact(*args, **kwargs)
     thresholds[3] += 2 if weights[3].size % 2 == 0 else 1

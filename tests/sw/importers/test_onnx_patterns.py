@@ -19,11 +19,13 @@ from tests.sw.importers.onnx_graphs import (
     save,
     script_net,
 )
-from xnorcore import fast, golden, pixels, xnorfile
 from xnorcore.cli import main
 from xnorcore.errors import ImportFailedError, UsageError
+from xnorcore.files import xnorfile
 from xnorcore.importers import Imported, load, onnx
-from xnorcore.layers import Conv2d, Dense, GlobalSum, MaxPool2d
+from xnorcore.model import pixels
+from xnorcore.model.layers import Conv2d, Dense, GlobalSum, MaxPool2d
+from xnorcore.reference import fast, golden
 
 
 def imported(model: Any, folder: Path, **options: Any) -> Imported:

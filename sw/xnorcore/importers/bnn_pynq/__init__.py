@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import ImportFailedError, NetworkError
-from ...validate import MAX_NAME
-from ..report import Imported, ImportReport
+from ...model.check import MAX_NAME
+from ..outcome import Imported, ImportReport
 from . import build, check, files, topology
 
 __all__ = ["load"]

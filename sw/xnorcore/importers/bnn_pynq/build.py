@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ... import pixels
-from ...layers import Conv2d, Dense, InputSpec, Layer
-from ...network import Network
-from ...spatial import MaxPool2d
-from ..report import LayerReport
+from ...model import pixels
+from ...model.layers import Conv2d, Dense, InputSpec, Layer
+from ...model.network import Network
+from ...model.spatial import MaxPool2d
+from ..outcome import LayerReport
 from .files import Folder, RawLayer
 from .topology import (
     CNV_CHANNELS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import fast, golden
-from ...layers import Conv2d, InputSpec
-from ...network import Network
-from ..report import CheckReport
+from ...model.layers import Conv2d, InputSpec
+from ...model.network import Network
+from ...reference import fast, golden
+from ..outcome import CheckReport
 from . import execute
 from .build import OFFSET, Built
 from .files import Folder

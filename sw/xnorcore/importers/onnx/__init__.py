@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import pixels
-from ...validate import MAX_NAME, brief
-from ..report import Imported, ImportReport
+from ...model import pixels
+from ...model.check import MAX_NAME, brief
+from ..outcome import Imported, ImportReport
 from .build import build
 from .canonical import affines, monotones, pools, transparent
 from .chain import chain

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...layers import Conv2d, Dense
+from ...model.layers import Conv2d, Dense
 
 
 def boundary_inputs(

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...complement import absorb_complements
 from ...errors import ImportFailedError, NetworkError
-from ...fold import ALWAYS, NEVER, fold_exact
-from ...layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
-from ...network import Network
-from ..report import LayerReport
+from ...folding.complement import absorb_complements
+from ...folding.fold import ALWAYS, NEVER, fold_exact
+from ...model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
+from ...model.network import Network
+from ..outcome import LayerReport
 from .image import Image
 from .signal import Stage
 from .stages import Cut

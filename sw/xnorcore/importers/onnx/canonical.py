@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...validate import brief
+from ...model.check import brief
 from .evaluate import clip_limits, mean_axes
 from .graph import Graph, Node, replaced
 from .rewrite import fractions, made, parameter, rewritten

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from ...errors import ImportFailedError
-from ...validate import brief
+from ...model.check import brief
 from .graph import Graph, Node, replaced
 
 ENDS = {"Softmax", "LogSoftmax", "ArgMax", "TopK"}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import fast, golden
 from ...errors import ImportFailedError
-from ...layers import Conv2d, Dense, InputSpec
-from ...network import Network
-from ..report import CheckReport
+from ...model.layers import Conv2d, Dense, InputSpec
+from ...model.network import Network
+from ...reference import fast, golden
+from ..outcome import CheckReport
 from .boundary import boundary_inputs
 from .build import Built
 from .execute import Executor

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...validate import brief
+from ...model.check import brief
 from .graph import Node
 from .tensors import element_type, elements
 

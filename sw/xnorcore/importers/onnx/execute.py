@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
-from ...validate import brief
+from ...model.check import brief
 from .graph import QUANT_DOMAINS, QUANT_OPS
 from .read import onnx_package
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
-from ...validate import brief
+from ...model.check import brief
 
 QUANT_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Domains of the quantiser nodes, newest first; they mean the same."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError, UsageError
-from ...validate import brief
+from ...model.check import brief
 from .evaluate import evaluate, integer_range, rounding
 from .graph import Graph, Node
 from .signal import Levels, places

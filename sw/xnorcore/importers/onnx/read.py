@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import ImportFailedError, MissingDependencyError
 from ...extras import install_extra
-from ...validate import brief
+from ...model.check import brief
 from .graph import OLDEST_OPSET, QUANT_DOMAINS, QUANT_OPS, Graph, Node
 from .tensors import ExternalData, element_type, elements, to_array
 

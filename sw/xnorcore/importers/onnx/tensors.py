@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
-from ...validate import brief
+from ...model.check import brief
 from .graph import MAX_ELEMENTS
 
 # By number of onnx.TensorProto.DataType: dtype, field that holds the values when they are not raw bytes.

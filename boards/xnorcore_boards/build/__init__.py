@@ -1,0 +1,1 @@
+"""From a design to its bitstream, and onto the board."""

@@ -1,0 +1,147 @@
+"""A board's design as RTLIL with constraints, and whether it can fit before anything is synthesized."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from xnorcore.errors import BuildError
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.program import Program
+
+from ..board import Board
+from ..measure.estimate import estimate_area, may_fit
+from ..measure.memories import Memory, find_memories, total_blocks
+from ..top import BoardTop
+
+__all__ = ["Design", "check_size", "elaborate", "fit_memories"]
+
+_LEAST_WEIGHTS = 64
+
+
+@dataclass(frozen=True)
+class Design:
+    """An elaborated design.
+
+    Attributes
+    ----------
+    board : Board
+    config : DeviceConfig
+    rtlil, constraints : str
+    modules : tuple of str
+        Paths of all modules, the top module first in each.
+    memories : tuple of Memory
+    divisor : int
+        Clock cycles per UART bit.
+    bake : Program or None
+        Network that is in the memories from the start.
+    """
+
+    board: Board
+    config: DeviceConfig
+    rtlil: str
+    constraints: str
+    modules: tuple[str, ...]
+    memories: tuple[Memory, ...]
+    divisor: int = 0
+    bake: Program | None = None
+
+    @property
+    def bram(self) -> int:
+        """Memory blocks that it takes; exact."""
+        return total_blocks(self.memories, self.board.part.family)
+
+    def check(self) -> None:
+        """Compare with what the part has.
+
+        Raises
+        ------
+        BuildError
+            If the design is too large, with the estimate.
+        """
+        check_size(self.board, self.config, self.bram)
+
+
+def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> None:
+    """Compare an estimate of a configuration with what a board's part has.
+
+    Parameters
+    ----------
+    board : Board
+    config : DeviceConfig
+    bram : int, optional
+        Memory blocks that it takes; without it, what its buffers take at the least.
+
+    Raises
+    ------
+    BuildError
+        If the design is too large, with the estimate.
+    """
+    part, family = board.part, board.part.family
+    cells = estimate_area(family.name, config)
+    least = bram if bram is not None else total_blocks(_buffers(config), family)
+    if may_fit(family.name, config, part.lut4) and least <= part.bram:
+        return
+    fix = "choose a smaller --geometry"
+    blocks = f"{'' if bram is not None else 'at least '}{least} memory blocks"
+    if least > part.bram:
+        fix += ", or less memory with --set weight_depth=N or act_depth=N"
+    raise BuildError(
+        f"{board.name}: {config.geometry} is too large for {part.name}: estimated {cells:,} logic cells of "
+        f"{part.lut4:,} and {blocks} of {part.bram}; {fix}"
+    )
+
+
+def _buffers(config: DeviceConfig) -> list[Memory]:
+    """Return the memories that grow with the array, weight buffers as small as they may be."""
+    g = config.geometry
+    weights = Memory("weights", _LEAST_WEIGHTS, g.width, 8)
+    activations = Memory("memory", config.act_depth, g.width, g.lane)
+    return [*[weights] * g.columns, *[activations] * g.rows]
+
+
+def elaborate(
+    board: Board, config: DeviceConfig, baud: int | None = None, bake: Program | None = None
+) -> Design:
+    """Elaborate a board's design.
+
+    Parameters
+    ----------
+    board : Board
+    config : DeviceConfig
+    baud : int, optional
+        Default: the board's.
+    bake : Program, optional
+        Network that is in the memories from the start.
+
+    Raises
+    ------
+    BuildError
+        If the clock or the baud rate cannot be made.
+    MissingDependencyError
+        If the package with the board's pins is not installed.
+    """
+    # What can be refused is refused before the first Elaboratable, which complains if it is left unused.
+    platform, divisor = board.new_platform(), board.divisor(baud or board.baud)
+    plan = platform.prepare(BoardTop(board, config, baud, bake), "top", emit_src=False)
+    rtlil = _text(plan.files["top.il"])
+    constraints = _text(plan.files[f"top.{board.part.family.constraints}"])
+    modules = tuple(re.findall(r"^module \\(\S+)", rtlil, re.MULTILINE))
+    memories = tuple(find_memories(rtlil))
+    return Design(board, config, rtlil, constraints, modules, memories, divisor, bake)
+
+
+def fit_memories(design: Design) -> DeviceConfig:
+    """Return a configuration with weight buffers halved until block RAM suffices, if it ever does."""
+    depth = design.config.weight_depth
+    family = design.board.part.family
+    while depth // 2 >= _LEAST_WEIGHTS:
+        memories = [replace(m, depth=depth) if m.name.startswith("weights") else m for m in design.memories]
+        if total_blocks(memories, family) <= design.board.part.bram:
+            break
+        depth //= 2
+    return replace(design.config, weight_depth=depth)
+
+
+def _text(content: str | bytes) -> str:
+    return content if isinstance(content, str) else content.decode()

@@ -1,0 +1,200 @@
+"""From a design to its bitstream: synthesize, place and route, pack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xnorcore.errors import BuildError
+
+from ..families.family import Part, Usage
+from ..measure.usage import count_cells, usage
+from .design import Design
+from .timing import Timing, read_timing
+from .tools import HopelessError, Tool, require_tools, run_tool
+
+__all__ = ["Built", "build", "find_array", "synthesis_script", "synthesize"]
+
+ARRAY = ".core.array"
+"""End of the path of the module whose look-up tables are counted by themselves."""
+# No word is used that was read in the cycle in which it was written: layers read what earlier ones wrote, the
+# link writes weights and programs between runs, the receive buffer is read up to the last good frame. Without
+# this, Yosys adds about 16 look-up tables and as many registers to each iCE40 memory.
+NO_COLLISION = ("weights*", "thresholds*", "memory*", "program", "buffer")
+"""Names of memories."""
+
+Say = Callable[[str], None]
+_TRIES = 3
+
+
+@dataclass
+class Built:
+    """A finished build.
+
+    Attributes
+    ----------
+    folder, bitstream : Path
+    usage : Usage
+    timing : Timing
+        Of the seed that was kept.
+    seed : int
+    fmax : dict of int to float
+        Clock in MHz that each seed reached.
+    steps : dict of str to float
+        Seconds by program.
+    """
+
+    folder: Path
+    bitstream: Path
+    usage: Usage
+    timing: Timing
+    seed: int
+    fmax: dict[int, float]
+    steps: dict[str, float] = field(default_factory=dict)
+
+
+def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: None) -> Built:
+    """Build a board's bitstream.
+
+    Parameters
+    ----------
+    design : Design
+    folder : Path
+        Everything is written here: RTLIL, scripts, logs, reports, the bitstream, ``build.json``.
+    seeds : int
+        Placements to try; the one with the highest clock is kept. 0: until one is fast enough, at most 3.
+    say : callable, optional
+        Takes lines about the progress.
+
+    Raises
+    ------
+    MissingDependencyError
+        If a program of the flow is not installed.
+    BuildError
+        If a program fails, no placement can be routed, or the folder cannot be written.
+    """
+    board = design.board
+    family, mhz = board.part.family, board.true_hz / 1e6
+    yosys, nextpnr, packer = require_tools(family.tools)
+    array = find_array(design.modules)
+    steps = {"yosys": synthesize(design, folder, yosys, say)}
+
+    timings: dict[int, Timing] = {}
+    failed: BuildError | None = None
+    for seed in range(1, (seeds or _TRIES) + 1):
+        which = f", seed {seed} of {seeds or f'at most {_TRIES}'}" if seeds > 1 or seed > 1 else ""
+        say(f"{board.name}: placing and routing{which}")
+        stem = f"seed{seed}"
+        arguments = family.place_arguments(board.part, stem, seed, mhz)
+        try:
+            steps[f"nextpnr {seed}"] = run_tool(nextpnr, arguments, folder, f"{stem}.log", family.hopeless)
+        except BuildError as error:
+            failed = error
+            say(f"{board.name}: seed {seed}: {error}")
+            continue
+        timings[seed] = read_timing(folder / f"{stem}.report.json", mhz, design.modules)
+        if seeds != 1:
+            say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz of {mhz:g} MHz")
+        if not seeds and timings[seed].met:
+            break
+    if failed and not timings and not isinstance(failed, HopelessError):
+        raise failed
+    if not timings:
+        raise BuildError(
+            f"{board.name}: no placement of {seed} can be routed at {mhz:g} MHz; ask for a lower --clock-hz, "
+            "or for a smaller --geometry"
+        )
+    best = max(timings, key=lambda seed: timings[seed].fmax_mhz)
+
+    stem, bitstream = f"seed{best}", f"{board.name}.{family.bitstream}"
+    arguments = family.pack_arguments(board.part, stem, bitstream) + list(board.pack)
+    steps[packer.name] = run_tool(packer, arguments, folder, "pack.log")
+    cells = count_cells(folder / "stat.json")
+    built = Built(
+        folder,
+        folder / bitstream,
+        usage(family, folder, stem, cells, array),
+        timings[best],
+        best,
+        {seed: timing.fmax_mhz for seed, timing in timings.items()},
+        steps,
+    )
+    _record(design, built, [yosys, nextpnr, packer], dict(cells[array]) if array else {})
+    return built
+
+
+def synthesize(design: Design, folder: Path, yosys: Tool, say: Say = lambda text: None) -> float:
+    """Synthesize a design, and return the seconds it took; the netlist is ``top.json`` in the folder.
+
+    Raises
+    ------
+    BuildError
+        If Yosys fails or the folder cannot be written.
+    """
+    board = design.board
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # What an earlier build left must not pass for this one's.
+        for name in ("build.json", "top.json", f"{board.name}.{board.part.family.bitstream}"):
+            (folder / name).unlink(missing_ok=True)
+        (folder / "top.il").write_text(design.rtlil)
+        (folder / f"top.{board.part.family.constraints}").write_text(design.constraints)
+        (folder / "synth.ys").write_text(synthesis_script(board.part, find_array(design.modules)))
+    except OSError as error:
+        raise BuildError(f"cannot write the build folder {folder}: {error.strerror or error}") from None
+    say(f"{board.name}: synthesizing")
+    seconds = run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
+    board.part.family.prepare(folder / "top.json")
+    return seconds
+
+
+def find_array(modules: Iterable[str]) -> str | None:
+    """Return the name of the array's module; None if there is none."""
+    return next((name for name in modules if name.partition("$")[0].endswith(ARRAY)), None)
+
+
+def synthesis_script(part: Part, array: str | None) -> str:
+    """Return the Yosys script: the array stays a module until its cells are counted."""
+    keep = f"setattr -mod -set keep_hierarchy 1 {array}" if array else ""
+    return "\n".join(
+        [
+            "read_rtlil top.il",
+            *(_no_collision(name) for name in NO_COLLISION),
+            keep,
+            part.family.synthesis(part, "top"),
+            "tee -q -o stat.json stat -json",
+            "setattr -mod -unset keep_hierarchy *",
+            "flatten",
+            "opt_clean",
+            "tee -q -o stat.txt stat",
+            "write_json top.json",
+            "",
+        ]
+    )
+
+
+def _no_collision(name: str) -> str:
+    return f"setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=?{name} %i"
+
+
+def _record(design: Design, built: Built, tools: list[Tool], array: dict[str, int]) -> None:
+    board = design.board
+    value: dict[str, Any] = {
+        "board": board.name,
+        "part": board.part.name,
+        "clock_hz": board.true_hz,
+        "divisor": design.divisor,
+        "tools": {tool.name: tool.version for tool in tools},
+        "seed": built.seed,
+        "fmax_mhz": {str(seed): round(mhz, 2) for seed, mhz in built.fmax.items()},
+        "place": board.part.family.place_arguments(
+            board.part, f"seed{built.seed}", built.seed, board.true_hz / 1e6
+        ),
+        "seconds": {name: round(seconds, 1) for name, seconds in built.steps.items()},
+        "critical_path": built.timing.critical,
+        "array_cells": dict(sorted(array.items())),
+    }
+    (built.folder / "build.json").write_text(json.dumps(value, indent=2) + "\n")

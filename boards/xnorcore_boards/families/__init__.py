@@ -1,0 +1,1 @@
+"""FPGA families: parts, PLL, block RAM, tools."""

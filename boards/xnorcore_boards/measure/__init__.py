@@ -1,0 +1,1 @@
+"""What a design takes and reaches: estimated, measured, recorded."""

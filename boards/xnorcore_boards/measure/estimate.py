@@ -1,0 +1,85 @@
+"""Logic cells that a configuration takes, from a linear model fitted to synthesized configurations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorcore.isa.device import DeviceConfig, Geometry
+
+PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6])
+"""Weights of `features` where too few configurations are measured to tell."""
+_HOLD = 0.02
+_ERROR = 1.1
+"""Of the estimate; what may just fit is left to the tools."""
+
+__all__ = ["AREA", "config_of", "estimate_area", "features", "may_fit", "write_area"]
+
+AREA = Path(__file__).with_name("area.json")
+"""Synthesized configurations and their logic cells by family; `xnorcore boards --fit` measures them."""
+
+
+def features(config: DeviceConfig) -> NDArray[np.float64]:
+    """Return what the logic cells of a configuration are linear in.
+
+    A constant; convolution; the line buffer with its readers; counters; for the array its bits, its
+    accumulators' bits, its columns, threshold memories, and the bits of its rows' words; rotators that let
+    operands start at any bit.
+    """
+    g = config.geometry
+    word_bits = g.rows * g.width
+    return np.array(
+        [
+            1.0,
+            config.convolution,
+            1.0 if config.line_bytes else 0.0,
+            config.counters,
+            g.peak,
+            g.rows * g.columns * config.acc_width,
+            g.columns,
+            g.columns / config.threshold_share,
+            word_bits,
+            word_bits * config.offset_bits,
+        ]
+    )
+
+
+def config_of(value: dict[str, Any]) -> DeviceConfig:
+    """Return the configuration that ``dataclasses.asdict`` has turned into a dict."""
+    return DeviceConfig(**{**value, "geometry": Geometry(**value["geometry"])})
+
+
+def write_area(family: str, points: Sequence[tuple[DeviceConfig, int]]) -> None:
+    """Put a family's synthesized configurations into the file that the model is fitted to."""
+    area = json.loads(AREA.read_text()) if AREA.exists() else {}
+    area[family] = [{"logic_cells": cells, "config": asdict(config)} for config, cells in points]
+    AREA.write_text(json.dumps(dict(sorted(area.items())), indent=1) + "\n")
+    coefficients.cache_clear()
+
+
+@lru_cache
+def coefficients(family: str) -> tuple[float, ...]:
+    """Return the weights of `features`: the least squares of relative errors, held to `PRIOR` a little."""
+    points = json.loads(AREA.read_text()).get(family, [])
+    rows = [features(config_of(point["config"])) / point["logic_cells"] for point in points]
+    held = np.diag(_HOLD / PRIOR)
+    matrix = np.concatenate([np.stack(rows), held]) if rows else held
+    wanted = np.concatenate([np.ones(len(rows)), np.full(len(PRIOR), _HOLD)])
+    return tuple(np.linalg.lstsq(matrix, wanted, rcond=None)[0])
+
+
+def estimate_area(family: str, config: DeviceConfig) -> int:
+    """Return the logic cells that a configuration takes in a family."""
+    return max(0, round(float(features(config) @ np.array(coefficients(family)))))
+
+
+def may_fit(family: str, config: DeviceConfig, available: int) -> bool:
+    """Return whether a configuration may fit, by the estimate, into so many logic cells."""
+    return estimate_area(family, config) <= _ERROR * available

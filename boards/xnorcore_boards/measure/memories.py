@@ -1,0 +1,113 @@
+"""Block RAM that a design takes, from its memories alone: known before synthesis."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..families.family import Family
+
+__all__ = ["Memory", "blocks", "find_memories", "total_blocks"]
+
+_MEMORY = re.compile(r"^\s*memory width (\d+) size (\d+) \\(\S+)")
+_PORT = re.compile(r"^\s*cell \$mem(rd|wr)_v2")
+_MEMID = re.compile(r'^\s*parameter \\MEMID "\\+(\S+)"')
+_CLOCKED = re.compile(r"^\s*parameter \\CLK_ENABLE (\d)")
+_ENABLE = re.compile(r"^\s*connect \\EN (.*)")
+_SLICE = re.compile(r"(\S+) \[(\d+)(?::(\d+))?\]")
+
+
+LUT_MEMORY_COST = 4
+"""Of a distributed memory cell of 16 x 4 bits, in the units of `BlockRam.cost`."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One memory.
+
+    Attributes
+    ----------
+    name : str
+    depth, width : int
+    granularity : int
+        Bits that are written together.
+    clocked : bool
+        Whether it is read through a register, as block RAM is.
+    """
+
+    name: str
+    depth: int
+    width: int
+    granularity: int
+    clocked: bool = True
+
+
+def find_memories(rtlil: str) -> list[Memory]:
+    """Return the memories of a design in RTLIL."""
+    found: list[Memory] = []
+    inside: dict[str, dict[str, Any]] = {}
+    port: dict[str, str] = {}
+    for line in [*rtlil.splitlines(), "module"]:
+        if line.startswith("module"):
+            found += [Memory(**fields) for fields in inside.values()]
+            inside, port = {}, {}
+        elif match := _MEMORY.match(line):
+            width, depth, name = int(match[1]), int(match[2]), match[3]
+            inside[name] = {"name": name, "depth": depth, "width": width, "granularity": width}
+        elif match := _PORT.match(line):
+            port = {"kind": match[1]}
+        elif port and (match := _MEMID.match(line)):
+            port["name"] = match[1]
+        elif port.get("kind") == "rd" and (match := _CLOCKED.match(line)):
+            inside[port["name"]]["clocked"] = match[1] == "1"
+        elif port.get("kind") == "wr" and (match := _ENABLE.match(line)):
+            memory = inside[port["name"]]
+            memory["granularity"] = _granularity(match[1], memory["width"])
+        elif line.strip() == "end":
+            port = {}
+    return found
+
+
+def _granularity(enable: str, width: int) -> int:
+    bits: Counter[str] = Counter()
+    for name, high, low in _SLICE.findall(enable):
+        bits.update(f"{name}[{bit}]" for bit in range(int(low or high), int(high) + 1))
+    return min(bits.values()) if bits else width
+
+
+def blocks(memory: Memory, family: Family) -> int:
+    """Return the memory blocks that one memory takes; 0 if Yosys makes it of look-up tables or registers.
+
+    Parameters
+    ----------
+    memory : Memory
+    family : Family
+    """
+    if not memory.clocked:
+        return 0
+    counts = []
+    granules = -(-memory.width // memory.granularity)
+    for depth, width, enable in family.block_ram.shapes:
+        if granules == 1:
+            across = -(-memory.width // width)
+        else:
+            # A granule takes whole lanes of its own, since a lane has one write enable.
+            lanes = granules * -(-memory.granularity // enable)
+            across = -(-lanes // (width // enable))
+        counts.append(-(-memory.depth // depth) * across)
+    least = min(counts)
+    if memory.depth * memory.width < family.block_ram.cost * least:
+        return 0
+    if family.lut_memory:
+        cells = -(-memory.depth // 16) * granules * -(-memory.granularity // 4)
+        if LUT_MEMORY_COST * cells < family.block_ram.cost * least:
+            return 0
+    return least
+
+
+def total_blocks(memories: Iterable[Memory], family: Family) -> int:
+    """Return the memory blocks of a design."""
+    return sum(blocks(memory, family) for memory in memories)

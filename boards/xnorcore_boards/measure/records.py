@@ -1,0 +1,108 @@
+"""Measured builds: what `xnorcore build` reports, and the file of them behind the documentation's table."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from xnorcore import __version__
+from xnorcore.errors import BuildError
+from xnorcore.files.xnorfile import atomic_write
+from xnorcore.isa.device import DeviceConfig
+
+from ..board import Board
+from ..build.flow import Built
+
+__all__ = ["MEASURED", "read_records", "record", "report"]
+
+MEASURED = Path(__file__).with_name("measured.json")
+"""Measured builds by board; part of the package."""
+
+
+def report(board: Board, config: DeviceConfig, built: Built, seconds: float) -> dict[str, Any]:
+    """Return what ``xnorcore build --json`` prints.
+
+    Parameters
+    ----------
+    board : Board
+    config : DeviceConfig
+    built : Built
+    seconds : float
+        Of the whole command.
+    """
+    g, used, part = config.geometry, built.usage, board.part
+    return {
+        "board": board.name,
+        "device": part.name,
+        "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
+        "macs_per_cycle": g.peak,
+        "lut4": used.lut4,
+        "lut4_available": part.lut4,
+        "logic_cells": used.logic_cells,
+        "ff": used.ff,
+        "bram": used.bram,
+        "bram_available": part.bram,
+        "clock_mhz": round(built.timing.clock_mhz, 3),
+        "fmax_mhz": round(built.timing.fmax_mhz, 2),
+        "timing_met": built.timing.met,
+        "lut4_per_mac": round(used.lut4 / g.peak, 3),
+        "array_lut4_per_mac": round(used.array_lut4 / g.peak, 3),
+        "array_logic_cells_per_mac": round(used.array_logic_cells / g.peak, 3),
+        "bitstream": os.fspath(built.bitstream),
+        "seconds": round(seconds, 1),
+    }
+
+
+def record(
+    board: Board, config: DeviceConfig, built: Built, value: dict[str, Any], path: Path = MEASURED
+) -> None:
+    """Put a measured build into the file of records, in place of the board's last one.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written.
+    """
+    records = read_records(path)
+    kept = {name: item for name, item in value.items() if name != "bitstream"}
+    tools = json.loads((built.folder / "build.json").read_text())["tools"]
+    records[board.name] = kept | {
+        "config": asdict(config),
+        "seed": built.seed,
+        "seeds": len(built.fmax),
+        "critical_path": built.timing.critical,
+        "tools": tools,
+        "xnorcore": __version__,
+    }
+    atomic_write(path, (json.dumps(dict(sorted(records.items())), indent=1) + "\n").encode())
+
+
+def read_records(path: Path = MEASURED) -> dict[str, Any]:
+    """Return the measured builds by board; none if there is no file.
+
+    Raises
+    ------
+    BuildError
+        If the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BuildError(f"cannot read {path}: {error}; restore it from the repository") from None
+
+
+def measured(board: Board, path: Path = MEASURED) -> dict[str, Any] | None:
+    """Return a board's measured build, if it is one of its present configuration."""
+    found = read_records(path).get(board.name)
+    if (
+        not found
+        or found["config"] != asdict(board.config)
+        or found["clock_mhz"] != round(board.true_hz / 1e6, 3)
+    ):
+        return None
+    return found

@@ -1,0 +1,142 @@
+"""What the boards can do: the rows of `xnorcore boards`, and of the table in docs/boards.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xnorcore import zoo
+from xnorcore.compiler.compile import compile_network
+from xnorcore.errors import CompileError
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.protocol import CRC_BYTES, HEADER_BYTES
+
+from ..board import Board
+from .estimate import may_fit
+from .records import measured
+
+__all__ = ["describe_board", "markdown", "throughput"]
+
+_WIRE_EXTRA = 3
+"""Bytes of a frame on the wire beyond its body: COBS code, delimiter, code of a second block."""
+
+
+def throughput(config: DeviceConfig, hz: int, baud: int) -> dict[str, dict[str, Any]]:
+    """Return what the packaged networks do on a device, by name.
+
+    Returns
+    -------
+    dict
+        ``macs``: useful work of an image. ``passes``: 1 if all weights fit at once, None if the network
+        cannot run. ``images_per_s``: of the array, with all its rows at work; ``uart_images_per_s``:
+        what the wire lets through of them. None where weights cross the wire for each batch.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in zoo.names():
+        network = zoo.load(name)
+        entry: dict[str, Any] = dict.fromkeys(("macs", "passes", "images_per_s", "uart_images_per_s"))
+        entry["macs"] = network.macs
+        try:
+            program = compile_network(network, config)
+        except CompileError:
+            program = None
+        if program:
+            entry["passes"] = program.passes
+        if program and program.passes == 1:
+            array = hz * program.batch / program.cycles
+            body = config.max_frame - HEADER_BYTES - CRC_BYTES
+            frame = config.max_frame + _WIRE_EXTRA
+            bytes_per_image = max(program.image_bytes, program.result_bytes) * frame / body
+            entry["images_per_s"] = round(array)
+            entry["uart_images_per_s"] = round(min(array, baud / 10 / bytes_per_image))
+        found[name] = entry
+    return found
+
+
+def describe_board(board: Board) -> dict[str, Any]:
+    """Return one board's row: what it is, what was measured, what networks it runs."""
+    part, config, g = board.part, board.config, board.config.geometry
+    result = measured(board)
+    fits = may_fit(part.family.name, config, part.lut4)
+    networks = throughput(config, board.true_hz, board.best_baud)
+    if not fits:
+        networks = {name: {**dict.fromkeys(entry), "macs": entry["macs"]} for name, entry in networks.items()}
+    fitting = [name for name, entry in networks.items() if entry["passes"] == 1]
+    largest = max(fitting, key=lambda name: networks[name]["macs"], default=None)
+    keys = (
+        "lut4", "logic_cells", "ff", "bram", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac",
+        "array_logic_cells_per_mac", "seconds",
+    )  # fmt: skip
+    return {
+        "board": board.name,
+        "title": board.title,
+        "device": part.name,
+        "lut4_available": part.lut4,
+        "bram_available": part.bram,
+        "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
+        "macs_per_cycle": g.peak,
+        "fits": fits,
+        "clock_mhz": round(board.true_hz / 1e6, 3),
+        "peak_gmacs_per_s": round(g.peak * board.true_hz / 1e9, 2),
+        "baud": board.baud,
+        "best_baud": board.best_baud,
+        "largest_network": largest,
+        "networks": networks,
+        "measured": {key: result[key] for key in keys} if result else None,
+    }
+
+
+def markdown(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the tables of docs/boards.md."""
+    head = [
+        "board",
+        "array",
+        "MACs/cycle",
+        "LUT4",
+        "LUT4/MAC",
+        "of the array",
+        "logic cells",
+        "block RAM",
+        "clock",
+        "Fmax",
+        "GMAC/s",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        result, g = row["measured"], row["geometry"]
+        cells = [row["board"], f"{g['rows']} x {g['columns']} x {g['width']}", f"{row['macs_per_cycle']:,}"]
+        if result:
+            cells += [
+                f"{result['lut4']:,}",
+                f"{result['lut4_per_mac']:.2f}",
+                f"{result['array_lut4_per_mac']:.2f}",
+                f"{result['logic_cells']:,} of {row['lut4_available']:,}",
+                f"{result['bram']} of {row['bram_available']}",
+                f"{row['clock_mhz']:g} MHz",
+                f"{result['fmax_mhz']:.1f} MHz",
+            ]
+        else:
+            cells += [
+                "not measured" if row["fits"] else "too large",
+                "",
+                "",
+                "",
+                f"of {row['bram_available']}",
+                f"{row['clock_mhz']:g} MHz",
+                "",
+            ]
+        peak = f"{row['peak_gmacs_per_s']:.1f}" if row["fits"] else ""
+        lines.append("| " + " | ".join([*cells, peak]) + " |")
+    names = list(rows[0]["networks"]) if rows else []
+    lines += ["", "| board | baud | " + " | ".join(names) + " |", "|" + "---|" * (2 + len(names))]
+    for row in rows:
+        cells = [row["board"], f"{row['best_baud']:,}", *(_rate(row["networks"][name]) for name in names)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _rate(entry: dict[str, Any]) -> str:
+    if entry["passes"] is None:
+        return "does not fit"
+    if entry["passes"] > 1:
+        return f"in {entry['passes']} passes"
+    return f"{entry['images_per_s']:,}; {entry['uart_images_per_s']:,}"

@@ -1,0 +1,1 @@
+"""The command ``bench``: what the documentation claims, measured again."""

@@ -1,0 +1,1 @@
+"""Image bytes on their way into activation memory."""

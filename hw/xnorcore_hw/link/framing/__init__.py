@@ -1,0 +1,1 @@
+"""Frames: COBS, CRC."""

@@ -1,0 +1,1 @@
+"""Activation memory and what writes into it."""

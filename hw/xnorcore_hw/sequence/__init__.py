@@ -1,0 +1,1 @@
+"""What walks through a program: fetch, loops, padding, program memory."""

@@ -1,0 +1,202 @@
+"""Nested loops that walk through a layer, one beat a step."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
+
+from ..interfaces import bits_for_depth
+
+__all__ = ["DELTAS", "LoopNest"]
+
+DELTAS = tuple(loop for loop in LOOPS if f"delta_{loop}" in DESCRIPTOR.fields)
+"""Loops that change the read address by a distance of the descriptor's; the others go on by one word."""
+
+_RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
+
+
+def _any(values: list[Value]) -> Value:
+    merged = values[0]
+    for value in values[1:]:
+        merged = merged | value
+    return merged
+
+
+class LoopNest(wiring.Component):
+    """Loop counters and addresses of the beats of one layer.
+
+    The loops are `xnorcore.isa.layout.LOOPS`, innermost first. `load` starts a layer; every `step` replaces
+    the beat at the outputs by the next one. The outputs are registers.
+
+    Without `config.convolution` only `xnorcore.isa.layout.DENSE_LOOPS` are there; the others count as 1.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    load : In(1)
+        Take the loop counts and bases, once the descriptor is complete.
+    step : In(1)
+        Present the next beat; only while `more` is 1.
+    <loop>_last : In
+        Count of each loop, minus one.
+    delta_<loop>, bits_<loop> : In
+        Words and bits added to the read address when the loop advances.
+    read_base, weight_base, threshold_base : In
+    double : In(1)
+        The accumulator doubles between planes, and every plane has a start value of its own.
+    more : Out(1)
+        Beats are left.
+    raddr, waddr, taddr : Out
+        Addresses of the beat in activation memory, weight and threshold buffers.
+    offset : Out(config.offset_bits)
+        Bit of the word at `raddr` at which the beat's word starts.
+    moved : Out(len(LOOPS))
+        Loop that the next step will advance, one-hot; all 0 for the first beat.
+    first, doubles, last : Out(1)
+        Beat that takes the start value at `taddr`; first beat of a further plane, if planes double; last
+        beat of a position.
+    sliced, whole : In(1)
+        Slices follow the last beat of a position; something is emitted with it.
+    slice : In(1)
+        Present the next slice instead of the next beat; not together with `step`.
+    slice_emits, slice_last : In(1)
+        Something is emitted with that slice; it is the last one.
+    starts : Out(1)
+        The next beat will have `first` set.
+    emits, closes : Out(1)
+        Something is emitted with the beat or slice; no slice follows. In registers, since the decision
+        whether a beat is issued is late.
+    run_end : Out(1)
+        Last word of a run.
+    plane_first : Out(1)
+        First plane.
+    window_first, window_last : Out(1)
+        First and last position of a pooling window.
+    tile_end, layer_end : Out(1)
+        With `last`: last position of a tile; of the layer.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config, self.offset_bits = config, config.offset_bits
+        self.loops = LOOPS if config.convolution else DENSE_LOOPS
+        fields = DESCRIPTOR.fields
+        raddr = bits_for_depth(config.act_depth)
+        waddr, taddr = bits_for_depth(config.weight_depth), bits_for_depth(config.threshold_depth)
+        # No loop is longer than the memory that it walks through.
+        longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
+        ports: dict = {f"{loop}_last": In(min(fields[f"{loop}_last"].width, longest[loop])) for loop in LOOPS}
+        ports |= {f"delta_{loop}": In(raddr) for loop in DELTAS}
+        ports |= {f"bits_{loop}": In(7) for loop in LOOPS if f"bits_{loop}" in fields}
+        for name, size in (("read", raddr), ("weight", waddr), ("threshold", taddr)):
+            ports |= {f"{name}_base": In(size), f"{name[0]}addr": Out(size)}
+        ports |= {name: In(1) for name in ("load", "step", "double", "sliced", "whole")}
+        ports |= {name: In(1) for name in ("slice", "slice_emits", "slice_last")}
+        flags = ("more", "starts", "first", "doubles", "last", "emits", "closes")
+        flags += ("run_end", "plane_first", "window_first", "window_last")
+        ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
+        ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        lasts = {loop: getattr(self, f"{loop}_last") for loop in self.loops}
+        absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in lasts)
+        at_last, at_first = (Signal(len(LOOPS), name=name, init=absent) for name in ("at_last", "at_first"))
+        advance = Signal(len(LOOPS))
+        for level, loop in enumerate(LOOPS):
+            if loop in lasts:
+                m.d.comb += advance[level].eq(at_last[:level].all() & ~at_last[level])
+
+        with m.If(self.load):
+            m.d.sync += self.more.eq(1)
+        with m.Elif(self.step & at_last.all()):
+            m.d.sync += self.more.eq(0)
+        for loop, last in lasts.items():
+            level, left = LOOPS.index(loop), Signal(len(last), name=f"{loop}_left", reset_less=True)
+            with m.If(self.load | (self.step & at_last[:level].all())):
+                with m.If(self.load | at_last[level]):
+                    m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
+                with m.Else():
+                    m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
+
+        ends = {
+            "moved": advance,
+            "first": at_first[:_PLANE].all() & (at_first[_PLANE] | self.double),
+            "doubles": self.double & at_first[:_PLANE].all() & ~at_first[_PLANE],
+            "last": at_last[: _PLANE + 1].all(),
+            "emits": at_last[: _PLANE + 1].all() & self.whole,
+            "closes": ~(at_last[: _PLANE + 1].all() & self.sliced),
+            "run_end": at_last[_RUN],
+            "plane_first": at_first[_PLANE],
+            "window_first": at_first[_WIN_X] & at_first[_WIN_Y],
+            "window_last": at_last[_WIN_X] & at_last[_WIN_Y],
+            "tile_end": at_last[:_TILE].all(),
+            "layer_end": at_last.all(),
+        }
+        m.d.comb += self.starts.eq(ends["first"])
+        registers = {name: self._register(m, name) for name in ends}
+        with m.If(self.load):
+            m.d.sync += registers["moved"].eq(0)
+        with m.Elif(self.step):
+            m.d.sync += [registers[name].eq(value) for name, value in ends.items()]
+        with m.Elif(self.slice):
+            m.d.sync += [registers["emits"].eq(self.slice_emits), registers["closes"].eq(self.slice_last)]
+        self._read_address(m, advance)
+        self._buffer_addresses(m)
+        return m
+
+    def _register(self, m: Module, port: str) -> Signal:
+        # Only `more` needs a reset, which would take a look-up table at every enable.
+        value = getattr(self, port)
+        register = Signal(len(value), name=f"{port}_register", reset_less=True)
+        m.d.comb += value.eq(register)
+        return register
+
+    def _read_address(self, m: Module, advance: Value) -> None:
+        # Word address and bit offset are one number. The change that leads to the beat the counters
+        # describe is kept from the step before.
+        k = self.offset_bits
+        address, delta = (Signal(len(self.raddr) + k, name=n, reset_less=True) for n in ("address", "delta"))
+        m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
+        choices = []
+        for level, loop in enumerate(LOOPS):
+            words = getattr(self, f"delta_{loop}") if loop in DELTAS else 1
+            bits = getattr(self, f"bits_{loop}")[:k] if k and hasattr(self, f"bits_{loop}") else None
+            distance = words << k if bits is None else Cat(bits, words)
+            if loop in self.loops:
+                choices.append(Mux(advance[level], distance, 0)[: len(delta)])
+        with m.If(self.load):
+            m.d.sync += [address.eq(self.read_base << k), delta.eq(0)]
+        with m.Elif(self.step):
+            m.d.sync += [address.eq(address + delta), delta.eq(_any(choices))]
+
+    def _buffer_addresses(self, m: Module) -> None:
+        # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
+        moved = self.moved
+        counts = {
+            "waddr": moved[:_PLANE].any() | moved[_TILE],
+            "taddr": moved[_TILE] | moved[_PLANE] & self.double,
+        }
+        bases = {"waddr": self.weight_base, "taddr": self.threshold_base}
+        starts = {"waddr": moved[_PLANE:_TILE].any(), "taddr": moved[_WIN_X:_TILE].any()}
+        for name, base in bases.items():
+            address, tile = self._register(m, name), Signal(len(base), name=f"{name}_tile", reset_less=True)
+            following = Signal.like(address)
+            m.d.comb += following.eq(address + 1)
+            with m.If(self.load):
+                m.d.sync += [address.eq(base), tile.eq(base)]
+            with m.Elif(self.step):
+                with m.If(moved[_TILE]):
+                    m.d.sync += tile.eq(following)
+                with m.If(counts[name]):
+                    m.d.sync += address.eq(following)
+                with m.Elif(starts[name]):
+                    m.d.sync += address.eq(tile)

@@ -1,0 +1,1 @@
+"""The compiled simulator: an Amaranth design as C++."""

@@ -1,0 +1,98 @@
+"""Cuts a network whose weights do not fit the device at once into passes that do.
+
+The activations of a batch stay on the device from pass to pass; weights and start values of each pass
+arrive over the link before it runs. A layer may be cut between tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import CapacityError
+from ..isa.device import DeviceConfig
+from .nest import Lowered
+
+__all__ = ["Piece", "cut"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive tiles of one layer.
+
+    Attributes
+    ----------
+    index : int
+        Number of the layer.
+    layer : Lowered
+    first, tiles : int
+        First tile, and how many.
+    """
+
+    index: int
+    layer: Lowered
+    first: int
+    tiles: int
+
+    @property
+    def weight_words(self) -> slice:
+        """The layer's weight words that belong to the piece."""
+        size = self.layer.weights.shape[1] // self.layer.tiles
+        return slice(self.first * size, (self.first + self.tiles) * size)
+
+    @property
+    def start_words(self) -> slice:
+        """The layer's start values that belong to the piece."""
+        size = self.layer.starts.shape[1] // self.layer.tiles
+        return slice(self.first * size, (self.first + self.tiles) * size)
+
+    def out_offset(self, config: DeviceConfig) -> int:
+        """Words from the layer's first result word to the piece's."""
+        shared = 1 if self.layer.slices else config.geometry.tiles_per_word
+        return self.first // shared * self.layer.fields["out_tile_stride"]
+
+
+def cut(
+    lowered: Sequence[Lowered], names: Sequence[str], config: DeviceConfig, as_bits: bool = False
+) -> list[list[Piece]]:
+    """Group layers, and parts of layers, into passes that fit the weight and threshold buffers.
+
+    With `as_bits`, scores are cut as if their bits shared words.
+
+    Returns
+    -------
+    list of list of Piece
+        One pass if everything fits.
+
+    Raises
+    ------
+    CapacityError
+        If not even the smallest part of a layer fits.
+    """
+    passes: list[list[Piece]] = [[]]
+    weights, starts = config.weight_depth, config.threshold_depth
+    for index, (layer, name) in enumerate(zip(lowered, names, strict=True)):
+        weight_size = layer.weights.shape[1] // layer.tiles
+        start_size = layer.starts.shape[1] // layer.tiles
+        # Tiles that share result words stay together: the first of them clears the others' lanes.
+        shared = 1 if layer.slices and not as_bits else min(config.geometry.tiles_per_word, layer.tiles)
+        first = 0
+        while first < layer.tiles:
+            tiles = min(weights // weight_size, starts // start_size, layer.tiles - first)
+            if first + tiles < layer.tiles:
+                tiles = tiles // shared * shared
+            if tiles:
+                passes[-1].append(Piece(index, layer, first, tiles))
+                first += tiles
+                weights -= tiles * weight_size
+                starts -= tiles * start_size
+            elif passes[-1]:
+                passes.append([])
+                weights, starts = config.weight_depth, config.threshold_depth
+            else:
+                raise CapacityError(
+                    f"layer {name!r} needs {shared * weight_size} words per weight buffer and "
+                    f"{shared * start_size} start values at once at geometry {config.geometry}, the device "
+                    f"has {config.weight_depth} (weight_depth) and {config.threshold_depth} (threshold_depth)"
+                )
+    return passes

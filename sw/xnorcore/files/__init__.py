@@ -1,0 +1,1 @@
+"""Files: the `.xnor` container and its description, and arrays."""

@@ -1,0 +1,1 @@
+"""What compiler, driver and gateware agree on: device, program layout, compiled program, protocol."""

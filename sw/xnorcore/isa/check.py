@@ -1,0 +1,310 @@
+"""Says whether a device can run a program: every address inside its memories, every loop one that it has.
+
+The compiler's programs pass. The gateware refuses less, because it cannot look ahead: it reports a program
+that leaves program memory, has numbers without a place, or issues a beat at an address behind the end of a
+memory (docs/verification.md). Whatever passes here, it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import CompileError
+from .device import DeviceConfig
+from .layout import DESCRIPTOR, HEADER, LOOPS, PROGRAM_MAGIC, WIDE_WORDS
+
+__all__ = ["Reach", "validate_descriptors", "validate_program"]
+
+_WORD = 16
+"""Bits of an address field."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The addresses that one layer uses, first to last, of a batch of one parity.
+
+    Attributes
+    ----------
+    place : int
+        Program address of the descriptor.
+    reads, writes : range
+        Words of activation memory; `reads` without the taps of padding, and without the rows of strips after
+        the first, which may reach beyond the map for results that nobody reads.
+    weights, starts : range
+        Words of each column's weight and threshold buffer.
+    """
+
+    place: int
+    reads: range
+    writes: range
+    weights: range
+    starts: range
+
+
+def validate_program(words: Sequence[int], config: DeviceConfig) -> list[Reach]:
+    """Check a whole program as it is in program memory, for inference.
+
+    Parameters
+    ----------
+    words : sequence of int
+        From address 0 on: header and descriptors.
+    config : DeviceConfig
+
+    Returns
+    -------
+    list of Reach
+        Of every layer, for both parities.
+
+    Raises
+    ------
+    CompileError
+        If there is anything that the device cannot run. The message names the field, its value and the limit.
+    """
+    _at_most("the program", len(words), config.program_depth, "words of program memory")
+    if len(words) < HEADER.words:
+        raise CompileError(f"a program has at least {HEADER.words} words, this one {len(words)}")
+    header = HEADER.unpack(list(words[: HEADER.words]))
+    if header["magic"] != PROGRAM_MAGIC:
+        raise CompileError(f"program word 0 is {header['magic']:#010x}, not {PROGRAM_MAGIC:#010x}")
+    if header["entry"] < HEADER.words:
+        raise CompileError(f"the entry is {header['entry']}, inside the header of {HEADER.words} words")
+    _image(header, config)
+    for parity in range(2):
+        base = header[f"out_base{parity}"]
+        results = range(base, base + header["out_words"])
+        _inside(f"out_base{parity}", results, config.act_depth, "act_depth")
+    if not 1 <= header["out_bytes"] <= config.geometry.width // 8 or not header["out_words"]:
+        raise CompileError(
+            f"results are {header['out_words']} words of {header['out_bytes']} bytes, but a word has "
+            f"1 to {config.geometry.width // 8} and there must be one"
+        )
+    return [
+        reach
+        for parity in range(2)
+        for reach in validate_descriptors(words, config, header["entry"], header, parity)
+    ]
+
+
+def validate_descriptors(
+    words: Sequence[int],
+    config: DeviceConfig,
+    entry: int,
+    header: Mapping[str, int] | None = None,
+    parity: int = 0,
+) -> list[Reach]:
+    """Check the descriptors from `entry` to the one with `end`, as RUN or a batch executes them.
+
+    Parameters
+    ----------
+    words : sequence of int
+        Program memory from address 0 on.
+    config : DeviceConfig
+    entry : int
+    header : mapping, optional
+        Fields of the armed program's header, where layers count their bases from its regions.
+    parity : int
+        Which of these regions.
+
+    Raises
+    ------
+    CompileError
+        As `validate_program`.
+    """
+    reaches: list[Reach] = []
+    for place, fields in _descriptors(words, config, entry):
+        what = f"the descriptor at {place}"
+        _numbers(what, fields, config)
+        image_in, image_out = (
+            (header or {}).get(f"{side}_base{parity}", 0) if fields[f"{side}_image"] else 0
+            for side in ("in", "out")
+        )
+        counts = {loop: fields[f"{loop}_last"] + 1 for loop in LOOPS}
+        steps = _steps(fields, counts, config)
+        reads = (_map if fields["padded"] else _walk)(what, fields, counts, steps, config, image_in)
+        taps = counts["run"] * counts["col"] * counts["row"] * counts["tile"]
+        starts = counts["tile"] * (counts["plane"] if fields["double"] else 1)
+        reach = Reach(
+            place,
+            reads,
+            _results(fields, counts, config, image_out),
+            range(fields["weight_base"], fields["weight_base"] + taps),
+            range(fields["threshold_base"], fields["threshold_base"] + starts),
+        )
+        _inside(f"{what} reads", reach.reads, config.act_depth, "act_depth")
+        _inside(f"{what} writes", reach.writes, config.act_depth, "act_depth")
+        _inside(f"{what} uses weights", reach.weights, config.weight_depth, "weight_depth")
+        _inside(f"{what} uses start values", reach.starts, config.threshold_depth, "threshold_depth")
+        if _overlap(reach.reads, reach.writes):
+            raise CompileError(f"{what} writes words {_text(reach.writes)}, over its input {_text(reads)}")
+        if reaches and not fields["depends"] and _overlap(reach.reads, reaches[-1].writes):
+            raise CompileError(
+                f"{what} reads what the one before it writes, words {_text(reaches[-1].writes)}, "
+                "without waiting for it; set depends"
+            )
+        reaches.append(reach)
+    return reaches
+
+
+def _descriptors(
+    words: Sequence[int], config: DeviceConfig, entry: int
+) -> Iterator[tuple[int, dict[str, int]]]:
+    place, end = entry, False
+    limit = min(len(words), config.program_depth)
+    while not end:
+        short = place < limit and not words[place] >> DESCRIPTOR.fields["wide"].low & 1
+        skipped = len(WIDE_WORDS) if short else 0
+        after = place + DESCRIPTOR.words - skipped
+        if after > limit:
+            raise CompileError(
+                f"the descriptor at {place} reaches word {after - 1}, but the program ends at {limit - 1}; "
+                "the last descriptor needs its end flag"
+            )
+        found = list(words[place : place + WIDE_WORDS.start])
+        found += [0] * len(WIDE_WORDS) if short else words[place + WIDE_WORDS.start : place + WIDE_WORDS.stop]
+        found += words[after - (DESCRIPTOR.words - WIDE_WORDS.stop) : after]
+        fields = DESCRIPTOR.unpack(found)
+        if DESCRIPTOR.pack(fields) != found:
+            raise CompileError(f"the descriptor at {place} has bits set that mean nothing")
+        yield place, fields
+        place, end = after, bool(fields["end"])
+
+
+def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None:
+    """Check what is limited by itself."""
+    g = config.geometry
+    if not config.convolution and (fields["wide"] or fields["strips"]):
+        raise CompileError(f"{what} is a convolution, which the device has not (convolution=0)")
+    if fields["score"] and not 1 <= fields["slices"] <= config.acc_width:
+        raise CompileError(f"{what} has {fields['slices']} slices, but a score has 1 to {config.acc_width}")
+    if fields["lanes"] > g.width or (fields["lanes"] and not config.convolution):
+        raise CompileError(f"{what} uses {fields['lanes']} lanes of a word that has {g.width}")
+    for name, value in fields.items():
+        if name.startswith("bits_") and value >> config.offset_bits:
+            raise CompileError(f"{what} has {name} {value}, but offsets have {config.offset_bits} bits")
+
+
+def _steps(fields: Mapping[str, int], counts: Mapping[str, int], config: DeviceConfig) -> dict[str, int]:
+    """Return by how many bits of address each loop moves on: what it adds, and what the inner ones left."""
+    word = 1 << config.offset_bits
+    steps, behind = {}, 0
+    for loop in LOOPS:
+        if loop in ("run", "col"):
+            added = word
+        else:
+            added = _signed(fields[f"delta_{loop}"]) * word + fields.get(f"bits_{loop}", 0)
+        steps[loop] = added + behind
+        behind += steps[loop] * (counts[loop] - 1)
+    return steps
+
+
+def _walk(
+    what: str,
+    fields: Mapping[str, int],
+    counts: Mapping[str, int],
+    steps: Mapping[str, int],
+    config: DeviceConfig,
+    base: int,
+) -> range:
+    """Return the words that a layer without padding reads; a bit offset reaches into one word more."""
+    reach = [steps[loop] * (counts[loop] - 1) for loop in LOOPS]
+    first = fields["in_base"] + base
+    low = first + (sum(min(bits, 0) for bits in reach) >> config.offset_bits)
+    high = first + (sum(max(bits, 0) for bits in reach) >> config.offset_bits)
+    return range(low, high + 1)
+
+
+def _map(
+    what: str,
+    fields: Mapping[str, int],
+    counts: Mapping[str, int],
+    steps: Mapping[str, int],
+    config: DeviceConfig,
+    base: int,
+) -> range:
+    """Return the words of the map that a layer with padding reads, once its steps agree with the map."""
+    word, pitch = 1 << config.offset_bits, counts["run"]
+    line = fields["map_width"] * pitch
+    expected = {
+        "plane": 0,
+        "col": pitch,
+        "row": line,
+        "win_x": fields["stride_x"] * pitch,
+        "win_y": fields["stride_y"] * line,
+        "x": fields["step_x"] * pitch,
+        "y": fields["step_y"] * line,
+        "tile": 0,
+    }
+    for loop, words in expected.items():
+        if counts[loop] > 1 and steps[loop] != words * word:
+            raise CompileError(
+                f"{what} moves {steps[loop] / word:g} words along {loop}, but {words} in its padded map"
+            )
+    first = fields["in_base"] + base + (fields["pad_top"] * fields["map_width"] + fields["pad_left"]) * pitch
+    first %= 1 << _WORD
+    return range(first, first + fields["map_height"] * line)
+
+
+def _results(fields: Mapping[str, int], counts: Mapping[str, int], config: DeviceConfig, base: int) -> range:
+    """Return the words that a layer writes, from the lowest to the highest."""
+    g = config.geometry
+    slices = fields["slices"] if fields["score"] else 1
+    shared = 1 if fields["score"] else g.tiles_per_word
+    along = (slices - 1) * g.words_per_tile
+    moves = (
+        (_signed(fields["out_tile_stride"]), (counts["tile"] - 1) // shared),
+        (_signed(fields["out_delta"]) + along, counts["x"] * counts["y"] - 1),
+        (fields["out_strip"], g.rows - 1 if fields["strips"] else 0),
+        (along + g.words_per_tile - 1, 1),
+    )
+    low = high = fields["out_base"] + base
+    for step, count in moves:
+        low, high = low + min(step * count, 0), high + max(step * count, 0)
+    return range(low, high + 1)
+
+
+def _image(header: Mapping[str, int], config: DeviceConfig) -> None:
+    """Check that what the loader stores lies in activation memory."""
+    width, planes = config.geometry.width, header["in_bits_last"] + 1
+    if not header["image_bytes"]:
+        raise CompileError("an image has 0 bytes")
+    if header["interleaved"]:
+        if not config.line_bytes:
+            raise CompileError("images are interleaved, but the device has no line buffer (line_bytes=0)")
+        _at_most("the line buffer's used part", header["slots_end"], config.line_bytes, "bytes (line_bytes)")
+        across = header["pad_left"] + header["map_width"] + header["pad_right"]
+        row = across * (header["kernel_last"] + 1) * (header["channels_last"] + 1)
+        words = (header["rows_last"] + 1) * -(-row // width)
+    else:
+        values = header["image_bytes"] * (8 if planes == 1 else 1)
+        words = -(-values // width)
+    stride = _signed(header["plane_stride"])
+    for number in range(2):
+        base = header[f"in_base{number}"]
+        ends = (base, base + stride * (planes - 1))
+        stored = range(min(ends), max(ends) + words)
+        _inside(f"in_base{number}: an image", stored, config.act_depth, "act_depth")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << _WORD) if value >> (_WORD - 1) else value
+
+
+def _overlap(one: range, other: range) -> bool:
+    return one.start < other.stop and other.start < one.stop
+
+
+def _text(words: range) -> str:
+    return f"{words.start} to {words.stop - 1}"
+
+
+def _at_most(what: str, value: int, limit: int, unit: str) -> None:
+    if value > limit:
+        raise CompileError(f"{what} needs {value} {unit}, the device has {limit}")
+
+
+def _inside(what: str, words: range, depth: int, name: str) -> None:
+    if words.start < 0 or words.stop > depth:
+        raise CompileError(
+            f"{what} words {_text(words)}, but the memory ends at {depth - 1} ({name} {depth})"
+        )

@@ -1,0 +1,242 @@
+"""The array's geometry and a device's configuration: what the user chooses, checked in one place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from math import gcd
+
+from ..errors import GeometryError
+
+ROWS = (1, 8)
+COLUMNS = (4, 128)
+WIDTH = (8, 128)
+MAX_DEPTH = 65536
+
+
+def _range(name: str, value: int, low: int, high: int, multiple: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise GeometryError(f"{name} is {value!r}, but must be an integer")
+    if not low <= value <= high or value % multiple:
+        step = f" and a multiple of {multiple}" if multiple > 1 else ""
+        raise GeometryError(f"{name} is {value}, but must be {low} to {high}{step}")
+
+
+def _power_of_two_at_least(value: int) -> int:
+    return 1 << max(value - 1, 0).bit_length()
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Size of the processing-element array.
+
+    Parameters
+    ----------
+    rows : int
+        Images (or strips of one image) that share the weights, 1 to 8.
+    columns : int
+        Output channels computed at once, 4 to 128, a multiple of 4.
+    width : int
+        Bits of one activation word, 8 to 128, a multiple of 8. One of `columns` and `width`
+        must divide the other, so that the result of a tile fills whole words or whole lanes.
+
+    Raises
+    ------
+    GeometryError
+        If a size is outside these limits.
+    """
+
+    rows: int = 1
+    columns: int = 32
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        _range("rows", self.rows, *ROWS)
+        _range("columns", self.columns, *COLUMNS, multiple=4)
+        _range("width", self.width, *WIDTH, multiple=8)
+        if self.columns % self.width and self.width % self.columns:
+            raise GeometryError(
+                f"columns {self.columns} and width {self.width}: one must be a multiple of the other; "
+                f"try {_fix(self.columns, self.width)}"
+            )
+
+    @property
+    def peak(self) -> int:
+        """XNOR multiply-accumulates per cycle."""
+        return self.rows * self.columns * self.width
+
+    @property
+    def words_per_tile(self) -> int:
+        """Activation words that the result bits of one tile fill (1 if they fill part of a word)."""
+        return max(1, self.columns // self.width)
+
+    @property
+    def tiles_per_word(self) -> int:
+        """Tiles whose result bits share one activation word (1 if a tile fills it)."""
+        return max(1, self.width // self.columns)
+
+    @property
+    def lane(self) -> int:
+        """Bits of the smallest separately written part of an activation word."""
+        return gcd(8, self.columns)
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}x{self.width}"
+
+    @classmethod
+    def parse(cls, text: str) -> Geometry:
+        """Read ``ROWSxCOLUMNSxWIDTH``, as in ``1x32x32``.
+
+        Raises
+        ------
+        GeometryError
+            If the text has another form or a size is illegal.
+        """
+        parts = text.lower().split("x")
+        if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+            raise GeometryError(f"geometry {text!r} is not ROWSxCOLUMNSxWIDTH, for instance 1x32x32")
+        return cls(*(int(part) for part in parts))
+
+
+def _fix(columns: int, width: int) -> str:
+    legal = [w for w in range(WIDTH[0], WIDTH[1] + 1, 8) if columns % w == 0 or w % columns == 0]
+    if not legal:
+        return f"{width} columns with width {width}"
+    return f"{columns} columns with width {min(legal, key=lambda w: abs(w - width))}"
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Everything that fixes one accelerator: its array and its memories.
+
+    Depths of 0 choose a default for the simulated device; boards name their own.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    acc_width : int
+        Bits of a PE's accumulator, 10 to 32. It holds dot / 2.
+    weight_depth : int
+        Words of `width` bits in each column's weight buffer.
+    threshold_depth : int
+        Start values of `acc_width` bits in each column's threshold buffer.
+    act_depth : int
+        Words of `width` bits in each row's activation memory.
+    program_depth : int
+        32-bit words of program memory.
+    fifo_bytes : int
+        Bytes that the device can hold between the wire and the core.
+    column_group : int
+        Columns that share one systolic stage.
+    line_bytes : int
+        Bytes of the buffer that holds the image rows under a kernel; 0 leaves out convolution of images.
+    counters : int
+        1, or 0 to leave out the performance counters.
+    convolution : int
+        1, or 0 to leave out all but dense layers.
+    threshold_share : int
+        Columns that share a threshold memory and read it one after the other: a position then takes as many
+        cycles at least. A power of two that divides `columns` and `column_group`, at most log2 of the width.
+    program_halves : int
+        1 for program memory of 16 bits, of which a word takes two cycles.
+
+    Raises
+    ------
+    GeometryError
+        If a value is outside its limits.
+    """
+
+    geometry: Geometry = Geometry()
+    acc_width: int = 20
+    weight_depth: int = 0
+    threshold_depth: int = 0
+    act_depth: int = 8192
+    program_depth: int = 256
+    fifo_bytes: int = 4096
+    column_group: int = 16
+    line_bytes: int = 4096
+    counters: int = 1
+    convolution: int = 1
+    threshold_share: int = 1
+    program_halves: int = 0
+
+    def __post_init__(self) -> None:
+        g = self.geometry
+        if not self.weight_depth:
+            depth = _power_of_two_at_least((4 << 20) // (g.columns * g.width))
+            object.__setattr__(self, "weight_depth", min(max(depth, 512), MAX_DEPTH))
+        if not self.threshold_depth:
+            depth = _power_of_two_at_least(16384 // g.columns)
+            object.__setattr__(self, "threshold_depth", max(depth, 256))
+        _range("acc_width", self.acc_width, 10, 32)
+        _range("weight_depth", self.weight_depth, 64, MAX_DEPTH)
+        _range("threshold_depth", self.threshold_depth, 16, MAX_DEPTH)
+        _range("act_depth", self.act_depth, 64, MAX_DEPTH)
+        _range("program_depth", self.program_depth, 64, 4096)
+        _range("fifo_bytes", self.fifo_bytes, 512, 16384)
+        if self.fifo_bytes & (self.fifo_bytes - 1):
+            raise GeometryError(f"fifo_bytes is {self.fifo_bytes}, but must be a power of two, 512 to 16384")
+        _range("column_group", self.column_group, 1, COLUMNS[1])
+        _range("line_bytes", self.line_bytes, 0, MAX_DEPTH)
+        _range("counters", self.counters, 0, 1)
+        _range("convolution", self.convolution, 0, 1)
+        _range("program_halves", self.program_halves, 0, 1)
+        if self.line_bytes and not self.convolution:
+            raise GeometryError(f"line_bytes is {self.line_bytes}, but must be 0 without convolution")
+        _range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
+        share = self.threshold_share
+        if share & (share - 1) or g.columns % share or self.column_group % share:
+            raise GeometryError(
+                f"threshold_share is {share}, but must be a power of two that divides columns {g.columns} "
+                f"and column_group {self.column_group}"
+            )
+
+    @property
+    def max_frame(self) -> int:
+        """Largest frame body in bytes; two of them fit the receive buffer."""
+        return min(self.fifo_bytes // 2 - 4, 2048)
+
+    @property
+    def offset_bits(self) -> int:
+        """Bits of an offset into a word, where the array can read across words; else 0."""
+        width = self.geometry.width
+        return width.bit_length() - 1 if self.line_bytes and not width & (width - 1) else 0
+
+    @property
+    def groups(self) -> int:
+        """Systolic stages along a row."""
+        return -(-self.geometry.columns // self.column_group)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat to the cycle that writes its result into activation memory."""
+        count = (self.geometry.width - 1).bit_length()
+        # Operand, the way back and the write, weight read, popcount, accumulator, further groups.
+        return (5 if self.offset_bits else 0) + 1 + count + 1 + self.groups - 1
+
+    def digest(self) -> bytes:
+        """Eight bytes that name this configuration."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).digest()[:8]
+
+    @classmethod
+    def parse(cls, **options: int) -> DeviceConfig:
+        """Build a configuration from flat options: ``rows=2, columns=32, act_depth=4096``.
+
+        Raises
+        ------
+        GeometryError
+            If an option is unknown or a value is illegal.
+        """
+        shape = {f.name for f in fields(Geometry)}
+        rest = {f.name for f in fields(cls)} - {"geometry"}
+        for name in options:
+            if name not in shape | rest:
+                known = ", ".join(sorted(shape | rest))
+                raise GeometryError(f"unknown device option {name!r}; known: {known}")
+        for name in ("weight_depth", "threshold_depth"):
+            if options.get(name) == 0:
+                raise GeometryError(f"{name} is 0; leave it out for the default")
+        geometry = Geometry(**{k: v for k, v in options.items() if k in shape})
+        return cls(geometry=geometry, **{k: v for k, v in options.items() if k in rest})

@@ -1,0 +1,191 @@
+"""Layout of program memory: the header and the layer descriptors, shared by compiler and gateware.
+
+Program memory holds 32-bit words, the `HEADER` first. Descriptors follow each other from the header's
+entry address on, until one has its `end` flag set.
+
+A layer is a nest of nine loops around one array beat. From the innermost out: ``run`` (consecutive words),
+``col`` and ``row`` (kernel taps), ``plane`` (bit planes), ``win_x`` and ``win_y`` (pooling window), ``x`` and
+``y`` (positions), ``tile`` (groups of output channels). A ``*_last`` field holds the loop's count minus one.
+The read address grows by one word along ``run`` and ``col``; when an outer loop advances, its ``delta_*``
+words and ``bits_*`` bits are added instead, to the address of the last beat, modulo 2**16 words.
+
+A descriptor starts with the words that every layer needs. The `wide` words follow if the flag of that name
+is set and count as 0 otherwise; the output words end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import CompileError
+
+PROGRAM_MAGIC = int.from_bytes(b"XNP1", "little")
+LOOPS = ("run", "col", "row", "plane", "win_x", "win_y", "x", "y", "tile")
+DENSE_LOOPS = ("run", "plane", "tile")
+"""Loops of a device without convolution; it knows none of a descriptor's optional words."""
+
+
+_SIGNED = ("plane_stride", "out_delta", "out_tile_stride")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field: bits ``low`` to ``low + width - 1`` of 32-bit word `word`."""
+
+    word: int
+    low: int
+    width: int
+
+
+class Record:
+    """A fixed set of named bit fields in consecutive 32-bit words.
+
+    Parameters
+    ----------
+    layout : sequence of sequences of (str, int)
+        For each word, name and width of its fields, least significant first.
+    """
+
+    def __init__(self, *layout: tuple[tuple[str, int], ...]) -> None:
+        self.words = len(layout)
+        self.fields: dict[str, Field] = {}
+        for word, items in enumerate(layout):
+            low = 0
+            for name, width in items:
+                self.fields[name] = Field(word, low, width)
+                low += width
+            assert low <= 32, f"word {word} holds {low} bits"
+
+    def pack(self, values: Mapping[str, int]) -> list[int]:
+        """Return the record's words; fields that are not named are 0, negative deltas wrap.
+
+        Raises
+        ------
+        CompileError
+            If a field is unknown or its value does not fit.
+        """
+        words = [0] * self.words
+        for name, value in values.items():
+            field = self.fields[name]
+            signed = name.startswith("delta_") or name in _SIGNED
+            low = -(1 << (field.width - 1)) if signed else 0
+            if not low <= value < 1 << field.width:
+                raise CompileError(f"program field {name} is {value}, but has only {field.width} bits")
+            words[field.word] |= (value & ((1 << field.width) - 1)) << field.low
+        return words
+
+    def unpack(self, words: list[int]) -> dict[str, int]:
+        """Return the fields of `words` by name, unsigned."""
+        return {n: words[f.word] >> f.low & ((1 << f.width) - 1) for n, f in self.fields.items()}
+
+
+HEADER = Record(
+    (("magic", 32),),
+    # Bytes of one image on the wire.
+    (("image_bytes", 24), ("in_bits_last", 3), ("pad_top", 3)),
+    # Result words per image, and bytes of each that are sent.
+    (("out_words", 16), ("out_bytes", 8)),
+    # The two input and the two output regions of activation memory.
+    (("in_base0", 16), ("in_base1", 16)),
+    (("plane_stride", 16), ("entry", 16)),
+    (("out_base0", 16), ("out_base1", 16)),
+    # How the image rows under a kernel are interleaved, and `spread`: an image goes to all rows.
+    (
+        ("interleaved", 1),
+        ("spread", 1),
+        ("packed", 1),
+        ("pad", 8),
+        ("kernel_last", 3),
+        ("channels_last", 8),
+        ("stride", 3),
+        ("pad_left", 3),
+        ("pad_right", 3),
+    ),
+    (("map_width", 10), ("map_height", 10), ("rows_last", 10)),
+    (("row_values", 16), ("slot_start", 16)),
+    (("slot_step", 16), ("slots_end", 16)),
+    (("id_low", 32),),
+    (("id_high", 32),),
+)
+
+DESCRIPTOR = Record(
+    (
+        # Last descriptor of the program.
+        ("end", 1),
+        # The result is the accumulator, sent as `slices` bit slices, most significant first.
+        ("score", 1),
+        # Reads what the layer before it writes.
+        ("depends", 1),
+        # The accumulator doubles from one plane to the next, and each plane has its own start value.
+        ("double", 1),
+        # in_base (out_base) counts from the header's input (output) region of the batch's parity.
+        ("in_image", 1),
+        ("out_image", 1),
+        # The optional words are there.
+        ("wide", 1),
+        # Rows work on strips of one image: each adds multiples of in_strip and out_strip to its addresses.
+        ("strips", 1),
+        ("slices", 6),
+        ("plane_last", 16),
+    ),
+    (("run_last", 16), ("tile_last", 16)),
+    (("in_base", 16), ("weight_base", 16)),
+    (("threshold_base", 16), ("delta_plane", 16)),
+    (("delta_tile", 16), ("out_tile_stride", 16)),
+    # Optional words.
+    (("x_last", 10), ("y_last", 10), ("col_last", 3), ("row_last", 3), ("win_x_last", 2), ("win_y_last", 2)),
+    (("delta_row", 16), ("delta_win_x", 16)),
+    (("delta_win_y", 16), ("delta_x", 16)),
+    # Bit offsets of a packed window, for a read address that is not at a word; lanes of its last word.
+    (("delta_y", 16), ("lanes", 8)),
+    (("bits_win_x", 7), ("bits_win_y", 7), ("bits_x", 7), ("bits_y", 7)),
+    # Padding: a tap outside the map is a word of pad_one bits, or counts as 0 if pad_zero is set.
+    (
+        ("padded", 1),
+        ("pad_zero", 1),
+        ("pad_one", 1),
+        ("pad_left", 3),
+        ("pad_top", 3),
+        ("stride_x", 3),
+        ("stride_y", 3),
+        ("step_x", 4),
+        ("step_y", 4),
+        ("bits_tile", 7),
+        # The last lane of a tap is 1 in every plane but the first: it cancels over two planes.
+        ("balance", 1),
+    ),
+    (("map_width", 10), ("map_height", 10)),
+    (("in_strip", 16), ("out_strip", 16)),
+    # Output side: kept apart, because the results of a layer arrive after its last beat has left.
+    (("out_base", 16), ("out_delta", 16)),
+)
+
+WIDE_WORDS = range(DESCRIPTOR.fields["x_last"].word, DESCRIPTOR.fields["out_base"].word)
+"""Descriptor words that are there only if `wide` is set."""
+
+
+def pack_descriptor(values: Mapping[str, int]) -> list[int]:
+    """Return a descriptor's words, the optional ones left out if they are 0."""
+    words = DESCRIPTOR.pack(values)
+    if any(words[index] for index in WIDE_WORDS):
+        return DESCRIPTOR.pack({**values, "wide": 1})
+    return words[: WIDE_WORDS.start] + words[WIDE_WORDS.stop :]
+
+
+COUNTERS = (
+    "active",  # cycles with a batch between its start and its last result
+    "busy",  # beats that multiply
+    "drain",  # beats that shift scores out
+    "fetch",  # idle: descriptor fetch
+    "hazard",  # idle: waiting for the previous layer's results
+    "port",  # idle: memory port taken by result read-out, or result words still being written
+    "wait_output",  # idle: both output regions still being sent
+    "tail",  # idle: the last results on their way through the pipeline
+    "wait_input",  # cycles between batches, nothing to run (not part of active)
+    "images",
+    "batches",
+    "frames_good",
+    "frames_bad",
+)
+"""Names of the 32-bit counters, in the order the COUNTERS command returns them."""

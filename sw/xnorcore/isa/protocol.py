@@ -1,0 +1,146 @@
+"""Constants of the link protocol, shared by the driver and the gateware. Specification: docs/protocol.md."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ..errors import ProtocolVersionError, WrongDeviceError
+from .device import DeviceConfig, Geometry
+
+VERSION = 1
+MAGIC = b"XNOR"
+RESPONSE = 0x80
+"""Set in the type byte of every response."""
+HEADER_BYTES = 3
+"""Type and 16-bit tag that start every frame body."""
+CRC_BYTES = 4
+"""CRC-32 (zlib.crc32), little-endian, that ends every frame body."""
+MIN_DIVISOR = 4
+"""Fewest clock cycles per UART bit."""
+
+
+class Command(IntEnum):
+    """Type byte of a request."""
+
+    INFO = 1
+    WRITE = 2
+    READ = 3
+    ARM = 4
+    INFER = 5
+    RUN = 6
+    COUNTERS = 7
+    RESET = 8
+
+
+class Status(IntEnum):
+    """Last payload byte of every response."""
+
+    OK = 0
+    BAD_COMMAND = 1
+    BAD_LENGTH = 2
+    BAD_ADDRESS = 3
+    NOT_ARMED = 4
+    SEQUENCE = 5
+    BAD_PROGRAM = 6
+
+
+class Space(IntEnum):
+    """Memory that a WRITE or READ request names."""
+
+    PROGRAM = 0
+    THRESHOLDS = 1
+    WEIGHTS = 2
+    ACTIVATIONS = 3
+
+
+_INFO = struct.Struct("<4sBBBBBBH7I8s8s")
+INFO_BYTES = _INFO.size
+INFO_FLAGS_OFFSET = 10
+"""Offset in the INFO payload of the two bytes of live flags."""
+INFO_NETWORK_OFFSET = _INFO.size - 8
+"""Offset in the INFO payload of the eight bytes of the armed network's identifier."""
+
+FLAG_ARMED = 1
+FLAG_COUNTERS = 2
+FLAG_CONVOLUTION = 4
+FLAG_PROGRAM_HALVES = 8
+FLAGS_SHARE_LOW = 8
+"""Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """What a device says about itself in answer to INFO.
+
+    Attributes
+    ----------
+    config : DeviceConfig
+        Array and memories.
+    clock_hz : int
+        Clock of the array in Hz; 0 if the device does not know.
+    armed : bool
+        Whether a network is loaded.
+    build_id : bytes
+        Eight bytes that name the bitstream's configuration.
+    network_id : bytes
+        Eight bytes that name the loaded network's program image.
+    """
+
+    config: DeviceConfig
+    clock_hz: int = 0
+    armed: bool = False
+    build_id: bytes = bytes(8)
+    network_id: bytes = bytes(8)
+
+    def pack(self) -> bytes:
+        """Return the INFO payload, `INFO_BYTES` bytes."""
+        c, g = self.config, self.config.geometry
+        flags = (
+            FLAG_ARMED * self.armed
+            | FLAG_COUNTERS * c.counters
+            | FLAG_CONVOLUTION * c.convolution
+            | FLAG_PROGRAM_HALVES * c.program_halves
+            | c.threshold_share << FLAGS_SHARE_LOW
+        )
+        return _INFO.pack(
+            MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
+            flags,
+            c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
+            c.line_bytes, self.clock_hz, self.build_id, self.network_id,
+        )  # fmt: skip
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> DeviceInfo:
+        """Read an INFO payload.
+
+        Raises
+        ------
+        WrongDeviceError
+            If the payload does not start with `MAGIC`.
+        ProtocolVersionError
+            If the device's protocol version is not `VERSION`.
+        """
+        if len(payload) < 5 or payload[:4] != MAGIC:
+            raise WrongDeviceError(
+                f"the device answers INFO with {payload[:8].hex(' ') or 'nothing'}, not {MAGIC!r}: "
+                "it is not an xnorcore accelerator"
+            )
+        if payload[4] != VERSION:
+            raise ProtocolVersionError(
+                f"the device speaks protocol version {payload[4]}, this driver speaks version {VERSION}; "
+                "rebuild the bitstream or install the matching xnorcore"
+            )
+        if len(payload) != INFO_BYTES:
+            raise WrongDeviceError(f"the INFO answer has {len(payload)} bytes, not {INFO_BYTES}")
+        (_, _, group, rows, columns, width, acc, flags, weights, thresholds, acts, program, fifo, line, clock,
+         build, network) = _INFO.unpack(payload)  # fmt: skip
+        config = DeviceConfig(
+            Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group, line,
+            counters=int(bool(flags & FLAG_COUNTERS)),
+            convolution=int(bool(flags & FLAG_CONVOLUTION)),
+            threshold_share=flags >> FLAGS_SHARE_LOW & 15,
+            program_halves=int(bool(flags & FLAG_PROGRAM_HALVES)),
+        )  # fmt: skip
+        return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

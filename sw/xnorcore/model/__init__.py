@@ -1,0 +1,1 @@
+"""What a network is: layers, their checks, bit order, pixels and classes."""

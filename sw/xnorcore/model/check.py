@@ -1,0 +1,129 @@
+"""The one validator of the network representation: every rule that makes a network legal."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from typing import Any, get_args
+
+import numpy as np
+
+from ..errors import NetworkError
+from .check_layers import KERNEL, MAX_MAP, MAX_SIZE, THRESHOLD_RANGE, Chain, brief, is_int
+from .network import InputSpec, Layer, Network
+
+__all__ = [
+    "KERNEL", "MAX_LAYERS", "MAX_MAP", "MAX_METADATA", "MAX_NAME", "MAX_SIZE", "MAX_WEIGHT_BITS",
+    "THRESHOLD_RANGE", "brief", "validate",
+]  # fmt: skip
+
+MAX_LAYERS = 256
+MAX_WEIGHT_BITS = 1 << 28
+MAX_NAME = 100
+MAX_METADATA = 256 << 10
+"""Most characters of the metadata as JSON."""
+MAX_DEPTH = 32
+"""Deepest nesting of the metadata."""
+
+
+def validate(network: Network) -> None:
+    """Check every rule of the representation; return only for a legal network.
+
+    Thresholds beyond the reachable sums are legal: they make constant neurons.
+
+    Parameters
+    ----------
+    network : Network
+
+    Raises
+    ------
+    NetworkError
+        For the first rule broken; names the layer, the value and the limit.
+    """
+    _name("network name", network.name, 1)
+    _input(network.input)
+    layers = network.layers
+    if not isinstance(layers, tuple) or not 1 <= len(layers) <= MAX_LAYERS:
+        found = len(layers) if isinstance(layers, tuple) else type(layers).__name__
+        raise NetworkError(f"layers: found {found}, but a network has 1 to {MAX_LAYERS} layers")
+    chain, weights = Chain(network.input.shape, network.input.bits), 0
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            kinds = ", ".join(kind.__name__ for kind in get_args(Layer))
+            raise NetworkError(f"layer {index}: {type(layer).__name__} is not a layer; known: {kinds}")
+        _name(f"layer {index} name", layer.name, 0)
+        where = f"layer {index} {layer.name!r}" if layer.name else f"layer {index}"
+        chain.add(where, layer, layers[index + 1 :])
+        weights += layer.weight_bits
+        if weights > MAX_WEIGHT_BITS:
+            raise NetworkError(f"{where}: {weights} weight bits so far, the limit is {MAX_WEIGHT_BITS}")
+    if prod(chain.shape) > MAX_SIZE:
+        raise NetworkError(
+            f"{chain.source}: gives {prod(chain.shape)} outputs, the limit of a network is {MAX_SIZE}"
+        )
+    _classes(network, prod(chain.shape))
+    _metadata(network.metadata)
+
+
+def _name(what: str, name: object, least: int) -> None:
+    if not isinstance(name, str):
+        raise NetworkError(f"{what}: {brief(name)} is not a string")
+    if not least <= len(name) <= MAX_NAME or not name.isprintable():
+        raise NetworkError(f"{what}: {brief(name)} must be {least} to {MAX_NAME} printable characters")
+
+
+def _input(spec: object) -> None:
+    if not isinstance(spec, InputSpec):
+        raise NetworkError(f"input: {type(spec).__name__} is not an InputSpec")
+    if not isinstance(spec.shape, tuple) or len(spec.shape) not in (1, 3):
+        raise NetworkError(f"input shape: {brief(spec.shape)} must be (values,) or (height, width, channels)")
+    if not all(is_int(n) and 1 <= n <= MAX_SIZE for n in spec.shape):
+        raise NetworkError(f"input shape: {brief(spec.shape)} must hold integers from 1 to {MAX_SIZE}")
+    if spec.size > MAX_SIZE:
+        raise NetworkError(f"input shape: {spec.shape!r} has {spec.size} values, the limit is {MAX_SIZE}")
+    if not is_int(spec.bits) or not 1 <= spec.bits <= 8:
+        raise NetworkError(f"input bits: {brief(spec.bits)} must be an integer from 1 to 8")
+
+
+def _classes(network: Network, outputs: int) -> None:
+    classes = network.classes
+    if classes is not None and (not is_int(classes) or not 1 <= classes <= outputs):
+        raise NetworkError(f"classes: {brief(classes)} must be an integer from 1 to the {outputs} outputs")
+    for key in ("scale", "offset"):
+        values = getattr(network, key)
+        if values is None:
+            continue
+        if network.output_kind == "bits":
+            raise NetworkError(f"{key}: the last layer gives bits; an affine belongs to scores, remove it")
+        if values.shape != (outputs,):
+            raise NetworkError(f"{key}: shape is {values.shape}, but must be ({outputs},)")
+        finite = np.isfinite(values)
+        if not finite.all():
+            index = int(np.argmin(finite))
+            raise NetworkError(f"{key}: value {index} is {values[index]}, but must be finite")
+
+
+def _metadata(metadata: Any) -> None:
+    if not isinstance(metadata, dict):
+        raise NetworkError(f"metadata: {type(metadata).__name__} is not a dict")
+    try:
+        plain = _lists(metadata, 0)
+        text = json.dumps(metadata, allow_nan=False)
+        same = json.loads(text) == plain
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NetworkError(f"metadata: JSON cannot hold it ({str(error)[:200]})") from None
+    if not same:
+        raise NetworkError("metadata: keys must be strings; JSON would change them")
+    if len(text) > MAX_METADATA:
+        raise NetworkError(f"metadata: {len(text)} characters as JSON, the limit is {MAX_METADATA}")
+
+
+def _lists(value: Any, depth: int) -> Any:
+    """The value as JSON gives it back: tuples are lists there."""
+    if depth > MAX_DEPTH:
+        raise NetworkError(f"metadata: nested deeper than the limit of {MAX_DEPTH}")
+    if isinstance(value, dict):
+        return {key: _lists(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_lists(item, depth + 1) for item in value]
+    return value

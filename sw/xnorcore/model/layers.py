@@ -1,0 +1,110 @@
+"""Layers of a network and the form of its input: plain values, checked by `xnorcore.model.check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .scaling import InputScale
+from .spatial import Conv2d, GlobalSum, MaxPool2d
+from .values import Result, Shape, equal, plain, set_arrays
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Shape and number format of one image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(values,)`` or ``(height, width, channels)``; values are row-major, channel fastest.
+    bits : int
+        1: each value is a bit that stands for -1 or +1. 2 to 8: an unsigned integer below ``2**bits``.
+    """
+
+    shape: Shape
+    bits: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", plain(self.shape))
+        object.__setattr__(self, "bits", plain(self.bits))
+
+    @property
+    def size(self) -> int:
+        """Values per image."""
+        return prod(self.shape)
+
+    @property
+    def maximum(self) -> int:
+        """Largest legal value of a prepared image: ``2**bits - 1``."""
+        return (1 << self.bits) - 1
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Dense:
+    """Fully connected layer. It reads its input flattened, row-major (y, x, channel).
+
+    Parameters
+    ----------
+    weights : array of int8, shape (outputs, inputs)
+        Every weight is -1 or +1.
+    thresholds : array of int64, shape (outputs,), or None
+        Output bit = 1 iff ``sum(w * x) >= threshold``, with x = -1 or +1 for 1-bit values and the integer
+        itself for an n-bit input or the sums of `GlobalSum`. None: the layer gives the sums, as scores.
+    name : str
+        Shown in reports and messages.
+
+    Raises
+    ------
+    NetworkError
+        If an array holds anything but integers of its range.
+    """
+
+    weights: NDArray[np.int8]
+    thresholds: NDArray[np.int64] | None
+    name: str
+
+    def __init__(self, weights: ArrayLike, thresholds: ArrayLike | None = None, name: str = "") -> None:
+        set_arrays(self, "dense layer", weights, thresholds, name)
+
+    def __eq__(self, other: object) -> bool:
+        return equal(self, other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.weights.shape))
+
+    @property
+    def outputs(self) -> int:
+        """Number of neurons."""
+        return self.weights.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        """Taps of every neuron."""
+        return self.weights.shape[1]
+
+    @property
+    def weight_bits(self) -> int:
+        """Stored weight bits."""
+        return self.weights.size
+
+    @property
+    def result(self) -> Result:
+        """``"bits"`` with thresholds, ``"sums"`` without."""
+        return "sums" if self.thresholds is None else "bits"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the result for an input of `shape`."""
+        return (self.outputs,)
+
+    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
+        """Outputs x valid taps for an input of `shape`, one bit plane."""
+        return self.weights.size
+
+
+Layer: TypeAlias = Dense | Conv2d | MaxPool2d | GlobalSum | InputScale
+"""Every kind of layer. A new kind joins here, in validate, golden, fast and xnorfile."""

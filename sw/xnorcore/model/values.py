@@ -1,0 +1,73 @@
+"""What a caller hands over, as the plain immutable values that the network keeps."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NetworkError
+
+Shape: TypeAlias = tuple[int, ...]
+Result: TypeAlias = Literal["bits", "sums"]
+"""What a layer gives: bits that stand for -1 and +1, or signed integers."""
+
+
+def integers(what: str, values: Any, dtype: type[np.signedinteger]) -> NDArray[Any]:
+    """Copy to a read-only integer array; refuse anything that the conversion would change."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise NetworkError(f"{what}: not an array of numbers ({error})") from None
+    if array.dtype.kind not in "iuf":
+        raise NetworkError(f"{what}: dtype is {array.dtype}, but must be an integer type")
+    limits = np.iinfo(dtype)
+    if array.dtype.kind == "f":
+        # 2**63 is a float and does not fit int64: the upper limit is exclusive here.
+        whole = (array == np.rint(array)) & (array >= limits.min) & (array < limits.max + 1.0)
+    else:
+        whole = (array >= limits.min) & (array <= limits.max)
+    if not whole.all():
+        bad = array[~whole].flat[0]
+        raise NetworkError(f"{what}: value {bad} is not an integer from {limits.min} to {limits.max}")
+    result = np.array(array, dtype=dtype, order="C")
+    result.flags.writeable = False
+    return result
+
+
+def plain(value: Any) -> Any:
+    """Turn a list or array into a tuple, and NumPy integers into int; the rest is left to the validator."""
+    if isinstance(value, (list, np.ndarray)):
+        value = tuple(value)
+    if isinstance(value, tuple):
+        return tuple(int(item) if isinstance(item, np.integer) else item for item in value)
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def same(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
+    """Whether two optional arrays are equal."""
+    if a is None or b is None:
+        return a is b
+    return np.array_equal(a, b)
+
+
+def set_arrays(layer: Any, kind: str, weights: Any, thresholds: Any, name: str) -> None:
+    """Give an immutable layer its weights (int8), thresholds (int64 or None) and name."""
+    label = f"{kind} {name!r}" if name else kind
+    object.__setattr__(layer, "weights", integers(f"{label}, weights", weights, np.int8))
+    if thresholds is not None:
+        thresholds = integers(f"{label}, thresholds", thresholds, np.int64)
+    object.__setattr__(layer, "thresholds", thresholds)
+    object.__setattr__(layer, "name", name)
+
+
+def equal(a: Any, b: Any, *names: str) -> Any:
+    """Compare two layers with weights: ``NotImplemented`` if they are of different kinds."""
+    if type(a) is not type(b):
+        return NotImplemented
+    return (
+        all(getattr(a, name) == getattr(b, name) for name in ("name", *names))
+        and same(a.weights, b.weights)
+        and same(a.thresholds, b.thresholds)
+    )

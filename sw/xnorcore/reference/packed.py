@@ -1,0 +1,203 @@
+"""Layers on bit-packed maps: XOR and popcount on 64-bit words; part of `xnorcore.reference.fast`.
+
+Packed maps have the shape (planes, words, images, height, width), uint64. Word i of a position holds its
+channels 64 i to 64 i + 63, the first in the least significant bit; unused bits are 0. A vector is a map of
+one position.
+
+A mismatch is a tap where activation and weight differ. With m mismatches in k taps, the sum over -1 and +1 is
+k - 2 m; for an n-bit input, with m_b mismatches in plane b and p weights of +1, it is
+(2**n - 1) p - sum(2**b m_b). Either way a threshold is a limit on the number of mismatches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.bits import pack_u64, planes, unpack
+from ..model.network import Conv2d, Dense, MaxPool2d, Shape
+
+Maps = NDArray[np.uint64]
+
+LANES = 4096
+"""Most outputs of one neuron at a time: the temporaries of one neuron block stay in the cache."""
+NEURONS = 64
+"""Neurons per block: one packed word of the next layer."""
+
+
+def map_shape(shape: Shape) -> tuple[int, int, int]:
+    """Give a shape as (height, width, channels); a vector has one position."""
+    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, shape[0])
+
+
+def pack_maps(values: NDArray[np.uint8], shape: Shape, bits: int) -> Maps:
+    """Pack images, shape (n, values), planes most significant first."""
+    split = planes(values, bits) if bits > 1 else values[np.newaxis]
+    split = split.reshape(bits, len(values), *map_shape(shape))
+    return np.ascontiguousarray(np.moveaxis(pack_u64(split), 4, 1))
+
+
+def unpack_maps(maps: Maps, channels: int) -> NDArray[np.uint8]:
+    """Undo `pack_maps` for one plane: bits of shape (n, height, width, channels)."""
+    words = np.ascontiguousarray(np.moveaxis(maps[0], 0, 3))
+    return unpack(words.view(np.uint8), channels)
+
+
+def pool_maps(layer: MaxPool2d, maps: Maps) -> Maps:
+    """Pool packed bits: OR of the words of a window."""
+    height, width, _ = layer.output_shape((*maps.shape[3:], 1))
+    result = None
+    for y, x in np.ndindex(*layer.window):
+        part = _every(maps, y, x, (height, width), layer.stride)
+        result = part.copy() if result is None else np.bitwise_or(result, part, out=result)
+    assert result is not None
+    return result
+
+
+class PackedLayer:
+    """A layer with weights, ready for maps of one shape: sum = base - step * mismatches.
+
+    A `Dense` layer is a convolution whose kernel covers the whole map.
+
+    Parameters
+    ----------
+    layer : Dense or Conv2d
+    shape : tuple of int
+        Of its input.
+    bits : int
+        Of an input value.
+    """
+
+    def __init__(self, layer: Dense | Conv2d, shape: Shape, bits: int) -> None:
+        height, width, channels = map_shape(shape)
+        if isinstance(layer, Dense):
+            layer = Conv2d(layer.weights.reshape(-1, height, width, channels), layer.thresholds)
+        self.kernel, self.stride, self.padding = layer.kernel, layer.stride, layer.padding
+        self.outputs, self.channels = layer.outputs, channels
+        self.rows, self.columns, _ = layer.output_shape((height, width, channels))
+        # Several taps of few channels share a word.
+        self.share = max(1, 64 // channels)
+        plus = layer.weights > 0
+        self.words = self._pack(plus.reshape(self.outputs, -1, channels))
+        self.pad_word = np.uint64(0)
+        if layer.pad_value > 0:
+            self.pad_word = pack_u64(np.ones(channels)).reshape(-1, 1, 1, 1)
+        counts = np.count_nonzero(plus, axis=3)
+        if bits > 1:
+            self.step = 1
+            # Padding is the value 0: a tap like any other.
+            self.base = ((1 << bits) - 1) * counts.sum(axis=(1, 2))[:, np.newaxis]
+        else:
+            self.step = 2
+            self.base = np.full((self.outputs, 1), layer.taps, np.int64)
+            if layer.pad_value == 0 and any(self.padding):
+                # Padding is packed as bits 0 and must count for nothing: k is smaller there, and the weights
+                # of +1 are mismatches that are not.
+                rows, columns = layer.valid((height, width, channels))
+                invalid = ~(rows[:, np.newaxis, :, np.newaxis] & columns[np.newaxis, :, np.newaxis, :])
+                invalid = invalid.reshape(self.rows * self.columns, -1).astype(np.int64)
+                change = 2 * counts.reshape(self.outputs, -1) - channels
+                self.base = self.base + change @ invalid.T
+        most = layer.taps * ((1 << bits) - 1)
+        self.dtype = np.uint16 if most < 0xFFFF else np.uint32
+        self.limits = None
+        if layer.thresholds is not None:
+            # bit = 1 iff mismatches < limit; clipping makes unreachable thresholds constant.
+            limits = (self.base - layer.thresholds[:, np.newaxis]) // self.step + 1
+            self.limits = np.clip(limits, 0, most + 1).astype(self.dtype)
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of the packed windows of one image and plane."""
+        return 8 * self.words.shape[1] * self.rows * self.columns
+
+    def bits(self, maps: Maps) -> Maps:
+        """Compute the output bits, packed."""
+        assert self.limits is not None
+        images = maps.shape[2]
+        words = -(-self.outputs // 64)
+        result = np.empty((words, images * self.rows * self.columns), "<u8")
+        for neurons, lanes, mismatches in self._mismatches(self._windows(maps)):
+            limits = self._lanes(self.limits[neurons], images, lanes)
+            result[neurons.start // NEURONS, lanes] = pack_u64((mismatches < limits).T)[:, 0]
+        return result.reshape(1, words, images, self.rows, self.columns)
+
+    def sums(self, maps: Maps) -> NDArray[np.int64]:
+        """Compute the sums, shape (n, height * width * outputs)."""
+        images = maps.shape[2]
+        result = np.empty((images * self.rows * self.columns, self.outputs), np.int64)
+        for neurons, lanes, mismatches in self._mismatches(self._windows(maps)):
+            base = self._lanes(self.base[neurons], images, lanes)
+            result[lanes, neurons] = (base - self.step * mismatches.astype(np.int64)).T
+        return result.reshape(images, self.rows * self.columns * self.outputs)
+
+    def _pack(self, taps: NDArray[np.bool_]) -> NDArray[np.uint64]:
+        """Pack bits of shape (outputs, taps, channels) as `_windows` does."""
+        count = taps.shape[1]
+        taps = np.pad(taps, [(0, 0), (0, -count % self.share), (0, 0)])
+        groups = taps.reshape(self.outputs, -1, self.share * self.channels)
+        return np.ascontiguousarray(pack_u64(groups).reshape(self.outputs, -1))
+
+    def _windows(self, maps: Maps) -> NDArray[np.uint64]:
+        """Return the words that each output reads, shape (planes, words, images * positions)."""
+        count, words, images, height, width = maps.shape
+        if self.kernel == (height, width) == (1, 1):
+            return maps.reshape(count, words, images)
+        if any(self.padding):
+            top, bottom, left, right = self.padding
+            padded = np.empty((count, words, images, height + top + bottom, width + left + right), "<u8")
+            padded[...] = self.pad_word
+            padded[:, :, :, top : top + height, left : left + width] = maps
+            maps = padded
+        size = self.rows, self.columns
+        result = np.zeros((count, self.words.shape[1], images, *size), "<u8")
+        for index, (y, x) in enumerate(np.ndindex(*self.kernel)):
+            part = _every(maps, y, x, size, self.stride)
+            if self.share > 1:
+                shift = np.uint64(index % self.share * self.channels)
+                result[:, index // self.share] |= part[:, 0] << shift
+            else:
+                result[:, index * words : (index + 1) * words] = part
+        return result.reshape(count, self.words.shape[1], images * self.rows * self.columns)
+
+    def _lanes(self, values: NDArray[Any], images: int, lanes: slice) -> NDArray[Any]:
+        """Values of each neuron, for all positions or for each, as one for each lane."""
+        positions = values.shape[1]
+        if positions == 1:
+            return values
+        first, last = lanes.start // positions, -(-lanes.stop // positions)
+        if last - first > 1:
+            values = np.tile(values, last - first)
+        return values[:, lanes.start - first * positions : lanes.stop - first * positions]
+
+    def _mismatches(self, signal: NDArray[np.uint64]) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
+        """Yield (neurons, lanes, mismatches of that shape); the array is reused by the next step."""
+        count = signal.shape[2]
+        size = min(NEURONS, self.outputs), min(LANES, count)
+        words = np.empty(size, np.uint64)
+        ones = np.empty(size, np.uint8)
+        total = np.empty(size, self.dtype)
+        for first in range(0, count, LANES):
+            lanes = slice(first, min(first + LANES, count))
+            for start in range(0, self.outputs, NEURONS):
+                neurons = slice(start, min(start + NEURONS, self.outputs))
+                box = slice(neurons.stop - start), slice(lanes.stop - first)
+                word, one, acc = words[box], ones[box], total[box]
+                acc[...] = 0
+                for plane in signal:
+                    acc += acc
+                    for index, activation in enumerate(plane[:, lanes]):
+                        np.bitwise_xor(self.words[neurons, index, np.newaxis], activation, out=word)
+                        np.bitwise_count(word, out=one)
+                        np.add(acc, one, out=acc)
+                yield neurons, lanes, acc
+
+
+def _every(maps: Maps, y: int, x: int, size: tuple[int, int], stride: tuple[int, int]) -> Maps:
+    """Positions (y, x), (y, x + stride), ... of the maps, `size` of them; a view."""
+    rows = slice(y, y + (size[0] - 1) * stride[0] + 1, stride[0])
+    columns = slice(x, x + (size[1] - 1) * stride[1] + 1, stride[1])
+    return maps[:, :, :, rows, columns]

@@ -1,0 +1,1 @@
+"""The driver: load a network, infer, read back, measure."""

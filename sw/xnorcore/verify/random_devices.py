@@ -1,0 +1,66 @@
+"""Random device configurations, from rich ones to those of the smallest boards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..isa.device import DeviceConfig, Geometry
+
+__all__ = ["random_config", "random_configs"]
+
+_WIDTHS = (8, 8, 16, 16, 24, 32, 32, 40, 64)
+_PEAK = 4096
+"""Most multiply-accumulates per cycle: larger arrays take long to build."""
+
+
+def random_config(rng: np.random.Generator, geometry: Geometry | None = None) -> DeviceConfig:
+    """Return a legal configuration.
+
+    Parameters
+    ----------
+    rng : Generator
+    geometry : Geometry, optional
+        The array, if only the memories are to be random.
+
+    Returns
+    -------
+    DeviceConfig
+        Small memories are more frequent than large ones.
+    """
+    g = geometry or _geometry(rng)
+    power = not g.width & (g.width - 1)
+    convolution = int(rng.random() < (0.85 if power else 0.5))
+    share = 1
+    group = int(rng.choice([4, 8, 12, 16, 32, g.columns]))
+    if rng.random() < 0.4:
+        most = min(g.width.bit_length() - 1, 8)
+        shares = [n for n in (2, 4, 8) if n <= most and g.columns % n == 0 and group % n == 0]
+        share = int(rng.choice(shares)) if shares else 1
+    return DeviceConfig(
+        g,
+        acc_width=int(rng.integers(14, 25)),
+        weight_depth=int(rng.choice([64, 256, 1024, 4096])),
+        threshold_depth=int(rng.choice([16, 64, 256])),
+        act_depth=int(rng.choice([512, 1024, 3000, 4096])),
+        program_depth=int(rng.choice([100, 128, 256])),
+        fifo_bytes=int(rng.choice([512, 1024, 4096])),
+        column_group=group,
+        line_bytes=int(rng.choice([256, 1000, 4096])) if convolution else 0,
+        counters=int(rng.random() < 0.6),
+        convolution=convolution,
+        threshold_share=share,
+        program_halves=int(rng.random() < 0.4),
+    )
+
+
+def random_configs(seed: int, count: int, geometry: Geometry | None = None) -> list[DeviceConfig]:
+    """Return the devices of a run: the same for the same seed, count and geometry."""
+    return [random_config(np.random.default_rng([seed, 2, index]), geometry) for index in range(count)]
+
+
+def _geometry(rng: np.random.Generator) -> Geometry:
+    while True:
+        rows, width = int(rng.choice([1, 1, 2, 3, 4, 8])), int(rng.choice(_WIDTHS))
+        columns = int(rng.choice([4, 8, 12, 16, 20, 24, 32, 40, 64]))
+        if rows * columns * width <= _PEAK and (columns % width == 0 or width % columns == 0):
+            return Geometry(rows, columns, width)
