@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import CompileError
 from .device import DeviceConfig
-from .layout import DESCRIPTOR, HEADER, LOOPS, PROGRAM_MAGIC, WIDE_WORDS
+from .layout import HEADER, LOOPS, PROGRAM_MAGIC, unpack_descriptor
 
 __all__ = ["Reach", "validate_descriptors", "validate_program"]
 
@@ -150,22 +150,9 @@ def _descriptors(
     words: Sequence[int], config: DeviceConfig, entry: int
 ) -> Iterator[tuple[int, dict[str, int]]]:
     place, end = entry, False
-    limit = min(len(words), config.program_depth)
+    memory = words[: config.program_depth]
     while not end:
-        short = place < limit and not words[place] >> DESCRIPTOR.fields["wide"].low & 1
-        skipped = len(WIDE_WORDS) if short else 0
-        after = place + DESCRIPTOR.words - skipped
-        if after > limit:
-            raise CompileError(
-                f"the descriptor at {place} reaches word {after - 1}, but the program ends at {limit - 1}; "
-                "the last descriptor needs its end flag"
-            )
-        found = list(words[place : place + WIDE_WORDS.start])
-        found += [0] * len(WIDE_WORDS) if short else words[place + WIDE_WORDS.start : place + WIDE_WORDS.stop]
-        found += words[after - (DESCRIPTOR.words - WIDE_WORDS.stop) : after]
-        fields = DESCRIPTOR.unpack(found)
-        if DESCRIPTOR.pack(fields) != found:
-            raise CompileError(f"the descriptor at {place} has bits set that mean nothing")
+        fields, after = unpack_descriptor(memory, place)
         yield place, fields
         place, end = after, bool(fields["end"])
 

@@ -15,7 +15,7 @@ is set and count as 0 otherwise; the output words end it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
@@ -171,6 +171,36 @@ def pack_descriptor(values: Mapping[str, int]) -> list[int]:
     if any(words[index] for index in WIDE_WORDS):
         return DESCRIPTOR.pack({**values, "wide": 1})
     return words[: WIDE_WORDS.start] + words[WIDE_WORDS.stop :]
+
+
+def unpack_descriptor(words: Sequence[int], place: int) -> tuple[dict[str, int], int]:
+    """Return the fields of the descriptor at word `place`, and the word behind it.
+
+    Parameters
+    ----------
+    words : sequence of int
+        Program memory from address 0 on.
+    place : int
+
+    Raises
+    ------
+    CompileError
+        If the words end before the descriptor, or have bits set that mean nothing.
+    """
+    short = place < len(words) and not words[place] >> DESCRIPTOR.fields["wide"].low & 1
+    after = place + DESCRIPTOR.words - (len(WIDE_WORDS) if short else 0)
+    if after > len(words):
+        raise CompileError(
+            f"the descriptor at {place} reaches word {after - 1}, but the program ends at {len(words) - 1}; "
+            "the last descriptor needs its end flag"
+        )
+    found = list(words[place : place + WIDE_WORDS.start])
+    found += [0] * len(WIDE_WORDS) if short else words[place + WIDE_WORDS.start : place + WIDE_WORDS.stop]
+    found += words[after - (DESCRIPTOR.words - WIDE_WORDS.stop) : after]
+    fields = DESCRIPTOR.unpack(found)
+    if DESCRIPTOR.pack(fields) != found:
+        raise CompileError(f"the descriptor at {place} has bits set that mean nothing")
+    return fields, after
 
 
 COUNTERS = (

@@ -1,0 +1,88 @@
+"""How image bytes come to lie in activation memory: packed bits, bit planes, windows of a convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .memories import Memories
+from .walk import signed
+
+__all__ = ["store_images"]
+
+
+def store_images(
+    memories: Memories, header: Mapping[str, int], images: NDArray[np.uint8], parity: int
+) -> None:
+    """Store one batch, an image per row, or one image in all rows where the header has `spread`.
+
+    Parameters
+    ----------
+    memories : Memories
+    header : mapping
+        Fields of the armed program.
+    images : array of uint8, shape (n, bytes per image)
+    parity : int
+        Input region.
+    """
+    planes = header["in_bits_last"] + 1
+    base, stride = header[f"in_base{parity}"], signed(header["plane_stride"])
+    for number, image in enumerate(images):
+        rows = slice(None) if header["spread"] else slice(number, number + 1)
+        if not header["interleaved"]:
+            if planes == 1:
+                _store(memories, rows, base, np.unpackbits(image, bitorder="little"))
+                continue
+            lines = image[np.newaxis]
+        else:
+            lines = interleaved(header, image)
+        for plane in range(planes):
+            at = base + plane * stride
+            for line in lines:
+                # Eight values make a byte of each plane; what the last byte lacks is 0.
+                bits = np.pad(line >> plane & 1, (0, -len(line) % 8))
+                _store(memories, rows, at, bits)
+                at += -(-len(line) // memories.config.geometry.width)
+
+
+def _store(memories: Memories, rows: slice, base: int, bits: NDArray[np.uint8]) -> None:
+    """Write bits into consecutive words; what the last word has beyond them stays."""
+    width = memories.config.geometry.width
+    for first in range(0, len(bits), width):
+        part = bits[first : first + width]
+        memories.activations[rows, base + first // width, : len(part)] = part
+
+
+def interleaved(header: Mapping[str, int], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the values under the kernel, one row for each row of positions, as the line buffer gives them.
+
+    The buffer is a ring of the rows under the kernel: what it gives depends on what has come by then.
+    """
+    if header["packed"]:
+        values = 3 * np.unpackbits(image, bitorder="little")
+    else:
+        values = image
+    height, width, row_values = header["map_height"], header["map_width"], header["row_values"]
+    kernel, channels = header["kernel_last"] + 1, header["channels_last"] + 1
+    across = header["pad_left"] + width + header["pad_right"]
+    end, slot = header["slots_end"], header["slot_start"]
+    ring = np.zeros(end, np.uint8)
+    lines = np.zeros((header["rows_last"] + 1, across, kernel, channels), np.uint8)
+    received, top = 0, -header["pad_top"]
+    for line in lines:
+        while received < min(top + kernel, height):
+            places = (received * row_values + np.arange(row_values)) % end
+            ring[places] = values[received * row_values : (received + 1) * row_values]
+            received += 1
+        line[:] = header["pad"]
+        for tap in range(kernel):
+            if 0 <= top + tap < height:
+                at = (slot + tap * row_values) % end
+                row = ring[at : at + width * channels].reshape(width, channels)
+                line[header["pad_left"] : header["pad_left"] + width, tap] = row
+        top += header["stride"]
+        slot += header["slot_step"]
+        slot -= end if slot >= end else 0
+    return lines.reshape(len(lines), -1)

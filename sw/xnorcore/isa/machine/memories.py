@@ -1,0 +1,87 @@
+"""A device's memories: words as bits, the least significant first."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import CompileError
+from ..device import DeviceConfig
+from ..program import Block
+from ..protocol import Space
+
+__all__ = ["Memories"]
+
+
+class Memories:
+    """Everything that a device stores.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Attributes
+    ----------
+    program : array of uint32, shape (program_depth,)
+    weights : array of uint8, shape (columns, weight_depth, width)
+        Bits 0 and 1, as those of `activations`.
+    starts : array of int64, shape (columns, threshold_depth)
+        Start values of `acc_width` bits.
+    activations : array of uint8, shape (rows, act_depth, width)
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        g = config.geometry
+        self.config = config
+        self.program = np.zeros(config.program_depth, np.uint32)
+        self.weights = np.zeros((g.columns, config.weight_depth, g.width), np.uint8)
+        self.starts = np.zeros((g.columns, config.threshold_depth), np.int64)
+        self.activations = np.zeros((g.rows, config.act_depth, g.width), np.uint8)
+
+    def write(self, block: Block) -> None:
+        """Store a block, as WRITE does.
+
+        Raises
+        ------
+        CompileError
+            If there is no such bank, or the block is longer than the memory.
+        """
+        config, width = self.config, self.config.geometry.width
+        space, first = block.space, block.address
+        bank = (self.program, self.starts, self.weights, self.activations)[space]
+        if space != Space.PROGRAM:
+            if block.bank >= len(bank):
+                raise CompileError(
+                    f"a block for bank {block.bank} of {space.name.lower()}, which has {len(bank)}"
+                )
+            bank = bank[block.bank]
+        size = 4 if space in (Space.PROGRAM, Space.THRESHOLDS) else width // 8
+        count = len(block.data) // size
+        if first + count > len(bank):
+            raise CompileError(
+                f"a block of {space.name.lower()} reaches word {first + count - 1}, but the memory ends at "
+                f"{len(bank) - 1}"
+            )
+        if space == Space.PROGRAM:
+            bank[first : first + count] = np.frombuffer(block.data, "<u4")
+        elif space == Space.THRESHOLDS:
+            bank[first : first + count] = wrapped(
+                np.frombuffer(block.data, "<i4").astype(np.int64), config.acc_width
+            )
+        else:
+            words = np.frombuffer(block.data, np.uint8).reshape(count, size)
+            bank[first : first + count] = np.unpackbits(words, axis=-1, bitorder="little")
+
+    def read(self, space: Space, bank: int, address: int, words: int) -> bytes:
+        """Return words of program or activation memory, as READ does."""
+        if space == Space.PROGRAM:
+            return self.program[address : address + words].astype("<u4").tobytes()
+        return np.packbits(
+            self.activations[bank, address : address + words], axis=-1, bitorder="little"
+        ).tobytes()
+
+
+def wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """Return `values` as registers of `bits` bits hold them, two's complement."""
+    half = np.int64(1) << (bits - 1)
+    return ((values + half) & (2 * half - 1)) - half

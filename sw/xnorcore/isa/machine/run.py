@@ -1,0 +1,246 @@
+"""Runs descriptors on memories, whole layers at once: products, sums, thresholds, pooling, write-back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import CompileError
+from ..device import DeviceConfig
+from ..layout import HEADER, PROGRAM_MAGIC, unpack_descriptor
+from .loading import store_images
+from .memories import Memories, wrapped
+from .walk import Walk, signed
+
+__all__ = ["LayerTrace", "Machine"]
+
+_CHUNK = 1 << 24
+"""Most operand bits that are gathered at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """What one descriptor did.
+
+    Attributes
+    ----------
+    place : int
+        Program word of the descriptor.
+    fields : dict
+    sums : array of int64, shape (rows, positions, tiles * columns)
+        Accumulators after a position's last beat, start values included; positions in the order
+        (y, x, win_y, win_x), the last two those of a pooling window.
+    writes : list of int
+        Words of activation memory that were written, in order.
+    """
+
+    place: int
+    fields: dict[str, int]
+    sums: NDArray[np.int64]
+    writes: list[int]
+
+
+class Machine:
+    """A device that does in one step what the gateware does in many cycles.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Attributes
+    ----------
+    memories : Memories
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        self.memories = Memories(config)
+
+    @property
+    def header(self) -> dict[str, int]:
+        """The fields of the program in program memory.
+
+        Raises
+        ------
+        CompileError
+            If there is none.
+        """
+        header = HEADER.unpack([int(word) for word in self.memories.program[: HEADER.words]])
+        if header["magic"] != PROGRAM_MAGIC:
+            raise CompileError(f"program word 0 is {header['magic']:#010x}, not {PROGRAM_MAGIC:#010x}")
+        return header
+
+    def load(self, images: NDArray[np.uint8], parity: int = 0) -> None:
+        """Put a batch into an input region, as the loader does.
+
+        Parameters
+        ----------
+        images : array of uint8, shape (n, bytes per image)
+            As on the wire; one for each row at most, or one for all rows where the program spreads it.
+        parity : int
+            Which of the two regions.
+        """
+        store_images(self.memories, self.header, images, parity)
+
+    def infer(self, images: NDArray[np.uint8], parity: int = 0) -> tuple[bytes, list[LayerTrace]]:
+        """Run one batch through the program.
+
+        Returns
+        -------
+        bytes
+            Result bytes, image after image, as INFER answers.
+        list of LayerTrace
+        """
+        header = self.header
+        self.load(images, parity)
+        traces = self.run(header["entry"], parity)
+        first = header[f"out_base{parity}"]
+        words = self.memories.activations[: len(images), first : first + header["out_words"]]
+        sent = np.packbits(words, axis=-1, bitorder="little")[:, :, : header["out_bytes"]]
+        return sent.tobytes(), traces
+
+    def run(self, entry: int, parity: int | None = None) -> list[LayerTrace]:
+        """Run the descriptors from `entry` to the one with `end`, as RUN does, or as a batch of `parity`.
+
+        Raises
+        ------
+        CompileError
+            They do not end, or lead out of a memory.
+        """
+        traces = []
+        words = [int(word) for word in self.memories.program]
+        place, end = entry, False
+        while not end:
+            fields, after = unpack_descriptor(words, place)
+            traces.append(self._layer(place, fields, parity))
+            place, end = after, bool(fields["end"])
+        return traces
+
+    def _layer(self, place: int, fields: dict[str, int], parity: int | None) -> LayerTrace:
+        header = self.header if fields["in_image"] or fields["out_image"] else {}
+        bases = {
+            side: fields[f"{side}_base"]
+            + (header[f"{side}_base{parity or 0}"] if fields[f"{side}_image"] else 0)
+            for side in ("in", "out")
+        }
+        walk = Walk.of(fields, self.config)
+        sums = np.concatenate(
+            [self._tile(fields, walk, bases["in"], tile) for tile in range(walk.counts["tile"])], axis=-1
+        )
+        writes = self._write(fields, walk, bases["out"], sums)
+        return LayerTrace(place, fields, sums, writes)
+
+    def _tile(self, fields: Mapping[str, int], walk: Walk, base: int, tile: int) -> NDArray[np.int64]:
+        """Return the accumulators of one tile, shape (rows, positions, columns)."""
+        config, g, memories = self.config, self.config.geometry, self.memories
+        planes, taps = walk.counts["plane"], walk.taps
+        first = fields["weight_base"] + tile * taps
+        per_tile = planes if fields["double"] else 1
+        start = fields["threshold_base"] + tile * per_tile
+        _inside("weights", range(first, first + taps), config.weight_depth)
+        _inside("start values", range(start, start + per_tile), config.threshold_depth)
+        weights = memories.weights[:, first : first + taps].reshape(g.columns, taps * g.width)
+        signs = 2 * weights.astype(np.float32) - 1
+        starts = memories.starts[:, start : start + per_tile]
+        sums = np.zeros((g.rows, walk.positions, g.columns), np.int64)
+        step = max(_CHUNK // (taps * g.width), 1)
+        for at in range(0, walk.positions, step):
+            chunk = slice(at, min(at + step, walk.positions))
+            for row in range(g.rows):
+                acc = np.zeros((chunk.stop - at, g.columns), np.int64)
+                for plane in range(planes):
+                    if fields["double"]:
+                        acc *= 2
+                    if plane < per_tile:
+                        acc += starts[:, plane]
+                    x = self._operands(fields, walk, base, tile, row, plane, chunk)
+                    # Products of -1 and +1, or 0 where a tap counts as nothing: whole numbers below 2**24.
+                    acc += (x.reshape(len(x), -1) @ signs.T).astype(np.int64) // 2
+                    acc = wrapped(acc, config.acc_width)
+                sums[row, chunk] = acc
+        return sums
+
+    def _operands(
+        self,
+        fields: Mapping[str, int],
+        walk: Walk,
+        base: int,
+        tile: int,
+        row: int,
+        plane: int,
+        chunk: slice,
+    ) -> NDArray[np.float32]:
+        """Return what meets the weights: -1, +1 or 0, shape (positions, taps, width)."""
+        config, width = self.config, self.config.geometry.width
+        k = config.offset_bits
+        bits = walk.addresses[chunk, plane] + ((base << k) + tile * walk.tile_step)
+        if fields["strips"]:
+            bits = bits + (row * fields["in_strip"] << k)
+        words, offsets = bits >> k, bits & ((1 << k) - 1)
+        memory = self.memories.activations[row]
+        inside = walk.inside[chunk]
+        if not fields["strips"]:
+            # Rows of strips after the first may reach beyond the map, for results that nobody reads.
+            read = words[inside] % (1 << 16)
+            if read.size and read.max() >= config.act_depth:
+                raise CompileError(f"a beat reads word {read.max()} of {config.act_depth} (act_depth)")
+        if offsets.any():
+            two = np.concatenate(
+                [memory[words % config.act_depth], memory[(words + 1) % config.act_depth]], axis=-1
+            )
+            at = offsets[:, :, np.newaxis] + np.arange(width)
+            values = np.take_along_axis(two, at, axis=-1)
+        else:
+            values = memory[words % (1 << 16) % config.act_depth]
+        if fields["padded"] and not fields["pad_zero"]:
+            values = np.where(inside[:, :, np.newaxis], values, np.uint8(fields["pad_one"]))
+        if fields["lanes"]:
+            values = values * ~(walk.ends[:, np.newaxis] & (np.arange(width) >= fields["lanes"]))
+        if fields["balance"] and plane:
+            values = values.copy()
+            values[:, walk.ends, width - 1] = 1
+        signs = 2 * values.astype(np.float32) - 1
+        if fields["padded"] and fields["pad_zero"]:
+            signs *= inside[:, :, np.newaxis]
+        return signs
+
+    def _write(self, fields: Mapping[str, int], walk: Walk, base: int, sums: NDArray[np.int64]) -> list[int]:
+        """Turn accumulators into bits, pool them and put them into activation memory."""
+        g, counts = self.config.geometry, walk.counts
+        rows, tiles = len(sums), counts["tile"]
+        score = bool(fields["score"])
+        window = 1 if score else counts["win_y"] * counts["win_x"]
+        slices = max(fields["slices"], 1) if score else 1
+        # A slice is the inverse of a bit of the accumulator, the most significant first.
+        shifts = np.arange(slices - 1, -1, -1) if score else np.array([self.config.acc_width - 1])
+        bits = (~(sums[..., np.newaxis] >> shifts) & 1).astype(np.uint8)
+        bits = bits.reshape(rows, -1, window, tiles, g.columns, slices).max(axis=2)
+        shared = 1 if score else g.tiles_per_word
+        words = g.words_per_tile
+        delta = signed(fields["out_delta"]) + (slices - 1) * words
+        strip = fields["out_strip"] if fields["strips"] else 0
+        written: list[int] = []
+        for tile in range(tiles):
+            lane = tile % shared
+            tile_base = base + tile // shared * signed(fields["out_tile_stride"])
+            first = tile_base + np.arange(bits.shape[1])[:, np.newaxis] * delta + np.arange(slices) * words
+            for row in range(rows):
+                # (positions, columns, slices) -> (positions, slices, words, bits of a word)
+                parts = bits[row, :, tile].transpose(0, 2, 1).reshape(len(first), slices, words, -1)
+                places = (first + row * strip)[..., np.newaxis] + np.arange(words)
+                _inside("results", range(int(places.min()), int(places.max()) + 1), self.config.act_depth)
+                into = slice(None) if fields["strips"] else slice(row, row + 1)
+                size = parts.shape[-1]
+                if lane == 0:
+                    self.memories.activations[into, places] = 0
+                self.memories.activations[into, places, lane * size : (lane + 1) * size] = parts
+                written += places.reshape(-1).tolist() if row == 0 or strip else []
+        return written
+
+
+def _inside(what: str, words: range, depth: int) -> None:
+    if words.start < 0 or words.stop > depth:
+        raise CompileError(f"{what}: words {words.start} to {words.stop - 1}, but the memory has {depth}")
