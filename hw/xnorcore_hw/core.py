@@ -43,7 +43,9 @@ class Core(wiring.Component):
     clock_hz : int
         Reported by INFO; 0 if unknown.
     bake : Program or None
-        What the memories hold from power-up on; it is armed at once. Compiled for `config`, in one pass.
+        What the memories hold from power-up on; it is armed at once. Compiled for `config`, in one pass,
+        and not stopped early: where the host reads results from memory, the driver relies on a device
+        that restarts not to hold the same program again.
 
     Members
     -------
@@ -56,6 +58,7 @@ class Core(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
+        assert bake is None or not bake.results_read, "only a whole program of one pass can be baked"
         self.config, self.clock_hz, self.bake = config, clock_hz, bake
         super().__init__(
             {

@@ -13,6 +13,7 @@ from xnorcore.isa.protocol import (
     INFO_BYTES,
     INFO_FLAGS_OFFSET,
     INFO_NETWORK_OFFSET,
+    KEY_BYTES,
     Command,
     DeviceInfo,
     Space,
@@ -125,6 +126,7 @@ class Control(wiring.Component):
         unasked = Signal(init=self.baked)
         ended = Signal(init=self.baked)
         expected = Signal(7)  # part of the group of images that is open; 0, none
+        key = Signal(8 * KEY_BYTES, reset_less=True)  # of the armed program
         count = Signal(range(max(g.width // 8, 8)))  # byte of type and tag, of the arguments, of a word
         byte = Signal(8)
         limits = {
@@ -352,6 +354,8 @@ class Control(wiring.Component):
                     m.d.sync += armed.eq(0)
                     next_word()
                     self._take_header(m, addr, stored)
+                    with m.If(addr == HEADER.fields["id_low"].word):
+                        m.d.sync += key.eq(stored)
                     with m.If((addr == HEADER.fields["magic"].word) & (stored != PROGRAM_MAGIC)):
                         m.next = "DROP"
                 with m.Else():
@@ -369,7 +373,7 @@ class Control(wiring.Component):
                             with m.If(live & (left == IDENTITY_WORDS - network + 1)):
                                 m.d.sync += addr.eq(HEADER.fields["id_low"].word)
 
-            infer_states(m, self, status, ended, armed, expected, take)
+            infer_states(m, self, status, ended, armed, expected, key, count, take)
         return m
 
     def _take_header(self, m: Module, addr: Signal, stored: Value) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from amaranth import Module, Mux, Signal
 
-from xnorcore.isa.protocol import Status
+from xnorcore.isa.protocol import KEY_BYTES, Status
 
 from .records import RecordKind
 
@@ -21,6 +21,8 @@ def infer_states(
     ended: Signal,
     armed: Signal,
     expected: Signal,
+    key: Signal,
+    count: Signal,
     take: Callable[[], None],
 ) -> None:
     """Add the states that carry out INFER to the running `FSM` of `m`; they start at ``PART``.
@@ -37,12 +39,16 @@ def infer_states(
     armed : Signal
     expected : Signal
         Next part of the group, 0 if none is open; EXECUTE and DROP set it to 0.
+    key : Signal
+        Of the armed program, the byte that comes first in the lowest place; left as it was.
+    count : Signal
+        0 at ``PART``; whoever answers sets it to 0 again.
     take : callable
         Adds the statements that accept a packet byte.
     """
     i = control.i
     part, end = i.payload.data[:7], i.payload.data[7]
-    closing = Signal()
+    closing, differs = Signal(), Signal()
     with m.State("PART"):
         m.d.sync += status.eq(Mux(ended, Status.BAD_LENGTH, Mux(armed, Status.SEQUENCE, Status.NOT_ARMED)))
         with m.If(ended):
@@ -53,8 +59,24 @@ def infer_states(
                 m.d.sync += [closing.eq(end), expected.eq(part + 1)]
                 m.d.sync += control.restart.eq(armed & (part == 0))
                 m.next = "DROP"
-                with m.If(armed & ((part == 0) | (part == expected))):
+                with m.If(armed & (part == 0)):
+                    m.next = "KEY"
+                with m.Elif(armed & (part == expected)):
                     m.next = "IMAGES"
+    with m.State("KEY"):
+        with m.If(count == KEY_BYTES):
+            m.d.sync += differs.eq(0)
+            m.next = "IMAGES"
+            with m.If(differs):
+                m.next = "DROP"
+        with m.Else():
+            m.d.sync += status.eq(Mux(ended, Status.BAD_LENGTH, Status.WRONG_PROGRAM))
+            with m.If(~ended):
+                take()
+            # As many steps for a request that is too short, so that the key is in its place again.
+            with m.If(ended | i.valid):
+                m.d.sync += [count.eq(count + 1), key.eq(key.rotate_right(8))]
+                m.d.sync += differs.eq(differs | ended | (i.payload.data != key[:8]))
     with m.State("IMAGES"):
         _pass_batches(m, control)
         with m.If(closing):

@@ -9,12 +9,14 @@ from enum import IntEnum
 from ..errors import ProtocolVersionError, WrongDeviceError
 from .device import DeviceConfig, Geometry
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"XNOR"
 RESPONSE = 0x80
 """Set in the type byte of every response."""
 HEADER_BYTES = 3
 """Type and 16-bit tag that start every frame body."""
+KEY_BYTES = 4
+"""First bytes of a program's identifier, in front of the images in part 0 of every group."""
 CRC_BYTES = 4
 """CRC-32 (zlib.crc32), little-endian, that ends every frame body."""
 MIN_DIVISOR = 4
@@ -44,6 +46,7 @@ class Status(IntEnum):
     NOT_ARMED = 4
     SEQUENCE = 5
     BAD_PROGRAM = 6
+    WRONG_PROGRAM = 7
 
 
 class Space(IntEnum):
@@ -128,9 +131,13 @@ class DeviceInfo:
                 "it is not an xnorcore accelerator"
             )
         if payload[4] != VERSION:
+            fix = (
+                "the board's bitstream is older: build and program it again (xnorcore build, xnorcore program)"
+                if payload[4] < VERSION
+                else "the board's bitstream is newer: update xnorcore"
+            )
             raise ProtocolVersionError(
-                f"the device speaks protocol version {payload[4]}, this driver speaks version {VERSION}; "
-                "rebuild the bitstream or install the matching xnorcore"
+                f"the device speaks protocol version {payload[4]}, this driver speaks version {VERSION}; {fix}"
             )
         if len(payload) != INFO_BYTES:
             raise WrongDeviceError(f"the INFO answer has {len(payload)} bytes, not {INFO_BYTES}")

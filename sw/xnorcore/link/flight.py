@@ -29,6 +29,7 @@ _HINTS = {
     Status.NOT_ARMED: "load a network first",
     Status.SEQUENCE: "the parts of an image group came out of order",
     Status.BAD_PROGRAM: "the program memory holds no valid program; load the network again",
+    Status.WRONG_PROGRAM: "the device holds another network; load the network again",
 }
 
 
@@ -318,8 +319,11 @@ class Flight:
         if status == Status.SEQUENCE and flying.position:
             group.error = error
             self._lose(flying)
-        elif request.answer is None:
-            request.answer = error
+            return
+        # A part that was answered before stays so; whoever waits for a later one must hear of the refusal.
+        waiting = next((later for later in group.requests if later.answer is None), None)
+        if waiting is not None:
+            waiting.answer = error
             group.complete = True
 
 

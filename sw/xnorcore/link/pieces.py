@@ -12,7 +12,7 @@ from math import sqrt
 
 from ..isa.device import DeviceConfig
 from ..isa.program import word_bytes
-from ..isa.protocol import Command, Space
+from ..isa.protocol import KEY_BYTES, Command, Space
 
 __all__ = ["END", "ImageBytes", "Pace", "divide"]
 
@@ -22,7 +22,7 @@ _OVERHEAD = 24
 _LEAST = 48
 _LONGEST = 8192
 _MEMORY = 32768
-_WRITE_HEAD, _READ_HEAD = 4, 6
+_WRITE_HEAD, _READ_HEAD, _INFER_HEAD = 4, 6, 1 + KEY_BYTES
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,9 @@ def divide(
     if command == Command.INFER and images and payload[:1] == bytes([END]):
         count = max(1, best // (images.image + images.result))
         step = (count // images.batch * images.batch or count) * images.image
-        if len(payload) > 1 + step and not (len(payload) - 1) % images.image:
-            return [payload[:1] + payload[at : at + step] for at in range(1, len(payload), step)]
+        head, data = payload[:_INFER_HEAD], payload[_INFER_HEAD:]
+        if len(data) > step and not len(data) % images.image:
+            return [head + data[at : at + step] for at in range(0, len(data), step)]
     elif (
         command in (Command.WRITE, Command.READ) and len(payload) >= _WRITE_HEAD and payload[0] <= max(Space)
     ):

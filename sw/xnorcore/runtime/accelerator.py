@@ -20,7 +20,7 @@ from ..model.bits import pack_images
 from ..model.network import Network
 from .readback import read_requests
 from .requests import image_requests
-from .upload import Callback, Progress, marked, remark, upload, without_mark, write
+from .upload import Callback, Progress, claim, marked, remark, upload, without_mark, write
 
 __all__ = ["Accelerator", "Progress"]
 
@@ -206,7 +206,7 @@ class Accelerator:
         Raises
         ------
         NotLoadedError
-            No network is loaded.
+            No network is loaded, or the device has lost it or holds another one.
         UsageError
             That layer's results never are in the device's memory.
         NetworkError, CapacityError
@@ -217,16 +217,24 @@ class Accelerator:
         whole = self._whole or self.program
         program = sums_of(whole, index) if sums else stop_after(whole, index)
         current = self.program
+        if not self._holds(current):
+            raise self._lost(current)
         self._program = self._whole = None
-        remark(self.session, current, program)
+        if not remark(self.session, current, program):
+            raise self._lost(program)
         self._arm(program)
         self._whole = whole
 
     def _arm(self, program: Program) -> None:
-        self.session.call(Command.ARM)
+        try:
+            self.session.call(Command.ARM)
+        except DeviceError as error:
+            if error.status != Status.BAD_PROGRAM:
+                raise
+            raise self._lost(program) from error
         self._info = self.session.identify()
         if self._info.network_id != program.identifier:
-            raise DeviceError("the device armed another program than the one that was written; load again")
+            raise self._lost(program)
         self._program = program
 
     def infer(self, images: ArrayLike) -> NDArray:
@@ -260,14 +268,30 @@ class Accelerator:
             else:
                 raw = b"".join(self._infer(program, wire, len(wire), program.result_bytes))
         except DeviceError as error:
-            if error.status == Status.NOT_ARMED:
-                raise self._lost() from error
-            raise
+            # Whatever was refused: was it because the network is not there any more?
+            if self._holds(program):
+                raise
+            raise self._lost(program) from error
         return program.decode(raw, len(wire))
 
-    def _lost(self) -> NotLoadedError:
+    def _holds(self, program: Program) -> bool:
+        """Ask whether the device still holds a program that was loaded."""
+        if (self._whole or program).later:
+            return marked(self.session, program)  # its later passes leave the device disarmed
+        info = self.session.identify()
+        return info.armed and info.network_id == program.identifier
+
+    def _lost(self, program: Program) -> NotLoadedError:
+        """Return the error that says what the device holds in place of a program."""
         self._program = self._whole = None
-        return NotLoadedError("the device has lost its network (reset?); load it again")
+        self._info = self.session.identify()
+        if not self._info.armed or self._info.network_id == program.identifier:
+            return NotLoadedError("the device has lost its network (power loss or reset?); load it again")
+        return NotLoadedError(
+            f"the device has lost its network (program {program.identifier.hex()}) and holds another one "
+            f"({self._info.network_id.hex()}): the one in its bitstream, or one that somebody else loaded; "
+            "load it again"
+        )
 
     def _infer(self, program: Program, wire: NDArray[np.uint8], total: int, size: int) -> Iterator[bytes]:
         done, group = 0, b""
@@ -293,12 +317,15 @@ class Accelerator:
     def _infer_and_read(self, program: Program, wire: NDArray[np.uint8]) -> Iterator[bytes]:
         """Run batch after batch, and read the results; each pass of a batch brings its weights along."""
         config, results = program.config, program.results
+        if not marked(self.session, program):
+            raise self._lost(program)  # before another program's weights are overwritten
         for first in range(0, len(wire), program.batch):
             part = wire[first : first + program.batch]
             if (self._whole or program).later:
                 # The first pass's program is there already only for the first batch after `load`.
                 blocks = (block for block in program.blocks if block.space != Space.ACTIVATIONS)
                 write(self.session, program, without_mark(blocks))
+                claim(self.session, program)
                 self.session.call(Command.ARM)
             for _ in self._infer(program, part, len(wire) + 1, 1):
                 pass
@@ -316,7 +343,7 @@ class Accelerator:
                 words = np.frombuffer(data, np.uint8).reshape(results.words, -1)
                 read.append(words[:, : results.word_bytes].tobytes())
             if not marked(self.session, program):
-                raise self._lost()
+                raise self._lost(program)
             yield from read
             self._progress(Progress("infer", first + len(part), len(wire)))
 

@@ -8,10 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..isa.program import Program
-from ..isa.protocol import Command
+from ..isa.protocol import KEY_BYTES, Command
 from ..link.pieces import END
 
-__all__ = ["image_requests"]
+__all__ = ["image_requests", "infer_head"]
+
+
+def infer_head(program: Program, flags: int = END) -> bytes:
+    """Return what part 0 of a group has in front of the images: the part byte, and the program's key."""
+    return bytes([flags]) + program.identifier[:KEY_BYTES]
 
 
 def image_requests(
@@ -31,20 +36,22 @@ def image_requests(
     """
     rows, size = program.batch, program.image_bytes
     room = max_payload - 1
-    per_frame = room // size
+    first_room = room - KEY_BYTES
+    per_frame = first_room // size
     if per_frame >= rows:
         step = per_frame // rows * rows
         for first in range(0, len(wire), step):
             part = wire[first : first + step]
             expected.append(len(part))
-            yield Command.INFER, bytes([END]) + part.tobytes()
+            yield Command.INFER, infer_head(program) + part.tobytes()
         return
     # One batch of all rows in several frames; its last one answers for all images.
     for first in range(0, len(wire), rows):
         batch = wire[first : first + rows]
         data = batch.tobytes()
-        parts = range(0, len(data), room)
-        for number, start in enumerate(parts):
-            last = number == len(parts) - 1
-            expected.append(len(batch) if last else 0)
-            yield Command.INFER, bytes([number | (END if last else 0)]) + data[start : start + room]
+        starts = [0, *range(first_room, len(data), room)]
+        for number, (start, stop) in enumerate(zip(starts, [*starts[1:], len(data)], strict=True)):
+            end = END if stop == len(data) else 0
+            expected.append(len(batch) if end else 0)
+            head = bytes([number | end]) if number else infer_head(program, end)
+            yield Command.INFER, head + data[start:stop]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..errors import VerifyError
+from ..errors import DeviceError, VerifyError
 from ..isa.layout import HEADER
 from ..isa.program import Block, Program
 from ..isa.protocol import Space
 from ..link.session import Session
 from .readback import Readback, read_requests, write_requests
 
-__all__ = ["Callback", "Progress", "marked", "remark", "upload", "without_mark", "write"]
+__all__ = ["Callback", "Progress", "claim", "marked", "remark", "upload", "without_mark", "write"]
 
 
 @dataclass(frozen=True)
@@ -58,42 +58,60 @@ def write(
             advance(sizes[index])
 
 
+_MARK = HEADER.fields["id_low"].word
+
+
 def mark(session: Session, program: Program) -> None:
     """Write the program's identifier into a device that has none, and disarm it.
 
-    A device that is switched off and on forgets it with everything else. Nothing writes it again until the
-    next `mark`, so that `marked` tells whether all that was written since is still there.
+    A device that is switched off and on forgets it with everything else, or finds that of its baked program,
+    which is another one. Nothing writes the mark's second word again until the next `mark`, so that `marked`
+    tells whether all that was written since is still there.
     """
-    at = HEADER.fields["id_low"].word
-    write(session, program, [Block(Space.PROGRAM, 0, 0, bytes(4 * at) + program.identifier)])
+    write(session, program, [Block(Space.PROGRAM, 0, 0, bytes(4 * _MARK) + program.identifier)])
 
 
 def marked(session: Session, program: Program) -> bool:
     """Return whether the device has kept its memories since `mark`."""
-    at = HEADER.fields["id_low"].word
-    return (
-        b"".join(session.stream(read_requests(program.config, Space.PROGRAM, 0, at, 2))) == program.identifier
-    )
+    return _read_mark(session, program) == program.identifier
 
 
-def remark(session: Session, old: Program, new: Program) -> None:
+def claim(session: Session, program: Program) -> None:
+    """Write the first word of the mark: from now on, what is armed is no other program.
+
+    Whoever changes weights without `mark` does so before ARM. On a device that has become another's in the
+    meantime, the mark is then nobody's, and not still that of a program whose weights are gone.
+    """
+    write(session, program, [Block(Space.PROGRAM, 0, _MARK, program.identifier[:4])])
+
+
+def remark(session: Session, old: Program, new: Program) -> bool:
     """Change program memory, and the mark, from one program to another that uses the same weights.
 
-    Raises
-    ------
-    VerifyError
-        The device has lost its memories since the old mark was written.
+    The words of the mark change one after the other, so that each tells of a loss while the other is new.
+
+    Returns
+    -------
+    bool
+        False if the device has lost its memories since the old mark was written. A loss at the very end
+        shows only in the identifier of what is armed.
     """
+    claim(session, new)
     blocks = [block for block in new.blocks if block.space == Space.PROGRAM]
     write(session, new, without_mark(blocks))
-    if not marked(session, old):
-        raise VerifyError("the device lost its memories (reset?); load again")
-    write(session, new, [Block(Space.PROGRAM, 0, HEADER.fields["id_low"].word, new.identifier)])
+    if _read_mark(session, new) != new.identifier[:4] + old.identifier[4:]:
+        return False
+    write(session, new, [Block(Space.PROGRAM, 0, _MARK + 1, new.identifier[4:])])
+    return True
+
+
+def _read_mark(session: Session, program: Program) -> bytes:
+    return b"".join(session.stream(read_requests(program.config, Space.PROGRAM, 0, _MARK, 2)))
 
 
 def without_mark(blocks: Iterable[Block]) -> Iterator[Block]:
     """Leave the words of the mark out."""
-    at = HEADER.fields["id_low"].word
+    at = _MARK
     for block in blocks:
         if (
             block.space != Space.PROGRAM
@@ -116,6 +134,19 @@ def upload(session: Session, program: Program, verify: bool, progress: Callback)
     VerifyError
         The device holds something else than what was written.
     """
+    mark(session, program)
+    try:
+        _upload(session, program, verify, progress)
+        kept = marked(session, program)
+    except (DeviceError, VerifyError):
+        kept = marked(session, program)
+        if kept:
+            raise
+    if not kept:
+        raise VerifyError("the device lost its memories while it was loaded (reset?); load again")
+
+
+def _upload(session: Session, program: Program, verify: bool, progress: Callback) -> None:
     total = sum(len(block.data) for block in program.blocks)
     counts = {"load": 0, "verify": 0}
 
@@ -130,7 +161,6 @@ def upload(session: Session, program: Program, verify: bool, progress: Callback)
         write(session, program, without_mark(blocks), lambda count: advance("load", count))
         return blocks
 
-    mark(session, program)
     advance("load", len(program.identifier))
     # Checking weights and thresholds uses the other memories, which are therefore written last.
     weights = send(Space.WEIGHTS)
@@ -142,5 +172,3 @@ def upload(session: Session, program: Program, verify: bool, progress: Callback)
     for block in send(Space.ACTIVATIONS, Space.PROGRAM):
         if verify:
             check.plain(block)
-    if not marked(session, program):
-        raise VerifyError("the device lost its memories while it was loaded (reset?); load again")
