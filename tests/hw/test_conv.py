@@ -15,6 +15,7 @@ from xnorcore.model.layers import Conv2d, Dense, InputSpec
 from xnorcore.model.network import Network
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.requests import infer_head
 from xnorcore_hw.input.interleaver import RowInterleaver
 
 from .cnns import random_cnn
@@ -162,6 +163,6 @@ def test_a_group_that_ends_inside_an_image_is_refused(device: Accelerator, extra
     image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 2), dtype=np.uint8)
     device.load(network, verify=False)
     with pytest.raises(DeviceError) as refusal:
-        device.session.call(Command.INFER, b"\x80" + image.tobytes() + bytes(extra))
+        device.session.call(Command.INFER, infer_head(device.program) + image.tobytes() + bytes(extra))
     assert refusal.value.status == Status.BAD_LENGTH
     np.testing.assert_array_equal(device.infer(image), golden.run(network, image))

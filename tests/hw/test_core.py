@@ -14,6 +14,7 @@ from xnorcore.isa.protocol import RESPONSE, Command, DeviceInfo, Space, Status
 from xnorcore.model.bits import pack_images
 from xnorcore.reference import golden
 from xnorcore.runtime.readback import write_requests
+from xnorcore.runtime.requests import infer_head
 from xnorcore_hw.core import Core
 
 from .networks import random_images, random_network
@@ -28,9 +29,16 @@ def small_config(rows: int, columns: int, width: int, **options: int) -> DeviceC
 
 
 def exchange(
-    config: DeviceConfig, requests: Sequence[Request], stalls: Stalls = NONE, cycles: int = 200_000
+    config: DeviceConfig,
+    requests: Sequence[Request],
+    stalls: Stalls = NONE,
+    cycles: int = 200_000,
+    answers: Stalls | None = None,
 ) -> list[tuple[bytes, int]]:
-    """Send requests and return (payload, status) of every response, checked for type and tag."""
+    """Send requests and return (payload, status) of every response, checked for type and tag.
+
+    `answers`: stalls of the responses, if not those of the requests.
+    """
     dut = Core(config)
     responses: list[bytes] = []
 
@@ -41,7 +49,7 @@ def exchange(
 
     async def receive(ctx) -> None:
         for _ in requests:
-            responses.append(await get_packet(ctx, dut.o, stalls))
+            responses.append(await get_packet(ctx, dut.o, stalls if answers is None else answers))
 
     simulate(dut, send, receive, cycles=cycles)
     for tag, ((command, _), response) in enumerate(zip(requests, responses, strict=True)):
@@ -67,6 +75,7 @@ def check_network(
     wild: bool = False,
     seed: int = 0,
     stalls: Stalls = NONE,
+    slow: Stalls | None = None,
 ) -> dict[str, int]:
     rng = np.random.default_rng(seed)
     network = random_network(rng, sizes, bits, scores, wild)
@@ -74,9 +83,8 @@ def check_network(
     program = compile_network(network, config)
     requests = load_requests(program)
     wire = pack_images(network, images).tobytes()
-    answers = exchange(
-        config, [*requests, (Command.INFER, b"\x80" + wire), (Command.COUNTERS, b"\0")], stalls
-    )
+    requests += [(Command.INFER, infer_head(program) + wire), (Command.COUNTERS, b"\0")]
+    answers = exchange(config, requests, stalls, answers=slow)
     assert all(status == Status.OK for _, status in answers)
     found = program.decode(answers[-2][0], count)
     np.testing.assert_array_equal(found, golden.run(network, images))
@@ -150,6 +158,21 @@ def test_layers_follow_each_other_after_the_pipeline() -> None:
     assert counters["port"] <= 2 * config.acc_width
 
 
+@pytest.mark.parametrize("rows, count", [(1, 7), (3, 10)])
+def test_results_wait_for_a_slow_link(rows: int, count: int) -> None:
+    """No batch starts whose results would take the place of others, of either region, not yet sent."""
+    slow = Stalls(rows, chance=1, longest=16)
+    counters = check_network(small_config(rows, 8, 8), (9, 40), count, seed=rows, slow=slow)
+    assert counters["wait_output"] > 50 * counters["batches"]
+
+
+@pytest.mark.parametrize("images", [4, 7])
+def test_images_are_counted_where_batches_follow_each_other(images: int) -> None:
+    """The last batch, of either region, has fewer images than those before it and starts as they end."""
+    counters = check_network(small_config(3, 4, 8), (16, 60, 5), images)
+    assert counters["batches"] == -(-images // 3)
+
+
 def _tiny() -> tuple[DeviceConfig, Program, bytes]:
     config = small_config(2, 4, 8)
     rng = np.random.default_rng(5)
@@ -160,10 +183,10 @@ def _tiny() -> tuple[DeviceConfig, Program, bytes]:
 
 def test_images_in_parts() -> None:
     config, program, wire = _tiny()
-    whole = (Command.INFER, b"\x80" + wire)
-    parts = [(0, wire[:1]), (1, wire[1:5]), (0x82, wire[5:])]
+    whole = (Command.INFER, infer_head(program) + wire)
+    parts = [infer_head(program, 0) + wire[:1], b"\1" + wire[1:5], b"\x82" + wire[5:]]
     requests = [*load_requests(program), whole]
-    requests += [(Command.INFER, bytes([number]) + data) for number, data in parts]
+    requests += [(Command.INFER, part) for part in parts]
     answers = exchange(config, requests)
     assert [status for _, status in answers[-3:]] == [Status.OK] * 3
     assert b"".join(payload for payload, _ in answers[-3:]) == answers[-4][0]
@@ -171,7 +194,7 @@ def test_images_in_parts() -> None:
 
 def test_refused_inference() -> None:
     config, program, wire = _tiny()
-    good = (Command.INFER, b"\x80" + wire)
+    good = (Command.INFER, infer_head(program) + wire)
     answers = exchange(
         config,
         [
@@ -179,10 +202,10 @@ def test_refused_inference() -> None:
             *load_requests(program),
             (Command.INFER, b""),
             (Command.INFER, b"\x81" + wire),  # part 1 of nothing
-            (Command.INFER, b"\x00" + wire[:3]),
+            (Command.INFER, infer_head(program, 0) + wire[:3]),
             (Command.INFER, b"\x82" + wire[3:]),  # part 1 is missing
             (Command.INFER, b"\x81" + wire[3:]),  # and the group with it
-            (Command.INFER, b"\x80" + wire[:3]),  # one image and a half
+            (Command.INFER, infer_head(program) + wire[:3]),  # one image and a half
             good,
             (Command.WRITE, bytes([Space.WEIGHTS, 0, 0, 0, 1])),
             good,
@@ -255,7 +278,7 @@ def test_what_is_read_waits_for_the_link(options: dict[str, int]) -> None:
 
 def test_info_and_reset() -> None:
     config, program, wire = _tiny()
-    infer = (Command.INFER, b"\x80" + wire)
+    infer = (Command.INFER, infer_head(program) + wire)
     info, reset = (Command.INFO, b""), (Command.RESET, b"")
     load = load_requests(program)
     answers = exchange(config, [info, *load, info, infer, reset, info, infer, (Command.COUNTERS, b"\0")])
@@ -281,7 +304,7 @@ def test_what_run_does_is_not_counted() -> None:
     """Until its last result is written: `tail` is the time after the last beat."""
     config, program, wire = _tiny()
     run = (Command.RUN, HEADER.words.to_bytes(2, "little"))
-    infer, counters = (Command.INFER, b"\x80" + wire), (Command.COUNTERS, b"\0")
+    infer, counters = (Command.INFER, infer_head(program) + wire), (Command.COUNTERS, b"\0")
     answers = exchange(config, [*load_requests(program), infer, counters, run, run, counters])
     before, after = (
         dict(zip(COUNTERS, np.frombuffer(answers[index][0], "<u4").tolist(), strict=True))
@@ -309,7 +332,7 @@ def test_a_request_inherits_no_place(command: Command) -> None:
 def test_counters_are_cleared_when_that_is_asked_for() -> None:
     config, program, wire = _tiny()
     read, clear = (Command.COUNTERS, b"\0"), (Command.COUNTERS, b"\1")
-    infer = (Command.INFER, b"\x80" + wire)
+    infer = (Command.INFER, infer_head(program) + wire)
     answers = exchange(config, [*load_requests(program), infer, read, clear, read])
     busy = [np.frombuffer(answer[0], "<u4")[COUNTERS.index("busy")] for answer in answers[-3:]]
     assert busy[0] == busy[1] > 0 == busy[2]
@@ -317,7 +340,7 @@ def test_counters_are_cleared_when_that_is_asked_for() -> None:
 
 def test_reset_and_arm_forget_a_group() -> None:
     config, program, wire = _tiny()
-    first, second = (Command.INFER, b"\x00" + wire[:3]), (Command.INFER, b"\x81" + wire[3:])
+    first, second = (Command.INFER, infer_head(program, 0) + wire[:3]), (Command.INFER, b"\x81" + wire[3:])
     arm, reset = (Command.ARM, b""), (Command.RESET, b"")
     load = load_requests(program)
     answers = exchange(config, [*load, first, arm, second, first, reset, arm, second, first, second])
@@ -327,7 +350,7 @@ def test_reset_and_arm_forget_a_group() -> None:
 
 def test_other_requests_close_a_group() -> None:
     config, program, wire = _tiny()
-    first, second = (Command.INFER, b"\x00" + wire[:3]), (Command.INFER, b"\x81" + wire[3:])
+    first, second = (Command.INFER, infer_head(program, 0) + wire[:3]), (Command.INFER, b"\x81" + wire[3:])
     load = load_requests(program)
     answers = exchange(config, [*load, first, (Command.INFO, b""), second, first, (9, b""), second])
     statuses = [Status(status).name for _, status in answers[len(load) :]]

@@ -18,6 +18,7 @@ from xnorcore.link.frames import decode_response, encode_request
 from xnorcore.model.bits import pack_images
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator as Driver
+from xnorcore.runtime.requests import infer_head
 from xnorcore_hw.top import FramedCore
 
 from .networks import random_images, random_network
@@ -48,7 +49,7 @@ def network_and_wire(config: DeviceConfig, seed: int = 3):
 def test_a_program_without_an_end_is_named_and_ends(config: DeviceConfig) -> None:
     """Its descriptors run out of program memory; the same, repaired, gives the right scores again."""
     network, program, images, wire = network_and_wire(config)
-    load, infer = load_requests(program), (Command.INFER, b"\x80" + wire)
+    load, infer = load_requests(program), (Command.INFER, infer_head(program) + wire)
     short = DESCRIPTOR.words - len(WIDE_WORDS)
     last = program.contents(Space.PROGRAM, 0)[-short:]
     place = len(program.contents(Space.PROGRAM, 0)) - short
@@ -181,7 +182,7 @@ def test_reset_ends_a_program_that_never_ends(kind: str) -> None:
         if kind == "infer":
             await send(Command.ARM, b"", 101)
             await until(101)
-            await send(Command.INFER, b"\x80" + wire, 102)
+            await send(Command.INFER, infer_head(program) + wire, 102)
         else:
             await send(*run_at(12), 102)
         for _ in range(500):
@@ -194,12 +195,12 @@ def test_reset_ends_a_program_that_never_ends(kind: str) -> None:
             await ctx.tick().repeat(20)
             await send(Command.RESET, b"", 104)
         await until(104)
-        await send(Command.INFER, b"\x80" + wire, 105)
+        await send(Command.INFER, infer_head(program) + wire, 105)
         await until(105)
         for tag, (command, payload) in enumerate(load, 110):
             await send(command, payload, tag)
             await until(tag)
-        await send(Command.INFER, b"\x80" + wire, 200)
+        await send(Command.INFER, infer_head(program) + wire, 200)
         await until(200)
 
     assert header["entry"] == 12

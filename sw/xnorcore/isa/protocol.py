@@ -132,12 +132,13 @@ class DeviceInfo:
             )
         if payload[4] != VERSION:
             fix = (
-                "the board's bitstream is older: build and program it again (xnorcore build, xnorcore program)"
+                "its bitstream is older: build it and program the board again (xnorcore build, program)"
                 if payload[4] < VERSION
-                else "the board's bitstream is newer: update xnorcore"
+                else "its bitstream is newer: update xnorcore"
             )
             raise ProtocolVersionError(
-                f"the device speaks protocol version {payload[4]}, this driver speaks version {VERSION}; {fix}"
+                f"the device speaks protocol version {payload[4]}, this driver speaks version {VERSION}; "
+                f"{fix}"
             )
         if len(payload) != INFO_BYTES:
             raise WrongDeviceError(f"the INFO answer has {len(payload)} bytes, not {INFO_BYTES}")
