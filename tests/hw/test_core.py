@@ -219,6 +219,45 @@ def test_refused_inference() -> None:
     assert len(answers[-3][0]) == 4 * program.result_bytes
 
 
+@pytest.mark.parametrize("stalls", [NONE, Stalls(2, 0.5)])
+def test_images_for_another_program_are_refused(stalls: Stalls) -> None:
+    """One wrong bit in any byte of the key, or a key that is not whole; after it the right one is known."""
+    config, program, wire = _tiny()
+    head = infer_head(program)
+    good = (Command.INFER, head + wire)
+    part, rest = (Command.INFER, infer_head(program, 0) + wire[:3]), (Command.INFER, b"\x81" + wire[3:])
+    wrong = [head[:at] + bytes([head[at] ^ 1 << (3 * at) % 8]) + head[at + 1 :] for at in range(1, len(head))]
+    short = [head[:length] for length in range(1, len(head))]
+    swapped = head[:1] + head[2:] + head[1:2]
+    requests, wanted = [good], ["OK"]
+    for payload in (*(key + wire for key in (*wrong, swapped)), *wrong, swapped):
+        requests += [(Command.INFER, payload), good, part, (Command.INFER, payload), rest]
+        wanted += ["WRONG_PROGRAM", "OK", "OK", "WRONG_PROGRAM", "SEQUENCE"]
+    for payload in short:
+        requests += [(Command.INFER, payload), rest, good]
+        wanted += ["BAD_LENGTH", "SEQUENCE", "OK"]
+    requests.append((Command.INFER, head))  # a group of no images
+    wanted.append("OK")
+    load = load_requests(program)
+    answers = exchange(config, [*load, *requests], stalls)[len(load) :]
+    assert [Status(status).name for _, status in answers] == wanted
+    scores = {
+        payload for (request, (payload, status)) in zip(requests, answers, strict=True) if request == good
+    }
+    assert len(scores) == 1 and len(scores.pop()) == 4 * program.result_bytes
+    assert answers[-1][0] == b""
+
+
+def test_the_key_is_that_of_the_program_that_was_armed_last() -> None:
+    config, program, wire = _tiny()
+    other = compile_network(random_network(np.random.default_rng(6), (12, 6, 3)), config)
+    ours, theirs = ((Command.INFER, infer_head(p) + wire) for p in (program, other))
+    first, second = (load_requests(p) for p in (program, other))
+    requests = [*first, ours, theirs, *second, ours, theirs, *first, ours, theirs]
+    statuses = [Status(s).name for _, s in exchange(config, requests) if s != Status.OK]
+    assert statuses == ["WRONG_PROGRAM"] * 3
+
+
 def test_refused_requests() -> None:
     config = small_config(2, 4, 16, act_depth=512)
     write, read = Command.WRITE, Command.READ
