@@ -13,38 +13,53 @@ from xnorcore.isa.protocol import CRC_BYTES, RESPONSE
 from xnorcore.link import cobs, flight
 from xnorcore_hw.bench import link_faults as bench_faults
 from xnorcore_hw.campaigns import wire as faults
-from xnorcore_hw.sim.transport import open_sim
 
 NETWORKS = bench_faults.networks()
 
 
 @pytest.fixture(scope="module")
 def uart() -> Iterator[faults.Wire]:
-    with closing(open_sim(f"{bench_faults.URL},link=uart")) as transport:
+    with closing(bench_faults.open_device("uart", False)) as transport:
         yield faults.Wire(transport)
 
 
 @pytest.fixture(scope="module")
 def direct() -> Iterator[faults.Wire]:
-    with closing(open_sim(f"{bench_faults.URL},link=direct")) as transport:
+    with closing(bench_faults.open_device("direct", False)) as transport:
+        yield faults.Wire(transport)
+
+
+@pytest.fixture(scope="module")
+def baked_uart() -> Iterator[faults.Wire]:
+    with closing(bench_faults.open_device("uart", True)) as transport:
+        yield faults.Wire(transport)
+
+
+@pytest.fixture(scope="module")
+def baked_direct() -> Iterator[faults.Wire]:
+    with closing(bench_faults.open_device("direct", True)) as transport:
         yield faults.Wire(transport)
 
 
 @pytest.mark.parametrize("link", ["uart", "direct"])
 @pytest.mark.parametrize("kind", bench_faults.KINDS)
-def test_kinds(kind: str, link: str, uart: faults.Wire, direct: faults.Wire) -> None:
-    outcome, wire = faults.Outcome(), uart if link == "uart" else direct
-    if link == "direct" and not bench_faults.KINDS[kind].of_bytes:
+def test_kinds(kind: str, link: str, request: pytest.FixtureRequest) -> None:
+    fault = bench_faults.KINDS[kind]
+    outcome = faults.Outcome()
+    wire: faults.Wire = request.getfixturevalue(f"baked_{link}" if fault.baked else link)
+    if link == "direct" and not fault.of_bytes:
         with pytest.raises(UsageError, match="use a device with link=uart"):
-            wire.begin(bench_faults.KINDS[kind], 0, cycles=1, span=1)
+            wire.begin(fault, 0, cycles=1, span=1)
         return
-    for seed in range(2):
-        outcome.add(faults.run(wire, bench_faults.KINDS[kind], seed, NETWORKS))
+    runs = 8 if fault.cuts or fault.seconds else 2
+    for seed in range(runs):
+        outcome.add(faults.run(wire, fault, seed, NETWORKS))
     assert outcome.good, vars(outcome)
-    assert outcome.runs == 2 and outcome.frames > 0
+    assert outcome.runs == runs and outcome.frames > 0
     assert outcome.damaged or kind == "baud off by 2 %"
-    assert outcome.recovered + outcome.errors.total() <= 2
+    assert outcome.recovered + outcome.errors.total() <= runs
     assert outcome.restarts > 0 or "restarts" not in kind
+    assert outcome.refused > 0 or not (fault.cuts or fault.seconds)
 
 
 def test_a_driver_that_checks_no_crc_is_found_out(

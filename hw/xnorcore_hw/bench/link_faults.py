@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from xnorcore.cli.console import Console, table
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError
 from xnorcore.link.session import Session
 from xnorcore.model.network import Dense, InputSpec, Network
@@ -18,11 +19,13 @@ from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
 
 from ..campaigns.wire import LOST_MEMORY, Fault, Outcome, Wire, run
-from ..sim.transport import open_sim
+from ..sim.compiled import CompiledEngine
+from ..sim.transport import SimOptions, SimTransport, open_sim
+from ..top import SimTop
 from .command import Figure
 from .figures import SMALL, random_images, random_network
 
-__all__ = ["FRAMES", "KINDS", "campaign", "goodput", "link_faults", "networks"]
+__all__ = ["FRAMES", "KINDS", "campaign", "goodput", "link_faults", "networks", "open_device"]
 
 FRAMES = 2000
 """Damaged frames of a short campaign."""
@@ -47,6 +50,11 @@ KINDS = {
     "everything": Fault(
         1e-4, 2e-5, 100, 0.02, 0.02, 0.02, 0.02, 0.02, resets=1, restarts=1, errors=LOST_MEMORY
     ),
+    "power loss": Fault(flips=2e-5, cuts=4, errors=LOST_MEMORY),
+    "second host": Fault(flips=1e-4, seconds=3),
+    "baked, power loss": Fault(flips=2e-5, cuts=4, baked=True, errors=LOST_MEMORY),
+    "baked, device resets": Fault(flips=2e-5, resets=3, baked=True, errors=LOST_MEMORY),
+    "baked, second host, power loss": Fault(flips=5e-5, seconds=2, cuts=2, baked=True, errors=LOST_MEMORY),
 }
 """All kinds of damage by name."""
 _BEST_SHARE = 0.6
@@ -55,8 +63,27 @@ _GOODPUT_FLIPS, _GOODPUT_TIMEOUT = 1e-4, 0.1
 
 def networks() -> list[Network]:
     """Return what the runs load: small, of bytes, now and then with images in parts or weights in passes."""
-    small = [_network((160, 12, 4), 1, 1), _network((24, 8, 3), 2, 8)] * 10
-    return [*small, _network((1600, 8, 3), 3, 1), _network((64, 64, 64, 64, 64, 64, 3), 4, 1)]
+    pairs = [((160, 12, 4), 1), ((24, 8, 3), 8)]
+    small = [_network(sizes, seed, bits) for sizes, bits in pairs for seed in (1, 2)] * 5
+    parts, passes = (1600, 8, 3), (64, 64, 64, 64, 64, 64, 3)
+    return [*small, _network(parts, 3, 1), _network(passes, 4, 1), _network(passes, 5, 1)]
+
+
+def open_device(link: str, baked: bool, say: Callable[[str], None] | None = None) -> SimTransport:
+    """Open the device that the runs use; `baked`: it brings the first of their networks along."""
+    if not baked:
+        return open_sim(f"{URL},link={link}", progress=say)
+    options = SimOptions.parse(f"{URL},link={link}")
+    program = compile_network(networks()[0], options.config)
+    engine = CompiledEngine(
+        options.config,
+        options.clock_hz,
+        link=link,
+        divisor=options.divisor,
+        top=lambda config, clock_hz: SimTop(config, clock_hz, program),
+        progress=say,
+    )
+    return SimTransport(options, engine)
 
 
 def _network(sizes: tuple[int, ...], seed: int, bits: int) -> Network:
@@ -92,12 +119,15 @@ def campaign(console: Console, frames: int, seed: int) -> dict[str, Outcome]:
     for link, names in parts.items():
         part = round(frames * UART_SHARE) if link == "uart" else left
         share = -(-part // (len(names) - (link == "uart")))
-        with closing(open_sim(f"{URL},link={link}", progress=console.say)) as transport:
-            for name in names:
-                title = name if link == "uart" else f"{name}, no UART"
-                outcomes[title] = outcome = Outcome()
-                _repeat(console, title, KINDS[name], Wire(transport), share, seed, outcome)
-                left -= outcome.damaged
+        for baked in (False, True):
+            with closing(open_device(link, baked, console.say)) as transport:
+                for name in names:
+                    if KINDS[name].baked != baked:
+                        continue
+                    title = name if link == "uart" else f"{name}, no UART"
+                    outcomes[title] = outcome = Outcome()
+                    _repeat(console, title, KINDS[name], Wire(transport), share, seed, outcome)
+                    left -= outcome.damaged
     return outcomes
 
 
@@ -165,7 +195,7 @@ def link_faults(console: Console, frames: int = FRAMES, seed: int = 0) -> Iterat
     for outcome in outcomes.values():
         total.add(outcome)
     rows = [_row(name, outcome) for name, outcome in [*outcomes.items(), ("total", total)]]
-    heads = ("", "runs", "frames", "damaged", "repeated", "recovered", "resets", "restarts", "errors")
+    heads = ("", "runs", "frames", "damaged", "repeated", "recovered", "gone", "resets", "restarts", "errors")
     lines = (*table(rows, heads, "  "), *(f"  {line}" for line in _failures(total)))
     detail: dict[str, Any] = {
         name: {**vars(outcome), "errors": dict(outcome.errors)} for name, outcome in outcomes.items()
@@ -188,7 +218,7 @@ def link_faults(console: Console, frames: int = FRAMES, seed: int = 0) -> Iterat
 
 def _row(name: str, outcome: Outcome) -> tuple[str, ...]:
     counts = (outcome.runs, outcome.frames, outcome.damaged, outcome.repeated, outcome.recovered)
-    counts += (outcome.resets, outcome.restarts)
+    counts += (outcome.refused, outcome.resets, outcome.restarts)
     errors = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.errors.items()))
     return (name, *(f"{count:,}" for count in counts), errors or "none")
 

@@ -6,13 +6,9 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, field, replace
 
 from xnorcore.errors import (
-    DeviceError,
     LinkError,
     LinkTimeoutError,
     NotLoadedError,
@@ -20,19 +16,17 @@ from xnorcore.errors import (
     VerifyError,
     WrongDeviceError,
 )
-from xnorcore.link.session import Session
 from xnorcore.model.network import Network
-from xnorcore.reference import fast
-from xnorcore.runtime.accelerator import Accelerator
 
 from ..sim.native import TO_DEVICE, TO_HOST, NativeEngine
 from ..sim.transport import SimTransport
+from .hosts import Host, Work, random_images
 
 __all__ = ["BROKEN_WIRE", "LOST_MEMORY", "Fault", "Outcome", "Wire", "run"]
 
 BROKEN_WIRE = (LinkTimeoutError, WrongDeviceError)
 """Documented errors of a wire that is too bad for the number of retries."""
-LOST_MEMORY = (*BROKEN_WIRE, NotLoadedError, VerifyError, DeviceError)
+LOST_MEMORY = (*BROKEN_WIRE, NotLoadedError, VerifyError)
 """Documented errors where the device also loses its memories."""
 _READS = 500_000
 _TIMEOUT_S = {"uart": 0.002, "direct": 0.000_5}
@@ -66,6 +60,12 @@ class Fault:
         Most times that the device is switched off and on.
     restarts : int
         Most times that the host's program ends and starts again.
+    cuts : int
+        Most times that the device is switched off and on before or during a call of `infer`.
+    seconds : int
+        Most times that a second host loads a network between two calls of `infer`.
+    baked : bool
+        The device brings a network along, and arms itself.
     errors : tuple of type
         Errors that may end a run.
     """
@@ -80,6 +80,9 @@ class Fault:
     offset: float = 0
     resets: int = 0
     restarts: int = 0
+    cuts: int = 0
+    seconds: int = 0
+    baked: bool = False
     errors: tuple[type[LinkError], ...] = BROKEN_WIRE
 
     @property
@@ -103,6 +106,8 @@ class Outcome:
     errors : Counter
         Names of the errors that ended the others. After each, the wire was made good, and a new driver got
         the right scores.
+    refused : int
+        Times that `infer` said that the device has lost its network, which was then loaded again.
     resets, restarts : int
     wrong, hung, failed, stuck : list of str
         Runs with wrong scores, without an end, with an undocumented error, and those after which the device
@@ -115,6 +120,7 @@ class Outcome:
     repeated: int = 0
     timeouts: int = 0
     recovered: int = 0
+    refused: int = 0
     resets: int = 0
     restarts: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -193,6 +199,12 @@ class Wire:
         moments = [self.engine.cycles + pick.randrange(span) for _ in range(fault.resets)]
         self._reset_at = sorted(moments[: pick.randint(1, 3)])
         self.live()
+
+    def cut(self, within: int) -> None:
+        """Switch the device off and on: at once, which is one time of four, or within so many cycles."""
+        pick = self.random
+        moment = self.engine.cycles + (pick.randrange(within + 1) if pick.random() < 0.75 else 0)
+        self._reset_at = sorted([*self._reset_at, moment])
 
     def live(self, doomed: bool = False) -> None:
         """Begin a new life of the host's program; `doomed`: it will be killed."""
@@ -290,31 +302,28 @@ def run(wire: Wire, fault: Fault, seed: int, networks: Sequence[Network]) -> Out
     """
     pick = random.Random(seed)
     network = networks[pick.randrange(len(networks))]
-    images = np.random.default_rng(seed).integers(
-        0, 1 << network.input.bits, (pick.choice((1, 9, 60, 150)), network.input.size), dtype=np.uint8
-    )
-    scores = fast.run(network, images)
+    images = random_images(network, pick.choice((1, 9, 60, 150)), seed)
     verify, times = pick.random() < 0.2, pick.randrange(1, 5)
     lives = pick.randint(1, fault.restarts) if fault.restarts else 0
+    plain = Work(network, images, networks, times, verify)
+    work = replace(
+        plain,
+        seconds=pick.randint(1, fault.seconds) if fault.seconds else 0,
+        cuts=pick.randint(1, fault.cuts) if fault.cuts else 0,
+        stop=bool(fault.cuts or fault.seconds) and pick.random() < 0.15,
+    )
     outcome, label = Outcome(runs=1), f"seed {seed}"
     frames, hit = wire.line_frames()
     span = _SPAN[wire.link] * (4 if verify else 1)
     wire.begin(fault, pick.getrandbits(32), cycles=200_000_000, span=span)
     ended = True
-    sessions: list[Session] = []
-
-    def live(retries: int, force: bool = False) -> bool:
-        session = Session(wire, timeout=_TIMEOUT_S[wire.link], retries=retries, seed=pick.getrandbits(32))
-        sessions.append(session)
-        device = Accelerator(session)
-        device.load(network, verify=verify, force=force)
-        return all(np.array_equal(_infer(device, images), scores) for _ in range(times))
+    host = Host(wire, _TIMEOUT_S[wire.link], pick)
 
     try:
         while True:
             wire.live(doomed=outcome.restarts < lives)
             try:
-                if not live(pick.choice((5, 12)), force=pick.random() < 0.5):
+                if not host.live(work, pick.choice((5, 12)), force=pick.random() < 0.5):
                     outcome.wrong.append(label)
                 break
             except _Killed:
@@ -332,14 +341,14 @@ def run(wire: Wire, fault: Fault, seed: int, networks: Sequence[Network]) -> Out
     total, damaged = wire.line_frames()
     outcome.frames = total - frames
     outcome.damaged = min(damaged - hit + wire.damaged, outcome.frames)
-    outcome.resets = wire.resets
-    outcome.repeated = sum(session.stats.resent for session in sessions)
-    outcome.timeouts = sum(session.stats.timeouts for session in sessions)
+    outcome.resets, outcome.refused = wire.resets, host.refused
+    outcome.repeated = sum(session.stats.resent for session in host.sessions)
+    outcome.timeouts = sum(session.stats.timeouts for session in host.sessions)
     outcome.recovered = int(ended and outcome.damaged > 0)
-    if not ended or fault.resets or fault.restarts:
+    if not ended or outcome.resets or fault.restarts or fault.seconds:
         wire.begin(Fault(), 1, cycles=50_000_000, span=1)
         try:
-            if not live(5):
+            if not host.live(plain, 5):
                 outcome.wrong.append(f"{label}, on the good wire")
         except Hang as error:
             outcome.hung.append(f"{label}, on the good wire: {error}")
@@ -348,7 +357,3 @@ def run(wire: Wire, fault: Fault, seed: int, networks: Sequence[Network]) -> Out
         except Exception as error:
             outcome.failed.append(f"{label}, on the good wire: {type(error).__name__}: {error}")
     return outcome
-
-
-def _infer(device: Accelerator, images: NDArray[np.uint8]) -> NDArray:
-    return device.infer(images)
