@@ -91,7 +91,8 @@ class Host:
         for _ in range(work.cuts):
             before = self.wire.engine.cycles
             good &= self._again(device, work, wanted)
-            self.wire.cut(self.wire.engine.cycles - before)
+            within = self.wire.engine.cycles - before
+            self.wire.cut(self.pick.randrange(within + 1) if self.pick.random() < 0.75 else 0)
             good &= self._again(device, work, wanted)
         return good
 

@@ -200,11 +200,9 @@ class Wire:
         self._reset_at = sorted(moments[: pick.randint(1, 3)])
         self.live()
 
-    def cut(self, within: int) -> None:
-        """Switch the device off and on: at once, which is one time of four, or within so many cycles."""
-        pick = self.random
-        moment = self.engine.cycles + (pick.randrange(within + 1) if pick.random() < 0.75 else 0)
-        self._reset_at = sorted([*self._reset_at, moment])
+    def cut(self, after: int) -> None:
+        """Switch the device off and on after so many cycles."""
+        self._reset_at = sorted([*self._reset_at, self.engine.cycles + after])
 
     def live(self, doomed: bool = False) -> None:
         """Begin a new life of the host's program; `doomed`: it will be killed."""
