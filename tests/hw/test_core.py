@@ -244,7 +244,7 @@ def test_images_for_another_program_are_refused() -> None:
 
 
 def test_a_key_that_is_not_whole_is_refused() -> None:
-    """Also where what is missing is the first byte of the next request; the last one here has none after it."""
+    """Also where what is missing comes with the next request; nothing comes after the last one here."""
     config, program, wire = _tiny()
     key = bytes([7, Command.INFER, 9, Command.INFER])
     place = bytes([Space.PROGRAM, 0, HEADER.fields["id_low"].word, 0])

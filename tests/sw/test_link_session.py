@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import (
     DeviceError,
     DisconnectedError,
@@ -16,7 +18,12 @@ from xnorcore.errors import (
     WrongDeviceError,
 )
 from xnorcore.isa.protocol import Command, DeviceConfig, Geometry, Status
+from xnorcore.link.pieces import ImageBytes, divide
 from xnorcore.link.session import Session
+from xnorcore.model.layers import Dense, InputSpec
+from xnorcore.model.network import Network
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.requests import image_requests
 
 from .fake_device import INFO, FakeDevice, Faults
 
@@ -182,6 +189,93 @@ def test_a_sequence_error_that_stays_is_reported():
     assert caught.value.status == Status.SEQUENCE
     with pytest.raises(DeviceError, match="SEQUENCE"):
         list(s.stream([(Command.INFER, b"\x00a"), (Command.INFER, b"\x82b")]))
+
+
+@pytest.mark.parametrize("status", [Status.WRONG_PROGRAM, Status.NOT_ARMED])
+@pytest.mark.parametrize("parts", [2, 3, 5])
+@pytest.mark.parametrize("answered", [1, 2])
+def test_a_group_whose_repetition_is_refused_is_an_error_at_once(status, parts, answered):
+    """Its first parts were answered before the device lost its network, the others are refused."""
+    device = FakeDevice()
+    s = session(device, timeout=100.0)
+    execute, seen = device.execute, []
+
+    def losing(command: int, payload: bytes) -> tuple[bytes, int]:
+        seen.append(command)
+        if command != Command.INFER or len(seen) <= answered:
+            return execute(command, payload)
+        return b"", status if payload[0] & 0x7F == 0 else Status.SEQUENCE
+
+    device.execute = losing  # type: ignore[method-assign]
+    requests = [(Command.INFER, bytes([n | (0x80 if n == parts - 1 else 0)]) + b"abc") for n in range(parts)]
+    got: list[bytes] = []
+    if answered >= parts:
+        assert len(list(s.stream(requests))) == parts
+        return
+    with pytest.raises(DeviceError, match=Status(status).name) as caught:
+        got.extend(s.stream(requests))
+    assert caught.value.status == status
+    assert s.stats.timeouts == 0
+    assert s.call(Command.WRITE, b"still fine") == b"still fine"
+
+
+class OldBoard(FakeDevice):
+    """A board of another protocol version: INFO is all that it has in common."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__()
+        self.version = version
+
+    def execute(self, command: int, payload: bytes) -> tuple[bytes, int]:
+        assert command == Command.INFO  # nothing else may be asked of it
+        answer, status = super().execute(command, payload)
+        return answer[:4] + bytes([self.version]) + answer[5:], status
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (1, "its bitstream is older: build it and program the board again"),
+        (3, "its bitstream is newer: update xnorcore"),
+    ],
+)
+def test_a_board_of_another_version_is_refused_in_words(version, words):
+    message = f"the device speaks protocol version {version}, this driver speaks version 2; {words}"
+    device = OldBoard(version)
+    with pytest.raises(ProtocolVersionError, match=message):
+        Accelerator(Session(device, seed=1))
+    assert [command for command, _ in device.executed] == [Command.INFO]
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 9), (50, 9), (3, 700), (4, 245), (4, 240), (1, 239)])
+def test_every_group_of_images_names_the_program(count, size):
+    """Part 0 and nothing else; no frame is longer than the device takes, and no byte of an image is lost."""
+    network = Network("n", InputSpec((8 * size,), 1), [Dense(np.ones((3, 8 * size), np.int8))])
+    config = DeviceConfig(Geometry(2, 4, 8), act_depth=4096, weight_depth=1024, fifo_bytes=512, line_bytes=0)
+    program = compile_network(network, config)
+    wire = np.random.default_rng(size).integers(0, 256, (count, size), dtype=np.uint8)
+    most, expected = config.max_frame - 7, []
+    requests = list(image_requests(program, wire, most, expected))
+    data, images, following = b"", 0, 0
+    for (command, payload), completed in zip(requests, expected, strict=True):
+        assert command == Command.INFER and 1 < len(payload) <= most
+        part = payload[0] & 0x7F
+        assert part == following
+        head = 1 if part else 5
+        assert part or payload[1:5] == program.identifier[:4]
+        data += payload[head:]
+        images += completed
+        following = 0 if payload[0] & 0x80 else part + 1
+        assert bool(completed) == bool(payload[0] & 0x80)
+    assert data == wire.tobytes() and images == count
+    # Shorter requests, for a bad wire, name it too.
+    cost = ImageBytes(size, program.result_bytes, program.batch)
+    for _, payload in requests:
+        pieces = divide(Command.INFER, payload, 64, config, cost)
+        if payload[0] == 0x80 and count > 1 and size < 60:
+            assert len(pieces) > 1
+        assert all(piece[:5] == payload[:5] for piece in pieces)
+        assert b"".join(piece[5:] for piece in pieces) == payload[5:]
 
 
 def test_an_abandoned_stream_leaves_nothing_behind():
