@@ -244,9 +244,9 @@ def test_images_for_another_program_are_refused() -> None:
 
 
 def test_a_key_that_is_not_whole_is_refused() -> None:
-    """Also where what is missing comes with the next request; nothing comes after the last one here."""
+    """Also where what is still there in place of it is right; nothing comes after the last request here."""
     config, program, wire = _tiny()
-    key = bytes([7, Command.INFER, 9, Command.INFER])
+    key = bytes([Command.INFER]) * 4  # as the byte before what is missing, and that behind it
     place = bytes([Space.PROGRAM, 0, HEADER.fields["id_low"].word, 0])
     load = [*load_requests(program), (Command.WRITE, place + key), (Command.ARM, b"")]
     good, rest = (Command.INFER, b"\x80" + key + wire), (Command.INFER, b"\x81" + wire[3:])
