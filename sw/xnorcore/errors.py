@@ -99,7 +99,7 @@ class DeviceError(LinkError):
 
 
 class NotLoadedError(LinkError):
-    """Inference was asked for before a network was loaded."""
+    """No network was loaded, or the device has lost it, or holds another one."""
 
 
 class VerifyError(LinkError):
