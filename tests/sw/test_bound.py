@@ -17,8 +17,7 @@ from xnorcore.model.layers import Conv2d, Dense
 
 def needed_bits(lowered: Lowered, width: int) -> int:
     """Bits of an accumulator for the largest number at any beat of a position, whatever words come."""
-    fields = lowered.fields
-    planes, double = fields["plane_last"] + 1, fields["double"]
+    planes, double = lowered.nest.count("plane"), lowered.descriptor.double
     words = lowered.weights.shape[1] // lowered.tiles
     starts = lowered.starts.astype(object).reshape(-1, lowered.starts.shape[1])
     largest = 0

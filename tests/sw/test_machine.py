@@ -7,14 +7,15 @@ import pytest
 from numpy.typing import NDArray
 
 from xnorcore.compiler.compile import compile_network
-from xnorcore.errors import CompileError
+from xnorcore.compiler.stops import stop_after, sums_network, sums_of
+from xnorcore.errors import CapacityError, CompileError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import HEADER
 from xnorcore.isa.machine import Machine
 from xnorcore.isa.program import Block, Program
 from xnorcore.isa.protocol import Space
 from xnorcore.model.bits import pack_images
-from xnorcore.model.layers import Dense, InputSpec
+from xnorcore.model.layers import Conv2d, Dense, InputSpec
 from xnorcore.model.network import Network
 from xnorcore.reference import golden
 from xnorcore.verify.case import draw
@@ -36,7 +37,7 @@ def infer(program: Program, images: NDArray, parity: int = 0) -> NDArray:
                 if block.space != Space.ACTIVATIONS:
                     machine.memories.write(block)
         sent, _ = machine.infer(batch, parity)
-        if not program.later:
+        if not program.results_read:
             raw, parity = raw + sent, 1 - parity
             continue
         for later in program.later:
@@ -71,10 +72,40 @@ def test_kinds_that_the_random_networks_reach() -> None:
         program = compile_network(case.network, case.config, case.at_once)
         seen["spread"] += program.spread
         seen["passes"] += bool(program.later)
-        for stop in program.stops:
-            for name in ("padded", "balance", "double", "strips", "score"):
-                seen[name] += bool(stop.lowered.fields.get(name, 0))
+        for section in program.sections:
+            for one in section.descriptors:
+                seen["padded"] += one.padding is not None
+                seen["balance"] += one.padding is not None and one.padding.balance
+                seen["double"] += one.double
+                seen["strips"] += one.strips is not None
+                seen["score"] += one.slices > 0
     assert min(seen.values()) > 5, seen
+
+
+@pytest.mark.parametrize("first", range(0, 120, 30))
+def test_every_layer_and_every_sum(first: int) -> None:
+    """Programs that stop early, made by replacing descriptors, give what golden's layers give."""
+    cut = 0
+    for number in range(first, first + 30):
+        case = draw(6, number, random_config(np.random.default_rng([6, number])))
+        program = compile_network(case.network, case.config, case.at_once)
+        images = case.images.reshape(len(case.images), -1)
+        layers = golden.layers(case.network, images)
+        for stop in program.stops:
+            assert np.array_equal(infer(stop_after(program, stop.index), images), layers[stop.index]), number
+        for index, layer in enumerate(case.network.layers):
+            if isinstance(layer, Dense | Conv2d):
+                try:
+                    ending = sums_of(program, index)
+                except CapacityError:
+                    continue
+                found = infer(ending, images[:3])
+                wanted = golden.run(sums_network(case.network, index), images[:3])
+                cut += found.shape != wanted.shape
+                assert np.array_equal(found, wanted[:, : found.shape[1]]), (number, index)
+                assert len({ending.identifier, program.identifier}) == 2
+                assert stop_after(ending, program.stops[-1].index) is program
+    assert cut < 30
 
 
 def dense(outputs: int = 12) -> tuple[Program, NDArray]:
@@ -96,10 +127,8 @@ def test_traces_hold_every_sum() -> None:
     assert isinstance(layer, Dense) and layer.thresholds is not None
     sums = (2 * images - 1) @ layer.weights.T
     assert np.array_equal(hidden.sums[:, 0, :16] >= 0, sums >= layer.thresholds)
-    stop = program.stops[-1]
-    assert np.array_equal(
-        last.sums[:, 0, :12] * stop.lowered.factor + stop.lowered.offset, golden.run(network, images)
-    )
+    values = program.values
+    assert np.array_equal(last.sums[:, 0, :12] * values.factor + values.offset, golden.run(network, images))
     assert hidden.place == HEADER.words and not hidden.fields["end"] and last.fields["end"]
     assert set(hidden.writes).isdisjoint(last.writes)
 
@@ -117,8 +146,8 @@ def test_a_wrong_bit_anywhere_shows(space: Space) -> None:
     place = 4 * (HEADER.words + 6 + 4) if space == Space.PROGRAM else 0
     data[place] ^= 2
     blocks[at] = Block(block.space, block.bank, block.address, bytes(data))
-    changed = Program(**{**vars(program), "blocks": tuple(blocks)})
-    assert not np.array_equal(infer(changed, images), whole)
+    program.__dict__["blocks"] = tuple(blocks)
+    assert not np.array_equal(infer(program, images), whole)
 
 
 def test_no_program() -> None:

@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
 def build() -> Parser:
     """Return the parser of all commands; ``call(arguments, console)`` of its result runs one."""
-    from . import data, doctor, evaluate, importing, models, simulate, train, verify, zoo_table
+    from . import data, doctor, evaluate, importing, listing, models, simulate, train, verify, zoo_table
 
     parser = Parser(
         prog="xnorcore",
@@ -42,7 +42,7 @@ def build() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"xnorcore {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (simulate, zoo_table, models, importing, train, data, evaluate, verify, doctor):
+    for module in (simulate, zoo_table, models, listing, importing, train, data, evaluate, verify, doctor):
         module.add(commands)
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         entry.load()(commands)

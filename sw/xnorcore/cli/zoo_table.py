@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib import metadata
 from typing import Any
 
 from .. import zoo
@@ -11,12 +10,10 @@ from ..compiler.compile import compile_network
 from ..errors import CompileError, UsageError
 from ..isa.device import DeviceConfig
 from ..model.network import Network
+from .boards import configurations
 from .console import Console, table
 from .models import describe
 from .parser import Commands, command
-
-BOARDS = "xnorcore.boards"
-"""Entry-point group of boards: each entry is called and returns a dict of name to `DeviceConfig`."""
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +22,7 @@ def add(commands: Commands) -> None:
 
 
 def _zoo(arguments: argparse.Namespace, console: Console) -> int:
-    boards = _boards()
+    boards = configurations()
     networks = [_entry(name, boards) for name in zoo.names()]
     rows = []
     for entry in networks:
@@ -46,14 +43,6 @@ def _zoo(arguments: argparse.Namespace, console: Console) -> int:
     header = (*header, *(["boards"] if boards else []))
     console.result({"networks": networks}, table(rows, header) if rows else ["no networks"])
     return 0
-
-
-def _boards() -> dict[str, DeviceConfig]:
-    """Default device of every board that is installed."""
-    found: dict[str, DeviceConfig] = {}
-    for entry in sorted(metadata.entry_points(group=BOARDS), key=lambda entry: entry.name):
-        found |= entry.load()()
-    return found
 
 
 def _entry(name: str, boards: dict[str, DeviceConfig]) -> dict[str, Any]:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from ..errors import CapacityError, CompileError
 from ..isa.check import validate_descriptors, validate_program
+from ..isa.descriptor import Descriptor, MemoryMap, Place
 from ..isa.device import DeviceConfig
-from ..isa.layout import HEADER, PROGRAM_MAGIC, pack_descriptor
-from ..isa.program import Block, LayerPlan, Pass, Program, Results, Stop, result_word_bytes
+from ..isa.layout import HEADER, PROGRAM_MAGIC
+from ..isa.program import (
+    Block,
+    LayerPlan,
+    Program,
+    Results,
+    Section,
+    Stop,
+    SumsPlan,
+    Values,
+    identifier_of,
+)  # fmt: skip
 from ..isa.protocol import Space
 from ..model.bits import bytes_per_image
 from ..model.layers import Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
 from ..model.network import Network
-from .lower import MAX_MAP, lower_conv, lower_dense, lower_pixels, lower_windows
+from .lower import MAX_MAP, lower_conv, lower_dense, lower_pixels, lower_windows, pooled
 from .nest import Lowered, Region, Windows
 from .split import Piece, cut
 
-__all__ = ["Block", "LayerPlan", "Program", "compile_network"]
+__all__ = ["compile_network"]
 
 _MEMORIES = {
     "act_depth": "words of activation memory",
@@ -30,9 +39,7 @@ _MEMORIES = {
 }
 
 
-def compile_network(
-    network: Network, config: DeviceConfig, at_once: int | None = None, *, cut_as_bits: bool = False
-) -> Program:
+def compile_network(network: Network, config: DeviceConfig, at_once: int | None = None) -> Program:
     """Compile `network` for a device.
 
     Parameters
@@ -42,8 +49,6 @@ def compile_network(
     at_once : int, optional
         Images that are there at a time, where that is known. The rows of the array work on an image
         each, unless strips of one image, one after the other, take fewer cycles for `at_once` images.
-    cut_as_bits : bool
-        Cut scores into passes where bits would be cut.
 
     Returns
     -------
@@ -58,11 +63,11 @@ def compile_network(
         If the network has a layer that the device cannot run.
     """
     rows = config.geometry.rows
-    program = _checked(_Compiler(network, config, cut_as_bits=cut_as_bits).compile())
+    program = _checked(_Compiler(network, config).compile())
     if rows == 1 or not at_once or at_once >= rows:
         return program
     try:
-        spread = _checked(_Compiler(network, config, rows, cut_as_bits).compile())
+        spread = _checked(_Compiler(network, config, rows).compile())
     except CapacityError:
         return program
     return spread if at_once * spread.cycles < program.cycles else program
@@ -72,11 +77,10 @@ def _checked(program: Program) -> Program:
     """Return `program`, once it is sure that no address in it leaves the device's memories."""
     words = program.contents(Space.PROGRAM, 0)
     validate_program(words, program.config)
-    for later in program.later:
-        behind = b"".join(block.data for block in later.blocks if block.space == Space.PROGRAM)
-        memory = words[: HEADER.words] + np.frombuffer(behind, "<u4").tolist()
-        for entry in later.entries:
-            validate_descriptors(memory, program.config, entry)
+    for section in program.sections[1:]:
+        behind, entries = section.encoded(program.regions, program.config.geometry.width)
+        for entry in entries:
+            validate_descriptors(words[: HEADER.words] + behind, program.config, entry)
     return program
 
 
@@ -116,16 +120,11 @@ def _steps(network: Network) -> list[_Step]:
     return steps
 
 
-def _words(values: list[int]) -> bytes:
-    return np.array(values, "<u4").tobytes()
-
-
 @dataclass
 class _Compiler:
     network: Network
     config: DeviceConfig
     strips: int = 1
-    cut_as_bits: bool = False
     header: dict[str, int] = field(default_factory=dict)
     image_words: int = 0
 
@@ -134,89 +133,85 @@ class _Compiler:
         steps = _steps(network)
         if not config.convolution:
             self._only_dense()
+        lowered = self._lower(steps)
+        passes = cut(lowered, [step.name for step in steps], config)
+        regions = self._regions(lowered, alone=len(passes) == 1)
+        sections = tuple(
+            self._section(pieces, len(lowered), stops=number > 0) for number, pieces in enumerate(passes)
+        )
+        used = {
+            "weight_depth": sum(layer.weights.shape[1] for layer in lowered),
+            "threshold_depth": sum(layer.starts.shape[1] for layer in lowered),
+            "act_depth": regions.bases["results"] + 2 * lowered[-1].words,
+        }
+        words = [len(section.encoded(regions, config.geometry.width)[0]) for section in sections]
+        used["program_depth"] = HEADER.words + max(words)
+        self._check("program_depth", used["program_depth"])
+        results = self._results(lowered[-1].values, regions, alone=len(passes) == 1)
+        return Program(
+            network,
+            config,
+            self.header,
+            regions,
+            sections,
+            tuple(self._plan(step, layer) for step, layer in zip(steps, lowered, strict=True)),
+            used,
+            identifier_of(config, self.header, regions, sections),
+            lowered[-1].values,
+            results,
+            tuple(
+                Stop(step.index, _region(number, len(steps)), layer.values, self._sums(step, layer))
+                for number, (step, layer) in enumerate(zip(steps, lowered, strict=True))
+            ),
+        )
+
+    def _lower(self, steps: list[_Step]) -> list[Lowered]:
+        config = self.config
         lowered = [self._first(steps[0])]
         for step in steps[1:]:
-            behind = lowered[-1]
-            source = Region(behind.height, behind.width, len(behind.offset), behind.pitch)
+            source = lowered[-1].source
             if isinstance(step.layer, Conv2d):
                 lowered.append(lower_conv(step.layer, step.pool, source, config, step.name, self.strips))
             else:
                 lowered.append(lower_dense(step.layer, source, config, step.summed, step.name))
+        return lowered
 
-        passes = cut(lowered, [step.name for step in steps], config, self.cut_as_bits)
-        # Results alternate between two regions behind the two images.
+    def _regions(self, lowered: list[Lowered], alone: bool) -> MemoryMap:
+        """Lay out activation memory: results alternate between two regions behind the two images."""
         sizes = [layer.words for layer in lowered]
-        even = 2 * self.image_words
-        odd = even + max(sizes[0:-1:2], default=0)
-        out_base = odd + max(sizes[1:-1:2], default=0)
-        used = {
-            "weight_depth": sum(layer.weights.shape[1] for layer in lowered),
-            "threshold_depth": sum(layer.starts.shape[1] for layer in lowered),
-            "act_depth": out_base + 2 * sizes[-1],
+        regions = {
+            "image": self.image_words,
+            "even": max(sizes[0:-1:2], default=0),
+            "odd": max(sizes[1:-1:2], default=0),
+            "results": sizes[-1],
         }
-        self._check("act_depth", used["act_depth"])
-        places = [
-            self._place(index, len(lowered), (even, odd, out_base), len(passes) > 1)
-            for index in range(len(lowered))
-        ]
-        programs, entries = [], []
-        ends: list[list[tuple[int, int]]] = [[] for _ in lowered]
-        for number, pieces in enumerate(passes):
-            words, starts = self._descriptors(pieces, places, stops=number > 0)
-            programs.append(words)
-            entries.append(starts)
-            for piece, start in zip(pieces, starts, strict=True):
-                ends[piece.index].append((number, start))
-        used["program_depth"] = HEADER.words + max(map(len, programs))
-        self._check("program_depth", used["program_depth"])
+        even = 2 * self.image_words
+        odd = even + regions["even"]
+        bases = {"image": 0, "even": even, "odd": odd, "results": odd + regions["odd"]}
+        self._check("act_depth", bases["results"] + 2 * sizes[-1])
+        # In passes, a batch has all of the device: there is one image and one result.
+        return MemoryMap(bases, regions, frozenset({"image", "results"}) if alone else frozenset())
 
-        last = lowered[-1]
-        outputs = len(last.offset)
-        word_bytes = result_word_bytes(config, outputs, score=last.slices > 0)
+    def _results(self, values: Values, regions: MemoryMap, alone: bool) -> Results:
+        """Say where the results are, and complete the header."""
+        word_bytes, base = values.word_bytes(self.config), regions.bases["results"]
         # Of a single position only the words that hold channels are sent.
-        out_words = last.height * last.width * last.pitch
-        if not last.slices and out_words == last.pitch:
-            out_words = -(-outputs // config.geometry.width)
+        out_words = values.height * values.width * values.pitch
+        if not values.slices and out_words == values.pitch:
+            out_words = -(-values.outputs // self.config.geometry.width)
         # In passes, the host asks for the results itself; what the first pass sends means nothing.
-        alone = len(passes) == 1
         self.header |= {
             "spread": self.strips > 1,
             "magic": PROGRAM_MAGIC,
-            "image_bytes": bytes_per_image(network),
+            "image_bytes": bytes_per_image(self.network),
             "out_words": out_words if alone else 1,
             "out_bytes": word_bytes if alone else 1,
             "in_base1": self.image_words if alone else 0,
             "entry": HEADER.words,
-            "out_base0": out_base,
-            "out_base1": out_base + (sizes[-1] if alone else 0),
+            "out_base0": base,
+            "out_base1": base + (regions.sizes["results"] if alone else 0),
         }
-        buffers = [tuple(self._buffers(pieces)) for pieces in passes]
-        blocks = [*buffers[0], *self._images()]
-        identifier = self._identifier([block for group in buffers for block in group], programs)
-        self.header["id_low"] = int.from_bytes(identifier[:4], "little")
-        self.header["id_high"] = int.from_bytes(identifier[4:], "little")
-        later = [
-            Pass((*group, Block(Space.PROGRAM, 0, HEADER.words, _words(words))), starts)
-            for group, words, starts in zip(buffers[1:], programs[1:], entries[1:], strict=True)
-        ]
-        return Program(
-            network,
-            config,
-            (*blocks, Block(Space.PROGRAM, 0, 0, _words(HEADER.pack(self.header) + programs[0]))),
-            tuple(self._plan(step, layer) for step, layer in zip(steps, lowered, strict=True)),
-            used,
-            identifier,
-            self.header["image_bytes"],
-            out_words * word_bytes,
-            self.strips > 1,
-            tuple(later),
-            Results(out_base, out_words, word_bytes),
-            tuple(
-                Stop(step.index, tuple(parts), out_base if layer is last else (even, odd)[number % 2], layer)
-                for number, (step, parts, layer) in enumerate(zip(steps, ends, lowered, strict=True))
-            ),
-            last,
-        )
+        return Results(base, out_words, word_bytes)
 
     def _only_dense(self) -> None:
         for index, layer in enumerate(self.network.layers):
@@ -291,50 +286,46 @@ class _Compiler:
         }
         return lower_windows(layer, step.pool, source, across, config, step.name, self.strips)
 
-    def _place(self, index: int, layers: int, bases: tuple[int, int, int], absolute: bool) -> dict[str, int]:
-        """Say where a layer reads and writes; by region of the running batch, or `absolute`."""
-        first, last = index == 0, index == layers - 1
-        return {
-            "depends": not first,
-            "in_image": first and not absolute,
-            "out_image": last and not absolute,
-            "in_base": 0 if first else bases[(index - 1) % 2],
-            "out_base": (bases[2] if absolute else 0) if last else bases[index % 2],
-        }
-
-    def _descriptors(
-        self, pieces: list[Piece], places: list[dict[str, int]], stops: bool
-    ) -> tuple[list[int], tuple[int, ...]]:
-        """Return the descriptors and their addresses; `stops` ends a run at every layer."""
-        words: list[int] = []
-        entries: list[int] = []
-        weight_base = threshold_base = 0
+    def _section(self, pieces: list[Piece], layers: int, stops: bool) -> Section:
+        """Say where the pieces of a pass read and write; `stops` ends a run at every layer."""
+        descriptors: list[Descriptor] = []
+        weights = starts = 0
         for number, piece in enumerate(pieces):
-            entries.append(HEADER.words + len(words))
-            last = piece is pieces[-1] or (stops and pieces[number + 1].index != piece.index)
-            fields, place = piece.layer.fields, places[piece.index]
-            words += pack_descriptor(
-                {
-                    **fields,
-                    **place,
-                    "end": last,
-                    "tile_last": piece.tiles - 1,
-                    "in_base": (fields["in_base"] + place["in_base"]) % (1 << 16),
-                    "out_base": place["out_base"] + piece.out_offset(self.config),
-                    "weight_base": weight_base,
-                    "threshold_base": threshold_base,
-                }
+            template, index = piece.layer.descriptor, piece.index
+            source = Place("image" if index == 0 else _region(index - 1, layers))
+            behind = piece.first // piece.shared(self.config) * template.out_tile
+            descriptors.append(
+                replace(
+                    template,
+                    nest=template.nest.with_loops(tile=(piece.tiles, 0)),
+                    source=source.moved(template.source.offset),
+                    target=Place(_region(index, layers), behind),
+                    weights=weights,
+                    starts=starts,
+                    depends=index > 0,
+                    end=stops or number == len(pieces) - 1,
+                )
             )
-            weight_base += piece.weight_words.stop - piece.weight_words.start
-            threshold_base += piece.start_words.stop - piece.start_words.start
-        return words, tuple(entries)
+            weights += piece.weight_words.stop - piece.weight_words.start
+            starts += piece.start_words.stop - piece.start_words.start
+        parts = tuple((piece.index, piece.first) for piece in pieces)
+        return Section(tuple(descriptors), parts, tuple(self._buffers(pieces)))
+
+    def _sums(self, step: _Step, layer: Lowered) -> SumsPlan:
+        """Say how a layer's sums can be had: every position, and as many slices as they need."""
+        g, values = self.config.geometry, layer.values
+        loops, height, width = pooled(layer.positions, None)
+        slices = values.slices or layer.reach.bit_length() + 1
+        tile = slices * g.words_per_tile
+        sums = replace(values, height=height, width=width, pitch=layer.tiles * tile, slices=slices)
+        return SumsPlan(loops, sums, tile, layer.start_of(values.outputs))
 
     def _plan(self, step: _Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.starts.shape[1]
         # Each position, or plane if they double, takes a start value.
         between = words[0] // layer.tiles
-        if not layer.fields["double"]:
-            between *= layer.fields["plane_last"] + 1
+        if not layer.descriptor.double:
+            between *= layer.nest.count("plane")
         waits = layer.beats // between * max(self.config.threshold_share - between, 0)
         return LayerPlan(step.name, layer.beats, layer.drains, waits, step.macs, layer.acc_bits, *words)
 
@@ -353,16 +344,7 @@ class _Compiler:
             yield Block(Space.WEIGHTS, column, 0, weights[column].tobytes())
             yield Block(Space.THRESHOLDS, column, 0, starts[column].astype("<i4").tobytes())
 
-    def _images(self) -> Iterable[Block]:
-        # Lanes that no image byte reaches must read as 0.
-        g = self.config.geometry
-        for row in range(g.rows):
-            yield Block(Space.ACTIVATIONS, row, 0, bytes(2 * self.image_words * g.width // 8))
 
-    def _identifier(self, blocks: list[Block], programs: list[list[int]]) -> bytes:
-        described: Any = (self.config, sorted(self.header.items()), programs)
-        digest = hashlib.sha256(repr(described).encode())
-        for block in blocks:
-            place = (int(block.space), block.bank, block.address, len(block.data))
-            digest.update(repr(place).encode() + block.data)
-        return digest.digest()[:8]
+def _region(index: int, layers: int) -> str:
+    """Return where layer `index` of `layers` leaves its result."""
+    return "results" if index == layers - 1 else ("even", "odd")[index % 2]

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CapacityError, CompileError
+from ..isa.descriptor import Descriptor, Nest, Padding, Place, Strips
 from ..isa.device import DeviceConfig
+from ..isa.program import Values
 from ..model.layers import Conv2d, Dense, MaxPool2d
-from .nest import Lowered, Nest, Region, Windows
+from .nest import Lowered, Positions, Region, Windows, stored_words
 
 MAX_MAP = 1000
-
-
-def stored_words(outputs: int, config: DeviceConfig) -> int:
-    """Return the words that the result bits of `outputs` channels take per position."""
-    g = config.geometry
-    tiles = -(-outputs // g.columns)
-    return tiles * g.words_per_tile if g.columns >= g.width else -(-tiles // g.tiles_per_word)
+_ONE = Positions(1, 1, 0, 0)
 
 
 def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool, name: str) -> Lowered:
@@ -37,27 +34,21 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     """
     width = config.geometry.width
     pixels = 1 if summed else source.pixels
-    nest = Nest()
-    nest.loop("run", pixels * source.pitch, width)
     # A sum over positions reads the same weights at each of them.
-    if summed:
-        nest.loop("plane", source.pixels, source.pitch * width)
-    lanes = _lanes(layer.weights.reshape(layer.outputs, pixels, source.channels), source.pitch, width)
     copies = source.pixels if summed else 1
-    lowered = _finish(layer, *lanes, nest, config, name, planes=1, copies=copies, factor=2, positions=(1, 1))
-    return _with(lowered, in_base=source.base)
+    nest = Nest.of(run=(pixels * source.pitch, width), plane=(copies, source.pitch * width))
+    lanes = _lanes(layer.weights.reshape(layer.outputs, pixels, source.channels), source.pitch, width)
+    return _finish(layer, *lanes, nest, config, name, planes=1, copies=copies, factor=2)
 
 
 def lower_pixels(layer: Dense, planes: int, plane_words: int, config: DeviceConfig, name: str) -> Lowered:
     """Lower a dense layer that reads the planes of an n-bit image, the most significant first."""
     width = config.geometry.width
     words = -(-layer.inputs // width)
-    nest = Nest()
-    nest.loop("run", words, width)
-    nest.loop("plane", planes, -plane_words * width)
+    nest = Nest.of(run=(words, width), plane=(planes, -plane_words * width))
     lanes = _lanes(layer.weights[:, np.newaxis], words, width)
-    lowered = _finish(layer, *lanes, nest, config, name, planes=planes, copies=1, factor=1, positions=(1, 1))
-    return _with(lowered, in_base=(planes - 1) * plane_words)
+    lowered = _finish(layer, *lanes, nest, config, name, planes=planes, copies=1, factor=1)
+    return _with(lowered, source=Place("", (planes - 1) * plane_words))
 
 
 def lower_windows(
@@ -75,11 +66,9 @@ def lower_windows(
     """
     width = config.geometry.width
     words = -(-source.window // width)
-    nest = Nest()
-    nest.loop("run", words, width)
-    nest.loop("plane", source.planes, -source.plane_words * width)
+    nest = Nest.of(run=(words, width), plane=(source.planes, -source.plane_words * width))
     across = source.column * layer.stride[1]
-    positions = _positions(nest, pool, (source.rows, columns), source.row_words * width, across)
+    positions = Positions(source.rows, columns, source.row_words * width, across)
     taps = layer.weights.transpose(0, 2, 1, 3).reshape(layer.outputs, 1, -1)
     lanes = _lanes(taps, words, width)
     if source.expanded:
@@ -96,10 +85,11 @@ def lower_windows(
         copies=copies,
         factor=factor,
         positions=positions,
+        pool=pool,
         strips=strips,
     )
-    base = source.base + (source.planes - 1) * source.plane_words
-    return _with(lowered, in_base=base, lanes=source.window - (words - 1) * width)
+    base = (source.planes - 1) * source.plane_words
+    return _with(lowered, source=Place("", base), lanes=source.window - (words - 1) * width)
 
 
 def lower_conv(
@@ -120,19 +110,15 @@ def lower_conv(
     if max(source.height, source.width) > MAX_MAP:
         raise CompileError(f"layer {name!r} reads a map of more than {MAX_MAP} rows or columns")
     pixel, line = pitch * width, source.width * pitch * width
-    nest = Nest()
-    nest.loop("run", pitch, width)
-    nest.loop("col", kw, pixel)
-    nest.loop("row", kh, line)
     sy, sx = layer.stride
-    positions = _positions(nest, pool, (height, columns), line * sy, pixel * sx)
+    positions = Positions(height, columns, line * sy, pixel * sx)
     taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
     lanes, odd = _lanes(taps, pitch, width)
     # Zero padding leaves out a varying number of taps, and with each the lane left over. Two passes over
     # the window, with that lane at 0 and at 1, cancel it; they count the sum twice.
     balanced = any(layer.padding) and layer.pad_value == 0 and odd > 0
-    if balanced:
-        nest.loop("plane", 2, 0)
+    copies = 2 if balanced else 1
+    nest = Nest.of(run=(pitch, width), col=(kw, pixel), row=(kh, line), plane=(copies, 0))
     lowered = _finish(
         layer,
         lanes,
@@ -141,47 +127,35 @@ def lower_conv(
         config,
         name,
         planes=1,
-        copies=2 if balanced else 1,
+        copies=copies,
         factor=1 if balanced else 2,
         positions=positions,
+        pool=pool,
         strips=strips,
     )
-    padding: dict[str, int] = {}
-    if any(layer.padding):
-        ph, pw = pool.stride if pool else (1, 1)
-        padding = {
-            "padded": 1,
-            "pad_zero": layer.pad_value == 0,
-            "pad_one": layer.pad_value == 1,
-            "balance": balanced,
-            "pad_left": left,
-            "pad_top": top,
-            "stride_x": sx,
-            "stride_y": sy,
-            "step_x": sx * pw,
-            "step_y": sy * ph,
-            "map_width": source.width,
-            "map_height": source.height,
-        }
-        if layer.pad_value == 1 and source.channels % 2:
-            # The lane that is left over, a tap's last one, is 0 in padding too.
-            padding["lanes"] = width - 1
-    base = source.base - (top * source.width + left) * pitch
-    return _with(lowered, in_base=base % (1 << 16), **padding)
+    source_place = Place("", -(top * source.width + left) * pitch)
+    if not any(layer.padding):
+        return lowered
+    ph, pw = pool.stride if pool else (1, 1)
+    padding = Padding(
+        layer.pad_value, left, top, (sy, sx), (sy * ph, sx * pw), (source.height, source.width), balanced
+    )
+    # The lane that is left over, a tap's last one, is 0 in padding of ones, too.
+    lanes_used = width - 1 if layer.pad_value == 1 and source.channels % 2 else 0
+    return _with(lowered, source=source_place, padding=padding, lanes=lanes_used)
 
 
-def _positions(
-    nest: Nest, pool: MaxPool2d | None, size: tuple[int, int], down: int, across: int
-) -> tuple[int, int]:
-    """Add the loops over positions and pooling windows; return the size of the result map."""
-    height, width = size
+def pooled(positions: Positions, pool: MaxPool2d | None) -> tuple[dict[str, tuple[int, int]], int, int]:
+    """Return the loops over positions and pooling windows, and height and width of the result map."""
     (wh, ww), (ph, pw) = (pool.window, pool.stride) if pool else ((1, 1), (1, 1))
-    height, width = (height - wh) // ph + 1, (width - ww) // pw + 1
-    nest.loop("win_x", ww, across)
-    nest.loop("win_y", wh, down)
-    nest.loop("x", width, across * pw)
-    nest.loop("y", height, down * ph)
-    return height, width
+    height, width = (positions.height - wh) // ph + 1, (positions.width - ww) // pw + 1
+    loops = {
+        "win_x": (ww, positions.across),
+        "win_y": (wh, positions.down),
+        "x": (width, positions.across * pw),
+        "y": (height, positions.down * ph),
+    }
+    return loops, height, width
 
 
 def _lanes(weights: NDArray[np.int8], words: int, width: int) -> tuple[NDArray[np.uint8], int]:
@@ -204,8 +178,8 @@ def _lanes(weights: NDArray[np.int8], words: int, width: int) -> tuple[NDArray[n
     return lanes.reshape(outputs, pixels * words, width), pixels * (spare % 2)
 
 
-def _with(lowered: Lowered, **fields: int) -> Lowered:
-    return replace(lowered, fields={**lowered.fields, **fields})
+def _with(lowered: Lowered, **changes: Any) -> Lowered:
+    return replace(lowered, descriptor=replace(lowered.descriptor, **changes))
 
 
 def _finish(
@@ -219,10 +193,11 @@ def _finish(
     planes: int,
     copies: int,
     factor: int,
-    positions: tuple[int, int],
+    positions: Positions = _ONE,
+    pool: MaxPool2d | None = None,
     strips: int = 1,
 ) -> Lowered:
-    """Make weights and start values.
+    """Make weights, start values and the loops over positions.
 
     The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
     adding up, where odd is the number of lanes that are left over.
@@ -230,14 +205,7 @@ def _finish(
     g = config.geometry
     outputs, words, width = lanes.shape
     tiles = -(-outputs // g.columns)
-    nest.loop("tile", tiles, 0)
-    top = (1 << planes) - 1
-    if planes > 1:
-        sums = layer.weights.reshape(outputs, -1).sum(axis=1, dtype=np.int64)
-        offset = top * (sums - odd) // 2
-    else:
-        offset = np.full(outputs, -odd * copies * factor // 2, np.int64)
-    half = words * width // 2 * top * copies
+    offset, half = _counted(layer, words * width, odd, planes, copies, factor)
     starts = np.zeros(tiles * g.columns, np.int64)
     slices = 0
     if layer.thresholds is None:
@@ -259,37 +227,44 @@ def _finish(
     # Horner's scheme: the first plane takes the start value without its low bits, each further one a bit.
     staged = starts[:, np.newaxis] >> (planes - 1 - np.arange(planes))
     staged[:, 1:] &= 1
-    height, across = positions
+    loops, height, across = pooled(positions, pool)
     strip = -(-height // strips)
-    nest.counts["y"] = strip
+    nest = nest.with_loops(**{**loops, "y": (strip, loops["y"][1])}, tile=(tiles, 0))
     result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
-    fields = {
-        **nest.fields(width),
-        "score": slices > 0,
-        "double": planes > 1,
-        "slices": slices,
-        "out_delta": result - max(slices - 1, 0) * g.words_per_tile if height * across > 1 else 0,
-        "out_tile_stride": (slices or 1) * g.words_per_tile,
-    }
+    descriptor = Descriptor(
+        nest,
+        Place(""),
+        out_step=result - max(slices - 1, 0) * g.words_per_tile if height * across > 1 else 0,
+        out_tile=(slices or 1) * g.words_per_tile,
+        slices=slices,
+        double=planes > 1,
+    )
     if strips > 1 and height > 1:
-        fields |= {
-            "strips": 1,
-            "in_strip": strip * nest.steps["y"] // width,
-            "out_strip": strip * across * result,
-        }
+        moves = Strips(strip * loops["y"][1] // width, strip * across * result)
+        descriptor = replace(descriptor, strips=moves)
     return Lowered(
-        fields,
+        descriptor,
         stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, width // 8),
         staged.reshape(tiles, g.columns, planes).transpose(1, 0, 2).reshape(g.columns, -1),
         tiles,
-        height,
-        across,
-        result,
+        Values(height, across, result, outputs, slices, factor, offset),
         (strip * strips if height > 1 else 1) * across * result,
-        slices,
-        factor,
-        offset,
+        positions,
+        half,
         nest.beats,
         tiles * strip * across * (config.acc_width - 1) if slices else 0,
         acc_bits,
     )
+
+
+def _counted(
+    layer: Dense | Conv2d, lanes: int, odd: int, planes: int, copies: int, factor: int
+) -> tuple[NDArray[np.int64], int]:
+    """Return by what a natural sum differs from `factor` times the accumulator, and the latter's reach."""
+    top = (1 << planes) - 1
+    if planes > 1:
+        sums = layer.weights.reshape(layer.outputs, -1).sum(axis=1, dtype=np.int64)
+        offset = top * (sums - odd) // 2
+    else:
+        offset = np.full(layer.outputs, -odd * copies * factor // 2, np.int64)
+    return offset, lanes // 2 * top * copies

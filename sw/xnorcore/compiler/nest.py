@@ -1,16 +1,17 @@
-"""The vocabulary of lowering: maps in memory, loop nests, and what a layer becomes."""
+"""The vocabulary of lowering: maps in memory, and what a layer becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..isa.layout import LOOPS
+from ..isa.descriptor import Descriptor, Nest
+from ..isa.device import DeviceConfig
+from ..isa.program import Values
 
-__all__ = ["Lowered", "Nest", "Region", "Windows"]
+__all__ = ["Lowered", "Positions", "Region", "Windows"]
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,12 @@ class Region:
     height, width, channels : int
     pitch : int
         Words of a pixel; lanes without a channel are 0.
-    base : int
-        First word.
     """
 
     height: int
     width: int
     channels: int
     pitch: int
-    base: int = 0
 
     @property
     def pixels(self) -> int:
@@ -55,8 +53,6 @@ class Windows:
     planes : int
     expanded : bool
         Planes hold (x, x) of 1-bit values and (1, 0) of zero padding: they add up and do not double.
-    base : int
-        First word, within the image's region.
     """
 
     window: int
@@ -66,82 +62,82 @@ class Windows:
     plane_words: int
     planes: int
     expanded: bool
-    base: int = 0
 
 
 @dataclass(frozen=True)
+class Positions:
+    """All positions of a layer, before pooling.
+
+    Attributes
+    ----------
+    height, width : int
+    down, across : int
+        Bits of activation memory from one row of positions, from one position, to the next.
+    """
+
+    height: int
+    width: int
+    down: int
+    across: int
+
+
+@dataclass(frozen=True, eq=False)
 class Lowered:
     """A layer as the device runs it.
 
     Attributes
     ----------
-    fields : dict
-        Descriptor fields except addresses in buffers and memories.
+    descriptor : Descriptor
+        Without places in memory but for the offset from where its source begins.
     weights : array of uint8, shape (columns, words, width / 8)
     starts : array of int64, shape (columns, start values)
     tiles : int
         Groups of output channels, of equal shares of `weights` and `starts`.
-    height, width, pitch : int
-        Result map, and words of a position.
+    values : Values
+        The result map, and what its bits mean.
     words : int
         Activation memory that the result takes; strips of unequal height leave some unused.
-    slices : int
-        Score slices, or 0.
-    factor : int
-    offset : array of int64, shape (outputs,)
-        Natural sum = factor * accumulator + offset.
+    positions : Positions
+    reach : int
+        Largest magnitude of the sum without a start value, in units of the accumulator.
     beats, drains : int
         Array cycles per batch.
     acc_bits : int
         Accumulator bits that provably suffice.
     """
 
-    fields: Mapping[str, int]
+    descriptor: Descriptor
     weights: NDArray[np.uint8]
     starts: NDArray[np.int64]
     tiles: int
-    height: int
-    width: int
-    pitch: int
+    values: Values
     words: int
-    slices: int
-    factor: int
-    offset: NDArray[np.int64]
+    positions: Positions
+    reach: int
     beats: int
     drains: int
     acc_bits: int
 
-
-@dataclass
-class Nest:
-    """Loop counts and address coefficients, in bits, by loop."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    steps: dict[str, int] = field(default_factory=dict)
-
-    def loop(self, name: str, count: int, step: int) -> None:
-        """Set the count and the address step of a loop."""
-        self.counts[name], self.steps[name] = count, step
-
-    def fields(self, word: int) -> dict[str, int]:
-        """Return the descriptor's loop fields, for words of `word` bits."""
-        fields: dict[str, int] = {}
-        behind = 0
-        for loop in LOOPS:
-            count, step = self.counts.get(loop, 1), self.steps.get(loop, 0)
-            fields[f"{loop}_last"] = count - 1
-            words, bits = divmod(step - behind, word)
-            behind += step * (count - 1)
-            if loop in ("run", "col"):
-                assert count == 1 or (words, bits) == (1, 0)
-                continue
-            fields[f"delta_{loop}"] = words if count > 1 or loop == "tile" else 0
-            if count > 1 or loop == "tile":
-                fields[f"bits_{loop}"] = bits
-        assert not fields.pop("bits_row", 0) and not fields.pop("bits_plane", 0)
-        return fields
+    @property
+    def nest(self) -> Nest:
+        """The layer's loops."""
+        return self.descriptor.nest
 
     @property
-    def beats(self) -> int:
-        """Beats of the nest."""
-        return int(np.prod([self.counts.get(loop, 1) for loop in LOOPS], dtype=np.int64))
+    def source(self) -> Region:
+        """The result, as the next layer reads it."""
+        values = self.values
+        return Region(values.height, values.width, values.outputs, values.pitch)
+
+    def start_of(self, outputs: int) -> NDArray[np.int64]:
+        """Return what each channel's accumulator starts from, planes put together; shape (outputs,)."""
+        staged = self.starts.reshape(len(self.starts), self.tiles, -1)
+        weights = 1 << np.arange(staged.shape[2] - 1, -1, -1, dtype=np.int64)
+        return (staged @ weights).T.reshape(-1)[:outputs]
+
+
+def stored_words(outputs: int, config: DeviceConfig) -> int:
+    """Return the words that the result bits of `outputs` channels take per position."""
+    g = config.geometry
+    tiles = -(-outputs // g.columns)
+    return tiles * g.words_per_tile if g.columns >= g.width else -(-tiles // g.tiles_per_word)

@@ -46,18 +46,13 @@ class Piece:
         size = self.layer.starts.shape[1] // self.layer.tiles
         return slice(self.first * size, (self.first + self.tiles) * size)
 
-    def out_offset(self, config: DeviceConfig) -> int:
-        """Words from the layer's first result word to the piece's."""
-        shared = 1 if self.layer.slices else config.geometry.tiles_per_word
-        return self.first // shared * self.layer.fields["out_tile_stride"]
+    def shared(self, config: DeviceConfig) -> int:
+        """Tiles that share a result word."""
+        return 1 if self.layer.values.slices else config.geometry.tiles_per_word
 
 
-def cut(
-    lowered: Sequence[Lowered], names: Sequence[str], config: DeviceConfig, as_bits: bool = False
-) -> list[list[Piece]]:
+def cut(lowered: Sequence[Lowered], names: Sequence[str], config: DeviceConfig) -> list[list[Piece]]:
     """Group layers, and parts of layers, into passes that fit the weight and threshold buffers.
-
-    With `as_bits`, scores are cut as if their bits shared words.
 
     Returns
     -------
@@ -75,7 +70,7 @@ def cut(
         weight_size = layer.weights.shape[1] // layer.tiles
         start_size = layer.starts.shape[1] // layer.tiles
         # Tiles that share result words stay together: the first of them clears the others' lanes.
-        shared = 1 if layer.slices and not as_bits else min(config.geometry.tiles_per_word, layer.tiles)
+        shared = 1 if layer.values.slices else min(config.geometry.tiles_per_word, layer.tiles)
         first = 0
         while first < layer.tiles:
             tiles = min(weights // weight_size, starts // start_size, layer.tiles - first)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
+from .descriptor import Nest, decode
 from .device import DeviceConfig
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, unpack_descriptor
 
@@ -119,9 +120,9 @@ def validate_descriptors(
             (header or {}).get(f"{side}_base{parity}", 0) if fields[f"{side}_image"] else 0
             for side in ("in", "out")
         )
-        counts = {loop: fields[f"{loop}_last"] + 1 for loop in LOOPS}
-        steps = _steps(fields, counts, config)
-        reads = (_map if fields["padded"] else _walk)(what, fields, counts, steps, config, image_in)
+        nest = decode(words, place, config.geometry.width)[0].nest
+        counts = {loop: nest.count(loop) for loop in LOOPS}
+        reads = (_map if fields["padded"] else _walk)(what, fields, nest, config, image_in)
         taps = counts["run"] * counts["col"] * counts["row"] * counts["tile"]
         starts = counts["tile"] * (counts["plane"] if fields["double"] else 1)
         reach = Reach(
@@ -171,46 +172,19 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
             raise CompileError(f"{what} has {name} {value}, but offsets have {config.offset_bits} bits")
 
 
-def _steps(fields: Mapping[str, int], counts: Mapping[str, int], config: DeviceConfig) -> dict[str, int]:
-    """Return by how many bits of address each loop moves on: what it adds, and what the inner ones left."""
-    word = 1 << config.offset_bits
-    steps, behind = {}, 0
-    for loop in LOOPS:
-        if loop in ("run", "col"):
-            added = word
-        else:
-            added = _signed(fields[f"delta_{loop}"]) * word + fields.get(f"bits_{loop}", 0)
-        steps[loop] = added + behind
-        behind += steps[loop] * (counts[loop] - 1)
-    return steps
-
-
-def _walk(
-    what: str,
-    fields: Mapping[str, int],
-    counts: Mapping[str, int],
-    steps: Mapping[str, int],
-    config: DeviceConfig,
-    base: int,
-) -> range:
+def _walk(what: str, fields: Mapping[str, int], nest: Nest, config: DeviceConfig, base: int) -> range:
     """Return the words that a layer without padding reads; a bit offset reaches into one word more."""
-    reach = [steps[loop] * (counts[loop] - 1) for loop in LOOPS]
+    width = config.geometry.width
+    reach = [loop.step * (loop.count - 1) for loop in nest.loops.values()]
     first = fields["in_base"] + base
-    low = first + (sum(min(bits, 0) for bits in reach) >> config.offset_bits)
-    high = first + (sum(max(bits, 0) for bits in reach) >> config.offset_bits)
+    low = first + sum(min(bits, 0) for bits in reach) // width
+    high = first + sum(max(bits, 0) for bits in reach) // width
     return range(low, high + 1)
 
 
-def _map(
-    what: str,
-    fields: Mapping[str, int],
-    counts: Mapping[str, int],
-    steps: Mapping[str, int],
-    config: DeviceConfig,
-    base: int,
-) -> range:
+def _map(what: str, fields: Mapping[str, int], nest: Nest, config: DeviceConfig, base: int) -> range:
     """Return the words of the map that a layer with padding reads, once its steps agree with the map."""
-    word, pitch = 1 << config.offset_bits, counts["run"]
+    width, pitch = config.geometry.width, nest.count("run")
     line = fields["map_width"] * pitch
     expected = {
         "plane": 0,
@@ -222,10 +196,10 @@ def _map(
         "y": fields["step_y"] * line,
         "tile": 0,
     }
-    for loop, words in expected.items():
-        if counts[loop] > 1 and steps[loop] != words * word:
+    for name, words in expected.items():
+        if nest.count(name) > 1 and nest.step(name) != words * width:
             raise CompileError(
-                f"{what} moves {steps[loop] / word:g} words along {loop}, but {words} in its padded map"
+                f"{what} moves {nest.step(name) / width:g} words along {name}, but {words} in its padded map"
             )
     first = fields["in_base"] + base + (fields["pad_top"] * fields["map_width"] + fields["pad_left"]) * pitch
     first %= 1 << _WORD

@@ -1,17 +1,29 @@
-"""A compiled network: what is written to a device, and how its results are read."""
+"""A compiled network: what is written to a device, and how its results are read.
+
+It is kept as descriptors; the words of program memory are made of them when somebody asks.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.nest import Lowered
 from ..errors import DeviceError
 from ..model.network import Network
+from .descriptor import Descriptor, MemoryMap, encode
 from .device import DeviceConfig
+from .layout import HEADER
 from .protocol import Space
+
+__all__ = [
+    "Block", "LayerPlan", "Pass", "Program", "Results", "Section", "Stop",
+    "SumsPlan", "Values", "identifier_of", "word_bytes",
+]  # fmt: skip
 
 
 def word_bytes(config: DeviceConfig, space: Space) -> int:
@@ -105,6 +117,98 @@ class Pass:
 
 
 @dataclass(frozen=True, eq=False)
+class Section:
+    """A pass before it is encoded: the layers that it runs, and what their buffers hold.
+
+    Attributes
+    ----------
+    descriptors : tuple of Descriptor
+    parts : tuple of (int, int)
+        For each of them, which layer with weights it is, and its first tile where it is only a part.
+    buffers : tuple of Block
+        Weights and start values.
+    """
+
+    descriptors: tuple[Descriptor, ...]
+    parts: tuple[tuple[int, int], ...]
+    buffers: tuple[Block, ...]
+
+    def encoded(self, regions: MemoryMap, width: int) -> tuple[list[int], tuple[int, ...]]:
+        """Return the words behind the header, and every descriptor's address."""
+        words: list[int] = []
+        entries = []
+        for descriptor in self.descriptors:
+            entries.append(HEADER.words + len(words))
+            words += encode(descriptor, regions, width)
+        return words, tuple(entries)
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What the bits of a result map mean.
+
+    Attributes
+    ----------
+    height, width, pitch : int
+        Positions, and words of each.
+    outputs : int
+        Channels.
+    slices : int
+        Bits of each score, or 0 where a channel is a bit.
+    factor : int
+    offset : array of int64, shape (outputs,)
+        Natural sum = factor * accumulator + offset.
+    """
+
+    height: int
+    width: int
+    pitch: int
+    outputs: int
+    slices: int
+    factor: int
+    offset: NDArray[np.int64]
+
+    def word_bytes(self, config: DeviceConfig) -> int:
+        """Return the bytes of a result word that are sent: those that can hold a channel."""
+        g = config.geometry
+        return -(-min(g.width, g.columns if self.slices else g.width, self.outputs) // 8)
+
+    def decode(
+        self, raw: bytes, images: int, config: DeviceConfig, starts: NDArray[np.int64] | None = None
+    ) -> NDArray:
+        """Turn result bytes into bits (uint8) or sums (int64), shape (images, positions * outputs).
+
+        Parameters
+        ----------
+        raw : bytes
+        images : int
+        config : DeviceConfig
+        starts : array of int64, shape (outputs,), optional
+            What the accumulators start from, if that is to be taken off.
+        """
+        g, outputs, positions = config.geometry, self.outputs, self.height * self.width
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
+        if not self.slices:
+            bits = bits.reshape(images, positions, -1)[:, :, :outputs]
+            return np.ascontiguousarray(bits.reshape(images, positions * outputs))
+        # (image, position, tile, slice, word of the tile, bit) -> (image, position, channel, slice)
+        tiles = -(-outputs // g.columns)
+        size = 8 * self.word_bytes(config)
+        bits = bits.reshape(images, positions, tiles, self.slices, g.words_per_tile, size)
+        bits = bits.transpose(0, 1, 2, 4, 5, 3)[:, :, :, :, : g.columns]
+        channels = tiles * bits.shape[3] * bits.shape[4]
+        bits = bits.reshape(images, positions, channels, self.slices)[:, :, :outputs]
+        weights = 1 << np.arange(self.slices - 1, -1, -1, dtype=np.int64)
+        weights[0] = -weights[0]
+        sums = (bits.astype(np.int64) ^ 1) @ weights
+        if starts is not None:
+            # The sum itself fits the slices, with its start value it need not: both count modulo their range.
+            half = 1 << (self.slices - 1)
+            sums = (sums - starts + half) % (2 * half) - half
+        return (sums * self.factor + self.offset).reshape(images, positions * outputs)
+
+
+@dataclass(frozen=True, eq=False)
 class Stop:
     """A layer with weights at whose end a device may stop, and where its results are then.
 
@@ -112,32 +216,38 @@ class Stop:
     ----------
     index : int
         Layer of the network whose result is in memory: the layer itself, or the pooling that follows it.
-    ends : tuple of (int, int)
-        Pass, and program word of the layer's descriptor, for every pass that computes a part of the layer.
-    base : int
-        First result word in activation memory.
-    lowered : Lowered
-        The layer as the device runs it.
+    region : str
+        Where in activation memory.
+    values : Values
+    sums : SumsPlan
+        How the layer's sums can be had in place of its bits.
     """
 
     index: int
-    ends: tuple[tuple[int, int], ...]
-    base: int
-    lowered: Lowered
+    region: str
+    values: Values
+    sums: SumsPlan
 
-    @property
-    def number(self) -> int:
-        """The pass that ends the layer."""
-        return self.ends[-1][0]
 
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """What each channel's accumulator starts from, planes put together; shape (outputs,)."""
-        lowered = self.lowered
-        columns, outputs = len(lowered.starts), len(lowered.offset)
-        staged = lowered.starts.reshape(columns, lowered.tiles, -1)
-        weights = 1 << np.arange(staged.shape[2] - 1, -1, -1, dtype=np.int64)
-        return (staged @ weights).T.reshape(-1)[:outputs]
+@dataclass(frozen=True, eq=False)
+class SumsPlan:
+    """A layer as it would be without thresholds and pooling.
+
+    Attributes
+    ----------
+    loops : mapping of str to (int, int)
+        Counts and steps of the loops over positions, all of them.
+    values : Values
+    tile_words : int
+        Words of a tile's sums.
+    starts : array of int64, shape (outputs,)
+        What its accumulators start from: thresholds, negated.
+    """
+
+    loops: Mapping[str, tuple[int, int]]
+    values: Values
+    tile_words: int
+    starts: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,45 +258,86 @@ class Program:
     ----------
     network : Network
     config : DeviceConfig
-    blocks : tuple of Block
-        Everything to write, program header last; of the first pass, if there are several.
+    header : dict
+        Fields of the header but for the identifier.
+    regions : MemoryMap
+    sections : tuple of Section
+        One if all weights fit.
     layers : tuple of LayerPlan
     used : dict
         Words used of each device memory, by the name of its `DeviceConfig` field.
     identifier : bytes
         Eight bytes; equal programs on equal configurations have equal identifiers.
-    image_bytes : int
-        Bytes of one image on the wire.
-    result_bytes : int
-        Bytes of one image's results on the wire.
-    spread : bool
-        The rows of the array share one image, and a batch is one image.
-    later : tuple of Pass
-        Empty if all weights fit.
+    values : Values
+        What comes back.
     results : Results
     stops : tuple of Stop
         One for each of `layers`; the last one is the end of the program.
-    stopped : bool
-        The program ends early (`xnorcore.compiler.stops`): INFER does not send its results.
+    whole : Program or None
+        The program that this one is a part of, if it ends early (`xnorcore.compiler.stops`): INFER does not
+        send its results.
     starts : array of int64, shape (outputs,), or None
         What the accumulators of the results start from, if that is to be taken off.
     """
 
     network: Network
     config: DeviceConfig
-    blocks: tuple[Block, ...]
+    header: Mapping[str, int]
+    regions: MemoryMap
+    sections: tuple[Section, ...]
     layers: tuple[LayerPlan, ...]
     used: dict[str, int]
     identifier: bytes
-    image_bytes: int
-    result_bytes: int
-    spread: bool
-    later: tuple[Pass, ...]
+    values: Values
     results: Results
     stops: tuple[Stop, ...]
-    _result: Lowered
-    stopped: bool = False
+    whole: Program | None = None
     starts: NDArray[np.int64] | None = None
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Everything to write, program header last; of the first pass, if there are several."""
+        words, _ = self.sections[0].encoded(self.regions, self.config.geometry.width)
+        low, high = (int.from_bytes(self.identifier[at : at + 4], "little") for at in (0, 4))
+        header = HEADER.pack({**self.header, "id_low": low, "id_high": high})
+        program = Block(Space.PROGRAM, 0, 0, np.array(header + words, "<u4").tobytes())
+        return (*self.sections[0].buffers, *self._images(), program)
+
+    @cached_property
+    def later(self) -> tuple[Pass, ...]:
+        """Further passes; empty if all weights fit."""
+        passes = []
+        for section in self.sections[1:]:
+            words, entries = section.encoded(self.regions, self.config.geometry.width)
+            block = Block(Space.PROGRAM, 0, HEADER.words, np.array(words, "<u4").tobytes())
+            passes.append(Pass((*section.buffers, block), entries))
+        return tuple(passes)
+
+    def _images(self) -> tuple[Block, ...]:
+        # Lanes that no image byte reaches must read as 0.
+        g = self.config.geometry
+        size = 2 * self.regions.sizes["image"] * g.width // 8
+        return tuple(Block(Space.ACTIVATIONS, row, 0, bytes(size)) for row in range(g.rows))
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image on the wire."""
+        return self.header["image_bytes"]
+
+    @property
+    def result_bytes(self) -> int:
+        """Bytes of one image's results on the wire."""
+        return self.results.words * self.results.word_bytes
+
+    @property
+    def spread(self) -> bool:
+        """Whether the rows of the array share one image, and a batch is one image."""
+        return bool(self.header["spread"])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the program ends early."""
+        return self.whole is not None
 
     @property
     def beats(self) -> int:
@@ -196,20 +347,19 @@ class Program:
     @property
     def passes(self) -> int:
         """Times that weights are written for a batch; 1 if they are written once and stay."""
-        return 1 + len(self.later)
+        return len(self.sections)
 
     @property
     def results_read(self) -> bool:
         """Whether the host reads the results from activation memory, a batch at a time."""
-        return bool(self.later) or self.stopped
+        return len(self.sections) > 1 or self.stopped
 
     @property
     def bytes_per_batch(self) -> int:
         """Bytes of weights and start values that cross the link for each batch; 0 with one pass."""
-        if not self.later:
+        if len(self.sections) == 1:
             return 0
-        blocks = [block for group in (self.blocks, *(p.blocks for p in self.later)) for block in group]
-        return sum(len(b.data) for b in blocks if b.space in (Space.WEIGHTS, Space.THRESHOLDS))
+        return sum(len(block.data) for section in self.sections for block in section.buffers)
 
     @property
     def batch(self) -> int:
@@ -255,31 +405,21 @@ class Program:
         if len(raw) != images * self.result_bytes:
             expected = images * self.result_bytes
             raise DeviceError(f"{images} images gave {len(raw)} result bytes, not {expected}")
-        g, result = self.config.geometry, self._result
-        outputs, positions = len(result.offset), result.height * result.width
-        size = result_word_bytes(self.config, outputs, score=result.slices > 0)
-        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
-        if not result.slices:
-            bits = bits.reshape(images, positions, 8 * self.result_bytes // positions)[:, :, :outputs]
-            return np.ascontiguousarray(bits.reshape(images, positions * outputs))
-        # (image, position, tile, slice, word of the tile, bit) -> (image, position, channel, slice)
-        tiles = -(-outputs // g.columns)
-        bits = bits.reshape(images, positions, tiles, result.slices, g.words_per_tile, 8 * size)
-        bits = bits.transpose(0, 1, 2, 4, 5, 3)[:, :, :, :, : g.columns]
-        channels = tiles * bits.shape[3] * bits.shape[4]
-        bits = bits.reshape(images, positions, channels, result.slices)[:, :, :outputs]
-        weights = 1 << np.arange(result.slices - 1, -1, -1, dtype=np.int64)
-        weights[0] = -weights[0]
-        sums = (bits.astype(np.int64) ^ 1) @ weights
-        if self.starts is not None:
-            # The sum itself fits the slices, with its start value it need not: both count modulo their range.
-            half = 1 << (result.slices - 1)
-            sums = (sums - self.starts + half) % (2 * half) - half
-        sums = sums * result.factor + result.offset
-        return sums.reshape(images, positions * outputs)
+        return self.values.decode(raw, images, self.config, self.starts)
 
 
-def result_word_bytes(config: DeviceConfig, outputs: int, score: bool) -> int:
-    """Return the bytes of a result word that are sent: those that can hold a channel."""
-    g = config.geometry
-    return -(-min(g.width, g.columns if score else g.width, outputs) // 8)
+def identifier_of(
+    config: DeviceConfig,
+    header: Mapping[str, int],
+    regions: MemoryMap,
+    sections: Iterable[Section],
+    kind: bytes = b"",
+) -> bytes:
+    """Return eight bytes that name all that a program writes; `kind` tells programs of one content apart."""
+    digest = hashlib.sha256(repr((config, sorted(header.items()))).encode() + kind)
+    for section in sections:
+        digest.update(repr(section.encoded(regions, config.geometry.width)).encode())
+        for block in section.buffers:
+            place = (int(block.space), block.bank, block.address, len(block.data))
+            digest.update(repr(place).encode() + block.data)
+    return digest.digest()[:8]

@@ -42,7 +42,6 @@ class Accelerator:
         self.session = session
         self._progress = progress or (lambda progress: None)
         self._program: Program | None = None
-        self._whole: Program | None = None
         self._info = session.synchronise()
 
     @classmethod
@@ -179,7 +178,7 @@ class Accelerator:
                 f"the program is for a device of geometry {program.config.geometry} and its memories, this "
                 f"one has {self._info.config.geometry} and others; compile the network for this device"
             )
-        self._program = self._whole = None
+        self._program = None
         self._info = self.session.identify()
         if not force and self._info.armed and self._info.network_id == program.identifier:
             self._program = program
@@ -214,16 +213,14 @@ class Accelerator:
         LinkError
             As for every request.
         """
-        whole = self._whole or self.program
-        program = sums_of(whole, index) if sums else stop_after(whole, index)
         current = self.program
         if not self._holds(current):
             raise self._lost(current)
-        self._program = self._whole = None
+        program = sums_of(current, index) if sums else stop_after(current, index)
+        self._program = None
         if not remark(self.session, current, program):
             raise self._lost(program)
         self._arm(program)
-        self._whole = whole
 
     def _arm(self, program: Program) -> None:
         try:
@@ -276,14 +273,14 @@ class Accelerator:
 
     def _holds(self, program: Program) -> bool:
         """Ask whether the device still holds a program that was loaded."""
-        if (self._whole or program).later:
+        if (program.whole or program).later:
             return marked(self.session, program)  # its later passes leave the device disarmed
         info = self.session.identify()
         return info.armed and info.network_id == program.identifier
 
     def _lost(self, program: Program) -> NotLoadedError:
         """Return the error that says what the device holds in place of a program."""
-        self._program = self._whole = None
+        self._program = None
         self._info = self.session.identify()
         # Half of it ours: what was written here after the loss, and claimed.
         if not self._info.armed or self._info.network_id[:KEY_BYTES] == program.identifier[:KEY_BYTES]:
@@ -322,7 +319,7 @@ class Accelerator:
             raise self._lost(program)  # before another program's weights are overwritten
         for first in range(0, len(wire), program.batch):
             part = wire[first : first + program.batch]
-            if (self._whole or program).later:
+            if (program.whole or program).later:
                 # The first pass's program is there already only for the first batch after `load`.
                 blocks = (block for block in program.blocks if block.space != Space.ACTIVATIONS)
                 write(self.session, program, without_mark(blocks))
@@ -384,7 +381,7 @@ class Accelerator:
         LinkError
             As for every request.
         """
-        self._program = self._whole = None
+        self._program = None
         self.session.call(Command.RESET)
         self._info = self.session.identify()
 

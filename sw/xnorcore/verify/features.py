@@ -21,7 +21,7 @@ def features(case: Case) -> set[str]:
     if case.network.scale is not None:
         found.add("affine of the scores")
     found.add("rows share an image" if program.spread else "an image per row")
-    if any(stop.lowered.fields.get("strips") for stop in program.stops):
+    if any(one.strips for section in program.sections for one in section.descriptors):
         found.add("strips")
     if program.later:
         found.add("passes")

@@ -9,7 +9,7 @@ import numpy as np
 from ..compiler.compile import compile_network
 from ..errors import UsageError
 from ..folding.fold import ALWAYS, NEVER
-from ..isa.program import Block, Pass, Program
+from ..isa.program import Block, Program
 from ..isa.protocol import Space
 from ..model.layers import Conv2d, Dense
 from ..model.network import Network
@@ -106,11 +106,11 @@ def plant(program: Program, fault: Fault) -> Program:
     # Where a bit lies in the memories is the compiler's business: that space of another network's program.
     at_once = 1 if program.spread else None
     other = compile_network(changed, program.config, at_once)
-    later = (
-        Pass(_mixed(mine.blocks, theirs.blocks, space), mine.entries)
-        for mine, theirs in zip(program.later, other.later, strict=True)
+    sections = (
+        replace(mine, buffers=_mixed(mine.buffers, theirs.buffers, space))
+        for mine, theirs in zip(program.sections, other.sections, strict=True)
     )
-    return replace(program, blocks=_mixed(program.blocks, other.blocks, space), later=tuple(later))
+    return replace(program, sections=tuple(sections))
 
 
 def random_fault(rng: np.random.Generator, program: Program) -> Fault | None:
