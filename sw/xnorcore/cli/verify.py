@@ -15,8 +15,23 @@ from ..verify.planted import FORMS
 from ..verify.random_networks import random_images
 from .console import Console, table
 from .files import check_output, read_images
-from .parser import Commands, add_simulator, command, device_options, integer, seconds, sim_spec
+from .parser import (
+    Commands,
+    add_simulator,
+    command,
+    device_config,
+    device_options,
+    integer,
+    seconds,
+    sim_spec,
+)  # fmt: skip
 
+_SIDES = {
+    "model": "one of the models: golden and fast disagree",
+    "compiler": "the compiler: its program, interpreted, does not give what golden gives",
+    "device": "the device, its gateware or memories: the same program, interpreted, gives the right values",
+    None: "",
+}
 COUNT = 16
 """Random images, if nothing else is asked for."""
 
@@ -26,7 +41,7 @@ def add(commands: Commands) -> None:
     parser = command(
         commands,
         "verify",
-        "Compare golden, fast, RTL and a board layer by layer; or random networks.",
+        "Compare golden, fast, machine, RTL and a board layer by layer; or random networks.",
         _verify,
     )
     parser.add_argument(
@@ -109,12 +124,14 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | None) -> list[Device]:
-    """Return the simulated device and, with ``--port``, the real one, which the simulated one then equals."""
-    spec = sim_spec(arguments)
-    if not arguments.port:
-        return [Device("rtl", f"sim:{spec}", fault, arguments.timeout)]
+    """Return the interpreter, the simulated device and, with ``--port``, the real one, all three alike."""
     from ..runtime.accelerator import Accelerator
-    from ..verify.ask import sim_url
+    from ..verify.ask import machine_url, sim_url
+
+    spec, config = sim_spec(arguments), device_config(arguments)
+    if not arguments.port:
+        machine = Device("machine", machine_url(config))
+        return [machine, Device("rtl", f"sim:{spec}", fault, arguments.timeout)]
 
     if not device_options(arguments):
         with Accelerator.open(
@@ -122,9 +139,10 @@ def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | Non
         ) as accelerator:
             config = accelerator.info.config
         spec = sim_url(config, link=arguments.link, engine=arguments.engine).removeprefix("sim:")
+    machine = Device("machine", machine_url(config))
     rtl = Device("rtl", f"sim:{spec}", None, arguments.timeout)
     name = "netlist" if arguments.port.startswith("netlist:") else "board"
-    return [rtl, Device(name, arguments.port, fault, arguments.timeout)]
+    return [machine, rtl, Device(name, arguments.port, fault, arguments.timeout)]
 
 
 def _lines(report: Report) -> list[str]:
@@ -147,7 +165,8 @@ def _lines(report: Report) -> list[str]:
     lines = [*table(rows), "", *table(_grid(report), ("layer", "kind", "result", *report.engines)), ""]
     if report.equal:
         return [*lines, f"equal: {', '.join(report.engines)} and the golden model"]
-    return [*lines, *(f"DIFFERS: {check}" for check in report.differences)]
+    lines += [f"DIFFERS: {check}" for check in report.differences]
+    return [*lines, f"at fault: {_SIDES[report.side]}"]
 
 
 def _grid(report: Report) -> list[tuple[str, ...]]:

@@ -24,7 +24,7 @@ from ..runtime.upload import write
 from .compare import LayerCheck, compare
 from .planted import Fault, plant
 
-__all__ = ["Observation", "checks", "observe", "options", "sim_url"]
+__all__ = ["Observation", "checks", "machine_url", "observe", "options", "sim_url"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +186,11 @@ def options(config: DeviceConfig) -> dict[str, int]:
     """Return a configuration as the flat options of `DeviceConfig.parse`."""
     values = asdict(config)
     return {**values.pop("geometry"), **values}
+
+
+def machine_url(config: DeviceConfig) -> str:
+    """Return the URL of an interpreted device of this configuration."""
+    return "machine:" + ",".join(f"{name}={value}" for name, value in options(config).items())
 
 
 def sim_url(config: DeviceConfig, **more: str) -> str:

@@ -17,7 +17,7 @@ from ..isa.device import DeviceConfig, Geometry
 from ..model.network import Network
 from ..reference import fast, golden
 from ..runtime.accelerator import Accelerator
-from .ask import checks, observe, options, sim_url
+from .ask import checks, machine_url, observe, options, sim_url
 from .compare import LayerCheck, compare
 from .planted import Fault
 from .random_networks import Bounds, random_images, random_network
@@ -122,7 +122,7 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
 
 
 def differences(case: Case) -> list[LayerCheck]:
-    """Run a case on golden, fast and a simulated device that is switched on for it.
+    """Run a case on golden, fast, the interpreter and a simulated device that is switched on for it.
 
     Returns
     -------
@@ -138,18 +138,20 @@ def differences(case: Case) -> list[LayerCheck]:
     expected = golden.layers(network, images)
     model = dict(enumerate(fast.layers(network, images)))
     found = compare(network, "fast", model, dict(enumerate(expected)))
-    with Accelerator.open(case.url) as device:
-        # Reading everything back takes longer than the rest: one network in four.
-        seen = observe(
-            device,
-            network,
-            images,
-            seed=case.seed,
-            at_once=case.at_once,
-            fault=case.fault,
-            read_back=len(images) % 4 == 1,
-        )
-    found += checks(network, "rtl", seen, images, expected)
+    # Reading everything back takes longer than the rest: one network in four.
+    read_back = len(images) % 4 == 1
+    for name, url, fault in (("machine", machine_url(case.config), None), ("rtl", case.url, case.fault)):
+        with Accelerator.open(url) as device:
+            seen = observe(
+                device,
+                network,
+                images,
+                seed=case.seed,
+                at_once=case.at_once,
+                fault=fault,
+                read_back=read_back,
+            )
+        found += checks(network, name, seen, images, expected)
     return [one for one in found if one.mismatches]
 
 

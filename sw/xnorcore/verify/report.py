@@ -87,9 +87,22 @@ class Report:
         """Names of what was compared with the golden model, in order."""
         return list(dict.fromkeys(check.engine for check in self.checks))
 
+    @property
+    def side(self) -> str | None:
+        """What is at fault: ``model``, ``compiler``, ``device``, or None if nothing differs.
+
+        ``fast`` and golden are models. The interpreter runs the compiler's program: where it differs, the
+        compiler is wrong. Where it does not, but a device does, that device is: its gateware, its memories.
+        """
+        engines = [check.engine.partition(",")[0] for check in self.differences]
+        if not engines:
+            return None
+        return {"fast": "model", "machine": "compiler"}.get(engines[0], "device")
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything in the form of ``--json``."""
         return {
+            "side": self.side,
             "version": __version__,
             "network": self.network,
             "network_sha256": self.network_sha256,
