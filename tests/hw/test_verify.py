@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,9 +210,11 @@ def test_a_failing_network_is_shrunk_and_saved(monkeypatch, tmp_path: Path, run:
 
     def wrong(*args: Any) -> Any:
         lowered = right(*args)
-        return lowered if not lowered.fields.get("pad_one") else type(lowered)(
-            **{**vars(lowered), "fields": {**lowered.fields, "pad_one": 0}}
-        )  # fmt: skip
+        padding = lowered.descriptor.padding
+        if padding is None or padding.value != 1:
+            return lowered
+        minus = replace(lowered.descriptor, padding=replace(padding, value=-1))
+        return replace(lowered, descriptor=minus)
 
     monkeypatch.setattr(compiler, "lower_conv", wrong)
     index = next(

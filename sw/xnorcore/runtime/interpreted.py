@@ -114,7 +114,7 @@ class InterpretedDevice:
 
     def _place(self, payload: bytes) -> tuple[Space, int, int]:
         config, g = self.config, self.config.geometry
-        if payload[0] not in iter(Space):
+        if payload[0] > max(Space):
             raise _Refused(Status.BAD_ADDRESS)
         space, bank, address = Space(payload[0]), payload[1], int.from_bytes(payload[2:4], "little")
         banks, depth = {
