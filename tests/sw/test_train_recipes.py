@@ -69,7 +69,7 @@ def test_a_file_names_its_recipe(tmp_path: Path) -> None:
         ((b"epochs = 3", b"epoch = 3"), "recipe 'file': unknown key 'epoch'; known: name, dataset,"),
         ((b"epochs = 3", b"epochs = '3'"), "recipe 'file', epochs: is '3', but must be a whole number"),
         ((b"epochs = 3", b"epochs = true"), "epochs: is True, but must be a whole number"),
-        ((b"epochs = 3", b"epochs = 0"), "epochs is 0, but must be at least 1"),
+        ((b"epochs = 3", b"epochs = 0"), "epochs is 0, but must be 1 to 1000000"),
         ((b"epochs = 3", b"epochs = "), "recipe 'file' is not TOML: "),
         ((b"epochs = 3", b"epochs = \xff"), "recipe 'file' is not TOML: "),
         ((b"dropout = 0.25", b"dropout = nan"), "dropout is nan, but must be 0 to below 1"),

@@ -19,7 +19,7 @@ from safetensors.numpy import save as serialize
 
 from xnorcore import zoo
 from xnorcore.errors import FileFormatError, UsageError
-from xnorcore.files import xnorfile
+from xnorcore.files import container, xnorfile
 from xnorcore.files.description import describe
 from xnorcore.model.check import MAX_METADATA
 from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
@@ -132,7 +132,7 @@ def rebuilt(edit: Edit, *, sign: bool = True, key: str = "xnorcore", net: Networ
     description = json.loads(json.dumps(description))
     edit(description, tensors)
     if sign:
-        description["sha256"] = xnorfile._digest(description, tensors)
+        description["sha256"] = container.digest(description, tensors)
     return serialize(tensors, {key: json.dumps(description)})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from xnorcore import __version__
 from xnorcore.errors import BuildError
-from xnorcore.files.xnorfile import atomic_write
+from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import DeviceConfig
 
 from ..board import Board
@@ -77,7 +77,7 @@ def record(
         "tools": tools,
         "xnorcore": __version__,
     }
-    atomic_write(path, (json.dumps(dict(sorted(records.items())), indent=1) + "\n").encode())
+    write_file(path, (json.dumps(dict(sorted(records.items())), indent=1) + "\n").encode())
 
 
 def read_records(path: Path = MEASURED) -> dict[str, Any]:

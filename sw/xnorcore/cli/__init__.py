@@ -53,9 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .parser import build
 
         arguments = build().parse_args(argv)
+        from ..files.userfile import is_stdout
         from .console import Console
 
-        console = Console(json=getattr(arguments, "json", False))
+        output = getattr(arguments, "output", None)
+        console = Console(json=getattr(arguments, "json", False), aside=is_stdout(output))
         try:
             with _terminable():
                 code = arguments.call(arguments, console)

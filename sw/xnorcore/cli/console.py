@@ -22,10 +22,12 @@ class Console:
     ----------
     json : bool
         Results are one JSON object instead of text.
+    aside : bool
+        Results go to stderr, too, since a file goes to stdout.
     """
 
-    def __init__(self, *, json: bool = False) -> None:
-        self.json = json
+    def __init__(self, *, json: bool = False, aside: bool = False) -> None:
+        self.json, self.aside = json, aside
         self._last = time.monotonic()
         self._shown = 0
 
@@ -68,8 +70,9 @@ class Console:
     def result(self, value: dict[str, Any], lines: Iterable[str]) -> None:
         """Print the result on stdout: `value` with ``--json``, else `lines`."""
         self.end_progress()
+        stream = sys.stderr if self.aside else sys.stdout
         text = json.dumps(value, allow_nan=False) if self.json else "\n".join(lines)
-        print(_encodable(text, sys.stdout), flush=True)
+        print(_encodable(text, stream), file=stream, flush=True)
 
 
 def can_print(text: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import FileFormatError, InputError, UsageError
 from ..files import npyfile
-from ..files.xnorfile import atomic_write
+from ..files.userfile import check_writable, open_regular, write_file
 from ..model.network import Network, prepare
 
 MAX_FILE = 4 << 30
@@ -39,10 +38,8 @@ def read_images(path: str, network: Network) -> NDArray[np.uint8]:
         If there is no image in it, or the images do not fit the network.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"cannot read {path}: not a regular file")
             if status.st_size > MAX_FILE:
                 raise FileFormatError(f"{path}: {status.st_size} bytes, the limit is {MAX_FILE}; split it")
             array = npyfile.read(path, file, status.st_size)
@@ -57,8 +54,17 @@ def read_images(path: str, network: Network) -> NDArray[np.uint8]:
     return images
 
 
-def check_output(path: str | None, source: str | None = None) -> None:
+def check_output(path: str | None, source: str | None = None, *, regular: bool = False) -> None:
     """Refuse an output file that could not be written, or is the input, before the work that fills it.
+
+    Parameters
+    ----------
+    path : str, optional
+        Nothing is checked without one.
+    source : str, optional
+        An input file.
+    regular : bool
+        Refuse pipes and devices, too.
 
     Raises
     ------
@@ -70,18 +76,11 @@ def check_output(path: str | None, source: str | None = None) -> None:
     target = Path(path)
     if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
         raise UsageError(f"cannot write {path}: it is the input file; choose another name")
-    if not target.name or target.is_dir():
-        raise UsageError(f"cannot write {path!r}: it is a directory; name a file in it")
-    if target.exists() and not target.is_file():
-        raise UsageError(f"cannot write {path}: not a regular file")
-    if not target.parent.is_dir():
-        raise UsageError(f"cannot write {path}: no directory {target.parent}; create it first")
-    if not os.access(target.parent, os.W_OK):
-        raise UsageError(f"cannot write {path}: no permission to write in {target.parent}")
+    check_writable(path, regular=regular)
 
 
 def write_array(path: str | None, array: NDArray[Any]) -> None:
-    """Write an .npy file, which appears complete or not at all; nothing if `path` is None.
+    """Write an .npy file, as `xnorcore.files.userfile.write_file` does; nothing if `path` is None.
 
     Raises
     ------
@@ -90,4 +89,4 @@ def write_array(path: str | None, array: NDArray[Any]) -> None:
     """
     if path is None:
         return
-    atomic_write(path, npyfile.dumps(array))
+    write_file(path, npyfile.dumps(array))

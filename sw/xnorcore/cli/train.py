@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import datasets
 from ..errors import UsageError
 from ..files import xnorfile
+from ..files.userfile import write_file
 from .console import Console, table
 from .files import check_output
 from .parser import Commands, command, integer
@@ -58,10 +61,7 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"which recipe? One of {', '.join(sorted(RECIPES))}, or a .toml file")
     recipe = load(arguments.recipe)
     output = Path(arguments.output or f"{recipe.name}.xnor")
-    check_output(str(output))
-    check_output(arguments.images)
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    check_output(str(checkpoint))
+    checkpoint = _check_outputs(output, arguments.images, (arguments.recipe, arguments.data))
     if arguments.finish and not checkpoint.exists():
         raise UsageError(f"no checkpoint {str(checkpoint)!r} to finish from; start without --finish")
     if arguments.data is not None:
@@ -73,22 +73,44 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
 
     started = time.monotonic()
     show = _Show(console)
+
+    def save(network: Network) -> None:
+        show.trained = True
+        xnorfile.save(network, output)
+        if arguments.images is not None:
+            write_file(arguments.images, held_out(recipe, data, arguments.count))
+
     try:
         network = train(
             recipe, data, seed=arguments.seed, device=arguments.device, threads=arguments.threads,
-            checkpoint=checkpoint, resume=arguments.resume, finish=arguments.finish, progress=show,
-            step=show.step,
+            checkpoint=checkpoint, resume=arguments.resume, finish=arguments.finish, save=save,
+            progress=show, step=show.step,
         )  # fmt: skip
-    except KeyboardInterrupt:
-        if checkpoint.exists():
-            console.say("--resume goes on after the last whole epoch, --finish exports the best one")
+    except BaseException:
+        if show.trained and checkpoint.exists():
+            console.say(
+                f"{checkpoint} holds what was trained: --resume goes on after the last whole epoch, --finish "
+                "exports the best one"
+            )
         raise
-    seconds = time.monotonic() - started
-    xnorfile.save(network, output)
-    if arguments.images is not None:
-        xnorfile.atomic_write(arguments.images, held_out(recipe, data, arguments.count))
-    console.result(*_result(network, output, seconds))
+    console.result(*_result(network, output, time.monotonic() - started))
     return 0
+
+
+def _check_outputs(output: Path, images: str | None, sources: Sequence[str | None]) -> Path:
+    """Refuse, before the training, files that could not be written or would replace what it reads.
+
+    Returns the checkpoint's path.
+    """
+    for source in sources:
+        check_output(str(output), source, regular=True)
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    check_output(str(checkpoint), regular=True)
+    for source in sources:
+        check_output(images, source, regular=True)
+    if images is not None and os.path.realpath(images) in map(os.path.realpath, (output, checkpoint)):
+        raise UsageError(f"cannot write {images}: the network or its checkpoint goes there; rename one")
+    return checkpoint
 
 
 def _result(network: Network, output: Path, seconds: float) -> tuple[dict[str, Any], list[str]]:
@@ -122,12 +144,14 @@ class _Show:
 
     def __init__(self, console: Console) -> None:
         self.console, self.shown, self.best = console, time.monotonic(), ""
+        self.trained = False
 
     def __call__(self, state: Progress) -> None:
         """Show the state after an epoch."""
         self.best = f", best {state.best_accuracy:.2%} in epoch {state.best_epoch}"
         last = state.epoch == state.epochs
         now = time.monotonic()
+        self.trained = True
         if sys.stderr.isatty() or state.epoch % 10 == 0 or last or now - self.shown > 10:
             self.shown = now
             self.console.say(

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import zoo
 from ..errors import UsageError
-from ..files.xnorfile import atomic_write
+from ..files.userfile import write_file
 from ..verify import Device, Fault, Report, verify
 from ..verify.planted import FORMS
 from ..verify.random_networks import random_images
@@ -118,7 +118,7 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.html:
         from ..verify.page import page
 
-        atomic_write(arguments.html, page(report).encode())
+        write_file(arguments.html, page(report).encode())
     console.result({"command": "verify", **report.as_dict(), "html": arguments.html}, _lines(report))
     return 0 if report.equal else 1
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -74,6 +77,22 @@ class Dataset:
     def test(self) -> TestPart:
         """The held-out part alone."""
         return TestPart(self.test_images, self.test_labels, self.maximum, self.classes, self.split)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything in the data set: images, labels, names."""
+        text = [
+            self.bits,
+            self.maximum,
+            self.classes,
+            self.split,
+            self.train_images.shape,
+            self.test_images.shape,
+        ]
+        found = hashlib.sha256(json.dumps(text).encode())
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            found.update(np.ascontiguousarray(array))
+        return found.hexdigest()
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 8 or not 1 <= self.maximum < 1 << self.bits:

@@ -1,21 +1,25 @@
-"""Checkpoints: a safetensors file, replaced as a whole, from which training goes on bit for bit."""
+"""Checkpoints: a file with a checksum, replaced as a whole, from which training goes on bit for bit."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from ..errors import FileFormatError, UsageError
-from ..files.xnorfile import atomic_write
+from ..files import container
+from ..files.userfile import open_regular, write_file
+from ..model.check import brief
 from ._torch import torch
 
 _KEY = "xnorcore-checkpoint"
+_VERSION = 2
+_MAX_HEADER = 1 << 22
+_TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
 
 
 @dataclass
@@ -54,28 +58,44 @@ def save(
     ----------
     path : pathlib.Path
     run : dict
-        What identifies the run (recipe, seed), as plain JSON values; `load` compares it.
+        What identifies the run (recipe, seed, data), as plain JSON values; `load` compares it.
     epoch : int
-        Epochs done.
+        Epochs done, at least 1.
     model, optimizer, best
         State to keep.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written.
     """
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in (best.state or {}).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
-    arrays = {key: np.ascontiguousarray(value.detach().cpu().numpy()) for key, value in tensors.items()}
+    # Not numpy's ascontiguousarray, which makes vectors of scalars.
+    arrays = {key: value.detach().cpu().contiguous().numpy() for key, value in tensors.items()}
     header = {
-        "run": run, "epoch": epoch,
+        "version": _VERSION, "run": run, "epoch": epoch,
         "best": {"epoch": best.epoch, "accuracy": best.accuracy, "loss": best.loss},
     }  # fmt: skip
-    atomic_write(path, safetensors.numpy.save(arrays, metadata={_KEY: json.dumps(header)}))
+    write_file(path, container.dumps(_KEY, header, arrays))
 
 
 def load(
-    path: Path, run: dict[str, Any], model: torch.nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, run: dict[str, Any], epochs: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[int, Best]:
     """Restore `model` and `optimizer` from a checkpoint of the same run.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    run : dict
+        As `save` got it.
+    epochs : int
+        Most epochs that can be done.
+    model, optimizer
+        Overwritten, if the whole file is sound.
 
     Returns
     -------
@@ -86,30 +106,105 @@ def load(
     Raises
     ------
     UsageError
-        If the checkpoint is of another recipe or seed.
+        If the checkpoint is of another recipe, seed or data.
     FileFormatError
         If the file is damaged or not a checkpoint.
     """
+    expected = _expected(model, optimizer)
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
-            tensors = {key: torch.from_numpy(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
-        if header["run"] != run:
-            raise UsageError(
-                f"checkpoint {path} is of another recipe or seed; use those again, or delete it to start anew"
-            )
-        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
-        for key, value in tensors.items():
-            part, _, name = key.partition(".")
-            parts[part][name] = value
-        states: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in parts["optimizer"].items():
-            index, _, name = key.partition(".")
+        header, tensors = _read(path, expected)
+        _same_run(path, header.get("run"), run)
+        epoch, best = _progress(header, epochs)
+        _check(tensors, expected)
+    except (OSError, ValueError, FileFormatError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FileFormatError(f"checkpoint {path}: {reason[:200]}; delete it to start anew") from None
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}}
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for key, array in tensors.items():
+        part, _, name = key.partition(".")
+        value = torch.from_numpy(array.copy())
+        if part == "optimizer":
+            index, _, name = name.partition(".")
             states.setdefault(int(index), {})[name] = value
-        model.load_state_dict(parts["model"])
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-        best = Best(**header["best"], state=parts["best"])
-        return int(header["epoch"]), best
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise FileFormatError(f"checkpoint {path}: {reason}; delete it to start anew") from None
+        else:
+            parts[part][name] = value
+    model.load_state_dict(parts["model"])
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    best.state = parts["best"]
+    return epoch, best
+
+
+def _expected(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, tuple[str, list[int]]]:
+    """Return dtype and shape of every tensor of a checkpoint."""
+    expected: dict[str, tuple[str, list[int]]] = {}
+    for name, value in model.state_dict().items():
+        for part in ("model", "best"):
+            expected[f"{part}.{name}"] = _TYPES[value.dtype], list(value.shape)
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    for index, value in enumerate(parameters):
+        expected[f"optimizer.{index}.step"] = "F32", []
+        for name in ("exp_avg", "exp_avg_sq"):
+            expected[f"optimizer.{index}.{name}"] = _TYPES[value.dtype], list(value.shape)
+    return expected
+
+
+def _read(path: Path, expected: dict[str, tuple[str, list[int]]]) -> tuple[dict[str, Any], container.Tensors]:
+    """Return header and tensors as they are, whatever run they are of, if nobody has changed them."""
+    most = _MAX_HEADER + 8 * sum(prod(shape) for _, shape in expected.values())
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise FileFormatError(f"more than {most} bytes; this recipe's has fewer")
+    header = container.read_description(data, _KEY, "a checkpoint", _MAX_HEADER)
+    if header.get("version") != _VERSION:
+        raise FileFormatError("written by another version of xnorcore")
+    tensors = container.read_tensors(data, None)
+    if header.pop("sha256", None) != container.digest(header, tensors):
+        raise FileFormatError("checksum mismatch: the file is damaged")
+    return header, tensors
+
+
+def _same_run(path: Path, found: Any, run: dict[str, Any]) -> None:
+    if not isinstance(found, dict):
+        raise FileFormatError("holds no description of its run")
+    other = [key for key in run if found.get(key) != run[key]]
+    if "data" in other and set(other) <= {"data", "split"}:
+        raise UsageError(
+            f"checkpoint {path} is of other data: images or labels of {run['recipe']['dataset']!r} have "
+            "changed since; bring those back, or delete it to start anew"
+        )
+    if other:
+        raise UsageError(
+            f"checkpoint {path} is of another {' and '.join(other)}; use the same again, or delete it to "
+            "start anew"
+        )
+
+
+def _progress(header: dict[str, Any], epochs: int) -> tuple[int, Best]:
+    """Return the epochs done and the best one, without its tensors."""
+    epoch, best = header.get("epoch"), header.get("best")
+    if type(epoch) is not int or not 1 <= epoch <= epochs:
+        raise FileFormatError(f"epoch is {brief(epoch)}, but must be 1 to {epochs}")
+    if not isinstance(best, dict) or set(best) != {"epoch", "accuracy", "loss"}:
+        raise FileFormatError("does not say which epoch is the best")
+    if type(best["epoch"]) is not int or not 1 <= best["epoch"] <= epoch:
+        raise FileFormatError(f"best epoch is {brief(best['epoch'])}, but must be 1 to {epoch}")
+    for key, most in (("accuracy", 1.0), ("loss", float_info.max)):
+        if type(best[key]) is not float or not 0 <= best[key] <= most:
+            raise FileFormatError(f"best {key} is {brief(best[key])}, but must be a number, 0 to {most:g}")
+    return epoch, Best(**best)
+
+
+def _check(tensors: container.Tensors, expected: dict[str, tuple[str, list[int]]]) -> None:
+    if set(tensors) != set(expected):
+        names = brief(", ".join(sorted(set(tensors) ^ set(expected))), 100)
+        raise FileFormatError(f"tensors that are missing or do not belong: {names}")
+    for name, (dtype, shape) in expected.items():
+        array = tensors[name]
+        if container.dtype_name(array) != dtype or list(array.shape) != shape:
+            raise FileFormatError(
+                f"tensor {name} is {array.dtype} {array.shape}, but must be {dtype} {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise FileFormatError(f"tensor {name} holds values that are not finite")

@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import cos, pi
+from math import cos, isfinite, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .. import datasets
 from ..datasets import Dataset, stratified_split
 from ..errors import UsageError
 from ..model import pixels
+from ..model.check import MAX_WEIGHT_BITS
 from ..model.network import Network
 from ..reference import fast
 from . import checkpoint as checkpoints
@@ -63,6 +64,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     finish: bool = False,
+    save: Callable[[Network], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     step: Callable[[int, int, int], None] | None = None,
 ) -> Network:
@@ -80,11 +82,15 @@ def train(
     threads : int
         CPU threads; another number can change the last bit of a float, and so the network.
     checkpoint : pathlib.Path, optional
-        File replaced after every epoch, and deleted at the end.
+        File replaced after every epoch. Deleted at the end only once `save` has returned: without it, delete
+        the file when the network is safe.
     resume : bool
-        Go on from `checkpoint` if it exists: the result is the same as without the interruption.
+        Go on from `checkpoint` if it exists: with the same device, threads and PyTorch, the result is the
+        same as without the interruption.
     finish : bool
         Train no more: export the best epoch that `checkpoint` holds.
+    save : callable, optional
+        Called with the network at the end; if it raises, `checkpoint` stays.
     progress : callable, optional
         Called with a `Progress` after every epoch.
     step : callable, optional
@@ -99,8 +105,9 @@ def train(
     Raises
     ------
     UsageError
-        If the device is unknown, the seed or the validation part out of range, `checkpoint` exists but
-        neither `resume` nor `finish` is set or the run is another one, or there is none to finish from.
+        If the device is unknown, the recipe asks for what the data has not, the memory does not suffice,
+        training diverges, `checkpoint` exists but neither `resume` nor `finish` is set or the run is another
+        one, or there is none to finish from.
     FileFormatError
         If the checkpoint is damaged.
     """
@@ -115,14 +122,10 @@ def train(
         raise UsageError(f"no checkpoint {checkpoint} to finish from; train first")
     if not 0 <= seed < 1 << 32:
         raise UsageError(f"seed is {seed}, but must be 0 to {(1 << 32) - 1}")
-    if recipe.validation > len(data.train_labels) - 2:
-        raise UsageError(
-            f"recipe {recipe.name!r}: validation is {recipe.validation}, but must leave 2 of the "
-            f"{len(data.train_labels)} images to train on"
-        )
-    with _deterministic(seed, threads, device):
+    _check_data(recipe, data)
+    with _deterministic(seed, threads, device), _enough_memory(recipe):
         run = _Run(recipe, data, seed, device)
-        if checkpoint is not None and checkpoint.exists():
+        if checkpoint is not None and exists:
             run.load(checkpoint)
         while run.epoch < recipe.epochs and not finish:
             report = run.step(step)
@@ -131,9 +134,37 @@ def train(
             if progress is not None:
                 progress(report)
         network = run.export()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+    if save is not None:
+        save(network)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
     return network
+
+
+def _check_data(recipe: Recipe, data: Dataset) -> None:
+    """Refuse, before the work, what a recipe asks of data that has it not."""
+    images, shape = len(data.train_labels), data.train_images.shape[1:]
+    place = f"recipe {recipe.name!r}"
+    if recipe.validation > images - 2:
+        raise UsageError(
+            f"{place}: validation is {recipe.validation}, but must leave 2 of the {images} images to train on"
+        )
+    if recipe.threshold is not None and recipe.threshold > data.maximum:
+        raise UsageError(
+            f"{place}: threshold is {recipe.threshold}, but the data's values end at {data.maximum}: "
+            "all bits would be the same"
+        )
+    side = min(shape[:2])
+    if recipe.augment.shift >= side > 1:
+        raise UsageError(
+            f"{place}: augment, shift is {recipe.augment.shift:g}, but must be less than the {side} pixels "
+            "of the shorter side"
+        )
+    weights = recipe.weights(shape, len(data.classes))
+    if weights > MAX_WEIGHT_BITS:
+        raise UsageError(
+            f"{place}: {weights:,} weights, the limit is {MAX_WEIGHT_BITS:,}; use smaller layers"
+        )
 
 
 class _Run:
@@ -155,16 +186,23 @@ class _Run:
         ).to(device)  # fmt: skip
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
 
+    @property
+    def _key(self) -> dict[str, Any]:
+        """What a checkpoint must agree with: the data may have changed under the same name."""
+        return self.identity | {"data": self.data.digest}
+
     def _move(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         images = torch.from_numpy(self.data.train_images[indices])
         labels = torch.from_numpy(self.data.train_labels[indices].astype(np.int64))
         return images.to(self.device), labels.to(self.device)
 
     def load(self, path: Path) -> None:
-        self.epoch, self.best = checkpoints.load(path, self.identity, self.model, self.optimizer)
+        self.epoch, self.best = checkpoints.load(
+            path, self._key, self.recipe.epochs, self.model, self.optimizer
+        )
 
     def save(self, path: Path) -> None:
-        checkpoints.save(path, self.identity, self.epoch, self.model, self.optimizer, self.best)
+        checkpoints.save(path, self._key, self.epoch, self.model, self.optimizer, self.best)
 
     def step(self, told: Callable[[int, int, int], None] | None = None) -> Progress:
         """Train for one epoch, then offer the result as the best one."""
@@ -187,13 +225,30 @@ class _Run:
             self.optimizer.step()
             self.model.clip()
             total += loss.item()
+            if not isfinite(total):
+                self._diverged("the loss")
             if told is not None:
                 told(self.epoch + 1, index + 1, len(batches))
-        self.epoch += 1
         accuracy, loss = self._validate()
+        self._check_finite(loss)
+        self.epoch += 1
         self.best.offer(self.epoch, accuracy, loss, self.model)
         mean, best = total / len(batches), self.best
         return Progress(self.epoch, self.recipe.epochs, mean, accuracy, best.epoch, best.accuracy)
+
+    def _check_finite(self, loss: float) -> None:
+        """Refuse a state from which nothing can be exported, before it becomes a checkpoint."""
+        if not isfinite(loss):
+            self._diverged("the loss of the validation part")
+        for name, value in self.model.state_dict().items():
+            if not torch.isfinite(value).all():
+                self._diverged(name)
+
+    def _diverged(self, what: str) -> NoReturn:
+        raise UsageError(
+            f"recipe {self.recipe.name!r}: training diverged in epoch {self.epoch + 1}: {what} is not "
+            f"finite; use a learning_rate below {self.recipe.learning_rate:g}"
+        )
 
     def _read(self, images: torch.Tensor) -> torch.Tensor:
         """Return the values that the network reads."""
@@ -250,6 +305,20 @@ def held_out(recipe: Recipe, data: Dataset, count: int) -> bytes:
     images = _values(recipe, data.test_images[:count])
     np.savez_compressed(file, images=images, labels=data.test_labels[:count])
     return file.getvalue()
+
+
+@contextmanager
+def _enough_memory(recipe: Recipe) -> Iterator[None]:
+    """Turn PyTorch's words for too little memory into an error of ours."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if isinstance(error, MemoryError) or "alloc" in text or "out of memory" in text:
+            raise UsageError(
+                f"recipe {recipe.name!r}: out of memory; use a smaller batch, smaller layers or fewer images"
+            ) from None
+        raise
 
 
 @contextmanager

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from math import isfinite
+from math import prod
 from typing import Any, Literal
 
 from ..errors import UsageError
+from ..model.check import KERNEL, MAX_LAYERS, MAX_NAME, MAX_SIZE, brief, is_int
+
+MAX_EPOCHS, MAX_BATCH, MAX_IMAGES = 1_000_000, 1 << 20, 1 << 31
+MAX_SHIFT, MAX_PATH = 64, 4096
+MAX_RATE = 100.0
+"""Highest learning rate: latent weights lie in -1 to 1, and higher ones teach nothing, but may overflow."""
 
 
 @dataclass(frozen=True)
@@ -18,19 +24,35 @@ class Augment:
     Parameters
     ----------
     rotation : float
-        Largest rotation, in degrees.
+        Largest rotation, 0 to 180 degrees.
     stretch : float
-        Largest relative change of height and width, and largest shear.
+        Largest relative change of height and width, and largest shear, 0 to 1.
     shift : float
-        Largest shift, in pixels, in both directions.
+        Largest shift, 0 to 64 pixels, in both directions.
     mirror : bool
         Exchange left and right, in one image of two.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of range.
     """
 
     rotation: float = 0.0
     stretch: float = 0.0
     shift: float = 0.0
     mirror: bool = False
+
+    def __post_init__(self) -> None:
+        for key, most in (("rotation", 180), ("stretch", 1), ("shift", MAX_SHIFT)):
+            value = getattr(self, key)
+            if not is_number(value) or not 0 <= value <= most:
+                raise UsageError(f"augment: {key} is {brief(value)}, but must be 0 to {most}")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is an int or a float, and not a bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -70,20 +92,25 @@ class Conv:
         for key in ("kernel", "stride", "padding", "pool"):
             if isinstance(getattr(self, key), list):
                 object.__setattr__(self, key, tuple(getattr(self, key)))
+        for key, count in (("kernel", 2), ("stride", 2), ("padding", 4), ("pool", 2)):
+            value = getattr(self, key)
+            whole = isinstance(value, tuple) and len(value) == count and all(map(is_int, value))
+            self._check(key, whole or (key == "pool" and value is None), f"{count} whole numbers")
         height, width = self.kernel
         sides = (height, height, width, width)
         padded = all(0 <= pad < side for pad, side in zip(self.padding, sides, strict=True))
-        self._check("channels", 1 <= self.channels <= 65536, "1 to 65536")
-        self._check("kernel", all(1 <= side <= 7 for side in self.kernel), "1 to 7 each")
+        channels = is_int(self.channels) and 1 <= self.channels <= MAX_SIZE
+        self._check("channels", channels, f"1 to {MAX_SIZE}")
+        self._check("kernel", all(KERNEL[0] <= side <= KERNEL[1] for side in self.kernel), "1 to 7 each")
         self._check("stride", all(1 <= step <= 4 for step in self.stride), "1 to 4 each")
         self._check("padding", padded, "at least 0, and less than the kernel's side, each")
-        self._check("pad_value", self.pad_value in (-1, 0, 1), "-1, 0 or +1")
+        self._check("pad_value", is_int(self.pad_value) and -1 <= self.pad_value <= 1, "-1, 0 or +1")
         pooled = self.pool is None or all(2 <= side <= 3 for side in self.pool)
         self._check("pool", pooled, "None, or 2 or 3 each")
 
     def _check(self, key: str, legal: bool, limit: str) -> None:
         if not legal:
-            raise UsageError(f"convolution: {key} is {getattr(self, key)!r}, but must be {limit}")
+            raise UsageError(f"convolution: {key} is {brief(getattr(self, key))}, but must be {limit}")
 
     def output_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Shape (height, width, channels) of the result, pooled, for an input of `shape`.
@@ -126,11 +153,11 @@ class Recipe:
         "scores": the class is the largest integer score, which a device can find by itself.
         "affine": a batch norm behind the scores, kept with the network and applied on the host.
     epochs : int
-        Passes over the training part.
+        Passes over the training part, at most 1,000,000.
     batch : int
-        Images per optimizer step, at least 2.
+        Images per optimizer step, 2 to 1,048,576.
     learning_rate : float
-        Of Adam at the start; it falls to 0 along half a cosine.
+        Of Adam at the start, above 0, at most 100; it falls to 0 along half a cosine.
     label_smoothing : float
         Of the cross-entropy loss, 0 to below 1.
     loss : {"cross_entropy", "squared_hinge"}
@@ -181,25 +208,45 @@ class Recipe:
     def __post_init__(self) -> None:
         def check(key: str, legal: bool, limit: str) -> None:
             if not legal:
-                value = getattr(self, key)
-                raise UsageError(f"recipe {self.name!r}: {key} is {value!r}, but must be {limit}")
+                raise UsageError(
+                    f"recipe {brief(self.name)}: {key} is {brief(getattr(self, key))}, but must be {limit}"
+                )
 
-        sizes = bool(self.hidden or self.convs) and all(1 <= size <= 65536 for size in self.hidden)
-        check("hidden", sizes, "sizes of 1 to 65536")
+        def whole(key: str, least: int, most: int) -> bool:
+            return is_int(getattr(self, key)) and least <= getattr(self, key) <= most
+
+        named = isinstance(self.name, str) and self.name.isprintable() and 1 <= len(self.name) <= MAX_NAME
+        check("name", named, f"1 to {MAX_NAME} printable characters")
+        placed = (
+            isinstance(self.dataset, str)
+            and self.dataset.isprintable()
+            and 1 <= len(self.dataset) <= MAX_PATH
+        )
+        check("dataset", placed, f"1 to {MAX_PATH} printable characters")
+        sizes = all(is_int(size) and 1 <= size <= MAX_SIZE for size in self.hidden)
+        check("hidden", sizes and bool(self.hidden or self.convs), f"sizes of 1 to {MAX_SIZE}")
+        # Pooling is a layer of its own, the scores are one, and InputScale one per layer.
+        check(
+            "hidden",
+            3 * (len(self.hidden) + len(self.convs)) < MAX_LAYERS,
+            f"fewer: {MAX_LAYERS} layers at most",
+        )
         check("head", self.head in ("affine", "scores"), "'affine' or 'scores'")
-        check("epochs", self.epochs >= 1, "at least 1")
-        check("batch", self.batch >= 2, "at least 2: batch norm needs two images")
-        check("learning_rate", self.learning_rate > 0 and isfinite(self.learning_rate), "positive and finite")
-        check("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1")
-        check("validation", self.validation >= 1, "at least 1 image, to choose the best epoch")
+        check("epochs", whole("epochs", 1, MAX_EPOCHS), f"1 to {MAX_EPOCHS}")
+        check("batch", whole("batch", 2, MAX_BATCH), f"2 to {MAX_BATCH}: batch norm needs two images")
+        rate = is_number(self.learning_rate) and 0 < self.learning_rate <= MAX_RATE
+        check("learning_rate", rate, f"above 0, and at most {MAX_RATE:g}")
+        smoothing = is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1
+        check("label_smoothing", smoothing, "0 to below 1")
+        check("validation", whole("validation", 1, MAX_IMAGES), "at least 1 image, to choose the best epoch")
         check("precision", self.precision in ("float32", "float64"), "'float32' or 'float64'")
         losses = ("cross_entropy", "squared_hinge")
         check("loss", self.loss in losses, " or ".join(map(repr, losses)))
         hinge = self.loss == "squared_hinge"
         check("label_smoothing", not (hinge and self.label_smoothing), "0 with a hinge loss")
-        check("threshold", self.threshold is None or 1 <= self.threshold <= 255, "1 to 255, or left out")
+        check("threshold", self.threshold is None or whole("threshold", 1, 255), "1 to 255, or left out")
         for key in ("dropout_input", "dropout"):
-            check(key, 0 <= getattr(self, key) < 1, "0 to below 1")
+            check(key, is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "0 to below 1")
         pooled = self.input_scale and any(conv.pool for conv in self.convs)
         check("input_scale", not pooled, "false with pooling")
         for before, conv in pairwise(self.convs):
@@ -209,6 +256,20 @@ class Recipe:
                     f"recipe {self.name!r}: a convolution pads with {conv.pad_value:+d} behind pooling in "
                     "front of a batch norm, which cannot be folded if gamma is negative; use pool_first=False"
                 )
+
+    def weights(self, shape: tuple[int, ...], classes: int) -> int:
+        """Count the weights of the network, for images of `shape` (height, width, channels).
+
+        Raises
+        ------
+        UsageError
+            If nothing is left of a map.
+        """
+        total, size = 0, (shape[0], shape[1], shape[2])
+        for conv in self.convs:
+            total += prod(conv.kernel) * size[2] * conv.channels
+            size = conv.output_shape(size)
+        return total + sum(a * b for a, b in pairwise((prod(size), *self.hidden, classes)))
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as JSON holds it; `parse` is the inverse.

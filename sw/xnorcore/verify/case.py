@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..compiler.compile import compile_network
 from ..errors import CompileError, UsageError
 from ..files import npyfile, xnorfile
+from ..files.userfile import write_file
 from ..isa.device import DeviceConfig, Geometry
 from ..model.network import Network
 from ..reference import fast, golden
@@ -182,5 +183,5 @@ def save(case: Case, folder: str) -> tuple[str, str]:
     """
     stem = str(Path(folder) / case.network.name)
     xnorfile.save(case.network, f"{stem}.xnor")
-    xnorfile.atomic_write(f"{stem}.npy", npyfile.dumps(case.images))
+    write_file(f"{stem}.npy", npyfile.dumps(case.images))
     return stem, case.command(stem)

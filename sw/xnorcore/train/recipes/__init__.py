@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import FileFormatError, UsageError
+from ...files.userfile import open_regular
+from ...model.check import brief
 from ..recipe import Augment, Conv, Recipe
 
 LIMIT = 1 << 16
@@ -35,10 +37,11 @@ def load(name_or_path: str) -> Recipe:
             f"unknown recipe {name_or_path!r}; known: {', '.join(sorted(RECIPES))}, or give a .toml file"
         )
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(LIMIT + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read recipe {name_or_path!r}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read recipe {name_or_path!r}: {reason}") from None
     if len(content) > LIMIT:
         raise FileFormatError(f"recipe {name_or_path!r} has more than {LIMIT} bytes; it is no recipe")
     return read(content, path.stem)
@@ -75,7 +78,7 @@ def _build(cls: Any, values: Any, place: str) -> Any:
     known = {field.name: field for field in fields(cls)}
     for key, value in values.items():
         if key not in known:
-            raise FileFormatError(f"{place}: unknown key {key!r}; known: {', '.join(known)}")
+            raise FileFormatError(f"{place}: unknown key {brief(key)}; known: {', '.join(known)}")
         values = values | {
             key: _convert(f"{cls.__name__}.{key}", str(known[key].type), value, f"{place}, {key}")
         }
