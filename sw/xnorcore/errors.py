@@ -67,7 +67,7 @@ class LinkError(XnorcoreError):
 
 
 class PortError(LinkError):
-    """The port cannot be opened: absent, busy or not permitted."""
+    """The port cannot be opened: absent, busy, not permitted, without an answer, or not at this rate."""
 
 
 class DisconnectedError(LinkError):

@@ -1,4 +1,4 @@
-"""Checkpoints: those of other data, damaged and hostile ones, and that none goes before the network is safe."""
+"""Checkpoints: of other data, damaged, hostile; and that none goes before the network is safe."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_every_flipped_byte_is_seen(torch: Any, tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
-        with pytest.raises(FileFormatError, match="^checkpoint .*; delete it to start anew") as caught:
+        with pytest.raises(FileFormatError, match=r"^checkpoint .*; delete it to start anew") as caught:
             train(SMALL, blobs(), checkpoint=path, resume=True)
         assert "\n" not in str(caught.value)
     for damaged in (
@@ -191,10 +191,10 @@ def test_numbers_that_json_does_not_have(torch: Any, tmp_path: Path, text: str) 
     from xnorcore.train import train
 
     path = tmp_path / "c"
-    metadata = {KEY: '{"version": 2, "epoch": %s}' % text}
+    metadata = {KEY: f'{{"version": 2, "epoch": {text}}}'}
     raw = json.dumps({"__metadata__": metadata}).encode()
     path.write_bytes(len(raw).to_bytes(8, "little") + raw)
-    with pytest.raises(FileFormatError, match="^checkpoint .*; delete it to start anew"):
+    with pytest.raises(FileFormatError, match=r"^checkpoint .*; delete it to start anew"):
         train(SMALL, blobs(), checkpoint=path, resume=True)
 
 
@@ -240,7 +240,7 @@ def test_a_state_that_is_not_finite_never_becomes_a_checkpoint(
         return step(self, told)
 
     monkeypatch.setattr(loop._Run, "step", poisoned)
-    with pytest.raises(UsageError, match="training diverged in epoch 3: norms.0.running_var is not finite"):
+    with pytest.raises(UsageError, match=r"diverged in epoch 3: norms\.0\.running_var is not finite"):
         train(SMALL, blobs(), checkpoint=path, resume=True)
     assert path.read_bytes() == before
 

@@ -144,9 +144,9 @@ def _networks() -> Check:
 
 def _ports() -> Check:
     try:
-        from serial.tools import list_ports
+        from ..link.system_words import found_ports
 
-        found = ", ".join(sorted(port.device for port in list_ports.comports()))
+        found = found_ports().removeprefix("none")
     except ImportError:
         found = ""
     return Check("serial ports", found, bool(found), False, "boards", "" if found else "plug a board in")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import time
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import serial
-from serial.tools import list_ports
 
 from ..errors import DisconnectedError, LinkTimeoutError, PortError, UsageError
+from .system_words import PORT_ERRORS, explain, reason
 from .transport import Progress
 
 DEFAULT_BAUD = 3_000_000
@@ -45,8 +45,8 @@ class SerialTransport:
             self._port = serial.Serial(
                 path, baud, timeout=_SLICE, write_timeout=WRITE_TIMEOUT, exclusive=True
             )
-        except (OSError, ValueError) as error:  # SerialException is an OSError
-            raise PortError(_explain(path, baud, error)) from error
+        except PORT_ERRORS as error:
+            raise PortError(explain(path, baud, error)) from error
 
     def write(self, data: bytes) -> None:
         """Send all of `data`; see `Transport.write`."""
@@ -56,7 +56,7 @@ class SerialTransport:
             raise LinkTimeoutError(
                 f"{self.name} took no bytes for {WRITE_TIMEOUT:g} s; is the other end running?"
             ) from error
-        except (OSError, TypeError) as error:
+        except PORT_ERRORS as error:
             raise self._gone(error) from error
 
     def read(self, timeout: float) -> bytes:
@@ -71,7 +71,7 @@ class SerialTransport:
                         return data
                 else:
                     return b""
-        except (OSError, TypeError) as error:
+        except PORT_ERRORS as error:
             raise self._gone(error) from error
 
     def now(self) -> float:
@@ -82,30 +82,18 @@ class SerialTransport:
         """Drop what the port holds unread."""
         try:
             self._port.reset_input_buffer()
-        except (OSError, TypeError) as error:
+        except PORT_ERRORS as error:
             raise self._gone(error) from error
 
     def close(self) -> None:
-        """Give the port back."""
-        self._port.close()
+        """Give the port back; one that is gone has nothing to give."""
+        with contextlib.suppress(*PORT_ERRORS):
+            self._port.close()
 
     def _gone(self, error: Exception) -> DisconnectedError:
-        # pyserial raises TypeError where another thread closed the port under it.
-        return DisconnectedError(f"{self.name} is gone ({error}); check the cable and reopen the device")
-
-
-def _explain(path: str, baud: int, error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    if code == errno.ENOENT:
-        found = ", ".join(sorted(port.device for port in list_ports.comports())) or "none"
-        return f"serial port {path} does not exist; ports found: {found}"
-    if code in (errno.EACCES, errno.EPERM):
-        return f"no permission to open {path}; add yourself to the group that owns it (often dialout)"
-    if code in (errno.EBUSY, errno.EAGAIN):
-        return f"serial port {path} is in use by another program; close that program first"
-    if isinstance(error, ValueError):
-        return f"serial port {path} cannot run at {baud} baud; choose another ?baud="
-    return f"{path} cannot be opened as a serial port: {error}"
+        return DisconnectedError(
+            f"{self.name} is gone ({reason(error)}); check the cable and reopen the device"
+        )
 
 
 def open_serial(spec: str, progress: Progress | None = None) -> SerialTransport:
