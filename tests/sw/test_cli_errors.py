@@ -3,6 +3,7 @@
 import os
 import pickle
 import shlex
+import socket
 import struct
 import sys
 import tracemalloc
@@ -214,10 +215,12 @@ def test_image_file_beyond_the_limit(run, folder):
 
 def test_outputs(run, folder, monkeypatch):
     monkeypatch.setattr("xnorcore.reference.golden.run", None)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "socket"))
     for path, message in (
         (folder / "no" / "out.npy", "no directory"),
         (folder, "it is a directory"),
-        ("/dev/null", "not a regular file"),
+        (folder / "socket", "not a regular file"),
         ("", "it is a directory"),
     ):
         assert message in refused(run, "golden", folder / "small.xnor", folder / "in.npy", "-o", path)

@@ -72,9 +72,9 @@ def test_other_data_under_the_same_name_is_refused(torch: Any, tmp_path: Path, k
     begin(path, blobs())
     before = path.read_bytes()
     with pytest.raises(UsageError, match="is of other data: images or labels of 'none' have changed since"):
-        train(SMALL, OTHER_DATA[kind](), checkpoint=path, **{how: True})
+        train(SMALL, OTHER_DATA[kind](), checkpoint=path, resume=how == "resume", finish=how == "finish")
     assert path.read_bytes() == before
-    train(SMALL, blobs(), checkpoint=path, **{how: True})
+    train(SMALL, blobs(), checkpoint=path, resume=how == "resume", finish=how == "finish")
 
 
 def test_another_run_is_named(torch: Any, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_right_checksum_over_wrong_contents_is_refused(torch: Any, tmp_path: P
     path.write_bytes(container.dumps(KEY, header, tensors))
     for how in ("resume", "finish"):
         with pytest.raises(FileFormatError, match=f"^checkpoint .*{message}.*; delete it to start anew"):
-            train(SMALL, blobs(), checkpoint=path, **{how: True})
+            train(SMALL, blobs(), checkpoint=path, resume=how == "resume", finish=how == "finish")
 
 
 @pytest.mark.parametrize("text", ["1e400", "NaN", "[" * 5000])
