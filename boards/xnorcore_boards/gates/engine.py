@@ -66,7 +66,8 @@ class NetlistEngine(NativeEngine):
     """
 
     def __init__(self, circuit: Circuit, clock_hz: int, divisor: int, progress: Say | None = None) -> None:
-        super().__init__(partial(_library, circuit, progress or (lambda text: None)), "uart", divisor)
+        build = partial(_library, circuit, progress or (lambda text: None))
+        super().__init__(build, "uart", divisor, progress)
         self.run(math.ceil(_RESETS * RESET_S * clock_hz))
 
 
@@ -86,4 +87,4 @@ def _library(circuit: Circuit, say: Say) -> Path:
         compile_library(compiler, sorted(folder.glob("*.cc")), output, log)
         return output
 
-    return cache.cached(f"{name}.so", build)
+    return cache.cached(f"{name}.so", build, say)

@@ -141,7 +141,7 @@ def library(
         say(f"{title}: built in {time.monotonic() - started:.1f} s")
         return output
 
-    return cache.cached(f"{name}{_SUFFIX}", build)
+    return cache.cached(f"{name}{_SUFFIX}", build, say)
 
 
 def generate(component: wiring.Component, say: Progress = print) -> Sources:
@@ -201,6 +201,5 @@ class CompiledEngine(NativeEngine):
         top: Factory | None = None,
         progress: Progress | None = None,
     ) -> None:
-        super().__init__(
-            partial(library, self.backend, config, clock_hz, top=top, progress=progress), link, divisor
-        )
+        build = partial(library, self.backend, config, clock_hz, top=top, progress=progress)
+        super().__init__(build, link, divisor, progress)

@@ -9,7 +9,8 @@ from typing import Self
 
 from xnorcore.errors import EngineError, UsageError
 
-from .engine import check_link
+from . import cache
+from .engine import Progress, check_link
 
 TO_DEVICE, TO_HOST = 0, 1
 
@@ -51,6 +52,8 @@ class NativeEngine:
         ``direct`` or ``uart``.
     divisor : int
         Clock cycles per UART bit.
+    progress : callable, optional
+        Told in a line of text about a library that cannot be loaded, and is built again.
 
     Raises
     ------
@@ -60,7 +63,9 @@ class NativeEngine:
         If the simulator cannot be built or loaded.
     """
 
-    def __init__(self, build: Callable[[], Path], link: str, divisor: int) -> None:
+    def __init__(
+        self, build: Callable[[], Path], link: str, divisor: int, progress: Progress | None = None
+    ) -> None:
         self._device: int | None = None
         self._divisor = divisor
         check_link(link, divisor)
@@ -68,8 +73,10 @@ class NativeEngine:
         try:
             self._lib = _load(path)
         except (OSError, AttributeError):
-            # Damaged, or of another machine that shares the folder: build it again, once.
-            path.unlink(missing_ok=True)
+            # Of another machine that shares the folder: build it again, once.
+            if progress is not None:
+                progress(f"simulator {path.name} in the cache cannot be loaded here: building it again")
+            cache.discard(path)
             path = build()
             try:
                 self._lib = _load(path)
