@@ -357,6 +357,42 @@ def test_resume_gives_the_same_network(torch: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+    ids=repr,
+)
+def test_too_little_memory_is_told(torch: Any, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    from xnorcore.train import loop, train
+
+    def fails(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(loop._Run, "_loss", fails)
+    with pytest.raises(
+        UsageError, match="recipe 'small': out of memory; use a smaller batch, smaller layers or"
+    ):
+        train(SMALL, blobs())
+    monkeypatch.setattr(loop._Run, "_loss", lambda *_: {}["bug"])
+    with pytest.raises(KeyError):
+        train(SMALL, blobs())
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("rate", [100.0, 5e-324])
+def test_extreme_rates_end_in_a_network_or_one_error(torch: Any, precision: Any, rate: float) -> None:
+    from xnorcore.train import train
+
+    data = blobs()
+    network = train(replace(SMALL, learning_rate=rate, precision=precision, head="affine"), data)
+    right = network.classify(golden.run(network, data.test_images)) == data.test_labels
+    assert network.metadata["accuracy"] == np.mean(right)
+
+
 def test_train_refuses(torch: Any) -> None:
     from xnorcore.train import train
 
@@ -364,6 +400,18 @@ def test_train_refuses(torch: Any) -> None:
         train(SMALL, blobs(), seed=-1)
     with pytest.raises(UsageError, match="validation is 59, but must leave 2 of the 60 images to train on"):
         train(replace(SMALL, validation=59), blobs())
+    with pytest.raises(
+        UsageError, match="threshold is 16, but the data's values end at 15: all bits would be"
+    ):
+        train(replace(SMALL, threshold=16), blobs())
+    with pytest.raises(
+        UsageError, match="shift is 4, but must be less than the 4 pixels of the shorter side"
+    ):
+        train(replace(SMALL, augment=Augment(shift=4)), blobs())
+    with pytest.raises(UsageError, match=r"4,297,785,344 weights, the limit is 268,435,456; use smaller"):
+        train(replace(SMALL, hidden=(65536, 65536)), blobs())
+    with pytest.raises(UsageError, match="nothing is left of a map"):
+        train(replace(SMALL, convs=(Conv(4, (5, 5)),)), blobs())
     with pytest.raises(UsageError, match="device 'abacus'"):
         train(SMALL, blobs(), device="abacus")
     with pytest.raises(UsageError, match="no data set 'none'"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from xnorcore.cli import main
 from xnorcore.files import xnorfile
 from xnorcore.reference import fast
 from xnorcore.train import RECIPES
+
+from .cli_tools import spawn
 
 RECIPE = """
 dataset = "{}"
@@ -146,6 +151,19 @@ def test_another_data_set_takes_the_place_of_the_recipes(torch: Any, folder: Pat
         (["tiny.toml", "--data", "none.npz"], "no data set 'none.npz'"),
         (["tiny.toml", "--finish"], "no checkpoint 'tiny.xnor.checkpoint' to finish from"),
         (["tiny.toml", "--finish", "--resume"], "not allowed with argument"),
+        (["tiny.toml", "-o", "tiny.toml"], "it is the input file; choose another name"),
+        (["tiny.toml", "--data", "mine.npz", "-o", "mine.npz"], "it is the input file; choose another name"),
+        (["tiny.toml", "--data", "mine.npz", "--images", "mine.npz"], "it is the input file; choose another"),
+        (["tiny.toml", "--images", "tiny.toml"], "it is the input file; choose another name"),
+        (["tiny.toml", "--images", "tiny.xnor"], "the network or its checkpoint goes there; rename one"),
+        (["tiny.toml", "--images", "./tiny.xnor.checkpoint"], "the network or its checkpoint goes there"),
+        (["tiny.toml", "-o", "/dev/stdout"], "not a regular file"),
+        (["tiny.toml", "-o", "/dev/null"], "not a regular file"),
+        (["tiny.toml", "--images", "/dev/full"], "not a regular file"),
+        (["tiny.toml", "-o", "x" * 250], "File name too long"),
+        (["tiny.toml", "--data", "x" * 5000], "dataset is 'xxx"),
+        (["tiny.toml", "--data", "x" * 300 + ".npz"], "too long"),
+        (["tiny.toml", "--epochs", "1000001"], "epochs is 1000001, but must be 1 to 1000000"),
     ],
 )
 def test_refuses(folder: Path, arguments: list[str], message: str, capsys: Any) -> None:
@@ -159,3 +177,143 @@ def test_refuses(folder: Path, arguments: list[str], message: str, capsys: Any) 
 def test_unknown_device_is_one_line(torch: Any, folder: Path, capsys: Any) -> None:
     assert main(["train", "tiny.toml", "--device", "abacus"]) == 2
     assert capsys.readouterr().err.startswith("xnorcore: error: device 'abacus': ")
+
+
+# A finished training is never lost
+
+
+def _small_files(size: int) -> Callable[[], None]:
+    """Let the disk of a process be full for files of more than `size` bytes."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_disk_too_full_for_the_network(torch: Any, folder: Path, capsys: Any) -> None:
+    assert main(["train", "tiny.toml", "-o", "whole.xnor"]) == 0
+    for how in ("--finish", "--resume"):
+        with pytest.raises(KeyboardInterrupt):
+            _train_to_checkpoint(folder)
+        kept = (folder / "tiny.xnor.checkpoint").read_bytes()
+        done = spawn("train", "tiny.toml", how, preexec_fn=_small_files(500))
+        out, err = done.communicate(timeout=120)
+        assert (done.returncode, out) == (2, "")
+        hint, last = err.splitlines()
+        assert last == "xnorcore: error: cannot write tiny.xnor: File too large"
+        assert hint.startswith("tiny.xnor.checkpoint holds what was trained: --resume goes on after the last")
+        assert sorted(path.name for path in folder.glob("tiny*")) == ["tiny.toml", "tiny.xnor.checkpoint"]
+        assert (folder / "tiny.xnor.checkpoint").read_bytes() == kept and not list(folder.glob(".*"))
+        assert main(["train", "tiny.toml", how]) == 0
+        assert (folder / "tiny.xnor").read_bytes() == (folder / "whole.xnor").read_bytes()
+        assert not (folder / "tiny.xnor.checkpoint").exists()
+        (folder / "tiny.xnor").unlink()
+
+
+def _train_to_checkpoint(folder: Path) -> None:
+    from xnorcore import datasets
+    from xnorcore.train import train
+    from xnorcore.train.recipes import load
+
+    def stop(progress: Any) -> None:
+        if progress.epoch == progress.epochs:
+            raise KeyboardInterrupt
+
+    recipe = load("tiny.toml")
+    train(recipe, datasets.load(recipe.dataset), checkpoint=folder / "tiny.xnor.checkpoint", progress=stop)
+
+
+def test_a_disk_too_full_for_the_checkpoint(torch: Any, folder: Path) -> None:
+    done = spawn("train", "tiny.toml", preexec_fn=_small_files(5000))
+    out, err = done.communicate(timeout=120)
+    assert (done.returncode, out) == (2, "")
+    assert err == "xnorcore: error: cannot write tiny.xnor.checkpoint: File too large\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.npz", "tiny.toml"]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left"), OSError(5, "odd")]
+)
+@pytest.mark.parametrize("which", ["network", "images"])
+def test_whatever_comes_between_the_checkpoint_stays(
+    torch: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, which: str, error: BaseException
+) -> None:
+    ending = ".xnor" if which == "network" else ".npz"
+    replace = Path.replace
+
+    def fails(self: Path, target: Path) -> Path:
+        if Path(target).suffix == ending:
+            raise error
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fails)
+        assert main(["train", "tiny.toml", "--images", "held.npz"]) in (2, 130)
+    err = capsys.readouterr().err
+    assert "tiny.xnor.checkpoint holds what was trained" in err and "Traceback" not in err
+    assert (folder / "tiny.xnor").exists() == (which == "images") and not (folder / "held.npz").exists()
+    assert main(["train", "tiny.toml", "--images", "held.npz", "--finish"]) == 0
+    assert xnorfile.load(folder / "tiny.xnor").metadata["best_epoch"] and (folder / "held.npz").exists()
+    assert not (folder / "tiny.xnor.checkpoint").exists()
+
+
+def test_a_network_that_is_mounted_is_written_in_place(
+    torch: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "tiny.xnor").write_bytes(b"")
+    before = (folder / "tiny.xnor").stat().st_ino
+    replace = Path.replace
+
+    def busy(self: Path, target: Path) -> Path:
+        if Path(target).name == "tiny.xnor":
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", busy)
+    assert main(["train", "tiny.toml"]) == 0
+    assert (folder / "tiny.xnor").stat().st_ino == before
+    assert xnorfile.load(folder / "tiny.xnor").name == "tiny"
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.npz", "tiny.toml", "tiny.xnor"]
+
+
+def test_resume_on_data_that_changed(
+    torch: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    with monkeypatch.context() as patch:
+        _interrupt(patch, 3)
+        assert main(["train", "tiny.toml"]) == 130
+    with np.load("mine.npz") as data:
+        parts = dict(data)
+    parts["train_images"][5, 2, 2] ^= 1
+    np.savez("mine.npz", **parts)
+    for how in ("--resume", "--finish"):
+        capsys.readouterr()
+        assert main(["train", "tiny.toml", how]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and "is of other data: images or labels of" in err
+        assert (folder / "tiny.xnor.checkpoint").exists() and not (folder / "tiny.xnor").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('precision = "float32"\nlearning_rate = 1e38', "learning_rate is 1e+38, but must be above 0"),
+        ("learning_rate = 1e308", "learning_rate is 1e+308, but must be above 0"),
+        ("batch = 9223372036854775808", "batch is 9223372036854775808, but must be 2 to 1048576"),
+        ("validation = 9223372036854775808", "validation is 9223372036854775808"),
+        ("[augment]\nshift = 1e300", "shift is 1e+300, but must be 0 to 64"),
+        ("[augment]\nshift = 4", "shift is 4, but must be less than the 4 pixels of the shorter side"),
+        ("[augment]\nrotation = nan", "rotation is nan, but must be 0 to 180"),
+        (
+            "[[convs]]\nchannels = 65536\n[[convs]]\nchannels = 65536\nkernel = [1, 1]",
+            "weights, the limit is 268,435,456",
+        ),
+        ("[[convs]]\nchannels = 8\nkernel = [7, 7]", "nothing is left of a map"),
+    ],
+)
+def test_absurd_values_are_refused_before_the_work(
+    torch: Any, folder: Path, text: str, words: str, capsys: Any
+) -> None:
+    validation = "" if text.startswith("validation") else "validation = 10"
+    (folder / "absurd.toml").write_text(f'dataset = "mine.npz"\nhidden = [12]\n{validation}\n{text}\n')
+    assert main(["train", "absurd.toml"]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+    assert sorted(path.name for path in folder.iterdir()) == ["absurd.toml", "mine.npz", "tiny.toml"]

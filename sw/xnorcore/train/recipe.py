@@ -225,12 +225,13 @@ class Recipe:
         check("dataset", placed, f"1 to {MAX_PATH} printable characters")
         sizes = all(is_int(size) and 1 <= size <= MAX_SIZE for size in self.hidden)
         check("hidden", sizes and bool(self.hidden or self.convs), f"sizes of 1 to {MAX_SIZE}")
-        # Pooling is a layer of its own, the scores are one, and InputScale one per layer.
-        check(
-            "hidden",
-            3 * (len(self.hidden) + len(self.convs)) < MAX_LAYERS,
-            f"fewer: {MAX_LAYERS} layers at most",
-        )
+        # Pooling is a layer of its own, the scores are one, and an input scale is one per layer.
+        most = (MAX_LAYERS - 1) // 3
+        if len(self.hidden) + len(self.convs) > most:
+            raise UsageError(
+                f"recipe {self.name!r}: {len(self.hidden)} hidden sizes and {len(self.convs)} convolutions, "
+                f"but there must be at most {most} in all"
+            )
         check("head", self.head in ("affine", "scores"), "'affine' or 'scores'")
         check("epochs", whole("epochs", 1, MAX_EPOCHS), f"1 to {MAX_EPOCHS}")
         check("batch", whole("batch", 2, MAX_BATCH), f"2 to {MAX_BATCH}: batch norm needs two images")
