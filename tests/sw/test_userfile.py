@@ -449,7 +449,7 @@ def test_scores_to_stdout(scores: Any, tmp_path: Path, name: str, extra: Any) ->
     arguments, expected = scores
     done = spawn(*arguments, "-o", name, *extra, text=False)
     out, err = done.communicate(timeout=60)
-    assert (done.returncode, out) == (0, expected) and err.count(b"\n") >= 1
+    assert (done.returncode, out) == (0, expected) and err
     for mode, before in (("wb", b""), ("ab", b"first\n")):
         target = tmp_path / "redirected"
         target.write_bytes(b"first\n")

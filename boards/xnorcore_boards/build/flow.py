@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xnorcore.errors import BuildError
+from xnorcore.files.userfile import write_file
 
 from ..families.family import Part, Usage
 from ..measure.usage import count_cells, usage
@@ -197,4 +198,4 @@ def _record(design: Design, built: Built, tools: list[Tool], array: dict[str, in
         "critical_path": built.timing.critical,
         "array_cells": dict(sorted(array.items())),
     }
-    (built.folder / "build.json").write_text(json.dumps(value, indent=2) + "\n")
+    write_file(built.folder / "build.json", (json.dumps(value, indent=2) + "\n").encode())

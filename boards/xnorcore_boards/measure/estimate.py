@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import DeviceConfig, Geometry
 
 PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6])
@@ -60,7 +61,7 @@ def write_area(family: str, points: Sequence[tuple[DeviceConfig, int]]) -> None:
     """Put a family's synthesized configurations into the file that the model is fitted to."""
     area = json.loads(AREA.read_text()) if AREA.exists() else {}
     area[family] = [{"logic_cells": cells, "config": asdict(config)} for config, cells in points]
-    AREA.write_text(json.dumps(dict(sorted(area.items())), indent=1) + "\n")
+    write_file(AREA, (json.dumps(dict(sorted(area.items())), indent=1) + "\n").encode())
     coefficients.cache_clear()
 
 
