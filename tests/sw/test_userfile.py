@@ -443,8 +443,7 @@ def scores(tmp_path: Path) -> tuple[list[str], bytes]:
     return arguments, (tmp_path / "out.npy").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
-@pytest.mark.parametrize("extra", [(), ("--json",)])
+@pytest.mark.parametrize(("name", "extra"), [("/dev/stdout", ()), ("/dev/fd/1", ("--json",))])
 def test_scores_to_stdout(scores: Any, tmp_path: Path, name: str, extra: Any) -> None:
     arguments, expected = scores
     done = spawn(*arguments, "-o", name, *extra, text=False)
