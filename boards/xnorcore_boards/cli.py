@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.parser import Commands, command, integer
+from xnorcore.cli.phases import Phases
 from xnorcore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     config = _config(board.config, arguments)
     require_tools(board.part.family.tools)
     started = time.monotonic()
-    console.say(f"{board.name}: elaborating {config.geometry}")
-    design = _design(board, config, arguments, console)
+    phases = Phases(console)
+    with phases.phase(f"{board.name}: elaborating {config.geometry}"):
+        design = _design(board, config, arguments, console)
     folder = Path(arguments.out or f"build/{board.name}-{design.config.geometry}")
-    built = build(design, folder, arguments.seeds, console.say)
+    built = build(design, folder, arguments.seeds, phases)
     value = report(board, design.config, built, time.monotonic() - started)
     if not built.timing.met:
         console.say(
@@ -113,9 +115,9 @@ def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]
         console.say(f"{board.name}: no icebox_vlog on the PATH, so that only the netlist is simulated")
     checks = {}
     for name, circuit in sources.items():
-        console.say(f"{board.name}: simulating the {name}")
-        engine = NetlistEngine(circuit(), board.true_hz, design.divisor)
-        checks[name] = check_engine(engine, design.config, board.true_hz, design.divisor, design.bake)
+        with Phases(console).phase(f"{board.name}: simulating the {name}"):
+            engine = NetlistEngine(circuit(), board.true_hz, design.divisor)
+            checks[name] = check_engine(engine, design.config, board.true_hz, design.divisor, design.bake)
         if not checks[name].passed:
             wrong = f"{checks[name].mismatches} of {checks[name].scores} scores differ from golden"
             console.say(f"xnorcore: check failed: {name}: {checks[name].failure or wrong}")

