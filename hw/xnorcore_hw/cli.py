@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from xnorcore.cli.console import Console
-from xnorcore.cli.doctor import Check
+from xnorcore.cli.doctor import Check, Preparation
 from xnorcore.cli.parser import Commands, add_simulator, command, sim_spec
 from xnorcore.errors import EngineError
 from xnorcore.extras import install_extra
 
-__all__ = ["add_serve_sim", "checks"]
+from .sim import yowasp
+
+__all__ = ["add_serve_sim", "checks", "preparations"]
 
 
 def add_serve_sim(commands: Commands) -> None:
@@ -55,7 +58,32 @@ def _serve_sim(arguments: argparse.Namespace, console: Console) -> int:
 
 def checks() -> list[Check]:
     """Return what the simulated device needs of this machine."""
-    return [_compiler(), _engine(), _cache(), _yosys()]
+    return [_compiler(), _engine(), _cache(), _yosys(), *_first_starts()]
+
+
+def preparations() -> list[Preparation]:
+    """Return the programs that compile themselves at their first start."""
+
+    def step(name: str) -> Preparation:
+        def run(say: Callable[[str], None]) -> None:
+            yowasp.prepare(name, lambda: say(f"another process compiles {name}; waiting for it"))
+
+        return Preparation(name, yowasp.prepared(name), run)
+
+    return [step(name) for name in yowasp.PROGRAMS if yowasp.installed(name)]
+
+
+def _first_starts() -> list[Check]:
+    steps = preparations()
+    cold = [step.name for step in steps if not step.done]
+    if not steps:
+        return []
+    found = f"not yet: {', '.join(cold)}" if cold else f"{len(steps)} programs compiled"
+    return [
+        Check(
+            "first starts", found, not cold, False, "boards, proofs", "xnorcore doctor --warm" if cold else ""
+        )
+    ]
 
 
 def _compiler() -> Check:

@@ -6,6 +6,7 @@ import argparse
 import platform
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 
@@ -14,11 +15,32 @@ from ..errors import XnorcoreError
 from ..extras import package, pip_install, requirements
 from .console import Console, table
 from .parser import Commands, command
+from .phases import Phases
 
 GROUP = "xnorcore.checks"
 """Entry-point group of further checks; each entry is called without arguments and returns `Check` objects."""
 
+PREPARATIONS = "xnorcore.preparations"
+"""Entry-point group of what ``--warm`` does; called without arguments, an entry returns `Preparation`s."""
+
 _PYTHON = (3, 11)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Something that would otherwise be done when it is first needed, and take its time then.
+
+    Attributes
+    ----------
+    name : str
+    done : bool
+    run : callable
+        Does it; its argument takes lines about what it waits for.
+    """
+
+    name: str
+    done: bool
+    run: Callable[[Callable[[str], None]], object]
 
 
 @dataclass(frozen=True)
@@ -55,10 +77,14 @@ class Check:
 
 def add(commands: Commands) -> None:
     """Add the command to the parser."""
-    command(commands, "doctor", "Say what is installed, what is missing and what mends it.", _doctor)
+    parser = command(commands, "doctor", "Say what is installed, what is missing and what mends it.", _doctor)
+    parser.add_argument(
+        "--warm", action="store_true", help="compile now what compiles itself at its first start"
+    )
 
 
 def _doctor(arguments: argparse.Namespace, console: Console) -> int:
+    warmed = _warm(console) if arguments.warm else []
     checks = [_python(), *_packages(), _networks(), _ports()]
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
@@ -74,8 +100,22 @@ def _doctor(arguments: argparse.Namespace, console: Console) -> int:
             lines += ["", title, *(f"  {check.name}: {check.fix}" for check in absent)]
     verdict = "the demo can run: xnorcore demo" if ready else "the demo cannot run yet"
     listed = [asdict(check) | {"status": check.status} for check in checks]
-    console.result({"command": "doctor", "ready": ready, "checks": listed}, [*lines, "", verdict])
+    value = {"command": "doctor", "ready": ready, "checks": listed}
+    if arguments.warm:
+        value["warmed"] = warmed
+    console.result(value, [*lines, "", verdict])
     return 0 if ready else 1
+
+
+def _warm(console: Console) -> list[str]:
+    """Do what is not done yet, and return the names of it."""
+    entries = sorted(metadata.entry_points(group=PREPARATIONS), key=lambda entry: entry.name)
+    waiting = [step for entry in entries for step in entry.load()() if not step.done]
+    phases = Phases(console)
+    for index, step in enumerate(waiting, 1):
+        with phases.phase(f"compiling {step.name}, {index} of {len(waiting)}"):
+            step.run(phases.say)
+    return [step.name for step in waiting]
 
 
 def _python() -> Check:
