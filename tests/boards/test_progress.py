@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -97,7 +98,10 @@ def tools(tmp_path, monkeypatch):
     folder.mkdir()
     here = "import os, sys, time; sys.argv[1] == '--version' and (print('Yosys 0.60'), sys.exit())"
     log = "open('yosys.log', 'w').write('9. Executing ABC pass.')"
-    script(folder, "yosys", f"{here}\n{log}\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # who starts it has to end it
+    script(
+        folder, "yosys", f"{here}\n{deaf}\n{log}\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    )
     script(folder, "nextpnr-ice40", "print('nextpnr-0.11')")
     script(folder, "icepack", "")
     monkeypatch.setenv("PATH", os.fspath(folder))
@@ -108,8 +112,9 @@ def tools(tmp_path, monkeypatch):
 
 def read_until(terminal: int, text: str) -> str:
     """Return what a terminal shows up to `text`."""
-    seen = ""
+    seen, until = "", time.monotonic() + 120
     while text not in seen:
+        assert select.select([terminal], [], [], until - time.monotonic())[0], seen
         seen += os.read(terminal, 4096).decode()
     return seen
 
