@@ -13,6 +13,7 @@ from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.extras import install_extra
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import MIN_DIVISOR
+from xnorcore.nearest import did_you_mean
 
 from .families.family import Part
 from .families.pll import PllPlan
@@ -57,6 +58,8 @@ class Board:
         Resources of the lights, if there are any.
     pack : tuple of str
         Further arguments of the bitstream packer.
+    usb : tuple of str
+        Vendor and product of its USB bridge, four hexadecimal digits each; FT2232H, and what acts as it.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Board:
     activity: Led | None = None
     error: Led | None = None
     pack: tuple[str, ...] = ()
+    usb: tuple[str, str] = ("0403", "6010")
 
     @cached_property
     def pll(self) -> PllPlan | None:
@@ -157,7 +161,8 @@ def find_board(name: str) -> Board:
     """
     boards = all_boards()
     if name not in boards:
-        raise UsageError(f"unknown board {name!r}; known: {', '.join(boards)}, sim")
+        known = [*boards, "sim"]
+        raise UsageError(f"unknown board {name!r}; known: {', '.join(known)}{did_you_mean(name, known)}")
     return boards[name]
 
 

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from xnorcore.errors import ProgramError
 
 from ..board import BAUD_TOLERANCE, Board
+from .complaint import explain
+from .usb import may_open
 
 __all__ = ["baud_of", "program", "program_command"]
 
-# What programmers print when they find no board, and when another program has it.
-_ABSENT = (
-    "can't find",
-    "not found",
-    "no such device",
-    "unable to open",
-    "can't open",
-    "no device",
-    "found 0",
-)
-_BUSY = ("busy", "resource temporarily", "claim interface")
-_PERMISSION = ("permission", "access denied", "libusb_error_access")
 _FLASH = {"iceprog": (), "openFPGALoader": ("-f",), "fujprog": ("-j", "flash")}
 """What a programmer needs to be told to write the flash memory; IceStorm's writes nothing else."""
 TIMEOUT_S = 300
@@ -63,12 +55,21 @@ def describe(board: Board, bitstream: Path) -> str:
 
 def baud_of(board: Board, bitstream: Path) -> int:
     """Return the baud rate that a bitstream was built for; the board's own if its folder does not tell."""
+    built = _built(bitstream)
     try:
-        built = json.loads((bitstream.parent / "build.json").read_text())
         rate = int(built["clock_hz"]) / int(built["divisor"])
         return board.baud if abs(board.baud / rate - 1) <= BAUD_TOLERANCE else round(rate)
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+    except (ValueError, KeyError, TypeError, ZeroDivisionError):
         return board.baud
+
+
+def _built(bitstream: Path) -> dict[str, Any]:
+    """Return what the build of a bitstream wrote beside it; nothing if that is not there."""
+    try:
+        value = json.loads((bitstream.parent / "build.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def program(board: Board, bitstream: Path, flash: bool = False) -> list[str]:
@@ -77,10 +78,18 @@ def program(board: Board, bitstream: Path, flash: bool = False) -> list[str]:
     Raises
     ------
     ProgramError
-        If there is no bitstream or no programmer, or the programmer fails: no board, port busy.
+        If there is no bitstream, it is of another board, there is no programmer, or the programmer fails.
     """
     if not bitstream.is_file():
         raise ProgramError(f"no bitstream {bitstream}; run: xnorcore build {board.name}")
+    if not os.access(bitstream, os.R_OK):
+        raise ProgramError(f"no permission to read {bitstream}")
+    made_for = _built(bitstream).get("board", board.name)
+    if made_for != board.name:
+        raise ProgramError(
+            f"{bitstream} was built for the board {made_for!r}, not for {board.name!r}; "
+            f"run: xnorcore build {board.name}"
+        )
     command = program_command(board, bitstream, flash)
     name = Path(command[0]).name
     try:
@@ -97,20 +106,6 @@ def program(board: Board, bitstream: Path, flash: bool = False) -> list[str]:
     except OSError as error:
         raise ProgramError(f"{name} does not start: {error.strerror or error}") from None
     if done.returncode:
-        raise ProgramError(_explain(board, name, done.returncode, f"{done.stdout}\n{done.stderr}"))
+        there = may_open(*board.usb)
+        raise ProgramError(explain(board, name, done.returncode, f"{done.stdout}\n{done.stderr}", there))
     return command
-
-
-def _explain(board: Board, name: str, code: int, output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    # iceprog ends with a word that says nothing.
-    told = [line for line in lines if line != "ABORT."]
-    last = told[-1][:200] if told else "no message"
-    low = output.lower()
-    if any(text in low for text in _BUSY):
-        return f"{board.title}: its port is busy; close the program that uses it ({name}: {last})"
-    if any(text in low for text in _PERMISSION):
-        return f"{board.title}: no permission for its port; add a udev rule for it ({name}: {last})"
-    if any(text in low for text in _ABSENT):
-        return f"{board.title}: not found on USB; plug it in ({name}: {last})"
-    return f"{name} failed (exit status {code}): {last}"

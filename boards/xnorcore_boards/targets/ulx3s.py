@@ -40,6 +40,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         heartbeat=("led", 0),
         activity=("led", 1),
         error=("led", 2),
+        usb=("0403", "6015"),
     )
 
 
