@@ -167,5 +167,11 @@ def find_board(name: str) -> Board:
 
 
 def configurations() -> dict[str, DeviceConfig]:
-    """Return the default device of every board by name; entry point of ``xnorcore.boards``."""
-    return {name: board.config for name, board in all_boards().items()}
+    """Return the device of every board that holds one, by name; entry point of ``xnorcore.boards``."""
+    from .measure.estimate import may_fit
+
+    return {
+        name: board.config
+        for name, board in all_boards().items()
+        if may_fit(board.part.family.name, board.config, board.part.lut4)
+    }

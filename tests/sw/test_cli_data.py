@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from xnorcore import zoo
-from xnorcore.cli import boards as cli_boards
-from xnorcore.cli import evaluate
+from xnorcore.cli import devices, evaluate
 from xnorcore.datasets import FASHION, MNIST, published
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -291,9 +290,9 @@ def test_zoo_says_which_boards_hold_a_network(run: Run, monkeypatch: pytest.Monk
             few = DeviceConfig.parse(weight_depth=64)
             return lambda: {"large": large, "few": few, "tiny": tiny}
 
-    real = cli_boards.metadata.entry_points
+    real = devices.metadata.entry_points
     monkeypatch.setattr(
-        cli_boards.metadata,
+        devices.metadata,
         "entry_points",
         lambda group: [Entry] if group == "xnorcore.boards" else real(group=group),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xnorcore import zoo
+from xnorcore.cli.devices import efficiency
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
 from xnorcore.isa.device import DeviceConfig
@@ -16,6 +17,7 @@ from .records import measured
 
 __all__ = ["describe_board", "markdown", "throughput"]
 
+_ENTRY = ("macs", "passes", "efficiency", "images_per_s", "uart_images_per_s")
 _WIRE_EXTRA = 3
 """Bytes of a frame on the wire beyond its body: COBS code, delimiter, code of a second block."""
 
@@ -28,12 +30,13 @@ def throughput(config: DeviceConfig, hz: int, baud: int) -> dict[str, dict[str, 
     dict
         ``macs``: useful work of an image. ``passes``: 1 if all weights fit at once, None if the network
         cannot run. ``images_per_s``: of the array, with all its rows at work; ``uart_images_per_s``:
-        what the wire lets through of them. None where weights cross the wire for each batch.
+        what the wire lets through of them; ``efficiency``: useful work of the array's. None where weights
+        cross the wire for each batch.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in zoo.names():
         network = zoo.load(name)
-        entry: dict[str, Any] = dict.fromkeys(("macs", "passes", "images_per_s", "uart_images_per_s"))
+        entry: dict[str, Any] = dict.fromkeys(_ENTRY)
         entry["macs"] = network.macs
         try:
             program = compile_network(network, config)
@@ -46,6 +49,9 @@ def throughput(config: DeviceConfig, hz: int, baud: int) -> dict[str, dict[str, 
             body = config.max_frame - HEADER_BYTES - CRC_BYTES
             frame = config.max_frame + _WIRE_EXTRA
             bytes_per_image = max(program.image_bytes, program.result_bytes) * frame / body
+            entry["efficiency"] = round(
+                efficiency(network, program.batch, program.cycles, config.geometry), 3
+            )
             entry["images_per_s"] = round(array)
             entry["uart_images_per_s"] = round(min(array, baud / 10 / bytes_per_image))
         found[name] = entry
@@ -130,6 +136,11 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
     lines += ["", "| board | baud | " + " | ".join(names) + " |", "|" + "---|" * (2 + len(names))]
     for row in rows:
         cells = [row["board"], f"{row['best_baud']:,}", *(_rate(row["networks"][name]) for name in names)]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "| efficiency | " + " | ".join(names) + " |", "|" + "---|" * (1 + len(names))]
+    for row in rows:
+        shares = (row["networks"][name]["efficiency"] for name in names)
+        cells = [row["board"], *("" if share is None else f"{share:.3f}" for share in shares)]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

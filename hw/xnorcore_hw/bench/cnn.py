@@ -9,11 +9,13 @@ import numpy as np
 
 from xnorcore import zoo
 from xnorcore.cli.console import Console
+from xnorcore.cli.devices import board_device
 from xnorcore.compiler.compile import compile_network
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.layers import Conv2d, Dense, InputSpec, Layer, MaxPool2d
 from xnorcore.model.network import Network
 from xnorcore.reference import fast
+from xnorcore.verify.ask import sim_url
 
 from .command import Figure
 from .figures import causes, random_images, simulate
@@ -23,6 +25,8 @@ __all__ = ["cnn", "random_cnv"]
 _CONVOLUTIONS = ((64, 64), (128, 128), (256, 256))
 _DENSE = (512, 512, 10)
 _FASHION = Geometry(1, 32, 32)
+_BOARD = "ulx3s-25f"
+"""The smallest board that has convolution."""
 
 
 def random_cnv(seed: int = 0) -> Network:
@@ -84,5 +88,11 @@ def cnn(console: Console) -> Iterator[Figure]:
         measured = simulate(console, url, network, 16)
         assert measured.efficiency is not None
         detail = {"url": url, **measured.as_dict()}
-        what = f"fashion at {_FASHION}, streaming: efficiency"
+        what = f"fashion at {_FASHION}, which no board has, streaming: efficiency"
         yield Figure("cnn", what, measured.efficiency, 0.8, True, "", detail, causes(measured))
+        config = board_device(_BOARD)
+        measured = simulate(console, sim_url(config), network, 16)
+        assert measured.efficiency is not None
+        detail = {"url": sim_url(config), "board": _BOARD, **measured.as_dict()}
+        what = f"fashion on board {_BOARD}, {config.geometry}, streaming: efficiency"
+        yield Figure("cnn", what, measured.efficiency, 0.26, True, "", detail, causes(measured))

@@ -10,14 +10,15 @@ from typing import Any
 
 from .. import zoo
 from ..compiler.compile import Program, compile_network
-from ..errors import CompileError
-from ..isa.device import MAX_DEPTH, DeviceConfig
+from ..errors import CompileError, UsageError
+from ..isa.device import MAX_DEPTH, DeviceConfig, Geometry
 from ..model.layers import Conv2d, MaxPool2d
 from ..model.network import Layer, Network
 from ..reference import fast, golden
 from .console import Console, table
+from .devices import ask, board_device, board_devices, board_lines, efficiency
 from .files import check_output, read_images, write_array
-from .parser import Commands, add_geometry, add_network, add_output, command, device_config
+from .parser import Commands, add_geometry, add_network, add_output, command, device_config, device_options
 from .simulate import sizes
 
 _MEMORIES = {
@@ -32,6 +33,9 @@ def add(commands: Commands) -> None:
     """Add the commands to the parser."""
     info = command(commands, "info", "Describe a network, and say what it needs of a device.", _info)
     add_network(info)
+    info.add_argument(
+        "--board", metavar="BOARD", help="on the device of a board, in place of a simulated one"
+    )
     add_geometry(info)
     run = command(commands, "golden", "Run a network on the reference model.", _golden)
     add_network(run, images=True)
@@ -58,8 +62,11 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def _info(arguments: argparse.Namespace, console: Console) -> int:
-    config = device_config(arguments)
+    if arguments.board and device_options(arguments):
+        raise UsageError("--board has an array and memories of its own; leave the other options out")
+    config = board_device(arguments.board) if arguments.board else device_config(arguments)
     network = zoo.load(arguments.network)
+    chosen = sorted(set(device_options(arguments)) - {"rows", "columns", "width"})
     refusal: str | None = None
     try:
         program: Program | None = compile_network(network, config)
@@ -73,6 +80,8 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
         **_needs(config, program),
         "fits": refusal is None,
         "refusal": refusal,
+        "device": {"board": arguments.board, "simulated": not arguments.board, "chosen": chosen},
+        "boards": ask(network, board_devices()) or None,
     }
     console.result(value, _info_lines(network, value))
     return 1 if refusal else 0
@@ -143,13 +152,16 @@ def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
     }
     bits = max(layer.acc_bits for layer in program.layers) if program else None
     memory["acc_width"] = {"used": bits, "available": config.acc_width}
-    expected = drains = one_image = None
+    expected = drains = one_image = used = None
     if program:
         # Alone, an image may have all rows to itself.
         alone = compile_network(program.network, program.config, at_once=1)
         one_image = {"expected_cycles": alone.cycles, "spread": alone.spread}
         drains = sum(layer.drains for layer in program.layers)
         expected = program.cycles
+        # Where weights cross the link for each batch, that is what takes the time.
+        if program.passes == 1:
+            used = efficiency(program.network, program.batch, program.cycles, g)
     return {
         "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
         "peak_macs_per_cycle": g.peak,
@@ -162,6 +174,7 @@ def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
         "drains_per_batch": drains,
         "expected_cycles_per_batch": expected,
         "images_per_batch": program.batch if program else g.rows,
+        "expected_efficiency": used,
         "one_image": one_image,
     }
 
@@ -191,7 +204,7 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     )
     lines += [
         "",
-        f"device {g['rows']} x {g['columns']} x {g['width']}: {value['peak_macs_per_cycle']:,} MACs/cycle",
+        f"{_device(value)}: {value['peak_macs_per_cycle']:,} MACs/cycle",
     ]
     names = {**_MEMORIES, "acc_width": "accumulator, bits"}
     memory = []
@@ -209,19 +222,34 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
             f"expected cycles per batch of {g['rows']}: {value['expected_cycles_per_batch']:,} "
             f"({value['beats_per_batch']:,} beats that multiply)",
         ]
+        if value["expected_efficiency"]:
+            lines.append(f"expected efficiency: {value['expected_efficiency']:.3f} of that device's MACs")
         if value["one_image"]["spread"]:
             lines.append(
                 f"one image, the rows on strips of it: {value['one_image']['expected_cycles']:,} cycles"
             )
-    verdict = "fits"
+    verdict = f"fits {_device(value)}"
     if value["refusal"]:
-        verdict = f"does not fit: {value['refusal']}"
+        verdict = f"does not fit {_device(value)}: {value['refusal']}"
     elif value["passes"] > 1:
         verdict = (
-            f"runs in {value['passes']} passes: {value['link_bytes_per_batch']:,} bytes of weights cross the "
-            "link for each batch"
+            f"runs on {_device(value)} in {value['passes']} passes: "
+            f"{value['link_bytes_per_batch']:,} bytes of weights cross the link for each batch"
         )
-    return [*lines, "", verdict]
+    lines += ["", verdict]
+    if value["device"]["simulated"] and value["boards"]:
+        lines += board_lines(value["boards"], Geometry(g["rows"], g["columns"], g["width"]))
+    return lines
+
+
+def _device(value: dict[str, Any]) -> str:
+    """Return whose device it is that a description is of."""
+    g, device = value["geometry"], value["device"]
+    array = f"{g['rows']} x {g['columns']} x {g['width']}"
+    if device["board"]:
+        return f"the device of board {device['board']}, {array}"
+    given = f"{', '.join(device['chosen'])} as given, else " if device["chosen"] else ""
+    return f"the simulated device {array} ({given}its default memories)"
 
 
 def _golden(arguments: argparse.Namespace, console: Console) -> int:

@@ -10,8 +10,8 @@ from ..compiler.compile import compile_network
 from ..errors import CompileError, UsageError
 from ..isa.device import DeviceConfig
 from ..model.network import Network
-from .boards import configurations
 from .console import Console, table
+from .devices import board_devices
 from .models import describe
 from .parser import Commands, command
 
@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
 
 
 def _zoo(arguments: argparse.Namespace, console: Console) -> int:
-    boards = configurations()
+    boards = board_devices()
     networks = [_entry(name, boards) for name in zoo.names()]
     rows = []
     for entry in networks:

@@ -1,0 +1,98 @@
+"""Whose device a figure is of: the boards that are installed, and what each says to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from ..compiler.compile import compile_network
+from ..errors import CompileError, UsageError
+from ..isa.device import DeviceConfig, Geometry
+from ..model.network import Network
+from ..nearest import did_you_mean
+
+BOARDS = "xnorcore.boards"
+"""Entry-point group of boards: each entry is called and returns a dict of name to `DeviceConfig`."""
+
+Answer = dict[str, Any]
+
+
+def board_devices() -> dict[str, DeviceConfig]:
+    """Return the default device of every board that is installed."""
+    found: dict[str, DeviceConfig] = {}
+    for entry in sorted(metadata.entry_points(group=BOARDS), key=lambda entry: entry.name):
+        found |= entry.load()()
+    return found
+
+
+def board_device(name: str) -> DeviceConfig:
+    """Return the default device of a board.
+
+    Raises
+    ------
+    UsageError
+        If there is no such board.
+    """
+    boards = board_devices()
+    if name not in boards:
+        known = ", ".join(boards) or "none is installed"
+        raise UsageError(f"no board {name!r} has a device; known: {known}{did_you_mean(name, boards)}")
+    return boards[name]
+
+
+def ask(network: Network, devices: Mapping[str, DeviceConfig]) -> dict[str, Answer]:
+    """Return what each device says to a network, by name, in the form of ``--json``.
+
+    Returns
+    -------
+    dict of str to dict
+        ``geometry``; ``fits``, ``passes``, ``refusal`` as of ``info``; ``efficiency`` of a batch, None where
+        weights cross the link for each batch, or nothing runs.
+    """
+    return {name: _answer(network, config) for name, config in devices.items()}
+
+
+def _answer(network: Network, config: DeviceConfig) -> Answer:
+    g = config.geometry
+    value: Answer = {"geometry": {"rows": g.rows, "columns": g.columns, "width": g.width}}
+    try:
+        program = compile_network(network, config)
+    except CompileError as error:
+        return value | {"fits": False, "passes": None, "efficiency": None, "refusal": str(error)}
+    used = efficiency(network, program.batch, program.cycles, g) if program.passes == 1 else None
+    return value | {"fits": True, "passes": program.passes, "efficiency": used, "refusal": None}
+
+
+def efficiency(network: Network, images: int, cycles: int, geometry: Geometry) -> float:
+    """Return the part of an array's multiply-accumulates, over so many cycles, that images need."""
+    return network.macs * images / (cycles * geometry.peak)
+
+
+def board_lines(answers: Mapping[str, Answer], geometry: Geometry) -> list[str]:
+    """Return what boards say: those with this array one by one, with their reasons, then the others."""
+    shape = {"rows": geometry.rows, "columns": geometry.columns, "width": geometry.width}
+    same = {name: answer for name, answer in answers.items() if answer["geometry"] == shape}
+    lines = [f"board {name}, of this array: {_verdict(answer)}" for name, answer in same.items()]
+    if answers and not same:
+        lines.append(f"no board has an array of {geometry}")
+    rest = {name: answer for name, answer in answers.items() if name not in same}
+    groups: dict[str, list[str]] = {}
+    for name, answer in rest.items():
+        kind = _kind(answer)
+        groups.setdefault(kind, []).append(name)
+    kinds = ("fits", "runs in passes on", "does not fit")
+    lines += [f"{kind}: {', '.join(groups[kind])}" for kind in kinds if kind in groups]
+    return [*lines, *(["why, and at what efficiency: xnorcore info NET --board BOARD"] if rest else [])]
+
+
+def _kind(answer: Answer) -> str:
+    if answer["passes"] == 1:
+        return "fits"
+    return "runs in passes on" if answer["fits"] else "does not fit"
+
+
+def _verdict(answer: Answer) -> str:
+    if answer["refusal"]:
+        return f"does not fit: {answer['refusal']}"
+    return "fits" if answer["passes"] == 1 else f"runs in {answer['passes']} passes"
