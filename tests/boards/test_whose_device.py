@@ -9,7 +9,6 @@ from xnorcore import zoo
 from xnorcore.cli.console import Console
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
-from xnorcore.verify.ask import sim_url
 from xnorcore_boards.board import all_boards, configurations, find_board
 from xnorcore_hw.bench.figures import simulate
 
@@ -102,11 +101,9 @@ def test_efficiency_is_said_of_every_board(capsys):
         assert "0.271" in text and "--board ulx3s-25f" in text
 
 
-def test_what_is_expected_of_a_board_is_what_its_device_does(capsys):
-    """Cycles of the compiler against those of the gateware, at a board's own configuration."""
-    value = info(capsys, "mnist-tfc", "--board", "icebreaker")[1]
-    config = find_board("icebreaker").config
-    # This board has no counters, which do nothing to the cycles.
-    url = sim_url(config).replace("counters=0", "counters=1")
-    measured = simulate(Console(), url, zoo.load("mnist-tfc"), 30)
-    assert measured.efficiency == pytest.approx(value["expected_efficiency"], rel=0.02)
+def test_what_is_expected_is_what_the_gateware_does(capsys):
+    """The images' way in, which the compiler's cycles leave out, takes a share of small networks."""
+    value = info(capsys, "mnist-tfc", "--columns", "8", "--width", "8")[1]
+    measured = simulate(Console(), "sim:columns=8,width=8", zoo.load("mnist-tfc"), 8)
+    assert measured.efficiency is not None
+    assert 0.9 < measured.efficiency / value["expected_efficiency"] < 1.001

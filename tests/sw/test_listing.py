@@ -62,9 +62,9 @@ def test_the_command(capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--board", "nowhere"], "unknown board 'nowhere'"),
-        (["--board", "icebreaker", "--rows", "2"], "give --board or a geometry, not both"),
-        (["--batch", "0"], "--batch is 0, but must be at least 1"),
+        (["--board", "nowhere"], "no board 'nowhere' has a device"),
+        (["--board", "icebreaker", "--rows", "2"], "--board has an array and memories of its own"),
+        (["--batch", "0"], "'0' is not a whole number, 1 or more"),
     ],
 )
 def test_what_is_refused(options, message, capsys) -> None:

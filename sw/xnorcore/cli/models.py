@@ -10,13 +10,13 @@ from typing import Any
 
 from .. import zoo
 from ..compiler.compile import Program, compile_network
-from ..errors import CompileError, UsageError
+from ..errors import CompileError
 from ..isa.device import MAX_DEPTH, DeviceConfig, Geometry
 from ..model.layers import Conv2d, MaxPool2d
 from ..model.network import Layer, Network
 from ..reference import fast, golden
 from .console import Console, table
-from .devices import ask, board_device, board_devices, board_lines, efficiency
+from .devices import ask, board_devices, board_lines, efficiency
 from .files import check_output, read_images, write_array
 from .parser import Commands, add_geometry, add_network, add_output, command, device_config, device_options
 from .simulate import sizes
@@ -33,9 +33,6 @@ def add(commands: Commands) -> None:
     """Add the commands to the parser."""
     info = command(commands, "info", "Describe a network, and say what it needs of a device.", _info)
     add_network(info)
-    info.add_argument(
-        "--board", metavar="BOARD", help="on the device of a board, in place of a simulated one"
-    )
     add_geometry(info)
     run = command(commands, "golden", "Run a network on the reference model.", _golden)
     add_network(run, images=True)
@@ -62,11 +59,10 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def _info(arguments: argparse.Namespace, console: Console) -> int:
-    if arguments.board and device_options(arguments):
-        raise UsageError("--board has an array and memories of its own; leave the other options out")
-    config = board_device(arguments.board) if arguments.board else device_config(arguments)
+    config = device_config(arguments)
     network = zoo.load(arguments.network)
-    chosen = sorted(set(device_options(arguments)) - {"rows", "columns", "width"})
+    given = () if arguments.board else device_options(arguments)
+    chosen = sorted(set(given) - {"rows", "columns", "width"})
     refusal: str | None = None
     try:
         program: Program | None = compile_network(network, config)

@@ -124,6 +124,7 @@ def add_geometry(parser: Parser) -> None:
         metavar="NAME=N",
         help="any other field of DeviceConfig, for instance act_depth=4096",
     )
+    group.add_argument("--board", metavar="BOARD", help="the device of a board, in place of all of these")
 
 
 def add_simulator(parser: Parser, *, link: str) -> None:
@@ -160,10 +161,17 @@ def device_options(arguments: argparse.Namespace) -> dict[str, int]:
     Raises
     ------
     UsageError
-        If a ``--set`` is malformed or something is given twice.
+        If a ``--set`` is malformed, something is given twice, or besides ``--board``.
     """
     given = {name: getattr(arguments, name) for name in ("rows", "columns", "width")}
     options: dict[str, int] = {name: value for name, value in given.items() if value is not None}
+    if arguments.board is not None:
+        from ..verify.ask import options as flat
+        from .devices import board_device
+
+        if options or arguments.set:
+            raise UsageError("--board has an array and memories of its own; leave the other options out")
+        return flat(board_device(arguments.board))
     for item in arguments.set:
         name, equals, text = item.partition("=")
         if not equals or not (text.isascii() and text.isdecimal() and len(text) < 19):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 import numpy as np
 
 from .. import zoo
-from ..errors import UsageError
+from ..errors import UsageError, XnorcoreError
 from ..files.userfile import write_file
+from ..model.network import Network
 from ..verify import Device, Fault, Report, verify
+from ..verify.first_light import first_light
 from ..verify.planted import FORMS
 from ..verify.random_networks import random_images
 from .console import Console, table
+from .devices import board_devices
 from .files import check_output, read_images
 from .parser import (
     Commands,
@@ -62,6 +66,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--batch", type=integer(1), metavar="B", help="images at a time, as for sim")
     parser.add_argument("--html", metavar="FILE", help="write the report as one HTML page")
     parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write what became of the board as JSON to send back, without names, paths or serial numbers",
+    )
+    parser.add_argument(
         "--plant",
         metavar="FAULT",
         help=f"plant a fault in the last device, to see it found: {FORMS}; random, without NET",
@@ -98,6 +107,9 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.geometry != "random" or arguments.devices:
         raise UsageError("--geometry and --devices are for random networks; use --rows, --columns, --width")
     check_output(arguments.html, arguments.images)
+    check_output(arguments.report, arguments.images)
+    if arguments.report and not arguments.port:
+        raise UsageError("--report is of a board; say where it is with --port")
     fault = Fault.parse(arguments.plant) if arguments.plant else None
     network = zoo.load(arguments.network)
     if arguments.images:
@@ -106,21 +118,34 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
         count = arguments.random or COUNT
         images = random_images(np.random.default_rng(arguments.seed), network, count).reshape(count, -1)
         source = "random"
-    report = verify(
-        network,
-        images,
-        _devices(arguments, console, fault),
-        source=source,
-        seed=arguments.seed,
-        at_once=arguments.batch,
-        progress=console.progress,
-    )
+    try:
+        report = verify(
+            network,
+            images,
+            _devices(arguments, console, fault),
+            source=source,
+            seed=arguments.seed,
+            at_once=arguments.batch,
+            progress=console.progress,
+        )
+    except XnorcoreError as error:
+        # That a board does not answer is what its owner would want to send, above all.
+        _report(arguments, network, error)
+        raise
+    _report(arguments, network, report)
     if arguments.html:
         from ..verify.page import page
 
         write_file(arguments.html, page(report).encode())
-    console.result({"command": "verify", **report.as_dict(), "html": arguments.html}, _lines(report))
+    value = {"command": "verify", **report.as_dict(), "html": arguments.html, "report": arguments.report}
+    console.result(value, _lines(report))
     return 0 if report.equal else 1
+
+
+def _report(arguments: argparse.Namespace, network: Network, result: Report | XnorcoreError) -> None:
+    if arguments.report:
+        value = first_light(network, arguments.port, result, board_devices())
+        write_file(arguments.report, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | None) -> list[Device]:

@@ -15,7 +15,7 @@ from ..compiler.stops import sums_network
 from ..errors import CapacityError, NetworkError
 from ..isa.device import DeviceConfig
 from ..isa.program import Block, Program
-from ..isa.protocol import Space
+from ..isa.protocol import VERSION, Space
 from ..model.layers import Conv2d, Dense
 from ..model.network import Network
 from ..reference import golden
@@ -93,6 +93,7 @@ def observe(
         As `Accelerator.load` and `Accelerator.infer`.
     """
     started = time.perf_counter()
+    found = device.info
     program = compile_network(network, device.info.config, at_once)
     held = device.info.armed and device.info.network_id == program.identifier
     if fault or not held:
@@ -101,7 +102,9 @@ def observe(
         plant(program, fault) if fault else program, verify=read_back, force=fault is not None
     )
     last = len(network.layers) - 1
+    asked = time.perf_counter()
     layers = {last: device.infer(images)}
+    infer_s = time.perf_counter() - asked
     for stop in program.stops[:-1]:
         device.stop_after(stop.index)
         layers[stop.index] = device.infer(images)
@@ -126,6 +129,9 @@ def observe(
         "frames_resent": device.session.stats.resent,
         "planted": None if fault is None else str(fault),
         "wall_s": time.perf_counter() - started,
+        "infer_s": infer_s,
+        "found_armed": found.armed,
+        "link": asdict(device.session.stats),
     }
     return Observation(dict(sorted(layers.items())), sums, again, program, written, about)
 
@@ -171,7 +177,9 @@ def _about(device: Accelerator) -> dict[str, Any]:
         "url": device.session.transport.name,
         "build": info.build_id.hex(),
         "config": options(info.config),
+        "config_digest": info.config.digest().hex(),
         "clock_hz": info.clock_hz,
+        "protocol": VERSION,
     }
 
 
