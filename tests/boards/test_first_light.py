@@ -40,7 +40,7 @@ def verify(capsys, folder: Path, port: str, *options: str):
 
 
 def test_a_board_that_is_right(board, tmp_path, capsys):
-    code, report, out, _ = verify(capsys, tmp_path, f"{board}?baud=3000000", "--json")
+    code, report, out, _ = verify(capsys, tmp_path, f"{board}?baud=3000000", "--random", "4", "--json")
     assert code == 0 and json.loads(out)["report"] == str(tmp_path / "report.json")
     config = find_board("icebreaker").config
     assert (report["result"], report["error"], report["boards"]) == ("equal", None, ["icebreaker"])
@@ -61,7 +61,7 @@ def test_a_board_that_is_right(board, tmp_path, capsys):
 
 
 def test_a_board_that_is_wrong(board, tmp_path, capsys):
-    code, report, out, _ = verify(capsys, tmp_path, board, "--plant", "weight:1:20:17")
+    code, report, out, _ = verify(capsys, tmp_path, board, "--random", "4", "--plant", "weight:1:20:17")
     assert code == 1 and report["result"] == "differs" and "DIFFERS" in out
     wrong = [check for check in report["checks"] if check["mismatches"]]
     assert wrong and wrong[0]["index"] == 1 and wrong[0]["first"]["channel"] == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -59,6 +60,8 @@ def first_light(
         message = str(result)
         for private in filter(None, (port, path)):
             message = message.replace(private, "PORT")
+        # Other ports and files, whose names may hold a serial number or a user's name.
+        message = re.sub(r"(?<![\w.])[/~][^\s,;:)'\"]+", "PATH", message)
         return value | {"result": "error", "error": {"kind": type(result).__name__, "message": message}}
     told = {
         name: {key: item for key, item in about.items() if key != "url"}
