@@ -10,6 +10,7 @@ from xnorcore.cli.console import Console
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
 from xnorcore_boards.board import all_boards, configurations, find_board
+from xnorcore_boards.measure.records import read_records
 from xnorcore_hw.bench.figures import simulate
 
 from .test_commands import run
@@ -107,3 +108,24 @@ def test_what_is_expected_is_what_the_gateware_does(capsys):
     measured = simulate(Console(), "sim:columns=8,width=8", zoo.load("mnist-tfc"), 8)
     assert measured.efficiency is not None
     assert 0.9 < measured.efficiency / value["expected_efficiency"] < 1.001
+
+
+def test_documents_say_what_has_run_on_every_board():
+    """The table names every board; what it says is routed was measured, and what it says is not was not."""
+    text = (Path(__file__).parents[2] / "docs/boards.md").read_text()
+    section = text[text.index("## What has run") : text.index("## First light")]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["board", "simulation", "netlist", "bitstream", "routed", "on hardware"]
+    said = {row[0]: dict(zip(rows[0][1:], row[1:], strict=True)) for row in rows[1:]}
+    assert list(said) == list(all_boards())
+    checked = text[text.index("| board | array | source |") : text.index("On a machine with other work")]
+    for name, board in all_boards().items():
+        assert (said[name]["routed"] == "yes") == (name in read_records()), name
+        assert said[name]["on hardware"] == "no"
+        for source in ("netlist", "bitstream"):
+            own = any(
+                line.startswith(f"| {name} |") and f", its own | {source} |" in line
+                for line in checked.splitlines()
+            )
+            assert (said[name][source] == "yes") == own, f"{name}: {source}"
+        assert board.name not in configurations() or said[name]["simulation"] != "no"
