@@ -72,11 +72,12 @@ def test_a_log_gets_a_line_for_each_phase_and_then_one_now_and_then(monkeypatch,
 
 def test_a_terminal_has_one_line_that_changes(monkeypatch):
     monkeypatch.setattr(phases, "_TTY_S", 0.02)
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     shown = iter(["12 left", "9" * 200])
     with Phases(Console()).phase("routing", lambda: next(shown, "1 left")):
         time.sleep(0.3)
-    pieces = sys.stderr.getvalue().split("\r")
+    pieces = terminal.getvalue().split("\r")
     assert pieces[1].rstrip() == "routing" and pieces[2] == "routing, 0:00: 12 left"
     assert len(pieces[3]) == 79 and pieces[4].rstrip() == "routing, 0:00: 1 left"
     assert pieces[-1] == "routing, 0:00\n" and not pieces[-2].strip()
@@ -84,10 +85,11 @@ def test_a_terminal_has_one_line_that_changes(monkeypatch):
 
 
 def test_a_phase_that_fails_leaves_no_line(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     with pytest.raises(KeyError), Phases(Console()).phase("routing"):
         raise KeyError
-    assert sys.stderr.getvalue().endswith("\r" + " " * len("routing") + "\r")
+    assert terminal.getvalue().endswith("\r" + " " * len("routing") + "\r")
 
 
 @pytest.fixture
