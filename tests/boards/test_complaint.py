@@ -132,7 +132,7 @@ SAID = [
 
 @pytest.mark.parametrize("board, tool, text, means, shown", SAID)
 def test_what_a_programmer_says(bitstream, tmp_path, monkeypatch, capsys, board, tool, text, means, shown):  # noqa: F811
-    board, tool = (SHORT[word] if word in SHORT else word for word in (board, tool))
+    board, tool = (str(SHORT.get(word, word)) for word in (board, tool))
     script(tmp_path, tool, f"import sys; print({text!r}, file=sys.stderr); sys.exit(1)")
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     monkeypatch.setattr("xnorcore_boards.build.flash.may_open", lambda *_: None)
