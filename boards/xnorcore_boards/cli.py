@@ -343,5 +343,6 @@ def _boards(arguments: argparse.Namespace, console: Console) -> int:
         "GMAC/s",
         "largest network",
     )
-    console.result({"command": "boards", "boards": rows}, table(cells, head))
+    lines = table(cells, head, drop=("device", "GMAC/s", "block RAM", "logic cells"))
+    console.result({"command": "boards", "boards": rows}, lines)
     return 0

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .errors import FileFormatError, UsageError
 from .files import xnorfile
 from .model.network import Network
+from .nearest import did_you_mean
 
 
 def _data() -> Traversable:
@@ -43,7 +44,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Network:
     if name in names():
         return xnorfile.loads((_data() / f"{name}.xnor").read_bytes())
     if not Path(name).exists():
-        raise UsageError(f"no network {name!r}: not a file, and the zoo has {_listed()}")
+        meant = did_you_mean(name, names())
+        raise UsageError(f"no network {name!r}: not a file, and the zoo has {_listed()}{meant}")
     return xnorfile.load(name)
 
 
@@ -63,7 +65,9 @@ def test_images(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         If the packaged file is damaged.
     """
     if name not in names():
-        raise UsageError(f"no network {name!r} in the zoo, which has {_listed()}")
+        raise UsageError(
+            f"no network {name!r} in the zoo, which has {_listed()}{did_you_mean(name, names())}"
+        )
     entry = _images(name)
     if entry is None:
         raise UsageError(f"network {name!r} comes without test images")

@@ -14,6 +14,7 @@ from xnorcore.cli import main
 from xnorcore.cli.console import Console, fold, table
 from xnorcore.cli.drawing import gallery, picture
 from xnorcore.files import xnorfile
+from xnorcore.model import classes
 from xnorcore.reference import fast, golden
 from xnorcore.runtime import measure as report
 
@@ -47,11 +48,20 @@ def test_import_is_light(code):
 
 
 def test_help_and_version(capsys):
-    for argument, found in (("--help", "serve-sim"), ("--version", xnorcore.__version__)):
+    version = f"xnorcore {xnorcore.__version__}\n"
+    for argument, found in (("--help", "serve-sim"), ("--version", version), ("-V", version)):
         with pytest.raises(SystemExit) as stopped:
             main([argument])
         assert stopped.value.code == 0
         assert found in capsys.readouterr().out
+
+
+def test_without_a_command_it_prints_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    wanted = capsys.readouterr()
+    assert main([]) == 0
+    assert capsys.readouterr() == wanted and "serve-sim" in wanted.out
 
 
 # Commands without a device
@@ -213,6 +223,28 @@ def test_demo_for_people(run, monkeypatch):
     # A mistake is shown where there is one.
     assert "WRONG: " in out
     assert f"says {labels[0]}, is {labels[0]}" in out
+
+
+def test_demo_says_the_names_of_classes(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("demo", "--net", "fashion", "--count", "4", *SMALL, "--link", "direct")
+    assert code == 0 and "says Ankle boot, is Ankle boot" in out and "says Trouser, is Trouser" in out
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (["cat", "dog", "T-shirt/top"], ["cat", "dog", "T-shirt/top"]),
+        (["cat", "\x1b[2J", " "], ["cat", "1", "2"]),
+        (["c" * 10**6, "dog", "ox"], ["c" * 24, "dog", "ox"]),
+        (["cat", "dog"], ["0", "1", "2"]),
+        (["cat", "dog", 7], ["0", "1", "2"]),
+        ({"0": "cat"}, ["0", "1", "2"]),
+        (None, ["0", "1", "2"]),
+    ],
+)
+def test_names_of_classes(stored, shown):
+    assert classes.names({} if stored is None else {"classes": stored}, 3) == shown
 
 
 def test_demo_of_large_pictures(run, monkeypatch):

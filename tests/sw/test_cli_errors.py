@@ -53,10 +53,9 @@ def refused(run, *argv):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["frobnicate"], "invalid choice: 'frobnicate' (choose from 'demo', "),
         (["zoo", "extra"], "unrecognized arguments: extra"),
-        (["zoo", "--frob"], "unrecognized arguments: --frob"),
+        (["zoo", "--frob"], "unrecognized arguments: --frob; see xnorcore zoo --help"),
         (["info"], "the following arguments are required: NET; see xnorcore info --help"),
         (["golden", "digits", "in.npy"], "the following arguments are required: -o/--output"),
         (["run", "digits", "in.npy", "-o", "x"], "the following arguments are required: --port"),

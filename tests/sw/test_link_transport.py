@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import tty
+from contextlib import closing
 from importlib import metadata
 
 import pytest
@@ -40,12 +41,30 @@ def test_the_schemes_of_the_package():
 
 
 def test_url_errors():
-    with pytest.raises(
-        UsageError, match=r"device '/dev/ttyUSB1' has no scheme; write SCHEME:REST with .*serial:"
-    ):
-        open_transport("/dev/ttyUSB1")
+    with pytest.raises(UsageError, match=r"device 'ttyUSB1' has no scheme; write SCHEME:REST with .*serial:"):
+        open_transport("ttyUSB1")
     with pytest.raises(UsageError, match=r"unknown device scheme 'usb:' in 'usb:1'; known: .*pty:.*serial:"):
         open_transport("usb:1")
+
+
+def test_a_bare_path_is_a_serial_port_at_the_usual_rate(terminal):
+    _, path, *_ = terminal
+    said = []
+    with closing(open_transport(path, progress=said.append)) as transport:
+        assert (transport.name, transport.baud) == (f"serial:{path}?baud=3000000", 3_000_000)
+    assert said == [f"{path}: serial, 3000000 baud; for another rate write serial:{path}?baud=N"]
+    with closing(open_transport(f"{path}?baud=9600", progress=said.append)) as transport:
+        assert transport.baud == 9600
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["COM3", "com12", "/dev/by-path/pci-0000:00:14.0-port0", "./port", r"\\.\COM10", "/dev/nix?baud=9600"],
+)
+def test_names_of_ports_that_need_no_scheme(name):
+    with pytest.raises(PortError, match=r"does not exist|cannot be opened"):
+        open_transport(name)
 
 
 def test_a_scheme_whose_package_is_missing(monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.parser import Commands, command
 from xnorcore.errors import UsageError
+from xnorcore.nearest import did_you_mean
 
 __all__ = ["Figure", "add"]
 
@@ -106,7 +107,8 @@ def add(commands: Commands) -> None:
 def _bench(arguments: argparse.Namespace, console: Console) -> int:
     for name in arguments.which:
         if name not in (*NAMES, "all"):
-            raise UsageError(f"unknown benchmark {name!r}; known: {', '.join(NAMES)}, all")
+            meant = did_you_mean(name, NAMES)
+            raise UsageError(f"unknown benchmark {name!r}; known: {', '.join(NAMES)}, all{meant}")
     least = {"frames": 1, "bytes": 1000, "seed": 0}
     for name, limit in least.items():
         if getattr(arguments, name) < limit:

@@ -8,7 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
+
+from .columns import GAP, fit, terminal_width, wrap
 
 if TYPE_CHECKING:
     from ..runtime.accelerator import Progress
@@ -120,8 +123,14 @@ def fold(parts: Iterable[str], width: int) -> list[str]:
     return lines
 
 
-def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), indent: str = "") -> list[str]:
+def table(
+    rows: Sequence[Sequence[str]], header: Sequence[str] = (), indent: str = "", drop: Sequence[str] = ()
+) -> list[str]:
     """Lay out rows of text in columns: the first one to the left, numbers to the right.
+
+    On a terminal that is too narrow for a table with titles, cells are wrapped; if that is not enough,
+    columns are left out and named in a last line. Without titles the last column is left to the terminal,
+    which keeps commands and paths whole.
 
     Parameters
     ----------
@@ -131,23 +140,44 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), indent: str
         Titles, underlined.
     indent : str
         Put before every line.
+    drop : sequence of str
+        Titles of columns that may be left out, the least important one first.
     """
-    everything = [header, *rows] if header else list(rows)
-    widths = [max(len(row[i]) for row in everything) for i in range(len(everything[0]))]
+    everything = [list(row) for row in ([header, *rows] if header else rows)]
+    kept, widths = (
+        list(range(len(everything[0]))),
+        [max(map(len, column)) for column in zip(*everything, strict=True)],
+    )
+    limit = terminal_width() if header else None
+    if limit is not None:
+        kept, widths = fit(everything, limit - len(indent), [list(header).index(name) for name in drop])
 
     def numeric(column: int) -> bool:
         cells = [row[column] for row in rows if row[column]]
         return column > 0 and all(set(cell) <= set("0123456789.,%-") for cell in cells)
 
-    right = [numeric(column) for column in range(len(widths))]
+    right = [numeric(column) for column in kept]
 
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
-        ]
-        return (indent + "  ".join(cells)).rstrip()
+    def lay(wrapped: list[list[str]]) -> list[str]:
+        found = []
+        for parts in zip_longest(*wrapped, fillvalue=""):
+            cells = [
+                cell.rjust(width) if to_right else cell.ljust(width)
+                for cell, width, to_right in zip(parts, widths, right, strict=True)
+            ]
+            found.append((indent + (" " * GAP).join(cells)).rstrip())
+        return found
 
-    lines = [line(row) for row in rows]
-    rule = ["-" * width for width in widths]
-    return [line(header), line(rule), *lines] if header else lines
+    def lines(row: Sequence[str]) -> list[str]:
+        cells = [row[column] for column in kept]
+        if limit is None:
+            return lay([[cell] for cell in cells])
+        return lay([wrap(cell, width) for cell, width in zip(cells, widths, strict=True)])
+
+    laid = [line for row in rows for line in lines(row)]
+    if header:
+        laid = [*lines(header), *lay([["-" * width] for width in widths]), *laid]
+    left_out = [name for at, name in enumerate(header) if at not in kept]
+    if left_out and limit is not None:
+        laid += [indent + line for line in wrap(f"(no room for: {', '.join(left_out)})", limit - len(indent))]
+    return laid

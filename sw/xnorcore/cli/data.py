@@ -116,6 +116,8 @@ def _lines(found: list[dict[str, Any]]) -> list[str]:
             rows.append((each["title"], checked, *counts, each["place"] or "with scikit-learn"))
         else:
             rows.append((each["title"], each["status"], "", "", "", each["place"] or ""))
-    lines = table(rows, ("data", "status", "train", "test", "image", "where"))
+    lines = table(
+        rows, ("data", "status", "train", "test", "image", "where"), drop=("image", "train", "test")
+    )
     troubles = [f"{each['title']}: {each['message']}" for each in found if each["message"]]
     return [*lines, *(["", *troubles] if troubles else [])]

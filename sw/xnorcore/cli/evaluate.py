@@ -57,12 +57,9 @@ def _eval(arguments: argparse.Namespace, console: Console) -> int:
     network = zoo.load(arguments.network)
     name = arguments.data or _trained_on(network)
     part = datasets.load_test(name, arguments.folder)
-    _fits(network, part)
-    values, rule = pixels.rule(network, part.maximum)
     limit = arguments.limit or (SAMPLE if arguments.model == "sim" else len(part.labels))
-    count = min(limit, len(part.labels))
-    labels = part.labels[:count]
-    images = prepare(network, values[part.images[:count]].reshape(count, -1))
+    images, rule = network_inputs(network, part, limit)
+    labels = part.labels[: len(images)]
     started = time.perf_counter()
     results, measured, compared = _results(arguments, console, network, images)
     wall_s = time.perf_counter() - started
@@ -90,10 +87,35 @@ def _eval(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if value["mismatches"] or value["reproduced"] is False else 0
 
 
-def _trained_on(network: Network) -> str:
+def network_inputs(network: Network, part: TestPart, count: int) -> tuple[NDArray[np.uint8], str]:
+    """Return what the first images of a data set are to a network, and how pixels became that, in words.
+
+    Returns
+    -------
+    array of uint8, shape (at most count, network.input.size)
+    str
+
+    Raises
+    ------
+    FileFormatError, InputError
+        If the images or labels are not the network's, or no rule says what pixels become.
+    """
+    _fits(network, part)
+    values, rule = pixels.rule(network, part.maximum)
+    images = values[part.images[:count]]
+    return prepare(network, images.reshape(len(images), -1)), rule
+
+
+def trained_on(network: Network) -> str | None:
+    """Return the name of the published data set that a network was trained with, if its file says so."""
     recipe = network.metadata.get("recipe")
     name = recipe.get("dataset") if isinstance(recipe, dict) else None
-    if not isinstance(name, str) or datasets.canonical(name) is None:
+    return name if isinstance(name, str) and datasets.canonical(name) is not None else None
+
+
+def _trained_on(network: Network) -> str:
+    name = trained_on(network)
+    if name is None:
         raise UsageError(
             f"network {network.name!r} does not name a published data set that it was trained with; give "
             f"--data, one of {', '.join(sorted(datasets.DATASETS))}, or a path"

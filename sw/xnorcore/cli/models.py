@@ -195,9 +195,8 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
         )
         for layer in value["layers"]
     ]
-    lines += table(
-        rows, ("layer", "kind", "inputs", "outputs", "weight bits", "MACs", "beats", "sum bits"), "  "
-    )
+    head = ("layer", "kind", "inputs", "outputs", "weight bits", "MACs", "beats", "sum bits")
+    lines += table(rows, head, "  ", drop=("sum bits", "beats", "inputs"))
     lines += [
         "",
         f"{_device(value)}: {value['peak_macs_per_cycle']:,} MACs/cycle",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
 from ..errors import UsageError
+from ..nearest import did_you_mean
 
 if TYPE_CHECKING:
     from ..isa.device import DeviceConfig
@@ -30,23 +31,73 @@ class Parser(argparse.ArgumentParser):
         """Raise `UsageError`."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Parse; what is not known is refused here, where the command's own options are at hand."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            word = unknown[0].partition("=")[0]
+            meant = did_you_mean(word, self._option_string_actions) if word.startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Say which choice is the nearest."""
+        if action.choices is None or value in action.choices:
+            return
+        known = ", ".join(map(repr, action.choices))
+        meant = did_you_mean(str(value), map(str, action.choices))
+        raise argparse.ArgumentError(action, f"invalid choice: {value!r}{meant} (choose from {known})")
+
 
 def build() -> Parser:
-    """Return the parser of all commands; ``call(arguments, console)`` of its result runs one."""
-    from . import data, doctor, evaluate, importing, listing, models, simulate, train, verify, zoo_table
+    """Return the parser of all commands; ``call(arguments, console)`` of its result runs one.
+
+    Without a command, the one that runs prints the help.
+    """
+    from . import (
+        data,
+        doctor,
+        evaluate,
+        importing,
+        listing,
+        models,
+        sample,
+        simulate,
+        train,
+        verify,
+        zoo_table,
+    )
 
     parser = Parser(
         prog="xnorcore",
         description="Binarized neural networks on small FPGAs, simulated or real.",
         epilog="Exit status: 0 done, 1 a check failed, 2 user error, 130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=f"xnorcore {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (simulate, zoo_table, models, listing, importing, train, data, evaluate, verify, doctor):
+    parser.add_argument("-V", "--version", action="version", version=f"xnorcore {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in (
+        simulate,
+        zoo_table,
+        models,
+        listing,
+        sample,
+        importing,
+        train,
+        data,
+        evaluate,
+        verify,
+        doctor,
+    ):
         module.add(commands)
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         entry.load()(commands)
+    parser.set_defaults(call=lambda arguments, console: _help(parser))
     return parser
+
+
+def _help(parser: Parser) -> int:
+    parser.print_help()
+    return 0
 
 
 def command(commands: Commands, name: str, text: str, call: Callable[..., int]) -> Parser:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import zoo
 from ..errors import UsageError
+from ..model import classes
 from ..model.layers import Conv2d
 from ..model.network import Network, prepare
 from ..runtime.accelerator import Accelerator
@@ -52,7 +53,10 @@ def add(commands: Commands) -> None:
     run = command(commands, "run", "Run a network on the device at a port.", _run)
     add_network(run, images=True)
     run.add_argument(
-        "--port", metavar="URL", required=True, help="serial:/dev/ttyUSB1?baud=3000000, pty:, sim:"
+        "--port",
+        metavar="URL",
+        required=True,
+        help="/dev/ttyUSB1, serial:/dev/ttyUSB1?baud=3000000, pty:, sim:",
     )
     add_output(run, required=True)
     add_run(run)
@@ -104,12 +108,11 @@ def _pictures(
         shown[-1] = int(wrong[0])
     maximum = max(int(images.max()), 1)
     pictures = [picture(images[i].reshape(network.input.shape), maximum) for i in shown]
-    captions = [
-        f"says {predicted[i]}, is {labels[i]}"
-        if predicted[i] == labels[i]
-        else f"WRONG: {predicted[i]}, is {labels[i]}"
-        for i in shown
-    ]
+    names = classes.names(network.metadata, network.class_count)
+    captions = []
+    for i in shown:
+        says = "says" if predicted[i] == labels[i] else "WRONG:"
+        captions.append(f"{says} {names[predicted[i]]}, is {names[labels[i]]}")
     return gallery(pictures, captions, min(shutil.get_terminal_size().columns, 120))
 
 

@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "network", metavar="NET", nargs="?", help="packaged network, or .xnor file; without: random networks"
     )
-    parser.add_argument("--port", metavar="URL", help="also a device: serial:/dev/ttyUSB1, netlist:FOLDER")
+    parser.add_argument("--port", metavar="URL", help="also a device: /dev/ttyUSB1, netlist:FOLDER")
     inputs = parser.add_mutually_exclusive_group()
     inputs.add_argument("--images", metavar="IN.npy", help="images for NET; default random ones")
     inputs.add_argument(

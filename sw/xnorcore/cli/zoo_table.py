@@ -15,6 +15,9 @@ from .devices import board_devices
 from .models import describe
 from .parser import Commands, command
 
+_LEAST = ("seed", "memory bits", "data", "input bits", "weight bits")
+"""Columns that a narrow terminal does without, the least important one first."""
+
 
 def add(commands: Commands) -> None:
     """Add the command to the parser."""
@@ -41,7 +44,8 @@ def _zoo(arguments: argparse.Namespace, console: Console) -> int:
         rows.append((*cells, *([", ".join(holding) or "none at once"] if boards else [])))
     header = ("name", "layers", "input bits", "weight bits", "memory bits", "data", "seed", "accuracy")
     header = (*header, *(["boards"] if boards else []))
-    console.result({"networks": networks}, table(rows, header) if rows else ["no networks"])
+    lines = table(rows, header, drop=_LEAST) if rows else ["no networks"]
+    console.result({"networks": networks}, lines)
     return 0
 
 

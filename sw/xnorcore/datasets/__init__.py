@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UsageError
+from ..nearest import did_you_mean
 from . import own, published
 from .dataset import Dataset, TestPart, stratified_split
 from .digits import load_digits
@@ -74,4 +75,7 @@ def _own(path: str, folder: Path | None) -> Path:
             f"{path!r} is a path, and so needs no folder to look in; drop {str(folder)!r}, or name one of "
             f"{', '.join(sorted(DATASETS))}"
         )
-    return Path(path)
+    found = Path(path)
+    if not found.exists() and (meant := did_you_mean(path, [*DATASETS, *_ALIASES])):
+        raise UsageError(f"no data set {path!r}: not a name, not a file and not a folder{meant}")
+    return found

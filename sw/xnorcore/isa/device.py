@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from math import gcd
 
 from ..errors import GeometryError
+from ..nearest import did_you_mean
 
 ROWS = (1, 8)
 COLUMNS = (4, 128)
@@ -234,7 +235,8 @@ class DeviceConfig:
         for name in options:
             if name not in shape | rest:
                 known = ", ".join(sorted(shape | rest))
-                raise GeometryError(f"unknown device option {name!r}; known: {known}")
+                meant = did_you_mean(name, shape | rest)
+                raise GeometryError(f"unknown device option {name!r}; known: {known}{meant}")
         for name in ("weight_depth", "threshold_depth"):
             if options.get(name) == 0:
                 raise GeometryError(f"{name} is 0; leave it out for the default")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import metadata
 from typing import Protocol, runtime_checkable
 
 from ..errors import MissingDependencyError, UsageError
 from ..extras import install_extra
+from ..nearest import did_you_mean
 
 GROUP = "xnorcore.transports"
 """Entry-point group of the URL schemes; each entry is called as ``open(rest_of_url, progress=...)``."""
+
+PORT = re.compile(r"[/\\.]|(?i:COM\d+($|\?))")
+"""How the name of a serial port starts, given in place of a URL: a path, or ``COM3``."""
 
 Progress = Callable[[str], None]
 """Receives one line of text at a time while something slow goes on."""
@@ -88,7 +93,8 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
     ----------
     url : str
         ``SCHEME:REST``. The scheme picks an entry point of the group ``xnorcore.transports``; what
-        follows the first colon is handed to it.
+        follows the first colon is handed to it. A bare path, ``/dev/ttyUSB1`` or ``COM3``, is a serial port
+        at the usual baud rate, which `progress` is told.
     progress : callable, optional
         Told what is going on while the device is being opened.
 
@@ -107,13 +113,18 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
     """
     if not isinstance(url, str):
         raise UsageError(f"a device URL is text such as 'sim:', not {type(url).__name__}")
+    if PORT.match(url):
+        url = _serial(url, progress)
     scheme, colon, rest = url.partition(":")
     known = ", ".join(f"{name}:" for name in schemes())
     if not colon:
         raise UsageError(f"device {url!r} has no scheme; write SCHEME:REST with one of {known}")
     entries = [entry for entry in metadata.entry_points(group=GROUP) if entry.name == scheme]
     if not entries:
-        raise UsageError(f"unknown device scheme {scheme + ':'!r} in {url!r}; known: {known or 'none'}")
+        meant = did_you_mean(scheme + ":", [name + ":" for name in schemes()])
+        raise UsageError(
+            f"unknown device scheme {scheme + ':'!r} in {url!r}; known: {known or 'none'}{meant}"
+        )
     try:
         opener = entries[0].load()
     except ImportError as error:
@@ -123,3 +134,15 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
             f"run: {install_extra('')}"
         ) from error
     return opener(rest, progress=progress)
+
+
+def _serial(path: str, progress: Progress | None) -> str:
+    """Return the URL of a port that was named alone; its baud rate is in it, and so in every message."""
+    from .serial_port import DEFAULT_BAUD
+
+    if "?" in path:
+        return f"serial:{path}"
+    url = f"serial:{path}?baud={DEFAULT_BAUD}"
+    if progress:
+        progress(f"{path}: serial, {DEFAULT_BAUD} baud; for another rate write serial:{path}?baud=N")
+    return url

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+MAX_SHOWN = 24
+"""Characters of a class's name that are shown."""
+
+
+def names(metadata: Mapping[str, Any], count: int) -> list[str]:
+    """Return what to call each class: the names under ``classes`` in a network's metadata, or its number.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of a network, and so anything: only a list of `count` texts is believed.
+    count : int
+        Classes of the network.
+    """
+    stored = metadata.get("classes")
+    if not isinstance(stored, list) or len(stored) != count or not all(isinstance(n, str) for n in stored):
+        return list(map(str, range(count)))
+    return [
+        name[:MAX_SHOWN] if name.isprintable() and name.strip() else str(number)
+        for number, name in enumerate(stored)
+    ]
 
 
 def highest_bit(bits: NDArray[Any]) -> NDArray[np.int64]:

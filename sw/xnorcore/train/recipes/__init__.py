@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import FileFormatError, UsageError
 from ...files.userfile import open_regular
 from ...model.check import brief
+from ...nearest import did_you_mean
 from ..recipe import Augment, Conv, Recipe
 
 LIMIT = 1 << 16
@@ -35,6 +36,7 @@ def load(name_or_path: str) -> Recipe:
     if path.suffix != ".toml":
         raise UsageError(
             f"unknown recipe {name_or_path!r}; known: {', '.join(sorted(RECIPES))}, or give a .toml file"
+            f"{did_you_mean(name_or_path, RECIPES)}"
         )
     try:
         with open_regular(path) as file:

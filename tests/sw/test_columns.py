@@ -1,0 +1,134 @@
+"""Tables on a terminal: nothing is wider than it is, nothing is lost without a word."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from xnorcore.cli import columns
+from xnorcore.cli.columns import fit, wrap
+from xnorcore.cli.console import table
+
+HEAD = ("board", "logic cells", "array", "GMAC/s")
+ROWS = [("ecpix5-45f", "23,023 of 43,848", "4x32x64", "819.2"), ("icestick", "1,280", "none fits", "-")]
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Say how wide the terminal is; None: stdout is a file."""
+    return lambda width: monkeypatch.setattr("xnorcore.cli.console.terminal_width", lambda: width)
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("", 5, [""]),
+        ("one two three", 7, ["one two", "three"]),
+        ("one two three", 5, ["one", "two", "three"]),
+        ("unbreakable", 4, ["unbreakable"]),
+        ("ice40-hx8k-b-evn", 8, ["ice40-hx8k-b-evn"]),  # short names stay whole
+        ("784-1024-1024-1024-1024-10", 12, ["784-1024-", "1024-1024-", "1024-10"]),
+        ("/usr/share/datasets/fashion", 14, ["/usr/share/", "datasets/", "fashion"]),
+        ("a  b", 9, ["a  b"]),
+    ],
+)
+def test_wrap(text, width, lines):
+    assert wrap(text, width) == lines
+
+
+def test_wrapping_loses_nothing():
+    text = "ecpix5-45f, ecpix5-85f, 28x28x1-12x12x64-10x10x64-5x5x64-3x3x64-10 and more"
+    for width in range(1, 90):
+        lines = wrap(text, width)
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_what_is_no_terminal_gets_the_whole_table(terminal):
+    terminal(None)
+    assert table(ROWS, HEAD, drop=("GMAC/s",)) == [
+        "board       logic cells       array      GMAC/s",
+        "----------  ----------------  ---------  ------",
+        "ecpix5-45f  23,023 of 43,848  4x32x64     819.2",
+        "icestick    1,280             none fits       -",
+    ]
+
+
+def test_a_table_that_fits_is_not_touched(terminal):
+    terminal(None)
+    whole = table(ROWS, HEAD)
+    terminal(len(whole[0]))
+    assert table(ROWS, HEAD, drop=HEAD[1:]) == whole
+
+
+def test_cells_are_wrapped_before_columns_go(terminal):
+    terminal(40)
+    assert table(ROWS, HEAD, drop=("GMAC/s",)) == [
+        "board       logic      array      GMAC/s",
+        "            cells",
+        "----------  ---------  ---------  ------",
+        "ecpix5-45f  23,023 of  4x32x64     819.2",
+        "            43,848",
+        "icestick    1,280      none fits       -",
+    ]
+
+
+def test_columns_go_in_their_order_and_are_named(terminal):
+    terminal(32)
+    found = table(ROWS, HEAD, "  ", drop=("GMAC/s", "array"))
+    assert found[0] == "  board       logic      array"
+    assert found[-1] == "  (no room for: GMAC/s)" and max(map(len, found)) <= 32
+    terminal(20)
+    assert table(ROWS, HEAD, "  ", drop=("GMAC/s", "array"))[-2:] == ["  (no room for:", "  array, GMAC/s)"]
+
+
+def test_without_titles_commands_and_paths_stay_whole(terminal):
+    terminal(20)
+    row = ("to program", "xnorcore program icebreaker --bitstream build/icebreaker-3x8x32/icebreaker.bin")
+    assert table([row]) == ["  ".join(row)]
+
+
+def test_fit_never_hangs_where_nothing_helps():
+    assert fit([["abc", "def"]], 1, []) == ([0, 1], [3, 3])
+    assert fit([["abc", "def"]], 1, [1]) == ([0], [3])
+
+
+def on_terminal(width, *command):
+    """Run a command with stdout a pseudo-terminal of this width; return its lines."""
+    master, slave = os.openpty()
+    environment = {**os.environ, "COLUMNS": str(width)}
+    argv = [sys.executable, "-m", "xnorcore", *command]
+    with subprocess.Popen(argv, stdout=slave, stderr=subprocess.DEVNULL, env=environment) as process:
+        os.close(slave)
+        text = b""
+        try:
+            while part := os.read(master, 1 << 16):
+                text += part
+        except OSError:  # Linux: the other end is closed
+            pass
+    os.close(master)
+    assert process.returncode == 0
+    return text.decode().replace("\r", "").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("width", "command"),
+    [(60, ("boards",)), (80, ("boards",)), (60, ("zoo",)), (100, ("zoo",)), (80, ("info", "fashion"))],
+)
+def test_the_widest_tables(width, command):
+    lines = on_terminal(width, *command)
+    assert max(map(len, lines)) <= width and len(lines) > 5
+
+
+def test_nothing_is_left_out_of_a_wide_terminal():
+    assert (
+        on_terminal(400, "zoo")
+        == subprocess.run(
+            [sys.executable, "-m", "xnorcore", "zoo"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+    )
+
+
+def test_a_file_has_no_width(monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    assert columns.terminal_width() is None
