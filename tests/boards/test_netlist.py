@@ -23,7 +23,7 @@ from xnorcore_boards.build.flow import synthesize
 from xnorcore_boards.build.tools import find_tool, run_tool
 from xnorcore_boards.gates.bitstream import bitstream_circuit, find_icebox
 from xnorcore_boards.gates.check import Checked, check_engine, check_networks
-from xnorcore_boards.gates.core import netlist_circuit
+from xnorcore_boards.gates.core import cut, netlist_circuit
 from xnorcore_boards.gates.engine import NetlistEngine, read_top
 from xnorcore_boards.gates.transport import open_netlist
 from xnorcore_hw.sim.toolchain import find_compiler
@@ -173,6 +173,27 @@ def test_verify_compares_a_netlist(synthesize_once, tmp_path, capsys):
     code, out, _ = runner(capsys)(*command, "--plant", "weight:0:1:2", "--json")
     first = one_object(out)["differences"][0]
     assert code == 1 and first.startswith("netlist") and "layer 0" in first and "channel 1" in first
+
+
+def test_clock_without_pll():
+    """An iCE40 that runs at the clock as it comes in has it from another kind of pad."""
+    pads = {
+        "clock": ("SB_GB_IO", {"PACKAGE_PIN": [2], "GLOBAL_BUFFER_OUTPUT": [3]}),
+        "rx": ("SB_IO", {"PACKAGE_PIN": [4], "D_IN_0": [5]}),
+        "tx": ("SB_IO", {"PACKAGE_PIN": [6], "D_OUT_0": [7]}),
+    }
+    top = {
+        "ports": {name: {"bits": [bit]} for name, bit in
+                  (("clk12_0__io", 2), ("uart_0__rx__io", 4), ("uart_0__tx__io", 6))},
+        "cells": {name: {"type": kind, "connections": pins} for name, (kind, pins) in pads.items()},
+        "netnames": {},
+    }  # fmt: skip
+    found = cut(top, find_board("icebreaker"))["ports"]
+    assert {name: port["bits"] for name, port in found.items()} == {
+        "clk": [3],
+        "uart_rx": [5],
+        "uart_tx": [7],
+    }
 
 
 def test_folder_of_no_build(tmp_path):

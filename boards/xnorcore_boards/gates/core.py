@@ -16,6 +16,7 @@ __all__ = ["PADS", "PLLS", "cut", "netlist_circuit"]
 
 PADS = {
     "SB_IO": ("PACKAGE_PIN", "D_IN_0", "D_OUT_0"),
+    "SB_GB_IO": ("PACKAGE_PIN", "GLOBAL_BUFFER_OUTPUT", ""),  # a clock that no PLL changes
     "TRELLIS_IO": ("B", "O", "I"),
     "IBUF": ("I", "O", ""),
     "OBUF": ("O", "", "I"),

@@ -1,0 +1,194 @@
+"""README.md as a road: its commands and Python blocks, in order, as printed, section by section.
+
+Each section runs in a folder of its own, and so needs nothing from another one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xnorcore import zoo
+from xnorcore.reference import golden
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+LIMIT_S = 600
+
+# What cannot be run as printed, and what stands for it. A line that README no longer has fails a test.
+SMALL = "--geometry 1x4x16 --clock-hz 12000000 --seeds 1 " + " ".join(
+    f"--set {field}"
+    for field in (
+        "weight_depth=1024", "act_depth=256", "acc_width=12", "threshold_depth=64", "line_bytes=0",
+        "convolution=0", "counters=0",
+    )
+)  # fmt: skip
+STAND_INS = {
+    # This is the suite.
+    "pytest -n auto": "",
+    # The board's own array takes minutes to place (.ci/run does it): a small one, in the same folder.
+    "xnorcore build icebreaker": f"xnorcore build icebreaker --out build/icebreaker-3x8x32 {SMALL}",
+    # No board: the netlist that the build left, and the simulated device.
+    "xnorcore run mnist-tfc IN.npy --port /dev/ttyUSB1 -o OUT.npy": (
+        "xnorcore run mnist-tfc IN.npy --port netlist:build/icebreaker-3x8x32 -o OUT.npy"
+    ),
+    "xnorcore verify mnist-tfc --port /dev/ttyUSB1": "xnorcore verify mnist-tfc --port sim:",
+}
+# Run as printed: `xnorcore program`, with a stand-in for the board's programmer that notes what it is given;
+# `xnorcore serve-sim`, until the command that it prints has run. `pip install` has been run by whoever runs
+# this; that the extra exists is checked.
+SERVE, PIP = "xnorcore serve-sim", "pip install "
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do: a command, or a block of Python."""
+
+    text: str
+    python: bool = False
+
+
+def sections() -> dict[str, list[Step]]:
+    """Steps of README.md under each of its headings."""
+    found: dict[str, list[Step]] = {}
+    for part in re.split(r"^## ", README, flags=re.MULTILINE)[1:]:
+        heading, _, text = part.partition("\n")
+        steps: list[Step] = []
+        for block in re.finditer(r"^```(\w*)\n(.*?)^```$|^    (\S[^\n]*)$", text, re.MULTILINE | re.DOTALL):
+            language, fenced, line = block.groups()
+            if language == "python":
+                steps.append(Step(fenced, python=True))
+            elif line and not fenced:
+                printed = line.partition("  #")[0].strip()
+                steps += [Step(command) for command in printed.split(" && ")]
+        if steps:
+            found[heading] = steps
+    return found
+
+
+SECTIONS = sections()
+COMMANDS = [step.text for steps in SECTIONS.values() for step in steps if not step.python]
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Environment of a reader: `xnorcore`, `python` and a programmer on the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    python = shlex.quote(sys.executable)
+    scripts = {
+        "xnorcore": f'exec {python} -m xnorcore "$@"\n',
+        "python": f'exec {python} "$@"\n',
+        "iceprog": f'test -s "$1" && echo "$@" > {shlex.quote(str(tmp_path))}/programmed\n',
+    }
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}")
+        (folder / name).chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONWARNINGS": "error"}
+
+
+def do(step: Step, folder: Path, environment: dict[str, str]) -> str:
+    """Do one step as a reader would; return what it printed."""
+    if step.python:
+        argv = [sys.executable, "-c", step.text]
+    elif step.text.startswith(PIP):
+        return ""
+    elif step.text == SERVE:
+        return serve(folder, environment)
+    else:
+        argv = ["sh", "-c", STAND_INS.get(step.text, step.text)]
+    done = subprocess.run(
+        argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{step.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert "Traceback" not in done.stderr and "error" not in done.stderr, step.text
+    return done.stdout
+
+
+def serve(folder: Path, environment: dict[str, str]) -> str:
+    """Start the simulated device, run what it says to try, and stop it with Ctrl-C."""
+    server = subprocess.Popen(
+        SERVE.split(), cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        says = server.stdout.readline(), server.stdout.readline()
+        assert says[1].startswith("try: xnorcore run NET IN.npy --port "), says
+        do(Step(says[1].removeprefix("try: ").strip().replace("NET", "digits")), folder, environment)
+        server.send_signal(signal.SIGINT)
+        server.wait(60)
+    finally:
+        server.kill()
+        server.communicate()
+    return ""
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_section(heading, tmp_path, shell):
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    printed = {}
+    started = time.monotonic()
+    for step in SECTIONS[heading]:
+        printed[step.text] = do(step, folder, shell)
+        print(f"{time.monotonic() - started:6.1f} s: {step.text.splitlines()[0]}")
+    if heading == "Try it":
+        same_as_printed(printed["xnorcore demo"])
+        assert "says Ankle boot, is Ankle boot" in printed["xnorcore demo --net fashion"]
+        network = zoo.load("digits")
+        expected = golden.run(network, np.load(folder / "IN.npy"))
+        assert np.array_equal(np.load(folder / "OUT.npy"), expected)
+    if heading == "On a board":
+        assert (tmp_path / "programmed").read_text() == "build/icebreaker-3x8x32/icebreaker.bin\n"
+        network = zoo.load("mnist-tfc")
+        assert np.array_equal(np.load(folder / "OUT.npy"), golden.run(network, np.load(folder / "IN.npy")))
+
+
+def same_as_printed(demo: str) -> None:
+    """What README shows of the demo is what it prints, but for the time."""
+    shown = re.search(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert shown
+    lines = [line for line in shown.group(1).splitlines() if not line.startswith("wall time")]
+    assert lines == [line for line in demo.splitlines() if not line.startswith("wall time")]
+
+
+def test_every_section_with_commands_is_run():
+    assert {"Try it", "On a board", "Test it", "Python"} <= set(SECTIONS)
+    assert len(COMMANDS) >= 20 and sum(step.python for steps in SECTIONS.values() for step in steps) >= 3
+    # Nothing that looks like a command is missed by the way it is printed.
+    for line in README.splitlines():
+        if re.match(r"\s+(xnorcore|pip|python) ", line):
+            assert any(command in line for command in COMMANDS), line
+
+
+def test_stand_ins_are_of_commands_that_README_has():
+    assert set(STAND_INS) <= set(COMMANDS) and SERVE in COMMANDS
+    for printed, instead in STAND_INS.items():
+        assert instead.split()[:3] == printed.split()[:3] or not instead
+
+
+def test_pip_installs_what_there_is():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = [re.findall(r'"\.\[(\w+)\]"', text) for text in COMMANDS + re.findall("`(pip.*?)`", README)]
+    named = [name for names in wanted for name in names]
+    assert len(named) >= 4 and set(named) <= set(extras)
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`(xnorcore [^`]+)`", README))))
+def test_commands_inside_the_text_are_legal(command):
+    """Those of the table of figures take minutes: the parser reads them, and .ci/run has some of them."""
+    from xnorcore.cli.parser import build
+
+    assert build().parse_args(shlex.split(command)[1:]).command == command.split()[1]
