@@ -54,7 +54,6 @@ def built(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("xnorcore_boards.build.flow.build", build)
     monkeypatch.setattr("xnorcore_boards.build.tools.require_tools", lambda names: [])
-    pytest.importorskip("amaranth_boards")
     return calls
 
 

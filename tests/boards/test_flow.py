@@ -212,7 +212,6 @@ def registers(folder: Path, part, name: str) -> int:
     return part.family.flip_flops(count_cells(folder / "stat.json")["top"])
 
 
-@pytest.mark.skipif(find_tool("yosys") is None, reason="Yosys is not installed")
 def test_ecp5_carries_that_nothing_uses_are_open(tmp_path):
     m, a, b, less, total = Module(), Signal(9), Signal(9), Signal(), Signal(10)
     m.d.comb += [less.eq(a < b), total.eq(a + b)]
@@ -230,7 +229,6 @@ def test_ecp5_carries_that_nothing_uses_are_open(tmp_path):
     assert not any(left == bits for cell in after.values() for bits in cell["connections"].values())
 
 
-@pytest.mark.skipif(find_tool("yosys") is None, reason="Yosys is not installed")
 def test_no_collision_logic(tmp_path):
     """Yosys adds registers to a memory that may be read while it is written, and none to ours."""
     assert registers(tmp_path, HX8K_CT256, "other") >= 8
@@ -239,10 +237,7 @@ def test_no_collision_logic(tmp_path):
 
 
 def test_whole_ice40_flow(tmp_path):
-    pytest.importorskip("amaranth_boards")
     board = find_board("icebreaker")
-    if any(find_tool(name) is None for name in board.part.family.tools):
-        pytest.skip("iCE40 tools are not installed")
     plan = board.new_platform().prepare(Blinker(board), "top", emit_src=False)
     design = Design(
         board, board.config, plan.files["top.il"], plan.files["top.pcf"], ("top", "top.counter"), ()

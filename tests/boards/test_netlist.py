@@ -26,11 +26,6 @@ from xnorcore_boards.gates.check import Checked, check_engine, check_networks
 from xnorcore_boards.gates.core import cut, netlist_circuit
 from xnorcore_boards.gates.engine import NetlistEngine, read_top
 from xnorcore_boards.gates.transport import open_netlist
-from xnorcore_hw.sim.toolchain import find_compiler
-
-pytest.importorskip("amaranth_boards")
-if find_tool("yosys") is None or find_compiler() is None:
-    pytest.skip("Yosys or a C++ compiler is not installed", allow_module_level=True)
 
 SMALL = DeviceConfig(
     Geometry(1, 4, 8),
@@ -64,13 +59,6 @@ class Synthesized:
         circuit = netlist_circuit(top or self.top, self.board)
         engine = NetlistEngine(circuit, self.board.true_hz, design.divisor)
         return check_engine(engine, design.config, self.board.true_hz, design.divisor, design.bake)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache_folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XNORCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

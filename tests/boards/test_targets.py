@@ -62,7 +62,6 @@ class Loopback(wiring.Component):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pins(name, monkeypatch):
-    pytest.importorskip("amaranth_boards")
     monkeypatch.setattr("xnorcore_boards.top.FramedCore", Loopback)
     board = boards.find_board(name)
     design = elaborate(board, SMALL)
@@ -82,7 +81,6 @@ def test_pins(name, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lights(name, monkeypatch):
-    pytest.importorskip("amaranth_boards")
     monkeypatch.setattr("xnorcore_boards.top.FramedCore", Loopback)
     board = boards.find_board(name)
     constraints = elaborate(board, SMALL).constraints
@@ -133,7 +131,6 @@ def test_too_large():
 
 
 def test_weights_shrink_to_block_ram():
-    pytest.importorskip("amaranth_boards")
     board = boards.find_board("icebreaker")
     design = elaborate(board, replace(SMALL, weight_depth=8192))
     assert design.bram > board.part.bram
@@ -148,7 +145,6 @@ def filled(text: str) -> set[str]:
 
 
 def test_baked_network_is_in_the_memories():
-    pytest.importorskip("amaranth_boards")
     rng = np.random.default_rng(0)
     layers = [Dense(rng.choice([-1, 1], (8, 16)), rng.integers(-3, 4, 8)), Dense(rng.choice([-1, 1], (3, 8)))]
     program = compile_network(Network("small", InputSpec((16,)), layers), SMALL)

@@ -1,7 +1,6 @@
 """A network in the memories from power-up on: nothing is written, scores equal golden."""
 
 import numpy as np
-import pytest
 
 from tests.hw.networks import random_images, random_network
 from xnorcore.compiler.compile import compile_network
@@ -16,13 +15,6 @@ from xnorcore_hw.top import SimTop
 CONFIG = DeviceConfig(
     Geometry(2, 8, 8), acc_width=16, weight_depth=64, threshold_depth=32, act_depth=128, line_bytes=0
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache_folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XNORCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def test_baked_network_needs_no_load():

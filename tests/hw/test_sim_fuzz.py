@@ -1,6 +1,5 @@
 """Random designs on the compiled engine against Amaranth's simulator: the generator is our own."""
 
-import os
 import random
 
 import pytest
@@ -17,17 +16,6 @@ from .stand_ins import Device
 
 CONFIG = DeviceConfig(Geometry(1, 4, 8))
 CYCLES = 40
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache_folder(tmp_path_factory):
-    old = os.environ.get("XNORCORE_CACHE")
-    os.environ["XNORCORE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if old is None:
-        del os.environ["XNORCORE_CACHE"]
-    else:
-        os.environ["XNORCORE_CACHE"] = old
 
 
 class Leaf(wiring.Component):

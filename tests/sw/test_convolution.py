@@ -1,11 +1,13 @@
 """Convolution, pooling and global sums: golden against independent references, fast against golden."""
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from tests import needs
 from xnorcore.files import xnorfile
 from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
 from xnorcore.reference import fast, golden
@@ -173,7 +175,7 @@ def test_golden_against_dictionaries(bits: int) -> None:
 @pytest.mark.parametrize("bits", [1, 8])
 @pytest.mark.parametrize("channels", [3, 70])
 def test_against_scipy(channels: int, bits: int) -> None:
-    signal = pytest.importorskip("scipy.signal")
+    signal = import_module("scipy.signal")
     rng = np.random.default_rng(channels)
     weights = convnets.signs(rng, 5, 3, 4, channels)
     image = rng.integers(0, 2**bits, (8, 9, channels))
@@ -189,7 +191,7 @@ def test_against_scipy(channels: int, bits: int) -> None:
 
 @pytest.mark.parametrize("pad_value", [0, 1, -1])
 def test_against_torch(pad_value: int) -> None:
-    torch = pytest.importorskip("torch")
+    torch = needs.torch()
     functional = torch.nn.functional
     rng = np.random.default_rng(pad_value + 1)
     for _ in range(20):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import needs
 from xnorcore import zoo
 from xnorcore.datasets import stratified_split
 from xnorcore.errors import InputError, UsageError
@@ -26,7 +27,7 @@ SMALL = Recipe(
 
 @pytest.fixture
 def torch() -> Any:
-    return pytest.importorskip("torch", reason='training tests need: pip install "xnorcore[train]"')
+    return needs.torch()
 
 
 def blobs(bits: int = 4, count: int = 90) -> Dataset:
@@ -112,7 +113,6 @@ def test_split_refuses_more_than_there_is() -> None:
 
 
 def test_packaged_images_are_the_first_held_out_ones() -> None:
-    pytest.importorskip("sklearn")
     from xnorcore.datasets.digits import load_digits
 
     data = load_digits()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import needs
 from xnorcore.cli import main
 from xnorcore.files import xnorfile
 from xnorcore.reference import fast
@@ -33,7 +34,7 @@ dropout = 0.3
 
 @pytest.fixture
 def torch() -> Any:
-    return pytest.importorskip("torch", reason='training tests need: pip install "xnorcore[train]"')
+    return needs.torch()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import needs
 from xnorcore import zoo
 from xnorcore.compiler import compile as compiler
 from xnorcore.errors import UsageError
@@ -30,7 +31,7 @@ NETS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def torch() -> Iterator[Any]:
-    module = pytest.importorskip("torch", reason='training tests need: pip install "xnorcore[train]"')
+    module = needs.torch()
     threads = module.get_num_threads()
     module.set_num_threads(1)  # the models are tiny: threads would only wait for each other
     yield module

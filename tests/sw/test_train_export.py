@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import needs
 from xnorcore.errors import UsageError
 from xnorcore.reference import fast, golden
 
-torch = pytest.importorskip("torch", reason='training tests need: pip install "xnorcore[train]"')
+torch = needs.torch()
 
 from xnorcore.train.export import to_network  # noqa: E402
 from xnorcore.train.layers import BinaryConv2d, BinaryLinear, Sign  # noqa: E402

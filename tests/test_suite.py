@@ -1,0 +1,58 @@
+"""What README.md says of the suite: one command installs all that it needs, but PyTorch, and nothing is skipped."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
+OTHER_SKIPS = {
+    "tests/sw/test_cli.py": 2,  # a C++ compiler that cannot be hidden; a system without /dev/full
+    "tests/boards/test_netlist.py": 1,  # IceStorm's icebox_vlog, which pip does not have
+}
+"""Places that may skip because of the machine."""
+
+
+def test_the_test_extra_has_every_extra_but_the_compiler_and_training():
+    extras = CONFIG["project"]["optional-dependencies"]
+    (own,) = [text for text in extras["test"] if text.startswith("xnorcore[")]
+    assert set(own.removeprefix("xnorcore[").rstrip("]").split(",")) == set(extras) - {"test", "zig", "train"}
+    assert any(text.startswith("scikit-learn") for text in extras["test"])
+
+
+def test_nothing_else_is_skipped():
+    skips = re.compile(r"importorskip|skipif|pytest\.skip\(|unittest\.skip")
+    found = {
+        path.relative_to(ROOT).as_posix(): len(skips.findall(path.read_text()))
+        for path in (ROOT / "tests").rglob("*.py")
+        if path.name not in ("needs.py", "test_suite.py")
+    }
+    assert {path: count for path, count in found.items() if count} == OTHER_SKIPS
+
+
+def test_tests_of_training_are_one_line_with_the_command_that_brings_them(tmp_path):
+    """By a fixture, at the start of a module, inside a test: all three ways."""
+    (tmp_path / "hide_torch.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    chosen = [
+        "tests/sw/test_train_command.py",
+        "tests/sw/test_train_export.py",
+        "tests/sw/test_convolution.py",
+    ]
+    argv = [
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "hide_torch", *chosen,
+        "-k", "torch or export or trains",
+    ]  # fmt: skip
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    assert len(lines) == 1, done.stdout
+    count, place = re.match(r"SKIPPED \[(\d+)\] (\S+):\d+: ", lines[0]).groups()  # type: ignore[union-attr]
+    assert int(count) >= 5 and place == "tests/needs.py" and 'run pip install ".[train]"' in lines[0]
+
+
+def test_campaigns_are_left_out_of_the_command_and_not_of_ci():
+    assert '-m "not campaign"' in CONFIG["tool"]["pytest"]["ini_options"]["addopts"]
+    assert "-m ''" in (ROOT / ".ci/run").read_text()
