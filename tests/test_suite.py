@@ -1,4 +1,4 @@
-"""What README.md says of the suite: one command installs all that it needs, but PyTorch, and nothing is skipped."""
+"""What README.md says of the suite: one command installs what it needs, but PyTorch; nothing is skipped."""
 
 import os
 import re
@@ -37,11 +37,7 @@ def test_tests_of_training_are_one_line_with_the_command_that_brings_them(tmp_pa
     """By a fixture, at the start of a module, inside a test: all three ways."""
     (tmp_path / "hide_torch.py").write_text("import sys\nsys.modules['torch'] = None\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    chosen = [
-        "tests/sw/test_train_command.py",
-        "tests/sw/test_train_export.py",
-        "tests/sw/test_convolution.py",
-    ]
+    chosen = [f"tests/sw/test_{name}.py" for name in ("train_command", "train_export", "convolution")]
     argv = [
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "hide_torch", *chosen,
         "-k", "torch or export or trains",
