@@ -52,3 +52,18 @@ def test_tests_of_training_are_one_line_with_the_command_that_brings_them(tmp_pa
 def test_campaigns_are_left_out_of_the_command_and_not_of_ci():
     assert '-m "not campaign"' in CONFIG["tool"]["pytest"]["ini_options"]["addopts"]
     assert "-m ''" in (ROOT / ".ci/run").read_text()
+
+
+def test_a_campaign_adds_cases_and_takes_none_away():
+    """The first cases run always; with an empty -m the others do as well."""
+    argv = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
+    argv += ["tests/sw/test_validate_program.py", "-k", "compiled_programs"]
+    usual, all_of_them = (
+        subprocess.run([*argv, *more], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for more in ([], ["-m", ""])
+    )
+    listed, every = (
+        [line for line in text.splitlines() if "::test_compiled_programs_pass[" in line]
+        for text in (usual, all_of_them)
+    )
+    assert 10 <= len(listed) < len(every) and every[: len(listed)] == listed
