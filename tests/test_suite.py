@@ -4,8 +4,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 import tomllib
 from pathlib import Path
+
+from xnorcore_hw.sim import cache
 
 ROOT = Path(__file__).parents[1]
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -14,6 +18,12 @@ OTHER_SKIPS = {
     "tests/boards/test_netlist.py": 1,  # IceStorm's icebox_vlog, which pip does not have
 }
 """Places that may skip because of the machine."""
+
+
+def run(argv: list[str], **more: str) -> str:
+    """Run pytest as somebody would who was told nothing by this run; return what it printed."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")} | more
+    return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False).stdout
 
 
 def test_the_test_extra_has_every_extra_but_the_compiler_and_training():
@@ -36,15 +46,15 @@ def test_nothing_else_is_skipped():
 def test_tests_of_training_are_one_line_with_the_command_that_brings_them(tmp_path):
     """By a fixture, at the start of a module, inside a test: all three ways."""
     (tmp_path / "hide_torch.py").write_text("import sys\nsys.modules['torch'] = None\n")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    hidden = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     chosen = [f"tests/sw/test_{name}.py" for name in ("train_command", "train_export", "convolution")]
     argv = [
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "hide_torch", *chosen,
         "-k", "torch or export or trains",
     ]  # fmt: skip
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
-    assert len(lines) == 1, done.stdout
+    printed = run(argv, **hidden)
+    lines = [line for line in printed.splitlines() if line.startswith("SKIPPED")]
+    assert len(lines) == 1, printed
     count, place = re.match(r"SKIPPED \[(\d+)\] (\S+):\d+: ", lines[0]).groups()  # type: ignore[union-attr]
     assert int(count) >= 5 and place == "tests/needs.py" and 'run pip install ".[train]"' in lines[0]
 
@@ -58,12 +68,28 @@ def test_a_campaign_adds_cases_and_takes_none_away():
     """The first cases run always; with an empty -m the others do as well."""
     argv = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
     argv += ["tests/sw/test_validate_program.py", "-k", "compiled_programs"]
-    usual, all_of_them = (
-        subprocess.run([*argv, *more], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for more in ([], ["-m", ""])
-    )
+    usual, all_of_them = (run([*argv, *more]) for more in ([], ["-m", ""]))
     listed, every = (
         [line for line in text.splitlines() if "::test_compiled_programs_pass[" in line]
         for text in (usual, all_of_them)
     )
     assert 10 <= len(listed) < len(every) and every[: len(listed)] == listed
+
+
+def test_a_simulator_that_all_share_is_built_once():
+    built = []
+
+    def build(folder: Path) -> Path:
+        built.append(folder)
+        time.sleep(0.2)
+        (folder / "simulator").write_text("text")
+        return folder / "simulator"
+
+    name = f"test-{os.getpid()}.txt"
+    threads = [threading.Thread(target=cache.cached, args=(name, build)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1 and cache.cached(name, build).is_file()
+    cache.cached(name, build).unlink()
