@@ -54,12 +54,12 @@ def simulators_are_built_once() -> Iterator[None]:
     """Make a worker wait for a simulator that another one is building, in place of building it, too."""
     shared, build_or_find = cache.cache_directory(), cache.cached
 
-    def cached(name: str, build: Callable[[Path], Path]) -> Path:
+    def cached(name: str, build: Callable[[Path], Path], *say: Callable[[str], None]) -> Path:
         if cache.cache_directory() != shared:  # a test's own
-            return build_or_find(name, build)
+            return build_or_find(name, build, *say)
         shared.mkdir(parents=True, exist_ok=True)
         with locked(shared / f"{name}.lock"):
-            return build_or_find(name, build)
+            return build_or_find(name, build, *say)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "cached", cached)

@@ -15,6 +15,7 @@ import serial
 from xnorcore.errors import DisconnectedError, LinkTimeoutError, MissingDependencyError, PortError, UsageError
 from xnorcore.link import Transport, open_transport, schemes, serial_port
 from xnorcore.link.frames import Splitter, decode_request, encode_response
+from xnorcore.link.serial_port import SerialTransport
 from xnorcore.link.session import Session
 
 from .fake_device import INFO
@@ -51,10 +52,11 @@ def test_a_bare_path_is_a_serial_port_at_the_usual_rate(terminal):
     _, path, *_ = terminal
     said = []
     with closing(open_transport(path, progress=said.append)) as transport:
+        assert isinstance(transport, SerialTransport)
         assert (transport.name, transport.baud) == (f"serial:{path}?baud=3000000", 3_000_000)
     assert said == [f"{path}: serial, 3000000 baud; for another rate write serial:{path}?baud=N"]
     with closing(open_transport(f"{path}?baud=9600", progress=said.append)) as transport:
-        assert transport.baud == 9600
+        assert isinstance(transport, SerialTransport) and transport.baud == 9600
     assert len(said) == 1
 
 

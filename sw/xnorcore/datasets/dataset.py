@@ -91,7 +91,7 @@ class Dataset:
         ]
         found = hashlib.sha256(json.dumps(text).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            found.update(np.ascontiguousarray(array))
+            found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
     def __post_init__(self) -> None:
