@@ -21,7 +21,7 @@ from xnorcore_hw.campaigns.hosts import random_images
 from xnorcore_hw.campaigns.wire import Fault, Wire
 
 KNOWN = bench_faults.networks()
-BAKED, SAME_SIZE = KNOWN[0], KNOWN[1]
+BAKED, SAME_SIZE = KNOWN[0], KNOWN[2]
 PARTS, PASSES, OTHER_PASSES = KNOWN[-3:]
 LOST = r"^the device has lost its network \(power loss or reset\?\); load it again$"
 

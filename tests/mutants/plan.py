@@ -23,6 +23,10 @@ _NETWORK = [
     "tests/hw/test_core.py::test_random_stalls",
 ]
 _MAP_REQUESTS = ["tests/hw/test_conv.py::test_a_group_that_ends_inside_an_image_is_refused -k not 32"]
+_BATCHES = [
+    "tests/hw/test_core.py::test_results_wait_for_a_slow_link",
+    "tests/hw/test_core.py::test_images_are_counted_where_batches_follow_each_other",
+]
 _WIDE_BATCH = ["tests/hw/test_core.py::test_geometries[8-4-8]"]
 _REQUESTS = [
     "tests/hw/test_core.py::test_refused_requests",
@@ -31,6 +35,9 @@ _REQUESTS = [
     "tests/hw/test_core.py::test_what_is_read_waits_for_the_link",
     "tests/hw/test_core.py::test_info_and_reset",
     "tests/hw/test_core.py::test_images_in_parts",
+    "tests/hw/test_core.py::test_images_for_another_program_are_refused",
+    "tests/hw/test_core.py::test_a_key_that_is_not_whole_is_refused",
+    "tests/hw/test_core.py::test_the_key_is_that_of_the_program_that_was_armed_last",
     "tests/hw/test_core.py::test_a_device_without_counters",
     "tests/hw/test_core.py::test_reset_and_arm_forget_a_group",
     "tests/hw/test_core.py::test_other_requests_close_a_group",
@@ -57,7 +64,7 @@ PLAN: dict[str, list[str]] = {
     "array/popcount.py": _PE,
     "array/carry.py": _PE,
     "array/array.py": [*_NETWORK, *_BAKED],
-    "sequence/sequencer.py": [*_SEQUENCER, *_NETWORK, *_HOSTILE, *_REQUESTS],
+    "sequence/sequencer.py": [*_SEQUENCER, *_NETWORK, *_BATCHES, *_HOSTILE, *_REQUESTS],
     "sequence/nest.py": ["tests/hw/test_nest.py", *_NETWORK],
     "command/control.py": [*_CONTROL, *_REQUESTS, *_NETWORK],
     "command/infer.py": [*_REQUESTS, *_NETWORK, *_WIDE_BATCH, *_MAP_REQUESTS],
@@ -65,7 +72,7 @@ PLAN: dict[str, list[str]] = {
     "command/responder.py": [*_NETWORK, *_REQUESTS, *_HOSTILE, *_WIDE_BATCH],
     "memory/write_stage.py": [*_WRITES, *_REQUESTS, *_NETWORK],
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_REQUESTS, *_NETWORK],
-    "core.py": [*_NETWORK, *_REQUESTS, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
+    "core.py": [*_NETWORK, *_BATCHES, *_REQUESTS, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
     "link/framing/checksum.py": _FRAMES,
     "link/framing/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
     "link/framing/sender.py": [*_FRAMES, *_HOSTILE],

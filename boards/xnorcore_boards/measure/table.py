@@ -10,6 +10,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import CRC_BYTES, HEADER_BYTES
+from xnorcore.runtime.requests import infer_head
 
 from ..board import Board
 from .estimate import may_fit
@@ -46,7 +47,7 @@ def throughput(config: DeviceConfig, hz: int, baud: int) -> dict[str, dict[str, 
             entry["passes"] = program.passes
         if program and program.passes == 1:
             array = hz * program.batch / program.cycles
-            body = config.max_frame - HEADER_BYTES - CRC_BYTES
+            body = config.max_frame - HEADER_BYTES - CRC_BYTES - len(infer_head(program))
             frame = config.max_frame + _WIRE_EXTRA
             bytes_per_image = max(program.image_bytes, program.result_bytes) * frame / body
             entry["efficiency"] = round(

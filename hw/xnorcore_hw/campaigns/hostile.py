@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from xnorcore.errors import LinkError
-from xnorcore.isa.protocol import CRC_BYTES, HEADER_BYTES, Command, Space
+from xnorcore.isa.protocol import CRC_BYTES, HEADER_BYTES, KEY_BYTES, Command, Space
 from xnorcore.link.cobs import encode
 from xnorcore.link.frames import decode_request, encode_request
 from xnorcore.link.session import Session
@@ -30,7 +30,7 @@ _MOST_CYCLES = 100
 _TIMEOUT = 0.01
 
 
-def noise(pick: random.Random, size: int, longest: int) -> bytes:
+def noise(pick: random.Random, size: int, longest: int, key: bytes) -> bytes:
     """Return random bytes: any; with many delimiters; few different ones; runs of one."""
     flavour = pick.randrange(4)
     if flavour == 0:
@@ -45,11 +45,11 @@ def noise(pick: random.Random, size: int, longest: int) -> bytes:
     return bytes(out[:size])
 
 
-def mutated(pick: random.Random, size: int, longest: int) -> bytes:
+def mutated(pick: random.Random, size: int, longest: int, key: bytes) -> bytes:
     """Return requests that are nearly good: some bits, a byte, the length or the order of bytes are wrong."""
     out = bytearray()
     while len(out) < size:
-        frame = bytearray(_request(pick, longest))
+        frame = bytearray(_request(pick, longest, key))
         for _ in range(pick.choice((1, 1, 1, 2, 4))):
             _mutate(pick, frame, longest)
         out += frame
@@ -57,17 +57,17 @@ def mutated(pick: random.Random, size: int, longest: int) -> bytes:
     return b"".join(part + b"\0" for part in bytes(out).split(b"\0") if not _good(part, longest))
 
 
-def requests(pick: random.Random, size: int, longest: int) -> bytes:
+def requests(pick: random.Random, size: int, longest: int, key: bytes) -> bytes:
     """Return good frames with any content: programs of random words run, too."""
     out = bytearray()
     while len(out) < size:
-        out += _request(pick, longest)
+        out += _request(pick, longest, key)
         if pick.random() < 0.1:
             out += pick.randbytes(pick.randrange(40))
     return bytes(out)
 
 
-def _request(pick: random.Random, longest: int) -> bytes:
+def _request(pick: random.Random, longest: int, key: bytes) -> bytes:
     most = longest - HEADER_BYTES - CRC_BYTES
     command = pick.choice((*Command, Command.WRITE, Command.WRITE, Command.RUN, pick.randrange(256)))
     tag, address = pick.randrange(1 << 16), pick.choice((0, pick.randrange(64), pick.randrange(1 << 16)))
@@ -75,10 +75,11 @@ def _request(pick: random.Random, longest: int) -> bytes:
     place += address.to_bytes(2, "little")
     count = pick.choice((0, 1, 4, pick.randrange(64), pick.randrange(most)))
     rest = pick.choice((bytes, pick.randbytes))(count)
+    part = pick.choice((0, 0x80, 0x81, pick.randrange(256)))
     payload = {
         Command.WRITE: place + rest,
         Command.READ: place + pick.choice((0, 1, 40, pick.randrange(1 << 16))).to_bytes(2, "little"),
-        Command.INFER: bytes([pick.choice((0, 0x80, 0x81, pick.randrange(256)))]) + rest,
+        Command.INFER: bytes([part]) + (pick.choice((key, key, b"")) if part in (0, 0x80) else b"") + rest,
         Command.RUN: address.to_bytes(2, "little"),
         Command.COUNTERS: bytes([pick.randrange(256)]),
     }.get(command, b"")  # type: ignore[call-overload]
@@ -126,14 +127,14 @@ class Attack:
     Attributes
     ----------
     make : callable
-        Called as ``make(pick, size, longest)``; returns about `size` bytes.
+        Called as ``make(pick, size, longest, key)``, `key` that of the program; returns about `size` bytes.
     harmless : bool
         There is no good frame among them: nothing may have changed.
     mendable : bool
         A disturbed line may make one of them good: of a request with two bytes too many, it may take these.
     """
 
-    make: Callable[[random.Random, int, int], bytes]
+    make: Callable[[random.Random, int, int, bytes], bytes]
     harmless: bool
     mendable: bool = False
 
@@ -191,6 +192,7 @@ class Target:
         self.device = Accelerator(Session(transport, timeout=_TIMEOUT, seed=seed))
         self.device.load(network)
         self.device.infer(self.images)
+        self.key = self.device.program.identifier[:KEY_BYTES]
 
     def attack(self, kind: str, size: int, seed: int, *, noisy: bool = False) -> Outcome:
         """Send a burst of about `size` bytes, then look at the device.
@@ -209,7 +211,7 @@ class Target:
         """
         pick, config = random.Random(seed), self.transport.config
         harmless = KINDS[kind].harmless and not (noisy and KINDS[kind].mendable)
-        data = KINDS[kind].make(pick, size, config.max_frame)
+        data = KINDS[kind].make(pick, size, config.max_frame, self.key)
         label = f"{kind}, seed {seed}"
         outcome = Outcome(Counter({kind: len(data)}), Counter({kind: data.count(0)}), Counter({kind: 1}))
         try:
