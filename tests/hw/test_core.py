@@ -77,6 +77,7 @@ def check_network(
     seed: int = 0,
     stalls: Stalls = NONE,
     slow: Stalls | None = None,
+    cycles: int = 200_000,
 ) -> dict[str, int]:
     rng = np.random.default_rng(seed)
     network = random_network(rng, sizes, bits, scores, wild)
@@ -85,7 +86,7 @@ def check_network(
     requests = load_requests(program)
     wire = pack_images(network, images).tobytes()
     requests += [(Command.INFER, infer_head(program) + wire), (Command.COUNTERS, b"\0")]
-    answers = exchange(config, requests, stalls, answers=slow)
+    answers = exchange(config, requests, stalls, cycles, slow)
     assert all(status == Status.OK for _, status in answers)
     found = program.decode(answers[-2][0], count)
     np.testing.assert_array_equal(found, golden.run(network, images))
@@ -164,14 +165,14 @@ def test_layers_follow_each_other_after_the_pipeline() -> None:
 def test_results_wait_for_a_slow_link(rows: int, count: int) -> None:
     """No batch starts whose results would take the place of others, of either region, not yet sent."""
     slow = Stalls(rows, chance=1, longest=16)
-    counters = check_network(small_config(rows, 8, 8), (9, 40), count, seed=rows, slow=slow)
+    counters = check_network(small_config(rows, 8, 8), (9, 40), count, seed=rows, slow=slow, cycles=50_000)
     assert counters["wait_output"] > 50 * counters["batches"]
 
 
 @pytest.mark.parametrize("images", [4, 7])
 def test_images_are_counted_where_batches_follow_each_other(images: int) -> None:
     """The last batch, of either region, has fewer images than those before it and starts as they end."""
-    counters = check_network(small_config(3, 4, 8), (16, 60, 5), images)
+    counters = check_network(small_config(3, 4, 8), (16, 60, 5), images, cycles=20_000)
     assert counters["batches"] == -(-images // 3)
 
 
@@ -238,7 +239,7 @@ def test_images_for_another_program_are_refused() -> None:
     requests.append((Command.INFER, head))  # a group of no images
     wanted.append("OK")
     load = load_requests(program)
-    answers = exchange(config, [*load, *requests])[len(load) :]
+    answers = exchange(config, [*load, *requests], cycles=20_000)[len(load) :]
     assert [Status(status).name for _, status in answers] == wanted
     scores = {payload for request, (payload, _) in zip(requests, answers, strict=True) if request == good}
     assert len(scores) == 1 and len(scores.pop()) == 4 * program.result_bytes
@@ -254,7 +255,8 @@ def test_a_key_that_is_not_whole_is_refused() -> None:
     good, rest = (Command.INFER, b"\x80" + key + wire), (Command.INFER, b"\x81" + wire[3:])
     short = [(Command.INFER, b"\x80" + key[:length]) for length in range(4)]
     requests = [good, *short, rest, good, *(request for one in short for request in (one, good)), short[3]]
-    statuses = [Status(status).name for _, status in exchange(config, [*load, *requests])[len(load) :]]
+    answers = exchange(config, [*load, *requests], cycles=20_000)[len(load) :]
+    statuses = [Status(status).name for _, status in answers]
     again = ["BAD_LENGTH", "OK"] * 4
     assert statuses == ["OK", *["BAD_LENGTH"] * 4, "SEQUENCE", "OK", *again, "BAD_LENGTH"]
 
