@@ -152,8 +152,9 @@ def generate(component: wiring.Component, say: Progress = print) -> Sources:
     EngineError
         If the design cannot be compiled: two clocks, a combinational loop, a cell without a model.
     """
+    from .adapter import lower
     from .fast.codegen import Emitter
-    from .fast.netlist import Nets, lower
+    from .fast.netlist import Nets
     from .fast.schedule import Schedule
 
     schedule = Schedule(Nets(lower(component)))

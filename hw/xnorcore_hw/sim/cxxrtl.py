@@ -10,19 +10,16 @@ import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from amaranth.back import rtlil
-from amaranth.hdl import _ir
-from amaranth.hdl._ast import SignalDict
 from amaranth.lib import wiring
 
 from xnorcore.errors import EngineError
 from xnorcore.extras import install_extra
 
+from .adapter import to_rtlil, top_ports
 from .compiled import Backend, CompiledEngine, Sources
 from .engine import Progress
-from .fast.netlist import LIMB, top_ports
+from .fast.netlist import LIMB
 from .toolchain import Tool, require_yosys
 
 _PRELUDE = Path(__file__).with_name("prelude.h")
@@ -30,32 +27,6 @@ _WRAPPER = Path(__file__).with_name("cxxrtl_design.cc")
 # Not flattened: half the speed, but a quarter of the time to compile, which is most of a short run.
 _SCRIPT = "read_rtlil top.il; hierarchy -top top; write_cxxrtl -header -g0 -noflatten top.cc"
 _RUNTIME = ("share", "include", "backends", "cxxrtl", "runtime")
-
-
-class _ModuleEmitter(rtlil.ModuleEmitter):
-    """Leaves out contents of memories that are all zero, as CXXRTL's are at power-on.
-
-    Amaranth writes them bit by bit, which takes most of the time of the whole conversion.
-    """
-
-    def emit_memory(self, cell_idx: int, cell: Any) -> None:
-        """Write the contents of a memory."""
-        if any(cell.init):
-            super().emit_memory(cell_idx, cell)
-
-
-def to_rtlil(component: wiring.Component) -> str:
-    """Return a component as RTLIL text, its top module named ``top``."""
-    netlist = _ir.build_netlist(_ir.Fragment.get(component, None), ports=top_ports(component))
-    empty = rtlil.EmptyModuleChecker(netlist)
-    names, text = SignalDict(), rtlil.Design(emit_src=True)
-    for index, module in enumerate(netlist.modules):
-        if not empty.is_empty(index):
-            builder = text.module(".".join(module.name), src_loc=module.src_loc)
-            if index == 0:
-                builder.attribute("top", 1)
-            _ModuleEmitter(builder, netlist, module, names, empty_checker=empty).emit()
-    return str(text)
 
 
 def headers(yosys: Tool) -> Path:
@@ -102,10 +73,10 @@ def _mangled(port: str) -> str:
 def _design(component: wiring.Component) -> dict[str, str]:
     """Return ``design.h`` and the file that passes its members to and from CXXRTL's class."""
     members, inputs, outputs = [], [], []
-    for name, (signal, direction) in top_ports(component).items():
+    for name, (signal, inward) in top_ports(component).items():
         if len(signal) > LIMB:
             raise EngineError(f"port {name} has {len(signal)} bits; the cxxrtl engine takes at most {LIMB}")
-        if direction is _ir.PortDirection.Input:
+        if inward:
             members.append(f"  u64 i_{name};")
             inputs.append(f"  model.{_mangled(name)}.set<u64>(design.i_{name});")
         else:

@@ -10,14 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from amaranth.hdl import _nir
-
+from .. import adapter
 from .netlist import Bits, Nets
 
 MIN_LANES = 4
 """Fewer instances are simulated one by one."""
 
-_ALLOWED = (_nir.FlipFlop, _nir.Operator, _nir.AssignmentList, _nir.Matches, _nir.PriorityMatch, _nir.Part)
+_ALLOWED = (
+    adapter.FlipFlop,
+    adapter.Operator,
+    adapter.AssignmentList,
+    adapter.Matches,
+    adapter.PriorityMatch,
+    adapter.Part,
+)
 
 
 @dataclass
@@ -52,32 +58,32 @@ class Loop:
 
 def operands(cell: Any) -> list[Bits]:
     """Return everything that a cell of a loop reads."""
-    if isinstance(cell, _nir.FlipFlop):
+    if isinstance(cell, adapter.FlipFlop):
         return [tuple(cell.data)]
-    if isinstance(cell, _nir.Operator):
+    if isinstance(cell, adapter.Operator):
         return [tuple(value) for value in cell.inputs]
-    if isinstance(cell, _nir.AssignmentList):
+    if isinstance(cell, adapter.AssignmentList):
         values = [(assign.cond, *assign.value) for assign in cell.assignments]
         return [tuple(cell.default), *values]
-    if isinstance(cell, _nir.Matches):
+    if isinstance(cell, adapter.Matches):
         return [tuple(cell.value)]
-    if isinstance(cell, _nir.PriorityMatch):
+    if isinstance(cell, adapter.PriorityMatch):
         return [(cell.en, *cell.inputs)]
     return [tuple(cell.value), tuple(cell.offset)]
 
 
 def _what(cell: Any) -> tuple[Any, ...]:
     """Everything about a cell except its nets."""
-    if isinstance(cell, _nir.FlipFlop):
+    if isinstance(cell, adapter.FlipFlop):
         return "flipflop", len(cell.data), cell.init
-    if isinstance(cell, _nir.Operator):
+    if isinstance(cell, adapter.Operator):
         return "operator", cell.operator, tuple(len(value) for value in cell.inputs)
-    if isinstance(cell, _nir.AssignmentList):
+    if isinstance(cell, adapter.AssignmentList):
         places = tuple((assign.start, len(assign.value)) for assign in cell.assignments)
         return "assignments", len(cell.default), places
-    if isinstance(cell, _nir.Matches):
+    if isinstance(cell, adapter.Matches):
         return "matches", cell.patterns
-    if isinstance(cell, _nir.PriorityMatch):
+    if isinstance(cell, adapter.PriorityMatch):
         return "priority", len(cell.inputs)
     return "part", len(cell.value), cell.value_signed, len(cell.offset), cell.width, cell.stride
 

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import _ir, _nir
-from amaranth.lib import wiring
-
 from xnorcore.errors import EngineError
+
+from .. import adapter
 
 LIMB = 64
 """Bits of the machine word that holds a value, or a part of a wide one."""
@@ -48,35 +47,12 @@ class Run:
     repeated: bool = False
 
 
-def top_ports(component: wiring.Component) -> dict[str, tuple[Any, _ir.PortDirection]]:
-    """Return the signal and the direction of each port; nested names are joined by two underscores."""
-    ports: dict[str, tuple[Any, _ir.PortDirection]] = {}
-    for path, member, value in component.signature.flatten(component):
-        flow = _ir.PortDirection.Input if member.flow == wiring.In else _ir.PortDirection.Output
-        signal = value.as_value() if hasattr(value, "as_value") else value
-        ports["__".join(str(name) for name in path)] = (signal, flow)
-    return ports
-
-
-def lower(component: wiring.Component) -> _nir.Netlist:
-    """Elaborate a component into a netlist with its ports, ``clk`` and ``rst`` as top-level ports.
-
-    The checks for combinational loops that Amaranth makes here cost more time than the whole rest
-    of the build; `Schedule` finds those loops anyway.
-    """
-    design = _ir.Fragment.get(component, None).prepare(ports=top_ports(component), hierarchy=("top",))
-    netlist = _nir.Netlist()
-    _ir._emit_netlist(netlist, design)
-    netlist.resolve_all_nets()
-    return netlist
-
-
 class Nets:
     """The cells of a netlist, and what each net really is.
 
     Parameters
     ----------
-    netlist : amaranth.hdl._nir.Netlist
+    netlist : Amaranth's Netlist
 
     Attributes
     ----------
@@ -92,7 +68,7 @@ class Nets:
         Nets of each top-level output.
     """
 
-    def __init__(self, netlist: _nir.Netlist) -> None:
+    def __init__(self, netlist: adapter.Netlist) -> None:
         self.cells: list[Any] = list(netlist.cells)
         leaves = [module for module in netlist.modules if not module.submodules and module.parent is not None]
         self.modules: list[Sequence[int]] = [module.cells for module in leaves]
@@ -133,7 +109,7 @@ class Nets:
     def _constant(self, index: int, bit: int) -> int | None:
         """Return the value of a decision bit that is known before simulation, else None."""
         cell = self.cells[index]
-        if not isinstance(cell, _nir.Matches | _nir.PriorityMatch):
+        if not isinstance(cell, adapter.Matches | adapter.PriorityMatch):
             return None
         key = index << 16 | bit
         if key not in self._const:
@@ -141,7 +117,7 @@ class Nets:
         return self._const[key]
 
     def _decide(self, cell: Any, bit: int) -> int | None:
-        if isinstance(cell, _nir.Matches):
+        if isinstance(cell, adapter.Matches):
             value = self.resolve(cell.value)
             if any(n > 1 for n in value):
                 return None
@@ -156,11 +132,11 @@ class Nets:
     def _aliased(self, index: int) -> Bits | None:
         if index not in self._alias:
             cell, result = self.cells[index], None
-            if isinstance(cell, _nir.AssignmentList):
+            if isinstance(cell, adapter.AssignmentList):
                 result = self._assigned(cell)
-            elif isinstance(cell, _nir.Operator) and cell.operator in ("<<", "u>>", "s>>", "b"):
+            elif isinstance(cell, adapter.Operator) and cell.operator in ("<<", "u>>", "s>>", "b"):
                 result = self._shifted(cell)
-            elif isinstance(cell, _nir.Matches) and len(cell.patterns) == 1:
+            elif isinstance(cell, adapter.Matches) and len(cell.patterns) == 1:
                 # The condition of an If, which Amaranth writes as a pattern with one digit.
                 pattern = cell.patterns[0]
                 if pattern.count("-") == len(pattern) - 1 and "1" in pattern:
@@ -195,11 +171,11 @@ class Nets:
         """Find cells of one module that compute the same; a module must not borrow from its neighbours."""
         known: dict[Any, int] = {}
         for index, cell in enumerate(self.cells):
-            if isinstance(cell, _nir.Operator):
+            if isinstance(cell, adapter.Operator):
                 what: Any = (cell.operator, *(self.resolve(value) for value in cell.inputs))
-            elif isinstance(cell, _nir.Matches):
+            elif isinstance(cell, adapter.Matches):
                 what = (cell.patterns, self.resolve(cell.value))
-            elif isinstance(cell, _nir.PriorityMatch):
+            elif isinstance(cell, adapter.PriorityMatch):
                 what = (self.net(cell.en), self.resolve(cell.inputs))
             else:
                 continue
@@ -234,32 +210,32 @@ class Nets:
     def width(self, index: int) -> int:
         """Output bits of a cell."""
         cell = self.cells[index]
-        if isinstance(cell, _nir.FlipFlop):
+        if isinstance(cell, adapter.FlipFlop):
             return len(cell.data)
-        if isinstance(cell, _nir.AssignmentList):
+        if isinstance(cell, adapter.AssignmentList):
             return len(cell.default)
-        if isinstance(cell, _nir.PriorityMatch):
+        if isinstance(cell, adapter.PriorityMatch):
             return len(cell.inputs)
-        return 1 if isinstance(cell, _nir.Matches) else cell.width
+        return 1 if isinstance(cell, adapter.Matches) else cell.width
 
     def is_state(self, index: int) -> bool:
         """Whether a cell's output changes only at the clock edge."""
-        return isinstance(self.cells[index], _nir.FlipFlop | _nir.SyncReadPort)
+        return isinstance(self.cells[index], adapter.FlipFlop | adapter.SyncReadPort)
 
     def sink_reads(self, index: int) -> Iterator[Bits]:
         """Yield the operands that a cell needs at the clock edge."""
         cell = self.cells[index]
-        if isinstance(cell, _nir.FlipFlop):
+        if isinstance(cell, adapter.FlipFlop):
             yield tuple(cell.data)
-        elif isinstance(cell, _nir.SyncReadPort):
+        elif isinstance(cell, adapter.SyncReadPort):
             yield (cell.en, *cell.addr)
             for port in cell.transparent_for:
                 yield from self.sink_reads(port)
-        elif isinstance(cell, _nir.SyncWritePort):
+        elif isinstance(cell, adapter.SyncWritePort):
             yield tuple(cell.addr)
             yield tuple(cell.data)
             yield tuple(cell.en)
-        elif isinstance(cell, _nir.SyncProperty):
+        elif isinstance(cell, adapter.SyncProperty):
             yield (cell.test, cell.en)
 
     def check_clock(self, index: int) -> None:
@@ -272,7 +248,7 @@ class Nets:
         cell = self.cells[index]
         clock = self.net(cell.clk)
         bad = clock >> 16 or (clock & 0xFFFF) != self._clock or cell.clk_edge != "pos"
-        if bad or (isinstance(cell, _nir.FlipFlop) and self.net(cell.arst) != 0):
+        if bad or (isinstance(cell, adapter.FlipFlop) and self.net(cell.arst) != 0):
             raise EngineError(
                 f"the compiled engine runs designs with one clock, rising edge and synchronous reset; "
                 f"the cell at {cell.src_loc} has another; use engine=amaranth"

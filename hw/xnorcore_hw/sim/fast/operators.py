@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import _nir
-
 from xnorcore.errors import EngineError
 
+from .. import adapter
 from .netlist import LIMB
 from .operands import limbs, mask, up
 from .schedule import Step
@@ -21,18 +20,18 @@ class Combinational(Sequential):
     def combinational(self, step: Step) -> None:
         """Evaluate a step."""
         cell = self.cells[step.cell]
-        if isinstance(cell, _nir.Operator):
+        if isinstance(cell, adapter.Operator):
             self._operator(step, cell)
-        elif isinstance(cell, _nir.AssignmentList):
+        elif isinstance(cell, adapter.AssignmentList):
             self._assignments(step, cell)
-        elif isinstance(cell, _nir.PriorityMatch):
+        elif isinstance(cell, adapter.PriorityMatch):
             self._priority(step, cell)
-        elif isinstance(cell, _nir.Matches):
+        elif isinstance(cell, adapter.Matches):
             self.define(step.names()[0][2], self._matches(cell), 1)
-        elif isinstance(cell, _nir.Part):
+        elif isinstance(cell, adapter.Part):
             amount = f"({self._amount(cell.offset)}) * {cell.stride}ull"
             self._window(step, tuple(cell.value), amount, cell.value_signed)
-        elif isinstance(cell, _nir.AsyncReadPort):
+        elif isinstance(cell, adapter.AsyncReadPort):
             self.read(step, cell)
         else:
             for _, width, name in step.names():

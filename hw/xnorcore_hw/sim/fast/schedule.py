@@ -10,10 +10,9 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from amaranth.hdl import _nir
-
 from xnorcore.errors import EngineError
 
+from .. import adapter
 from .lanes import Loop, find_loops
 from .netlist import LIMB, Bits, Nets
 
@@ -70,9 +69,9 @@ class Schedule:
         self._split: set[int] = set()
         self._write_ports: dict[int, list[int]] = {}
         for index, cell in enumerate(self._cells):
-            if isinstance(cell, _nir.SyncWritePort):
+            if isinstance(cell, adapter.SyncWritePort):
                 self._write_ports.setdefault(cell.memory, []).append(index)
-            elif isinstance(cell, _nir.AsyncProperty):
+            elif isinstance(cell, adapter.AsyncProperty):
                 raise EngineError(
                     f"the compiled engine checks no assertion without a clock ({cell.src_loc}); "
                     "add it to m.d.sync"
@@ -97,10 +96,10 @@ class Schedule:
         """Return the steps that together evaluate one cell, lowest bits first."""
         if index not in self._steps:
             cell, width = self._cells[index], self.nets.width(index)
-            unit = 1 if isinstance(cell, _nir.PriorityMatch) else LIMB
+            unit = 1 if isinstance(cell, adapter.PriorityMatch) else LIMB
             if index in self._split:
                 size = 1
-            elif self._bitwise(index) or isinstance(cell, _nir.FlipFlop):
+            elif self._bitwise(index) or isinstance(cell, adapter.FlipFlop):
                 size = LIMB
             else:
                 size = max(width, 1)
@@ -116,19 +115,19 @@ class Schedule:
 
     def _bitwise(self, index: int) -> bool:
         cell = self._cells[index]
-        if isinstance(cell, _nir.Operator):
+        if isinstance(cell, adapter.Operator):
             return cell.operator in ("~", "&", "|", "^", "m")
-        return isinstance(cell, _nir.AssignmentList)
+        return isinstance(cell, adapter.AssignmentList)
 
     def _reads(self, step: Step) -> Iterator[Bits]:
         """Yield the operands, as tuples of nets, that a combinational step needs."""
         cell = self._cells[step.cell]
         low, high = step.low, step.low + step.width
-        if isinstance(cell, _nir.Operator):
+        if isinstance(cell, adapter.Operator):
             for position, value in enumerate(cell.inputs):
                 whole = not self._bitwise(step.cell) or (cell.operator == "m" and position == 0)
                 yield tuple(value) if whole else tuple(value)[low:high]
-        elif isinstance(cell, _nir.AssignmentList):
+        elif isinstance(cell, adapter.AssignmentList):
             yield tuple(cell.default)[low:high]
             for assign in cell.assignments:
                 first = max(low, assign.start)
@@ -136,16 +135,16 @@ class Schedule:
                 if first < last:
                     yield (assign.cond,)
                     yield tuple(assign.value)[first - assign.start : last - assign.start]
-        elif isinstance(cell, _nir.PriorityMatch):
+        elif isinstance(cell, adapter.PriorityMatch):
             yield (cell.en, *cell.inputs[:high])
-        elif isinstance(cell, _nir.Matches):
+        elif isinstance(cell, adapter.Matches):
             yield tuple(cell.value)
-        elif isinstance(cell, _nir.Part):
+        elif isinstance(cell, adapter.Part):
             yield tuple(cell.value)
             yield tuple(cell.offset)
-        elif isinstance(cell, _nir.AsyncReadPort):
+        elif isinstance(cell, adapter.AsyncReadPort):
             yield tuple(cell.addr)
-        elif not isinstance(cell, _nir.Initial | _nir.AnyValue):
+        elif not isinstance(cell, adapter.Initial | adapter.AnyValue):
             raise EngineError(
                 f"the compiled engine has no model of a {type(cell).__name__} cell "
                 f"({cell.src_loc}); use engine=amaranth"
@@ -158,7 +157,7 @@ class Schedule:
         self.memories: list[int] = []
         self._done: dict[Step, bool] = {}
         self._seen: set[int] = set()
-        self._pending = [i for i, cell in enumerate(self._cells) if isinstance(cell, _nir.SyncProperty)]
+        self._pending = [i for i, cell in enumerate(self._cells) if isinstance(cell, adapter.SyncProperty)]
         for nets in self.nets.outputs.values():
             if not self._visit(nets):
                 return False
@@ -176,12 +175,12 @@ class Schedule:
         self.nets.check_clock(index)
         if self.nets.is_state(index):
             self.states.append((index, 1))
-        if isinstance(cell, _nir.SyncReadPort):
+        if isinstance(cell, adapter.SyncReadPort):
             self._use_memory(cell.memory)
         for nets in self.nets.sink_reads(index):
             if not self._visit(nets):
                 return False
-        if not isinstance(cell, _nir.SyncWritePort):
+        if not isinstance(cell, adapter.SyncWritePort):
             self.order.append(index)
         return True
 
@@ -237,7 +236,7 @@ class Schedule:
                 if source not in self._done:
                     self._done[source] = False
                     cell = self._cells[source.cell]
-                    if isinstance(cell, _nir.AsyncReadPort):
+                    if isinstance(cell, adapter.AsyncReadPort):
                         self._use_memory(cell.memory)
                     stack.append((source, self._sources(self._reads(source), loop)))
                     break
@@ -257,7 +256,7 @@ class Schedule:
             step.cell
             for step in loop
             if step.width > 1
-            and (self._bitwise(step.cell) or isinstance(self._cells[step.cell], _nir.PriorityMatch))
+            and (self._bitwise(step.cell) or isinstance(self._cells[step.cell], adapter.PriorityMatch))
         }
         if not coarse:
             where = ", ".join(str(self._cells[step.cell].src_loc) for step in loop[:4])

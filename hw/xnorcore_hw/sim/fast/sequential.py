@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-from amaranth.hdl import _nir
-
+from .. import adapter
 from .netlist import LIMB
 from .operands import Operands, limbs
 from .schedule import Schedule, Step
@@ -49,10 +48,10 @@ class Sequential(Operands):
     def edge(self, index: int) -> None:
         """Take the clock edge of a register or a synchronous read port, or run a check."""
         cell = self.cells[index]
-        if isinstance(cell, _nir.FlipFlop):
+        if isinstance(cell, adapter.FlipFlop):
             for limb in range(limbs(len(cell.data))):
                 self.set(f"n.{self.state(index, limb * LIMB)}", self.take(tuple(cell.data), limb))
-        elif isinstance(cell, _nir.SyncReadPort):
+        elif isinstance(cell, adapter.SyncReadPort):
             self._sync_read(index, cell)
         elif cell.kind == "assert":
             self.checks.append(place(cell.src_loc))
