@@ -286,7 +286,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from xnorcore.errors import UsageError
-from xnorcore.userfile import check_writable, write_file
+from xnorcore.files.userfile import check_writable, write_file
 path, size = Path(sys.argv[1]), int(sys.argv[2])
 try:
     check_writable(path)
