@@ -157,7 +157,7 @@ def test_verify_compares_a_netlist(synthesize_once, tmp_path, capsys):
     xnorfile.save(device.design.bake.network, path)
     command = ("verify", path, "--random", 2, "--port", f"netlist:{device.folder}")
     code, out, _ = runner(capsys)(*command)
-    assert code == 0 and "equal: fast, rtl" in out and "netlist, sums" in out
+    assert code == 0 and "equal: fast, machine" in out and "netlist, sums" in out
     code, out, _ = runner(capsys)(*command, "--plant", "weight:0:1:2", "--json")
     first = one_object(out)["differences"][0]
     assert code == 1 and first.startswith("netlist") and "layer 0" in first and "channel 1" in first
