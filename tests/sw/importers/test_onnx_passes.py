@@ -81,7 +81,7 @@ def test_constants_are_computed_in_the_stored_precision() -> None:
 @pytest.mark.parametrize("op", ["Reciprocal", "Sqrt"])
 def test_constants_that_are_not_finite(op: str) -> None:
     value = 0.0 if op == "Reciprocal" else -1.0
-    with pytest.raises(ImportFailedError, match=f"{op} 'r': gives a value that is not finite"):
+    with pytest.raises(ImportFailedError, match=f"{op} 'r': gives .* every value must be finite"):
         fold_constants(graph(node(op, "c", "r"), node("Mul", "x r", "y"), c=f32(value)))
 
 

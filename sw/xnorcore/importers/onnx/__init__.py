@@ -24,6 +24,7 @@ from .constants import fold_constants
 from .execute import Executor
 from .graph import QUANT_OPS, Graph, alive, ordered
 from .image import Image, image_of
+from .lengths import aliases, arithmetic, bounded
 from .read import read_model, to_graph
 from .stages import cut
 from .steps import find_steps
@@ -32,7 +33,8 @@ from .weights import products
 __all__ = ["PASSES", "load"]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
-    ordered, alive, fold_constants, find_steps, transparent, products, affines, pools, monotones, alive, chain
+    ordered, alive, aliases, fold_constants, bounded, find_steps, transparent, products, affines, pools,
+    monotones, alive, chain, arithmetic
 )  # fmt: skip
 """From the graph as read to a chain of canonical nodes."""
 

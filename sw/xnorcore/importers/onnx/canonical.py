@@ -68,10 +68,11 @@ def transparent(graph: Graph) -> Graph:
     """
     names: dict[str, str] = {}
     nodes: list[Node] = []
+    ends = set(graph.outputs)
     for node in graph.nodes:
         inputs = tuple(names.get(name, name) for name in node.inputs)
         node = Node(node.op, node.name, inputs, node.outputs, node.attributes)
-        if node.op in ("Identity", "Dropout", "Cast") and node.outputs[0] not in graph.outputs:
+        if node.op in ("Identity", "Dropout", "Cast") and node.outputs[0] not in ends:
             _check_transparent(node, graph)
             names[node.outputs[0]] = inputs[0]
         else:

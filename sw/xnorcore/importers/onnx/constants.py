@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .budget import Budget
 from .evaluate import evaluate
 from .graph import Graph, Node, replaced
 from .shapes import result_shape
-
-MAX_WORK = 1 << 29
-"""Most elements that constant nodes may compute in all."""
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -24,37 +22,41 @@ def fold_constants(graph: Graph) -> Graph:
     Raises
     ------
     ImportFailedError
-        For an unsupported operator, inputs that do not fit, or a result that is not finite.
+        For an unsupported operator, inputs that do not fit, a result that is not finite, or more constants
+        than such a file needs.
     """
     constants = dict(graph.constants)
     shapes = {name: value.shape for name, value in constants.items()}
     shapes[graph.input] = graph.input_shape
     nodes: list[Node] = []
-    work = 0
+    budget = Budget(graph)
+    # How many nodes still need a constant; those that wait for the image keep it.
+    waiting = {name: len(nodes) for name, nodes in graph.readers.items()}
+    waiting.update(dict.fromkeys(graph.outputs, len(graph.nodes) + 1))
     for node in graph.nodes:
-        result = _constant(node, constants, shapes, graph.opset)
+        result = _constant(node, constants, shapes, graph.opset, budget)
         if result is None:
             shape = result_shape(node, shapes, constants, graph.opset)
             shapes.update((name, shape) for name in node.outputs if name)
             nodes.append(node)
             continue
-        work += result.size
-        if work > MAX_WORK:
-            raise node.fail(f"constant nodes compute more than {MAX_WORK} elements")
         if len([name for name in node.outputs if name]) != 1:
             raise node.fail(f"has {len(node.outputs)} outputs; of a constant node, one can be used")
-        if result.dtype.kind == "f" and not np.isfinite(result).all():
-            raise node.fail("gives a value that is not finite")
         if result.dtype.kind not in "biuf":
             raise node.fail(f"gives {result.dtype}, which is no number")
         constants[node.outputs[0]] = result
         shapes[node.outputs[0]] = result.shape
+        for name in dict.fromkeys(node.inputs):
+            waiting[name] -= 1
+            if not waiting[name]:
+                constants.pop(name, None)
     return replaced(graph, nodes=tuple(nodes), constants=constants, shapes=shapes)
 
 
 def _constant(
-    node: Node, constants: dict[str, NDArray[Any]], shapes: dict[str, tuple[int, ...]], opset: int
-) -> NDArray[Any] | None:
+    node: Node, constants: dict[str, NDArray[Any]], shapes: dict[str, tuple[int, ...]], opset: int,
+    budget: Budget,
+) -> NDArray[Any] | None:  # fmt: skip
     if node.op == "Constant":
         return _value(node)
     if node.op == "Shape":
@@ -64,7 +66,9 @@ def _constant(
         start, end = node.integer("start", 0), node.integer("end", len(sizes))
         return np.array(sizes[start:end], np.int64)
     if all(name in constants or not name for name in node.inputs):
-        return evaluate(node, [constants.get(name) for name in node.inputs], opset)
+        arrays = [constants.get(name) for name in node.inputs]
+        budget.take(node, arrays)
+        return evaluate(node, arrays, opset)
     return None
 
 

@@ -73,14 +73,29 @@ def evaluate(node: Node, arrays: Sequence[Array | None], opset: int) -> Array:
     Raises
     ------
     ImportFailedError
-        If the operator is unknown here, or its inputs do not fit.
+        If the operator is unknown here, its inputs do not fit, or the result is not finite.
     """
     given = [array for array in arrays if array is not None]
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(_evaluate(node, arrays, given, opset))
+            result = np.asarray(_evaluate(node, arrays, given, opset))
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, ZeroDivisionError) as error:
         raise node.fail(f"cannot be computed ({brief(str(error), 100)})") from None
+    finite(node, result)
+    return result
+
+
+def finite(node: Node, values: Array) -> None:
+    """Check that a node gives numbers.
+
+    Raises
+    ------
+    ImportFailedError
+        For infinity or NaN.
+    """
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        bad = values[~np.isfinite(values)].flat[0]
+        raise node.fail(f"gives {bad} in {values.dtype.name}; every value must be finite")
 
 
 def _evaluate(node: Node, arrays: Sequence[Array | None], given: list[Array], opset: int) -> Array:
@@ -275,6 +290,8 @@ def mean_axes(node: Node, given: Sequence[Any], rank: int) -> tuple[int, ...]:
 
 def _mean(node: Node, arrays: Sequence[Any], opset: int) -> Array:
     axes = mean_axes(node, arrays, arrays[0].ndim)
+    if not arrays[0].size:
+        raise node.fail("averages no values")
     return (
         arrays[0]
         .mean(axis=axes, keepdims=bool(node.integer("keepdims", 1)), dtype=np.float64)

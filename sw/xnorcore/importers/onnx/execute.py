@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,7 +103,8 @@ def _part(model: Any, start: str, outputs: Sequence[str], double: bool) -> Any:
     part.ir_version = model.ir_version
     part.opset_import.extend(entry for entry in model.opset_import if entry.domain not in QUANT_DOMAINS)
     part.opset_import.append(onnx.helper.make_opsetid(QUANT_DOMAINS[0], 1))
-    producers = {name: node for node in model.graph.node for name in node.output if name}
+    nodes, same = _without_identities(model.graph.node, {start, *outputs})
+    producers = {name: node for node in nodes for name in node.output if name}
     needed, stack, keep = set(), list(outputs), []
     while stack:
         name = stack.pop()
@@ -111,11 +113,15 @@ def _part(model: Any, start: str, outputs: Sequence[str], double: bool) -> Any:
         needed.add(name)
         if name in producers:
             keep.append(id(producers[name]))
-            stack.extend(producers[name].input)
+            stack.extend(same.get(other, other) for other in producers[name].input)
     graph = part.graph
     graph.name = "part"
     wanted = set(keep)
-    graph.node.extend(node for node in _sorted(model.graph.node, start) if id(node) in wanted)
+    graph.node.extend(node for node in _sorted([node for node in nodes if id(node) in wanted], start, same))
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in same:
+                node.input[index] = same[name]
     graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
     kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
     graph.input.append(onnx.helper.make_tensor_value_info(start, kind, None))
@@ -131,19 +137,43 @@ def _part(model: Any, start: str, outputs: Sequence[str], double: bool) -> Any:
     return part
 
 
-def _sorted(nodes: Sequence[Any], start: str) -> list[Any]:
-    """Nodes in an order of execution; the file's, where that is one."""
-    made = {name for node in nodes for name in node.output if name}
-    known, waiting, result = {start}, list(nodes), []
-    while waiting:
-        ready = [node for node in waiting if all(name in known or name not in made for name in node.input)]
-        if not ready:  # what reads `start`'s other branches; not needed, or it would be known
-            return result + waiting
-        for node in ready:
-            known.update(node.output)
-        chosen = {id(node) for node in ready}
-        result.extend(ready)
-        waiting = [node for node in waiting if id(node) not in chosen]
+def _without_identities(nodes: Sequence[Any], keep: set[str]) -> tuple[list[Any], dict[str, str]]:
+    """Nodes other than Identity, held so that they keep their identity, and what each other name stands for."""
+    left, source = [], {}
+    for node in nodes:
+        if node.op_type == "Identity" and not node.domain and node.output[0] not in keep:
+            source[node.output[0]] = node.input[0]
+        else:
+            left.append(node)
+    same: dict[str, str] = {}
+    for name in source:
+        path = []
+        while name in source and name not in same:
+            path.append(name)
+            name = source[name]
+        same.update(dict.fromkeys(path, same.get(name, name)))
+    return left, same
+
+
+def _sorted(nodes: list[Any], start: str, same: Mapping[str, str]) -> list[Any]:
+    """Nodes in an order of execution, each visited once; what reads nothing that is left comes first."""
+    made = {name for node in nodes for name in node.output if name and name != start}
+    waiting: dict[int, int] = {}
+    readers: dict[str, list[Any]] = {}
+    for node in nodes:
+        reads = made.intersection(same.get(name, name) for name in node.input)
+        waiting[id(node)] = len(reads)
+        for name in reads:
+            readers.setdefault(name, []).append(node)
+    ready = deque(node for node in nodes if not waiting[id(node)])
+    result = []
+    while ready:
+        result.append(node := ready.popleft())
+        for name in node.output:
+            for reader in readers.pop(name, ()):
+                waiting[id(reader)] -= 1
+                if not waiting[id(reader)]:
+                    ready.append(reader)
     return result
 
 

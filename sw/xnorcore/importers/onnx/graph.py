@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,14 +120,14 @@ class Graph:
     opset: int
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def producers(self) -> dict[str, Node]:
         """By tensor, the node that computes it."""
         return {name: node for node in self.nodes for name in node.outputs if name}
 
-    @property
+    @cached_property
     def readers(self) -> dict[str, list[Node]]:
-        """By tensor, the nodes that read it."""
+        """By tensor, the nodes that read it; made once, and not to be changed."""
         result: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
@@ -157,10 +159,10 @@ def ordered(graph: Graph) -> Graph:
             raise ImportFailedError(f"output {brief(name, 60)} of the graph is not computed by any node")
     waiting = {id(node): len({name for name in node.inputs if name not in known}) for node in graph.nodes}
     readers = graph.readers
-    ready = [node for node in graph.nodes if not waiting[id(node)]]
+    ready = deque(node for node in graph.nodes if not waiting[id(node)])
     result: list[Node] = []
     while ready:
-        node = ready.pop(0)
+        node = ready.popleft()
         result.append(node)
         for name in node.outputs:
             for reader in readers.get(name, []) if name else []:
@@ -187,4 +189,4 @@ def alive(graph: Graph) -> Graph:
 
 def replaced(graph: Graph, **changes: Any) -> Graph:
     """Return a copy with other fields."""
-    return Graph(**{**graph.__dict__, **changes})
+    return replace(graph, **changes)

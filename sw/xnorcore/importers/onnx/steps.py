@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluate import ELEMENTWISE, FLEXIBLE, evaluate, integer_range, multi_thresholds
+from .evaluate import ELEMENTWISE, FLEXIBLE, evaluate, finite, integer_range, multi_thresholds
 from .graph import Graph, Node, replaced
 
 STEP = "Step"
@@ -88,6 +88,8 @@ def find_steps(graph: Graph) -> Graph:
     for node in graph.nodes:
         step = _step(node, steps, graph)
         if step is not None:
+            finite(node, step.table)
+            finite(node, np.zeros(1) if step.threshold is None else step.threshold)
             steps[node.outputs[0]] = step
             continue
         for name in node.inputs:
