@@ -64,7 +64,7 @@ def _summary(imported: Imported, value: dict[str, object]) -> list[str]:
         ("from", f"{report.source}, {report.format}"),
         ("weight bits", f"{network.weight_bits:,}"),
         ("classes", f"{network.class_count}, by {network.output_kind}"),
-        ("check", f"{check.mismatches} of {check.inputs:,} inputs differ from the source"),
+        ("check", f"{check.differ}" if check.rounded else f"{check.differ} from the source"),
         ("  executed by", check.executor),
         ("written to", str(value["output"])),
         ("wall time", f"{value['wall_s']:.1f} s"),

@@ -70,6 +70,9 @@ class CheckReport:
         Inputs with a different result; an import with one is refused.
     detail : str
         What was compared, in words; the first difference if there is one.
+    rounded : int
+        Inputs that are equal in exact arithmetic, and differ in the source's own precision: a sum at its
+        threshold is rounded across it there.
     """
 
     executor: str
@@ -77,6 +80,13 @@ class CheckReport:
     boundary: int
     mismatches: int
     detail: str
+    rounded: int = 0
+
+    @property
+    def differ(self) -> str:
+        """How many inputs differ, in words that hold for the source's own precision as well."""
+        text = f"{self.mismatches} of {self.inputs:,} inputs differ"
+        return text if not self.rounded else f"{text} in float64, {self.rounded} as the source rounds"
 
 
 @dataclass(frozen=True)
@@ -121,8 +131,8 @@ class ImportReport:
             yield f"  note: {note}"
         check = self.check
         yield (
-            f"  check: {check.mismatches} of {check.inputs:,} inputs differ ({check.boundary:,} of them at "
-            f"boundaries), executed by {check.executor}; {check.detail}"
+            f"  check: {check.differ} ({check.boundary:,} of them at boundaries), executed by "
+            f"{check.executor}; {check.detail}"
         )
 
 

@@ -25,6 +25,7 @@ from .execute import Executor
 from .graph import QUANT_OPS, Graph, alive, ordered
 from .image import Image, image_of
 from .lengths import aliases, arithmetic, bounded
+from .ranges import in_range
 from .read import read_model, to_graph
 from .stages import cut
 from .steps import find_steps
@@ -34,7 +35,7 @@ __all__ = ["PASSES", "load"]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     ordered, alive, aliases, fold_constants, bounded, find_steps, transparent, products, affines, pools,
-    monotones, alive, chain, arithmetic
+    monotones, alive, chain, arithmetic, in_range
 )  # fmt: skip
 """From the graph as read to a chain of canonical nodes."""
 

@@ -1,4 +1,4 @@
-"""How much constant nodes may compute: in proportion to what the file stores, and known before memory is taken."""
+"""How much constant nodes may compute: in proportion to what the file stores; known before it is computed."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,14 @@ from .build import Built
 from .execute import Executor
 from .graph import Graph
 from .image import Image
+from .rounding import explained
 from .stages import Cut
 
 WORK = 1 << 25
 """Multiply-accumulates that each comparison may take; large networks get fewer inputs."""
+Tensors = dict[str, NDArray[Any]]
+Verdict = tuple[NDArray[np.bool_], str]
+"""Which inputs are wrong, and where the first one is."""
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Check:
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(1)
         self.rounded = 0
+        self._types: dict[str, Any] = {}
 
     def run(self, images: int = 32, channels: int = 16) -> CheckReport:
         """Compare whole images, all layers, and each layer alone at its thresholds.
@@ -61,7 +67,8 @@ class Check:
         Raises
         ------
         ImportFailedError
-            For a difference that is not float32's rounding; names the layer, position and channel.
+            For a difference that is not the source's rounding of a sum at its threshold, and where the source
+            is not finite; names the layer, position and channel, or the node.
         """
         total, boundary = self._images(images)
         for stage in range(len(self.built.stages)):
@@ -69,8 +76,11 @@ class Check:
         total += boundary
         detail = "all layers' bits and the scores are equal"
         if self.rounded:
-            detail += f" ({self.rounded} inputs only in float64: float32 rounds across a threshold)"
-        return CheckReport(self.executor.name, total, boundary, 0, detail)
+            detail += (
+                f"; for {self.rounded} of the inputs only in float64: in its own precision the source rounds "
+                "sums across their thresholds there"
+            )
+        return CheckReport(self.executor.name, total, boundary, 0, detail, self.rounded)
 
     def _images(self, most: int) -> tuple[int, int]:
         network = self.built.network
@@ -84,24 +94,38 @@ class Check:
         probes = [stage.gives.tensor for stage in self.built.stages if stage.gives is not None]
         outputs = list(dict.fromkeys([*probes, self.cut.scores, *self.graph.outputs]))
 
-        def compare(rows: NDArray[np.int64], double: bool) -> tuple[NDArray[np.bool_], str]:
-            batch = self.graph.input_shape[0]
-            found = self.executor.run({self.graph.input: x[rows]}, outputs, batch=batch, double=double)
-            tensors = dict(zip(outputs, found, strict=True))
+        def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
+            if not double:
+                self._types.update((name, found.dtype.type) for name, found in tensors.items())
             return self._compare(tensors, [layer[rows] for layer in expected], double)
 
-        self._settle(compare, len(x))
+        self._settle(self.graph.input, x, outputs, judge)
         return len(x) - 2, 2
 
-    def _settle(self, compare: Any, count: int) -> None:
-        """Compare as stored; what differs, in float64; what still differs is an error."""
-        bad, _ = compare(np.arange(count), False)
-        if bad.any():
-            rows = np.flatnonzero(bad)
-            worse, first = compare(rows, True)
+    def _settle(
+        self, start: str, x: NDArray[Any], outputs: list[str], judge: Callable[..., Verdict]
+    ) -> NDArray[np.int64]:
+        """Compare as stored; what differs, in float64; what still differs is an error.
+
+        Returns the rows that only differ as stored.
+        """
+
+        def verdict(rows: NDArray[np.int64], double: bool) -> Verdict:
+            batch = self.graph.input_shape[0]
+            found = self.executor.run({start: x[rows]}, outputs, batch=batch, double=double)
+            return judge(dict(zip(outputs, found, strict=True)), rows, double)
+
+        bad, _ = verdict(np.arange(len(x)), False)
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            reason = self.executor.not_finite({start: x[rows[:8]]}, outputs, batch=self.graph.input_shape[0])
+            if reason:
+                raise ImportFailedError(reason)
+            worse, first = verdict(rows, True)
             if worse.any():
                 raise ImportFailedError(f"the check found a difference from {self.executor.name}: {first}")
             self.rounded += len(rows)
+        return rows
 
     def _compare(
         self, tensors: dict[str, NDArray[Any]], expected: list[NDArray[Any]], double: bool
@@ -140,7 +164,7 @@ class Check:
         allowed = (
             step / 4 + (np.abs(value) + (0 if network.offset is None else np.abs(network.offset))) * 1e-6
         )
-        bad = (error > allowed).any(axis=1)
+        bad = ~(error <= allowed).all(axis=1)  # NaN is no score either
         ordered = np.sort(value, axis=1)
         close = np.zeros(len(value), np.bool_)
         if value.shape[1] > 1:
@@ -193,16 +217,22 @@ class Check:
             v = 2 * v - 1
             if number:
                 v *= 1 - 2 * np.resize(built.masks[number - 1], v.shape[1]).astype(np.int64)
-        source = reads.source(v, np.float32)
+        source = reads.source(v, self._types.get(reads.tensor, np.float32))
         if reads.tensor == self.graph.input:
             source = source.astype(self.graph.input_type)
 
-        def compare(rows: NDArray[np.int64], double: bool) -> tuple[NDArray[np.bool_], str]:
-            (found,) = self.executor.run(
-                {reads.tensor: source[rows]}, [gives.tensor], batch=self.graph.input_shape[0], double=double
-            )
-            wrong = (gives.values(found) > 0) != expected[rows]
+        far = np.zeros(len(source), np.bool_)
+
+        def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
+            wrong = (gives.values(tensors[gives.tensor]) > 0) != expected[rows]
+            if not double:
+                far[rows] = ~explained(layer, part.input, images[rows], wrong)
             return wrong.any(axis=1), f"layer {layer.name!r} ({stage.node.label}) alone, at its thresholds"
 
-        self._settle(compare, len(source))
+        rows = self._settle(reads.tensor, source, [gives.tensor], judge)
+        if far[rows].any():
+            raise stage.node.fail(
+                "in the precision that it is stored in, the source cannot tell its sums apart: constants "
+                "behind it are too large or too small for that; export it in float64, or scale them"
+            )
         return len(source)

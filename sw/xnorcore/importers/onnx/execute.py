@@ -85,6 +85,27 @@ class Executor:
         parts = [session.run(None, {name: full[i : i + batch]}) for i in range(0, len(full), batch)]
         return [np.concatenate(column)[: len(values)] for column in zip(*parts, strict=True)]
 
+    def not_finite(self, feed: Mapping[str, NDArray[Any]], outputs: Sequence[str], *, batch: int) -> str:
+        """Say which node on the way to `outputs` is the first to give infinity or NaN as stored; "" if none.
+
+        Parameters
+        ----------
+        feed : mapping of str to array, shape (n, ...)
+        outputs : sequence of str
+        batch : int
+            As for `run`.
+        """
+        ((start, _),) = feed.items()
+        nodes = list(_part(self.model, start, outputs, double=False).graph.node)
+        names = [node.output[0] for node in nodes]
+        found = self.run(feed, names, batch=batch) if nodes else []
+        for node, values in zip(nodes, found, strict=True):
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                label = f"{brief(node.op_type, 40)[1:-1]} {brief(node.name or node.output[0], 60)}"
+                bad = values[~np.isfinite(values)].flat[0]
+                return f"{label}: gives {bad} in {values.dtype.name}, as the source is stored; scale it"
+        return ""
+
     def _takes_any(self, key: tuple[Any, ...], session: Any, few: NDArray[Any], batch: int) -> bool:
         """Whether a part runs with more images than it was made for; reshapes may not allow that."""
         if key not in self._any:
@@ -138,7 +159,7 @@ def _part(model: Any, start: str, outputs: Sequence[str], double: bool) -> Any:
 
 
 def _without_identities(nodes: Sequence[Any], keep: set[str]) -> tuple[list[Any], dict[str, str]]:
-    """Nodes other than Identity, held so that they keep their identity, and what each other name stands for."""
+    """Nodes other than Identity, and what each name that these gave stands for."""
     left, source = [], {}
     for node in nodes:
         if node.op_type == "Identity" and not node.domain and node.output[0] not in keep:

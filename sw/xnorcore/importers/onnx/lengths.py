@@ -1,4 +1,4 @@
-"""Passes: names that stand for the same tensor become one, and chains of any length but a sensible one are refused."""
+"""Passes: names that stand for the same tensor become one; graphs of too many nodes are refused."""
 
 from __future__ import annotations
 
