@@ -12,10 +12,14 @@ from typing import IO
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, UsageError
+from ..files.userfile import open_regular
 
 LIMIT = 1 << 28
 """Largest content in bytes; MNIST's largest file holds 47 MB."""
+
+MAX_RATIO, FREE = 64, 16 << 20
+"""Compressed data may grow by this factor and by so many bytes: images grow fivefold."""
 
 _UNSIGNED_BYTES = 0x08
 
@@ -50,7 +54,23 @@ def read(path: Path, dimensions: int) -> np.ndarray:
         longer than its header says.
     """
     with opened(path) as file:
-        return _parse(file, path, dimensions)
+        packed = path.stat().st_size if path.suffix == ".gz" else None
+        return _parse(file, path, dimensions, packed)
+
+
+def check_growth(what: str, packed: int, size: int) -> None:
+    """Refuse compressed data that says it becomes far larger than images do.
+
+    Raises
+    ------
+    FileFormatError
+        If `size` is more than `MAX_RATIO` times `packed`, and `FREE`.
+    """
+    if size > MAX_RATIO * packed + FREE:
+        raise FileFormatError(
+            f"{what}: {packed} bytes would become {size}, the limit is {MAX_RATIO * packed + FREE}; "
+            "store it without compression"
+        )
 
 
 @contextmanager
@@ -63,16 +83,19 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         If it is no regular file, cannot be read, or its compression is damaged.
     """
     try:
-        # Opening anything else might wait for ever.
-        if not path.is_file():
-            raise FileFormatError(f"{str(path)!r} is not a regular file; give another one")
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield file  # type: ignore[misc]
+        with open_regular(path) as file:
+            if path.suffix == ".gz":
+                with gzip.open(file) as content:
+                    yield content  # type: ignore[misc]
+            else:
+                yield file
+    except (UsageError, IsADirectoryError):
+        raise FileFormatError(f"{str(path)!r} is not a regular file; give another one") from None
     except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(f"{str(path)!r} cannot be read: {error}; install or copy it again") from None
 
 
-def _parse(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
+def _parse(file: IO[bytes], path: Path, dimensions: int, packed: int | None) -> np.ndarray:
     header = file.read(4 + 4 * dimensions)
     magic = bytes([0, 0, _UNSIGNED_BYTES, dimensions])
     if header[:4] != magic:
@@ -89,6 +112,8 @@ def _parse(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
             f"{str(path)!r} says that it holds {' x '.join(map(str, shape))} bytes, but 1 to {LIMIT} are "
             "legal; give another file"
         )
+    if packed is not None:
+        check_growth(repr(str(path)), packed, size)
     # One byte more than there should be: a file that is too long shows itself, and costs no memory.
     content = file.read(size + 1)
     if len(content) != size:

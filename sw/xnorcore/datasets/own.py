@@ -13,12 +13,15 @@ import numpy as np
 
 from ..errors import FileFormatError, InputError, UsageError
 from ..files import npyfile
+from ..files.userfile import open_regular
 from . import cifar, idx
 from .dataset import Dataset, TestPart
 from .published import FILES
 
 MAX_BYTES = 1 << 30
-"""Most bytes of one array."""
+"""Most bytes of one array, and of all that an .npz file holds."""
+MAX_MEMBERS = 256
+"""Most members of an .npz file."""
 MAX_CLASSES = 256
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _LAYOUT = (
@@ -109,7 +112,8 @@ def _folder(folder: Path, test_only: bool) -> Arrays:
 
 def _npz(path: Path, test_only: bool) -> tuple[Arrays, list[str]]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
+            _bomb(str(path), archive)
 
             def take(name: str) -> np.ndarray | None:
                 try:
@@ -125,6 +129,17 @@ def _npz(path: Path, test_only: bool) -> tuple[Arrays, list[str]]:
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         # RuntimeError: a member that is encrypted.
         raise FileFormatError(f"{str(path)!r} is not an .npz file, or is damaged: {error}") from None
+
+
+def _bomb(what: str, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive by the sizes that it declares; what is read of a member never exceeds these."""
+    members = archive.infolist()
+    if len(members) > MAX_MEMBERS:
+        raise FileFormatError(f"{what}: {len(members)} members, the limit is {MAX_MEMBERS}")
+    size = sum(member.file_size for member in members)
+    packed = sum(member.compress_size for member in members)
+    _limit(what, size)
+    idx.check_growth(what, packed, size)
 
 
 def _collect(take: Callable[[str], np.ndarray | None], test_only: bool) -> Arrays:

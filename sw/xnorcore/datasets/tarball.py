@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import FileFormatError
+from ..files.userfile import open_regular
 
 MAX_MEMBERS = 4096
 MAX_BYTES = 96 << 20
@@ -49,9 +51,9 @@ def read(path: Path, sizes: dict[str, int]) -> dict[str, bytes]:
     """
     found: dict[str, bytes] = {}
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise FileFormatError(f"{str(path)!r} has more than {MAX_BYTES} bytes; give another file")
-        with gzip.open(path) as compressed:
+        with open_regular(path) as file, gzip.open(file) as compressed:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise FileFormatError(f"{str(path)!r} has more than {MAX_BYTES} bytes; give another file")
             stream: Any = _Bounded(compressed, MAX_BYTES)
             # A stream is read once, from front to back; links and paths have no meaning in it.
             with tarfile.open(fileobj=stream, mode="r|") as archive:

@@ -166,10 +166,14 @@ def test_constant_neurons(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fast.run(network, IMAGES), bnn_folders.lfc(layers, IMAGES))
 
 
+said: list[str] = []
+
+
 def refused(folder: Path, message: str) -> None:
     with pytest.raises(ImportFailedError, match=message) as caught:
         importers.load(folder)
     assert "\n" not in str(caught.value)
+    said.append(str(caught.value))
 
 
 def test_damaged_folders_say_what_is_wrong(tmp_path: Path) -> None:
@@ -190,11 +194,11 @@ def test_damaged_folders_say_what_is_wrong(tmp_path: Path) -> None:
     folder = fresh()
     for file in folder.glob("3-*"):
         file.unlink()
-    refused(folder, r"3 layers, all with thresholds, are neither LFC \(4, all with\) nor CNV")
+    refused(folder, r"3 layers are neither LFC \(4\) nor CNV \(9\)")
     folder = fresh()
     for file in folder.glob("1-*-thres.bin"):
         file.unlink()
-    refused(folder, "layer 1 has no thresholds, but only the last may have none")
+    refused(folder, "layer 1 has no thresholds, but only the last of CNV's 9 layers may")
     folder = fresh()
     os.truncate(folder / "0-1-weights.bin", 33)
     refused(folder, "0-1-weights.bin' has 33 bytes, but must have a positive multiple of 8")
@@ -223,6 +227,13 @@ def test_damaged_folders_say_what_is_wrong(tmp_path: Path) -> None:
     folder = fresh()
     (folder / "classes.txt").write_text("\n" * 10)
     refused(folder, "must hold 1 to 4096 names")
+    folder = fresh()
+    (folder / "classes.txt").write_text("a\nb\x07\nc\nd\ne\n")
+    refused(folder, r"name 2, 'b.x07', has characters that cannot be printed")
+    folder = fresh()
+    (folder / "classes.txt").write_text("a\nb\nc\nd\n" + "e" * 100_001)
+    refused(folder, "holds 5 names in 100009 characters, but must hold")
+    assert "copy" not in "".join(said)
     folder = fresh(CNV)
     for element in range(4):
         np.full(96, 8, "<u8").tofile(folder / f"8-{element}-weights.bin")
@@ -234,17 +245,104 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
         folder = write(tmp_path / name, LFC)
         (folder / name).unlink()
         os.mkfifo(folder / name)
-        refused(folder, "is not a regular file|is no small text file")
+        refused(folder, "is not a regular file|is no text file")
         (folder / name).unlink()
         (folder / name).symlink_to("/dev/zero")
-        refused(folder, "is not a regular file|is no small text file")
+        refused(folder, "is not a regular file|is no text file")
         (folder / name).unlink()
         (folder / name).mkdir()
-        refused(folder, "is not a regular file|is no small text file")
+        refused(folder, "is not a regular file|is no text file")
         (folder / name).rmdir()
         (folder / name).symlink_to(folder / name)
         if name != "classes.txt":
             refused(folder, "cannot be read: Too many levels")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("x" * 300 + "\nb\nc\nd\ne\n", ["x" * 300, "b", "c", "d", "e"]),
+        ("\ufeffStra\u00dfe\r\n\u5341\r\nc\r\nd\r\ne", ["Stra\u00dfe", "\u5341", "c", "d", "e"]),
+        ("a\na\n\n  b \t c\u00a0d\nd\ne\n\n\n", ["a", "a", "b c d", "d", "e"]),
+    ],
+    ids=["long", "unicode", "blank and double"],
+)
+def test_names_of_classes(tmp_path: Path, text: str, names: list[str]) -> None:
+    folder = write(tmp_path / "x", LFC)
+    (folder / "classes.txt").write_bytes(text.encode())
+    assert importers.load(folder).network.metadata["classes"] == names
+
+
+def test_thresholds_of_the_last_layer_of_cnv_are_not_read(tmp_path: Path) -> None:
+    folder = write(tmp_path / "x", CNV)
+    expected = importers.load(folder).network
+    for element in range(4):
+        np.full(4, element, "<i8").tofile(folder / f"8-{element}-thres.bin")
+    (folder / "8-9-thres.bin").write_bytes(b"odd")
+    os.mkfifo(folder / "8-4-thres.bin")
+    found = importers.load(folder)
+    assert any("8-P-thres.bin are not read" in note for note in found.report.notes)
+    images = RNG.integers(0, 256, (3, 32 * 32 * 3)).astype(np.uint8)
+    assert found.network.output_kind == "scores"
+    np.testing.assert_array_equal(fast.run(found.network, images), fast.run(expected, images))
+
+
+def put_threshold(folder: Path, neuron: int, value: int, pe: int, layer: int) -> None:
+    file = folder / f"{layer}-{neuron % pe}-thres.bin"
+    values = np.fromfile(file, "<i8")
+    values[neuron // pe] = value
+    values.tofile(file)
+
+
+def test_a_threshold_of_padding_may_be_anything(tmp_path: Path) -> None:
+    folder = write(tmp_path / "x", LFC)
+    layers = bnn_folders.parse(folder, LFC)
+    assert layers is not None
+    for neuron, value in enumerate((65535, 1 << 40, 36, 32768), CLASSES):
+        put_threshold(folder, neuron, value, 4, 3)
+    network = importers.load(folder).network
+    np.testing.assert_array_equal(fast.run(network, IMAGES), bnn_folders.lfc(layers, IMAGES))
+    # The neuron of a class is another matter, and so is one of a hidden layer.
+    put_threshold(folder, CLASSES - 1, 65535, 4, 3)
+    refused(folder, "layer 3: a threshold is 65535, but must be -32768 to 32767")
+    folder = write(tmp_path / "y", LFC)
+    put_threshold(folder, 3, 65535, 8, 1)
+    refused(folder, "layer 1: a threshold is 65535")
+
+
+def test_padding_behind_the_named_classes_may_have_any_weights(tmp_path: Path) -> None:
+    folder = write(tmp_path / "x", LFC)
+    for element in range(4):
+        file = folder / f"3-{element}-weights.bin"
+        words = np.fromfile(file, "<u8")
+        words[-9:] = 0  # the last neuron of each element: all -1
+        words.tofile(file)
+    assert importers.load(folder).network.class_count == CLASSES
+    (folder / "classes.txt").unlink()
+    assert importers.load(folder).network.class_count == 16
+    (folder / "classes.txt").write_text("only\none\n")
+    refused(folder, "classes.txt names 2 classes, but the last layer has 16 neurons")
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+@pytest.mark.parametrize("stored", [LFC, CNV])
+def test_two_bit_networks_are_named_first(tmp_path: Path, stored: tuple[Stored, ...], bits: int) -> None:
+    folder = write(tmp_path / "x", stored)
+    first = stored[0]
+    for element in range(first.pe):
+        file = folder / f"0-{element}-thres.bin"
+        values = np.fromfile(file, "<i8")
+        np.repeat(values, 3).tofile(file)
+        if bits == 2:
+            file = folder / f"0-{element}-weights.bin"
+            words = np.fromfile(file, "<u8")
+            if first.simd > 32:  # two words for each
+                np.repeat(words, 2).tofile(file)
+            else:  # weights of two bits
+                np.full(len(words), (1 << 2 * first.simd) - 1, "<u8").tofile(file)
+    # What else is wrong is said after that.
+    (folder / "classes.txt").write_text("one\n")
+    refused(folder, f"is a W{bits}A2 network: .*three thresholds per neuron.*only W1A1")
 
 
 def test_other_sources(tmp_path: Path) -> None:

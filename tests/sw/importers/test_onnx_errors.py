@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import sys
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -375,6 +380,247 @@ def test_files_that_are_no_models(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(ImportFailedError, match="not an ONNX model"):
         load(path)
+
+
+def affine(*constants: tuple[str, float], opset: int = 20, kind: Any = np.float32) -> Any:
+    """A dense layer, arithmetic, a sign."""
+
+    def middle(b: Builder, z: str) -> str:
+        for op, value in constants:
+            z = b.node(op, z, b.const(np.array(value, kind)))
+        return b.sign(z)
+
+    return net(middle)
+
+
+@pytest.mark.parametrize(
+    ("constants", "text"),
+    [
+        ((("Mul", 1e38),), "Mul 'n4': may reach 8e+38, beyond float32"),
+        ((("Mul", 3e37), ("Add", 2e38)), "Add 'n5': may reach 4.4e+38, beyond float32"),
+        ((("Sub", 3e38), ("Mul", -2.0)), "Mul 'n5': may reach"),
+        ((("Div", 1e-38),), "Div 'n4': may reach 8e+38"),
+        ((("Mul", 1e-30), ("Mul", 1e-30)), "Mul 'n5': gives at most 8e-60, which float32 rounds to 0"),
+        ((("Mul", 1e30),) * 100, "Mul 'n5': may reach 8e+60"),
+        ((("Mul", 1e-30),) * 100, "Mul 'n5': gives at most 8e-60"),
+    ],
+)
+def test_values_beyond_the_float_format(tmp_path: Path, constants: Any, text: str) -> None:
+    refused(affine(*constants), tmp_path, text)
+
+
+def test_values_within_the_float_format(tmp_path: Path) -> None:
+    """Large and small, there and back: the bounds are those that sums reach, not more."""
+    for constants in (
+        (("Mul", 4e37),), (("Mul", 1e-38), ("Mul", 1e30)), (("Mul", 1e30), ("Sub", 3e38), ("Add", 3e38)),
+        (("Mul", 1e37), ("Mul", 1e-37), ("Add", 0.5)),
+    ):  # fmt: skip
+        onnx.load(save(affine(*constants[:2]), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("mean", "gamma", "text"),
+    [(3.4e38, 1.5, "BatchNormalization 'n4': may reach 5.1e+38"), (3.4e38, 0.5, ""), (0.0, 1e38, "may reach 8e+38"),
+     (1e30, 1e10, "may reach 1e+40")],
+)  # fmt: skip
+def test_batch_norms_beyond_the_float_format(tmp_path: Path, mean: float, gamma: float, text: str) -> None:
+    def middle(b: Builder, z: str) -> str:
+        means = np.zeros(6)
+        means[4] = mean
+        parts = (np.full(6, gamma), np.zeros(6), means, np.ones(6))
+        return b.sign(b.node("BatchNormalization", z, *map(b.const, parts), epsilon=0.0))
+
+    if text:
+        refused(net(middle), tmp_path, text)
+    else:
+        assert onnx.load(save(net(middle), tmp_path)).report.check.mismatches == 0
+
+
+def test_a_source_in_float64_has_its_range(tmp_path: Path) -> None:
+    b = Builder((1, 8), kind=TensorProto.DOUBLE)
+    double = lambda a: b.const(np.asarray(a), "d" + str(len(b.tensors)))  # noqa: E731
+
+    def const(values: Any) -> str:
+        name = double(np.zeros(1, np.float32))
+        b.tensors[-1] = numpy_helper.from_array(np.asarray(values, np.float64), name)
+        return name
+
+    one, minus, zero = const(1.0), const(-1.0), const(0.0)
+    x = b.node("Where", b.node("GreaterOrEqual", "x", const(0.5)), one, minus)
+    z = b.node("Mul", b.node("MatMul", x, const(RNG.choice([-1.0, 1.0], (8, 6)))), const(1e200))
+    x = b.node("Where", b.node("GreaterOrEqual", z, zero), one, minus)
+    model = b.model(b.node("MatMul", x, const(RNG.choice([-1.0, 1.0], (6, 3)))))
+    assert onnx.load(save(model, tmp_path)).report.check.mismatches == 0
+
+
+NOT_NUMBERS: dict[str, Callable[[Builder, str], str]] = {
+    "Pow 'n5': gives nan": lambda b, z: b.node("Pow", b.sign(z), b.const(0.5)),
+    "Sqrt 'n5': gives nan": lambda b, z: b.node("Sqrt", b.sign(z)),
+    "Div 'n7': gives inf": lambda b, z: b.node(
+        "Div", b.node("Add", b.sign(z), b.const(2.0)), b.node("Sub", b.const([1.0]), b.const([1.0]))
+    ),
+    "Reciprocal 'n6': gives inf": lambda b, z: b.node("Reciprocal", b.node("Add", b.sign(z), b.const(1.0))),
+    "Mul 'n6': gives -inf": lambda b, z: b.node(
+        "Mul", b.node("Mul", b.sign(z), b.const(1e38)), b.const(1e38)
+    ),
+    "MultiThreshold 'n4': gives inf": lambda b, z: b.quant(
+        "MultiThreshold", z, b.const([[0.0]]), out_scale=3e38, out_bias=3e38
+    ),
+    "Quant 'n4': gives -inf": lambda b, z: b.quant(
+        "Quant", z, b.const(1e38), b.const(1e38), b.const(1.0), signed=1
+    ),
+    "Sqrt 'n4': gives nan": lambda b, z: b.sign(b.node("Mul", z, b.node("Sqrt", b.const([-1.0])))),
+    "ReduceMean 'n4'": lambda b, z: b.sign(
+        b.node("Add", z, b.node("ReduceMean", b.const(np.zeros((0, 1))), keepdims=1))
+    ),
+}
+
+
+@pytest.mark.parametrize("text", NOT_NUMBERS)
+def test_results_that_are_no_numbers(tmp_path: Path, text: str) -> None:
+    refused(net(NOT_NUMBERS[text]), tmp_path, text)
+
+
+@pytest.mark.parametrize("op", ["Sqrt", "Reciprocal"])
+def test_pixels_that_become_no_numbers(tmp_path: Path, op: str) -> None:
+    b = Builder((1, 8))
+    x = b.sign(b.node(op, b.node("Sub", "x", b.const(1.0))))
+    x = b.sign(b.node("Gemm", x, b.latent(6, 8), transB=1))
+    refused(b.model(b.node("Gemm", x, b.latent(3, 6), transB=1)), tmp_path, f"{op} 'n1': gives ")
+
+
+def chained(op: str, count: int, place: str) -> Any:
+    b = Builder((1, 8))
+    one = b.const(1.0)
+
+    def row(x: str) -> str:
+        for _ in range(count):
+            if op == "Cast":
+                x = b.node(op, x, to=TensorProto.FLOAT)
+            else:
+                x = b.node(op, x, one) if op == "Mul" else b.node(op, x)
+        return x
+
+    x = head(b) if place != "image" else b.sign(b.node("Sub", row("x"), b.const(0.5)))
+    w = b.latent(6, 8)
+    z = b.node("Gemm", x, row(w) if place == "weights" else w, transB=1)
+    x = b.sign(row(z) if place == "sums" else z)
+    model = b.model(b.node("Gemm", x, b.latent(3, 6), transB=1))
+    if place == "sums":  # in the file's order, each node waits for the next one
+        nodes = list(reversed(model.graph.node))
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+    return model
+
+
+def calls(path: Path) -> int:
+    """How many Python functions an import calls: a measure of work that no other process changes."""
+    count = 0
+
+    def hook(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(hook)
+    try:
+        with contextlib.suppress(ImportFailedError):
+            onnx.load(path)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("place", ["image", "sums", "weights"])
+@pytest.mark.parametrize("op", ["Identity", "Cast", "Mul", "Relu", "Transpose"])
+def test_work_is_linear_in_the_number_of_nodes(tmp_path: Path, op: str, place: str) -> None:
+    few, many = (calls(save(chained(op, count, place), tmp_path)) for count in (250, 1000))
+    assert many < 4.5 * few
+
+
+@pytest.mark.parametrize(("op", "text"), [("Identity", ""), ("Cast", ""), ("Mul", "the limit is 4096"),
+                                          ("Relu", "the limit is 4096")])  # fmt: skip
+def test_twenty_thousand_nodes_take_seconds(tmp_path: Path, op: str, text: str) -> None:
+    path = save(chained(op, 19_900, "sums"), tmp_path)
+    before = time.process_time()
+    if text:
+        refused(path, tmp_path, text)
+    else:
+        onnx.load(path)
+    assert time.process_time() - before < 5
+
+
+def test_long_rows_of_arithmetic_are_refused(tmp_path: Path) -> None:
+    assert onnx.load(save(affine(*[("Mul", 1.5)] * 100), tmp_path))
+    refused(affine(*[("Mul", 1.0)] * 200), tmp_path, "row between two layers; the limit is 128")
+
+
+def grown(op: str) -> Any:
+    """A graph of a kilobyte that asks for gigabytes of constants."""
+    b = Builder((1, 8))
+    x = b.const(np.ones(1, np.float32))
+    size = b.const(np.array([1 << 14, 1 << 12], np.int64))
+    if op == "Concat":
+        for _ in range(26):
+            x = b.node("Concat", x, x, axis=0)
+    elif op == "Expand":
+        x = b.node("Expand", x, size)
+    elif op == "ConstantOfShape":
+        x = b.node("ConstantOfShape", size)
+    elif op == "Gather":
+        x = b.const(np.ones(4096, np.float32))
+        for _ in range(2):
+            x = b.node("Gather", x, b.const(np.zeros(4096, np.int64)), axis=0)
+            x = b.node("Unsqueeze", x, b.const(np.array([0])))
+            x = b.node("Gather", x, b.const(np.zeros(2048, np.int64)), axis=0)
+            x = b.node("Reshape", x, b.const(np.array([-1])))
+    elif op == "Add":
+        column = b.const(np.ones((1 << 12, 1), np.float32))
+        x = b.node("Add", column, b.const(np.ones((1, 1 << 14), np.float32)))
+    elif op == "Tile":
+        x = b.node("Tile", b.const(np.ones((1, 1), np.float32)), size)
+    elif op == "Pad":
+        x = b.node("Pad", x, b.const(np.array([1 << 14, 1 << 26], np.int64)))
+    elif op == "Range":
+        x = b.node("Range", *(b.const(np.array(v, np.int64)) for v in (0, 1 << 26, 1)))
+    elif op == "many":  # each within the limit, all together not
+        for _ in range(300):
+            x = b.node("Expand", x, b.const(np.array([1 << 16], np.int64)))
+            x = b.node("Slice", x, b.const(np.array([0])), b.const(np.array([1])))
+    z = b.node("Add", b.node("Gemm", head(b), b.latent(6, 8), transB=1), x)
+    return b.model(b.node("Gemm", b.sign(z), b.latent(3, 6), transB=1))
+
+
+@pytest.mark.parametrize(
+    ("op", "text"),
+    [("Concat", "constant elements; the limit is"), ("Expand", "would compute 67108864 constant elements"),
+     ("ConstantOfShape", "would compute 67108864"), ("Gather", "would compute 8388608 constant"),
+     ("Add", "would compute 67108864"), ("many", "would compute 65536"), ("Tile", "not supported"),
+     ("Pad", "not supported"), ("Range", "not supported")],
+)  # fmt: skip
+def test_constants_are_bounded_before_memory_is_taken(tmp_path: Path, op: str, text: str) -> None:
+    path = save(grown(op), tmp_path)
+    onnx.load(save(dense_net(), tmp_path, "other.onnx"))  # what is imported once stays
+    tracemalloc.start()
+    try:
+        refused(path, tmp_path, text)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.onnx")
+    (tmp_path / "z.onnx").symlink_to("/dev/zero")
+    for name in ("p.onnx", "z.onnx"):
+        refused(tmp_path / name, tmp_path, "not a regular file")
+        with pytest.raises(ImportFailedError, match="no file or folder"):
+            load(tmp_path / name)
+    model = dense_net()
+    tensor = next(t for t in model.graph.initializer if len(t.dims) == 2)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="p.onnx")
+    refused(model, tmp_path, "external data 'p.onnx' is not a regular file")
 
 
 def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:

@@ -268,13 +268,22 @@ def test_the_check_finds_swapped_scores(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_check_tells_rounding_from_errors(tmp_path: Path) -> None:
-    """A batch norm that is 0 at a sum in rationals, and below 0 in float32: (s - 3) * 1e-9 - 1 + 1."""
+    """A sum of 3 times 0.1 is below 0.3 in rationals of these floats, and equal to it in float32."""
     from tests.sw.importers.onnx_graphs import Builder
 
-    b = Builder((1, 9))
-    b.annotation = "BIPOLAR"
-    z = b.node("Mul", b.node("Gemm", "x", b.signs(6, 9), transB=1), b.const(1e-9))
-    z = b.node("Sub", b.node("Add", z, b.const(1.0)), b.const(1.0))
-    x = b.node("Where", b.node("Greater", z, b.const(0.0)), b.const(1.0), b.const(-1.0))
-    result = onnx.load(save(b.model(b.node("Gemm", x, b.signs(3, 6), transB=1)), tmp_path))
-    assert result.report.check.mismatches == 0 and "only in float64" in result.report.check.detail
+    def net(scale: float, offset: float, back: float) -> Path:
+        b = Builder((1, 9))
+        b.annotation = "BIPOLAR"
+        z = b.node("Mul", b.node("Gemm", "x", b.signs(6, 9), transB=1), b.const(scale))
+        z = b.node("Add", b.node("Sub", z, b.const(offset)), b.const(back))
+        x = b.node("Where", b.node("GreaterOrEqual", z, b.const(0.0)), b.const(1.0), b.const(-1.0))
+        return save(b.model(b.node("Gemm", x, b.signs(3, 6), transB=1)), tmp_path)
+
+    result = onnx.load(net(0.1, 0.3, 0.0))
+    check = result.report.check
+    assert check.mismatches == 0 and check.rounded > 0 and "only in float64" in check.detail
+    assert f"0 of {check.inputs:,} inputs differ in float64, {check.rounded} as the" in result.report.human()
+    assert onnx.load(net(0.125, 0.375, 0.0)).report.check.rounded == 0
+    # Here float32 loses the sum, so that half of all signs are other ones: that is no rounding of a tie.
+    with pytest.raises(ImportFailedError, match="Gemm 'n0': .* cannot tell its sums apart"):
+        onnx.load(net(1e-9, 1.0, 1.0))

@@ -50,7 +50,7 @@ def load(path: Path, *, name: str | None = None) -> Imported:
             f"{str(path)!r}: {report.mismatches} of {report.inputs} inputs give another result than the "
             f"folder's definition ({report.detail}); this is a bug in xnorcore, please report it"
         )
-    return Imported(network, ImportReport(str(path), "bnn-pynq", tuple(facts), _notes(found), report))
+    return Imported(network, ImportReport(str(path), "bnn-pynq", tuple(facts), _notes(found, folder), report))
 
 
 def _name(path: Path) -> str:
@@ -58,14 +58,17 @@ def _name(path: Path) -> str:
     return text or "bnn-pynq"
 
 
-def _notes(found: topology.Topology) -> tuple[str, ...]:
+def _notes(found: topology.Topology, folder: files.Folder) -> tuple[str, ...]:
     stored = "batch norm is in the thresholds already, gamma < 0 in the weights"
     if found.kind == "LFC":
         return (
             f"LFC, {len(found.shapes)} dense layers, {found.classes} classes; {stored}",
             f"inputs: 1 for a pixel of {build.LFC_PIXEL} or more; class: the highest output of 1, else 0",
         )
-    return (
+    notes = (
         f"CNV, {found.classes} classes; {stored}",
         "inputs: q + 128, q = pixel * 256 / 255 - 128, rounded, at most 127; scores: 2 * popcount - inputs",
     )
+    if folder.unread:
+        return (*notes, f"{files.CNV_LAST}-P-thres.bin are not read: the last layer gives popcounts")
+    return notes

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ImportFailedError
+from ...errors import ImportFailedError, UsageError
+from ...files.userfile import open_regular
+from ...model.check import brief
 
 MAX_FILE = 4 << 20
 """Most bytes of one file; the published networks' largest has 147 kB."""
@@ -20,6 +21,10 @@ MAX_BYTES = 16 << 20
 MAX_ENTRIES = 1 << 16
 """Most entries of the folder."""
 MAX_CLASSES = 4096
+MAX_NAMES = 100_000
+"""Most characters of all class names; they are stored in the network's metadata."""
+CNV_LAST = 8
+"""Index of CNV's last layer: the original software never reads thresholds for it."""
 _NAME = re.compile(r"(0|[1-9][0-9]{0,3})-(0|[1-9][0-9]{0,3})-(weights|thres)\.bin")
 
 
@@ -55,11 +60,14 @@ class Folder:
     layers : tuple of RawLayer
     classes : tuple of str, or None
         Lines of ``classes.txt``.
+    unread : bool
+        There are files of thresholds for CNV's last layer, which have no meaning.
     """
 
     path: Path
     layers: tuple[RawLayer, ...]
     classes: tuple[str, ...] | None
+    unread: bool = False
 
 
 def read(path: Path) -> Folder:
@@ -71,20 +79,24 @@ def read(path: Path) -> Folder:
         If a file is missing, is of an impossible size, or cannot be read.
     """
     names = _names(path)
+    last = max(layer for layer, _, _ in names)
+    unread = [key for key in names if last == CNV_LAST and key[0] == last and key[2] == "thres"]
+    for key in unread:
+        del names[key]
     _complete(path, names)
     layers = []
-    for index in range(1 + max(layer for layer, _, _ in names)):
+    for index in range(1 + last):
         weights = _stack(path, names, index, "weights")
         if weights is None:
-            raise ImportFailedError(f"{str(path)!r}: {index}-0-weights.bin is missing; copy the folder again")
+            raise ImportFailedError(f"{str(path)!r}: {index}-0-weights.bin is missing; a layer needs it")
         thresholds = _stack(path, names, index, "thres")
         if thresholds is not None and len(thresholds) != len(weights):
             raise ImportFailedError(
                 f"{str(path)!r}: layer {index} has {len(weights)} files of weights and {len(thresholds)} of "
-                "thresholds, but must have one of both per processing element; copy the folder again"
+                "thresholds, but must have one of both per processing element; add those that are missing"
             )
         layers.append(RawLayer(weights, None if thresholds is None else thresholds.view(np.int64)))
-    return Folder(path, tuple(layers), _classes(path))
+    return Folder(path, tuple(layers), _classes(path), bool(unread))
 
 
 def _names(path: Path) -> dict[tuple[int, int, str], Path]:
@@ -112,25 +124,32 @@ def _complete(path: Path, names: dict[tuple[int, int, str], Path]) -> None:
     for (layer, element, kind), file in sorted(names.items()):
         if element and (layer, element - 1, kind) not in names:
             raise ImportFailedError(
-                f"{str(path)!r}: {layer}-{element - 1}-{kind}.bin is missing; copy the folder again"
+                f"{str(path)!r}: {layer}-{element - 1}-{kind}.bin is missing, but there is a file "
+                f"{layer}-{element}-{kind}.bin; elements are numbered without gaps"
             )
-        try:
-            status = file.stat()
-        except OSError as error:
-            raise ImportFailedError(f"{str(file)!r} cannot be read: {error.strerror or error}") from None
-        # Opening a pipe would wait for ever.
-        if not stat.S_ISREG(status.st_mode):
-            raise ImportFailedError(f"{str(file)!r} is not a regular file; copy the folder again")
-        if not status.st_size or status.st_size % 8 or status.st_size > MAX_FILE:
+        size = _size(file)
+        if not size or size % 8 or size > MAX_FILE:
             raise ImportFailedError(
-                f"{str(file)!r} has {status.st_size} bytes, but must have a positive multiple of 8, at most "
-                f"{MAX_FILE}; copy it again"
+                f"{str(file)!r} has {size} bytes, but must have a positive multiple of 8, at most "
+                f"{MAX_FILE}: it is cut off, or no such file"
             )
-        total += status.st_size
+        total += size
     if total > MAX_BYTES:
         raise ImportFailedError(
             f"{str(path)!r}: {total} bytes of weights and thresholds, the limit is {MAX_BYTES}"
         )
+
+
+def _size(file: Path) -> int:
+    try:
+        with open_regular(file) as stream:
+            return stream.seek(0, 2)
+    except UsageError:
+        raise ImportFailedError(f"{str(file)!r} is not a regular file; put the file itself there") from None
+    except IsADirectoryError:
+        raise ImportFailedError(f"{str(file)!r} is not a regular file, but a folder") from None
+    except OSError as error:
+        raise ImportFailedError(f"{str(file)!r} cannot be read: {error.strerror or error}") from None
 
 
 def _stack(
@@ -142,41 +161,49 @@ def _stack(
         if len(rows[-1]) != len(rows[0]):
             raise ImportFailedError(
                 f"{str(path)!r}: {file.name} has {8 * len(rows[-1])} bytes, but {layer}-0-{kind}.bin has "
-                f"{8 * len(rows[0])}; copy the folder again"
+                f"{8 * len(rows[0])}; files of one layer have one size"
             )
     return np.stack(rows) if rows else None
 
 
 def _content(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             data = stream.read(MAX_FILE + 1)
-    except OSError as error:
-        raise ImportFailedError(f"{str(file)!r} cannot be read: {error.strerror or error}") from None
+    except (OSError, UsageError) as error:
+        raise ImportFailedError(
+            f"{str(file)!r} cannot be read: {getattr(error, 'strerror', error)}"
+        ) from None
     if not data or len(data) % 8 or len(data) > MAX_FILE:
         raise ImportFailedError(f"{str(file)!r} changed while it was read; try again")
     return data
 
 
 def _classes(path: Path) -> tuple[str, ...] | None:
+    """Names of the classes: one a line, spaces as they are shown, empty lines left out."""
     file = path / "classes.txt"
     if not file.exists():
         return None
-    if not file.is_file() or file.stat().st_size > MAX_FILE:
-        raise ImportFailedError(f"{str(file)!r} is no small text file; remove it, or copy it again")
     try:
-        text = _text(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImportFailedError(f"{str(file)!r} cannot be read as text: {error}; copy it again") from None
-    names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not 1 <= len(names) <= MAX_CLASSES or not all(
-        name.isprintable() and len(name) <= 100 for name in names
-    ):
+        with open_regular(file) as stream:
+            data = stream.read(4 * MAX_NAMES + 1)
+        text = data.decode("utf-8-sig")
+    except (OSError, UsageError):
+        raise ImportFailedError(f"{str(file)!r} is no text file that can be read; remove it") from None
+    except UnicodeDecodeError:
         raise ImportFailedError(
-            f"{str(file)!r} must hold 1 to {MAX_CLASSES} names of up to 100 printable characters, one a line"
+            f"{str(file)!r} cannot be read as text: it must be in UTF-8; convert or remove it"
+        ) from None
+    names = tuple(name for line in text.splitlines() if (name := " ".join(line.split())))
+    if not 1 <= len(names) <= MAX_CLASSES or len(text) > MAX_NAMES:
+        raise ImportFailedError(
+            f"{str(file)!r} holds {len(names)} names in {len(text)} characters, but must hold 1 to "
+            f"{MAX_CLASSES} names in at most {MAX_NAMES} characters, one a line; shorten or remove it"
         )
+    for number, name in enumerate(names, 1):
+        if not name.isprintable():
+            raise ImportFailedError(
+                f"{str(file)!r}: name {number}, {brief(name, 40)}, has characters that cannot be printed; "
+                "remove these"
+            )
     return names
-
-
-def _text(file: Path) -> str:
-    return file.read_bytes().decode()

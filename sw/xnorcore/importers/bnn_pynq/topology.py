@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import ImportFailedError
-from .files import Folder, RawLayer
+from .files import CNV_LAST, Folder, RawLayer
 
-CNV_LAYERS, CNV_CONVS, CNV_POOLED = 9, 6, (1, 3)
+CNV_CONVS, CNV_POOLED = 6, (1, 3)
 CNV_SIDE, CNV_CHANNELS = 32, 3
 LFC_LAYERS = 4
 LFC_INPUTS, LFC_PIXELS, LFC_SIDE = 832, 784, 28
@@ -77,51 +77,70 @@ def find(folder: Folder) -> Topology:
     ImportFailedError
         If sizes, thresholds or ``classes.txt`` contradict each other; names the layer.
     """
+    _two_bit(folder)
     last = len(folder.layers) - 1
-    for index, layer in enumerate(folder.layers):
-        if layer.thresholds is None and index < last:
-            raise ImportFailedError(
-                f"{str(folder.path)!r}: layer {index} has no thresholds, but only the last may have none; "
-                "copy the folder again"
-            )
-    scores = folder.layers[last].thresholds is None
-    if last + 1 != (CNV_LAYERS if scores else LFC_LAYERS):
+    scores = last == CNV_LAST
+    if not scores and last + 1 != LFC_LAYERS:
         raise ImportFailedError(
-            f"{str(folder.path)!r}: {last + 1} layers, {'the last without' if scores else 'all with'} "
-            f"thresholds, are neither LFC ({LFC_LAYERS}, all with) nor CNV ({CNV_LAYERS}, the last without); "
-            "copy the folder again"
+            f"{str(folder.path)!r}: {last + 1} layers are neither LFC ({LFC_LAYERS}) nor CNV "
+            f"({CNV_LAST + 1}); only these two networks of BNN-PYNQ can be imported"
         )
+    for index, layer in enumerate(folder.layers):
+        if layer.thresholds is None and not (scores and index == last):
+            raise ImportFailedError(
+                f"{str(folder.path)!r}: layer {index} has no thresholds, but only the last of CNV's "
+                f"{CNV_LAST + 1} layers may have none; add {index}-0-thres.bin and so on"
+            )
     shapes: list[Shape] = []
     for index, layer in enumerate(folder.layers):
         conv = scores and index < CNV_CONVS
         inputs = shapes[-1].neurons if shapes else CNV_CHANNELS if scores else None
-        shape = _shape(f"{str(folder.path)!r}: layer {index}", layer, inputs, conv)
+        shapes.append(_shape(f"{str(folder.path)!r}: layer {index}", layer, inputs, conv))
+    classes = _classes(folder, shapes[-1])
+    for index, (layer, shape) in enumerate(zip(folder.layers, shapes, strict=True)):
         limit = _FIRST_LIMIT if scores and index == 0 else _POPCOUNT_LIMIT
-        _thresholds(f"{str(folder.path)!r}: layer {index}", layer, limit)
-        shapes.append(shape)
-    return Topology("CNV" if scores else "LFC", tuple(shapes), _classes(folder, shapes[-1]))
+        # What stands behind the classes is never read.
+        count = classes if index == last else shape.neurons
+        _thresholds(f"{str(folder.path)!r}: layer {index}", layer, count, limit)
+    return Topology("CNV" if scores else "LFC", tuple(shapes), classes)
+
+
+def _two_bit(folder: Folder) -> None:
+    """Refuse networks with activations of two bits, which have three thresholds per neuron, by their name."""
+    layer = folder.layers[0]
+    if layer.thresholds is None or layer.thresholds.shape[1] % 3:
+        return
+    entries, neurons = layer.words.shape[1], layer.thresholds.shape[1] // 3
+    used = int(layer.words.max()).bit_length()
+    known = (9 * CNV_CHANNELS,) if len(folder.layers) > CNV_LAST else (LFC_INPUTS, LFC_PIXELS)
+    for bits in (1, 2):
+        if not entries % neurons and entries // neurons * used in [bits * inputs for inputs in known]:
+            raise ImportFailedError(
+                f"{str(folder.path)!r} is a W{bits}A2 network: layer 0 has three thresholds per neuron, for "
+                "activations of two bits; only W1A1, of one bit each, can be imported"
+            )
 
 
 def _shape(what: str, layer: RawLayer, sources: int | None, conv: bool) -> Shape:
     entries = layer.words.shape[1]
     used = int(layer.words.max()).bit_length()
     if not used:
-        raise ImportFailedError(f"{what}: all weights are -1; copy the folder again")
+        raise ImportFailedError(f"{what}: all weights are -1; no trained layer is like that")
     inputs = None if sources is None else sources * (9 if conv else 1)
     if layer.thresholds is None:
         assert inputs is not None
         # Here the words themselves must say how long they are.
         if inputs % used or entries % (inputs // used):
             raise ImportFailedError(
-                f"{what}: {entries} words of {used} bits per file do not make rows of {inputs} inputs; "
-                "copy the folder again"
+                f"{what}: {entries} words of {used} bits per file do not make rows of {inputs} inputs, "
+                "which the layer before gives"
             )
         return Shape(entries // (inputs // used) * layer.pe, inputs, used, conv)
     count = layer.thresholds.shape[1]
     if entries % count:
         raise ImportFailedError(
-            f"{what}: {entries} words per file for {count} thresholds, but must be a multiple (networks with "
-            "activations of more than one bit, W1A2 and W2A2, are not supported); copy the folder again"
+            f"{what}: {entries} words per file for {count} thresholds, but must be a multiple: each neuron "
+            "has one threshold and a row of words"
         )
     steps = entries // count
     if inputs is None:
@@ -129,24 +148,26 @@ def _shape(what: str, layer: RawLayer, sources: int | None, conv: bool) -> Shape
         if inputs not in (LFC_INPUTS, LFC_PIXELS):
             raise ImportFailedError(
                 f"{what}: {steps} words of {used} bits per neuron are {inputs} inputs, but LFC reads "
-                f"{LFC_PIXELS} pixels, or {LFC_INPUTS} with padding; copy the folder again"
+                f"{LFC_PIXELS} pixels, or {LFC_INPUTS} with padding; other inputs cannot be imported"
             )
     if steps * used != inputs:
         raise ImportFailedError(
-            f"{what}: {steps} words of {used} bits per neuron, but the layer before gives {inputs} values; "
-            "copy the folder again"
+            f"{what}: {steps} words of {used} bits per neuron, but the layer before gives {inputs} values: "
+            "its files are of another network"
         )
     return Shape(count * layer.pe, inputs, used, conv)
 
 
-def _thresholds(what: str, layer: RawLayer, limit: int) -> None:
+def _thresholds(what: str, layer: RawLayer, count: int, limit: int) -> None:
     if layer.thresholds is None:
         return
-    low, high = int(layer.thresholds.min()), int(layer.thresholds.max())
+    values = neuron_thresholds(layer)[:count]
+    low, high = int(values.min()), int(values.max())
     if low < -limit or high >= limit:
         bad = low if low < -limit else high
         raise ImportFailedError(
-            f"{what}: a threshold is {bad}, but must be {-limit} to {limit - 1}; copy the folder again"
+            f"{what}: a threshold is {bad}, but must be {-limit} to {limit - 1}, which "
+            "is what the accelerator stores"
         )
 
 
@@ -171,8 +192,13 @@ def _classes(folder: Folder, shape: Shape) -> int:
         real |= neuron_thresholds(layer) < shape.inputs
     count = int(np.flatnonzero(real)[-1]) + 1 if real.any() else 0
     if not count:
-        raise ImportFailedError(f"{str(folder.path)!r}: the last layer is all padding; copy the folder again")
-    if folder.classes is not None and len(folder.classes) != count:
+        raise ImportFailedError(f"{str(folder.path)!r}: the last layer is all padding and has no class")
+    named = count if folder.classes is None else len(folder.classes)
+    never = np.zeros(0) if layer.thresholds is None else neuron_thresholds(layer) >= shape.inputs
+    # Behind the classes that have names, a neuron that never fires is padding whatever its weights.
+    if named < count and never.size and never[named:].all():
+        count = named
+    if folder.classes is not None and named != count:
         raise ImportFailedError(
             f"{str(folder.path)!r}: classes.txt names {len(folder.classes)} classes, but the last layer has "
             f"{count} neurons that are not padding; give the classes.txt of this network, or none"

@@ -134,7 +134,7 @@ def _part(model: Any, start: str, outputs: Sequence[str], double: bool) -> Any:
         needed.add(name)
         if name in producers:
             keep.append(id(producers[name]))
-            stack.extend(same.get(other, other) for other in producers[name].input)
+            stack.extend(str(same.get(other, other)) for other in producers[name].input)
     graph = part.graph
     graph.name = "part"
     wanted = set(keep)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import ImportFailedError, MissingDependencyError
+from ...errors import ImportFailedError, MissingDependencyError, UsageError
 from ...extras import install_extra
+from ...files.userfile import open_regular
 from ...model.check import brief
 from .graph import OLDEST_OPSET, QUANT_DOMAINS, QUANT_OPS, Graph, Node
 from .tensors import ExternalData, element_type, elements, to_array
@@ -60,13 +60,13 @@ def read_model(path: Path) -> Any:
     """
     onnx = onnx_package()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImportFailedError(f"{path}: not a regular file")
             if status.st_size > MAX_FILE:
                 raise ImportFailedError(f"{path}: {status.st_size} bytes, the limit is {MAX_FILE}")
             data = file.read(status.st_size + 1)
+    except UsageError:
+        raise ImportFailedError(f"{path}: not a regular file") from None
     except OSError as error:
         raise ImportFailedError(f"{path}: cannot be read ({error.strerror})") from None
     model = onnx.ModelProto()

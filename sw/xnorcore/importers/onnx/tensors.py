@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ImportFailedError
+from ...errors import ImportFailedError, UsageError
+from ...files.userfile import open_regular
 from ...model.check import brief
 from .graph import MAX_ELEMENTS
 
@@ -183,10 +183,8 @@ class ExternalData:
     def _read(self, path: Path, offset: int, length: int, where: str) -> bytes:
         shown = brief(path.name, 100)
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode):
-                    raise ImportFailedError(f"{where}: external data {shown} is not a regular file")
                 if offset + length > status.st_size:
                     raise ImportFailedError(
                         f"{where}: external data {shown} has {status.st_size} bytes, but {offset + length} "
@@ -194,6 +192,8 @@ class ExternalData:
                     )
                 file.seek(offset)
                 raw = file.read(length)
+        except UsageError:
+            raise ImportFailedError(f"{where}: external data {shown} is not a regular file") from None
         except OSError as error:
             raise ImportFailedError(
                 f"{where}: external data {shown} cannot be read ({error.strerror}); keep it beside the model"
