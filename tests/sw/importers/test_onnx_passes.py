@@ -285,5 +285,5 @@ def test_the_check_tells_rounding_from_errors(tmp_path: Path) -> None:
     assert f"0 of {check.inputs:,} inputs differ in float64, {check.rounded} as the" in result.report.human()
     assert onnx.load(net(0.125, 0.375, 0.0)).report.check.rounded == 0
     # Here float32 loses the sum, so that half of all signs are other ones: that is no rounding of a tie.
-    with pytest.raises(ImportFailedError, match="Gemm 'n0': .* cannot tell its sums apart"):
+    with pytest.raises(ImportFailedError, match=r"Gemm 'n0': .* cannot tell its sums apart"):
         onnx.load(net(1e-9, 1.0, 1.0))

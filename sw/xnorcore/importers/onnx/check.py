@@ -92,7 +92,9 @@ class Check:
         for a, b in zip(golden.layers(network, u[few]), expected, strict=True):
             assert np.array_equal(a, b[few])
         probes = [stage.gives.tensor for stage in self.built.stages if stage.gives is not None]
-        outputs = list(dict.fromkeys([*probes, self.cut.scores, *self.graph.outputs]))
+        # What layers read is computed for its type alone: alone, they get values of the same.
+        reads = [stage.reads.tensor for stage in self.built.stages if stage.reads.tensor != self.graph.input]
+        outputs = list(dict.fromkeys([*probes, *reads, self.cut.scores, *self.graph.outputs]))
 
         def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
             if not double:
