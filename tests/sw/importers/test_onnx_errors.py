@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.sw.importers.onnx_graphs import RNG, Builder, dense_net, plain, save
 from xnorcore.errors import ImportFailedError, MissingDependencyError, UsageError
 from xnorcore.importers import load, onnx
+from xnorcore.importers.onnx.execute import Executor
 
 
 def refused(model: Any, folder: Path, text: str, **options: Any) -> None:
@@ -452,6 +453,16 @@ def test_a_source_in_float64_has_its_range(tmp_path: Path) -> None:
     assert onnx.load(save(model, tmp_path)).report.check.mismatches == 0
 
 
+def test_the_check_names_the_node_that_gives_infinity_as_stored(tmp_path: Path) -> None:
+    b = Builder((1, 4))
+    z = b.node("Mul", b.node("Mul", "x", b.const(1e38)), b.const(10.0))
+    model = b.model(b.node("Sign", b.node("Sub", z, z)))
+    executor = Executor(model)
+    x = np.array([[1, 2, 3, 4]], np.float32)
+    assert executor.not_finite({"x": x}, ["Sign_3"], batch=1).startswith("Mul 'n1': gives inf in float32")
+    assert executor.not_finite({"x": x / 1000}, ["Sign_3"], batch=1) == ""
+
+
 NOT_NUMBERS: dict[str, Callable[[Builder, str], str]] = {
     "Pow 'n5': gives nan": lambda b, z: b.node("Pow", b.sign(z), b.const(0.5)),
     "Sqrt 'n5': gives nan": lambda b, z: b.node("Sqrt", b.sign(z)),
@@ -493,8 +504,10 @@ def chained(op: str, count: int, place: str) -> Any:
     one = b.const(1.0)
 
     def row(x: str) -> str:
-        for _ in range(count):
-            if op == "Cast":
+        for number in range(count):
+            if op == "Casts":
+                x = b.node("Cast", x, to=TensorProto.FLOAT if number % 2 else TensorProto.DOUBLE)
+            elif op == "Cast":
                 x = b.node(op, x, to=TensorProto.FLOAT)
             else:
                 x = b.node(op, x, one) if op == "Mul" else b.node(op, x)
@@ -530,7 +543,7 @@ def calls(path: Path) -> int:
 
 
 @pytest.mark.parametrize("place", ["image", "sums", "weights"])
-@pytest.mark.parametrize("op", ["Identity", "Cast", "Mul", "Relu", "Transpose"])
+@pytest.mark.parametrize("op", ["Identity", "Cast", "Casts", "Mul", "Relu", "Transpose"])
 def test_work_is_linear_in_the_number_of_nodes(tmp_path: Path, op: str, place: str) -> None:
     few, many = (calls(save(chained(op, count, place), tmp_path)) for count in (250, 1000))
     assert many < 4.5 * few
