@@ -13,14 +13,16 @@ import pytest
 from tests.sw.importers.onnx_graphs import RNG, conv_net, dense_net, save
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import onnx
+from xnorcore.importers.onnx.bends import monotones
 from xnorcore.importers.onnx.boundary import boundary_inputs
-from xnorcore.importers.onnx.canonical import affines, monotones, pools, transparent
+from xnorcore.importers.onnx.canonical import affines, pools, transparent
 from xnorcore.importers.onnx.chain import chain
 from xnorcore.importers.onnx.constants import fold_constants
 from xnorcore.importers.onnx.execute import Executor
 from xnorcore.importers.onnx.graph import Graph, Node, alive, ordered
+from xnorcore.importers.onnx.maps import Form
 from xnorcore.importers.onnx.read import read_model
-from xnorcore.importers.onnx.signal import Form, Levels, places
+from xnorcore.importers.onnx.signal import Levels, places
 from xnorcore.importers.onnx.steps import find_steps
 from xnorcore.importers.onnx.weights import products
 from xnorcore.model.layers import Conv2d, Dense, InputSpec

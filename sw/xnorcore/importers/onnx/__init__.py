@@ -16,8 +16,9 @@ import numpy as np
 from ...model import pixels
 from ...model.check import MAX_NAME, brief
 from ..outcome import Imported, ImportReport
+from .bends import monotones
 from .build import build
-from .canonical import affines, monotones, pools, transparent
+from .canonical import affines, pools, transparent
 from .chain import chain
 from .check import Check
 from .constants import fold_constants

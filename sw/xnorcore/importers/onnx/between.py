@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from .bends import values_behind
 from .graph import Node
 from .shapes import Window
-from .signal import Stage, places
+from .signal import places
+from .signs import renamed
 from .walk import Walk
 from .weights import CONV
 
@@ -19,12 +20,10 @@ def affine(walk: Walk, node: Node) -> None:
     """Fold an `AFFINE` node: into the sums, or into what the values of one bit stand for."""
     scale, offset = node.attributes["scale"], node.attributes["offset"]
     if walk.levels is None:
-        stage = walk.open(node)
         if len(scale) > 1 or len(offset) > 1:
             walk.channelwise(node)
         walk.name(node, "affine map")
-        stage.form.affine(scale, offset)
-        _flip(stage, scale)
+        walk.stage.form.affine(scale, offset, node)
         return
     if len(scale) > 1 or len(offset) > 1:
         raise node.fail(
@@ -44,26 +43,26 @@ def norm(walk: Walk, node: Node) -> None:
     """Fold a `NORM` node into the sums."""
     if walk.levels is not None:
         raise node.fail("is a batch norm of one-bit activations or of the image, which cannot be folded")
-    stage = walk.open(node)
     walk.channelwise(node)
     walk.name(node, "batch norm")
-    stage.pool_order = stage.pool_order and "before batch norm"
-    stage.form.norm(node)
-    _flip(stage, node.attributes["gamma"])
-
-
-def _flip(stage: Stage, scale: list[Fraction]) -> None:
-    if stage.pool is not None:
-        flips = [flip != (scale[i % len(scale)] < 0) for i, flip in enumerate(stage.flips)]
-        stage.flips = flips
+    walk.stage.pool_order = walk.stage.pool_order and "before batch norm"
+    walk.stage.form.norm(node)
 
 
 def monotone(walk: Walk, node: Node) -> None:
-    """Take a `MONOTONE` node, which a sign must follow."""
-    if walk.levels is not None:
-        raise node.fail("bends one-bit activations, which is not supported")
-    walk.name(node)
-    walk.stage.monotone = node
+    """Take a `MONOTONE` node: in front of a sign a map, behind one two new values."""
+    if walk.levels is None:
+        function = node.attributes["function"]
+        if function.wide:
+            walk.channelwise(node)
+        walk.name(node, node.label.split()[0])
+        walk.stage.form.bend(node, function)
+        return
+    levels = walk.levels
+    if levels.bits != 1 or levels.sums or levels.pads:
+        raise node.fail("bends the image's integers, averages or padded values, which is not supported")
+    low, high = values_behind(walk, node, (levels.offset - levels.scale, levels.offset + levels.scale))
+    renamed(walk, node, low, high)
 
 
 def pool(walk: Walk, node: Node) -> None:
@@ -84,6 +83,7 @@ def pool(walk: Walk, node: Node) -> None:
     elif not np.array_equal(walk.index, _map_like(walk.index)):
         raise node.fail("pools a map whose axes were permuted; it must be (batch, channels, height, width)")
     stage.pool, stage.pooled_first = window, walk.levels is None
+    stage.pooling, stage.form.pooled_at = node, len(stage.form.maps)
     stage.pool_order = "before sign" if stage.pooled_first else "after sign"
     shape = (height, width, walk.index.shape[1])
     walk.index = places(shape, len(walk.index), channels_last=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import isqrt, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,14 @@ from numpy.typing import NDArray
 
 from ...errors import ImportFailedError, NetworkError
 from ...folding.complement import absorb_complements
-from ...folding.fold import ALWAYS, NEVER, fold_exact
 from ...model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
 from ...model.network import Network
 from ..outcome import LayerReport
 from .image import Image
 from .signal import Stage
+from .solve import solve
 from .stages import Cut
+from .surd import Surd
 
 
 @dataclass
@@ -61,10 +61,7 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         try:
             layer, mask = _fold(stage, f"{'dense' if stage.node.op == 'Dense' else 'conv'}{number}")
         except NetworkError as error:
-            text = str(error).replace(
-                "; say which with sign_zero", "; compare x >= 0 in the framework instead"
-            )
-            raise stage.node.fail(text) from None
+            raise stage.node.fail(str(error)) from None
         masks[len(layers)] = mask
         reports.append(_report(stage, layer, len(layers), image))
         layers.append(layer)
@@ -101,28 +98,10 @@ def _where(message: str, cut: Cut) -> str:
 
 
 def _fold(stage: Stage, name: str) -> tuple[Dense | Conv2d, NDArray[np.bool_]]:
-    weights, form, table = stage.node.attributes["weights"], stage.form, stage.table
-    thresholds = None
+    weights, thresholds = stage.node.attributes["weights"], None
     mask = np.zeros(len(weights), np.bool_)
-    if table is not None:
-        low, zero, high = table
-        sign_zero = -1 if zero == low else 1 if zero == high else 0
-        if stage.reads.sums and not sign_zero:
-            raise NetworkError("sign(0) is neither of the two values, and averages may reach it")
-        weights, thresholds = fold_exact(
-            weights, form.slope, form.constant, form.root, form.square, sign_zero=sign_zero,
-            input_bits=stage.reads.bits, zero_padded=any(stage.padding) and stage.pad_value == 0,
-        )  # fmt: skip
-        # Bit 1 is the higher of the two values. Pooling first, the maximum is an OR where the rest of the map
-        # rises, and an AND, an OR of complements, where it falls.
-        inverted = bool(low > high)
-        flips = np.array(stage.flips)
-        negated = flips if stage.pooled_first else np.full(len(weights), inverted)
-        if stage.pooled_first:
-            mask = flips != inverted
-        weights = weights.copy()
-        weights[negated] *= -1
-        thresholds[negated] = np.clip(1 - thresholds[negated], ALWAYS, NEVER)
+    if stage.table is not None:
+        weights, thresholds, mask = solve(stage)
     if stage.node.op == "Dense":
         return Dense(weights, thresholds, name=name), mask
     return (
@@ -140,33 +119,17 @@ def _affine(
     """Scale and offset of the scores, each rounded once to float64."""
     if stage.gives is not None:
         return None, None
-    form = stage.form
-    scale = [_over_root(p, q) for p, q in zip(form.slope, form.square, strict=True)]
-    offset = [_float(c / _root(q) + e) for c, e, q in zip(form.constant, form.root, form.square, strict=True)]
+    maps = [stage.form.scores(channel) for channel in range(stage.channels)]
+    scale, offset = ([_float(pair[i]) for pair in maps] for i in (0, 1))
     if all(value == 1 for value in scale) and not any(offset):
         return None, None
     positions = 1 if stage.node.op == "Dense" else prod(stage.node.attributes["window"].size)
     return np.tile(scale, positions), np.tile(offset, positions)
 
 
-def _root(square: Fraction) -> Fraction:
-    """The square root, exact if it is rational, else to some 200 bits."""
-    n, d = square.numerator, square.denominator
-    shift = max(0, 200 - (n.bit_length() - d.bit_length()) // 2)
-    shift += shift % 2
-    exact = Fraction(isqrt(n), isqrt(d))
-    if exact * exact == square:
-        return exact
-    return Fraction(isqrt((n << 2 * shift) // d), 1 << shift)
-
-
-def _over_root(value: Fraction, square: Fraction) -> float:
-    return _float(value / _root(square))
-
-
-def _float(value: Fraction) -> float:
+def _float(value: Surd) -> float:
     try:
-        return float(value)
+        return value.nearest()
     except OverflowError:
         raise ImportFailedError("the scores' scale or offset is beyond the range of float64") from None
 
@@ -191,7 +154,7 @@ def _report(stage: Stage, layer: Dense | Conv2d, index: int, image: Image) -> La
     padding = None
     if any(stage.padding):
         padding = {0: "zero", 1: "+1", -1: "-1"}[stage.pad_value]
-    falling = sum(value * sign <= 0 for value in stage.form.slope)
+    falling = sum(stage.form.slope(channel) * sign <= 0 for channel in range(stage.channels))
     thresholds = 0 if layer.thresholds is None else 32 * layer.outputs
     return LayerReport(
         layer.name, "dense" if isinstance(layer, Dense) else "conv2d", tuple(dict.fromkeys(stage.nodes)),

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model.check import brief
-from .evaluate import clip_limits, mean_axes
+from .evaluate import mean_axes
 from .graph import Graph, Node, replaced
 from .rewrite import fractions, made, parameter, rewritten
 from .shapes import Window
 
-AFFINE, NORM, POOL, MEAN, MONOTONE = "Affine", "Norm", "Pool", "Mean", "Monotone"
+AFFINE, NORM, POOL, MEAN = "Affine", "Norm", "Pool", "Mean"
 """Operators of the nodes that these passes make; each has one input."""
 
 
@@ -28,7 +28,7 @@ def affines(graph: Graph) -> Graph:
     Raises
     ------
     ImportFailedError
-        For a batch norm in training mode, or a variance that is not above 0.
+        For a batch norm in training mode, or a variance that with epsilon is not above 0.
     """
     arithmetic = dict.fromkeys(("Add", "Sub", "Mul", "Div", "Neg"), _affine)
     return rewritten(graph, {**arithmetic, "BatchNormalization": _norm})
@@ -47,14 +47,6 @@ def pools(graph: Graph) -> Graph:
     return rewritten(
         graph,
         {"MaxPool": _max_pool, "AveragePool": _average, "GlobalAveragePool": _global, "ReduceMean": _reduce},
-    )
-
-
-def monotones(graph: Graph) -> Graph:
-    """Pass: functions that keep order and sign, such as Clip and Tanh, become `MONOTONE`."""
-    return rewritten(
-        graph,
-        {"Clip": _clip, "Tanh": _keeps, "Softsign": _keeps, "LeakyRelu": _leaky, "Elu": _leaky},
     )
 
 
@@ -102,8 +94,12 @@ def per_channel(values: NDArray[Any], shape: tuple[int, ...]) -> list[Fraction] 
             return None
     except ValueError:
         return None
-    if values.size and (values == values.flat[0]).all():
-        return fractions(values.ravel()[:1])
+    for axis, size in enumerate(values.shape):  # expanded to the whole map, as expand_as does
+        first = values.take([0], axis) if size else values
+        if size > 1 and (values == first).all():
+            values = first
+    if values.size == 1:
+        return fractions(values.ravel())
     sizes = (1,) * (len(shape) - values.ndim) + values.shape
     if len(sizes) > 1 and sizes[1] > 1 and all(size == 1 for i, size in enumerate(sizes) if i != 1):
         return fractions(values)
@@ -153,10 +149,10 @@ def _norm(node: Node, graph: Graph) -> Node:
         parameters[key] = fractions(values)
     eps = Fraction(node.number("epsilon", 1e-5))
     for channel, value in enumerate(parameters["variance"]):
-        if value <= 0 or value + eps <= 0:
+        if value + eps <= 0:
             raise node.fail(
-                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; it and "
-                "their sum must be above 0"
+                f"variance of channel {channel} is {float(value):g} with epsilon {float(eps):g}; their sum "
+                "must be above 0"
             )
     parameters["variance"] = [value + eps for value in parameters["variance"]]
     return made(node, NORM, node.inputs[0], **parameters)
@@ -195,20 +191,3 @@ def _reduce(node: Node, graph: Graph) -> Node:
     if len(shape) != 4 or axes not in ((2, 3), (1, 2)):
         raise node.fail(f"averages axes {brief(axes)}; only height and width of a map are supported")
     return made(node, MEAN, node.inputs[0], axes=axes, keepdims=bool(node.integer("keepdims", 1)))
-
-
-def _clip(node: Node, graph: Graph) -> Node | None:
-    values = [graph.constants.get(name) for name in node.inputs[1:]]
-    if any(name and value is None for name, value in zip(node.inputs[1:], values, strict=True)):
-        raise node.fail("limits must be constant")
-    low, high = clip_limits(node, values)
-    return made(node, MONOTONE, node.inputs[0]) if low < 0 < high else None
-
-
-def _keeps(node: Node, graph: Graph) -> Node:
-    return made(node, MONOTONE, node.inputs[0])
-
-
-def _leaky(node: Node, graph: Graph) -> Node | None:
-    alpha = node.number("alpha", 0.01 if node.op == "LeakyRelu" else 1.0)
-    return made(node, MONOTONE, node.inputs[0]) if alpha > 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model.check import brief
+from .functions import FUNCTIONS, REDUCTIONS, function, reduced
 from .graph import Node
 from .tensors import element_type, elements
 
@@ -105,10 +107,16 @@ def _evaluate(node: Node, arrays: Sequence[Array | None], given: list[Array], op
             raise node.fail("lacks an input")
         elements(np.broadcast_shapes(*(array.shape for array in given)), node.label)
         if op in ("Max", "Min") and len(given) != 2:
-            raise node.fail(f"has {len(given)} inputs, but must have 2")
+            return functools.reduce(ELEMENTWISE[op], given)
         return ELEMENTWISE[op](*given)
     if op in MOVES:
         return moved(node, given, opset)
+    if op in FUNCTIONS:
+        if len(given) != len(arrays) or (op == "PRelu" and len(given) != 2):
+            raise node.fail("lacks an input")
+        return function(node, given)
+    if op in REDUCTIONS:
+        return reduced(node, given[0], mean_axes(node, arrays, given[0].ndim))
     function = _OTHERS.get(op)
     if function is None:
         raise node.fail("this operator is not supported here")
@@ -280,7 +288,7 @@ def mean_axes(node: Node, given: Sequence[Any], rank: int) -> tuple[int, ...]:
     if len(given) > 1 and given[1] is not None:
         axes = [int(axis) for axis in given[1].ravel()]
     else:
-        axes = node.integers("axes", range(rank))
+        axes = node.integers("axes", () if node.integer("noop_with_empty_axes", 0) else range(rank))
     if not all(-rank <= axis < rank for axis in axes):
         raise node.fail(f"axes are {brief(axes)}, out of range")
     return tuple(sorted({axis % rank for axis in axes}))
@@ -330,9 +338,22 @@ def _norm(node: Node, arrays: Sequence[Any], opset: int) -> Array:
     return ((x - mean) / root * gamma + beta).astype(x.dtype)
 
 
+def _product(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    a, b = arrays[:2]
+    if a.ndim != 2 or b.ndim != 2:
+        raise node.fail(f"multiplies constants of shapes {brief(a.shape)} and {brief(b.shape)}, no matrices")
+    a, b = a.T if node.integer("transA", 0) else a, b.T if node.integer("transB", 0) else b
+    if a.shape[0] * b.shape[0] * b.shape[1] > 1 << 30:
+        raise node.fail("multiplies constants that are too large")
+    result = (a.astype(np.float64) @ b.astype(np.float64)) * node.number("alpha", 1.0)
+    if len(arrays) > 2 and arrays[2] is not None:
+        result = result + arrays[2] * node.number("beta", 1.0)
+    return result.astype(a.dtype)
+
+
 _OTHERS: dict[str, Callable[[Node, Sequence[Any], int], Array]] = {
     "Div": _div, "Clip": _clip, "Cast": _cast, "BipolarQuant": _bipolar, "Quant": _quant, "IntQuant": _quant,
     "Gather": _gather, "Slice": _slice, "Concat": _concat, "ConstantOfShape": _fill, "Expand": _expand,
     "BatchNormalization": _norm, "ReduceMean": _mean, "MultiThreshold": _multi,
-    "Dropout": lambda node, arrays, opset: arrays[0],
+    "Dropout": lambda node, arrays, opset: arrays[0], "MatMul": _product, "Gemm": _product,
 }  # fmt: skip

@@ -16,6 +16,12 @@ from .walk import Walk
 
 def _reading(walk: Walk, node: Node) -> Levels:
     if walk.levels is None:
+        bend = walk.stage.form.bent
+        if bend is not None:
+            raise bend.fail(
+                f"gives more than two values, and {node.label} reads them without a sign in between; "
+                "activations must be one bit"
+            )
         raise node.fail(
             f"reads the sums of {walk.stage.node.label} without a sign in between; activations must be "
             "one bit"
@@ -61,13 +67,15 @@ def conv(walk: Walk, node: Node) -> None:
 def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pad: int) -> None:
     scale, bias = node.attributes["scale"], node.attributes["bias"]
     sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64).tolist()
-    form = Form.of(
+    form = Form(len(weights))
+    form.affine(
         [value * reads.scale for value in scale],
         [value * reads.offset * total for value, total in zip(scale, sums, strict=True)],
+        node,
     )
     folded = []
     if bias is not None:
-        form.affine([Fraction(1)], bias)
+        form.affine([Fraction(1)], bias, node)
         folded.append("bias")
     if any(value != 1 for value in scale):
         folded.append("weight scale")
@@ -76,7 +84,6 @@ def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pa
     attributes = {**node.attributes, "weights": weights}
     made = Node(node.op, node.name, node.inputs, node.outputs, attributes)
     stage = Stage(made, reads, form, padding, pad, [*walk.pending, node.name], folded)
-    stage.flips = [False] * len(weights)
     walk.pending = []
     walk.stages.append(stage)
     walk.levels = None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...model.check import brief
 from .evaluate import ELEMENTWISE, FLEXIBLE, MOVES, mean_axes, moved
+from .functions import FUNCTIONS
 from .graph import Node
 from .tensors import elements
 
@@ -18,10 +19,7 @@ Shape = tuple[int, ...]
 MAX_VALUES = 1 << 24
 """Most values of a computed tensor."""
 
-SAME = {
-    "BatchNormalization", "Softmax", "LogSoftmax", "Dropout", "MultiThreshold", "Tanh", "Softsign",
-    "LeakyRelu", "Elu", "Relu",
-}  # fmt: skip
+SAME = {"BatchNormalization", "Softmax", "LogSoftmax", "Dropout", "MultiThreshold", *FUNCTIONS}
 """Operators that give the shape of their first input."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Node
+from .maps import Form
 from .shapes import Window
 
 
@@ -77,44 +78,6 @@ def places(shape: tuple[int, ...], batch: int, *, channels_last: bool) -> NDArra
 
 
 @dataclass
-class Form:
-    """``(slope * s + constant) / sqrt(square) + root`` of a product's integer sum s, one of each per channel.
-
-    Exact: the root of a batch norm's variance stays a root.
-    """
-
-    slope: list[Fraction]
-    constant: list[Fraction]
-    root: list[Fraction]
-    square: list[Fraction]
-
-    @classmethod
-    def of(cls, slope: list[Fraction], constant: list[Fraction]) -> Form:
-        """Return ``slope * s + constant``."""
-        return cls(slope, constant, [Fraction(0)] * len(slope), [Fraction(1)] * len(slope))
-
-    def affine(self, scale: list[Fraction], offset: list[Fraction]) -> None:
-        """Apply ``scale * y + offset``."""
-        for i in range(len(self.slope)):
-            a, b = scale[i % len(scale)], offset[i % len(offset)]
-            self.slope[i] *= a
-            self.constant[i] *= a
-            self.root[i] = self.root[i] * a + b
-
-    def norm(self, node: Node) -> None:
-        """Apply a node `NORM`."""
-        values = node.attributes
-        if any(square != 1 for square in self.square):
-            raise node.fail("two batch normalisations before one sign are not supported; merge them")
-        for i in range(len(self.slope)):
-            gamma, shift = values["gamma"][i], self.root[i] - values["mean"][i]
-            self.slope[i] *= gamma
-            self.constant[i] = gamma * (self.constant[i] + shift)
-            self.root[i] = values["beta"][i]
-            self.square[i] = values["variance"][i]
-
-
-@dataclass
 class Stage:
     """A product, and everything up to its sign.
 
@@ -134,10 +97,8 @@ class Stage:
     pool : Window or None
     pooled_first : bool
         The pooling comes before the last map or the sign.
-    flips : list of bool
-        Channels whose map behind the pooling has a negative slope.
-    monotone : Node or None
-        A function in front of the sign that does not change it.
+    pooling : Node or None
+        The source's node.
     table : array of 3, or None
         Of the step that ends the stage; None for scores.
     gives : Levels or None
@@ -157,9 +118,13 @@ class Stage:
     folded: list[str]
     pool: Window | None = None
     pooled_first: bool = False
-    flips: list[bool] = field(default_factory=list)
-    monotone: Node | None = None
+    pooling: Node | None = None
     table: NDArray[Any] | None = None
     gives: Levels | None = None
     mean: str = ""
     pool_order: str | None = None
+
+    @property
+    def channels(self) -> int:
+        """How many outputs the product has."""
+        return self.form.channels

@@ -10,6 +10,7 @@ import numpy as np
 from .graph import Node
 from .shapes import top_k
 from .signal import Levels
+from .solve import occurring
 from .walk import Walk
 from .weights import DENSE
 
@@ -23,8 +24,8 @@ def step(walk: Walk, node: Node) -> None:
         _again(walk, node, table)
         return
     stage = walk.stage
-    low, high = min(table[0], table[2]), max(table[0], table[2])
-    stage.table = np.array(table, dtype=object)
+    stage.table = np.array(occurring(stage, (table[0], table[1], table[2])), dtype=object)
+    low, high = min(stage.table[::2]), max(stage.table[::2])
     for name in node.attributes["nodes"]:
         stage.nodes.append(name)
     scale, offset = (high - low) / 2, (high + low) / 2
@@ -36,10 +37,10 @@ def step(walk: Walk, node: Node) -> None:
 
 def _result_shape(walk: Walk) -> tuple[int, ...]:
     if walk.stage.node.op == DENSE:
-        return (len(walk.stage.flips),)
+        return (walk.stage.channels,)
     window = walk.stage.pool if walk.stage.pooled_first and walk.stage.pool else None
     size = window.size if window else walk.stage.node.attributes["window"].size
-    return (*size, len(walk.stage.flips))
+    return (*size, walk.stage.channels)
 
 
 def _again(walk: Walk, node: Node, table: list[Fraction]) -> None:
@@ -52,6 +53,19 @@ def _again(walk: Walk, node: Node, table: list[Fraction]) -> None:
         table[1 + (value > 0) - (value < 0)]
         for value in (levels.offset - levels.scale, levels.offset + levels.scale)
     )
+    renamed(walk, node, low, high)
+
+
+def renamed(walk: Walk, node: Node, low: Fraction, high: Fraction) -> None:
+    """Let the two values of one-bit activations be two others.
+
+    Raises
+    ------
+    ImportFailedError
+        If these are equal.
+    """
+    levels = walk.levels
+    assert levels is not None
     if low == high:
         raise node.fail(f"gives {float(low):g} for both values of the one-bit activations in front of it")
     walk.pending.append(node.name)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from .bends import MONOTONE
 from .between import affine, mean, monotone, norm, pool
-from .canonical import AFFINE, MEAN, MONOTONE, NORM, POOL
+from .canonical import AFFINE, MEAN, NORM, POOL
 from .chain import ENDS
 from .evaluate import MOVES
 from .graph import Graph, Node

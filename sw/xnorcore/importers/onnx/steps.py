@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .evaluate import ELEMENTWISE, FLEXIBLE, evaluate, finite, integer_range, multi_thresholds
+from .functions import FUNCTIONS
 from .graph import Graph, Node, replaced
 
 STEP = "Step"
@@ -111,7 +112,7 @@ def _step(node: Node, steps: dict[str, Step], graph: Graph) -> Step | None:
 
 def _through(node: Node, inner: list[Step], steps: dict[str, Step], graph: Graph) -> Step | None:
     """A step function of step functions: the node, computed on their tables."""
-    if node.op not in ELEMENTWISE and node.op not in FLEXIBLE and node.op != "Dropout":
+    if node.op not in {*ELEMENTWISE, *FLEXIBLE, *FUNCTIONS, "Dropout"}:
         return None
     if any(not inner[0].joins(other) for other in inner[1:]):
         return None

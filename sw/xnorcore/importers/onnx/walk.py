@@ -104,15 +104,9 @@ class Walk:
         if self.pending:
             self.pending = []
 
-    def open(self, node: Node) -> Stage:
-        """Return the stage if arithmetic may still follow."""
-        if self.stage.monotone is not None:
-            raise node.fail(f"follows {self.stage.monotone.label}; only a sign may follow that")
-        return self.stage
-
     def channelwise(self, node: Node) -> None:
         """Check that axis 1 of a source tensor still is the channel of the product."""
-        channels = len(self.stage.flips)
+        channels = self.stage.channels
         places = self.index[0] % channels
         expected = np.arange(channels).reshape(-1, *(1,) * (places.ndim - 1))
         if len(places) != channels or (places != expected).any():

@@ -1,0 +1,245 @@
+"""What lies between a product's sum and its sign: maps of each channel's value, and how they invert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Protocol
+
+from .curves import Curve
+from .graph import Node
+from .line import Line, spliced
+from .surd import ZERO, Surd
+
+MOST_DIGITS = 1 << 15
+"""Most bits of a constant that affine maps multiply to."""
+
+
+class Map(Protocol):
+    """A function of one channel's value.
+
+    Attributes
+    ----------
+    wide : bool
+        It has parameters per channel.
+    bounds : tuple of (Fraction or None)
+        Smallest and largest value, over all channels, if they are known.
+    """
+
+    @property
+    def wide(self) -> bool: ...
+
+    @property
+    def bounds(self) -> tuple[Fraction | None, Fraction | None]: ...
+
+    def before(self, line: Line, channel: int) -> Line:
+        """Return all x that it maps into a set."""
+        ...
+
+    def falls(self, channel: int) -> bool | None:
+        """Whether it falls; None if it does both."""
+        ...
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``gamma * (x - mean) / sqrt(square) + beta``; each parameter is one, or one per channel."""
+
+    gamma: Sequence[Fraction]
+    mean: Sequence[Fraction]
+    beta: Sequence[Fraction]
+    square: Sequence[Fraction]
+
+    @property
+    def wide(self) -> bool:
+        return any(len(values) > 1 for values in (self.gamma, self.mean, self.beta, self.square))
+
+    @property
+    def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        return None, None
+
+    def at(self, channel: int) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+        """Return the four parameters of a channel."""
+        gamma, mean, beta, square = (
+            values[channel % len(values)] for values in (self.gamma, self.mean, self.beta, self.square)
+        )
+        return gamma, mean, beta, square
+
+    def before(self, line: Line, channel: int) -> Line:
+        return line.linear(*self.at(channel))
+
+    def falls(self, channel: int) -> bool:
+        return self.gamma[channel % len(self.gamma)] <= 0
+
+
+@dataclass(frozen=True)
+class Vee:
+    """``left * x`` below 0, ``right * x`` above: Relu, LeakyRelu, PRelu, Abs."""
+
+    left: Sequence[Fraction]
+    right: Fraction = Fraction(1)
+
+    @property
+    def wide(self) -> bool:
+        return len(self.left) > 1
+
+    @property
+    def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        return (Fraction(0) if max(self.left) <= 0 <= self.right else None), None
+
+    def before(self, line: Line, channel: int) -> Line:
+        zero, one = Fraction(0), Fraction(1)
+        left = line.linear(self.left[channel % len(self.left)], zero, zero, one)
+        right = line.linear(self.right, zero, zero, one)
+        return spliced(((left, (ZERO, False)), (right, None)))
+
+    def falls(self, channel: int) -> bool | None:
+        return None if self.left[channel % len(self.left)] < 0 else False
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Values below `low` become `low`, then those above `high` become `high`; each may be missing."""
+
+    low: Sequence[Fraction] | None
+    high: Sequence[Fraction] | None
+
+    @property
+    def wide(self) -> bool:
+        return any(values is not None and len(values) > 1 for values in (self.low, self.high))
+
+    @property
+    def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        low = None if self.low is None else min(self.low)
+        high = None if self.high is None else max(self.high)
+        if low is not None and self.high is not None:
+            low = min(low, *self.high)
+        return low, high
+
+    def before(self, line: Line, channel: int) -> Line:
+        low, high = (
+            None if values is None else Surd.of(values[channel % len(values)])
+            for values in (self.low, self.high)
+        )
+        if low is not None and high is not None and (high - low).sign() < 0:
+            return Line(line.holds(high))
+        parts: list[tuple[Line, tuple[Surd, bool] | None]] = []
+        if low is not None:
+            parts.append((Line(line.holds(low)), (low, False)))
+        parts.append((line, None if high is None else (high, True)))
+        if high is not None:
+            parts.append((Line(line.holds(high)), None))
+        return spliced(parts)
+
+    def falls(self, channel: int) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Rising:
+    """A smooth function that rises."""
+
+    curve: Curve
+
+    @property
+    def wide(self) -> bool:
+        return False
+
+    @property
+    def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        return self.curve.low, self.curve.high
+
+    def before(self, line: Line, channel: int) -> Line:
+        start, cuts = line.start, []
+        for value, behind in line.cuts:
+            x = self.curve.before(value)
+            if x is not None:
+                cuts.append((x, behind))
+            elif self.curve.low is not None and value.plus(-self.curve.low).sign() <= 0:
+                start = not start
+        return Line(start, tuple(cuts))
+
+    def falls(self, channel: int) -> bool:
+        return False
+
+
+@dataclass
+class Form:
+    """Maps of a product's integer sums, one after the other; exact.
+
+    Attributes
+    ----------
+    channels : int
+    maps : list of (Node or None, Map)
+        With the source's node.
+    pooled_at : int or None
+        How many of them come before a pooling, if there is one.
+    """
+
+    channels: int
+    maps: list[tuple[Node | None, Map]] = field(default_factory=list)
+    pooled_at: int | None = None
+
+    def affine(self, scale: Sequence[Fraction], offset: Sequence[Fraction], node: Node | None = None) -> None:
+        """Apply ``scale * y + offset``; one of each, or one per channel."""
+        last = self.maps[-1][1] if len(self.maps) > (self.pooled_at or 0) else None
+        if isinstance(last, Linear) and list(last.mean) == [0] and list(last.square) == [1]:
+            count = max(len(last.gamma), len(last.beta), len(scale), len(offset))
+            pairs = [(scale[i % len(scale)], offset[i % len(offset)], *last.at(i)) for i in range(count)]
+            gamma = [a * g for a, _, g, _, _, _ in pairs]
+            beta = [a * e + b for a, b, _, _, e, _ in pairs]
+            if any(_bits(value) > MOST_DIGITS for value in (*gamma, *beta)):
+                raise (node or Node("", "", (), ())).fail(
+                    f"multiplies, with the maps before it, to constants of more than {MOST_DIGITS} bits"
+                )
+            self.maps[-1] = (self.maps[-1][0], Linear(gamma, last.mean, beta, last.square))
+            return
+        zero, one = [Fraction(0)], [Fraction(1)]
+        self.maps.append((node, Linear(list(scale), zero, list(offset), one)))
+
+    def norm(self, node: Node) -> None:
+        """Apply a node `NORM`."""
+        values = node.attributes
+        self.maps.append((node, Linear(values["gamma"], values["mean"], values["beta"], values["variance"])))
+
+    def bend(self, node: Node, function: Map) -> None:
+        """Apply another function."""
+        self.maps.append((node, function))
+
+    @property
+    def bent(self) -> Node | None:
+        """The last map that is not affine."""
+        bends = [node for node, function in self.maps if not isinstance(function, Linear)]
+        return bends[-1] if bends else None
+
+    def slope(self, channel: int) -> int:
+        """Return the sign of the product of all scales and gammas."""
+        result = 1
+        for _, function in self.maps:
+            if isinstance(function, Linear):
+                gamma = function.gamma[channel % len(function.gamma)]
+                result *= (gamma > 0) - (gamma < 0)
+        return result
+
+    def scores(self, channel: int) -> tuple[Surd, Surd]:
+        """Return scale and offset of a channel whose maps are all affine.
+
+        Raises
+        ------
+        ImportFailedError
+            Names the function that is not.
+        """
+        scale, offset = Surd.of(1), ZERO
+        for node, function in self.maps:
+            if not isinstance(function, Linear):
+                assert node is not None
+                raise node.fail("stands behind the last layer, whose scores only affine maps may follow")
+            gamma, mean, beta, square = function.at(channel)
+            scale = scale.rooted(square).times(gamma / square)
+            offset = offset.plus(-mean).rooted(square).times(gamma / square).plus(beta)
+        return scale, offset
+
+
+def _bits(value: Fraction) -> int:
+    return value.numerator.bit_length() + value.denominator.bit_length()

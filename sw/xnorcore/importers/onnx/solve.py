@@ -1,0 +1,163 @@
+"""From what a sign asks back to the sum: one threshold, or a constant, for each channel."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...folding.fold import ALWAYS, NEVER
+from .graph import Node
+from .line import Line
+from .signal import Stage
+from .surd import ZERO, UndecidedError
+
+Table = tuple[Fraction, Fraction, Fraction]
+Toggles = tuple[bool, list[int]]
+
+
+def occurring(stage: Stage, table: Table) -> Table:
+    """Return a sign's values below, at and above 0, where what cannot occur is as at 0.
+
+    Behind a Relu nothing is below 0: ``sign(relu(x))`` is 0 or 1.
+    """
+    if not stage.form.maps:
+        return table
+    low, high = stage.form.maps[-1][1].bounds
+    below = table[1] if low is not None and low >= 0 else table[0]
+    above = table[1] if high is not None and high <= 0 else table[2]
+    return table if below == above else (below, table[1], above)
+
+
+def solve(stage: Stage) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return a stage's weights and thresholds, and the channels whose bits come out complemented.
+
+    Bit 1 is the higher of the two values. Pooling first, the maximum is an OR of bits where what follows it
+    rises, and where it falls an AND: an OR of complements.
+
+    Raises
+    ------
+    ImportFailedError
+        Names the node, if some channel is not a threshold of its sum.
+    """
+    weights = stage.node.attributes["weights"].copy()
+    thresholds = np.empty(len(weights), np.int64)
+    mask = np.zeros(len(weights), np.bool_)
+    questions = _questions(stage)
+    for channel, row in enumerate(weights):
+        answers = []
+        for question in questions:
+            line, mask[channel] = _back(stage, question, channel)
+            sums = _sums(stage, line, channel)
+            answers.append(_toggles(line.start, sums, reachable(stage, row)))
+        if answers[0] != answers[-1]:
+            raise stage.node.fail(_undecided(channel, answers))
+        start, places = answers[0]
+        if len(places) > 1:
+            raise _bent(stage, channel).fail(
+                f"channel {channel} changes its sign at sums of {places[0]} and {places[1]}: it is not "
+                "monotone, and one threshold cannot stand for it"
+            )
+        if not places:
+            thresholds[channel] = ALWAYS if start else NEVER
+            continue
+        first = sums[0] if len(sums) == 1 else places[0]
+        if start:  # not (s >= T) is -s >= 1 - T
+            row *= -1
+            first = 1 - first
+        thresholds[channel] = min(max(first, ALWAYS), NEVER)
+    return weights, thresholds, mask
+
+
+def reachable(stage: Stage, row: NDArray[np.int8]) -> tuple[int, int, int]:
+    """Return the smallest and the largest sum of a row of weights, and the step between sums."""
+    bits, taps = stage.reads.bits, row.size
+    if bits > 1:
+        most = (1 << bits) - 1
+        plus = int(np.count_nonzero(row > 0))
+        return -most * (taps - plus), most * plus, 1
+    if stage.reads.sums:
+        taps *= stage.reads.places[0].size // taps
+        return -taps, taps, 1
+    return -taps, taps, 1 if any(stage.padding) and stage.pad_value == 0 else 2
+
+
+def _questions(stage: Stage) -> list[Line]:
+    """Where the bit is 1; twice, with 0 and without, if sign(0) is neither value: no sum may tell them."""
+    assert stage.table is not None
+    low, zero, high = stage.table
+    choices = [zero == max(low, high)] if zero in (low, high) else [True, False]
+    if high > low:
+        return [Line(False, ((ZERO, not inside),)) for inside in choices]
+    return [Line(True, ((ZERO, inside),)) for inside in choices]
+
+
+def _back(stage: Stage, line: Line, channel: int) -> tuple[Line, bool]:
+    """The sums of a channel that give bit 1, and whether its bits are complemented to pool them."""
+    maps, flipped = stage.form.maps, False
+    for position in range(len(maps), -1, -1):
+        if stage.pooled_first and position == stage.form.pooled_at:
+            if len(line.cuts) > 1:
+                raise _bent(stage, channel).fail(
+                    f"stands behind a pooling and is not monotone in channel {channel}: one threshold cannot "
+                    "stand for it"
+                )
+            if line.start and line.cuts:
+                line, flipped = line.complement(), True
+        if position:
+            node, function = maps[position - 1]
+            try:
+                line = function.before(line, channel)
+            except UndecidedError as error:
+                raise (node or stage.node).fail(f"channel {channel}: {error}") from None
+    return line, flipped
+
+
+def _sums(stage: Stage, line: Line, channel: int) -> list[int]:
+    """The smallest integer behind each cut."""
+    result = []
+    for value, behind in line.cuts:
+        try:
+            floor, whole = value.floor()
+        except UndecidedError as error:
+            raise _bent(stage, channel).fail(f"channel {channel}: {error}") from None
+        result.append(floor if whole and not behind else floor + 1)
+    return result
+
+
+def _toggles(start: bool, sums: list[int], reach: tuple[int, int, int]) -> Toggles:
+    """Whether the smallest sum gives 1, and the reachable sums from which on that changes."""
+    low, high, step = reach
+    places: list[int] = []
+    for first in sums:
+        place = max(first, low)
+        place += (low - place) % step
+        if place == low:
+            start = not start
+        elif places and places[-1] == place:
+            places.pop()
+        elif place <= high:
+            places.append(place)
+    return start, places
+
+
+def _undecided(channel: int, answers: list[Toggles]) -> str:
+    (start, first), (other, second) = answers
+    differing = sorted(set(first) ^ set(second))
+    if start != other and not differing:
+        return f"channel {channel} is always exactly 0 before the sign, and sign(0) is not +-1"
+    place = f"{differing[0]}" if start == other else "the smallest value"
+    return (
+        f"channel {channel}: a sum of {place} gives exactly 0 before the sign, and sign(0) is not +-1; "
+        "compare x >= 0 in the framework instead"
+    )
+
+
+def _bent(stage: Stage, channel: int) -> Node:
+    """The node that makes a channel rise and fall, or the last that no affine map stands for."""
+    bends = [
+        (node, function) for node, function in stage.form.maps if node and function.bounds != (None, None)
+    ]
+    wrong = [node for node, function in stage.form.maps if node and function.falls(channel) is None]
+    return wrong[0] if wrong else bends[-1][0] if bends else stage.node
