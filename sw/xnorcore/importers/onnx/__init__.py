@@ -30,13 +30,14 @@ from .ranges import in_range
 from .read import read_model, to_graph
 from .stages import cut
 from .steps import find_steps
-from .weights import products
+from .straight import straight
+from .weights import evened, products
 
 __all__ = ["PASSES", "load"]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
-    ordered, alive, aliases, fold_constants, bounded, find_steps, transparent, products, affines, pools,
-    monotones, alive, chain, arithmetic, in_range
+    ordered, alive, aliases, fold_constants, bounded, straight, find_steps, transparent, evened, products,
+    affines, pools, monotones, alive, chain, arithmetic, in_range
 )  # fmt: skip
 """From the graph as read to a chain of canonical nodes."""
 
@@ -86,7 +87,9 @@ def _load(path: Path, name: str | None, inputs: str | None) -> Imported:
     kind = "qonnx" if any(node.op in QUANT_OPS for node in read.nodes) else "onnx"
     metadata, notes = _describe(model, read, image, kind)
     built = build(parts, image, _name(path) if name is None else name, metadata)
-    check = Check(Executor(model), read, image, parts, built).run()
+    check = Check(Executor(model, graph.exact), read, image, parts, built).run()
+    if graph.exact:
+        notes.append(_taken(graph))
     report = ImportReport(str(path), kind, built.reports, (*notes, *parts.notes), check)
     return Imported(built.network, report)
 
@@ -94,6 +97,16 @@ def _load(path: Path, name: str | None, inputs: str | None) -> Imported:
 def _name(path: Path) -> str:
     text = "".join(letter if letter.isprintable() else "_" for letter in path.stem)[:MAX_NAME]
     return text or "imported"
+
+
+def _taken(graph: Graph) -> str:
+    """What was taken for something that it is but for rounding."""
+    names = [brief(name, 60) for name in graph.exact]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"straight-through sums, or weights that differ from -a and +a by rounding, are taken for what they are "
+        f"in real numbers: {', '.join(names[:3])}{more}"
+    )
 
 
 def _describe(model: Any, graph: Graph, image: Image, kind: str) -> tuple[dict[str, Any], list[str]]:

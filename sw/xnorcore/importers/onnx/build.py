@@ -66,8 +66,9 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         reports.append(_report(stage, layer, len(layers), image))
         layers.append(layer)
         if stage.pool is not None:
+            assert stage.pooling is not None
             if stage.gives is None:
-                raise stage.node.fail("its sums are pooled and have no sign; scores cannot be pooled")
+                raise stage.pooling.fail("pools sums that have no sign behind them; scores cannot be pooled")
             pool = MaxPool2d(stage.pool.kernel, stage.pool.stride, name=f"pool{number}")
             reports.append(_other(pool, "maxpool2d", pool.window, ()))
             layers.append(pool)
@@ -84,17 +85,22 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
             metadata=metadata,
         )  # fmt: skip
     except NetworkError as error:
-        raise ImportFailedError(f"{_where(str(error), cut)}{error}") from None
+        raise _named(str(error), cut) from None
     return Built(network, cut.stages, stage_masks, last, tuple(reports))
 
 
-def _where(message: str, cut: Cut) -> str:
-    """The source node of the layer that a message begins with."""
+def _named(message: str, cut: Cut) -> ImportFailedError:
+    """A message about one of the network's layers, about the source's node and in its words."""
+    place, _, reason = message.partition(": ")
+    reason = reason.replace("window is", "kernel_shape is").replace("stride is", "strides is")
     for number, stage in enumerate(cut.stages):
         kind = "dense" if stage.node.op == "Dense" else "conv"
-        if any(f"'{word}{number}'" in message.split(":")[0] for word in (kind, "pool", "sum")):
-            return f"{stage.node.label}: "
-    return ""
+        here = f"'{kind}{number}'" in place
+        if stage.pooling is not None and (f"'pool{number}'" in place or (here and "is pooled" in reason)):
+            return stage.pooling.fail(reason)
+        if here or f"'sum{number}'" in place:
+            return stage.node.fail(reason)
+    return ImportFailedError(message)
 
 
 def _fold(stage: Stage, name: str) -> tuple[Dense | Conv2d, NDArray[np.bool_]]:

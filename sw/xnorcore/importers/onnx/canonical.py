@@ -13,6 +13,7 @@ from .evaluate import mean_axes
 from .graph import Graph, Node, replaced
 from .rewrite import fractions, made, parameter, rewritten
 from .shapes import Window
+from .tensors import type_name
 
 AFFINE, NORM, POOL, MEAN = "Affine", "Norm", "Pool", "Mean"
 """Operators of the nodes that these passes make; each has one input."""
@@ -74,7 +75,7 @@ def transparent(graph: Graph) -> Graph:
 
 def _check_transparent(node: Node, graph: Graph) -> None:
     if node.op == "Cast" and node.integer("to", 1) not in (1, 11):
-        raise node.fail(f"converts to element type {node.integer('to', 1)}, which may round")
+        raise node.fail(f"converts to element type {type_name(node.integer('to', 1))}, which may round")
     if node.op == "Dropout" and len(node.inputs) > 2:
         training = graph.constants.get(node.inputs[2])
         if node.inputs[2] and (training is None or training.any()):

@@ -29,11 +29,7 @@ def chain(graph: Graph) -> Graph:
         if not following:
             break
         if len(following) > 1:
-            names = ", ".join(node.label for node in following[:3])
-            raise ImportFailedError(
-                f"tensor {brief(tensors[-1], 60)} is read by {len(following)} nodes ({names}): branches and "
-                "residual connections are not supported"
-            )
+            raise _branch(graph, tensors[-1], following)
         node = following[0]
         others = [
             name for name in node.inputs if name and name != tensors[-1] and name not in graph.constants
@@ -62,6 +58,24 @@ def chain(graph: Graph) -> Graph:
             raise ImportFailedError(f"output {brief(name, 60)} does not depend on the image")
     _ends(nodes)
     return replaced(graph, nodes=tuple(nodes))
+
+
+def _branch(graph: Graph, tensor: str, following: Sequence[Node]) -> ImportFailedError:
+    """Why several nodes read one tensor: the node that joins them again, if there is one."""
+    computed = {tensor}
+    for node in graph.nodes:
+        names = [name for name in dict.fromkeys(node.inputs) if name in computed]
+        if len(names) > 1:
+            shown = " and ".join(brief(name, 60) for name in names[:2])
+            return node.fail(
+                f"joins two computed tensors, {shown}: branches and residual connections are not supported"
+            )
+        if names:
+            computed.update(name for name in node.outputs if name)
+    readers = ", ".join(node.label for node in following[:3])
+    return ImportFailedError(
+        f"tensor {brief(tensor, 60)} is read by {len(following)} nodes ({readers}): branches are not supported"
+    )
 
 
 def _ends(nodes: Sequence[Node]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .budget import Budget
 from .evaluate import evaluate
-from .graph import Graph, Node, replaced
+from .graph import QUANT_OPS, Graph, Node, replaced
 from .shapes import result_shape
 
 
@@ -28,6 +28,7 @@ def fold_constants(graph: Graph) -> Graph:
     constants = dict(graph.constants)
     shapes = {name: value.shape for name, value in constants.items()}
     shapes[graph.input] = graph.input_shape
+    origins: dict[str, str] = {}
     nodes: list[Node] = []
     budget = Budget(graph)
     # How many nodes still need a constant; those that wait for the image keep it.
@@ -45,12 +46,15 @@ def fold_constants(graph: Graph) -> Graph:
         if result.dtype.kind not in "biuf":
             raise node.fail(f"gives {result.dtype}, which is no number")
         constants[node.outputs[0]] = result
+        origin = next((origins[name] for name in node.inputs if name in origins), None)
+        if node.op in QUANT_OPS or origin:
+            origins[node.outputs[0]] = node.label if node.op in QUANT_OPS else str(origin)
         shapes[node.outputs[0]] = result.shape
         for name in dict.fromkeys(node.inputs):
             waiting[name] -= 1
             if not waiting[name]:
                 constants.pop(name, None)
-    return replaced(graph, nodes=tuple(nodes), constants=constants, shapes=shapes)
+    return replaced(graph, nodes=tuple(nodes), constants=constants, shapes=shapes, origins=origins)
 
 
 def _constant(

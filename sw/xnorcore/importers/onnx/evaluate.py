@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model.check import brief
-from .functions import FUNCTIONS, REDUCTIONS, function, reduced
+from .functions import FUNCTIONS, REDUCTIONS, applied, reduced
 from .graph import Node
 from .tensors import element_type, elements
 
@@ -114,7 +114,7 @@ def _evaluate(node: Node, arrays: Sequence[Array | None], given: list[Array], op
     if op in FUNCTIONS:
         if len(given) != len(arrays) or (op == "PRelu" and len(given) != 2):
             raise node.fail("lacks an input")
-        return function(node, given)
+        return applied(node, given)
     if op in REDUCTIONS:
         return reduced(node, given[0], mean_axes(node, arrays, given[0].ndim))
     function = _OTHERS.get(op)
@@ -170,7 +170,7 @@ def quantised(node: Node, x: Array, scale: Array, zero: Array, bits: Array) -> A
     if not (scale > 0).all():
         raise node.fail("scale must be above 0")
     value = x / scale + zero
-    if (low, high) in ((-1, 0), (0, 0)):
+    if node.integer("signed", 1) and (low, high) in ((-1, 0), (0, 0)):
         value = np.where(value >= 0, 1, -1).astype(value.dtype)
     else:
         value = rounding(node)(np.clip(value, low, high))

@@ -22,6 +22,8 @@ class Executor:
     ----------
     model : onnx.ModelProto
         Complete, and accepted by the importer.
+    exact : mapping of str to str or array, optional
+        As `Graph.exact`: applied in float64, and where a part begins inside the model.
 
     Attributes
     ----------
@@ -29,8 +31,10 @@ class Executor:
         With version, for reports.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, exact: Mapping[str, Any] | None = None) -> None:
         self.model = model
+        self.exact = dict(exact or {})
+        self._inputs = {value.name for value in model.graph.input}
         self.name = f"onnx.reference {onnx_package().__version__}"
         self._sessions: dict[tuple[Any, ...], Any] = {}
         self._any: dict[tuple[Any, ...], bool] = {}
@@ -74,7 +78,7 @@ class Executor:
         ((name, values),) = feed.items()
         key = (name, tuple(outputs), double)
         if key not in self._sessions:
-            self._sessions[key] = _session(_part(self.model, name, outputs, double))
+            self._sessions[key] = _session(self._part(name, outputs, double))
         session = self._sessions[key]
         if double and values.dtype.kind == "f":
             values = values.astype(np.float64)
@@ -96,7 +100,7 @@ class Executor:
             As for `run`.
         """
         ((start, _),) = feed.items()
-        nodes = list(_part(self.model, start, outputs, double=False).graph.node)
+        nodes = list(self._part(start, outputs, False).graph.node)
         names = [node.output[0] for node in nodes]
         found = self.run(feed, names, batch=batch) if nodes else []
         for node, values in zip(nodes, found, strict=True):
@@ -105,6 +109,10 @@ class Executor:
                 bad = values[~np.isfinite(values)].flat[0]
                 return f"{label}: gives {bad} in {values.dtype.name}, as the source is stored; scale it"
         return ""
+
+    def _part(self, start: str, outputs: Sequence[str], double: bool) -> Any:
+        exact = self.exact if double or start not in self._inputs else {}
+        return _part(self.model, start, outputs, double, exact)
 
     def _takes_any(self, key: tuple[Any, ...], session: Any, few: NDArray[Any], batch: int) -> bool:
         """Whether a part runs with more images than it was made for; reshapes may not allow that."""
@@ -117,14 +125,14 @@ class Executor:
         return self._any[key]
 
 
-def _part(model: Any, start: str, outputs: Sequence[str], double: bool) -> Any:
+def _part(model: Any, start: str, outputs: Sequence[str], double: bool, exact: Mapping[str, Any]) -> Any:
     """A copy of a model that computes `outputs` from the tensor `start`."""
     onnx = onnx_package()
     part = onnx.ModelProto()
     part.ir_version = model.ir_version
     part.opset_import.extend(entry for entry in model.opset_import if entry.domain not in QUANT_DOMAINS)
     part.opset_import.append(onnx.helper.make_opsetid(QUANT_DOMAINS[0], 1))
-    nodes, same = _without_identities(model.graph.node, {start, *outputs})
+    nodes, same = _names(model.graph.node, exact, {start, *outputs})
     producers = {name: node for node in nodes for name in node.output if name}
     needed, stack, keep = set(), list(outputs), []
     while stack:
@@ -143,7 +151,14 @@ def _part(model: Any, start: str, outputs: Sequence[str], double: bool) -> Any:
         for index, name in enumerate(node.input):
             if name in same:
                 node.input[index] = same[name]
-    graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
+    graph.initializer.extend(
+        tensor for tensor in model.graph.initializer if tensor.name in needed and tensor.name not in exact
+    )
+    graph.initializer.extend(
+        onnx.numpy_helper.from_array(value, name)
+        for name, value in exact.items()
+        if name in needed and not isinstance(value, str)
+    )
     kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
     graph.input.append(onnx.helper.make_tensor_value_info(start, kind, None))
     graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in outputs)
@@ -158,12 +173,17 @@ def _part(model: Any, start: str, outputs: Sequence[str], double: bool) -> Any:
     return part
 
 
-def _without_identities(nodes: Sequence[Any], keep: set[str]) -> tuple[list[Any], dict[str, str]]:
-    """Nodes other than Identity, and what each name that these gave stands for."""
-    left, source = [], {}
+def _names(
+    nodes: Sequence[Any], exact: Mapping[str, Any], keep: set[str]
+) -> tuple[list[Any], dict[str, str]]:
+    """Nodes other than Identity and those that compute exact weights; what other names stand for."""
+    left = []
+    source = {name: value for name, value in exact.items() if isinstance(value, str) and name not in keep}
     for node in nodes:
+        if any(not isinstance(exact.get(name, ""), str) for name in node.output):
+            continue
         if node.op_type == "Identity" and not node.domain and node.output[0] not in keep:
-            source[node.output[0]] = node.input[0]
+            source.setdefault(node.output[0], node.input[0])
         else:
             left.append(node)
     same: dict[str, str] = {}

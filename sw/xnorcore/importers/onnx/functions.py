@@ -50,7 +50,7 @@ REDUCTIONS: dict[str, Callable[..., Array]] = {
 }  # fmt: skip
 
 
-def function(node: Node, arrays: Sequence[Array]) -> Array:
+def applied(node: Node, arrays: Sequence[Array]) -> Array:
     """Compute an operator of `FUNCTIONS`, in the array's own type."""
     x = arrays[0]
     if node.op in PLAIN:

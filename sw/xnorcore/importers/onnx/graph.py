@@ -108,6 +108,10 @@ class Graph:
         Of the standard operators.
     shapes : dict of tuple
         By tensor, batch first; filled in by the pass `constants`.
+    exact : dict of str or array
+        By tensor, what it is but for rounding: another tensor, or constant weights.
+    origins : dict of str
+        By constant tensor, the label of the quantiser that it comes from.
     """
 
     nodes: tuple[Node, ...]
@@ -119,6 +123,8 @@ class Graph:
     outputs: tuple[str, ...]
     opset: int
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    exact: Mapping[str, Any] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def producers(self) -> dict[str, Node]:

@@ -133,7 +133,7 @@ def _result_shape(
         return _gemm(node, given)
     if op == "Conv":
         return _conv(node, given)
-    return _reduced(node, x, constants)
+    return _reduced(node, x, given, constants)
 
 
 def _gemm(node: Node, given: list[Shape]) -> Shape:
@@ -162,7 +162,7 @@ def _conv(node: Node, given: list[Shape]) -> Shape:
     return x[0], w[0], *window.size
 
 
-def _reduced(node: Node, x: Shape, constants: Mapping[str, NDArray[Any]]) -> Shape:
+def _reduced(node: Node, x: Shape, given: list[Shape], constants: Mapping[str, NDArray[Any]]) -> Shape:
     op = node.op
     if op in ("MaxPool", "AveragePool"):
         if len(x) != 4:
@@ -178,6 +178,9 @@ def _reduced(node: Node, x: Shape, constants: Mapping[str, NDArray[Any]]) -> Sha
     if op == "Pad":
         pads = pad_widths(node, x, constants)
         return tuple(size + before + after for size, (before, after) in zip(x, pads, strict=True))
+    if op == "Concat":
+        axis = node.integer("axis", 0) % len(x)
+        return tuple(sum(shape[i] for shape in given) if i == axis else size for i, size in enumerate(x))
     keep = node.integer("keepdims", 1)
     if op == "ReduceMean":
         axes = mean_axes(node, [x, *(constants.get(name) for name in node.inputs[1:])], len(x))

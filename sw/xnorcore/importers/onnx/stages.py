@@ -55,6 +55,12 @@ def _why(node: Node) -> str:
         return "quantises to more than one bit between layers; activations must be one bit"
     if node.op in ("Add", "Sub", "Mul", "Div"):
         return "has a constant that differs within a channel, which cannot be folded"
+    if node.op == "Concat":
+        return "joins tensors, which is not supported"
     if node.op in ("MatMul", "Gemm", "Conv"):
         return "has no constant weights"
-    return "is not supported at this place; between a product and its sign, only affine maps and pooling are"
+    if node.op in ("Round", "Floor", "Ceil"):
+        return "rounds to more than two values, or to one; activations must be one bit"
+    if node.op in ("HardSwish", "Mish", "Gelu", "Sin", "Cos", "Elu", "Selu", "Celu"):
+        return "falls and rises, so that no threshold of the sum can stand for it and the sign behind it"
+    return "is not supported at this place; between a product and its sign, only affine maps, functions that rise, and pooling are"

@@ -1,6 +1,7 @@
 """Pass: find the sign functions, however a framework writes them.
 
-``Sign``, ``BipolarQuant``, a one-threshold ``MultiThreshold``, a comparison followed by ``Where`` or ``Cast``
+``Sign``, ``BipolarQuant``, a one-bit ``Quant``, a one-threshold ``MultiThreshold``, a rounding of what is clipped
+to two values, a comparison followed by ``Where`` or ``Cast``
 and arithmetic: each is a function of the sign of one tensor, and so a table of three values, for below 0, 0
 and above 0. Everything elementwise that such a table passes through only changes the table.
 """
@@ -8,14 +9,24 @@ and above 0. Everything elementwise that such a table passes through only change
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluate import ELEMENTWISE, FLEXIBLE, evaluate, finite, integer_range, multi_thresholds
+from .evaluate import (
+    ELEMENTWISE,
+    FLEXIBLE,
+    evaluate,
+    finite,
+    integer_range,
+    multi_thresholds,
+    rounding,
+)
 from .functions import FUNCTIONS
 from .graph import Graph, Node, replaced
+from .rounds import bounds, cut_between, one_value
 
 STEP = "Step"
 """Operator of the nodes that this pass makes; attributes ``table`` (array of 3) and ``nodes`` (names)."""
@@ -86,8 +97,9 @@ def find_steps(graph: Graph) -> Graph:
         attributes = {"table": step.table, "nodes": step.nodes, "source": step.op}
         nodes.append(Node(STEP, step.nodes[0], (source,), (name,), attributes))
 
+    producers = graph.producers
     for node in graph.nodes:
-        step = _step(node, steps, graph)
+        step = _step(node, steps, graph, producers)
         if step is not None:
             finite(node, step.table)
             finite(node, np.zeros(1) if step.threshold is None else step.threshold)
@@ -103,11 +115,11 @@ def find_steps(graph: Graph) -> Graph:
     return replaced(graph, nodes=tuple(nodes), constants=constants, shapes=shapes)
 
 
-def _step(node: Node, steps: dict[str, Step], graph: Graph) -> Step | None:
+def _step(node: Node, steps: dict[str, Step], graph: Graph, producers: dict[str, Node]) -> Step | None:
     inner = [steps[name] for name in node.inputs if name in steps]
     if inner:
         return _through(node, inner, steps, graph)
-    return _begins(node, graph)
+    return _begins(node, graph) or rounding_step(node, graph, producers)
 
 
 def _through(node: Node, inner: list[Step], steps: dict[str, Step], graph: Graph) -> Step | None:
@@ -147,15 +159,6 @@ def _begins(node: Node, graph: Graph) -> Step | None:
     if node.op == "BipolarQuant":
         scale = _one(node, "scale", values[1:2])
         return Step(z, None, np.array([-scale, scale, scale]), (node.name,), node.op)
-    if node.op in ("Quant", "IntQuant") and len(values) == 4:
-        if integer_range(node, values[3]) not in ((-1, 0), (0, 0)):
-            return None
-        scale, zero = _one(node, "scale", values[1:2]), _one(node, "zero point", values[2:3])
-        if scale <= 0:
-            raise node.fail(f"scale is {scale}, but must be above 0")
-        one = type(scale)(1)
-        table = np.array([(-one - zero) * scale, (one - zero) * scale, (one - zero) * scale])
-        return Step(z, _threshold(np.asarray(-zero * scale)), table, (node.name,), node.op)
     if node.op == "MultiThreshold" and len(values) == 2 and values[1] is not None:
         shape = graph.shapes[z]
         thresholds, axis = multi_thresholds(node, values[1], shape)
@@ -167,6 +170,59 @@ def _begins(node: Node, graph: Graph) -> Step | None:
             z, _threshold(column), np.array([bias, scale + bias, scale + bias]), (node.name,), node.op
         )
     return None
+
+
+def rounding_step(node: Node, graph: Graph, producers: dict[str, Node]) -> Step | None:
+    """Return the sign that a rounding to two values is."""
+    values = [graph.constants.get(name) for name in node.inputs]
+    if node.op in ("Quant", "IntQuant") and len(values) == 4 and values[0] is None:
+        return _quant(node, values, graph, producers)
+    mode = {"Round": "ROUND", "Floor": "FLOOR", "Ceil": "CEIL"}.get(node.op)
+    if mode is None or values[0] is not None:
+        return None
+    cut = cut_between(*bounds(node.inputs[0], graph, producers), mode)
+    if cut is None:
+        return None
+    place, at, first = cut
+    table = np.array([first, at, first + 1], np.float32)
+    return Step(node.inputs[0], _exact(place), table, (node.name,), node.op)
+
+
+def _quant(node: Node, values: list[Any], graph: Graph, producers: dict[str, Node]) -> Step | None:
+    low, high = integer_range(node, values[3])
+    bipolar = bool(node.integer("signed", 1)) and (low, high) in ((-1, 0), (0, 0))
+    if not bipolar and low == high:
+        raise node.fail("has one level alone, 0; without sign, one bit must not be narrow")
+    if bipolar or high == low + 1:
+        scale, zero = _one(node, "scale", values[1:2]), _one(node, "zero point", values[2:3])
+    elif one_value(values[1]) is None or one_value(values[2]) is None:
+        return None
+    else:
+        scale, zero = values[1].flat[0], values[2].flat[0]
+    if scale <= 0:
+        raise node.fail(f"scale is {scale}, but must be above 0")
+    rounding(node)
+    unit, shift, one = Fraction(float(scale)), Fraction(float(zero)), type(scale)(1)
+    if bipolar:
+        table = np.array([(-one - zero) * scale, (one - zero) * scale, (one - zero) * scale])
+        return Step(node.inputs[0], _exact(-shift * unit), table, (node.name,), node.op)
+    ends = [
+        limit if end is None else min(max(end / unit + shift, Fraction(low)), Fraction(high))
+        for end, limit in zip(
+            bounds(node.inputs[0], graph, producers), (Fraction(low), Fraction(high)), strict=True
+        )
+    ]
+    cut = cut_between(ends[0], ends[1], node.text("rounding_mode", "ROUND").upper())
+    if cut is None:
+        return None
+    place, at, first = cut
+    table = np.array([(one * integer - zero) * scale for integer in (first, at, first + 1)])
+    return Step(node.inputs[0], _exact((place - shift) * unit), table, (node.name,), node.op)
+
+
+def _exact(value: Fraction) -> NDArray[Any] | None:
+    """A threshold as the rational that it is."""
+    return np.array(value, object) if value else None
 
 
 def _threshold(values: NDArray[Any] | None) -> NDArray[Any] | None:

@@ -43,8 +43,29 @@ def element_type(number: int, where: str) -> np.dtype[Any]:
         If it is none that numpy has.
     """
     if number not in _TYPES:
-        raise ImportFailedError(f"{where}: element type {number} is not supported; export float32")
+        raise ImportFailedError(f"{where}: element type {type_name(number)} is not supported; export float32")
     return np.dtype(_TYPES[number][0])
+
+
+def type_name(number: int) -> str:
+    """Return an ONNX element type's name, such as bfloat16, with its number if it has none."""
+    try:
+        return f"{number} ({onnx_type(number)})"
+    except ValueError:
+        return str(number)
+
+
+def onnx_type(number: int) -> str:
+    """Return the name of an element type.
+
+    Raises
+    ------
+    ValueError
+        If there is no such type.
+    """
+    from onnx import TensorProto
+
+    return TensorProto.DataType.Name(number).lower()
 
 
 def to_array(tensor: Any, where: str) -> NDArray[Any]:
