@@ -20,10 +20,12 @@ from xnorcore.importers.onnx.chain import chain
 from xnorcore.importers.onnx.constants import fold_constants
 from xnorcore.importers.onnx.execute import Executor
 from xnorcore.importers.onnx.graph import Graph, Node, alive, ordered
+from xnorcore.importers.onnx.line import Line
 from xnorcore.importers.onnx.maps import Form
 from xnorcore.importers.onnx.read import read_model
 from xnorcore.importers.onnx.signal import Levels, places
 from xnorcore.importers.onnx.steps import find_steps
+from xnorcore.importers.onnx.surd import ZERO, Surd
 from xnorcore.importers.onnx.weights import products
 from xnorcore.model.layers import Conv2d, Dense, InputSpec
 from xnorcore.model.network import Network
@@ -174,18 +176,27 @@ def test_pools_and_monotones() -> None:
 
 
 def test_chain_names_the_node_that_joins() -> None:
-    with pytest.raises(ImportFailedError, match="tensor 'x' is read by 2 nodes"):
+    with pytest.raises(ImportFailedError, match="Add 'y': joins two computed tensors, 'a' and 'x'"):
         chain(graph(node("Neg", "x", "a"), node("Add", "a x", "y")))
 
 
 def test_form_keeps_the_root() -> None:
-    """((2 s + 1) - 3) * 5 / sqrt(7) + 0.5, then times -2."""
-    form = Form.of([Fraction(2)], [Fraction(0)])
+    """((2 s + 1) - 3) * 5 / sqrt(7) + 0.5, then times -2, is below 0 from s = 1 - sqrt(7) / 20 on."""
+    form = Form(1)
+    form.affine([Fraction(2)], [Fraction(0)])
     form.affine([Fraction(1)], [Fraction(1)])
     one = {"gamma": [Fraction(5)], "beta": [Fraction(1, 2)], "mean": [Fraction(3)], "variance": [Fraction(7)]}
     form.norm(Node("Norm", "n", ("a",), ("b",), one))
     form.affine([Fraction(-2)], [Fraction(0)])
-    assert (form.slope, form.constant, form.root, form.square) == ([-20], [20], [-1], [7])
+    assert len(form.maps) == 3 and form.slope(0) == -1
+    scale, offset = form.scores(0)
+    assert scale.nearest() == -20 / 7**0.5 and offset.nearest() == 20 / 7**0.5 - 1
+    line = Line(True, ((ZERO, False),))
+    for _, function in reversed(form.maps):
+        line = function.before(line, 0)
+    ((value, behind),) = line.cuts
+    assert not line.start and behind
+    assert (value - Surd(((Fraction(1), Fraction(1)), (Fraction(-1, 20), Fraction(7))))).sign() == 0
 
 
 def test_levels_translate_both_ways() -> None:
@@ -241,18 +252,18 @@ def test_executor_in_both_precisions_and_any_number(tmp_path: Path) -> None:
 
 
 def _off_by_one(*args: Any, **kwargs: Any) -> Any:
-    from xnorcore.folding.fold import fold_exact
+    from xnorcore.importers.onnx.solve import solve
 
-    weights, thresholds = fold_exact(*args, **kwargs)
+    weights, thresholds, mask = solve(*args, **kwargs)
     thresholds[3] += 2 if weights[3].size % 2 == 0 else 1
-    return weights, thresholds
+    return weights, thresholds, mask
 
 
 @pytest.mark.parametrize("model", [dense_net, conv_net])
 def test_the_check_finds_one_threshold_that_is_off_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any
 ) -> None:
-    monkeypatch.setattr(sys.modules[BUILD], "fold_exact", _off_by_one)
+    monkeypatch.setattr(sys.modules[BUILD], "solve", _off_by_one)
     with pytest.raises(
         ImportFailedError,
         match=r"the check found a difference from onnx.reference .* alone, at its|.*position",

@@ -104,8 +104,8 @@ def _taken(graph: Graph) -> str:
     names = [brief(name, 60) for name in graph.exact]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
-        f"straight-through sums, or weights that differ from -a and +a by rounding, are taken for what they are "
-        f"in real numbers: {', '.join(names[:3])}{more}"
+        "straight-through sums, or weights that differ from -a and +a by rounding, are taken for what they "
+        f"are in real numbers: {', '.join(names[:3])}{more}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Pass: functions of each value alone, such as Relu, Clip and Tanh, as maps that a sign's threshold inverts."""
+"""Pass: functions of each value alone, such as Relu, Clip and Tanh, as maps that are inverted exactly."""
 
 from __future__ import annotations
 
@@ -32,16 +32,20 @@ class Jump:
 
     @property
     def wide(self) -> bool:
+        """Whether it has parameters per channel."""
         return False
 
     @property
     def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Smallest and largest value of all channels, where known."""
         return min(self.limit, Fraction(0)), None
 
     def before(self, line: Line, channel: int) -> Line:
+        """Return all x that it maps into a set."""
         return spliced(((Line(line.holds(Surd.of(0))), (Surd.of(self.limit), True)), (line, None)))
 
     def falls(self, channel: int) -> bool | None:
+        """Whether it falls; None if it rises and falls."""
         return None if self.limit < 0 else False
 
 
@@ -54,16 +58,20 @@ class Two:
 
     @property
     def wide(self) -> bool:
+        """Whether it has parameters per channel."""
         return self.first.wide or self.second.wide
 
     @property
     def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Smallest and largest value of all channels, where known."""
         return self.second.bounds
 
     def before(self, line: Line, channel: int) -> Line:
+        """Return all x that it maps into a set."""
         return self.first.before(self.second.before(line, channel), channel)
 
     def falls(self, channel: int) -> bool | None:
+        """Whether it falls; None if it rises and falls."""
         first, second = self.first.falls(channel), self.second.falls(channel)
         return None if first is None or second is None else first != second
 
@@ -107,7 +115,7 @@ def _number(node: Node, key: str, default: float) -> list[Fraction]:
 
 def _hard_sigmoid(node: Node) -> Map:
     zero, one = [Fraction(0)], [Fraction(1)]
-    line = Linear(_number(node, "alpha", np.float32(0.2)), zero, _number(node, "beta", 0.5), one)
+    line = Linear(_number(node, "alpha", float(np.float32(0.2))), zero, _number(node, "beta", 0.5), one)
     return Two(line, Clip(zero, one))
 
 

@@ -11,6 +11,7 @@ from .graph import Graph, Node, replaced
 
 ENDS = {"Softmax", "LogSoftmax", "ArgMax", "TopK"}
 """Operators that may only stand at the end."""
+BRANCHES = "branches and residual connections are not supported"
 
 
 def chain(graph: Graph) -> Graph:
@@ -36,8 +37,7 @@ def chain(graph: Graph) -> Graph:
         ]
         if others or list(node.inputs).count(tensors[-1]) != 1:
             raise node.fail(
-                f"reads more than one computed tensor ({brief((others or tensors)[-1], 60)}): branches and "
-                "residual connections are not supported"
+                f"reads more than one computed tensor ({brief((others or tensors)[-1], 60)}): {BRANCHES}"
             )
         nodes.append(node)
         outputs = [name for name in node.outputs if name and (name in readers or name in graph.outputs)]
@@ -67,14 +67,12 @@ def _branch(graph: Graph, tensor: str, following: Sequence[Node]) -> ImportFaile
         names = [name for name in dict.fromkeys(node.inputs) if name in computed]
         if len(names) > 1:
             shown = " and ".join(brief(name, 60) for name in names[:2])
-            return node.fail(
-                f"joins two computed tensors, {shown}: branches and residual connections are not supported"
-            )
+            return node.fail(f"joins two computed tensors, {shown}: {BRANCHES}")
         if names:
             computed.update(name for name in node.outputs if name)
     readers = ", ".join(node.label for node in following[:3])
     return ImportFailedError(
-        f"tensor {brief(tensor, 60)} is read by {len(following)} nodes ({readers}): branches are not supported"
+        f"tensor {brief(tensor, 60)} is read by {len(following)} nodes ({readers}): {BRANCHES}"
     )
 
 

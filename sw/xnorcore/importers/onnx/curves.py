@@ -1,4 +1,4 @@
-"""Smooth functions that rise everywhere: where a threshold behind them lies in front, to any precision needed.
+"""Smooth functions that rise everywhere, and where a threshold behind them lies in front of them.
 
 At one point the inverse is rational (tanh is 0 at 0). Elsewhere it is transcendental, never an integer or
 anything else that rationals and roots give, and is known with a bound on its error.
@@ -89,7 +89,7 @@ SOFTPLUS = Curve(NIL, None, _softplus, None)
 
 
 def elu(alpha: Fraction, gamma: Fraction = ONE, stretch: Fraction = ONE) -> Curve:
-    """Return ``gamma * alpha * (exp(x / stretch) - 1)`` below 0, ``gamma * x`` above; all parameters above 0."""
+    """Return ``gamma * alpha * (exp(x / stretch) - 1)`` below 0, ``gamma * x`` above; parameters above 0."""
     full = gamma * alpha
 
     def inverse(y: Decimal) -> Decimal:

@@ -45,7 +45,8 @@ FUNCTIONS = {*PLAIN, *SHAPED}
 """Operators that change each value alone and keep the shape of their first input."""
 REDUCTIONS: dict[str, Callable[..., Array]] = {
     "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min, "ReduceProd": np.prod,
-    "ReduceL1": lambda x, **kw: np.sum(np.abs(x), **kw), "ReduceSumSquare": lambda x, **kw: np.sum(x * x, **kw),
+    "ReduceL1": lambda x, **kw: np.sum(np.abs(x), **kw),
+    "ReduceSumSquare": lambda x, **kw: np.sum(x * x, **kw),
     "ReduceL2": lambda x, **kw: np.sqrt(np.sum(x * x, **kw)),
 }  # fmt: skip
 

@@ -17,21 +17,17 @@ MOST_DIGITS = 1 << 15
 
 
 class Map(Protocol):
-    """A function of one channel's value.
-
-    Attributes
-    ----------
-    wide : bool
-        It has parameters per channel.
-    bounds : tuple of (Fraction or None)
-        Smallest and largest value, over all channels, if they are known.
-    """
+    """A function of one channel's value."""
 
     @property
-    def wide(self) -> bool: ...
+    def wide(self) -> bool:
+        """Whether it has parameters per channel."""
+        ...
 
     @property
-    def bounds(self) -> tuple[Fraction | None, Fraction | None]: ...
+    def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Smallest and largest value of all channels, where known."""
+        ...
 
     def before(self, line: Line, channel: int) -> Line:
         """Return all x that it maps into a set."""
@@ -53,10 +49,12 @@ class Linear:
 
     @property
     def wide(self) -> bool:
+        """Whether it has parameters per channel."""
         return any(len(values) > 1 for values in (self.gamma, self.mean, self.beta, self.square))
 
     @property
     def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Smallest and largest value of all channels, where known."""
         return None, None
 
     def at(self, channel: int) -> tuple[Fraction, Fraction, Fraction, Fraction]:
@@ -67,9 +65,11 @@ class Linear:
         return gamma, mean, beta, square
 
     def before(self, line: Line, channel: int) -> Line:
+        """Return all x that it maps into a set."""
         return line.linear(*self.at(channel))
 
     def falls(self, channel: int) -> bool:
+        """Whether it falls, or is constant."""
         return self.gamma[channel % len(self.gamma)] <= 0
 
 
@@ -82,19 +82,23 @@ class Vee:
 
     @property
     def wide(self) -> bool:
+        """Whether it has parameters per channel."""
         return len(self.left) > 1
 
     @property
     def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Smallest and largest value of all channels, where known."""
         return (Fraction(0) if max(self.left) <= 0 <= self.right else None), None
 
     def before(self, line: Line, channel: int) -> Line:
+        """Return all x that it maps into a set."""
         zero, one = Fraction(0), Fraction(1)
         left = line.linear(self.left[channel % len(self.left)], zero, zero, one)
         right = line.linear(self.right, zero, zero, one)
         return spliced(((left, (ZERO, False)), (right, None)))
 
     def falls(self, channel: int) -> bool | None:
+        """Whether it falls; None if it rises and falls."""
         return None if self.left[channel % len(self.left)] < 0 else False
 
 
@@ -107,10 +111,12 @@ class Clip:
 
     @property
     def wide(self) -> bool:
+        """Whether it has parameters per channel."""
         return any(values is not None and len(values) > 1 for values in (self.low, self.high))
 
     @property
     def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Smallest and largest value of all channels, where known."""
         low = None if self.low is None else min(self.low)
         high = None if self.high is None else max(self.high)
         if low is not None and self.high is not None:
@@ -118,6 +124,7 @@ class Clip:
         return low, high
 
     def before(self, line: Line, channel: int) -> Line:
+        """Return all x that it maps into a set."""
         low, high = (
             None if values is None else Surd.of(values[channel % len(values)])
             for values in (self.low, self.high)
@@ -133,6 +140,7 @@ class Clip:
         return spliced(parts)
 
     def falls(self, channel: int) -> bool:
+        """Whether it falls, or is constant."""
         return False
 
 
@@ -144,13 +152,16 @@ class Rising:
 
     @property
     def wide(self) -> bool:
+        """Whether it has parameters per channel."""
         return False
 
     @property
     def bounds(self) -> tuple[Fraction | None, Fraction | None]:
+        """Smallest and largest value of all channels, where known."""
         return self.curve.low, self.curve.high
 
     def before(self, line: Line, channel: int) -> Line:
+        """Return all x that it maps into a set."""
         start, cuts = line.start, []
         for value, behind in line.cuts:
             x = self.curve.before(value)
@@ -161,6 +172,7 @@ class Rising:
         return Line(start, tuple(cuts))
 
     def falls(self, channel: int) -> bool:
+        """Whether it falls, or is constant."""
         return False
 
 

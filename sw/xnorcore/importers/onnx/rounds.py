@@ -1,4 +1,4 @@
-"""Rounding to two values: a quantiser of one bit without sign, or Round, Floor and Ceil of what is clipped."""
+"""Rounding to two values: one-bit quantisers without sign, and Round, Floor and Ceil of what is clipped."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ EXACT: dict[str, Callable[[Fraction], int]] = {
 
 
 def cut_between(low: Fraction | None, high: Fraction | None, mode: str) -> tuple[Fraction, int, int] | None:
-    """Return where rounding a range to two integers changes, what it gives there, and the smaller integer.
+    """Return where rounding of a range to two integers changes, what it gives there, and the smaller one.
 
     None, if it gives one integer or more than two.
     """
@@ -71,7 +71,7 @@ def cut_between(low: Fraction | None, high: Fraction | None, mode: str) -> tuple
 
 
 def bounds(name: str, graph: Graph, producers: dict[str, Node]) -> Bounds:
-    """Return limits of a tensor's values, found in the functions and scalar constants that it comes through."""
+    """Return limits of a tensor's values, from the functions and scalar constants that it comes through."""
     maps: list[tuple[Fraction, Fraction]] = []
     found = NO_BOUNDS
     for _ in range(MOST_NODES):

@@ -59,10 +59,12 @@ def solve(stage: Stage) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np
                 f"channel {channel} changes its sign at sums of {places[0]} and {places[1]}: it is not "
                 "monotone, and one threshold cannot stand for it"
             )
+        if len(sums) == 1:  # as it is, also where no sum reaches it
+            start, places = line.start, sums
         if not places:
             thresholds[channel] = ALWAYS if start else NEVER
             continue
-        first = sums[0] if len(sums) == 1 else places[0]
+        first = places[0]
         if start:  # not (s >= T) is -s >= 1 - T
             row *= -1
             first = 1 - first

@@ -63,4 +63,7 @@ def _why(node: Node) -> str:
         return "rounds to more than two values, or to one; activations must be one bit"
     if node.op in ("HardSwish", "Mish", "Gelu", "Sin", "Cos", "Elu", "Selu", "Celu"):
         return "falls and rises, so that no threshold of the sum can stand for it and the sign behind it"
-    return "is not supported at this place; between a product and its sign, only affine maps, functions that rise, and pooling are"
+    return (
+        "is not supported at this place; between a product and its sign, only affine maps, functions that "
+        "rise, and pooling are"
+    )

@@ -1,7 +1,7 @@
 """Pass: find the sign functions, however a framework writes them.
 
-``Sign``, ``BipolarQuant``, a one-bit ``Quant``, a one-threshold ``MultiThreshold``, a rounding of what is clipped
-to two values, a comparison followed by ``Where`` or ``Cast``
+``Sign``, ``BipolarQuant``, a one-bit ``Quant``, a one-threshold ``MultiThreshold``, a rounding to two values,
+a comparison followed by ``Where`` or ``Cast``
 and arithmetic: each is a function of the sign of one tensor, and so a table of three values, for below 0, 0
 and above 0. Everything elementwise that such a table passes through only changes the table.
 """
@@ -206,11 +206,10 @@ def _quant(node: Node, values: list[Any], graph: Graph, producers: dict[str, Nod
     if bipolar:
         table = np.array([(-one - zero) * scale, (one - zero) * scale, (one - zero) * scale])
         return Step(node.inputs[0], _exact(-shift * unit), table, (node.name,), node.op)
+    limits = bounds(node.inputs[0], graph, producers) if high > low + 1 else (None, None)
     ends = [
         limit if end is None else min(max(end / unit + shift, Fraction(low)), Fraction(high))
-        for end, limit in zip(
-            bounds(node.inputs[0], graph, producers), (Fraction(low), Fraction(high)), strict=True
-        )
+        for end, limit in zip(limits, (Fraction(low), Fraction(high)), strict=True)
     ]
     cut = cut_between(ends[0], ends[1], node.text("rounding_mode", "ROUND").upper())
     if cut is None:

@@ -1,8 +1,8 @@
 """Pass: sums that cancel, as the straight-through idiom writes them, become what is left.
 
-``sign(x).detach() - f(x).detach() + f(x)`` lets gradients through f and is sign(x): exactly in real numbers, up
-to rounding in floats. Tensors that Add, Sub and Neg make are sums of others; one that is a single other tensor
-after cancelling is replaced by it.
+``sign(x).detach() - f(x).detach() + f(x)`` lets gradients through f and is sign(x): exactly in real numbers,
+up to rounding in floats. Tensors that Add, Sub and Neg make are sums of others; one that is a single other
+tensor after cancelling is replaced by it.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ def straight(graph: Graph) -> Graph:
         if total is None:
             continue
         sums[node.outputs[0]] = total
-        if list(total.values()) == [1] and node.op != "Identity" and node.outputs[0] not in graph.outputs:
-            names[node.outputs[0]] = next(iter(total))
+        if list(total.values()) == [1] and node.op != "Identity":
+            (term,) = total
+            names[node.outputs[0]] = term
+            if node.outputs[0] in graph.outputs:
+                nodes[-1] = Node("Identity", node.name, (term,), node.outputs)
     if not names:
         return graph
     return alive(replaced(graph, nodes=tuple(nodes), exact={**graph.exact, **names}))

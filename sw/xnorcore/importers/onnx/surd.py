@@ -115,7 +115,7 @@ class Surd:
         raise UndecidedError("a threshold lies too close to an integer to be told from it")
 
     def bracket(self, bits: int) -> tuple[Fraction, Fraction]:
-        """Return rationals below and above the number, some ``2**-bits`` apart for each term, and the slack."""
+        """Return rationals below and above the number: ``2**-bits`` apart for each term, and the slack."""
         low = high = 0
         for c, q in _merged(self.terms):
             square = c * c * q

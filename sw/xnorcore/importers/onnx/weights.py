@@ -97,7 +97,8 @@ def _many(rows: NDArray[Any], output: int, origin: str) -> str:
     if 0 in mine and len(values) <= 3 and abs(values[0]) == abs(values[-1]):
         kind = "ternary" if len(values) > 1 else "0"
     return (
-        f"weights of output {output} are {shown} and not -a and +a of one magnitude a above 0: they are {kind}"
+        f"weights of output {output} are {shown} and not -a and +a of one magnitude a above 0: they are "
+        f"{kind}"
         f"{', by ' + origin if origin else ''}; weights must be one bit"
     )
 
