@@ -117,6 +117,10 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "Abs 'n5': stands behind a pooling and is not monotone in channel 0",
     ),
+    "logarithm of a sign": (
+        lambda: net(lambda b, z: b.node("Log", b.sign(z))),
+        "Log 'n5': gives a value that is not finite",
+    ),
     "Gelu": (
         lambda: net(lambda b, z: b.sign(b.node("Gelu", z))),
         "Gelu 'n4': falls and rises, so that no threshold of the sum",
@@ -408,6 +412,14 @@ PARAMETERS = {
         "the limit is",
     ),
     "string input": (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 8), "element type 8"),
+    "bfloat16 weights": (
+        lambda m: setattr(m.graph.initializer[4], "data_type", TensorProto.BFLOAT16),
+        "element type 16 (bfloat16) is not supported; export float32",
+    ),
+    "bfloat16 image": (
+        lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", TensorProto.BFLOAT16),
+        "input 'x': element type 16 (bfloat16) is not supported",
+    ),
     "enormous tensor": (lambda m: m.graph.initializer[4].dims.__setitem__(0, 1 << 40), "the limit is"),
     "data too short": (
         lambda m: setattr(m.graph.initializer[4], "raw_data", b"1234"),

@@ -184,6 +184,22 @@ def test_rounding_of_what_is_clipped(tmp_path: Path, op: str, clip: str) -> None
     same_scores(network(model, tmp_path), expected, images)
 
 
+@pytest.mark.parametrize(("bits", "limit"), [(2.0, 1.5), (4.0, 1.25), (8.0, 2.0)])
+def test_wide_quantiser_that_a_clip_leaves_two_values(tmp_path: Path, bits: float, limit: float) -> None:
+    """Quant to many bits of what lies between 0 and about one step: 0 or 1 step, decided half to even."""
+    b = Builder((1, TAPS))
+
+    def middle(x: str) -> str:
+        x = b.node("Clip", b.node("Mul", x, b.const(0.5)), b.const(0.0), b.const(limit))
+        return b.quant("Quant", x, b.const(1.5), b.const(0.0), b.const(bits), signed=0, narrow=0)
+
+    model = outer(b, middle, 6)
+    w1, w2 = _weights(model)
+    images = every()
+    z = np.clip((2.0 * images - 1) @ w1.T / 2, 0, limit)
+    same_scores(network(model, tmp_path), np.rint(z / 1.5) * 1.5 @ w2.T, images)
+
+
 @pytest.mark.parametrize("variance", [0.0, -1e-6, 1e-45])
 def test_batch_norm_of_variance_zero(tmp_path: Path, variance: float) -> None:
     """A dead neuron: epsilon alone stands under the root; sums at the mean decide exactly."""

@@ -102,7 +102,10 @@ def values_behind(walk: Walk, node: Node, values: tuple[Fraction, Fraction]) -> 
             arrays.append(None if constant is None else constant.ravel()[:1])
         else:
             arrays.append(np.array([float(value) for value in values], np.float32))
-    return [Fraction(value) for value in evaluate(original, arrays, walk.graph.opset).tolist()]
+    result = evaluate(original, arrays, walk.graph.opset)
+    if not np.isfinite(result).all():
+        raise node.fail("gives a value that is not finite for one of the two values in front of it")
+    return [Fraction(value) for value in result.tolist()]
 
 
 def _bend(node: Node, image: str, function: Map) -> Node:
