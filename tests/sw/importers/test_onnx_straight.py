@@ -61,7 +61,7 @@ def bit(b: Builder, x: str) -> str:
 
 def falling(b: Builder, x: str) -> str:
     """With a soft function of the other sign, where floats round: 0.99999994 in place of 1."""
-    soft = b.node("Mul", x, b.const(-0.0137))
+    soft = b.node("Tanh", b.node("Mul", x, b.const(-0.0137)))
     return b.node("Add", b.node("Sub", bit(b, x), soft), soft)
 
 
