@@ -117,6 +117,14 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "Abs 'n5': stands behind a pooling and is not monotone in channel 0",
     ),
+    "many functions": (
+        lambda: net(lambda b, z: b.sign(repeated(b, z, 64, lambda x: b.node("Relu", x)))),
+        "Relu 'n67': is behind 64 batch norms and functions without a sign, the limit",
+    ),
+    "constants of many bits": (
+        lambda: net(lambda b, z: b.sign(repeated(b, z, 2000, lambda x: b.node("Mul", x, b.const(1.1))))),
+        "multiplies, with the maps before it, to constants of more than 32768 bits",
+    ),
     "logarithm of a sign": (
         lambda: net(lambda b, z: b.node("Log", b.sign(z))),
         "Log 'n5': gives a value that is not finite",
@@ -320,6 +328,12 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "ArgMax along the batch": (lambda: ended("ArgMax", axis=0), "works along axis 0"),
 }
+
+
+def repeated(b: Builder, x: str, count: int, step: Callable[[str], str]) -> str:
+    for _ in range(count):
+        x = step(x)
+    return x
 
 
 def ternary(b: Builder, bits: float) -> str:

@@ -12,6 +12,8 @@ from .graph import Node
 from .line import Line, spliced
 from .surd import ZERO, Surd
 
+MOST_MAPS = 64
+"""Most batch norms and functions between a product and its sign; affine maps that follow each other are one."""
 MOST_DIGITS = 1 << 15
 """Most bits of a constant that affine maps multiply to."""
 
@@ -208,15 +210,20 @@ class Form:
             self.maps[-1] = (self.maps[-1][0], Linear(gamma, last.mean, beta, last.square))
             return
         zero, one = [Fraction(0)], [Fraction(1)]
-        self.maps.append((node, Linear(list(scale), zero, list(offset), one)))
+        self._add(node, Linear(list(scale), zero, list(offset), one))
 
     def norm(self, node: Node) -> None:
         """Apply a node `NORM`."""
         values = node.attributes
-        self.maps.append((node, Linear(values["gamma"], values["mean"], values["beta"], values["variance"])))
+        self._add(node, Linear(values["gamma"], values["mean"], values["beta"], values["variance"]))
 
     def bend(self, node: Node, function: Map) -> None:
         """Apply another function."""
+        self._add(node, function)
+
+    def _add(self, node: Node | None, function: Map) -> None:
+        if node is not None and len(self.maps) >= MOST_MAPS:
+            raise node.fail(f"is behind {MOST_MAPS} batch norms and functions without a sign, the limit")
         self.maps.append((node, function))
 
     @property
