@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from tests.sw.importers.onnx_graphs import Builder, reference, save
 from xnorcore.importers import Imported, onnx
+from xnorcore.importers.onnx.evaluate import evaluate
 from xnorcore.importers.onnx.execute import Executor
+from xnorcore.importers.onnx.functions import PLAIN, REDUCTIONS, SHAPED
+from xnorcore.importers.onnx.graph import Node
 from xnorcore.importers.onnx.read import read_model
 from xnorcore.reference import fast
 
@@ -217,6 +221,33 @@ def test_the_executor_leaves_the_source_as_it_is_in_float32(tmp_path: Path) -> N
     assert np.allclose(stored, np.concatenate(reference(model, x)[0][:, None]), atol=1e-5)
     assert np.array_equal(double, plain(model)(x.astype(np.float64)))
     assert not np.array_equal(stored.astype(np.float64), double)
+
+
+NUMERIC: dict[str, dict[str, Any]] = {
+    **{op: {} for op in (*PLAIN, *sorted(SHAPED))}, **{op: {"keepdims": 1} for op in REDUCTIONS},
+}  # fmt: skip
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    ("Elu", {"alpha": 0.5}), ("Selu", {"alpha": 2.0, "gamma": 3.0}), ("Celu", {"alpha": 0.75}),
+    ("HardSigmoid", {"alpha": 0.75, "beta": 0.25}), ("LeakyRelu", {"alpha": 0.25}),
+    ("ThresholdedRelu", {"alpha": 0.25}), ("Gelu", {"approximate": "tanh"}), ("ReduceMax", {"keepdims": 0}),
+    ("Gemm", {"transB": 1, "alpha": 0.5, "beta": 2.0}), ("MatMul", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "attributes"), [*NUMERIC.items(), *OTHERS])
+def test_functions_of_constants_are_those_of_the_evaluator(op: str, attributes: dict[str, Any]) -> None:
+    b = Builder((1, 1))
+    x = RNG.normal(size=(4, 4)).astype(np.float32)
+    if op in ("Asin", "Acos", "Atanh", "Acosh", "Log"):
+        x = np.abs(np.tanh(x)) + (op == "Acosh")
+    extra = {"PRelu": [RNG.random(4)], "Gemm": [x.T.copy(), x[0]], "MatMul": [x.T.copy()], "ReduceSum": [[1]]}
+    others = [np.asarray(a, np.int64 if op == "ReduceSum" else np.float32) for a in extra.get(op, [])]
+    b.node(op, "x", *map(b.const, others), **attributes)
+    (expected,) = ReferenceEvaluator(b.model(b.nodes[-1].output[0])).run(None, {"x": x})
+    node = Node(op, "n", tuple(b.nodes[-1].input), ("y",), attributes)
+    found = evaluate(node, [x, *others], b.opset)
+    assert found.dtype == np.float32 and found.shape == expected.shape
+    assert np.allclose(found, expected, rtol=2e-5, atol=2e-6)
 
 
 class _Torch:

@@ -13,7 +13,7 @@ from .line import Line, spliced
 from .surd import ZERO, Surd
 
 MOST_MAPS = 64
-"""Most batch norms and functions between a product and its sign; affine maps that follow each other are one."""
+"""Most batch norms and functions between a product and its sign; consecutive affine maps are one."""
 MOST_DIGITS = 1 << 15
 """Most bits of a constant that affine maps multiply to."""
 
