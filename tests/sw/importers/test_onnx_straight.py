@@ -243,6 +243,7 @@ def test_functions_of_constants_are_those_of_the_evaluator(op: str, attributes: 
     extra = {"PRelu": [RNG.random(4)], "Gemm": [x.T.copy(), x[0]], "MatMul": [x.T.copy()], "ReduceSum": [[1]]}
     others = [np.asarray(a, np.int64 if op == "ReduceSum" else np.float32) for a in extra.get(op, [])]
     b.node(op, "x", *map(b.const, others), **attributes)
+    expected: Any
     (expected,) = ReferenceEvaluator(b.model(b.nodes[-1].output[0])).run(None, {"x": x})
     node = Node(op, "n", tuple(b.nodes[-1].input), ("y",), attributes)
     found = evaluate(node, [x, *others], b.opset)
