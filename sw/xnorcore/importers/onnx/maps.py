@@ -14,8 +14,6 @@ from .surd import ZERO, Surd
 
 MOST_MAPS = 64
 """Most batch norms and functions between a product and its sign; consecutive affine maps are one."""
-MOST_DIGITS = 1 << 15
-"""Most bits of a constant that affine maps multiply to."""
 
 
 class Map(Protocol):
@@ -203,10 +201,6 @@ class Form:
             pairs = [(scale[i % len(scale)], offset[i % len(offset)], *last.at(i)) for i in range(count)]
             gamma = [a * g for a, _, g, _, _, _ in pairs]
             beta = [a * e + b for a, b, _, _, e, _ in pairs]
-            if any(_bits(value) > MOST_DIGITS for value in (*gamma, *beta)):
-                raise (node or Node("", "", (), ())).fail(
-                    f"multiplies, with the maps before it, to constants of more than {MOST_DIGITS} bits"
-                )
             self.maps[-1] = (self.maps[-1][0], Linear(gamma, last.mean, beta, last.square))
             return
         zero, one = [Fraction(0)], [Fraction(1)]
@@ -258,7 +252,3 @@ class Form:
             scale = scale.rooted(square).times(gamma / square)
             offset = offset.plus(-mean).rooted(square).times(gamma / square).plus(beta)
         return scale, offset
-
-
-def _bits(value: Fraction) -> int:
-    return value.numerator.bit_length() + value.denominator.bit_length()

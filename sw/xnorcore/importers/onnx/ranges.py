@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bends import MONOTONE, Jump
+from .functions import applied
 from .graph import Graph, Node
+from .maps import Clip, Vee
 
 Interval = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Lowest and highest value of each channel, or of all channels."""
-_KEEP = {"Pool", "Mean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Pad", "Relu", "Clip"}
+_KEEP = {"Pool", "Mean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Pad"}
 
 
 def in_range(graph: Graph) -> Graph:
@@ -31,7 +34,7 @@ def in_range(graph: Graph) -> Graph:
     known: Interval | None = None
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            steps = _steps(node, known)
+            steps = _steps(node, known, limits.dtype)
             for low, high in steps:
                 _check(node, low, high, limits)
             known = steps[-1] if steps else known if node.op in _KEEP else None
@@ -62,7 +65,7 @@ def _check(node: Node, low: NDArray[np.float64], high: NDArray[np.float64], limi
         )
 
 
-def _steps(node: Node, known: Interval | None) -> list[Interval]:
+def _steps(node: Node, known: Interval | None, kind: Any) -> list[Interval]:
     """Intervals of a node's own intermediate results, the last of which it gives."""
     values = node.attributes
     if node.op == "Step":
@@ -80,7 +83,32 @@ def _steps(node: Node, known: Interval | None) -> list[Interval]:
         slope = _floats(values["gamma"]) / np.sqrt(_floats(values["variance"]))
         product = _times(centred, slope)
         return [centred, product, _plus(product, _floats(values["beta"]))]
+    if node.op == MONOTONE:
+        return [_bent(node, known, kind)]
     return []
+
+
+def _bent(node: Node, known: Interval, kind: Any) -> Interval:
+    """The interval behind a function of each value, or a wider one."""
+    function, original = node.attributes["function"], node.attributes["original"]
+    if isinstance(function, Clip):
+        for operation, limit in ((np.maximum, function.low), (np.minimum, function.high)):
+            if limit is not None:
+                values = _floats(limit)
+                low, high = _fitted(known, values)
+                known = operation(low, values), operation(high, values)
+        return known
+    if isinstance(function, Jump):
+        return np.minimum(known[0], 0), np.maximum(known[1], 0)
+    if isinstance(function, Vee):
+        left = _floats(function.left)
+        known = _fitted(known, left)
+        low, high = (np.where(end < 0, end * left, end * float(function.right)) for end in known)
+        zero = np.where((known[0] <= 0) & (known[1] >= 0), 0.0, low)
+        return np.minimum(np.minimum(low, high), zero), np.maximum(np.maximum(low, high), zero)
+    # Rounded as the source's: where a curve saturates, 0 is what it should give.
+    low, high = (applied(original, [end]).astype(kind).astype(np.float64) for end in known)
+    return low, high
 
 
 def _product(node: Node, known: Interval | None) -> list[Interval]:

@@ -138,8 +138,6 @@ def _through(node: Node, inner: list[Step], steps: dict[str, Step], graph: Graph
             return None
         arrays.append(None if constant is None else constant.ravel()[:1])
     table = evaluate(node, arrays, graph.opset)
-    if table.dtype.kind == "f" and not np.isfinite(table).all():
-        raise node.fail("gives a value that is not finite for one of the two values in front of it")
     nodes = (*tuple(dict.fromkeys(name for step in inner for name in step.nodes)), node.name)
     return Step(inner[0].source, inner[0].threshold, table, nodes, inner[0].op)
 
