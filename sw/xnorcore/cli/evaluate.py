@@ -101,9 +101,8 @@ def network_inputs(network: Network, part: TestPart, count: int) -> tuple[NDArra
         If the images or labels are not the network's, or no rule says what pixels become.
     """
     _fits(network, part)
-    values, rule = pixels.rule(network, part.maximum)
-    images = values[part.images[:count]]
-    return prepare(network, images.reshape(len(images), -1)), rule
+    rule = pixels.rule(network, part.maximum)
+    return prepare(network, rule.values(part.images[:count])), rule.text
 
 
 def trained_on(network: Network) -> str | None:

@@ -66,10 +66,10 @@ def test_cnv(tmp_path: Path, seed: int) -> None:
 def test_pixels_are_quantised_as_the_definition_says(tmp_path: Path) -> None:
     x = np.arange(256)
     lfc = importers.load(write(tmp_path / "lfc", LFC)).network
-    np.testing.assert_array_equal(pixels.rule(lfc)[0], x / 255 * 2 - 1 >= 0)
+    np.testing.assert_array_equal(pixels.rule(lfc).tables[0], x / 255 * 2 - 1 >= 0)
     cnv = importers.load(write(tmp_path / "cnv", CNV)).network
     q = np.clip(np.round((x / 255 * 2 - 1) * 128), -128, 127)
-    np.testing.assert_array_equal(pixels.rule(cnv)[0], q + 128)
+    np.testing.assert_array_equal(pixels.rule(cnv).tables[0], q + 128)
 
 
 def test_inputs_of_784_need_no_padding(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...model import pixels
 from ...model.check import MAX_NAME, brief
+from ...model.network import InputSpec
 from ..outcome import Imported, ImportReport
 from .bends import monotones
 from .build import build
@@ -52,8 +53,8 @@ def load(path: Path, *, name: str | None = None, inputs: str | None = None) -> I
     name : str, optional
         Name of the network; default: the file's.
     inputs : str, optional
-        What an image without quantiser holds: one of `image.DECLARED`; default: from the input's type or its
-        QONNX annotation.
+        What the images hold, as `units.parse` takes it; default: from the input's type or its QONNX
+        annotation, or pixels divided by 255 in front of a quantiser.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def load(path: Path, *, name: str | None = None, inputs: str | None = None) -> I
     MissingDependencyError
         If the package ``onnx`` is missing.
     UsageError
-        If `inputs` is unknown.
+        If `inputs` is unknown, or does not fit the graph.
     """
     with np.errstate(all="ignore"):  # what overflows is found by checks, and by name
         return _load(Path(path), name, inputs)
@@ -114,14 +115,24 @@ def _describe(model: Any, graph: Graph, image: Image, kind: str) -> tuple[dict[s
     producer = brief(f"{model.producer_name} {model.producer_version}".strip() or "unknown", 60).strip("'")
     notes = [f"opset {graph.opset}, IR version {model.ir_version}, producer {producer}", image.text]
     metadata: dict[str, Any] = {"imported": {"format": kind, "opset": graph.opset, "input": image.text}}
-    if image.kind == "quantised":
-        table = image.table()
-        if table is None:
-            notes.append("8-bit pixels have no rule of their own: it depends on the channel or place")
-        else:
-            metadata[pixels.KEY] = pixels.table(table)
-            if image.levels.bits == 1 and 0 == table[0] < table[255] and (table[1:] >= table[:-1]).all():
-                metadata[pixels.KEY] = pixels.threshold(int(table.argmax()))
-            unit = "as they are" if image.pixel(table).dtype.kind != "f" else "divided by 255"
-            notes.append(f"8-bit pixels, {unit} in the framework, become inputs by the network's own rule")
-    return metadata, notes
+    entry, note = _rule(image)
+    if entry is not None:
+        metadata[pixels.KEY] = entry
+    return metadata, [*notes, image.layout.text, note]
+
+
+def _rule(image: Image) -> tuple[dict[str, Any] | None, str]:
+    """The metadata's entry for pixels, None if they need none, and what it is in words."""
+    if image.why:
+        return pixels.none(image.why), f"8-bit pixels have no rule: {image.why}"
+    if image.tables is None or image.unit is None:
+        return None, f"inputs are the framework's own {image.kind} values; 8-bit pixels have no rule"
+    assumed = "; --inputs says otherwise" if image.assumed else ""
+    made = f"what the framework makes of 8-bit pixels, {image.unit.text}{assumed}"
+    if image.kind != "quantised":
+        return None, f"pixels as they are become inputs; the first layer holds {made}"
+    entry = pixels.entry(image.tables, InputSpec(image.layout.shape, image.levels.bits))
+    if "none" in entry:
+        return entry, f"8-bit pixels have no rule: {entry['none']}"
+    each = f", which differs from {entry['of']} to {entry['of']}" if "of" in entry else ""
+    return entry, f"pixels become inputs by the network's own rule{each}: {made}"

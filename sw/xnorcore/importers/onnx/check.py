@@ -19,6 +19,7 @@ from .build import Built
 from .execute import Executor
 from .graph import Graph
 from .image import Image
+from .order import check_shape, to_source
 from .rounding import explained
 from .stages import Cut
 
@@ -70,6 +71,8 @@ class Check:
             For a difference that is not the source's rounding of a sum at its threshold, and where the source
             is not finite; names the layer, position and channel, or the node.
         """
+        check_shape(self.graph.input_shape[1:], self.built.network.input.shape, self.cut.stages[0].node.op)
+        self._pixels()
         total, boundary = self._images(images)
         for stage in range(len(self.built.stages)):
             boundary += self._layer(stage, channels)
@@ -85,8 +88,7 @@ class Check:
     def _images(self, most: int) -> tuple[int, int]:
         network = self.built.network
         count = max(6, min(most, WORK // max(network.macs, 1)))
-        x = self._inputs(count)
-        u = self.image.values(x) if self.image.kind == "quantised" else self._given
+        x, u = self._inputs(count)
         expected = fast.layers(network, u)
         few = slice(0, 2 if network.macs < 1 << 24 else 1)
         for a, b in zip(golden.layers(network, u[few]), expected, strict=True):
@@ -103,6 +105,28 @@ class Check:
 
         self._settle(self.graph.input, x, outputs, judge)
         return len(x) - 2, 2
+
+    def _pixels(self) -> None:
+        """Compare every pixel at every place with what the source's own quantiser makes of it."""
+        image, graph = self.image, self.graph
+        if image.tables is None or image.unit is None or image.kind != "quantised":
+            return
+        size = len(image.tables)
+        p = np.repeat(np.arange(256)[:: max(1, 256 * size // WORK)], size).reshape(-1, size)
+        shape = image.layout.shape
+        mapped = p.reshape(len(p), *shape) if len(shape) == 3 else p[:, :, np.newaxis]
+        real = image.unit.real(mapped, graph.input_type).reshape(len(p), size)
+        x = to_source(real, shape, graph.input_shape[1:], image.layout.channels_last)
+        expected = image.tables[np.arange(size), p]
+
+        def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
+            v = image.levels.values(tensors[image.levels.tensor])
+            wrong = (v > 0 if image.levels.bits == 1 else v) != expected[rows]
+            bad = wrong.any(axis=1)
+            row = int(np.argmax(bad))
+            return bad, f"pixel {p[rows[row], 0]} at value {int(np.argmax(wrong[row]))} of the image"
+
+        self._settle(graph.input, x, [image.levels.tensor], judge)
 
     def _settle(
         self, start: str, x: NDArray[Any], outputs: list[str], judge: Callable[..., Verdict]
@@ -183,20 +207,34 @@ class Check:
                 bad |= (out[np.arange(len(out)), chosen] < out.max(axis=1)) & ~close
         return np.asarray(bad)
 
-    def _inputs(self, count: int) -> NDArray[Any]:
-        """Images of the framework: random ones of several contrasts, then all dark and all bright."""
-        shape, graph, levels = self.graph.input_shape[1:], self.graph, self.image.levels
-        if self.image.kind != "quantised":
-            size = int(np.prod(levels.shape))
-            u = self.rng.integers(0, 1 << levels.bits, (count, size))
-            u = np.concatenate([u, np.zeros((1, size), int), np.full((1, size), (1 << levels.bits) - 1)])
-            self._given = u.astype(np.uint8)
-            v = 2 * u - 1 if levels.bits == 1 else u
-            return levels.source(v, graph.input_type.type)
-        spread = self.rng.integers(1, 129, (count, *(1,) * len(shape)))
-        p = 128 + self.rng.integers(-128, 128, (count, *shape)) * spread // 128
-        p = np.concatenate([p.clip(0, 255), np.zeros((1, *shape), int), np.full((1, *shape), 255)])
-        return self.image.pixel(p)
+    def _inputs(self, count: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Images of the framework and of the network: random ones, then all lowest and all highest.
+
+        The framework's are put in its order by `order.to_source` alone, the network's are in their own.
+        """
+        graph, levels, image = self.graph, self.image.levels, self.image
+        source, shape = graph.input_shape[1:], self.built.network.input.shape
+        size = int(np.prod(shape))
+        if image.tables is not None and image.unit is not None:
+            spread = self.rng.integers(1, 129, (count, 1))
+            p = (128 + self.rng.integers(-128, 128, (count, size)) * spread // 128).clip(0, 255)
+            p = np.concatenate([p, np.zeros((1, size), int), np.full((1, size), 255)])
+            mapped = p.reshape(len(p), *shape) if len(shape) == 3 else p[:, :, np.newaxis]
+            real = image.unit.real(mapped, graph.input_type).reshape(len(p), size)
+            x = to_source(real, shape, source, image.layout.channels_last)
+            return x, image.tables[np.arange(size), p]
+        if image.kind == "quantised":
+            top = np.iinfo(np.int8).max
+            v = self.rng.integers(-top - 1, top + 1, (count, size))
+            v = np.concatenate([v, np.full((1, size), -top - 1), np.full((1, size), top)])
+            x = to_source(v.astype(graph.input_type), shape, source, image.layout.channels_last)
+            return x, image.values(x)
+        u = self.rng.integers(0, 1 << levels.bits, (count, size))
+        u = np.concatenate([u, np.zeros((1, size), int), np.full((1, size), (1 << levels.bits) - 1)])
+        scale, offset = levels.origin
+        numbers = (-1, 1) if levels.bits == 1 else range(1 << levels.bits)
+        real = np.array([float(scale * n + offset) for n in numbers]).astype(graph.input_type)[u]
+        return to_source(real, shape, source, image.layout.channels_last), u.astype(np.uint8)
 
     def _layer(self, number: int, channels: int) -> int:
         """Compare one layer at its thresholds; return the number of inputs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,19 @@ from numpy.typing import NDArray
 
 from ...errors import ImportFailedError, UsageError
 from ...model.check import brief
-from .evaluate import evaluate, integer_range, rounding
+from .evaluate import MOVES, evaluate, integer_range, moved, rounding
 from .graph import Graph, Node
-from .signal import Levels, places
+from .layout import Layout, layout_of
+from .signal import Levels
 from .steps import STEP
+from .units import CENTRED, DECLARED, NORMALISED, PIXELS, Unit, parse
 
-DECLARED = ("bipolar", "pixels", *(f"uint{n}" for n in range(1, 9)), *(f"int{n}" for n in range(2, 9)))
-"""What the caller may say that an image without quantiser holds; ``pixels`` are uint8 divided by 255."""
 QUANTISERS = (STEP, "Quant", "IntQuant", "MultiThreshold")
 
 
 @dataclass(frozen=True)
 class Image:
-    """The way from the framework's input to the network's.
+    """The way from pixels to the framework's input, and from there to the network's.
 
     Attributes
     ----------
@@ -33,9 +34,16 @@ class Image:
     levels : Levels
         What the first product reads.
     kind : str
-        One of `DECLARED`, or ``"quantised"``.
+        One of `units.DECLARED`, or ``"quantised"``.
     text : str
         The same in words.
+    layout : Layout
+    unit : Unit or None
+        What the framework does to pixels; None if its input holds no pixels.
+    assumed : bool
+        Nobody said so: it is what gives a rule that tells pixels apart.
+    why : str
+        Why the input's pixels have no rule; ``""`` if they have one, or need none.
     """
 
     graph: Graph
@@ -43,6 +51,10 @@ class Image:
     levels: Levels
     kind: str
     text: str
+    layout: Layout
+    unit: Unit | None
+    assumed: bool = False
+    why: str = ""
 
     def values(self, x: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the network's images, shape (n, values), for inputs of the framework, shape (n, ...)."""
@@ -63,24 +75,24 @@ class Image:
             known[node.outputs[0]] = evaluate(node, arrays, self.graph.opset)
         return known[self.levels.tensor]
 
-    def pixel(self, p: NDArray[Any]) -> NDArray[Any]:
-        """Return what the framework reads for 8-bit pixels p: p itself for integers, else p / 255."""
-        if self.graph.input_type.kind != "f" or self.graph.annotation.startswith("UINT"):
-            return p.astype(self.graph.input_type)
-        return (p / self.graph.input_type.type(255)).astype(self.graph.input_type)
+    def source(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return the framework's inputs for pixels in network order, shape (n, values)."""
+        assert self.unit is not None
+        shape = self.layout.shape if len(self.layout.shape) == 3 else (*self.layout.shape, 1)
+        real = self.unit.real(pixels.reshape(len(pixels), *shape), self.graph.input_type)
+        flat = real.reshape(len(pixels), -1)[:, self.layout.index[0].ravel()]
+        return flat.reshape(len(pixels), *self.graph.input_shape[1:])
 
-    def table(self) -> NDArray[np.uint8] | None:
-        """Return the network's value of each 8-bit pixel, or None if it depends on the place in the image."""
+    @cached_property
+    def tables(self) -> NDArray[np.uint8] | None:
+        """The network's value of each 8-bit pixel, at each place: (values, 256). None without a unit."""
+        if self.unit is None:
+            return None
+        size = int(np.prod(self.layout.shape))
         if self.kind != "quantised":
-            return np.arange(256, dtype=np.uint8) if self.kind in ("uint8", "pixels") else None
-        shape = self.graph.input_shape[1:]
-        result = np.empty(256, np.uint8)
-        for p in range(256):
-            values = self.values(np.broadcast_to(self.pixel(np.array(p)), (1, *shape)))
-            if (values != values[0, 0]).any():
-                return None
-            result[p] = values[0, 0]
-        return result
+            return np.broadcast_to(np.arange(256, dtype=np.uint8), (size, 256))
+        rows = [self.values(self.source(np.full((1, size), p))) for p in range(256)]
+        return np.ascontiguousarray(np.concatenate(rows).T)
 
 
 def image_of(graph: Graph, source: Graph, inputs: str | None) -> tuple[Image, Sequence[Node]]:
@@ -93,63 +105,134 @@ def image_of(graph: Graph, source: Graph, inputs: str | None) -> tuple[Image, Se
     source : Graph
         The same network after the pass `constants`: the host computes its nodes.
     inputs : str, optional
-        One of `DECLARED`, for images that the graph does not quantise.
+        What the framework's input holds, as `units.parse` takes it.
 
     Raises
     ------
     ImportFailedError
-        If the image is real-valued, or its quantiser is not uniform.
+        If the image is real-valued, its quantiser is not uniform, or gives one value for all pixels.
     UsageError
-        If `inputs` is none of `DECLARED`.
+        If `inputs` is unknown, or does not fit the graph.
     """
-    if inputs is not None and inputs not in DECLARED:
-        raise UsageError(f"inputs is {brief(inputs)}, but must be one of {', '.join(DECLARED)}")
-    shape, channels_last = _shape(graph)
-    index = places(shape, graph.input_shape[0], channels_last=channels_last)
-    index = index.reshape(graph.input_shape)
+    declared = None if inputs is None else parse(inputs)
+    layout = layout_of(graph)
+    if isinstance(declared, Unit):
+        _check_unit(declared, graph, layout)
     for position, node in enumerate(graph.nodes):
         if node.op in ("Dense", "Conv2d"):
             break
         if node.op in QUANTISERS:
-            scale, offset, bits, text = _quantiser(node, graph)
-            before = _prefix(source, node.outputs[0])
-            for earlier in graph.nodes[:position]:
-                if earlier.op in ("Pool", "Mean", "Monotone") or earlier.op in (
-                    "Pad",
-                    "Softmax",
-                    "ArgMax",
-                    "TopK",
-                ):
-                    raise earlier.fail("stands before the first quantiser, where it is not supported")
-            moved = _moved(graph.nodes[:position], graph, index)
-            levels = Levels(
-                node.outputs[0], scale, offset, bits, shape, moved, origin=(scale, offset), places=moved
+            image = _quantised(graph, source, position, layout, declared)
+            return image, graph.nodes[position + 1 :]
+    kind = declared or _declared(graph)
+    index = layout.index
+    unit = kind if isinstance(kind, Unit) else Unit("uint8") if kind == "uint8" else None
+    if unit is not None:
+        affine, bits, text = unit.affine(), 8, f"images hold 8-bit pixels, {unit.text}"
+        if affine is None:
+            raise UsageError(
+                f"inputs {brief(inputs)} differ from channel to channel, but the graph multiplies its image "
+                "by weights before any quantiser, and the network's inputs are integers; give one mean and "
+                "one std, or put a quantiser behind the normalisation in the graph"
             )
-            return Image(source, before, levels, "quantised", text), graph.nodes[position + 1 :]
-    kind = inputs or _declared(graph)
-    scale, offset, bits = _meaning(kind)
-    levels = Levels(graph.input, scale, offset, bits, shape, index, origin=(scale, offset), places=index)
-    return Image(source, (), levels, kind, f"images hold {kind} values"), graph.nodes
+        scale, offset = affine
+        kind = unit.kind
+    else:
+        assert isinstance(kind, str)
+        scale, offset, bits = _meaning(kind)
+        text = f"images hold {kind} values"
+    levels = Levels(
+        graph.input, scale, offset, bits, layout.shape, index, origin=(scale, offset), places=index
+    )
+    why = f"the framework's images hold {kind} values, which are no pixels" if kind.startswith("int") else ""
+    return Image(source, (), levels, kind, text, layout, unit, why=why), graph.nodes
 
 
-def _shape(graph: Graph) -> tuple[tuple[int, ...], bool]:
-    """Network order of the image, and whether the source has channels last."""
-    sizes = graph.input_shape[1:]
-    if len(sizes) == 1:
-        return sizes, True
-    if len(sizes) == 2:
-        return (*sizes, 1), True
-    moves = [
-        node for node in graph.nodes if node.op in ("Transpose", "Conv2d", "Dense", "Reshape", "Flatten")
-    ]
-    if moves and moves[0].op == "Transpose" and moves[0].attributes.get("perm") == [0, 3, 1, 2]:
-        return sizes, True
-    return (sizes[1], sizes[2], sizes[0]), False
+def _quantised(
+    graph: Graph, source: Graph, position: int, layout: Layout, declared: Unit | str | None
+) -> Image:
+    """The image of a graph whose quantiser is the node at a position."""
+    node = graph.nodes[position]
+    if isinstance(declared, str):
+        raise UsageError(
+            f"inputs is {declared!r}, but {node.label} quantises the image in the graph; say what pixels are "
+            f"in front of it: {', '.join(PIXELS)}, or {NORMALISED}"
+        )
+    scale, offset, bits, text = _quantiser(node, graph)
+    before = _prefix(source, node.outputs[0])
+    for earlier in graph.nodes[:position]:
+        if earlier.op in ("Pool", "Mean", "Monotone", "Pad", "Softmax", "ArgMax", "TopK"):
+            raise earlier.fail("stands before the first quantiser, where it is not supported")
+    moved = _moved(graph.nodes[:position], graph, layout.index)
+    levels = Levels(
+        node.outputs[0], scale, offset, bits, layout.shape, moved, origin=(scale, offset), places=moved
+    )
+
+    def image(unit: Unit | None, **more: Any) -> Image:
+        return Image(source, before, levels, "quantised", text, layout, unit, **more)
+
+    says = f"say with --inputs what the graph's images hold: {', '.join(PIXELS)}, or {NORMALISED}"
+    unit = declared if declared is not None else _annotated(graph)
+    if unit is None and not _may_be_pixels(graph):
+        return image(None, why="the framework's images hold integers with a sign, which are no pixels")
+    if unit is not None:
+        result = image(unit)
+        if _levels(result.tables) > 1:
+            return result
+        reason = f"every pixel from 0 to 255, {unit.text}, becomes the same value at {node.label}"
+        if declared is not None:
+            raise UsageError(f"inputs is wrong: {reason}; {says}")
+        return image(None, why=f"{reason}; import again, and {says}")
+    # A float input that nobody explains: pixels divided by 255, unless the graph hardly sees these.
+    tried = [image(Unit(kind), assumed=True) for kind in ("pixels", "uint8")]
+    seen, raw = (_levels(each.tables) for each in tried)
+    if seen > 2 or (seen == 2 and (bits == 1 or raw <= 8 * seen)):
+        return tried[0]
+    if raw > 1:
+        return tried[1]
+    reason = f"every pixel from 0 to 255 becomes the same value at {node.label}, divided by 255 or as it is"
+    return image(None, why=f"{reason}; import again, and {says}")
+
+
+def _levels(tables: NDArray[np.uint8] | None) -> int:
+    """Most values that the pixels of one place become."""
+    assert tables is not None
+    ordered = np.sort(tables, axis=1)
+    return 1 + int((ordered[:, 1:] != ordered[:, :-1]).sum(axis=1).max())
+
+
+def _check_unit(unit: Unit, graph: Graph, layout: Layout) -> None:
+    if graph.input_type.kind != "f" and unit.kind != "uint8":
+        raise UsageError(
+            f"inputs say pixels {unit.text}, but input {brief(graph.input, 60)} holds "
+            f"{graph.input_type.name}: pixels can only be read as they are; give uint8, or nothing"
+        )
+    if graph.input_type == np.int8:
+        raise UsageError(
+            f"inputs is {unit.kind!r}, but input {brief(graph.input, 60)} holds int8, which ends at 127; "
+            "export the model with a uint8 or float input"
+        )
+    channels = layout.shape[2] if len(layout.shape) == 3 else 1
+    if unit.channels not in (1, channels):
+        raise UsageError(
+            f"inputs have {unit.channels} means or deviations, but the image has {channels} "
+            f"channel{'s' if channels > 1 else ''}; give one for each, or one for all"
+        )
+
+
+def _annotated(graph: Graph) -> Unit | None:
+    """The unit that the input's type or annotation says, if any."""
+    if graph.input_type.kind in "ub" or (graph.input_type.kind == "i" and graph.input_type.itemsize > 1):
+        return Unit("uint8")
+    return Unit("uint8") if graph.annotation.startswith("UINT") else None
+
+
+def _may_be_pixels(graph: Graph) -> bool:
+    """Whether pixels, divided by 255, fit the input's type and annotation."""
+    return graph.input_type.kind == "f" and not graph.annotation.startswith(("INT", "BIPOLAR", "BINARY"))
 
 
 def _moved(nodes: Sequence[Node], graph: Graph, index: NDArray[np.int64]) -> NDArray[np.int64]:
-    from .evaluate import MOVES, moved
-
     for node in nodes:
         if node.op in MOVES:
             index = moved(node, [index, *(graph.constants[name] for name in node.inputs[1:])], graph.opset)
@@ -184,8 +267,8 @@ def _quantiser(node: Node, graph: Graph) -> tuple[Fraction, Fraction, int, str]:
         )
     if node.op == "MultiThreshold":
         thresholds = graph.constants.get(node.inputs[1])
-        if thresholds is None or (thresholds != thresholds[:1]).any() or thresholds.shape[1] > 255:
-            raise node.fail("of the image must have at most 255 thresholds, the same for all channels")
+        if thresholds is None or thresholds.ndim != 2 or thresholds.shape[1] > 255:
+            raise node.fail("of the image must have at most 255 thresholds for each channel")
         unit, first = Fraction(node.number("out_scale", 1.0)), Fraction(node.number("out_bias", 0.0))
         count = thresholds.shape[1] + 1
         text = f"images are cut by {count - 1} thresholds of {node.label}"
@@ -216,21 +299,20 @@ def _quantiser(node: Node, graph: Graph) -> tuple[Fraction, Fraction, int, str]:
 def _declared(graph: Graph) -> str:
     annotation = graph.annotation.lower()
     for name in (annotation, graph.input_type.name):
-        if name in DECLARED:
+        if name in DECLARED and name not in ("pixels", CENTRED):
             return name
     if annotation == "binary" or graph.input_type.kind == "b":
         return "uint1"
     raise ImportFailedError(
         f"input {brief(graph.input, 60)} holds {graph.input_type.name} and is multiplied by weights before "
-        f"any quantiser; say what it holds with --inputs (inputs= in Python), one of {', '.join(DECLARED)}"
+        f"any quantiser; say what it holds with --inputs (inputs= in Python), one of {', '.join(DECLARED)}, "
+        f"or {NORMALISED}"
     )
 
 
 def _meaning(kind: str) -> tuple[Fraction, Fraction, int]:
     if kind == "bipolar":
         return Fraction(1), Fraction(0), 1
-    if kind == "pixels":
-        return Fraction(1, 255), Fraction(0), 8
     if kind == "uint1":
         return Fraction(1, 2), Fraction(1, 2), 1
     bits = int(kind.lstrip("uint"))
