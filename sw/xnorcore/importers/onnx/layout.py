@@ -119,7 +119,8 @@ def _channels_last(graph: Graph) -> bool:
 def _says(node: Node, graph: Graph) -> bool | None:
     """Whether a node takes the channels to be last, or first; None if it does not say."""
     if node.op == "Transpose":
-        return {(0, 3, 1, 2): True, (0, 2, 3, 1): False}.get(tuple(node.attributes.get("perm") or ()))
+        perm = node.integers("perm", (3, 2, 1, 0))
+        return perm == [0, 3, 1, 2] if perm in ([0, 3, 1, 2], [0, 2, 3, 1]) else None
     if node.op == NORM or (node.op == AFFINE and max(map(len, _parameters(node))) > 1):
         return False
     layout = node.attributes.get("data_layout")
