@@ -31,6 +31,8 @@ class Layout:
         For each place, batch first, the place in network order.
     channels_last : bool
         The framework has the channels last, or has one axis only.
+    guessed : bool
+        No node tells where the channels are, but only the sizes.
     text : str
         The same in words.
     """
@@ -38,6 +40,7 @@ class Layout:
     shape: tuple[int, ...]
     index: NDArray[np.int64]
     channels_last: bool
+    guessed: bool
     text: str
 
 
@@ -58,23 +61,25 @@ def layout_of(graph: Graph) -> Layout:
             index = places(shape, batch, channels_last=last).reshape(graph.input_shape)
             if shape == (height, width, channels) and np.array_equal(index.ravel()[labels], expected):
                 return _layout(graph, shape, last)
-    shape, last = tuple(source), True
+    shape, last, said = tuple(source), True, True
     if len(source) == 2:
         shape = (*source, 1)
     elif len(source) == 3:
-        last = _channels_last(graph)
+        found = _said(graph)
+        said = found is not None
+        last = source[2] <= FEW < source[0] if found is None else found
         shape = tuple(source) if last else (source[1], source[2], source[0])
-    return _layout(graph, shape, last)
+    return _layout(graph, shape, last, guessed=not said)
 
 
-def _layout(graph: Graph, shape: tuple[int, ...], last: bool) -> Layout:
+def _layout(graph: Graph, shape: tuple[int, ...], last: bool, *, guessed: bool = False) -> Layout:
     index = places(shape, graph.input_shape[0], channels_last=last).reshape(graph.input_shape)
     sizes = " x ".join(map(str, shape))
     if len(shape) == 1:
-        return Layout(shape, index, last, f"images are {sizes} values")
+        return Layout(shape, index, last, guessed, f"images are {sizes} values")
     order = "last" if last else "first"
     text = f"images are {sizes} (height x width x channels), in the framework with the channels {order}"
-    return Layout(shape, index, last, text)
+    return Layout(shape, index, last, guessed, text + (", as their sizes say" if guessed else ""))
 
 
 def _read(graph: Graph) -> tuple[NDArray[np.int64] | None, Node | None]:
@@ -104,16 +109,15 @@ def _candidates(
     return ((b, c, a), False), ((a, b, c), True)
 
 
-def _channels_last(graph: Graph) -> bool:
-    """Where a dense layer reads a flattened image: what the nodes before it say, then the sizes."""
+def _said(graph: Graph) -> bool | None:
+    """Whether the channels are last, where a dense layer reads a flattened image; None if no node tells."""
     for node in graph.nodes:
         if node.op in (DENSE, CONV) or (node.op in MOVES and node.op != "Transpose"):
             break
         found = _says(node, graph)
         if found is not None:
             return found
-    first, last = graph.input_shape[1], graph.input_shape[3]
-    return last <= FEW < first
+    return None
 
 
 def _says(node: Node, graph: Graph) -> bool | None:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
-from .weights import DENSE
 
 _COLOURS = (1, 2, 3, 4)
 """Channels of usual images."""
@@ -41,8 +40,8 @@ def to_source(
         # Axes of one value, and the batch, do not count; what is left must be one of the two orders.
         sizes = [size for size in source if size > 1]
         fits = [sizes == [size for size in order if size > 1] for order in (first, last)]
-        if len(source) == 1:
-            fits = [source[0] == height * width * channels] * 2
+        if len(sizes) <= 1:
+            fits = [int(np.prod(source)) == height * width * channels] * 2
         if not any(fits):
             raise ImportFailedError(
                 f"the check found a difference: images {shape} are not of the source's shape {source}"
@@ -52,17 +51,18 @@ def to_source(
     return images.reshape(len(values), *source)
 
 
-def check_shape(source: tuple[int, ...], shape: tuple[int, ...], product: str) -> None:
-    """Check that a flattened image has its channels where its sizes say they are.
+def check_shape(source: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Check that an image has its channels where its sizes say they are.
 
-    A convolution's order is checked by executing it; for a dense layer any order gives the right scores.
+    For images that are flattened and of which no node tells the channels: there any order gives the right
+    scores. Any other order is checked by executing it.
 
     Raises
     ------
     ImportFailedError
         If the network's images have another shape.
     """
-    if product != DENSE or len(source) != 3 or (source[0] in _COLOURS) == (source[2] in _COLOURS):
+    if len(source) != 3 or (source[0] in _COLOURS) == (source[2] in _COLOURS):
         return
     expected = source if source[2] in _COLOURS else (*source[1:], source[0])
     if shape != tuple(expected):
