@@ -131,6 +131,11 @@ def _fits(network: Network, part: TestPart) -> None:
             f"images are {' x '.join(map(str, shape))}, but network {network.name!r} takes "
             f"{' x '.join(map(str, wanted))} values; choose other --data"
         )
+    if len(wanted) == 1 and min(shape[2], shape[0] * shape[1]) > 1 and "imported" in network.metadata:
+        raise InputError(
+            f"images are {' x '.join(map(str, shape))}, but network {network.name!r} takes a vector, and its "
+            "source does not say in which order it holds the channels; choose --data of (images, values)"
+        )
     if part.labels.max() >= network.class_count:
         raise InputError(
             f"a label is {part.labels.max()}, but network {network.name!r} has classes 0 to "

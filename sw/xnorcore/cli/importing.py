@@ -28,8 +28,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--name", metavar="NAME", help="name of the network; default from SOURCE")
     parser.add_argument(
         "--inputs", metavar="KIND",
-        help="what the images of an ONNX graph without quantiser hold: bipolar, pixels (bytes / 255), "
-        "uint1 to uint8, int2 to int8",
+        help="what the images of an ONNX graph hold: pixels (bytes / 255), pixels/127.5-1, uint8 (bytes), "
+        "mean=0.5,0.4,0.3:std=0.2 (of bytes / 255, for each channel or for all); without a quantiser in the "
+        "graph also bipolar, uint1 to uint7, int2 to int8",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an existing output file")
 

@@ -28,7 +28,7 @@ def load(source: str | os.PathLike[str], *, name: str | None = None, inputs: str
     name : str, optional
         Name of the network; default: made from the source's name.
     inputs : str, optional
-        What the images of an ONNX graph hold that does not quantise them itself: see `onnx.load`.
+        What the images of an ONNX graph hold: see `onnx.load`.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def load(source: str | os.PathLike[str], *, name: str | None = None, inputs: str
         If there is no such source, its format is not known, or it cannot become an exact integer network;
         names the node or file and the reason.
     UsageError
-        If `inputs` is unknown, or given for another format.
+        If `inputs` is unknown, does not fit the graph, or is given for another format.
     MissingDependencyError
         If the format needs a package that is not installed.
     """

@@ -33,6 +33,10 @@ def transpose(b: Builder, x: str, *perm: int) -> str:
     return b.node("Transpose", x, perm=list(perm))
 
 
+def thresholds(b: Builder, order: str) -> str:
+    return b.quant("MultiThreshold", "x", b.const([[0.2, 0.5, 0.9]]), data_layout=order)
+
+
 def pixels_of(shape: tuple[int, ...], seed: int = 2) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (COUNT, *shape)).astype(np.uint8)
 
@@ -76,7 +80,8 @@ def test_flattened_without_a_transpose(
         (lambda b: sign(b, b.node("Sub", "x", b.const(EIGHTS[:, None, None]))), (8, 8, 8), False),
         (lambda b: transpose(b, sign(b, "x"), 0, 3, 1, 2), (8, 8, 8), True),
         (lambda b: transpose(b, sign(b, "x"), 0, 2, 3, 1), (2, 2, 8), False),
-        (lambda b: b.quant("MultiThreshold", "x", b.const([[0.2, 0.5, 0.9]]), data_layout="NHWC"), (2, 2, 9), True),
+        (lambda b: thresholds(b, "NHWC"), (2, 2, 9), True),
+        (lambda b: thresholds(b, "NCHW"), (9, 2, 7), False),
         (lambda b: sign(b, "x"), (9, 9, 9), False),
     ],
 )  # fmt: skip

@@ -15,9 +15,10 @@ from onnx.reference.op_run import OpRun
 
 from tests.sw.importers.onnx_graphs import QONNX, Builder, save
 from xnorcore.cli import main
-from xnorcore.errors import InputError, UsageError
+from xnorcore.errors import ImportFailedError, InputError, UsageError
 from xnorcore.files import xnorfile
 from xnorcore.importers import onnx
+from xnorcore.importers.onnx import image
 from xnorcore.model import pixels
 
 H, W = 5, 6
@@ -36,8 +37,17 @@ class Quant(OpRun):
         return (((q - zero) * scale).astype(np.float32),)
 
 
-def front(b: Builder, x: str, kind: str, shape: Any) -> str:
-    """What stands in front of the quantiser; `shape` broadcasts the channels' constants."""
+class MultiThreshold(OpRun):
+    """Counts of the thresholds of the channel, axis 1, that are not above the value."""
+
+    op_domain = QONNX
+
+    def _run(self, x: Any, thresholds: Any, **attributes: Any) -> Any:
+        return ((x[..., np.newaxis] >= thresholds[:, np.newaxis, np.newaxis]).sum(-1).astype(np.float32),)
+
+
+def front(b: Builder, x: str, kind: str, shape: Any, whole: Any) -> str:
+    """What stands in front of the quantiser; `shape` broadcasts the channels' constants, `whole` is all."""
     rng = np.random.default_rng(3)
     mean, deviation = [0.49, 0.3, 0.62], [0.24, 0.11, 0.4]
     channels = int(np.prod(shape))
@@ -52,7 +62,7 @@ def front(b: Builder, x: str, kind: str, shape: Any) -> str:
         ones, zeros = np.ones(channels), np.zeros(channels)
         return b.node("BatchNormalization", x, *map(b.const, (ones, zeros, m.ravel(), s.ravel() ** 2)))
     assert kind == "mean image"
-    image = rng.random((1, *b.shape), np.float32) * 0.8 + 0.1
+    image = rng.random((1, *whole), np.float32) * 0.8 + 0.1
     return b.node("Sub", x, b.const(image))
 
 
@@ -61,8 +71,7 @@ def graph(kind: str, bits: int, channels: int = 3, last: bool = False) -> Any:
     rng = np.random.default_rng(channels)
     shape = (H, W, channels) if last else (channels, H, W)
     b = Builder((1, *shape))
-    b.shape = shape  # type: ignore[attr-defined]
-    x = front(b, "x", kind, (channels,) if last else (1, channels, 1, 1))
+    x = front(b, "x", kind, (channels,) if last else (1, channels, 1, 1), shape)
     if bits == 1:
         x = b.node("Where", b.node("GreaterOrEqual", x, b.const(0.0)), b.const(1.0), b.const(-1.0))
     else:
@@ -89,8 +98,9 @@ def accuracy(network: Any, p: NDArray[Any], labels: NDArray[Any], folder: Path, 
 
 
 def source_labels(model: Any, x: NDArray[Any]) -> NDArray[np.uint8]:
-    session = ReferenceEvaluator(model, new_ops=[Quant])
-    scores = np.concatenate([session.run(None, {"x": row[np.newaxis]})[0] for row in x])
+    session = ReferenceEvaluator(model, new_ops=[Quant, MultiThreshold])
+    outputs: list[Any] = [session.run(None, {"x": row[np.newaxis]}) for row in x]
+    scores = np.concatenate([each[0] for each in outputs])
     return scores.argmax(axis=1).astype(np.uint8)
 
 
@@ -113,6 +123,19 @@ def test_rules_of_channels_and_places(tmp_path: Path, capsys: Any, kind: str, bi
     rule = pixels.rule(network)
     wrong = rule.tables[0][p.reshape(COUNT, -1)]
     assert (wrong != rule.values(p)).mean() > 0.05
+
+
+@pytest.mark.parametrize("steps", [1, 15, 255])
+def test_thresholds_of_each_channel(tmp_path: Path, capsys: Any, steps: int) -> None:
+    rng = np.random.default_rng(steps)
+    b = Builder((1, 3, H, W))
+    x = b.quant("MultiThreshold", "x", b.const(np.sort(rng.random((3, steps)), axis=1)))
+    w = rng.choice([-1.0, 1.0], (3 * H * W, 10))
+    model, p = b.model(b.node("MatMul", b.node("Flatten", x), b.const(w))), images()
+    network = onnx.load(save(model, tmp_path)).network
+    assert network.metadata[pixels.KEY]["of"] == "channel"
+    labels = source_labels(model, real(p) / np.float32(255))
+    assert accuracy(network, p, labels, tmp_path, capsys)["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize("bits", [1, 8])
@@ -298,10 +321,52 @@ def test_unquantised_images_with_channels_of_their_own_are_refused(tmp_path: Pat
     onnx.load(path, inputs="mean=0.5,0.5,0.5:std=0.2")
 
 
-def test_a_wrong_table_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xnorcore.errors import ImportFailedError
-    from xnorcore.importers.onnx import image
+@pytest.mark.parametrize("kind", ["sub, div", "norm", "mean image"])
+def test_a_normalised_image_without_a_quantiser_is_refused_by_node(tmp_path: Path, kind: str) -> None:
+    b = Builder((1, 3, H, W))
+    x = front(b, "x", kind, (1, 3, 1, 1), (3, H, W))
+    w = np.random.default_rng(7).choice([-1.0, 1.0], (3 * H * W, 10))
+    path = save(b.model(b.node("MatMul", b.node("Flatten", x), b.const(w))), tmp_path)
+    node = "BatchNormalization" if kind == "norm" else "Sub"
+    with pytest.raises(ImportFailedError, match=f"{node} 'n0': .*"):
+        onnx.load(path, inputs="pixels")
 
+
+@pytest.mark.parametrize("at", ["pads", "Pad"])
+def test_zero_padding_of_a_signed_image_is_refused_by_node(tmp_path: Path, at: str) -> None:
+    """0 is the level 128 of 256, and an image's padding is the level 0."""
+    for zero, text in ((0.0, "level 128 of the image's 256"), (0.5, "none of the image's levels")):
+        b = Builder((1, 3, H, W))
+        x = b.quant("Quant", "x", b.const(1 / 128), b.const(zero), b.const(8.0), signed=1, narrow=0)
+        widths: dict[str, Any] = {"pads": [1] * 4} if at == "pads" else {}
+        if at == "Pad":
+            x = b.node("Pad", x, b.const(np.array([0, 0, 1, 1] * 2)))
+        w = np.random.default_rng(7).choice([-1.0, 1.0], (4, 3, 3, 3))
+        x = b.node("Flatten", where(b, "Greater", b.node("Conv", x, b.const(w), **widths), 0.0))
+        path = save(b.model(b.node("MatMul", x, b.signs(4 * H * W, 3))), tmp_path)
+        with pytest.raises(ImportFailedError, match=rf"Conv 'n\d': pads with 0, which is {text}; .* level 0"):
+            onnx.load(path)
+    # Padding with what level 0 stands for is the network's own.
+    b = Builder((1, 3, H, W))
+    x = b.quant("Quant", "x", b.const(1 / 128), b.const(0.0), b.const(8.0), signed=1, narrow=0)
+    x = b.node("Pad", x, b.const(np.array([0, 0, 1, 1] * 2)), b.const(-1.0))
+    x = b.node("Flatten", where(b, "Greater", b.node("Conv", x, b.const(w)), 0.0))
+    onnx.load(save(b.model(b.node("MatMul", x, b.signs(4 * H * W, 3))), tmp_path))
+
+
+def test_a_flat_vector_is_not_fed_with_images_of_several_channels(tmp_path: Path, capsys: Any) -> None:
+    b = Builder((1, 3 * H * W))
+    w = np.random.default_rng(7).choice([-1.0, 1.0], (3 * H * W, 10))
+    model, p = b.model(b.node("MatMul", where(b, "Greater", "x", 0.5), b.const(w))), images()
+    network = onnx.load(save(model, tmp_path)).network
+    message = accuracy(network, p, np.zeros(COUNT, np.uint8), tmp_path, capsys)
+    assert "takes a vector, and its source does not say in which order it holds the channels" in message
+    flat = p.transpose(0, 3, 1, 2).reshape(COUNT, -1)
+    labels = source_labels(model, flat / np.float32(255))
+    assert accuracy(network, flat, labels, tmp_path, capsys)["accuracy"] == 1.0
+
+
+def test_a_wrong_table_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_values = image.Image.values
 
     def off(self: Any, x: Any) -> Any:

@@ -26,6 +26,11 @@ def affine(walk: Walk, node: Node) -> None:
         walk.stage.form.affine(scale, offset, node)
         return
     if len(scale) > 1 or len(offset) > 1:
+        if not walk.stages:
+            raise node.fail(
+                "gives each channel of the image its own scale or offset, in front of weights and without a "
+                "quantiser, but the network's inputs are integers; quantise behind it (Quant, or a sign)"
+            )
         raise node.fail(
             "has one constant for each channel of what a product reads together, which cannot be folded"
         )
@@ -42,7 +47,12 @@ def affine(walk: Walk, node: Node) -> None:
 def norm(walk: Walk, node: Node) -> None:
     """Fold a `NORM` node into the sums."""
     if walk.levels is not None:
-        raise node.fail("is a batch norm of one-bit activations or of the image, which cannot be folded")
+        if not walk.stages:
+            raise node.fail(
+                "is a batch norm of the image in front of weights and without a quantiser, but the network's "
+                "inputs are integers; quantise behind it (Quant, or a sign)"
+            )
+        raise node.fail("is a batch norm of one-bit activations, which cannot be folded")
     walk.channelwise(node)
     walk.name(node, "batch norm")
     walk.stage.pool_order = walk.stage.pool_order and "before batch norm"

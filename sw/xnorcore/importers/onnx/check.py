@@ -25,6 +25,8 @@ from .stages import Cut
 
 WORK = 1 << 25
 """Multiply-accumulates that each comparison may take; large networks get fewer inputs."""
+SWEPT = 1 << 22
+"""Values that the comparison of all pixels at all places may take; large images get fewer pixels."""
 Tensors = dict[str, NDArray[Any]]
 Verdict = tuple[NDArray[np.bool_], str]
 """Which inputs are wrong, and where the first one is."""
@@ -113,7 +115,7 @@ class Check:
         if image.tables is None or image.unit is None or image.kind != "quantised":
             return
         size = len(image.tables)
-        p = np.repeat(np.arange(256)[:: max(1, 256 * size // WORK)], size).reshape(-1, size)
+        p = np.repeat(np.arange(256)[:: max(1, 256 * size // SWEPT)], size).reshape(-1, size)
         shape = image.layout.shape
         mapped = p.reshape(len(p), *shape) if len(shape) == 3 else p[:, :, np.newaxis]
         real = image.unit.real(mapped, graph.input_type).reshape(len(p), size)

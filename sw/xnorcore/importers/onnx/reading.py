@@ -121,7 +121,11 @@ def _pad_value(node: Node, reads: Levels, value: Fraction) -> int:
             f"pads with {float(value):g}, but its input is {float(low):g} or {float(high):g}: the padding "
             f"must be one of these, or {float(reads.offset):g}, which counts for nothing"
         )
+    level, most = (value - reads.offset) / reads.scale, (1 << reads.bits) - 1
+    is_level = level.denominator == 1 and 0 <= level <= most
+    what = f"level {level} of the image's {most + 1}" if is_level else "none of the image's levels"
     raise node.fail(
-        f"pads with {float(value):g}, but the image's integer 0 stands for {float(reads.offset):g}; pad the "
-        "image with that value, quantise without offset (Brevitas: signed=False), or do not pad here"
+        f"pads with {float(value):g}, which is {what}; an image of {reads.bits} bits can only be padded with "
+        f"its level 0, which stands for {float(reads.offset):g} here; pad the image with that value, quantise "
+        "without offset (Brevitas: signed=False), or do not pad here"
     )
