@@ -15,6 +15,7 @@ from xnorcore.cli import devices, evaluate
 from xnorcore.datasets import FASHION, MNIST, published
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model import pixels
 from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.reference import fast
 
@@ -210,6 +211,32 @@ def test_eval_of_one_bit_inputs_follows_the_networks_rule(run: Run) -> None:
         value = one_object(run("eval", "net.xnor", "--data", "mine.npz", "--json")[1])
         assert value["correct"] == (predicted == np.arange(30) % 10).sum()
         assert value["pixels"] == f"pixel >= {threshold}"
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+def test_eval_of_a_rule_for_each_channel_and_place(run: Run, bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    images = rng.integers(0, 256, (40, 5, 4, 3), np.uint8)
+    for of, count in (("channel", 3), ("value", 60)):
+        tables = rng.integers(0, 1 << bits, (count, 256), np.uint8)
+        net = random_network(bits, (5, 4, 3), pixels={"of": of, "tables": pixels.pack(tables)})
+        xnorfile.save(net, "net.xnor")
+        places = np.arange(60).reshape(5, 4, 3) % count
+        expected = net.classify(fast.run(net, tables[places, images]))
+        np.savez("mine.npz", test_images=images, test_labels=expected)
+        value = one_object(run("eval", "net.xnor", "--data", "mine.npz", "--json")[1])
+        assert value["correct"] == 40 and value["pixels"] == f"a table of 256 values for each {of}"
+        value = one_object(run("eval", "net.xnor", "--data", "mine.npz", "--engine", "golden", "--json")[1])
+        assert value["correct"] == 40
+
+
+def test_eval_refuses_pixels_without_a_rule(run: Run) -> None:
+    xnorfile.save(random_network(8, (5, 4, 3), pixels=pixels.none("its images are sounds")), "net.xnor")
+    np.savez("mine.npz", images=np.zeros((3, 5, 4, 3), int), labels=np.arange(3))
+    message = refused(run, "eval", "net.xnor", "--data", "mine.npz")
+    assert "network 'random' has no rule for pixels: its images are sounds; make its input values" in message
+    xnorfile.save(random_network(8, (5, 4, 3), pixels={"of": "channel", "tables": "AAAA"}), "net.xnor")
+    assert "metadata 'pixels' must be" in refused(run, "eval", "net.xnor", "--data", "mine.npz")
 
 
 def test_eval_on_the_simulated_device(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,6 @@ def _pad_value(node: Node, reads: Levels, value: Fraction) -> int:
     what = f"level {level} of the image's {most + 1}" if is_level else "none of the image's levels"
     raise node.fail(
         f"pads with {float(value):g}, which is {what}; an image of {reads.bits} bits can only be padded with "
-        f"its level 0, which stands for {float(reads.offset):g} here; pad the image with that value, quantise "
-        "without offset (Brevitas: signed=False), or do not pad here"
+        f"its level 0, which stands for {float(reads.offset):g} here; pad the image with that value, "
+        "quantise without offset (Brevitas: signed=False), or do not pad here"
     )
