@@ -67,7 +67,7 @@ def layout_of(graph: Graph) -> Layout:
     elif len(source) == 3:
         found = _said(graph)
         said = found is not None
-        last = source[2] <= FEW < source[0] if found is None else found
+        last = _sizes_say_last(*source) if found is None else found
         shape = tuple(source) if last else (source[1], source[2], source[0])
     return _layout(graph, shape, last, guessed=not said)
 
@@ -118,6 +118,10 @@ def _said(graph: Graph) -> bool | None:
         if found is not None:
             return found
     return None
+
+
+def _sizes_say_last(first: int, second: int, last: int) -> bool:
+    return last <= FEW < first or (last == 1 < first == second)
 
 
 def _says(node: Node, graph: Graph) -> bool | None:
