@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ImportFailedError, UsageError
+from ...errors import UsageError
 from ...model.check import brief
 from .evaluate import MOVES, evaluate, integer_range, moved, rounding
 from .graph import Graph, Node
 from .layout import Layout, layout_of
 from .signal import Levels
 from .steps import STEP
-from .units import CENTRED, DECLARED, NORMALISED, PIXELS, Unit, parse
+from .units import NORMALISED, PIXELS, Unit, annotated, declared_kind, may_be_pixels, meaning, parse
 
 QUANTISERS = (STEP, "Quant", "IntQuant", "MultiThreshold")
 
@@ -124,7 +124,7 @@ def image_of(graph: Graph, source: Graph, inputs: str | None) -> tuple[Image, Se
         if node.op in QUANTISERS:
             image = _quantised(graph, source, position, layout, declared)
             return image, graph.nodes[position + 1 :]
-    kind = declared or _declared(graph)
+    kind = declared or declared_kind(graph)
     index = layout.index
     unit = kind if isinstance(kind, Unit) else Unit("uint8") if kind == "uint8" else None
     if unit is not None:
@@ -139,7 +139,7 @@ def image_of(graph: Graph, source: Graph, inputs: str | None) -> tuple[Image, Se
         kind = unit.kind
     else:
         assert isinstance(kind, str)
-        scale, offset, bits = _meaning(kind)
+        scale, offset, bits = meaning(kind)
         text = f"images hold {kind} values"
     levels = Levels(
         graph.input, scale, offset, bits, layout.shape, index, origin=(scale, offset), places=index
@@ -172,8 +172,8 @@ def _quantised(
         return Image(source, before, levels, "quantised", text, layout, unit, **more)
 
     says = f"say with --inputs what the graph's images hold: {', '.join(PIXELS)}, or {NORMALISED}"
-    unit = declared if declared is not None else _annotated(graph)
-    if unit is None and not _may_be_pixels(graph):
+    unit = declared if declared is not None else annotated(graph)
+    if unit is None and not may_be_pixels(graph):
         return image(None, why="the framework's images hold integers with a sign, which are no pixels")
     if unit is not None:
         result = image(unit)
@@ -218,18 +218,6 @@ def _check_unit(unit: Unit, graph: Graph, layout: Layout) -> None:
             f"inputs have {unit.channels} means or deviations, but the image has {channels} "
             f"channel{'s' if channels > 1 else ''}; give one for each, or one for all"
         )
-
-
-def _annotated(graph: Graph) -> Unit | None:
-    """The unit that the input's type or annotation says, if any."""
-    if graph.input_type.kind in "ub" or (graph.input_type.kind == "i" and graph.input_type.itemsize > 1):
-        return Unit("uint8")
-    return Unit("uint8") if graph.annotation.startswith("UINT") else None
-
-
-def _may_be_pixels(graph: Graph) -> bool:
-    """Whether pixels, divided by 255, fit the input's type and annotation."""
-    return graph.input_type.kind == "f" and not graph.annotation.startswith(("INT", "BIPOLAR", "BINARY"))
 
 
 def _moved(nodes: Sequence[Node], graph: Graph, index: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -294,26 +282,3 @@ def _quantiser(node: Node, graph: Graph) -> tuple[Fraction, Fraction, int, str]:
     if bits == 1:
         return unit / 2, first + unit / 2, 1, text
     return unit, first, bits, text
-
-
-def _declared(graph: Graph) -> str:
-    annotation = graph.annotation.lower()
-    for name in (annotation, graph.input_type.name):
-        if name in DECLARED and name not in ("pixels", CENTRED):
-            return name
-    if annotation == "binary" or graph.input_type.kind == "b":
-        return "uint1"
-    raise ImportFailedError(
-        f"input {brief(graph.input, 60)} holds {graph.input_type.name} and is multiplied by weights before "
-        f"any quantiser; say what it holds with --inputs (inputs= in Python), one of {', '.join(DECLARED)}, "
-        f"or {NORMALISED}"
-    )
-
-
-def _meaning(kind: str) -> tuple[Fraction, Fraction, int]:
-    if kind == "bipolar":
-        return Fraction(1), Fraction(0), 1
-    if kind == "uint1":
-        return Fraction(1, 2), Fraction(1, 2), 1
-    bits = int(kind.lstrip("uint"))
-    return Fraction(1), Fraction(0 if kind.startswith("u") else -(1 << (bits - 1))), bits

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import UsageError
+from ...errors import ImportFailedError, UsageError
 from ...model.check import brief
+from .graph import Graph
 
 CENTRED = "pixels/127.5-1"
 PIXELS = ("pixels", CENTRED, "uint8")
@@ -136,3 +137,46 @@ def _values(name: str, text: str) -> tuple[float, ...]:
             )
         values.append(value)
     return tuple(values)
+
+
+def annotated(graph: Graph) -> Unit | None:
+    """Return the unit that the input's type or annotation says, if any."""
+    if graph.input_type.kind in "ub" or (graph.input_type.kind == "i" and graph.input_type.itemsize > 1):
+        return Unit("uint8")
+    return Unit("uint8") if graph.annotation.startswith("UINT") else None
+
+
+def may_be_pixels(graph: Graph) -> bool:
+    """Return whether pixels, divided by 255, fit the input's type and annotation."""
+    return graph.input_type.kind == "f" and not graph.annotation.startswith(("INT", "BIPOLAR", "BINARY"))
+
+
+def declared_kind(graph: Graph) -> str:
+    """Return the kind that an image without quantiser has by its type or annotation.
+
+    Raises
+    ------
+    ImportFailedError
+        If neither says so.
+    """
+    annotation = graph.annotation.lower()
+    for name in (annotation, graph.input_type.name):
+        if name in DECLARED and name not in ("pixels", CENTRED):
+            return name
+    if annotation == "binary" or graph.input_type.kind == "b":
+        return "uint1"
+    raise ImportFailedError(
+        f"input {brief(graph.input, 60)} holds {graph.input_type.name} and is multiplied by weights before "
+        f"any quantiser; say what it holds with --inputs (inputs= in Python), one of {', '.join(DECLARED)}, "
+        f"or {NORMALISED}"
+    )
+
+
+def meaning(kind: str) -> tuple[Fraction, Fraction, int]:
+    """Return scale, offset and bits of a kind of integers that are no pixels."""
+    if kind == "bipolar":
+        return Fraction(1), Fraction(0), 1
+    if kind == "uint1":
+        return Fraction(1, 2), Fraction(1, 2), 1
+    bits = int(kind.lstrip("uint"))
+    return Fraction(1), Fraction(0 if kind.startswith("u") else -(1 << (bits - 1))), bits
