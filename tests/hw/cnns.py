@@ -50,7 +50,17 @@ def random_cnn(seed: int, *, channels: int = 20, size: int = 11, layers: int = 3
         )
         chain.append(layer)
         shape = layer.output_shape(shape)
-        if min(shape[:2]) >= 3 and pick.random() < 0.5:
+        if pick.random() < 0.3:
+            window = (pick.randint(1, 7), pick.randint(1, 7))
+            pads = (
+                pick.randint(0, window[0] - 1), pick.randint(0, window[0] - 1),
+                pick.randint(0, window[1] - 1), pick.randint(0, window[1] - 1),
+            )  # fmt: skip
+            pool = MaxPool2d(window, (pick.randint(1, 7), pick.randint(1, 7)), padding=pads)
+            if min(pool.output_shape(shape)) > 0:
+                chain.append(pool)
+                shape = pool.output_shape(shape)
+        elif min(shape[:2]) >= 3 and pick.random() < 0.5:
             pool = MaxPool2d((pick.choice([2, 3]), pick.choice([2, 3])), (pick.choice([2, 3]), 2))
             chain.append(pool)
             shape = pool.output_shape(shape)

@@ -49,7 +49,16 @@ def network(
         )
         layers.append(layer)
         h, w, c = layer.output_shape((h, w, c))
-        if rng.random() < 0.5 and min(h, w) >= 2:
+        if rng.random() < 0.25:
+            window = [int(rng.integers(1, 8)) for _ in range(2)]
+            pads = [int(rng.integers(0, k)) for k in (window[0], window[0], window[1], window[1])]
+            pool = MaxPool2d(
+                (window[0], window[1]), tuple(rng.integers(1, 8, 2)), "", (pads[0], pads[1], pads[2], pads[3])
+            )
+            if min(pool.output_shape((h, w, c))) > 0:
+                layers.append(pool)
+                h, w, c = pool.output_shape((h, w, c))
+        elif rng.random() < 0.5 and min(h, w) >= 2:
             pool = MaxPool2d(
                 tuple(rng.integers(2, min(h, w, 3) + 1, 2)),
                 tuple(rng.integers(2, 4, 2)) if rng.random() < 0.6 else None,

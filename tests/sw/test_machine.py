@@ -66,8 +66,9 @@ def test_random_networks(first: int) -> None:
 
 
 def test_kinds_that_the_random_networks_reach() -> None:
-    seen = {"spread": 0, "passes": 0, "padded": 0, "balance": 0, "double": 0, "strips": 0, "score": 0}
-    for number in range(240):
+    kinds = ("spread", "passes", "padded", "balance", "double", "strips", "score", "pooling")
+    seen = dict.fromkeys(kinds, 0)
+    for number in range(360):
         case = draw(5, number, random_config(np.random.default_rng([5, number])))
         program = compile_network(case.network, case.config, case.at_once)
         seen["spread"] += program.spread
@@ -79,6 +80,7 @@ def test_kinds_that_the_random_networks_reach() -> None:
                 seen["double"] += one.double
                 seen["strips"] += one.strips is not None
                 seen["score"] += one.slices > 0
+                seen["pooling"] += one.nest.count("row") == 2 and not one.nest.step("row")
     assert min(seen.values()) > 5, seen
 
 

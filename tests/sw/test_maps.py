@@ -49,6 +49,9 @@ def test_useful_work() -> None:
     assert maps(conv(), MaxPool2d((2, 2), (3, 3))).layer_macs == (2 * 4 * 18 * 4, 0)
     # Windows that overlap read no output twice.
     assert maps(conv(), MaxPool2d((3, 3), (2, 2))).layer_macs == (3 * 5 * 18 * 4, 0)
+    # Padded windows of 3 every 2 read all of 4 x 6, windows of 2 every 4 the first and last two of 6 columns.
+    padded = MaxPool2d((3, 2), (2, 4), padding=(1, 0, 1, 1))
+    assert maps(conv(), padded).layer_macs == (4 * 3 * 18 * 4, 0)
     assert maps(conv(), GlobalSum(), Dense(ones(3, 4))).layer_macs == (24 * 18 * 4, 0, 12)
 
 
@@ -114,9 +117,18 @@ ILLEGAL_MAPS: list[tuple[list[Layer], dict[str, Any], str]] = [
     ([MaxPool2d()], {}, "layer 0: MaxPool2d must .* a Conv2d with thresholds, but follows the input"),
     ([conv(), MaxPool2d(), MaxPool2d()], {}, "layer 2: MaxPool2d must .*, but follows layer 1, a MaxPool2d"),
     ([Dense(ones(4, 96), [0] * 4), MaxPool2d()], {}, "layer 1: MaxPool2d .*, but follows layer 0, a Dense"),
-    ([conv(), MaxPool2d((4, 2))], {}, rf"layer 1: window is \(4, 2\), but {WHERE} 2 to 3"),
-    ([conv(), MaxPool2d((2, 2), (1, 2))], {}, rf"layer 1: stride is \(1, 2\), but {WHERE} 2 to 3"),
-    ([conv(), MaxPool2d(2)], {}, f"layer 1: window is 2, but {WHERE} 2 to 3"),  # type: ignore[arg-type]
+    ([conv(), MaxPool2d((8, 2))], {}, rf"layer 1: window is \(8, 2\), but {WHERE} 1 to 7"),
+    ([conv(), MaxPool2d((2, 2), (0, 2))], {}, rf"layer 1: stride is \(0, 2\), but {WHERE} 1 to 7"),
+    ([conv(), MaxPool2d(2)], {}, f"layer 1: window is 2, but {WHERE} 1 to 7"),  # type: ignore[arg-type]
+    (
+        [conv(), MaxPool2d((2, 3), padding=(0, 2, 0, 0))], {},
+        r"layer 1: padding is \(0, 2, 0, 0\), but .* less than the window: 0 to 1 vertically, 0 to 2 horiz",
+    ),
+    ([conv(), MaxPool2d((2, 3), padding=(0, 1))], {}, "layer 1: padding is .0, 1., but must be 4 integers"),  # type: ignore[arg-type]
+    (
+        [conv(2, 2, (5, 1)), MaxPool2d((5, 2), padding=(1, 1, 0, 0))], {},
+        "layer 1: window 5x2 does not fit the padded map of 4x8",
+    ),
     ([conv(2, 2, (5, 1)), MaxPool2d((3, 2))], {}, "layer 1: window 3x2 does not fit the map of 2x8"),
     ([GlobalSum(), Dense(ones(3, 2))], {}, "layer 0: GlobalSum must follow a Conv2d .* the input"),
     ([conv(), GlobalSum()], {}, "layer 1: GlobalSum must be followed by .*, but nothing follows"),

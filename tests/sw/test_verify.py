@@ -34,8 +34,9 @@ EVERYTHING = {
     *(f"input of {n} bits" for n in range(1, 9)),
     "kernel 1x1", "kernel above 3", "link direct", "link uart", "padding image with +1",
     "padding image with -1", "padding image with 0", "padding map with +1", "padding map with -1",
-    "padding map with 0", "padding pixels with 0", "passes", "pooling", "pooling that overlaps",
-    "rows share an image", "several batches", "stride above 1", "strips", "uneven padding",
+    "padding map with 0", "padding pixels with 0", "passes", "pooling", "pooling above 3",
+    "pooling that overlaps", "pooling with padding", "rows share an image", "several batches",
+    "stride above 1", "strips", "uneven padding",
 }  # fmt: skip
 
 

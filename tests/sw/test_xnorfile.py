@@ -214,6 +214,15 @@ HOSTILE_MAPS: dict[str, tuple[Edit, str]] = {
     "no stride": (lambda d, t: d["layers"][0].pop("stride"), "layer 0 has .*; it must have inputs, kernel"),
     "window": (layer(1, window=[3, 9]), "illegal network: layer 1 'b': window is .3, 9."),
     "window of text": (layer(1, window=["3", "2"]), "illegal network: layer 1 'b': window is"),
+    "padded pool without padding": (
+        layer(1, type="paddedmaxpool2d", padding=[0, 0, 0, 0]),
+        "layer 1: padding is 0; its type must be maxpool2d",
+    ),
+    "padded pool, no list": (layer(1, type="paddedmaxpool2d", padding=1), "padding is int, but must be list"),
+    "padded pool, too much": (
+        layer(1, type="paddedmaxpool2d", padding=[0, 3, 0, 0]),
+        "illegal network: layer 1 'b': padding is .0, 3",
+    ),
     "pool key": (layer(1, weights=3), "layer 1 has 'name, stride, type, weights, window'"),
     "sum key": (layer(3, stride=[1, 1]), "layer 3 has 'name, stride, type'; it must have name, type"),
     "name": (layer(3, name="\n"), "illegal network: layer 3 name"),

@@ -97,10 +97,9 @@ def _without_limits(network: Network, config: DeviceConfig) -> Program | None:
 def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
     shapes, macs = network.shapes, network.layer_macs
     layers: list[dict[str, Any]] = []
-    plans = iter(program.layers if program else ())
     for index, layer in enumerate(network.layers):
-        # Pooling and sums are part of another layer's plan.
-        plan = next(plans, None) if layer.weight_bits else None
+        # Sums, and most pooling, are part of another layer's plan.
+        plans = [plan for plan in (program.layers if program else ()) if plan.layer == index]
         layers.append(
             {
                 "name": layer.name or f"layer{index}",
@@ -110,8 +109,8 @@ def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
                 "output": list(shapes[index + 1]),
                 "weight_bits": layer.weight_bits,
                 "macs": macs[index],
-                "beats": plan.beats if plan else None,
-                "accumulator_bits": plan.acc_bits if plan else None,
+                "beats": sum(plan.beats for plan in plans) if plans else None,
+                "accumulator_bits": max(plan.acc_bits for plan in plans) if plans else None,
             }
         )
     return layers
@@ -123,7 +122,8 @@ def _window(layer: Layer) -> dict[str, Any]:
         padding = {"padding": list(layer.padding), "pad_value": layer.pad_value}
         return {"window": list(layer.kernel), "stride": list(layer.stride), **padding}
     if isinstance(layer, MaxPool2d):
-        return {"window": list(layer.window), "stride": list(layer.stride)}
+        padding = {"padding": list(layer.padding)} if any(layer.padding) else {}
+        return {"window": list(layer.window), "stride": list(layer.stride), **padding}
     return {}
 
 

@@ -25,11 +25,13 @@ from ..isa.program import (
 )  # fmt: skip
 from ..isa.protocol import Space
 from ..model.bits import bytes_per_image
-from ..model.layers import Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
+from ..model.layers import Conv2d, Dense
 from ..model.network import Network
 from .lower import MAX_MAP, lower_conv, lower_dense, lower_pixels, lower_windows, pooled
 from .nest import Lowered, Region, Windows
+from .pooling import PoolPass, lower_pool
 from .split import Piece, cut
+from .steps import Step, steps_of
 
 __all__ = ["compile_network"]
 
@@ -84,42 +86,6 @@ def _checked(program: Program) -> Program:
     return program
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A layer with weights, what pools its result, and whether it reads a sum over positions.
-
-    `index` is the layer of the network that gives the step's result.
-    """
-
-    index: int
-    layer: Dense | Conv2d
-    name: str
-    macs: int
-    pool: MaxPool2d | None = None
-    summed: bool = False
-
-
-def _steps(network: Network) -> list[_Step]:
-    steps: list[_Step] = []
-    summed = False
-    for index, (layer, macs) in enumerate(zip(network.layers, network.layer_macs, strict=True)):
-        name = layer.name or f"layer{index}"
-        if isinstance(layer, GlobalSum):
-            summed = True
-        elif isinstance(layer, InputScale):
-            raise CompileError(
-                f"layer {name!r} is an InputScale, XNOR-Net's K, which depends on the image and the position "
-                "and so is no threshold; the accelerator cannot run it; train without input_scale"
-            )
-        elif isinstance(layer, MaxPool2d):
-            steps[-1] = replace(steps[-1], index=index, pool=layer)
-        elif isinstance(layer, Dense | Conv2d):
-            steps.append(_Step(index, layer, name, macs, summed=summed))
-        else:
-            raise CompileError(f"layer {name!r} is a {type(layer).__name__}, which is not supported")
-    return steps
-
-
 @dataclass
 class _Compiler:
     network: Network
@@ -130,7 +96,7 @@ class _Compiler:
 
     def compile(self) -> Program:
         network, config = self.network, self.config
-        steps = _steps(network)
+        steps = steps_of(network)
         if not config.convolution:
             self._only_dense()
         lowered = self._lower(steps)
@@ -160,17 +126,20 @@ class _Compiler:
             lowered[-1].values,
             results,
             tuple(
-                Stop(step.index, _region(number, len(steps)), layer.values, self._sums(step, layer))
+                Stop(step.index, number, _region(number, len(steps)), layer.values, self._sums(layer))
                 for number, (step, layer) in enumerate(zip(steps, lowered, strict=True))
+                if step.whole
             ),
         )
 
-    def _lower(self, steps: list[_Step]) -> list[Lowered]:
+    def _lower(self, steps: list[Step]) -> list[Lowered]:
         config = self.config
         lowered = [self._first(steps[0])]
         for step in steps[1:]:
             source = lowered[-1].source
-            if isinstance(step.layer, Conv2d):
+            if isinstance(step.layer, PoolPass):
+                lowered.append(lower_pool(step.layer, source, config, step.name, self.strips))
+            elif isinstance(step.layer, Conv2d):
                 lowered.append(lower_conv(step.layer, step.pool, source, config, step.name, self.strips))
             else:
                 lowered.append(lower_dense(step.layer, source, config, step.summed, step.name))
@@ -222,13 +191,14 @@ class _Compiler:
                     "(convolution=0); build it with convolution=1"
                 )
 
-    def _first(self, step: _Step) -> Lowered:
+    def _first(self, step: Step) -> Lowered:
         """Lay out the image, and lower the layer that reads it."""
         network, config = self.network, self.config
         bits, width = network.input.bits, config.geometry.width
         layer = step.layer
         if isinstance(layer, Conv2d):
             return self._windows(step, layer)
+        assert isinstance(layer, Dense)  # a pooling follows a convolution
         words = -(-network.input.size // width)
         self.image_words = bits * words
         self.header |= {"in_bits_last": bits - 1, "plane_stride": words}
@@ -236,7 +206,7 @@ class _Compiler:
             return lower_dense(layer, Region(1, 1, layer.inputs, words), config, False, step.name)
         return lower_pixels(layer, bits, words, config, step.name)
 
-    def _windows(self, step: _Step, layer: Conv2d) -> Lowered:
+    def _windows(self, step: Step, layer: Conv2d) -> Lowered:
         network, config = self.network, self.config
         width = config.geometry.width
         height, columns, channels = network.input.shape
@@ -311,7 +281,7 @@ class _Compiler:
         parts = tuple((piece.index, piece.first) for piece in pieces)
         return Section(tuple(descriptors), parts, tuple(self._buffers(pieces)))
 
-    def _sums(self, step: _Step, layer: Lowered) -> SumsPlan:
+    def _sums(self, layer: Lowered) -> SumsPlan:
         """Say how a layer's sums can be had: every position, and as many slices as they need."""
         g, values = self.config.geometry, layer.values
         loops, height, width = pooled(layer.positions, None)
@@ -320,14 +290,16 @@ class _Compiler:
         sums = replace(values, height=height, width=width, pitch=layer.tiles * tile, slices=slices)
         return SumsPlan(loops, sums, tile, layer.start_of(values.outputs))
 
-    def _plan(self, step: _Step, layer: Lowered) -> LayerPlan:
+    def _plan(self, step: Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.starts.shape[1]
         # Each position, or plane if they double, takes a start value.
         between = words[0] // layer.tiles
         if not layer.descriptor.double:
             between *= layer.nest.count("plane")
         waits = layer.beats // between * max(self.config.threshold_share - between, 0)
-        return LayerPlan(step.name, layer.beats, layer.drains, waits, step.macs, layer.acc_bits, *words)
+        return LayerPlan(
+            step.name, layer.beats, layer.drains, waits, step.macs, layer.acc_bits, *words, layer=step.plan
+        )
 
     def _check(self, name: str, words: int) -> None:
         limit = getattr(self.config, name)

@@ -38,7 +38,7 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     copies = source.pixels if summed else 1
     nest = Nest.of(run=(pixels * source.pitch, width), plane=(copies, source.pitch * width))
     lanes = _lanes(layer.weights.reshape(layer.outputs, pixels, source.channels), source.pitch, width)
-    return _finish(layer, *lanes, nest, config, name, planes=1, copies=copies, factor=2)
+    return finish(layer, *lanes, nest, config, name, planes=1, copies=copies, factor=2)
 
 
 def lower_pixels(layer: Dense, planes: int, plane_words: int, config: DeviceConfig, name: str) -> Lowered:
@@ -47,7 +47,7 @@ def lower_pixels(layer: Dense, planes: int, plane_words: int, config: DeviceConf
     words = -(-layer.inputs // width)
     nest = Nest.of(run=(words, width), plane=(planes, -plane_words * width))
     lanes = _lanes(layer.weights[:, np.newaxis], words, width)
-    lowered = _finish(layer, *lanes, nest, config, name, planes=planes, copies=1, factor=1)
+    lowered = finish(layer, *lanes, nest, config, name, planes=planes, copies=1, factor=1)
     return _with(lowered, source=Place("", (planes - 1) * plane_words))
 
 
@@ -75,7 +75,7 @@ def lower_windows(
         planes, copies, factor = 1, 2, 1
     else:
         planes, copies, factor = source.planes, 1, 1 if source.planes > 1 else 2
-    lowered = _finish(
+    lowered = finish(
         layer,
         *lanes,
         nest,
@@ -119,7 +119,7 @@ def lower_conv(
     balanced = any(layer.padding) and layer.pad_value == 0 and odd > 0
     copies = 2 if balanced else 1
     nest = Nest.of(run=(pitch, width), col=(kw, pixel), row=(kh, line), plane=(copies, 0))
-    lowered = _finish(
+    lowered = finish(
         layer,
         lanes,
         0 if balanced else odd,
@@ -182,7 +182,7 @@ def _with(lowered: Lowered, **changes: Any) -> Lowered:
     return replace(lowered, descriptor=replace(lowered.descriptor, **changes))
 
 
-def _finish(
+def finish(
     layer: Dense | Conv2d,
     lanes: NDArray[np.uint8],
     odd: int,
@@ -197,7 +197,7 @@ def _finish(
     pool: MaxPool2d | None = None,
     strips: int = 1,
 ) -> Lowered:
-    """Make weights, start values and the loops over positions.
+    """Make weights, start values and the loops over positions of a layer, the end of every lowering.
 
     The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
     adding up, where odd is the number of lanes that are left over.

@@ -42,10 +42,10 @@ def stop_after(program: Program, index: int) -> Program:
         If the layer's results are not in memory: a pooling or a sum is part of the layer beside it.
     """
     whole = program.whole or program
-    number, stop = _stop(whole, index)
+    stop = _stop(whole, index)
     if stop is whole.stops[-1]:
         return whole
-    sections = _up_to(whole, number)
+    sections = _up_to(whole, stop.number)
     return _ending(whole, sections, whole.regions, stop.region, stop.values, b"stop" + bytes([index % 256]))
 
 
@@ -103,8 +103,8 @@ def sums_of(program: Program, index: int) -> Program:
     whole = program.whole or program
     config, width = whole.config, whole.config.geometry.width
     network = sums_network(whole.network, index)
-    number, stop = next((n, one) for n, one in enumerate(whole.stops) if one.index >= index)
-    plan = stop.sums
+    stop = next(one for one in whole.stops if one.index >= index)
+    number, plan = stop.number, stop.sums
     sections = _up_to(whole, number)
     source = next(d for d, (layer, _) in zip(sections[-1].descriptors, sections[-1].parts, strict=True)
                   if layer == number).source.region  # fmt: skip
@@ -155,10 +155,10 @@ def sums_of(program: Program, index: int) -> Program:
     return replace(ended, network=network, starts=plan.starts)
 
 
-def _stop(program: Program, index: int) -> tuple[int, Stop]:
-    for number, stop in enumerate(program.stops):
+def _stop(program: Program, index: int) -> Stop:
+    for stop in program.stops:
         if stop.index == index:
-            return number, stop
+            return stop
     known = ", ".join(str(stop.index) for stop in program.stops)
     raise UsageError(f"layer {index} leaves nothing in the device's memory; layers that do: {known}")
 

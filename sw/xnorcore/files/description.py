@@ -25,6 +25,7 @@ _KEYS: dict[str, dict[str, type]] = {
     "dense": _WEIGHTED,
     "conv2d": _WEIGHTED | _CONV,
     "maxpool2d": {"type": str, "name": str, "window": list, "stride": list},
+    "paddedmaxpool2d": {"type": str, "name": str, "window": list, "stride": list, "padding": list},
     "globalsum": {"type": str, "name": str},
     "inputscale": {"type": str, "name": str, "channels": int, "shift": int, "mean_shift": int},
 }
@@ -146,6 +147,12 @@ def build(description: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Netw
         if layer["type"] == "maxpool2d":
             layers.append(MaxPool2d(layer["window"], layer["stride"], layer["name"]))
             continue
+        if layer["type"] == "paddedmaxpool2d":
+            pool = MaxPool2d(layer["window"], layer["stride"], layer["name"], layer["padding"])
+            if not any(pool.padding):
+                raise FileFormatError(f"layer {index}: padding is 0; its type must be maxpool2d")
+            layers.append(pool)
+            continue
         if layer["type"] == "globalsum":
             layers.append(GlobalSum(layer["name"]))
             continue
@@ -181,10 +188,10 @@ def build(description: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Netw
 def _layer(layer: Layer) -> dict[str, Any]:
     """The layer's entry in the description."""
     if isinstance(layer, MaxPool2d):
-        return {
-            "type": "maxpool2d", "name": layer.name, "window": list(layer.window),
-            "stride": list(layer.stride),
-        }  # fmt: skip
+        windows = {"name": layer.name, "window": list(layer.window), "stride": list(layer.stride)}
+        if any(layer.padding):
+            return {"type": "paddedmaxpool2d", **windows, "padding": list(layer.padding)}
+        return {"type": "maxpool2d", **windows}
     if isinstance(layer, GlobalSum):
         return {"type": "globalsum", "name": layer.name}
     if isinstance(layer, InputScale):

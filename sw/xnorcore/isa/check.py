@@ -186,14 +186,19 @@ def _map(what: str, fields: Mapping[str, int], nest: Nest, config: DeviceConfig,
     """Return the words of the map that a layer with padding reads, once its steps agree with the map."""
     width, pitch = config.geometry.width, nest.count("run")
     line = fields["map_width"] * pitch
+    # A pooling reads each tap twice, along `row`, and counts each row of the map as two.
+    twice = 2 if nest.count("row") == 2 and not nest.step("row") else 1
+    for name in ("pad_top", "stride_y", "step_y", "map_height"):
+        if fields[name] % twice:
+            raise CompileError(f"{what} reads taps twice, but {name} is {fields[name]} and not even")
     expected = {
         "plane": 0,
         "col": pitch,
-        "row": line,
+        "row": line if twice == 1 else 0,
         "win_x": fields["stride_x"] * pitch,
-        "win_y": fields["stride_y"] * line,
+        "win_y": fields["stride_y"] // twice * line,
         "x": fields["step_x"] * pitch,
-        "y": fields["step_y"] * line,
+        "y": fields["step_y"] // twice * line,
         "tile": 0,
     }
     for name, words in expected.items():
@@ -201,9 +206,10 @@ def _map(what: str, fields: Mapping[str, int], nest: Nest, config: DeviceConfig,
             raise CompileError(
                 f"{what} moves {nest.step(name) / width:g} words along {name}, but {words} in its padded map"
             )
-    first = fields["in_base"] + base + (fields["pad_top"] * fields["map_width"] + fields["pad_left"]) * pitch
+    above = fields["pad_top"] // twice
+    first = fields["in_base"] + base + (above * fields["map_width"] + fields["pad_left"]) * pitch
     first %= 1 << _WORD
-    return range(first, first + fields["map_height"] * line)
+    return range(first, first + fields["map_height"] // twice * line)
 
 
 def _results(fields: Mapping[str, int], counts: Mapping[str, int], config: DeviceConfig, base: int) -> range:

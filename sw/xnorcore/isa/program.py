@@ -71,6 +71,8 @@ class LayerPlan:
         Accumulator bits that provably hold every intermediate value.
     weight_words, threshold_words : int
         Buffer words per column.
+    layer : int
+        Layer of the network; a pooling may take two plans.
     """
 
     name: str
@@ -81,6 +83,7 @@ class LayerPlan:
     acc_bits: int
     weight_words: int
     threshold_words: int
+    layer: int = 0
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,8 @@ class Stop:
     ----------
     index : int
         Layer of the network whose result is in memory: the layer itself, or the pooling that follows it.
+    number : int
+        Of what the device runs for it, as in `Section.parts`; the last, where a layer takes two.
     region : str
         Where in activation memory.
     values : Values
@@ -224,6 +229,7 @@ class Stop:
     """
 
     index: int
+    number: int
     region: str
     values: Values
     sums: SumsPlan

@@ -19,7 +19,7 @@ MAX_MAP = 1 << 20
 """Most values of a map between two layers."""
 KERNEL = (1, 7)
 STRIDE = (1, 4)
-POOL = (2, 3)
+POOL = (1, 7)
 SHIFT = (0, 62)
 MAX_SUM = (1 << 62) - 1
 """Largest magnitude of a sum or of K, so that int64 holds it."""
@@ -116,13 +116,7 @@ class Chain:
             raise NetworkError(f"{where}: kernel is {kh}x{kw}, but must be {low}x{low} to {high}x{high}")
         _pair(where, "stride", layer.stride, STRIDE)
         padding = layer.padding
-        most = (kh - 1, kh - 1, kw - 1, kw - 1)
-        legal = isinstance(padding, tuple) and len(padding) == 4 and all(map(is_int, padding))
-        if not legal or not all(0 <= pad <= limit for pad, limit in zip(padding, most, strict=True)):
-            raise NetworkError(
-                f"{where}: padding is {brief(padding)}, but must be 4 integers (top, bottom, left, right), "
-                f"each less than the kernel: 0 to {kh - 1} vertically, 0 to {kw - 1} horizontally"
-            )
+        _padding(where, padding, (kh, kw), "kernel")
         if not is_int(layer.pad_value) or layer.pad_value not in (-1, 0, 1):
             raise NetworkError(f"{where}: pad_value is {brief(layer.pad_value)}, but must be 0, -1 or +1")
         if self.bits > 1 and layer.pad_value and any(padding):
@@ -143,9 +137,13 @@ class Chain:
             )
         _pair(where, "window", layer.window, POOL)
         _pair(where, "stride", layer.stride, POOL)
-        (height, width), (h, w) = self.shape[:2], layer.window
+        h, w = layer.window
+        _padding(where, layer.padding, (h, w), "window")
+        top, bottom, left, right = layer.padding
+        height, width = self.shape[0] + top + bottom, self.shape[1] + left + right
         if h > height or w > width:
-            raise NetworkError(f"{where}: window {h}x{w} does not fit the map of {height}x{width}")
+            of = f"the {'padded ' if any(layer.padding) else ''}map of {height}x{width}"
+            raise NetworkError(f"{where}: window {h}x{w} does not fit {of}")
 
     def _global_sum(self, where: str, after: Sequence[Layer]) -> None:
         if not isinstance(self.layer, (Conv2d, MaxPool2d)):
@@ -227,6 +225,16 @@ def _pair(where: str, what: str, value: Any, limits: tuple[int, int]) -> None:
         raise NetworkError(
             f"{where}: {what} is {brief(value)}, but must be 2 integers (vertical, horizontal), "
             f"each {low} to {high}"
+        )
+
+
+def _padding(where: str, padding: Any, sides: tuple[int, int], what: str) -> None:
+    most = (sides[0] - 1, sides[0] - 1, sides[1] - 1, sides[1] - 1)
+    legal = isinstance(padding, tuple) and len(padding) == 4 and all(map(is_int, padding))
+    if not legal or not all(0 <= pad <= limit for pad, limit in zip(padding, most, strict=True)):
+        raise NetworkError(
+            f"{where}: padding is {brief(padding)}, but must be 4 integers (top, bottom, left, right), "
+            f"each less than the {what}: 0 to {most[0]} vertically, 0 to {most[2]} horizontally"
         )
 
 

@@ -132,37 +132,46 @@ class Conv2d:
         if self.pad_value:
             rows, columns = np.ones_like(rows), np.ones_like(columns)
         if pool is not None:
-            rows = rows[_read(height, pool.window[0], pool.stride[0])]
-            columns = columns[_read(width, pool.window[1], pool.stride[1])]
+            read_rows, read_columns = pool.read((height, width))
+            rows, columns = rows[read_rows], columns[read_columns]
         return int(rows.sum()) * int(columns.sum()) * self.inputs * self.outputs
 
 
 @dataclass(frozen=True, init=False)
 class MaxPool2d:
-    """Maximum, that is OR, of the bits in a window of each channel; only windows that lie wholly inside.
+    """Maximum, that is OR, of the bits in a window of each channel; only windows inside the padded map.
 
     It follows a `Conv2d` with thresholds.
 
     Parameters
     ----------
     window : tuple of int
-        Height and width, each 2 or 3.
+        Height and width, each 1 to 7.
     stride : tuple of int, optional
-        Vertical, horizontal, each 2 or 3; default: the window.
+        Vertical, horizontal, each 1 to 7; default: the window.
     name : str
         Shown in reports and messages.
+    padding : tuple of int, optional
+        Rows or columns added at (top, bottom, left, right), each less than the window's side. They hold
+        bits of 0, which never win.
     """
 
     window: tuple[int, int]
     stride: tuple[int, int]
     name: str
+    padding: tuple[int, int, int, int]
 
     def __init__(
-        self, window: tuple[int, int] = (2, 2), stride: tuple[int, int] | None = None, name: str = ""
+        self,
+        window: tuple[int, int] = (2, 2),
+        stride: tuple[int, int] | None = None,
+        name: str = "",
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> None:
         object.__setattr__(self, "window", plain(window))
         object.__setattr__(self, "stride", self.window if stride is None else plain(stride))
         object.__setattr__(self, "name", name)
+        object.__setattr__(self, "padding", plain(padding))
 
     @property
     def weight_bits(self) -> int:
@@ -176,9 +185,19 @@ class MaxPool2d:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result for an input of `shape`; may hold sizes below 1."""
-        height = (shape[0] - self.window[0]) // self.stride[0] + 1
-        width = (shape[1] - self.window[1]) // self.stride[1] + 1
+        top, bottom, left, right = self.padding
+        height = (shape[0] + top + bottom - self.window[0]) // self.stride[0] + 1
+        width = (shape[1] + left + right - self.window[1]) // self.stride[1] + 1
         return height, width, shape[2]
+
+    def read(self, size: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Say which rows, and which columns, of a map of `size` (height, width) lie in a window."""
+        height, width, _ = self.output_shape((*size, 1))
+        top, _, left, _ = self.padding
+        return (
+            _read(size[0], height, self.window[0], self.stride[0], top),
+            _read(size[1], width, self.window[1], self.stride[1], left),
+        )
 
     def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
         """Return 0: a pooling multiplies nothing."""
@@ -218,9 +237,9 @@ class GlobalSum:
         return 0
 
 
-def _read(size: int, window: int, stride: int) -> NDArray[np.bool_]:
-    """Which of `size` positions lie in a window."""
-    starts = np.arange((size - window) // stride + 1) * stride
+def _read(size: int, windows: int, window: int, stride: int, before: int) -> NDArray[np.bool_]:
+    """Which of `size` positions lie in one of so many windows, `before` of padding in front of them."""
+    places = (np.arange(windows)[:, np.newaxis] * stride + np.arange(window) - before).ravel()
     read = np.zeros(size, np.bool_)
-    read[(starts[:, np.newaxis] + np.arange(window)).ravel()] = True
+    read[places[(places >= 0) & (places < size)]] = True
     return read

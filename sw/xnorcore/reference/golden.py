@@ -122,8 +122,11 @@ def _magnitude(layer: Dense | Conv2d, a: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 def _pool(layer: MaxPool2d, maps: NDArray[np.int64]) -> NDArray[np.int64]:
+    _, height, width, _ = maps.shape
+    top, _, left, _ = layer.padding
     result = np.full((len(maps), *layer.output_shape(maps.shape[1:])), -1)
     for y, x, wy, wx in np.ndindex(*result.shape[1:3], *layer.window):
-        value = maps[:, y * layer.stride[0] + wy, x * layer.stride[1] + wx]
-        result[:, y, x] = np.maximum(result[:, y, x], value)
+        row, column = y * layer.stride[0] + wy - top, x * layer.stride[1] + wx - left
+        if 0 <= row < height and 0 <= column < width:
+            result[:, y, x] = np.maximum(result[:, y, x], maps[:, row, column])
     return result

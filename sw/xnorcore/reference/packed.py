@@ -49,6 +49,9 @@ def unpack_maps(maps: Maps, channels: int) -> NDArray[np.uint8]:
 def pool_maps(layer: MaxPool2d, maps: Maps) -> Maps:
     """Pool packed bits: OR of the words of a window."""
     height, width, _ = layer.output_shape((*maps.shape[3:], 1))
+    if any(layer.padding):
+        top, bottom, left, right = layer.padding
+        maps = np.pad(maps, ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right)))
     result = None
     for y, x in np.ndindex(*layer.window):
         part = _every(maps, y, x, (height, width), layer.stride)

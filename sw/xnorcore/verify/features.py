@@ -62,6 +62,10 @@ def _layers(network: Network) -> Iterator[str]:
                 yield "uneven padding"
         elif isinstance(layer, MaxPool2d):
             yield "pooling that overlaps" if layer.stride < layer.window else "pooling"
+            if any(layer.padding):
+                yield "pooling with padding"
+            if max(layer.window) > 3:
+                yield "pooling above 3"
         elif isinstance(layer, GlobalSum):
             yield "global sum"
         elif isinstance(layer, Dense):

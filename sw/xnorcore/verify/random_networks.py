@@ -215,9 +215,25 @@ class _Maps:
         if mask is not None:
             self.masks[len(self.chain)] = mask
         self._add(layer)
-        if pooled and min(self.shape[:2]) >= 2:
-            most = min(*self.shape[:2], 3)
-            self._add(MaxPool2d(self._pair(2, most), self._pair(2, 3) if rng.random() < 0.6 else None))
+        if pooled:
+            self._pool()
+
+    def _pool(self) -> None:
+        """Pool as most networks do, or, for some, with any window, stride and padding."""
+        rng, (height, width, _) = self.rng, self.shape
+        if rng.random() < 0.6:
+            if min(height, width) >= 2:
+                most = min(height, width, 3)
+                self._add(MaxPool2d(self._pair(2, most), self._pair(2, 3) if rng.random() < 0.6 else None))
+            return
+        window = self._pair(1, 7)
+        pads = [int(rng.integers(0, side)) for side in (window[0], window[0], window[1], window[1])]
+        # A window that is larger than the map needs padding to fit.
+        window = min(window[0], height + pads[0] + pads[1]), min(window[1], width + pads[2] + pads[3])
+        top, bottom, left, right = (min(pad, window[axis // 2] - 1) for axis, pad in enumerate(pads))
+        pool = MaxPool2d(window, self._pair(1, 7), padding=(top, bottom, left, right))
+        if min(pool.output_shape(self.shape)) > 0:
+            self._add(pool)
 
     def _batchnorm(
         self, weights: NDArray[np.int8], reach: int

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from ..errors import XnorcoreError
-from ..model.layers import Conv2d, Dense, InputSpec, Layer, MaxPool2d
+from ..model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
 from ..model.network import Network
 from ..model.values import Shape
 from ..reference import golden
@@ -152,8 +152,11 @@ def _chains(network: Network) -> Iterator[tuple[list[Layer], InputSpec]]:
 
 def _simpler(layer: Layer) -> Iterator[Layer | None]:
     """Yield simpler layers in place of one; None leaves it out."""
-    if isinstance(layer, MaxPool2d):
+    if isinstance(layer, (MaxPool2d, GlobalSum)):
         yield None
+    if isinstance(layer, MaxPool2d):
+        if any(layer.padding):
+            yield MaxPool2d(layer.window, layer.stride, layer.name)
         if (layer.window, layer.stride) != ((2, 2), (2, 2)):
             yield MaxPool2d((2, 2), (2, 2), layer.name)
     if not isinstance(layer, (Conv2d, Dense)):
