@@ -9,9 +9,11 @@ import numpy as np
 
 from .bends import values_behind
 from .graph import Node
+from .placed import placewise
 from .shapes import Window
-from .signal import places
+from .signal import Levels, places
 from .signs import renamed
+from .tails import mean_of_sums
 from .walk import Walk
 from .weights import CONV
 
@@ -21,7 +23,8 @@ def affine(walk: Walk, node: Node) -> None:
     scale, offset = node.attributes["scale"], node.attributes["offset"]
     if walk.levels is None:
         if len(scale) > 1 or len(offset) > 1:
-            walk.channelwise(node)
+            node = placewise(walk, node)
+            scale, offset = node.attributes["scale"], node.attributes["offset"]
         walk.name(node, "affine map")
         walk.stage.form.affine(scale, offset, node)
         return
@@ -53,7 +56,7 @@ def norm(walk: Walk, node: Node) -> None:
                 "inputs are integers; quantise behind it (Quant, or a sign)"
             )
         raise node.fail("is a batch norm of one-bit activations, which cannot be folded")
-    walk.channelwise(node)
+    node = placewise(walk, node)
     walk.name(node, "batch norm")
     walk.stage.pool_order = walk.stage.pool_order and "before batch norm"
     walk.stage.form.norm(node)
@@ -86,14 +89,17 @@ def pool(walk: Walk, node: Node) -> None:
     height, width = window.size
     if walk.index.ndim != 4:
         raise node.fail("does not pool a map")
+    padding = window.padding
     if walk.levels is not None:
-        if walk.levels.scale < 0 or walk.levels.pads or walk.levels.sums:
-            raise node.fail("pools values that are negated, padded or averaged, which is not supported")
+        if walk.levels.scale < 0 or walk.levels.sums:
+            raise node.fail("pools values that are negated or averaged, which is not supported")
         walk.check_map(node, walk.levels)
+        padding = _padded(node, walk.levels, padding)
     elif not np.array_equal(walk.index, _map_like(walk.index)):
         raise node.fail("pools a map whose axes were permuted; it must be (batch, channels, height, width)")
     stage.pool, stage.pooled_first = window, walk.levels is None
-    stage.pooling, stage.form.pooled_at = node, len(stage.form.maps)
+    stage.pooling, stage.pool_padding = node, padding
+    stage.form.pooled_at = len(stage.form.maps)
     stage.pool_order = "before sign" if stage.pooled_first else "after sign"
     shape = (height, width, walk.index.shape[1])
     walk.index = places(shape, len(walk.index), channels_last=False)
@@ -108,14 +114,32 @@ def pool(walk: Walk, node: Node) -> None:
             index=walk.index,
             places=walk.index,
             origin=origin,
+            pads=(),
         )
         stage.gives = walk.levels
+
+
+def _padded(node: Node, levels: Levels, padding: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The padding of a pooling, with that of a Pad node in front: by the lower value, which never wins."""
+    if not levels.pads:
+        return padding
+    pads, value = levels.pads
+    if value != levels.offset - levels.scale:
+        raise node.fail(
+            f"pools values that are padded with {float(value):g}; only padding with their lower value, "
+            f"{float(levels.offset - levels.scale):g}, never wins"
+        )
+    top, bottom, left, right = (a + b for a, b in zip(padding, pads, strict=True))
+    return top, bottom, left, right
 
 
 def mean(walk: Walk, node: Node) -> None:
     """Take a `MEAN` node: global sums, divided."""
     levels = walk.levels
-    if levels is None or not walk.stages:
+    if levels is None:
+        mean_of_sums(walk, node)
+        return
+    if not walk.stages:
         raise node.fail("averages what is not one bit; average behind the sign")
     if levels.pads or levels.sums or len(levels.shape) != 3:
         raise node.fail("averages values that are no map")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ from ...model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2
 from ...model.network import Network
 from ..outcome import LayerReport
 from .image import Image
+from .placed import Copies, copies, every_place
 from .signal import Stage
 from .solve import solve
 from .stages import Cut
@@ -34,6 +35,8 @@ class Built:
     last : list of int
         For each stage, the index of its last layer.
     reports : tuple of LayerReport
+    emitted : list of Copies or None
+        For each stage, how it emits a map with a threshold per position.
     """
 
     network: Network
@@ -41,6 +44,14 @@ class Built:
     masks: list[NDArray[np.bool_]]
     last: list[int]
     reports: tuple[LayerReport, ...]
+    emitted: list[Copies | None]
+
+    def bits(self, number: int, found: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return a stage's bits as in the source, from the network's, shape (n, values)."""
+        copies, mask = self.emitted[number], self.masks[number]
+        if copies is not None:
+            return copies.values(found)
+        return found.astype(np.bool_) ^ np.resize(mask, found.shape[1])
 
 
 def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
@@ -53,15 +64,24 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
     """
     layers: list[Layer] = []
     masks: dict[int, NDArray[np.bool_]] = {}
-    stage_masks, last, reports = [], [], []
+    stage_masks, last, reports, emitted = [], [], [], []
+    spread: Copies | None = None
     for number, stage in enumerate(cut.stages):
         final = number == len(cut.stages) - 1
         if stage.gives is None and not final:
             raise stage.node.fail("has no sign behind it")
         try:
-            layer, mask = _fold(stage, f"{'dense' if stage.node.op == 'Dense' else 'conv'}{number}")
+            layer, mask, spread = _layer(
+                stage, spread, f"{'dense' if stage.node.op == 'Dense' else 'conv'}{number}"
+            )
         except NetworkError as error:
             raise stage.node.fail(str(error)) from None
+        if spread is not None and (final or stage.mean or cut.stages[number + 1].node.op != "Dense"):
+            assert stage.placed is not None
+            raise stage.placed.fail(
+                "has a value for each position of a map, which only a dense layer can read"
+            )
+        emitted.append(spread)
         masks[len(layers)] = mask
         reports.append(_report(stage, layer, len(layers), image))
         layers.append(layer)
@@ -69,8 +89,9 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
             assert stage.pooling is not None
             if stage.gives is None:
                 raise stage.pooling.fail("pools sums that have no sign behind them; scores cannot be pooled")
-            pool = MaxPool2d(stage.pool.kernel, stage.pool.stride, name=f"pool{number}")
-            reports.append(_other(pool, "maxpool2d", pool.window, ()))
+            pool = MaxPool2d(stage.pool.kernel, stage.pool.stride, f"pool{number}", stage.pool_padding)
+            padding = "-1" if any(pool.padding) else None
+            reports.append(_other(pool, "maxpool2d", pool.window, (stage.pooling.name,), padding))
             layers.append(pool)
         last.append(len(layers) - 1)
         stage_masks.append(mask)
@@ -78,6 +99,14 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
             layers.append(GlobalSum(name=f"sum{number}"))
             reports.append(_other(layers[-1], "globalsum", (), (stage.mean,)))
     scale, offset = _affine(cut.stages[-1], layers, cut)
+    if len(emitted) > 1 and emitted[-2] is not None and emitted[-2].doubled and cut.stages[-1].gives is None:
+        assert isinstance(layers[-1], Dense)
+        scale = (np.ones(layers[-1].outputs) if scale is None else scale) / 2
+    if cut.binary:
+        layers[-1], scale, offset = _two_classes(layers[-1], scale, offset)
+        masks[len(layers) - 1] = np.zeros(2, np.bool_)
+        one = reports[-1]
+        reports[-1] = replace(one, shape=(2, *one.shape[1:]), memory_bits=2 * one.memory_bits)
     try:
         chain = absorb_complements(layers, masks)
         network = Network(
@@ -86,7 +115,22 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         )  # fmt: skip
     except NetworkError as error:
         raise _named(str(error), cut) from None
-    return Built(network, cut.stages, stage_masks, last, tuple(reports))
+    return Built(network, cut.stages, stage_masks, last, tuple(reports), emitted)
+
+
+def _layer(
+    stage: Stage, read: Copies | None, name: str
+) -> tuple[Dense | Conv2d, NDArray[np.bool_], Copies | None]:
+    """A stage's layer, the channels that it emits complemented, and how it emits a map of many thresholds."""
+    if stage.placed is None or stage.gives is None:
+        layer, mask = _fold(stage, name)
+        return layer if read is None or not isinstance(layer, Dense) else read.read(layer), mask, None
+    rows, mask = _fold(every_place(stage), name)
+    assert isinstance(rows, Conv2d)
+    spread = copies(stage, rows, mask)
+    channels = len(stage.node.attributes["weights"])
+    stage.folded.append(f"thresholds per position, {channels} channels as {spread.layer.outputs}")
+    return spread.layer, np.zeros(spread.layer.outputs, np.bool_), spread
 
 
 def _named(message: str, cut: Cut) -> ImportFailedError:
@@ -129,8 +173,24 @@ def _affine(
     scale, offset = ([_float(pair[i]) for pair in maps] for i in (0, 1))
     if all(value == 1 for value in scale) and not any(offset):
         return None, None
-    positions = 1 if stage.node.op == "Dense" else prod(stage.node.attributes["window"].size)
+    positions = 1 if stage.node.op == "Dense" or stage.placed else prod(stage.node.attributes["window"].size)
     return np.tile(scale, positions), np.tile(offset, positions)
+
+
+def _two_classes(
+    last: Layer, scale: NDArray[np.float64] | None, offset: NDArray[np.float64] | None
+) -> tuple[Layer, NDArray[np.float64], NDArray[np.float64]]:
+    """The last layer twice, with scores 0 and what it gave: class 1 is where that is above 0."""
+    slope = np.array([0.0, 1.0 if scale is None else float(scale[0])])
+    shift = np.array([0.0, 0.0 if offset is None else float(offset[0])])
+    if isinstance(last, Dense):
+        return Dense(np.repeat(last.weights, 2, axis=0), name=last.name), slope, shift
+    assert isinstance(last, Conv2d)
+    weights = np.repeat(last.weights, 2, axis=0)
+    layer = Conv2d(
+        weights, stride=last.stride, padding=last.padding, pad_value=last.pad_value, name=last.name
+    )
+    return layer, slope, shift
 
 
 def _float(value: Surd) -> float:
@@ -169,5 +229,7 @@ def _report(stage: Stage, layer: Dense | Conv2d, index: int, image: Image) -> La
     )  # fmt: skip
 
 
-def _other(layer: Any, kind: str, shape: tuple[int, ...], nodes: tuple[str, ...]) -> LayerReport:
-    return LayerReport(layer.name, kind, nodes, shape, "none", 0, None, None, (), 0, 0)
+def _other(
+    layer: Any, kind: str, shape: tuple[int, ...], nodes: tuple[str, ...], padding: str | None = None
+) -> LayerReport:
+    return LayerReport(layer.name, kind, nodes, shape, "none", 0, None, padding, (), 0, 0)

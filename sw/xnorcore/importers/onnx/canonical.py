@@ -43,7 +43,7 @@ def pools(graph: Graph) -> Graph:
     Raises
     ------
     ImportFailedError
-        For padding, dilations, index outputs, or windows that leave the map.
+        For dilations or index outputs, and averages of less than the map.
     """
     return rewritten(
         graph,
@@ -161,9 +161,7 @@ def _norm(node: Node, graph: Graph) -> Node:
 
 def _max_pool(node: Node, graph: Graph) -> Node:
     shape = graph.shapes[node.inputs[0]]
-    window = Window(node, shape[2:], (1, 1))
-    if any(window.padding):
-        raise node.fail(f"padding {brief(window.padding)}: only pooling without padding is supported")
+    window = Window(node, shape[2:], (1, 1), ceil=bool(node.integer("ceil_mode", 0)))
     if any(name in graph.readers or name in graph.outputs for name in node.outputs[1:] if name):
         raise node.fail("its second output, the indices, is not supported")
     return made(node, POOL, node.inputs[0], window=window)

@@ -22,6 +22,7 @@ from .image import Image
 from .order import check_shape, to_source
 from .rounding import explained
 from .stages import Cut
+from .tails import MIDDLE
 
 WORK = 1 << 25
 """Multiply-accumulates that each comparison may take; large networks get fewer inputs."""
@@ -161,11 +162,12 @@ class Check:
     ) -> tuple[NDArray[np.bool_], str]:
         count = len(expected[0])
         bad, first = np.zeros(count, np.bool_), ""
-        for stage, mask, last in zip(self.built.stages, self.built.masks, self.built.last, strict=True):
+        parts = zip(self.built.stages, self.built.masks, self.built.last, strict=True)
+        for number, (stage, mask, last) in enumerate(parts):
             if stage.gives is None:
                 continue
             true = stage.gives.values(tensors[stage.gives.tensor]) > 0
-            wrong = true != (expected[last].astype(np.bool_) ^ np.resize(mask, true.shape[1]))
+            wrong = true != self.built.bits(number, expected[last])
             if wrong.any() and not first:
                 _row, place = map(int, np.argwhere(wrong)[0])
                 first = (
@@ -187,6 +189,8 @@ class Check:
         found = np.empty((len(source), order.size))
         found[:, order] = source.reshape(len(source), -1)
         value = network.affine(raw)
+        if self.cut.binary:  # the score of class 0 is 0
+            found = np.concatenate([np.zeros_like(found), found], axis=1)
         step = np.ones(network.outputs) if network.scale is None else np.abs(network.scale)
         error = np.abs(found - value)
         # Less than a quarter of a step: the source's score can only be this integer's.
@@ -198,12 +202,19 @@ class Check:
         close = np.zeros(len(value), np.bool_)
         if value.shape[1] > 1:
             close = ordered[:, -1] - ordered[:, -2] <= np.abs(ordered[:, -1]) * (1e-9 if double else 1e-5)
+        if self.cut.binary and network.offset is not None:
+            size = step[1] + np.abs(network.offset[1])
+            close |= np.abs(value[:, 1]) <= size * (1e-9 if double else 1e-5)
         chosen = network.classify(raw)
         for node in self.cut.ends:
             if node.outputs[-1] not in tensors:
                 continue
             out = tensors[node.outputs[-1]].reshape(len(source), -1)
-            if node.op in ("ArgMax", "TopK"):
+            if self.cut.binary:
+                bad |= (
+                    (out[:, 0] > MIDDLE[str(node.attributes.get("source", node.op))]) != (chosen == 1)
+                ) & ~close
+            elif node.op in ("ArgMax", "TopK"):
                 bad |= (out[:, 0] != chosen) & ~close
             else:
                 # Saturation may make values equal, but never turns their order.
@@ -247,14 +258,15 @@ class Check:
         layer = built.network.layers[first]
         if gives is None or reads.sums or not isinstance(layer, (Dense, Conv2d)):
             return 0
+        if number and built.emitted[number - 1] is not None:
+            return 0  # it reads more values than the source has
         layers = built.network.layers[first : built.last[number] + 1]
         part = Network("part", InputSpec(reads.shape, reads.bits), layers)
         most = max(2, min(channels, WORK // max(part.macs, 1)))
         images = boundary_inputs(layer, reads.shape, reads.bits, most, self.rng)
         if not len(images):
             return 0
-        expected = fast.run(part, images).astype(np.bool_)
-        expected ^= np.resize(built.masks[number], expected.shape[1])
+        expected = built.bits(number, fast.run(part, images))
         v = images.astype(np.int64)
         if reads.bits == 1:
             v = 2 * v - 1

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .budget import Budget
 from .evaluate import evaluate
 from .graph import QUANT_OPS, Graph, Node, replaced
+from .lines import flattened_maps
 from .shapes import result_shape
 
 
@@ -34,7 +35,7 @@ def fold_constants(graph: Graph) -> Graph:
     # How many nodes still need a constant; those that wait for the image keep it.
     waiting = {name: len(nodes) for name, nodes in graph.readers.items()}
     waiting.update(dict.fromkeys(graph.outputs, len(graph.nodes) + 1))
-    for node in graph.nodes:
+    for node in (part for whole in graph.nodes for part in flattened_maps(whole, constants, shapes)):
         result = _constant(node, constants, shapes, graph.opset, budget)
         if result is None:
             shape = result_shape(node, shapes, constants, graph.opset)
@@ -51,7 +52,7 @@ def fold_constants(graph: Graph) -> Graph:
             origins[node.outputs[0]] = node.label if node.op in QUANT_OPS else str(origin)
         shapes[node.outputs[0]] = result.shape
         for name in dict.fromkeys(node.inputs):
-            waiting[name] -= 1
+            waiting[name] = waiting.get(name, 1) - 1  # those of parts have one reader
             if not waiting[name]:
                 constants.pop(name, None)
     return replaced(graph, nodes=tuple(nodes), constants=constants, shapes=shapes, origins=origins)

@@ -13,6 +13,7 @@ from ...errors import ImportFailedError
 from ...model.check import brief
 from .graph import QUANT_DOMAINS, QUANT_OPS
 from .read import onnx_package
+from .windows import CHANNELS_LAST, window_operators
 
 
 class Executor:
@@ -132,6 +133,8 @@ def _part(model: Any, start: str, outputs: Sequence[str], double: bool, exact: M
     part.ir_version = model.ir_version
     part.opset_import.extend(entry for entry in model.opset_import if entry.domain not in QUANT_DOMAINS)
     part.opset_import.append(onnx.helper.make_opsetid(QUANT_DOMAINS[0], 1))
+    if all(entry.domain != CHANNELS_LAST for entry in part.opset_import):
+        part.opset_import.append(onnx.helper.make_opsetid(CHANNELS_LAST, 1))
     nodes, same = _names(model.graph.node, exact, {start, *outputs})
     producers = {name: node for node in nodes for name in node.output if name}
     needed, stack, keep = set(), list(outputs), []
@@ -313,4 +316,4 @@ def _operators() -> list[Any]:
             slope = gamma / np.sqrt(variance + variance.dtype.type(epsilon))
             return (((x - mean.reshape(shape)) * slope.reshape(shape) + beta.reshape(shape)).astype(x.dtype),)
 
-    return [BipolarQuant, Quant, IntQuant, MultiThreshold, BatchNormalization]
+    return [BipolarQuant, Quant, IntQuant, MultiThreshold, BatchNormalization, *window_operators()]

@@ -103,10 +103,11 @@ def _candidates(
     """Shapes that an image of the source's shape may have, and whether its channels are last then."""
     if sum(size > 1 for size in source) <= 1:  # a vector, whatever its axes
         return (read, False), (read, True)
+    signal = ((read, False),) if read[0] == 1 and source[-1] == read[1] else ()
     if len(source) == 2:
-        return ((*source, 1), True), ((1, source[1], source[0]), False)
+        return ((*source, 1), True), ((1, source[1], source[0]), False), ((1, *source), True)
     a, b, c = source
-    return ((b, c, a), False), ((a, b, c), True)
+    return ((b, c, a), False), ((a, b, c), True), *signal
 
 
 def _said(graph: Graph) -> bool | None:

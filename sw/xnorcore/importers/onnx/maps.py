@@ -193,6 +193,15 @@ class Form:
     maps: list[tuple[Node | None, Map]] = field(default_factory=list)
     pooled_at: int | None = None
 
+    def repeated(self, count: int) -> Form:
+        """Return the same for each of so many positions."""
+        return Form(self.channels * count, list(self.maps), self.pooled_at)
+
+    def divided(self, count: int) -> Form:
+        """Return the same of s / count, nothing being pooled."""
+        zero, one = [Fraction(0)], [Fraction(1)]
+        return Form(self.channels, [(None, Linear([Fraction(1, count)], zero, zero, one)), *self.maps])
+
     def affine(self, scale: Sequence[Fraction], offset: Sequence[Fraction], node: Node | None = None) -> None:
         """Apply ``scale * y + offset``; one of each, or one per channel."""
         last = self.maps[-1][1] if len(self.maps) > (self.pooled_at or 0) else None

@@ -40,6 +40,8 @@ def to_source(
         # Axes of one value, and the batch, do not count; what is left must be one of the two orders.
         sizes = [size for size in source if size > 1]
         fits = [sizes == [size for size in order if size > 1] for order in (first, last)]
+        if height == 1 and not any(fits) and source[-1] == width:
+            fits[0] = int(np.prod(source)) == width * channels  # axes before the length are the channels'
         if len(sizes) <= 1:
             fits = [int(np.prod(source)) == height * width * channels] * 2
         if not any(fits):

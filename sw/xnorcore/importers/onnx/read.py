@@ -12,6 +12,7 @@ from ...errors import ImportFailedError, MissingDependencyError, UsageError
 from ...extras import install_extra
 from ...files.userfile import open_regular
 from ...model.check import brief
+from .channels_last import CHANNELS_LAST, LAST_OPS, channels_first
 from .graph import OLDEST_OPSET, QUANT_DOMAINS, QUANT_OPS, Graph, Node
 from .tensors import ExternalData, element_type, elements, to_array
 
@@ -123,7 +124,7 @@ def to_graph(model: Any) -> Graph:
     outputs = tuple(value.name for value in proto.output)
     if not outputs or len(set(outputs)) < len(outputs):
         raise ImportFailedError("the graph has no outputs, or one of them twice")
-    nodes = tuple(_node(node, index, opset) for index, node in enumerate(proto.node))
+    nodes = tuple(part for index, node in enumerate(proto.node) for part in _nodes(node, index, opset))
     annotation = _annotation(proto, inputs[0].name)
     return Graph(nodes, constants, inputs[0].name, shape, dtype, annotation, outputs, opset)
 
@@ -171,11 +172,17 @@ def _annotation(proto: Any, name: str) -> str:
     return ""
 
 
+def _nodes(node: Any, index: int, opset: int) -> tuple[Node, ...]:
+    made = _node(node, index, opset)
+    return channels_first(made) if node.domain == CHANNELS_LAST else (made,)
+
+
 def _node(node: Any, index: int, opset: int) -> Node:
     outputs = tuple(node.output)
     name = node.name or next((text for text in outputs if text), "") or f"node {index}"
     label = Node(node.op_type, name, (), ())
-    standard = node.domain in ("", "ai.onnx")
+    # The operators with channels last have the attributes of the standard ones.
+    standard = node.domain in ("", "ai.onnx") or (node.domain == CHANNELS_LAST and node.op_type in LAST_OPS)
     if not node.op_type or not (standard or (node.domain in QUANT_DOMAINS and node.op_type in QUANT_OPS)):
         raise label.fail(f"operator of domain {brief(node.domain, 60)} is not supported")
     if standard and node.op_type in QUANT_OPS:

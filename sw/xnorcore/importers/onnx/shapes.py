@@ -31,12 +31,12 @@ class Window:
     kernel, stride : tuple of int
         Vertical, horizontal.
     padding : tuple of int
-        Top, bottom, left, right.
+        Top, bottom, left, right; with `ceil`, as far as the last windows reach.
     size : tuple of int
         Height and width of the result.
     """
 
-    def __init__(self, node: Node, size: Shape, kernel: Sequence[int]) -> None:
+    def __init__(self, node: Node, size: Shape, kernel: Sequence[int], *, ceil: bool = False) -> None:
         self.kernel = _pair(node, "kernel_shape", node.integers("kernel_shape", kernel))
         self.stride = _pair(node, "strides", node.integers("strides", (1, 1)))
         if _pair(node, "dilations", node.integers("dilations", (1, 1))) != (1, 1):
@@ -53,22 +53,29 @@ class Window:
             pads = [0, 0, 0, 0]
         elif mode != "NOTSET":
             raise node.fail(f"auto_pad is {brief(mode, 40)}, which is unknown")
+        if ceil:
+            pads[2] += self._overhang(size[0], pads[0], pads[2], 0)
+            pads[3] += self._overhang(size[1], pads[1], pads[3], 1)
         self.padding = (pads[0], pads[2], pads[1], pads[3])
         padded = (size[0] + pads[0] + pads[2], size[1] + pads[1] + pads[3])
         self.size = (self._result(padded[0], 0), self._result(padded[1], 1))
         if min(self.size) < 1:
             raise node.fail(f"the kernel {brief(self.kernel)} does not fit the padded map {brief(padded)}")
-        self.exact = all(
-            (side - kernel) % stride == 0
-            for side, kernel, stride in zip(padded, self.kernel, self.stride, strict=True)
-        )
-        """Whether the windows end where the map ends."""
 
     def _same(self, size: int, axis: int, mode: str) -> tuple[int, int]:
         out = -(-size // self.stride[axis])
         total = max((out - 1) * self.stride[axis] + self.kernel[axis] - size, 0)
         small, large = total // 2, total - total // 2
         return (small, large) if mode == "SAME_UPPER" else (large, small)
+
+    def _overhang(self, size: int, before: int, behind: int, axis: int) -> int:
+        """How far ceil_mode's last window leaves the padded map; none begins behind the map."""
+        kernel, stride = self.kernel[axis], self.stride[axis]
+        padded = size + before + behind
+        count = max(-(-(padded - kernel) // stride) + 1, 1)
+        if (count - 1) * stride >= size + before:
+            count -= 1
+        return max((count - 1) * stride + kernel - padded, 0)
 
     def _result(self, size: int, axis: int) -> int:
         return (size - self.kernel[axis]) // self.stride[axis] + 1
@@ -169,9 +176,7 @@ def _reduced(node: Node, x: Shape, given: list[Shape], constants: Mapping[str, N
             raise node.fail(f"shape {brief(x)}: only pooling of 2 dimensions is supported")
         if "kernel_shape" not in node.attributes:
             raise node.fail("has no kernel_shape")
-        window = Window(node, x[2:], (1, 1))
-        if node.integer("ceil_mode", 0) and not window.exact:
-            raise node.fail("ceil_mode lets windows leave the map, which is not supported")
+        window = Window(node, x[2:], (1, 1), ceil=bool(node.integer("ceil_mode", 0)))
         return x[0], x[1], *window.size
     if op == "GlobalAveragePool":
         return x[:2] + (1,) * len(x[2:])

@@ -95,16 +95,20 @@ class Stage:
     folded : list of str
         In words.
     pool : Window or None
-    pooled_first : bool
-        The pooling comes before the last map or the sign.
     pooling : Node or None
         The source's node.
+    pool_padding : tuple of int
+        Top, bottom, left, right; that of a Pad node in front included.
+    pooled_first : bool
+        The pooling comes before the last map or the sign.
     table : array of 3, or None
         Of the step that ends the stage; None for scores.
     gives : Levels or None
         The bits.
     mean : str
         Source node that averages the bits, or ``""``.
+    placed : Node or None
+        The first node that has parameters for each place of the map; the form then has them too.
     pool_order : str or None
         In words, for the report.
     """
@@ -117,12 +121,14 @@ class Stage:
     nodes: list[str]
     folded: list[str]
     pool: Window | None = None
-    pooled_first: bool = False
     pooling: Node | None = None
+    pool_padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    pooled_first: bool = False
     table: NDArray[Any] | None = None
     gives: Levels | None = None
     mean: str = ""
     pool_order: str | None = None
+    placed: Node | None = None
 
     @property
     def channels(self) -> int:

@@ -38,9 +38,9 @@ def step(walk: Walk, node: Node) -> None:
 def _result_shape(walk: Walk) -> tuple[int, ...]:
     if walk.stage.node.op == DENSE:
         return (walk.stage.channels,)
-    window = walk.stage.pool if walk.stage.pooled_first and walk.stage.pool else None
+    window = walk.stage.pool if walk.stage.pooled_first else None
     size = window.size if window else walk.stage.node.attributes["window"].size
-    return (*size, walk.stage.channels)
+    return (*size, len(walk.stage.node.attributes["weights"]))
 
 
 def _again(walk: Walk, node: Node, table: list[Fraction]) -> None:
@@ -88,7 +88,9 @@ def end(walk: Walk, node: Node) -> None:
     axis = node.integer("axis", default) % rank
     if walk.index.shape[axis] != flat.size or rank < 2 or axis == 0:
         raise node.fail(f"works along axis {axis}, which does not hold the {flat.size} classes")
-    if walk.ends and walk.ends[-1].op not in ("Softmax", "LogSoftmax"):
+    if walk.binary:
+        raise node.fail(f"ranks the one output of {walk.ends[-1].label}: it is always the first")
+    if walk.ends and walk.ends[-1].op in ("ArgMax", "TopK"):
         raise node.fail(f"follows {walk.ends[-1].label}")
     if node.op == "ArgMax" and node.integer("select_last_index", 0):
         raise node.fail("select_last_index gives ties to the highest index; classes go to the lowest here")

@@ -14,6 +14,7 @@ from .reading import conv, dense, pad
 from .signal import Levels
 from .signs import end, step
 from .steps import STEP
+from .tails import tail
 from .walk import Cut, Walk
 from .weights import CONV, DENSE
 
@@ -34,8 +35,11 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
         Names the node that cannot run exactly, and why.
     """
     walk = Walk(graph, image)
-    for node in nodes:
-        if node.op in ENDS:
+    for number, node in enumerate(nodes):
+        last = all(later.op in ENDS or later.op in MOVES for later in nodes[number + 1 :])
+        if node.op == MONOTONE and last and walk.levels is None:
+            tail(walk, node)
+        elif node.op in ENDS:
             end(walk, node)
         elif walk.ends:
             if node.op not in MOVES:

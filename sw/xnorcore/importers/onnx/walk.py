@@ -27,6 +27,8 @@ class Cut:
     index : array of int
         For each place of that tensor, batch first, the place in network order.
     notes : list of str
+    binary : bool
+        One score says which of two classes: class 1 where it is above 0.
     """
 
     stages: list[Stage]
@@ -34,6 +36,7 @@ class Cut:
     scores: str
     index: NDArray[np.int64]
     notes: list[str]
+    binary: bool = False
 
 
 class Walk:
@@ -58,6 +61,8 @@ class Walk:
         That tensor.
     pending : list of str
         Source nodes that will belong to the next stage.
+    binary : bool
+        As in `Cut`.
     """
 
     def __init__(self, graph: Graph, image: Levels) -> None:
@@ -69,6 +74,7 @@ class Walk:
         self.index = image.index
         self.scores = image.tensor
         self.pending: list[str] = []
+        self.binary = False
 
     @property
     def stage(self) -> Stage:
@@ -81,7 +87,12 @@ class Walk:
         constants = [self.graph.constants[name] for name in node.inputs[1:] if name]
         self.index = moved(node, [self.index, *constants], self.graph.opset)
         if self.levels is not None:
+            behind = node.attributes.get("inserted") == "behind"
             self.levels = replace(self.levels, index=self.index)
+            if behind and self.stages and self.levels.tensor == node.inputs[0]:
+                # The source has no tensor in front of a node that the importer put there.
+                named = replace(self.levels, tensor=node.outputs[0], places=self.index)
+                self.levels = self.stage.gives = named
         else:
             self.name(node)
             self.scores = node.outputs[0]
@@ -94,7 +105,7 @@ class Walk:
             raise ImportFailedError("the graph ends with an average; a product must follow it")
         if self.levels is not None and self.pending:
             self.stage.nodes.extend(self.pending)
-        return Cut(self.stages, self.ends, self.scores, self.index, self.notes)
+        return Cut(self.stages, self.ends, self.scores, self.index, self.notes, self.binary)
 
     def name(self, node: Node, what: str = "") -> None:
         """Note a node as part of the stage, and what it folds."""
