@@ -101,7 +101,7 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "Relu behind the last layer": (
         lambda: ended("Relu"),
-        "Relu 'n4': stands behind the last layer, whose scores only affine maps may follow",
+        "Relu 'n4': stands behind the last sums and makes some of them equal",
     ),
     "function that falls and rises": (
         lambda: net(lambda b, z: b.sign(b.node("Sub", b.node("Abs", z), b.const(2.5)))),
@@ -257,17 +257,18 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "dilations": (lambda: conv(lambda b, z: b.sign(z), 16, dilations=[2, 2]), "dilations other than 1"),
     "stride": (lambda: conv(lambda b, z: b.sign(z), 4, strides=[5, 5]), "Conv 'n3': strides is (5, 5)"),
-    "pooling with padding": (
-        lambda: conv(lambda b, z: b.node("MaxPool", b.sign(z), **POOL, pads=[1, 1, 1, 1]), 36),
-        "MaxPool 'n5': padding (1, 1, 1, 1)",
+    "pooling with a padding that may win": (
+        lambda: conv(
+            lambda b, z: b.node(
+                "MaxPool", b.node("Pad", b.sign(z), b.const(np.array([0, 0, 1, 1] * 2)), b.const(0.0)), **POOL
+            ),
+            36,
+        ),
+        "MaxPool 'n6': pools values that are padded with 0; only padding with their lower value, -1",
     ),
-    "ceil_mode": (
-        lambda: conv(lambda b, z: b.node("MaxPool", b.sign(z), **POOL, ceil_mode=1), 36, pads=[1, 0, 1, 1]),
-        "ceil_mode lets windows leave the map",
-    ),
-    "pooling that the network has no place for": (
-        lambda: conv(lambda b, z: b.node("MaxPool", b.sign(z), kernel_shape=[1, 2], strides=[1, 2]), 32),
-        "MaxPool 'n5': kernel_shape is (1, 2), but must be",
+    "pooling above 7": (
+        lambda: conv(lambda b, z: b.node("MaxPool", b.sign(z), kernel_shape=[8, 2], pads=[4, 0, 4, 0]), 60),
+        "MaxPool 'n5': kernel_shape is (8, 2)",
     ),
     "pooling at the end of a network without a sign": (
         lambda: conv(lambda b, z: z, 0, pool=True),
@@ -283,7 +284,7 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "average of sums": (
         lambda: conv(lambda b, z: b.node("GlobalAveragePool", z), 4),
-        "average behind the sign",
+        "GlobalAveragePool 'n4': averages the sums of Conv 'n3', which reads the image",
     ),
     "padding between the two values": (
         lambda: conv(
@@ -299,10 +300,6 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
         "pads with 0.5, but its input is -1 or 1",
     ),
     "torch.sign where padding changes the parity": (lambda: odd_taps(1), "gives exactly 0 before the sign"),
-    "batch norm of a flattened map": (
-        lambda: conv(lambda b, z: b.sign(b.norm(b.node("Flatten", z), 64)), 64),
-        "is not per channel of the product",
-    ),
     "permuted map": (
         lambda: conv(
             lambda b, z: b.sign(
@@ -373,9 +370,10 @@ def test_odd_taps_without_padding(tmp_path: Path) -> None:
 
 
 def pooled_end() -> Any:
-    b = Builder((1, 2, 6, 6))
-    x = b.node("MaxPool", b.node("Conv", head(b), b.latent(8, 2, 3, 3)), **POOL)
-    return b.model(b.sign(b.norm(x, 8)))
+    b, rng = Builder((1, 2, 6, 6)), np.random.default_rng(3)
+    x = b.node("MaxPool", b.node("Conv", head(b), b.const(rng.choice([-1.0, 1.0], (8, 2, 3, 3)))), **POOL)
+    gamma, beta, mean = rng.normal(size=(3, 8))
+    return b.model(b.sign(b.node("BatchNormalization", x, *map(b.const, (gamma, beta, mean, np.ones(8))))))
 
 
 @pytest.mark.parametrize("key", GRAPHS)

@@ -255,7 +255,8 @@ def _off_by_one(*args: Any, **kwargs: Any) -> Any:
     from xnorcore.importers.onnx.solve import solve
 
     weights, thresholds, mask = solve(*args, **kwargs)
-    thresholds[3] += 2 if weights[3].size % 2 == 0 else 1
+    channel = int(np.abs(thresholds).argmin())  # others may lie beyond what sums reach
+    thresholds[channel] += 2 if weights[channel].size % 2 == 0 else 1
     return weights, thresholds, mask
 
 
