@@ -7,10 +7,11 @@ from math import prod
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import NetworkError
 from .check_layers import KERNEL, MAX_MAP, MAX_SIZE, THRESHOLD_RANGE, Chain, brief, is_int
-from .network import InputSpec, Layer, Network
+from .layers import InputSpec, Layer
 
 __all__ = [
     "KERNEL", "MAX_LAYERS", "MAX_MAP", "MAX_METADATA", "MAX_NAME", "MAX_SIZE", "MAX_WEIGHT_BITS",
@@ -26,27 +27,36 @@ MAX_DEPTH = 32
 """Deepest nesting of the metadata."""
 
 
-def validate(network: Network) -> None:
-    """Check every rule of the representation; return only for a legal network.
+def validate(
+    *,
+    name: object,
+    input: object,
+    layers: object,
+    classes: object,
+    scale: NDArray[np.float64] | None,
+    offset: NDArray[np.float64] | None,
+    metadata: object,
+) -> None:
+    """Check every rule of the representation; return only if these parts make a legal network.
 
     Thresholds beyond the reachable sums are legal: they make constant neurons.
 
     Parameters
     ----------
-    network : Network
+    name, input, layers, classes, scale, offset, metadata
+        The fields of a `Network` that is being made, of whatever types its caller gave.
 
     Raises
     ------
     NetworkError
         For the first rule broken; names the layer, the value and the limit.
     """
-    _name("network name", network.name, 1)
-    _input(network.input)
-    layers = network.layers
+    _name("network name", name, 1)
+    spec = _input(input)
     if not isinstance(layers, tuple) or not 1 <= len(layers) <= MAX_LAYERS:
         found = len(layers) if isinstance(layers, tuple) else type(layers).__name__
         raise NetworkError(f"layers: found {found}, but a network has 1 to {MAX_LAYERS} layers")
-    chain, weights = Chain(network.input.shape, network.input.bits), 0
+    chain, weights = Chain(spec.shape, spec.bits), 0
     for index, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             kinds = ", ".join(kind.__name__ for kind in get_args(Layer))
@@ -57,12 +67,15 @@ def validate(network: Network) -> None:
         weights += layer.weight_bits
         if weights > MAX_WEIGHT_BITS:
             raise NetworkError(f"{where}: {weights} weight bits so far, the limit is {MAX_WEIGHT_BITS}")
-    if prod(chain.shape) > MAX_SIZE:
-        raise NetworkError(
-            f"{chain.source}: gives {prod(chain.shape)} outputs, the limit of a network is {MAX_SIZE}"
-        )
-    _classes(network, prod(chain.shape))
-    _metadata(network.metadata)
+    outputs = prod(chain.shape)
+    if outputs > MAX_SIZE:
+        raise NetworkError(f"{chain.source}: gives {outputs} outputs, the limit of a network is {MAX_SIZE}")
+    if classes is not None and (not is_int(classes) or not 1 <= classes <= outputs):
+        raise NetworkError(f"classes: {brief(classes)} must be an integer from 1 to the {outputs} outputs")
+    for key, values in (("scale", scale), ("offset", offset)):
+        if values is not None:
+            _affine(key, values, outputs, bits=layers[-1].result != "sums")
+    _metadata(metadata)
 
 
 def _name(what: str, name: object, least: int) -> None:
@@ -72,7 +85,7 @@ def _name(what: str, name: object, least: int) -> None:
         raise NetworkError(f"{what}: {brief(name)} must be {least} to {MAX_NAME} printable characters")
 
 
-def _input(spec: object) -> None:
+def _input(spec: object) -> InputSpec:
     if not isinstance(spec, InputSpec):
         raise NetworkError(f"input: {type(spec).__name__} is not an InputSpec")
     if not isinstance(spec.shape, tuple) or len(spec.shape) not in (1, 3):
@@ -83,24 +96,18 @@ def _input(spec: object) -> None:
         raise NetworkError(f"input shape: {spec.shape!r} has {spec.size} values, the limit is {MAX_SIZE}")
     if not is_int(spec.bits) or not 1 <= spec.bits <= 8:
         raise NetworkError(f"input bits: {brief(spec.bits)} must be an integer from 1 to 8")
+    return spec
 
 
-def _classes(network: Network, outputs: int) -> None:
-    classes = network.classes
-    if classes is not None and (not is_int(classes) or not 1 <= classes <= outputs):
-        raise NetworkError(f"classes: {brief(classes)} must be an integer from 1 to the {outputs} outputs")
-    for key in ("scale", "offset"):
-        values = getattr(network, key)
-        if values is None:
-            continue
-        if network.output_kind == "bits":
-            raise NetworkError(f"{key}: the last layer gives bits; an affine belongs to scores, remove it")
-        if values.shape != (outputs,):
-            raise NetworkError(f"{key}: shape is {values.shape}, but must be ({outputs},)")
-        finite = np.isfinite(values)
-        if not finite.all():
-            index = int(np.argmin(finite))
-            raise NetworkError(f"{key}: value {index} is {values[index]}, but must be finite")
+def _affine(key: str, values: NDArray[np.float64], outputs: int, *, bits: bool) -> None:
+    if bits:
+        raise NetworkError(f"{key}: the last layer gives bits; an affine belongs to scores, remove it")
+    if values.shape != (outputs,):
+        raise NetworkError(f"{key}: shape is {values.shape}, but must be ({outputs},)")
+    finite = np.isfinite(values)
+    if not finite.all():
+        index = int(np.argmin(finite))
+        raise NetworkError(f"{key}: value {index} is {values[index]}, but must be finite")
 
 
 def _metadata(metadata: Any) -> None:

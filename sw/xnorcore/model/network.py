@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, NetworkError, UsageError
+from .check import validate
 from .classes import argmax_affine, highest_bit
 from .layers import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d
 from .values import Shape, same
@@ -68,9 +69,7 @@ class Network:
         offset: ArrayLike | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        from .check import validate  # validate needs the classes of this module
-
-        values = {
+        values: dict[str, Any] = {
             "name": name,
             "input": input,
             "layers": tuple(layers) if isinstance(layers, Sequence) else layers,
@@ -79,9 +78,9 @@ class Network:
             "offset": _floats("offset", offset),
             "metadata": {} if metadata is None else metadata,
         }
+        validate(**values)
         for key, value in values.items():
             object.__setattr__(self, key, value)
-        validate(self)
         # A private copy in the form that a file gives back: tuples become lists.
         object.__setattr__(self, "metadata", json.loads(json.dumps(self.metadata)))
         if classes is None:
