@@ -189,6 +189,6 @@ def test_pip_installs_what_there_is():
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"`(xnorcore [^`]+)`", README))))
 def test_commands_inside_the_text_are_legal(command):
     """Those of the table of figures take minutes: the parser reads them, and .ci/run has some of them."""
-    from xnorcore.cli.parser import build
+    from xnorcore.cli.commands import build
 
     assert build().parse_args(shlex.split(command)[1:]).command == command.split()[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xnorcore.cli.console import Console, table
-from xnorcore.cli.parser import Commands, command, integer
+from xnorcore.cli.options import Commands, command, integer
 from xnorcore.cli.phases import Phases
 from xnorcore.errors import UsageError
 

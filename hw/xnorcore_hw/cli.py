@@ -11,11 +11,9 @@ from typing import Any
 
 from xnorcore.cli.console import Console
 from xnorcore.cli.doctor import Check, Preparation
-from xnorcore.cli.parser import Commands, add_simulator, command, sim_spec
+from xnorcore.cli.options import Commands, add_simulator, command, sim_spec
 from xnorcore.errors import EngineError
 from xnorcore.extras import install_extra
-
-from .sim import yowasp
 
 __all__ = ["add_serve_sim", "checks", "preparations"]
 
@@ -63,6 +61,7 @@ def checks() -> list[Check]:
 
 def preparations() -> list[Preparation]:
     """Return the programs that compile themselves at their first start."""
+    from .sim import yowasp
 
     def step(name: str) -> Preparation:
         def run(say: Callable[[str], None]) -> None:

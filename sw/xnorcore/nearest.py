@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 LONGEST = 64  # a longer word is no mistyped name, and comparing it costs time
 
@@ -26,6 +25,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     if len(word) > LONGEST:
         return ""
+    from difflib import get_close_matches  # most commands need it not
+
     names = {_plain(name): name for name in known}
     near = get_close_matches(_plain(word), names, n=1, cutoff=0.6)
     return f'; did you mean "{names[near[0]]}"?' if near else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xnorcore.cli.parser import build
+from xnorcore.cli.commands import build
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import COUNTERS, DESCRIPTOR, HEADER, LOOPS
 

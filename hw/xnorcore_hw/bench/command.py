@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from xnorcore.cli.console import Console, table
-from xnorcore.cli.parser import Commands, command
+from xnorcore.cli.options import Commands, command
 from xnorcore.errors import UsageError
 from xnorcore.nearest import did_you_mean
 

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         141 whoever read our output is gone; 143 SIGTERM.
     """
     try:
-        from .parser import build
+        from .commands import build
 
         arguments = build().parse_args(argv)
         from ..files.userfile import is_stdout

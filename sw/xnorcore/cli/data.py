@@ -10,12 +10,12 @@ from .. import datasets
 from ..datasets import PUBLISHED, Dataset, TestPart, published
 from ..errors import FileFormatError, InputError, MissingDependencyError, UsageError
 from .console import Console, table
-from .parser import Commands, command
+from .options import Parser
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    parser = command(commands, "data", "Find data sets and check them; nothing is downloaded.", _data)
+def add_data(parser: Parser) -> None:
+    """Add the arguments of ``data``."""
+    parser.set_defaults(call=_data)
     parser.add_argument(
         "names",
         nargs="*",

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 
-from .. import __version__, zoo
+from .. import __version__
 from ..errors import XnorcoreError
 from ..extras import package, pip_install, requirements
 from .console import Console, table
-from .parser import Commands, command
+from .options import Parser
 from .phases import Phases
 
 GROUP = "xnorcore.checks"
@@ -75,9 +75,9 @@ class Check:
         return "ok" if self.ok else "MISSING" if self.needed else "absent"
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    parser = command(commands, "doctor", "Say what is installed, what is missing and what mends it.", _doctor)
+def add_doctor(parser: Parser) -> None:
+    """Add the arguments of ``doctor``."""
+    parser.set_defaults(call=_doctor)
     parser.add_argument(
         "--warm", action="store_true", help="compile now what compiles itself at its first start"
     )
@@ -173,6 +173,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _networks() -> Check:
+    from .. import zoo  # not needed by those who only declare a `Check`
+
     try:
         for name in zoo.names():
             zoo.load(name)

@@ -19,16 +19,16 @@ from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure
 from .console import Console, table
 from .data import add_folder
-from .parser import Commands, add_geometry, add_network, command, device_config, integer, sim_spec
-from .simulate import sizes
+from .options import Parser, add_geometry, add_network, device_config, integer, sim_spec
+from .sizes import sizes
 
 SAMPLE = 500
 """Images on the simulated device, if not told otherwise."""
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    parser = command(commands, "eval", "Measure the accuracy of a network on a data set.", _eval)
+def add_eval(parser: Parser) -> None:
+    """Add the arguments of ``eval``."""
+    parser.set_defaults(call=_eval)
     add_network(parser)
     parser.add_argument(
         "--data",

@@ -12,14 +12,12 @@ from ..importers.outcome import Imported
 from .console import Console, table
 from .files import check_output
 from .models import describe
-from .parser import Commands, command
+from .options import Parser
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    parser = command(
-        commands, "import", "Turn a network of another framework into an .xnor file, exactly.", _import
-    )
+def add_import(parser: Parser) -> None:
+    """Add the arguments of ``import``."""
+    parser.set_defaults(call=_import)
     parser.add_argument("source", metavar="SOURCE", help="a .onnx file, or a folder of BNN-PYNQ weights")
     parser.add_argument(
         "-o", "--output", metavar="NET.xnor", required=True, help="where the network goes; written last"

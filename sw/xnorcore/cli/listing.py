@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 
 from .console import Console
-from .parser import Commands, add_geometry, add_network, command, device_config, integer
+from .options import Parser, add_geometry, add_network, device_config, integer
 
-__all__ = ["add"]
+__all__ = ["add_listing"]
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    parser = command(commands, "listing", "Print a network's program: loops, addresses, beats.", _listing)
+def add_listing(parser: Parser) -> None:
+    """Add the arguments of ``listing``."""
+    parser.set_defaults(call=_listing)
     add_network(parser)
     add_geometry(parser)
     parser.add_argument(

@@ -18,8 +18,8 @@ from ..reference import fast, golden
 from .console import Console, table
 from .devices import ask, board_devices, board_lines, efficiency
 from .files import check_output, read_images, write_array
-from .parser import Commands, add_geometry, add_network, add_output, command, device_config, device_options
-from .simulate import sizes
+from .options import Parser, add_geometry, add_network, add_output, device_config, device_options
+from .sizes import sizes
 
 _MEMORIES = {
     "weight_depth": "weights, words per column",
@@ -29,15 +29,19 @@ _MEMORIES = {
 }
 
 
-def add(commands: Commands) -> None:
-    """Add the commands to the parser."""
-    info = command(commands, "info", "Describe a network, and say what it needs of a device.", _info)
-    add_network(info)
-    add_geometry(info)
-    run = command(commands, "golden", "Run a network on the reference model.", _golden)
-    add_network(run, images=True)
-    add_output(run, required=True)
-    run.add_argument(
+def add_info(parser: Parser) -> None:
+    """Add the arguments of ``info``."""
+    parser.set_defaults(call=_info)
+    add_network(parser)
+    add_geometry(parser)
+
+
+def add_golden(parser: Parser) -> None:
+    """Add the arguments of ``golden``."""
+    parser.set_defaults(call=_golden)
+    add_network(parser, images=True)
+    add_output(parser, required=True)
+    parser.add_argument(
         "--fast", action="store_true", help="use the bit-packed model, which gives the same results"
     )
 

@@ -17,7 +17,7 @@ from .console import Console
 from .data import add_folder
 from .evaluate import network_inputs, trained_on
 from .files import check_output, write_array
-from .parser import Commands, add_network, command, integer
+from .options import Parser, add_network, integer
 
 COUNT = 100
 """Images, if not told otherwise, or as many as there are."""
@@ -51,10 +51,9 @@ class Sample:
     note: str = ""
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    text = "Write images for a network: held-out ones if there are any, else random ones."
-    parser = command(commands, "sample", text, _sample)
+def add_sample(parser: Parser) -> None:
+    """Add the arguments of ``sample``."""
+    parser.set_defaults(call=_sample)
     add_network(parser)
     parser.add_argument("-o", "--output", metavar="IN.npy", required=True, help="where the images go")
     parser.add_argument(

@@ -13,55 +13,51 @@ from numpy.typing import NDArray
 from .. import zoo
 from ..errors import UsageError
 from ..model import classes
-from ..model.layers import Conv2d
 from ..model.network import Network, prepare
 from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
 from .drawing import gallery, picture
 from .files import check_output, read_images, write_array
-from .parser import (
-    Commands,
-    add_network,
-    add_output,
-    add_run,
-    add_simulator,
-    command,
-    integer,
-    seconds,
-    sim_spec,
-)
+from .options import Parser, add_batch, add_network, add_output, add_simulator, integer, seconds, sim_spec
+from .sizes import sizes
 
 _SHOWN, _SHOWN_LARGE = 8, 4
 _VALUE_WIDTH = 60
 
 
-def add(commands: Commands) -> None:
-    """Add the commands to the parser."""
-    demo = command(commands, "demo", "Classify packaged images on the simulated accelerator.", _demo)
-    demo.add_argument("--net", default="digits", metavar="NAME", help="packaged network; default digits")
-    demo.add_argument("--count", type=integer(1), metavar="N", help="images; default all that are packaged")
-    add_run(demo)
-    add_simulator(demo, link="uart")
+def add_demo(parser: Parser) -> None:
+    """Add the arguments of ``demo``."""
+    parser.set_defaults(call=_demo)
+    parser.add_argument("--net", default="digits", metavar="NAME", help="packaged network; default digits")
+    parser.add_argument("--count", type=integer(1), metavar="N", help="images; default all that are packaged")
+    add_batch(parser)
+    add_simulator(parser, link="uart")
 
-    sim = command(commands, "sim", "Run a network on the simulated accelerator and measure it.", _sim)
-    add_network(sim, images=True)
-    add_output(sim, required=False)
-    add_run(sim)
-    add_simulator(sim, link="direct")
 
-    run = command(commands, "run", "Run a network on the device at a port.", _run)
-    add_network(run, images=True)
-    run.add_argument(
+def add_sim(parser: Parser) -> None:
+    """Add the arguments of ``sim``."""
+    parser.set_defaults(call=_sim)
+    add_network(parser, images=True)
+    add_output(parser, required=False)
+    add_batch(parser)
+    add_simulator(parser, link="direct")
+
+
+def add_run(parser: Parser) -> None:
+    """Add the arguments of ``run``."""
+    parser.set_defaults(call=_run)
+    add_network(parser, images=True)
+    parser.add_argument(
         "--port",
         metavar="URL",
         required=True,
         help="/dev/ttyUSB1, serial:/dev/ttyUSB1?baud=3000000, pty:, sim:",
     )
-    add_output(run, required=True)
-    add_run(run)
-    run.add_argument("--check", action="store_true", help="compare with the golden model")
-    run.add_argument(
+    add_output(parser, required=True)
+    add_batch(parser)
+    parser.add_argument("--check", action="store_true", help="compare with the golden model")
+    parser.add_argument(
         "--timeout", type=seconds, default=1.0, metavar="S", help="of an answer, 0.01 to 3600; default 1"
     )
 
@@ -212,13 +208,6 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
 def _write(arguments: argparse.Namespace, network: Network, results: NDArray[Any]) -> str | None:
     write_array(arguments.output, network.classify(results) if arguments.classes else results)
     return arguments.output
-
-
-def sizes(network: Network) -> str:
-    """Return the shape of a network in one word, as ``64-256-128-10`` or ``8x8x1-6x6x16-10``."""
-    maps = isinstance(network.layers[0], Conv2d)
-    first = network.input.shape if maps else (network.input.size,)
-    return "-".join("x".join(map(str, shape)) for shape in [first, *network.shapes[1:]])
 
 
 def _network(network: Network, more: str = "") -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from ..files import xnorfile
 from ..files.userfile import write_file
 from .console import Console, table
 from .files import check_output
-from .parser import Commands, command, integer
+from .options import Parser, integer
 
 if TYPE_CHECKING:
     from ..model.network import Network
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from ..train.recipe import Recipe
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    parser = command(commands, "train", "Train a network by a recipe and export it.", _train)
+def add_train(parser: Parser) -> None:
+    """Add the arguments of ``train``."""
+    parser.set_defaults(call=_train)
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="name of a recipe, or a .toml file")
     parser.add_argument("--list", action="store_true", help="list the recipes that come with the package")
     parser.add_argument("-o", "--output", metavar="NET.xnor", help="default: the recipe's name, .xnor")

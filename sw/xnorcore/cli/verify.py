@@ -19,16 +19,7 @@ from ..verify.random_networks import random_images
 from .console import Console, table
 from .devices import board_devices
 from .files import check_output, read_images
-from .parser import (
-    Commands,
-    add_simulator,
-    command,
-    device_config,
-    device_options,
-    integer,
-    seconds,
-    sim_spec,
-)  # fmt: skip
+from .options import Parser, add_simulator, device_config, device_options, integer, seconds, sim_spec
 
 _SIDES = {
     "model": "one of the models: golden and fast disagree",
@@ -40,14 +31,9 @@ COUNT = 16
 """Random images, if nothing else is asked for."""
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    parser = command(
-        commands,
-        "verify",
-        "Compare golden, fast, machine, RTL and a board layer by layer; or random networks.",
-        _verify,
-    )
+def add_verify(parser: Parser) -> None:
+    """Add the arguments of ``verify``."""
+    parser.set_defaults(call=_verify)
     parser.add_argument(
         "network", metavar="NET", nargs="?", help="packaged network, or .xnor file; without: random networks"
     )

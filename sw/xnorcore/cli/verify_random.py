@@ -11,7 +11,7 @@ from ..verify.campaign import Campaign
 from ..verify.campaign import run as run_campaign
 from ..verify.random_devices import random_configs
 from .console import Console, table
-from .parser import device_config, device_options
+from .options import device_config, device_options
 
 COUNT = 50
 """Networks, if nothing else is asked for."""

@@ -13,15 +13,15 @@ from ..model.network import Network
 from .console import Console, table
 from .devices import board_devices
 from .models import describe
-from .parser import Commands, command
+from .options import Parser
 
 _LEAST = ("seed", "memory bits", "data", "input bits", "weight bits")
 """Columns that a narrow terminal does without, the least important one first."""
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    command(commands, "zoo", "List the packaged networks.", _zoo)
+def add_zoo(parser: Parser) -> None:
+    """Add the arguments of ``zoo``."""
+    parser.set_defaults(call=_zoo)
 
 
 def _zoo(arguments: argparse.Namespace, console: Console) -> int:

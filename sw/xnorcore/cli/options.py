@@ -1,31 +1,35 @@
-"""Arguments: the parser, the commands it finds, and the options that several commands share."""
+"""Arguments: the class of the parser, and the options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .. import __version__
 from ..errors import UsageError
 from ..nearest import did_you_mean
 
 if TYPE_CHECKING:
     from ..isa.device import DeviceConfig
 
-GROUP = "xnorcore.commands"
-"""Entry-point group of further commands; each entry is called with a `Commands` and adds its own."""
-
 Commands = Any
 """What ``argparse.ArgumentParser.add_subparsers`` returns; its class is private."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser whose errors are `UsageError`, and which takes no abbreviated options."""
+    """Parser whose errors are `UsageError`, and which takes no abbreviated options.
 
-    def __init__(self, **options: Any) -> None:
+    Parameters
+    ----------
+    fill : callable, optional
+        ``fill(parser)`` adds the arguments, when there is something to parse and not before.
+    **options
+        Of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, *, fill: Callable[[Parser], None] | None = None, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
+        self._fill = fill
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError`."""
@@ -33,6 +37,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """Parse; what is not known is refused here, where the command's own options are at hand."""
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             word = unknown[0].partition("=")[0]
@@ -49,58 +56,13 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, f"invalid choice: {value!r}{meant} (choose from {known})")
 
 
-def build() -> Parser:
-    """Return the parser of all commands; ``call(arguments, console)`` of its result runs one.
-
-    Without a command, the one that runs prints the help.
-    """
-    from . import (
-        data,
-        doctor,
-        evaluate,
-        importing,
-        listing,
-        models,
-        sample,
-        simulate,
-        train,
-        verify,
-        zoo_table,
-    )
-
-    parser = Parser(
-        prog="xnorcore",
-        description="Binarized neural networks on small FPGAs, simulated or real.",
-        epilog="Exit status: 0 done, 1 a check failed, 2 user error, 130 interrupted.",
-    )
-    parser.add_argument("-V", "--version", action="version", version=f"xnorcore {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (
-        simulate,
-        zoo_table,
-        models,
-        listing,
-        sample,
-        importing,
-        train,
-        data,
-        evaluate,
-        verify,
-        doctor,
-    ):
-        module.add(commands)
-    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
-        entry.load()(commands)
-    parser.set_defaults(call=lambda arguments, console: _help(parser))
-    return parser
-
-
-def _help(parser: Parser) -> int:
-    parser.print_help()
-    return 0
-
-
-def command(commands: Commands, name: str, text: str, call: Callable[..., int]) -> Parser:
+def command(
+    commands: Commands,
+    name: str,
+    text: str,
+    call: Callable[..., int] | None = None,
+    fill: Callable[[Parser], None] | None = None,
+) -> Parser:
     """Add a command with its ``--json`` option.
 
     Parameters
@@ -109,10 +71,12 @@ def command(commands: Commands, name: str, text: str, call: Callable[..., int]) 
     name : str
     text : str
         One sentence for the help.
-    call : callable
-        ``call(arguments, console)`` returns the exit status.
+    call : callable, optional
+        ``call(arguments, console)`` returns the exit status; or `fill` sets it, as a default.
+    fill : callable, optional
+        ``fill(parser)`` adds further arguments, only if this command is the one to run.
     """
-    parser = commands.add_parser(name, help=text, description=text)
+    parser = commands.add_parser(name, help=text, description=text, fill=fill)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.set_defaults(call=call, command=name)
     return parser
@@ -194,7 +158,7 @@ def add_simulator(parser: Parser, *, link: str) -> None:
     group.add_argument("--engine", default="compiled", metavar="NAME", help=engines)
 
 
-def add_run(parser: Parser) -> None:
+def add_batch(parser: Parser) -> None:
     """Add --batch and --no-verify."""
     parser.add_argument(
         "--batch",
