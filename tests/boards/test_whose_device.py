@@ -11,7 +11,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
 from xnorcore_boards.board import all_boards, configurations, find_board
 from xnorcore_boards.measure.records import read_records
-from xnorcore_hw.bench.figures import simulate
+from xnorcore_hw.bench.workload import simulate
 
 from .test_commands import run
 

@@ -12,41 +12,42 @@ from xnorcore.errors import UsageError
 from xnorcore.isa.protocol import CRC_BYTES, RESPONSE
 from xnorcore.link import cobs, flight
 from xnorcore_hw.bench import link_faults as bench_faults
-from xnorcore_hw.campaigns import wire as faults
+from xnorcore_hw.campaigns.runs import Outcome, run
+from xnorcore_hw.campaigns.wire import Wire
 
 NETWORKS = bench_faults.networks()
 
 
 @pytest.fixture(scope="module")
-def uart() -> Iterator[faults.Wire]:
+def uart() -> Iterator[Wire]:
     with closing(bench_faults.open_device("uart", False)) as transport:
-        yield faults.Wire(transport)
+        yield Wire(transport)
 
 
 @pytest.fixture(scope="module")
-def direct() -> Iterator[faults.Wire]:
+def direct() -> Iterator[Wire]:
     with closing(bench_faults.open_device("direct", False)) as transport:
-        yield faults.Wire(transport)
+        yield Wire(transport)
 
 
 @pytest.fixture(scope="module")
-def baked_uart() -> Iterator[faults.Wire]:
+def baked_uart() -> Iterator[Wire]:
     with closing(bench_faults.open_device("uart", True)) as transport:
-        yield faults.Wire(transport)
+        yield Wire(transport)
 
 
 @pytest.fixture(scope="module")
-def baked_direct() -> Iterator[faults.Wire]:
+def baked_direct() -> Iterator[Wire]:
     with closing(bench_faults.open_device("direct", True)) as transport:
-        yield faults.Wire(transport)
+        yield Wire(transport)
 
 
 @pytest.mark.parametrize("link", ["uart", "direct"])
 @pytest.mark.parametrize("kind", bench_faults.KINDS)
 def test_kinds(kind: str, link: str, request: pytest.FixtureRequest) -> None:
     fault = bench_faults.KINDS[kind]
-    outcome = faults.Outcome()
-    wire: faults.Wire = request.getfixturevalue(f"baked_{link}" if fault.baked else link)
+    outcome = Outcome()
+    wire: Wire = request.getfixturevalue(f"baked_{link}" if fault.baked else link)
     if link == "direct" and not fault.of_bytes:
         with pytest.raises(UsageError, match="use a device with link=uart"):
             wire.begin(fault, 0, cycles=1, span=1)
@@ -54,7 +55,7 @@ def test_kinds(kind: str, link: str, request: pytest.FixtureRequest) -> None:
     troubled = fault.cuts or fault.seconds
     runs = 2 if not troubled else 3 if link == "uart" else 8
     for seed in range(runs):
-        outcome.add(faults.run(wire, fault, seed, NETWORKS))
+        outcome.add(run(wire, fault, seed, NETWORKS))
     assert outcome.good, vars(outcome)
     assert outcome.runs == runs and outcome.frames > 0
     assert outcome.damaged or kind == "baud off by 2 %"
@@ -63,9 +64,7 @@ def test_kinds(kind: str, link: str, request: pytest.FixtureRequest) -> None:
     assert outcome.refused > 0 or not troubled
 
 
-def test_a_driver_that_checks_no_crc_is_found_out(
-    direct: faults.Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_driver_that_checks_no_crc_is_found_out(direct: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     def trusting(data: bytes) -> tuple[int, int, bytes, int] | None:
         body = cobs.decode_reverse(data)
         if body is None or len(body) < 8 or not body[0] & RESPONSE:
@@ -74,15 +73,15 @@ def test_a_driver_that_checks_no_crc_is_found_out(
         return content[0] & ~RESPONSE, int.from_bytes(content[1:3], "little"), content[3:-1], content[-1]
 
     monkeypatch.setattr(flight, "decode_response", trusting)
-    outcome = faults.Outcome()
+    outcome = Outcome()
     for seed in range(8):
-        outcome.add(faults.run(direct, bench_faults.KINDS["bit flips"], seed, NETWORKS))
+        outcome.add(run(direct, bench_faults.KINDS["bit flips"], seed, NETWORKS))
     assert not outcome.good and (outcome.wrong or outcome.failed)
 
 
-def test_a_driver_without_an_end_is_found_out(uart: faults.Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "_READS", 2)
-    outcome = faults.run(uart, bench_faults.KINDS["drops"], 0, NETWORKS)
+def test_a_driver_without_an_end_is_found_out(uart: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xnorcore_hw.campaigns.wire._READS", 2)
+    outcome = run(uart, bench_faults.KINDS["drops"], 0, NETWORKS)
     assert outcome.hung and not outcome.good and "seed 0" in outcome.hung[0]
 
 

@@ -17,8 +17,8 @@ from xnorcore.model.network import Network
 from xnorcore.reference import fast
 from xnorcore.verify.ask import sim_url
 
-from .command import Figure
-from .figures import causes, random_images, simulate
+from .figure import CLAIMS, Figure
+from .workload import causes, random_images, simulate
 
 __all__ = ["cnn", "random_cnv"]
 
@@ -57,22 +57,19 @@ def random_cnv(seed: int = 0) -> Network:
 def cnn(console: Console) -> Iterator[Figure]:
     """CNV at three geometries, one image at a time; the fast model; the packaged network for clothes."""
     network = random_cnv()
-    for geometry, limit in (
-        (Geometry(1, 32, 32), 80_000),
-        (Geometry(1, 64, 64), 24_000),
-        (Geometry(4), 26_000),
+    for key, geometry in (
+        ("cnv-one", Geometry(1, 32, 32)),
+        ("cnv-wide", Geometry(1, 64, 64)),
+        ("cnv-strips", Geometry(4)),
     ):
         url = f"sim:rows={geometry.rows},columns={geometry.columns},width={geometry.width}"
         measured = simulate(console, url, network, 2, alone=True)
         cycles = measured.cycles_per_image
         assert cycles is not None
-        what = f"CNV at {geometry}, one image at a time"
-        detail = {"url": url, **measured.as_dict()}
-        yield Figure("cnn", what, cycles, limit, False, "cycles", detail, causes(measured))
+        yield CLAIMS[key].figure(cycles, {"url": url, **measured.as_dict()}, causes=causes(measured))
         if geometry == Geometry():
             first = compile_network(network, DeviceConfig(geometry)).layers[0].beats
-            what = "CNV, its first layer's share of these cycles"
-            yield Figure("cnn", what, first / cycles, 0.25, False, "", {"beats": first})
+            yield CLAIMS["cnv-first"].figure(first / cycles, {"beats": first})
 
     images = random_images(network, 32)
     fast.run(network, images[:1])
@@ -80,19 +77,14 @@ def cnn(console: Console) -> Iterator[Figure]:
     started = time.process_time()
     fast.run(network, images)
     each = (time.process_time() - started) / len(images) * 1e3
-    yield Figure("cnn", "CNV on the fast model, 32 images", each, 10, False, "ms per image", {})
+    yield CLAIMS["cnv-fast"].figure(each, {})
 
     if "fashion" in zoo.names():
         network = zoo.load("fashion")
-        url = f"sim:rows={_FASHION.rows},columns={_FASHION.columns},width={_FASHION.width}"
-        measured = simulate(console, url, network, 16)
-        assert measured.efficiency is not None
-        detail = {"url": url, **measured.as_dict()}
-        what = f"fashion at {_FASHION}, which no board has, streaming: efficiency"
-        yield Figure("cnn", what, measured.efficiency, 0.8, True, "", detail, causes(measured))
-        config = board_device(_BOARD)
-        measured = simulate(console, sim_url(config), network, 16)
-        assert measured.efficiency is not None
-        detail = {"url": sim_url(config), "board": _BOARD, **measured.as_dict()}
-        what = f"fashion on board {_BOARD}, {config.geometry}, streaming: efficiency"
-        yield Figure("cnn", what, measured.efficiency, 0.26, True, "", detail, causes(measured))
+        for key, config in (
+            ("fashion", DeviceConfig(_FASHION)), ("fashion-board", board_device(_BOARD)),
+        ):  # fmt: skip
+            measured = simulate(console, sim_url(config), network, 16)
+            assert measured.efficiency is not None
+            detail = {"url": sim_url(config), "array": str(config.geometry), **measured.as_dict()}
+            yield CLAIMS[key].figure(measured.efficiency, detail, causes=causes(measured))

@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.options import Commands, command
 from xnorcore.errors import UsageError
 from xnorcore.nearest import did_you_mean
 
-__all__ = ["Figure", "add"]
+from .figure import Figure
+from .record import load, markdown, store
 
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure and its limit.
-
-    Attributes
-    ----------
-    bench : str
-        Name of the benchmark.
-    what : str
-    value : float
-    limit : float
-    at_least : bool
-        Whether `limit` is the least allowed value; else the most.
-    unit : str
-    detail : dict
-        What else was measured, for ``--json``.
-    lines : tuple of str
-        The same for people.
-    """
-
-    bench: str
-    what: str
-    value: float
-    limit: float
-    at_least: bool
-    unit: str
-    detail: dict[str, Any]
-    lines: tuple[str, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        """Whether the figure keeps its limit."""
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
-
+__all__ = ["add"]
 
 Benchmark = Callable[[Console], Iterator[Figure]]
 
@@ -57,19 +23,19 @@ Benchmark = Callable[[Console], Iterator[Figure]]
 def benchmarks(frames: int, size: int, seed: int) -> dict[str, tuple[str, Benchmark]]:
     """Return all benchmarks: name to (what it measures, function)."""
     from . import cnn as bench_cnn
-    from . import figures as b
+    from . import dense, host
     from . import hostile as bench_hostile
     from . import link_faults as bench_faults
 
     return {
-        "lfc": ("784-1024-1024-1024-10: cycles and efficiency", b.lfc),
+        "lfc": ("784-1024-1024-1024-10: cycles and efficiency", dense.lfc),
         "cnn": ("convolution: cycles of CNV, and the packaged networks", bench_cnn.cnn),
-        "small": ("64-wide networks: cycles of one image by cause", b.small),
-        "link": ("use of a UART at 4 clocks per bit", b.link),
-        "engine": ("compiled engine against Amaranth's simulator", b.engine),
-        "fast": ("bit-packed model, 10,000 images", b.fast_model),
-        "compile": ("compiling a network for a device", b.compile_time),
-        "demo": ("the demo with an empty simulator cache", b.demo),
+        "small": ("64-wide networks: cycles of one image by cause", dense.small),
+        "link": ("use of a UART at 4 clocks per bit", dense.link),
+        "engine": ("compiled engine against Amaranth's simulator", host.engine),
+        "fast": ("bit-packed model, 10,000 images", host.fast_model),
+        "compile": ("compiling a network for a device", host.compile_time),
+        "demo": ("the demo with an empty simulator cache", host.demo),
         "link-faults": (
             "the driver over bad wires: scores, recovery, goodput",
             partial(bench_faults.link_faults, frames=frames, seed=seed),
@@ -102,9 +68,17 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="link-faults, hostile: of the first run"
     )
+    parser.add_argument(
+        "--record", action="store_true", help="keep what is measured as the documentation's figures"
+    )
+    parser.add_argument(
+        "--markdown", action="store_true", help="measure nothing: print the tables of docs/measurements.md"
+    )
 
 
 def _bench(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.markdown:
+        return _markdown(arguments, console)
     for name in arguments.which:
         if name not in (*NAMES, "all"):
             meant = did_you_mean(name, NAMES)
@@ -121,12 +95,11 @@ def _bench(arguments: argparse.Namespace, console: Console) -> int:
         what, function = known[name]
         console.say(f"{name}: {what}")
         figures += function(console)
-    rows = [_row(figure) for figure in figures]
-    lines = table(rows, ("bench", "what", "measured", "limit", ""))
-    for figure in figures:
-        if figure.lines:
-            lines += ["", f"{figure.bench}: {figure.what}", *figure.lines]
     passed = all(figure.passed for figure in figures)
+    if arguments.record and passed:
+        store(figures)
+    elif arguments.record:
+        console.say("bench: a figure misses its limit, so nothing is recorded")
     value = {
         "command": "bench",
         "passed": passed,
@@ -135,8 +108,32 @@ def _bench(arguments: argparse.Namespace, console: Console) -> int:
             for figure in figures
         ],
     }
-    console.result(value, lines)
+    console.result(value, _lines(figures))
     return 0 if passed else 1
+
+
+def _markdown(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.which or arguments.record:
+        raise UsageError(
+            "--markdown prints what was recorded; leave the names of benchmarks and --record out"
+        )
+    record = load()
+    value = {"command": "bench", "record": {key: vars(recorded) for key, recorded in record.items()}}
+    console.result(value, markdown(record))
+    return 0
+
+
+def _lines(figures: list[Figure]) -> list[str]:
+    lines = table([_row(figure) for figure in figures], ("bench", "what", "measured", "limit", ""))
+    for figure in figures:
+        more = list(figure.lines)
+        if figure.causes:
+            cycles = (*figure.causes.values(), sum(figure.causes.values()))
+            cells = tuple(f"{count:,.1f}" for count in cycles)
+            more += table([cells], (*figure.causes, "total per image"), "  ")
+        if more:
+            lines += ["", f"{figure.bench}: {figure.what}", *more]
+    return lines
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from xnorcore.cli.console import Console, table
 
 from ..campaigns import babble, hostile
 from ..sim.transport import open_sim
-from .command import Figure
+from .figure import Figure
 from .link_faults import networks
 
 __all__ = ["BYTES", "attack_device", "attack_driver", "hostile_peers"]

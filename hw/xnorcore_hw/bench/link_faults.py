@@ -18,12 +18,13 @@ from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
 
-from ..campaigns.wire import LOST_MEMORY, Fault, Outcome, Wire, run
+from ..campaigns.runs import Outcome, run
+from ..campaigns.wire import LOST_MEMORY, Fault, Wire
 from ..sim.compiled import CompiledEngine
 from ..sim.transport import SimOptions, SimTransport, open_sim
 from ..top import SimTop
-from .command import Figure
-from .figures import SMALL, random_images, random_network
+from .figure import Figure
+from .workload import SMALL, random_images, random_network
 
 __all__ = ["FRAMES", "KINDS", "campaign", "goodput", "link_faults", "networks", "open_device"]
 

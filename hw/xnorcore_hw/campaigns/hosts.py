@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,7 @@ from xnorcore.model.network import Network
 from xnorcore.reference import fast, golden
 from xnorcore.runtime.accelerator import Accelerator
 
-if TYPE_CHECKING:
-    from .wire import Wire
+from .wire import Wire
 
 __all__ = ["Host", "Work", "random_images"]
 

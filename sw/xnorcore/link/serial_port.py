@@ -11,9 +11,8 @@ import serial
 
 from ..errors import DisconnectedError, LinkTimeoutError, PortError, UsageError
 from .system_words import PORT_ERRORS, explain, reason
-from .transport import Progress
+from .transport import DEFAULT_BAUD, Progress
 
-DEFAULT_BAUD = 3_000_000
 BAUD = (300, 100_000_000)
 WRITE_TIMEOUT = 10.0
 """Seconds without progress after which a port that takes no bytes is given up."""

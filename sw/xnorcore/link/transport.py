@@ -17,6 +17,9 @@ GROUP = "xnorcore.transports"
 PORT = re.compile(r"[/\\.]|(?i:COM\d+($|\?))")
 """How the name of a serial port starts, given in place of a URL: a path, or ``COM3``."""
 
+DEFAULT_BAUD = 3_000_000
+"""Bits per second of a serial port whose URL does not say."""
+
 Progress = Callable[[str], None]
 """Receives one line of text at a time while something slow goes on."""
 
@@ -138,8 +141,6 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
 
 def _serial(path: str, progress: Progress | None) -> str:
     """Return the URL of a port that was named alone; its baud rate is in it, and so in every message."""
-    from .serial_port import DEFAULT_BAUD
-
     if "?" in path:
         return f"serial:{path}"
     url = f"serial:{path}?baud={DEFAULT_BAUD}"
