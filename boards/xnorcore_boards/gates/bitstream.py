@@ -14,7 +14,8 @@ from xnorcore.errors import EngineError, MissingDependencyError
 from ..board import Board
 from ..build.tools import require_tools, run_tool, words
 from .cells import LOWER, models, run_script
-from .circuit import Circuit, build_circuit
+from .circuit import Circuit
+from .flatten import build_circuit
 
 __all__ = ["bitstream_circuit", "find_icebox"]
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from xnorcore.errors import EngineError
 
-from .circuit import Block, BlockPort, BlockReader, number
+from .circuit import Block, BlockPort
+from .flatten import BlockReader, number
 
 __all__ = ["BLOCKS"]
 

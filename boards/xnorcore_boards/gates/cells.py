@@ -25,7 +25,7 @@ FILES = {
 """Files of Yosys with models, relative to its data folder."""
 
 # Of modules, not of a netlist: each kind of cell is converted once. techmap leaves no operator, dfflegalize
-# one kind of register, and the last steps what `GATES` of `circuit` are.
+# one kind of register, and the last steps what `GATES` of `flatten` are.
 LOWER = (
     "proc; opt; memory -nomap; opt; techmap; opt -full; dfflegalize -cell $_DFF_P_ 01; "
     "opt -full -nodffe -nosdff; simplemap; opt_clean"

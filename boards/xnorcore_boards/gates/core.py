@@ -10,7 +10,8 @@ from xnorcore.errors import EngineError
 from ..board import Board
 from .blocks import BLOCKS
 from .cells import cell_key, lower_cells
-from .circuit import Circuit, build_circuit
+from .circuit import Circuit
+from .flatten import build_circuit
 
 __all__ = ["PADS", "PLLS", "cut", "netlist_circuit"]
 

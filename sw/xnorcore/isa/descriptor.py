@@ -6,126 +6,17 @@ A descriptor is a plain value. To change a program is to replace descriptors: to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 from ..errors import CompileError
 from .layout import LOOPS, pack_descriptor, unpack_descriptor
+from .places import ADDRESSES, NOWHERE, Loop, MemoryMap, Nest, Padding, Place, Strips
 
 __all__ = ["Descriptor", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips", "decode", "encode"]
 
-_ADDRESS = 1 << 16
 _BITS_OF = ("win_x", "win_y", "x", "y", "tile")
 """Loops that may move on by a number of bits that is no whole word."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """One loop of a nest.
-
-    Attributes
-    ----------
-    count : int
-        Iterations, at least 2.
-    step : int
-        Bits of activation memory from one iteration to the next.
-    """
-
-    count: int
-    step: int
-
-
-@dataclass(frozen=True)
-class Nest:
-    """Loops by name, those of `layout.LOOPS` that go round more than once.
-
-    Attributes
-    ----------
-    loops : mapping of str to Loop
-    """
-
-    loops: Mapping[str, Loop]
-
-    @classmethod
-    def of(cls, **loops: tuple[int, int]) -> Nest:
-        """Make a nest of counts and steps by loop."""
-        return cls({name: Loop(*loops[name]) for name in LOOPS if name in loops and loops[name][0] > 1})
-
-    def with_loops(self, **loops: tuple[int, int]) -> Nest:
-        """Return this nest with other counts and steps for some loops."""
-        kept = {name: (loop.count, loop.step) for name, loop in self.loops.items()}
-        return Nest.of(**{**kept, **loops})
-
-    def count(self, name: str) -> int:
-        """Return how often a loop goes round."""
-        return self.loops[name].count if name in self.loops else 1
-
-    def step(self, name: str) -> int:
-        """Return a loop's distance in bits; 0 for one that does not go round."""
-        return self.loops[name].step if name in self.loops else 0
-
-    @property
-    def beats(self) -> int:
-        """Beats of the whole nest."""
-        return prod(loop.count for loop in self.loops.values())
-
-
-@dataclass(frozen=True)
-class Place:
-    """A word of activation memory, counted from the beginning of a region.
-
-    Attributes
-    ----------
-    region : str
-        A name of the program's `MemoryMap`; ``""`` for the memory itself.
-    offset : int
-        May lie before the region's beginning: padding has no words.
-    """
-
-    region: str
-    offset: int = 0
-
-    def moved(self, words: int) -> Place:
-        """Return the place `words` further on."""
-        return Place(self.region, self.offset + words)
-
-
-@dataclass(frozen=True)
-class Padding:
-    """What lies around a map.
-
-    Attributes
-    ----------
-    value : int
-        -1 or +1; 0, taps there count as nothing.
-    left, top : int
-        Columns and rows before the first of the map.
-    stride : (int, int)
-        Rows and columns from one position of a pooling window to the next.
-    step : (int, int)
-        From one window to the next.
-    map : (int, int)
-        Height and width.
-    balance : bool
-        The last lane of a tap is 1 in every plane but the first: an odd lane cancels over two planes.
-    """
-
-    value: int
-    left: int
-    top: int
-    stride: tuple[int, int]
-    step: tuple[int, int]
-    map: tuple[int, int]
-    balance: bool = False
-
-
-@dataclass(frozen=True)
-class Strips:
-    """The rows of the array share an image: words from one row's strip to the next, read and written."""
-
-    source: int
-    target: int
 
 
 @dataclass(frozen=True)
@@ -157,7 +48,7 @@ class Descriptor:
 
     nest: Nest
     source: Place
-    target: Place = Place("")
+    target: Place = NOWHERE
     weights: int = 0
     starts: int = 0
     out_step: int = 0
@@ -169,30 +60,6 @@ class Descriptor:
     lanes: int = 0
     padding: Padding | None = None
     strips: Strips | None = None
-
-
-@dataclass(frozen=True)
-class MemoryMap:
-    """Regions of activation memory by name.
-
-    Attributes
-    ----------
-    bases : mapping of str to int
-        First word of each region.
-    sizes : mapping of str to int
-    paired : frozenset of str
-        ``image`` and ``results``, where there are two of each, one for either parity of a batch: a
-        descriptor then counts from the header's base. `bases` has the first one's.
-    """
-
-    bases: Mapping[str, int]
-    sizes: Mapping[str, int]
-    paired: frozenset[str] = frozenset()
-
-    def word(self, place: Place) -> int:
-        """Return the word that a descriptor holds for a place."""
-        base = 0 if place.region in self.paired or not place.region else self.bases[place.region]
-        return (base + place.offset) % _ADDRESS
 
 
 def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
@@ -324,4 +191,4 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
 
 
 def _signed(value: int) -> int:
-    return value - _ADDRESS if value >= _ADDRESS // 2 else value
+    return value - ADDRESSES if value >= ADDRESSES // 2 else value

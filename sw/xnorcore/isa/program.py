@@ -15,41 +15,17 @@ from numpy.typing import NDArray
 
 from ..errors import DeviceError
 from ..model.network import Network
+from .blocks import Block, Pass, word_bytes
 from .descriptor import Descriptor, MemoryMap, encode
 from .device import DeviceConfig
 from .layout import HEADER
 from .protocol import Space
+from .results import Results, Stop, SumsPlan, Values
 
 __all__ = [
     "Block", "LayerPlan", "Pass", "Program", "Results", "Section", "Stop",
     "SumsPlan", "Values", "identifier_of", "word_bytes",
 ]  # fmt: skip
-
-
-def word_bytes(config: DeviceConfig, space: Space) -> int:
-    """Return the bytes of a word of `space` on the link."""
-    return 4 if space in (Space.PROGRAM, Space.THRESHOLDS) else config.geometry.width // 8
-
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive words of one memory bank.
-
-    Attributes
-    ----------
-    space : Space
-    bank : int
-        Column or row; 0 for program memory.
-    address : int
-        First word.
-    data : bytes
-        Whole words, least significant byte first (docs/protocol.md, WRITE).
-    """
-
-    space: Space
-    bank: int
-    address: int
-    data: bytes
 
 
 @dataclass(frozen=True)
@@ -86,39 +62,6 @@ class LayerPlan:
     layer: int = 0
 
 
-@dataclass(frozen=True)
-class Results:
-    """Where the results of an image are in activation memory.
-
-    Attributes
-    ----------
-    base, words : int
-    word_bytes : int
-        Bytes of each word that matter, from the least significant on.
-    """
-
-    base: int
-    words: int
-    word_bytes: int
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A further pass of a network whose weights do not fit at once.
-
-    Attributes
-    ----------
-    blocks : tuple of Block
-        Weights, start values, and descriptors behind the header.
-    entries : tuple of int
-        Program addresses to run, one for each layer: a layer never overwrites what it reads, so that a
-        run may be repeated when its answer is lost.
-    """
-
-    blocks: tuple[Block, ...]
-    entries: tuple[int, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Section:
     """A pass before it is encoded: the layers that it runs, and what their buffers hold.
@@ -144,116 +87,6 @@ class Section:
             entries.append(HEADER.words + len(words))
             words += encode(descriptor, regions, width)
         return words, tuple(entries)
-
-
-@dataclass(frozen=True, eq=False)
-class Values:
-    """What the bits of a result map mean.
-
-    Attributes
-    ----------
-    height, width, pitch : int
-        Positions, and words of each.
-    outputs : int
-        Channels.
-    slices : int
-        Bits of each score, or 0 where a channel is a bit.
-    factor : int
-    offset : array of int64, shape (outputs,)
-        Natural sum = factor * accumulator + offset.
-    """
-
-    height: int
-    width: int
-    pitch: int
-    outputs: int
-    slices: int
-    factor: int
-    offset: NDArray[np.int64]
-
-    def word_bytes(self, config: DeviceConfig) -> int:
-        """Return the bytes of a result word that are sent: those that can hold a channel."""
-        g = config.geometry
-        return -(-min(g.width, g.columns if self.slices else g.width, self.outputs) // 8)
-
-    def decode(
-        self, raw: bytes, images: int, config: DeviceConfig, starts: NDArray[np.int64] | None = None
-    ) -> NDArray:
-        """Turn result bytes into bits (uint8) or sums (int64), shape (images, positions * outputs).
-
-        Parameters
-        ----------
-        raw : bytes
-        images : int
-        config : DeviceConfig
-        starts : array of int64, shape (outputs,), optional
-            What the accumulators start from, if that is to be taken off.
-        """
-        g, outputs, positions = config.geometry, self.outputs, self.height * self.width
-        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
-        if not self.slices:
-            bits = bits.reshape(images, positions, -1)[:, :, :outputs]
-            return np.ascontiguousarray(bits.reshape(images, positions * outputs))
-        # (image, position, tile, slice, word of the tile, bit) -> (image, position, channel, slice)
-        tiles = -(-outputs // g.columns)
-        size = 8 * self.word_bytes(config)
-        bits = bits.reshape(images, positions, tiles, self.slices, g.words_per_tile, size)
-        bits = bits.transpose(0, 1, 2, 4, 5, 3)[:, :, :, :, : g.columns]
-        channels = tiles * bits.shape[3] * bits.shape[4]
-        bits = bits.reshape(images, positions, channels, self.slices)[:, :, :outputs]
-        weights = 1 << np.arange(self.slices - 1, -1, -1, dtype=np.int64)
-        weights[0] = -weights[0]
-        sums = (bits.astype(np.int64) ^ 1) @ weights
-        if starts is not None:
-            # The sum itself fits the slices, with its start value it need not: both count modulo their range.
-            half = 1 << (self.slices - 1)
-            sums = (sums - starts + half) % (2 * half) - half
-        return (sums * self.factor + self.offset).reshape(images, positions * outputs)
-
-
-@dataclass(frozen=True, eq=False)
-class Stop:
-    """A layer with weights at whose end a device may stop, and where its results are then.
-
-    Attributes
-    ----------
-    index : int
-        Layer of the network whose result is in memory: the layer itself, or the pooling that follows it.
-    number : int
-        Of what the device runs for it, as in `Section.parts`; the last, where a layer takes two.
-    region : str
-        Where in activation memory.
-    values : Values
-    sums : SumsPlan
-        How the layer's sums can be had in place of its bits.
-    """
-
-    index: int
-    number: int
-    region: str
-    values: Values
-    sums: SumsPlan
-
-
-@dataclass(frozen=True, eq=False)
-class SumsPlan:
-    """A layer as it would be without thresholds and pooling.
-
-    Attributes
-    ----------
-    loops : mapping of str to (int, int)
-        Counts and steps of the loops over positions, all of them.
-    values : Values
-    tile_words : int
-        Words of a tile's sums.
-    starts : array of int64, shape (outputs,)
-        What its accumulators start from: thresholds, negated.
-    """
-
-    loops: Mapping[str, tuple[int, int]]
-    values: Values
-    tile_words: int
-    starts: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Iterable
 from ..errors import DeviceError, LinkTimeoutError, UsageError
 from ..isa.device import DeviceConfig
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Command
-from .flight import Flight, Group, Request, command_name
+from .flight import Flight
 from .frames import DELIMITER
+from .groups import Group, Request, command_name
 from .patience import Patience
 from .pieces import END, ImageBytes, divide
 

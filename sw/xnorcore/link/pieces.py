@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
+from ..isa.blocks import word_bytes
 from ..isa.device import DeviceConfig
-from ..isa.program import word_bytes
 from ..isa.protocol import KEY_BYTES, Command, Space
 
 __all__ = ["END", "ImageBytes", "Pace", "divide"]

@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import CompileError
+from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.machine import Machine
-from ..isa.program import Block, word_bytes
 from ..isa.protocol import KEY_BYTES, Command, DeviceInfo, Space, Status
 from ..link.frames import Splitter, decode_request, encode_response
 from ..link.pieces import END

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, VerifyError
+from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.layout import HEADER, pack_descriptor
-from ..isa.program import Block, word_bytes
 from ..isa.protocol import Command, Space
 from ..link.session import Session
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CompileError
+from ..blocks import Block
 from ..device import DeviceConfig
-from ..program import Block
 from ..protocol import Space
 
 __all__ = ["Memories"]

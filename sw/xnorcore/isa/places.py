@@ -1,0 +1,149 @@
+"""What a descriptor is made of: loops, places in activation memory, padding, strips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from .layout import LOOPS
+
+__all__ = ["ADDRESSES", "NOWHERE", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips"]
+
+ADDRESSES = 1 << 16
+"""Words that an address can name; it counts modulo this."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loop of a nest.
+
+    Attributes
+    ----------
+    count : int
+        Iterations, at least 2.
+    step : int
+        Bits of activation memory from one iteration to the next.
+    """
+
+    count: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Loops by name, those of `layout.LOOPS` that go round more than once.
+
+    Attributes
+    ----------
+    loops : mapping of str to Loop
+    """
+
+    loops: Mapping[str, Loop]
+
+    @classmethod
+    def of(cls, **loops: tuple[int, int]) -> Nest:
+        """Make a nest of counts and steps by loop."""
+        return cls({name: Loop(*loops[name]) for name in LOOPS if name in loops and loops[name][0] > 1})
+
+    def with_loops(self, **loops: tuple[int, int]) -> Nest:
+        """Return this nest with other counts and steps for some loops."""
+        kept = {name: (loop.count, loop.step) for name, loop in self.loops.items()}
+        return Nest.of(**{**kept, **loops})
+
+    def count(self, name: str) -> int:
+        """Return how often a loop goes round."""
+        return self.loops[name].count if name in self.loops else 1
+
+    def step(self, name: str) -> int:
+        """Return a loop's distance in bits; 0 for one that does not go round."""
+        return self.loops[name].step if name in self.loops else 0
+
+    @property
+    def beats(self) -> int:
+        """Beats of the whole nest."""
+        return prod(loop.count for loop in self.loops.values())
+
+
+@dataclass(frozen=True)
+class Place:
+    """A word of activation memory, counted from the beginning of a region.
+
+    Attributes
+    ----------
+    region : str
+        A name of the program's `MemoryMap`; ``""`` for the memory itself.
+    offset : int
+        May lie before the region's beginning: padding has no words.
+    """
+
+    region: str
+    offset: int = 0
+
+    def moved(self, words: int) -> Place:
+        """Return the place `words` further on."""
+        return Place(self.region, self.offset + words)
+
+
+NOWHERE = Place("")
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What lies around a map.
+
+    Attributes
+    ----------
+    value : int
+        -1 or +1; 0, taps there count as nothing.
+    left, top : int
+        Columns and rows before the first of the map.
+    stride : (int, int)
+        Rows and columns from one position of a pooling window to the next.
+    step : (int, int)
+        From one window to the next.
+    map : (int, int)
+        Height and width.
+    balance : bool
+        The last lane of a tap is 1 in every plane but the first: an odd lane cancels over two planes.
+    """
+
+    value: int
+    left: int
+    top: int
+    stride: tuple[int, int]
+    step: tuple[int, int]
+    map: tuple[int, int]
+    balance: bool = False
+
+
+@dataclass(frozen=True)
+class Strips:
+    """The rows of the array share an image: words from one row's strip to the next, read and written."""
+
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """Regions of activation memory by name.
+
+    Attributes
+    ----------
+    bases : mapping of str to int
+        First word of each region.
+    sizes : mapping of str to int
+    paired : frozenset of str
+        ``image`` and ``results``, where there are two of each, one for either parity of a batch: a
+        descriptor then counts from the header's base. `bases` has the first one's.
+    """
+
+    bases: Mapping[str, int]
+    sizes: Mapping[str, int]
+    paired: frozenset[str] = frozenset()
+
+    def word(self, place: Place) -> int:
+        """Return the word that a descriptor holds for a place."""
+        base = 0 if place.region in self.paired or not place.region else self.bases[place.region]
+        return (base + place.offset) % ADDRESSES
