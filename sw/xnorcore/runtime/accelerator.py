@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import TracebackType
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..compiler.compile import Program, compile_network
 from ..compiler.stops import stop_after, sums_of
 from ..errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
-from ..isa.layout import COUNTERS
-from ..isa.protocol import KEY_BYTES, Command, DeviceInfo, Space, Status
-from ..link.pieces import ImageBytes
+from ..isa.protocol import Command, DeviceInfo
 from ..link.session import Session
 from ..link.transport import open_transport
 from ..model.bits import pack_images
 from ..model.network import Network
-from .readback import read_requests
-from .requests import image_requests
-from .upload import Callback, Progress, claim, marked, remark, upload, without_mark, write
+from .counters import read_counters
+from .inference import Inference, Lost, arm, holds, lost
+from .upload import Callback, Progress, remark, upload
 
 __all__ = ["Accelerator", "Progress"]
-
-_SLOW_CLOCK_HZ = 1_000_000
 
 
 class Accelerator:
     """An open accelerator. Use `Accelerator.open`, preferably as a context manager.
+
+    Whatever talks to the device may raise a `LinkError`: it is gone, does not answer, or refuses a request.
 
     Parameters
     ----------
@@ -137,8 +133,6 @@ class Accelerator:
             The network cannot run on this device; nothing was written.
         VerifyError
             The device holds something else than what was written.
-        LinkError
-            As for every request.
         """
         if not isinstance(network, Network):
             raise UsageError(
@@ -170,8 +164,6 @@ class Accelerator:
             The program is for another device.
         VerifyError
             The device holds something else than what was written.
-        LinkError
-            As for every request.
         """
         if program.config != self._info.config:
             raise UsageError(
@@ -210,11 +202,9 @@ class Accelerator:
             That layer's results never are in the device's memory.
         NetworkError, CapacityError
             There are too many sums.
-        LinkError
-            As for every request.
         """
         current = self.program
-        if not self._holds(current):
+        if not holds(self.session, current):
             raise self._lost(current)
         program = sums_of(current, index) if sums else stop_after(current, index)
         self._program = None
@@ -224,14 +214,9 @@ class Accelerator:
 
     def _arm(self, program: Program) -> None:
         try:
-            self.session.call(Command.ARM)
-        except DeviceError as error:
-            if error.status != Status.BAD_PROGRAM:
-                raise
+            self._info = arm(self.session, program)
+        except Lost as error:
             raise self._lost(program) from error
-        self._info = self.session.identify()
-        if self._info.network_id != program.identifier:
-            raise self._lost(program)
         self._program = program
 
     def infer(self, images: ArrayLike) -> NDArray:
@@ -254,133 +239,40 @@ class Accelerator:
             No network is loaded, or the device has lost it.
         InputError
             Wrong shape, dtype or range.
-        LinkError
-            As for every request.
         """
         program = self.program
         wire = pack_images(program.network, images)
         try:
-            if program.results_read:
-                raw = b"".join(self._infer_and_read(program, wire))
-            else:
-                raw = b"".join(self._infer(program, wire, len(wire), program.result_bytes))
+            raw = Inference(self.session, program, self._info.clock_hz, self._progress).run(wire)
         except DeviceError as error:
             # Whatever was refused: was it because the network is not there any more?
-            if self._holds(program):
+            if holds(self.session, program):
                 raise
             raise self._lost(program) from error
+        except Lost:
+            raise self._lost(program) from None
         return program.decode(raw, len(wire))
 
-    def _holds(self, program: Program) -> bool:
-        """Ask whether the device still holds a program that was loaded."""
-        if (program.whole or program).later:
-            return marked(self.session, program)  # its later passes leave the device disarmed
-        info = self.session.identify()
-        return info.armed and info.network_id == program.identifier
-
     def _lost(self, program: Program) -> NotLoadedError:
-        """Return the error that says what the device holds in place of a program."""
         self._program = None
         self._info = self.session.identify()
-        # Half of it ours: what was written here after the loss, and claimed.
-        if not self._info.armed or self._info.network_id[:KEY_BYTES] == program.identifier[:KEY_BYTES]:
-            return NotLoadedError("the device has lost its network (power loss or reset?); load it again")
-        return NotLoadedError(
-            f"the device has lost its network (program {program.identifier.hex()}) and holds another one "
-            f"({self._info.network_id.hex()}): the one in its bitstream, or one that somebody else loaded; "
-            "load it again"
-        )
-
-    def _infer(self, program: Program, wire: NDArray[np.uint8], total: int, size: int) -> Iterator[bytes]:
-        done, group = 0, b""
-        expected: list[int] = []
-        requests = image_requests(program, wire, self.session.max_payload, expected)
-        # Where results are read from memory, a batch stays together.
-        cost = None if program.results_read else ImageBytes(program.image_bytes, size, program.batch)
-        stream = self.session.stream(requests, timeout=self._infer_timeout(program), images=cost)
-        for index, response in enumerate(stream):
-            count = expected[index]
-            # An image's last rows may be ones that no kernel reads: its results come before its end.
-            group += response
-            if not count:
-                continue
-            if len(group) != count * size:
-                raise DeviceError(f"{count} images gave {len(group)} result bytes, not {count * size}")
-            done += count
-            if len(wire) == total:
-                self._progress(Progress("infer", done, total))
-            yield group
-            group = b""
-
-    def _infer_and_read(self, program: Program, wire: NDArray[np.uint8]) -> Iterator[bytes]:
-        """Run batch after batch, and read the results; each pass of a batch brings its weights along."""
-        config, results = program.config, program.results
-        if not marked(self.session, program):
-            raise self._lost(program)  # before another program's weights are overwritten
-        for first in range(0, len(wire), program.batch):
-            part = wire[first : first + program.batch]
-            if (program.whole or program).later:
-                # The first pass's program is there already only for the first batch after `load`.
-                blocks = (block for block in program.blocks if block.space != Space.ACTIVATIONS)
-                write(self.session, program, without_mark(blocks))
-                claim(self.session, program)
-                self.session.call(Command.ARM)
-            for _ in self._infer(program, part, len(wire) + 1, 1):
-                pass
-            for further in program.later:
-                write(self.session, program, further.blocks)
-                for entry in further.entries:
-                    place = entry.to_bytes(2, "little")
-                    self.session.call(Command.RUN, place, timeout=self._infer_timeout(program))
-            read: list[bytes] = []
-            for row in range(len(part)):
-                requests = read_requests(config, Space.ACTIVATIONS, row, results.base, results.words)
-                data = b"".join(self.session.stream(requests))
-                if len(data) != results.words * config.geometry.width // 8:
-                    raise DeviceError(f"READ of {results.words} words gave {len(data)} bytes")
-                words = np.frombuffer(data, np.uint8).reshape(results.words, -1)
-                read.append(words[:, : results.word_bytes].tobytes())
-            if not marked(self.session, program):
-                raise self._lost(program)
-            yield from read
-            self._progress(Progress("infer", first + len(part), len(wire)))
+        return lost(program, self._info)
 
     @property
     def counters(self) -> dict[str, int] | None:
-        """The device's performance counters by name (docs/architecture.md), read now; None if it has none.
-
-        Raises
-        ------
-        LinkError
-            As for every request.
-        """
+        """The device's performance counters by name (docs/architecture.md), read now; None if it has none."""
         if not self._info.config.counters:
             return None
-        payload = self.session.call(Command.COUNTERS, b"\0")
-        if len(payload) != 4 * len(COUNTERS):
-            raise DeviceError(f"COUNTERS returned {len(payload)} bytes, not {4 * len(COUNTERS)}")
-        return dict(zip(COUNTERS, np.frombuffer(payload, "<u4").tolist(), strict=True))
+        return read_counters(self.session)
 
     def clear_counters(self) -> None:
-        """Set the performance counters to 0, if the device has any.
-
-        Raises
-        ------
-        LinkError
-            As for every request.
-        """
+        """Set the performance counters to 0, if the device has any."""
         # A request of its own: counts that an answer lost on its way are not lost with it.
         if self._info.config.counters:
             self.session.call(Command.COUNTERS, b"\1")
 
     def reset(self) -> None:
-        """Disarm the device and clear its counters; the network must be loaded again.
-
-        Raises
-        ------
-        LinkError
-            As for every request.
-        """
+        """Disarm the device and clear its counters; the network must be loaded again."""
         self._program = None
         self.session.call(Command.RESET)
         self._info = self.session.identify()
@@ -403,10 +295,3 @@ class Accelerator:
         except DisconnectedError:
             if error is None:
                 raise
-
-    def _infer_timeout(self, program: Program) -> float:
-        # A full receive buffer may wait for everything that is in it.
-        clock = self._info.clock_hz or _SLOW_CLOCK_HZ
-        batch = program.cycles + 100 * len(program.layers)
-        images = self._info.config.fifo_bytes // program.image_bytes + 2 * self._info.config.geometry.rows
-        return self.session.timeout + 2 * images * batch / clock
