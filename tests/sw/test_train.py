@@ -208,10 +208,10 @@ def test_gradient_reaches_latent_weights_as_if_sign_were_identity(torch: Any) ->
 
 @pytest.mark.parametrize("bits", [1, 4])
 def test_training_steps_keep_latent_weights_clipped_and_change_them(torch: Any, bits: int) -> None:
-    from xnorcore.train.loop import _Run
+    from xnorcore.train.run import Run
 
     torch.manual_seed(0)
-    run = _Run(replace(SMALL, learning_rate=0.5), blobs(bits), 0, "cpu")
+    run = Run(replace(SMALL, learning_rate=0.5), blobs(bits), 0, "cpu")
     before = [linear.weight.detach().clone() for linear in run.model.linears]
     run.step()
     for old, linear in zip(before, run.model.linears, strict=True):
@@ -313,9 +313,9 @@ def test_training_learns_and_states_the_integer_accuracy(torch: Any) -> None:
 
 
 def test_export_takes_the_best_epoch_not_the_last(torch: Any) -> None:
-    from xnorcore.train.loop import _Run
+    from xnorcore.train.run import Run
 
-    run = _Run(SMALL, blobs(), 0, "cpu")
+    run = Run(SMALL, blobs(), 0, "cpu")
     run.step()
     best = run.export()
     with torch.no_grad():
@@ -367,17 +367,18 @@ def test_resume_gives_the_same_network(torch: Any, tmp_path: Path) -> None:
     ids=repr,
 )
 def test_too_little_memory_is_told(torch: Any, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    from xnorcore.train import loop, train
+    from xnorcore.train import run as runs
+    from xnorcore.train import train
 
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(loop._Run, "_loss", fails)
+    monkeypatch.setattr(runs.Run, "_loss", fails)
     with pytest.raises(
         UsageError, match="recipe 'small': out of memory; use a smaller batch, smaller layers or"
     ):
         train(SMALL, blobs())
-    monkeypatch.setattr(loop._Run, "_loss", lambda *_: {}["bug"])
+    monkeypatch.setattr(runs.Run, "_loss", lambda *_: {}["bug"])
     with pytest.raises(KeyError):
         train(SMALL, blobs())
 

@@ -227,19 +227,20 @@ def test_the_checkpoint_stays_until_the_network_is_saved(torch: Any, tmp_path: P
 def test_a_state_that_is_not_finite_never_becomes_a_checkpoint(
     torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xnorcore.train import loop, train
+    from xnorcore.train import run as runs
+    from xnorcore.train import train
 
     path = tmp_path / "c"
     begin(path, blobs())
     before = path.read_bytes()
-    step = loop._Run.step
+    step = runs.Run.step
 
     def poisoned(self: Any, told: Any = None) -> Any:
         with torch.no_grad():
             self.model.norms[0].running_var[2] = float("nan")
         return step(self, told)
 
-    monkeypatch.setattr(loop._Run, "step", poisoned)
+    monkeypatch.setattr(runs.Run, "step", poisoned)
     with pytest.raises(UsageError, match=r"diverged in epoch 3: norms\.0\.running_var is not finite"):
         train(SMALL, blobs(), checkpoint=path, resume=True)
     assert path.read_bytes() == before
@@ -247,8 +248,8 @@ def test_a_state_that_is_not_finite_never_becomes_a_checkpoint(
     def loud(self: Any, *_: Any) -> Any:
         return torch.tensor(float("inf"), requires_grad=True)
 
-    monkeypatch.setattr(loop._Run, "step", step)
-    monkeypatch.setattr(loop._Run, "_loss", loud)
+    monkeypatch.setattr(runs.Run, "step", step)
+    monkeypatch.setattr(runs.Run, "_loss", loud)
     with pytest.raises(
         UsageError, match="diverged in epoch 3: the loss is not finite; use a learning_rate below"
     ):

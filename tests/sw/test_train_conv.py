@@ -172,9 +172,9 @@ def test_export_equals_the_model_in_every_bit(torch: Any, net: str, bits: int, h
 
 
 def test_float32_model_is_exported_as_the_numbers_it_holds(torch: Any) -> None:
-    from xnorcore.train.loop import _Run
+    from xnorcore.train.run import Run
 
-    run = _Run(SMALL, stripes(), 1, "cpu")
+    run = Run(SMALL, stripes(), 1, "cpu")
     run.step()
     network = run.export()
     assert run.model.linears[0].weight.dtype == torch.float32

@@ -75,11 +75,7 @@ def fold_batchnorm(
         If a parameter is not finite or has another shape, ``var + eps <= 0``, sign(0) is undecided, or zero
         padding meets an `input_offset`: there the framework's padding is not the integer 0.
     """
-    array = integers("weights", weights, np.int8)
-    if array.ndim < 2 or (np.abs(array) != 1).any():
-        raise NetworkError(
-            f"weights of shape {array.shape}: must be (outputs, inputs) or (outputs, ...) of -1 and +1"
-        )
+    array = _signs(weights)
     rows = array.reshape(len(array), prod(array.shape[1:]))
     if sign_zero not in (1, -1, 0):
         raise NetworkError(f"sign_zero is {sign_zero!r}, but must be +1, -1 or 0")
@@ -101,14 +97,11 @@ def fold_batchnorm(
         )
     factors, constants, squares = [], [], []
     for i in range(count):
-        variance = variances[i] + epsilon
-        if variance <= 0:
-            raise NetworkError(f"var + eps of channel {i} is {float(variance)}, but must be above 0")
         # Times the root: factor * sum + constant + beta * sqrt(variance), compared with 0.
         shift = alphas[i] * in_offset * int(rows[i].sum()) + biases[i] - means[i]
         factors.append(gammas[i] * alphas[i] * in_scale)
         constants.append(gammas[i] * shift)
-        squares.append(variance)
+        squares.append(_positive(i, variances[i] + epsilon))
     return fold_exact(
         array, factors, constants, betas, squares, sign_zero=sign_zero, input_bits=input_bits,
         zero_padded=zero_padded,
@@ -205,6 +198,21 @@ def floor_root(p: Fraction, r: Fraction, q: Fraction) -> tuple[int, bool]:
     else:
         top = x - root if perfect else x - root - 1
     return top // z, perfect and top % z == 0
+
+
+def _signs(weights: ArrayLike) -> NDArray[np.int8]:
+    array = integers("weights", weights, np.int8)
+    if array.ndim < 2 or (np.abs(array) != 1).any():
+        raise NetworkError(
+            f"weights of shape {array.shape}: must be (outputs, inputs) or (outputs, ...) of -1 and +1"
+        )
+    return array
+
+
+def _positive(index: int, variance: Fraction) -> Fraction:
+    if variance <= 0:
+        raise NetworkError(f"var + eps of channel {index} is {float(variance)}, but must be above 0")
+    return variance
 
 
 def _rationals(name: str, values: Any, count: int) -> list[Fraction]:

@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from math import cos, isfinite, pi
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 
 from .. import datasets
-from ..datasets import Dataset, stratified_split
+from ..datasets import Dataset
 from ..errors import UsageError
-from ..model import pixels
 from ..model.check import MAX_WEIGHT_BITS
 from ..model.network import Network
-from ..reference import fast
-from . import checkpoint as checkpoints
-from ._torch import nn, torch
-from .augment import augment
-from .export import to_network
-from .model import BinaryNet
 from .recipe import Recipe
+from .run import Progress, Run, values
+from .surroundings import deterministic, enough_memory
 
-
-@dataclass(frozen=True)
-class Progress:
-    """State after one epoch.
-
-    Attributes
-    ----------
-    epoch, epochs : int
-        Epochs done, and in all.
-    loss : float
-        Mean training loss of the epoch.
-    accuracy : float
-        Of the binarized model on the validation part.
-    best_epoch : int
-        The epoch that would be exported now.
-    best_accuracy : float
-        Its accuracy on the validation part.
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
-    accuracy: float
-    best_epoch: int
-    best_accuracy: float
+__all__ = ["Progress", "held_out", "train"]
 
 
 def train(
@@ -113,18 +79,12 @@ def train(
     """
     if data is None:
         data = datasets.load(recipe.dataset)
-    exists = checkpoint is not None and checkpoint.exists()
-    if exists and not (resume or finish):
-        raise UsageError(
-            f"checkpoint {checkpoint} exists; go on with --resume, end it with --finish, or delete it"
-        )
-    if finish and not exists:
-        raise UsageError(f"no checkpoint {checkpoint} to finish from; train first")
+    exists = _check_checkpoint(checkpoint, resume=resume, finish=finish)
     if not 0 <= seed < 1 << 32:
         raise UsageError(f"seed is {seed}, but must be 0 to {(1 << 32) - 1}")
     _check_data(recipe, data)
-    with _deterministic(seed, threads, device), _enough_memory(recipe):
-        run = _Run(recipe, data, seed, device)
+    with deterministic(seed, threads, device), enough_memory(recipe):
+        run = Run(recipe, data, seed, device)
         if checkpoint is not None and exists:
             run.load(checkpoint)
         while run.epoch < recipe.epochs and not finish:
@@ -139,6 +99,18 @@ def train(
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
     return network
+
+
+def _check_checkpoint(checkpoint: Path | None, *, resume: bool, finish: bool) -> bool:
+    """Return whether there is one; refuse where that is not what was asked for."""
+    exists = checkpoint is not None and checkpoint.exists()
+    if exists and not (resume or finish):
+        raise UsageError(
+            f"checkpoint {checkpoint} exists; go on with --resume, end it with --finish, or delete it"
+        )
+    if finish and not exists:
+        raise UsageError(f"no checkpoint {checkpoint} to finish from; train first")
+    return exists
 
 
 def _check_data(recipe: Recipe, data: Dataset) -> None:
@@ -167,177 +139,12 @@ def _check_data(recipe: Recipe, data: Dataset) -> None:
         )
 
 
-class _Run:
-    """Model, optimizer and data of one training."""
-
-    def __init__(self, recipe: Recipe, data: Dataset, seed: int, device: str) -> None:
-        self.recipe, self.data, self.seed, self.device = recipe, data, seed, device
-        self.identity: dict[str, Any] = {"recipe": recipe.plain(), "seed": seed, "split": data.split}
-        self.epoch = 0
-        self.best = checkpoints.Best()
-        kept, chosen = stratified_split(data.train_labels, recipe.validation, seed)
-        self.images, self.labels = self._move(kept)
-        self.validation_images, self.validation_labels = self._move(chosen)
-        self.model = BinaryNet(
-            data.train_images.shape[1:], recipe.hidden, len(data.classes),
-            input_bits=data.bits if recipe.threshold is None else 1,
-            head=recipe.head, convs=recipe.convs, dropout=(recipe.dropout_input, recipe.dropout),
-            alpha=recipe.alpha, input_scale=recipe.input_scale, dtype=getattr(torch, recipe.precision),
-        ).to(device)  # fmt: skip
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
-
-    @property
-    def _key(self) -> dict[str, Any]:
-        """What a checkpoint must agree with: the data may have changed under the same name."""
-        return self.identity | {"data": self.data.digest}
-
-    def _move(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        images = torch.from_numpy(self.data.train_images[indices])
-        labels = torch.from_numpy(self.data.train_labels[indices].astype(np.int64))
-        return images.to(self.device), labels.to(self.device)
-
-    def load(self, path: Path) -> None:
-        self.epoch, self.best = checkpoints.load(
-            path, self._key, self.recipe.epochs, self.model, self.optimizer
-        )
-
-    def save(self, path: Path) -> None:
-        checkpoints.save(path, self._key, self.epoch, self.model, self.optimizer, self.best)
-
-    def step(self, told: Callable[[int, int, int], None] | None = None) -> Progress:
-        """Train for one epoch, then offer the result as the best one."""
-        # A generator per epoch: nothing random has to be kept in a checkpoint.
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        images = self._read(augment(self.images, self.recipe.augment, self.data.maximum, generator))
-        if self.recipe.dropout_input or self.recipe.dropout:
-            torch.manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(images), generator=generator).to(self.device)
-        batches = [b for b in order.split(self.recipe.batch) if len(b) > 1]
-        self.model.train()
-        total = 0.0
-        for index, batch in enumerate(batches):
-            done = (self.epoch + index / len(batches)) / self.recipe.epochs
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.learning_rate * (1 + cos(pi * done)) / 2
-            loss = self._loss(self.model(images[batch]), self.labels[batch], self.recipe.label_smoothing)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self.model.clip()
-            total += loss.item()
-            if not isfinite(total):
-                self._diverged("the loss")
-            if told is not None:
-                told(self.epoch + 1, index + 1, len(batches))
-        accuracy, loss = self._validate()
-        self._check_finite(loss)
-        self.epoch += 1
-        self.best.offer(self.epoch, accuracy, loss, self.model)
-        mean, best = total / len(batches), self.best
-        return Progress(self.epoch, self.recipe.epochs, mean, accuracy, best.epoch, best.accuracy)
-
-    def _check_finite(self, loss: float) -> None:
-        """Refuse a state from which nothing can be exported, before it becomes a checkpoint."""
-        if not isfinite(loss):
-            self._diverged("the loss of the validation part")
-        for name, value in self.model.state_dict().items():
-            if not torch.isfinite(value).all():
-                self._diverged(name)
-
-    def _diverged(self, what: str) -> NoReturn:
-        raise UsageError(
-            f"recipe {self.recipe.name!r}: training diverged in epoch {self.epoch + 1}: {what} is not "
-            f"finite; use a learning_rate below {self.recipe.learning_rate:g}"
-        )
-
-    def _read(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the values that the network reads."""
-        at = self.recipe.threshold
-        return images if at is None else (images >= at).to(torch.uint8)
-
-    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        if self.recipe.loss == "squared_hinge":
-            sides = 2 * nn.functional.one_hot(labels, logits.shape[1]) - 1
-            return (1 - sides * logits).clamp(min=0).square().sum(1).mean()
-        return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-
-    def _validate(self) -> tuple[float, float]:
-        self.model.eval()
-        with torch.no_grad():
-            logits = torch.cat([self.model(self._read(part)) for part in self.validation_images.split(1000)])
-            right = (logits.argmax(1) == self.validation_labels).double().mean()
-            return right.item(), self._loss(logits, self.validation_labels).item()
-
-    def export(self) -> Network:
-        """Fold the best epoch, and measure the integer network on the held-out part."""
-        if self.best.state is not None:
-            self.model.load_state_dict(self.best.state)
-        data = self.data
-        network = to_network(self.model, self.recipe.name, data.train_images.shape[1:])
-        images, metadata = _values(self.recipe, data.test_images), dict(self.identity)
-        if self.recipe.threshold is not None:
-            metadata[pixels.KEY] = pixels.threshold(self.recipe.threshold)
-        right = network.classify(fast.run(network, images)) == data.test_labels
-        metadata |= {
-            "classes": list(data.classes),
-            "best_epoch": self.best.epoch,
-            "validation_accuracy": self.best.accuracy,
-            "held_out_images": len(right),
-            "accuracy": float(np.mean(right)),
-            "trained_with": f"torch {torch.__version__}",
-        }
-        if self.epoch < self.recipe.epochs:
-            metadata["epochs_done"] = self.epoch
-        return replace(network, metadata=metadata)
-
-
-def _values(recipe: Recipe, images: np.ndarray) -> np.ndarray:
-    """Return the values that the network reads: uint8."""
-    return images if recipe.threshold is None else (images >= recipe.threshold).astype(np.uint8)
-
-
 def held_out(recipe: Recipe, data: Dataset, count: int) -> bytes:
     """Return the first `count` held-out images, as the network reads them, and labels as an .npz file.
 
     Its arrays are ``images`` and ``labels``, both uint8.
     """
     file = io.BytesIO()
-    images = _values(recipe, data.test_images[:count])
+    images = values(recipe, data.test_images[:count])
     np.savez_compressed(file, images=images, labels=data.test_labels[:count])
     return file.getvalue()
-
-
-@contextmanager
-def _enough_memory(recipe: Recipe) -> Iterator[None]:
-    """Turn PyTorch's words for too little memory into an error of ours."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        text = str(error)
-        if isinstance(error, MemoryError) or "alloc" in text or "out of memory" in text:
-            raise UsageError(
-                f"recipe {recipe.name!r}: out of memory; use a smaller batch, smaller layers or fewer images"
-            ) from None
-        raise
-
-
-@contextmanager
-def _deterministic(seed: int, threads: int, device: str) -> Iterator[None]:
-    """Seed PyTorch and allow only deterministic algorithms; put everything back afterwards."""
-    try:
-        if torch.device(device).type == "cuda":
-            # cuBLAS reads this when it starts; without it PyTorch refuses to be deterministic.
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r}: {str(error).splitlines()[0]}") from None
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before[0])
-            torch.use_deterministic_algorithms(before[1])

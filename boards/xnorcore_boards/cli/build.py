@@ -1,4 +1,4 @@
-"""The commands ``build``, ``program`` and ``boards``. Amaranth is imported when one of them runs."""
+"""The command ``build``. Amaranth is imported when it runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from xnorcore.errors import UsageError
 if TYPE_CHECKING:
     from xnorcore.isa.device import DeviceConfig
 
-    from .board import Board
-    from .build.design import Design
-    from .build.flow import Built
-    from .gates.check import Checked
+    from ..board import Board
+    from ..build.design import Design
+    from ..build.flow import Built
+    from ..gates.check import Checked
 
-__all__ = ["add_boards", "add_build", "add_program"]
+__all__ = ["add_build"]
 
 MAX_SEEDS = 100
 
@@ -64,10 +64,10 @@ def add_build(commands: Commands) -> None:
 def _build(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.board == "sim":
         return _build_sim(arguments, console)
-    from .board import find_board
-    from .build.flow import build
-    from .build.tools import require_tools
-    from .measure.records import record, report
+    from ..board import find_board
+    from ..build.flow import build
+    from ..build.tools import require_tools
+    from ..measure.records import record, report
 
     other = (arguments.geometry, arguments.set, arguments.clock_hz, arguments.baud, arguments.bake)
     if arguments.record and any(other):
@@ -101,10 +101,10 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
 
 def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]:
     """Run the UART test on the netlist, and on the bitstream where IceStorm can turn it back."""
-    from .gates.bitstream import bitstream_circuit, find_icebox
-    from .gates.check import check_engine
-    from .gates.core import netlist_circuit
-    from .gates.engine import NetlistEngine, read_top
+    from ..gates.bitstream import bitstream_circuit, find_icebox
+    from ..gates.check import check_engine
+    from ..gates.core import netlist_circuit
+    from ..gates.engine import NetlistEngine, read_top
 
     board, family = design.board, design.board.part.family.name
     sources: dict[str, Any] = {"netlist": lambda: netlist_circuit(read_top(built.folder / "top.json"), board)}
@@ -146,7 +146,7 @@ def _config(default: DeviceConfig, arguments: argparse.Namespace) -> DeviceConfi
 
 
 def _design(board: Board, config: DeviceConfig, arguments: argparse.Namespace, console: Console) -> Design:
-    from .build.design import check_size, elaborate, fit_memories
+    from ..build.design import check_size, elaborate, fit_memories
 
     check_size(board, config)  # elaborating what is far too large takes minutes
     design = elaborate(board, config, arguments.baud, _bake(arguments, config))
@@ -239,110 +239,3 @@ def _checked(value: dict[str, Any]) -> list[tuple[str, str]]:
             scores, wrong = value[f"{name}_scores"], value[f"{name}_mismatches"]
             rows.append((f"{name} simulated", f"{scores - wrong:,} of {scores:,} scores equal golden"))
     return rows
-
-
-def add_program(commands: Commands) -> None:
-    """Add the command ``program`` to the parser."""
-    parser = command(commands, "program", "Write a bitstream to a board.", _program)
-    parser.add_argument("board", metavar="BOARD", help="name of a board (xnorcore boards)")
-    parser.add_argument(
-        "--bitstream", metavar="FILE", help="default: of the build with the board's own geometry"
-    )
-    parser.add_argument(
-        "--flash", action="store_true", help="into the flash memory, to stay there without power"
-    )
-
-
-def _program(arguments: argparse.Namespace, console: Console) -> int:
-    from .board import find_board
-    from .build.flash import baud_of, program
-
-    if arguments.board == "sim":
-        raise UsageError("the simulated device needs no programming; use --port sim:")
-    board = find_board(arguments.board)
-    default = Path(f"build/{board.name}-{board.config.geometry}/{board.name}.{board.part.family.bitstream}")
-    bitstream = Path(arguments.bitstream) if arguments.bitstream else default
-    done = program(board, bitstream, arguments.flash)
-    baud = baud_of(board, bitstream)
-    value = {"command": "program", "board": board.name, "baud": baud, "programmer": done}
-    port = f'"serial:PORT?baud={baud}"'
-    console.result(
-        value, [f"{board.title} is programmed; try: xnorcore run NET IN.npy --port {port} -o OUT.npy"]
-    )
-    return 0
-
-
-def add_boards(commands: Commands) -> None:
-    """Add the command ``boards`` to the parser."""
-    parser = command(
-        commands, "boards", "List the boards, what was measured on them, and what they run.", _boards
-    )
-    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/boards.md")
-    fit = "synthesize a spread of configurations of a family, and fit the area estimate to them"
-    parser.add_argument("--fit", choices=("ice40", "ecp5", "gowin"), help=fit)
-
-
-def _fit(family: str, console: Console) -> int:
-    from .measure.sweep import sweep
-
-    points = sweep(family, Path("build/fit") / family, console.say)
-    rows = [
-        {"geometry": str(config.geometry), "logic_cells": cells, "estimate": estimate}
-        for config, cells, estimate in points
-    ]
-    cells = [
-        (
-            row["geometry"],
-            f"{row['logic_cells']:,}",
-            f"{row['estimate']:,}",
-            f"{row['estimate'] / row['logic_cells'] - 1:+.1%}",
-        )
-        for row in rows
-    ]
-    value = {"command": "boards", "family": family, "points": rows}
-    console.result(value, table(cells, ("array", "logic cells", "estimate", "error")))
-    return 0
-
-
-def _boards(arguments: argparse.Namespace, console: Console) -> int:
-    if arguments.fit:
-        return _fit(arguments.fit, console)
-    from .board import all_boards
-    from .measure.table import describe_board, markdown
-
-    rows = [describe_board(board) for board in all_boards().values()]
-    if arguments.markdown:
-        console.result({"command": "boards", "boards": rows}, markdown(rows))
-        return 0
-    cells = []
-    for row in rows:
-        g, result = row["geometry"], row["measured"]
-        available, bram = f"{row['lut4_available']:,}", f"{row['bram_available']}"
-        cells.append(
-            (
-                row["board"],
-                row["device"],
-                f"{result['logic_cells']:,} of {available}" if result else available,
-                f"{result['bram']} of {bram}" if result else bram,
-                f"{g['rows']}x{g['columns']}x{g['width']}" if row["fits"] else "none fits",
-                f"{row['macs_per_cycle']:,}" if row["fits"] else "-",
-                f"{row['clock_mhz']:g}",
-                f"{row['peak_gmacs_per_s']:.1f}" if row["fits"] else "-",
-                row["largest_network"] or "-",
-            )
-        )
-    cells.append(("sim", "simulator", "", "", "any", "", "", "", "any"))
-    head = (
-        "board",
-        "device",
-        "logic cells",
-        "block RAM",
-        "array",
-        "MACs/cycle",
-        "MHz",
-        "GMAC/s",
-        "largest network",
-    )
-    lines = table(cells, head, drop=("device", "GMAC/s", "block RAM", "logic cells"))
-    console.result({"command": "boards", "boards": rows}, lines)
-    return 0
