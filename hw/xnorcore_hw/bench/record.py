@@ -42,9 +42,9 @@ def store(figures: Iterable[Figure], path: Path = RECORD) -> None:
     record = load(path) if path.exists() else {}
     for figure in figures:
         if figure.claim:
-            causes = {name: round(cycles, 1) for name, cycles in figure.causes.items()}
+            causes = {name: round(cycles, 3) for name, cycles in figure.causes.items()}
             cycles = figure.unit == "cycles"
-            value = round(figure.value, 1) if cycles else float(f"{figure.value:.4g}")
+            value = round(figure.value, 3) if cycles else float(f"{figure.value:.6g}")
             record[figure.claim] = Recorded(value, causes)
     plain = {key: vars(record[key]) for key in CLAIMS if key in record}
     lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in plain.items())

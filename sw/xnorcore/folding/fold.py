@@ -89,12 +89,7 @@ def fold_batchnorm(
     )  # fmt: skip
     epsilon = _rationals("eps", eps, 1)[0]
     in_scale = _rationals("input_scale", input_scale, 1)[0]
-    in_offset = _rationals("input_offset", input_offset, 1)[0]
-    if zero_padded and in_offset:
-        raise NetworkError(
-            f"input_offset is {float(in_offset)}, but a zero-padded layer takes no offset: its padding would "
-            "not be the integer 0; pad with what the offset makes 0"
-        )
+    in_offset = _offset(input_offset, zero_padded)
     factors, constants, squares = [], [], []
     for i in range(count):
         # Times the root: factor * sum + constant + beta * sqrt(variance), compared with 0.
@@ -207,6 +202,16 @@ def _signs(weights: ArrayLike) -> NDArray[np.int8]:
             f"weights of shape {array.shape}: must be (outputs, inputs) or (outputs, ...) of -1 and +1"
         )
     return array
+
+
+def _offset(value: float, zero_padded: bool) -> Fraction:
+    offset = _rationals("input_offset", value, 1)[0]
+    if zero_padded and offset:
+        raise NetworkError(
+            f"input_offset is {float(offset)}, but a zero-padded layer takes no offset: its padding would "
+            "not be the integer 0; pad with what the offset makes 0"
+        )
+    return offset
 
 
 def _positive(index: int, variance: Fraction) -> Fraction:

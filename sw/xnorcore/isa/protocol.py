@@ -88,7 +88,7 @@ class DeviceInfo:
     build_id : bytes
         Eight bytes that name the bitstream's configuration.
     network_id : bytes
-        Eight bytes that name the loaded network's program image.
+        Eight bytes that name the loaded program.
     """
 
     config: DeviceConfig

@@ -1,4 +1,4 @@
-"""What a run on an accelerator is measured by. Definitions: docs/architecture.md, Measurements."""
+"""What a run on an accelerator is measured by. Definitions: docs/architecture.md, What is measured."""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ class Augment:
                 raise UsageError(f"augment: {key} is {brief(value)}, but must be 0 to {most}")
 
 
-UNDISTORTED = Augment()
-
-
 def is_number(value: object) -> bool:
     """Whether a value is an int or a float, and not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+UNDISTORTED = Augment()
 
 
 @dataclass(frozen=True)
