@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -21,6 +23,8 @@ LONG_MODULES = {
     "xnorcore_hw.sequence.sequencer": "gateware, one elaborate",
     "xnorcore_hw.command.control": "gateware, one elaborate",
     "xnorcore_hw.core": "gateware, one elaborate",
+    "xnorcore.compiler.compile": "the steps of compiling, one after the other",
+    "xnorcore.importers.onnx.evaluate": "one function for every operator",
 }
 """Modules that may be longer, and why."""
 LONG_FUNCTIONS = {
@@ -32,6 +36,7 @@ LONG_FUNCTIONS = {
     "xnorcore_hw.input.loader.elaborate": "gateware",
     "xnorcore_hw.memory.activation.elaborate": "gateware",
     "xnorcore_hw.memory.writer.elaborate": "gateware",
+    "xnorcore.compiler.stops.sums_of": "one program made of another, field by field",
 }
 """Functions that may be longer, and why."""
 
@@ -161,6 +166,31 @@ def test_length_of_functions():
         if lines > MOST_LINES_OF_A_FUNCTION
     }
     assert long == set(LONG_FUNCTIONS)
+
+
+MODULES = """
+import contextlib, io, sys
+from xnorcore.cli import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main(sys.argv[1:])
+print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "unneeded"),
+    [
+        (["--help"], ["numpy", "xnorcore.model", "xnorcore_hw.sim", "xnorcore_boards.board"]),
+        (["info", "digits"], ["amaranth", "serial", "xnorcore.link", "xnorcore.runtime", "xnorcore.verify"]),
+    ],
+    ids=["help", "info"],
+)
+def test_a_command_imports_what_it_needs(command: list[str], unneeded: list[str]):
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES, *command], capture_output=True, text=True, check=True
+    )
+    assert {"xnorcore.cli.commands", "xnorcore_hw.bench.command"} <= set(done.stdout.split())
+    assert set(unneeded) & set(done.stdout.split()) == set()
 
 
 # What the measurements above see.

@@ -81,7 +81,7 @@ def test_only_figures_within_their_limits_are_kept(
     monkeypatch.setattr(
         command, "benchmarks", lambda *numbers: dict.fromkeys(command.NAMES, ("nothing", figures))
     )
-    monkeypatch.setattr(command, "store", kept.extend)
+    monkeypatch.setattr(record, "store", kept.extend)
     assert main(["bench", "lfc", "--record"]) == code
     assert [figure.value for figure in kept] == ([9] if code == 0 else [])
     assert ("nothing is recorded" in capsys.readouterr().err) == (code == 1)

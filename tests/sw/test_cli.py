@@ -405,11 +405,12 @@ def test_bench_network_for_colour_images():
 
 def test_bench_fails_where_a_figure_misses(run, monkeypatch):
     from xnorcore_hw.bench import command as bench
+    from xnorcore_hw.bench.figure import Figure
 
     def figures(console):
-        yield bench.Figure("lfc", "low", 0.5, 0.95, True, "", {}, ("  more",))
-        yield bench.Figure("lfc", "high", 11, 10, False, "cycles", {})
-        yield bench.Figure("lfc", "exact", 10, 10, False, "cycles", {})
+        yield Figure("lfc", "low", 0.5, 0.95, True, "", {}, ("  more",))
+        yield Figure("lfc", "high", 11, 10, False, "cycles", {})
+        yield Figure("lfc", "exact", 10, 10, False, "cycles", {})
 
     monkeypatch.setattr(
         bench, "benchmarks", lambda *numbers: dict.fromkeys(bench.NAMES, ("nothing", figures))

@@ -6,18 +6,19 @@ import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.options import Commands, command
 from xnorcore.errors import UsageError
 from xnorcore.nearest import did_you_mean
 
-from .figure import Figure
-from .record import load, markdown, store
+if TYPE_CHECKING:
+    from .figure import Figure
 
 __all__ = ["add"]
 
-Benchmark = Callable[[Console], Iterator[Figure]]
+Benchmark: TypeAlias = "Callable[[Console], Iterator[Figure]]"
 
 
 def benchmarks(frames: int, size: int, seed: int) -> dict[str, tuple[str, Benchmark]]:
@@ -77,6 +78,8 @@ def add(commands: Commands) -> None:
 
 
 def _bench(arguments: argparse.Namespace, console: Console) -> int:
+    from .record import store
+
     if arguments.markdown:
         return _markdown(arguments, console)
     for name in arguments.which:
@@ -113,6 +116,8 @@ def _bench(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _markdown(arguments: argparse.Namespace, console: Console) -> int:
+    from .record import load, markdown
+
     if arguments.which or arguments.record:
         raise UsageError(
             "--markdown prints what was recorded; leave the names of benchmarks and --record out"
