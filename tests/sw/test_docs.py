@@ -62,6 +62,14 @@ def test_every_command_is_documented():
     assert all(f"| `{name}" in COMMAND_LINE for name in names)
 
 
+def test_every_command_says_what_it_takes(capsys: pytest.CaptureFixture[str]):
+    (choices,) = [action.choices for action in build()._actions if action.choices]
+    for name in choices or ():
+        with pytest.raises(SystemExit) as end:
+            build().parse_args([name, "--help"])
+        assert end.value.code == 0 and f"usage: xnorcore {name} [-h]" in capsys.readouterr().out
+
+
 def test_where_is_what():
     rows = table("## Where is what")
     rooms = [row[1].strip("`") for row in rows]
