@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from tests import needs
 from tests.sw.importers.onnx_graphs import Builder, reference, save
 from xnorcore.importers import Imported, onnx
 from xnorcore.importers.onnx.evaluate import evaluate
@@ -316,9 +317,7 @@ class _Torch:
 @pytest.mark.parametrize("dynamo", [False, True], ids=["script", "dynamo"])
 @pytest.mark.parametrize("kind", ["tanh", "clamp", "expand", "relu", "two", "prelu", "hardtanh", "pool"])
 def test_torch_modules_by_both_exporters(tmp_path: Path, kind: str, dynamo: bool) -> None:
-    torch = pytest.importorskip("torch", reason='needs: pip install "xnorcore[train]"')
-    if dynamo:
-        pytest.importorskip("onnxscript", reason="torch's new exporter needs: pip install onnxscript")
+    torch = needs.torch()
     size = 10 if kind == "pool" else 8
     net, path = _Torch.build(torch, kind), tmp_path / "net.onnx"
     with warnings.catch_warnings(), torch.no_grad():
