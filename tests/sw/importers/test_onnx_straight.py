@@ -330,3 +330,19 @@ def test_torch_modules_by_both_exporters(tmp_path: Path, kind: str, dynamo: bool
         expected = net(torch.tensor(images)).numpy()
     bits = (images.transpose(0, 2, 3, 1) >= 0).astype(np.uint8)
     assert np.abs(scores(result, bits) - expected).max() < 1e-3
+
+
+def test_names_that_stand_for_others_between(tmp_path: Path) -> None:
+    """Identity nodes around straight-through sums: what is exact is found by the names behind them."""
+    b = Builder((1, 12))
+    b.annotation = "BIPOLAR"
+    latent = b.const(np.random.default_rng(2).normal(size=(6, 12)) * 3.3)
+    f = b.node("Identity", b.node("Mul", latent, b.const(-0.17)))
+    weights = b.node("Add", b.node("Sub", b.node("Sign", latent), f), f)
+    z = b.node("Gemm", "x", b.node("Identity", b.node("Identity", weights)), transB=1)
+    inside = b.node("Clip", z, b.const(-1.0), b.const(1.0))
+    x = b.node("Add", b.node("Sub", b.sign(z), inside), b.node("Identity", inside))
+    model = b.model(b.node("Gemm", b.node("Identity", x), b.signs(3, 6), transB=1))
+    report = onnx.load(save(model, tmp_path)).report
+    assert report.check.mismatches == 0
+    assert any(repr(weights) in note and repr(x) in note for note in report.notes), (weights, x, report.notes)
