@@ -40,19 +40,20 @@ def wrong_descriptor(pick: random.Random, one: Descriptor, width: int) -> Descri
 
 
 def planted(pick: random.Random, program: Program) -> tuple[Program, int]:
-    """A program with one wrong number in a descriptor or in the start values, and the layer that it is in."""
+    """A program with one wrong number in a descriptor or start value, and the first stop that may see it."""
     at = pick.randrange(len(program.sections))
     section = program.sections[at]
     number = pick.randrange(len(section.descriptors))
     layer = section.parts[number][0]
-    if pick.random() < 0.25 and program.stops[layer].values.slices == 0:
+    if pick.random() < 0.25 and section.descriptors[number].slices == 0:
         section = wrong_start(pick, section, number)
     else:
         changed = list(section.descriptors)
         changed[number] = wrong_descriptor(pick, changed[number], program.config.geometry.width)
         section = replace(section, descriptors=tuple(changed))
     sections = (*program.sections[:at], section, *program.sections[at + 1 :])
-    return replace(program, sections=sections), layer
+    first = next(at for at, stop in enumerate(program.stops) if stop.number >= layer)
+    return replace(program, sections=sections), first
 
 
 def wrong_start(pick: random.Random, section: Section, number: int) -> Section:

@@ -96,7 +96,7 @@ class Values:
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """A layer with weights at whose end a device may stop, and where its results are then.
+    """A layer at whose end a device may stop, and where its results are then.
 
     Attributes
     ----------
