@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ALL", "MORE", "PLAN"]
+__all__ = ["ALL", "LEFT_OUT", "MORE", "PLAN"]
 
 _PE = ["tests/hw/test_pe.py", "tests/hw/test_carry.py", "tests/formal/test_pe.py"]
 _SIZES = "act_depth=2048,weight_depth=4096,threshold_depth=512,acc_width=20"
@@ -23,10 +23,6 @@ _NETWORK = [
     "tests/hw/test_core.py::test_random_stalls",
 ]
 _MAP_REQUESTS = ["tests/hw/test_conv.py::test_a_group_that_ends_inside_an_image_is_refused -k not 32"]
-_BATCHES = [
-    "tests/hw/test_core.py::test_results_wait_for_a_slow_link",
-    "tests/hw/test_core.py::test_images_are_counted_where_batches_follow_each_other",
-]
 _WIDE_BATCH = ["tests/hw/test_core.py::test_geometries[8-4-8]"]
 _REQUESTS = [
     "tests/hw/test_core.py::test_refused_requests",
@@ -35,9 +31,6 @@ _REQUESTS = [
     "tests/hw/test_core.py::test_what_is_read_waits_for_the_link",
     "tests/hw/test_core.py::test_info_and_reset",
     "tests/hw/test_core.py::test_images_in_parts",
-    "tests/hw/test_core.py::test_images_for_another_program_are_refused",
-    "tests/hw/test_core.py::test_a_key_that_is_not_whole_is_refused",
-    "tests/hw/test_core.py::test_the_key_is_that_of_the_program_that_was_armed_last",
     "tests/hw/test_core.py::test_a_device_without_counters",
     "tests/hw/test_core.py::test_reset_and_arm_forget_a_group",
     "tests/hw/test_core.py::test_other_requests_close_a_group",
@@ -58,27 +51,59 @@ _UART = ["tests/hw/test_link_uart.py"]
 _CONTROL = ["tests/hw/test_control.py"]
 _SEQUENCER = ["tests/hw/test_sequencer.py"]
 _WRITES = ["tests/hw/test_write_stage.py", "tests/hw/test_loader.py"]
+_LOADER = ["tests/hw/test_loader.py"]
+_NEST = ["tests/hw/test_nest.py"]
+_COUNTERS = ["tests/hw/test_counters.py"]
+_KEYS = [
+    "tests/hw/test_core.py::test_images_for_another_program_are_refused",
+    "tests/hw/test_core.py::test_a_key_that_is_not_whole_is_refused",
+    "tests/hw/test_core.py::test_the_key_is_that_of_the_program_that_was_armed_last",
+]
+_BATCHES = [
+    "tests/hw/test_core.py::test_images_are_counted_where_batches_follow_each_other",
+    "tests/hw/test_core.py::test_results_wait_for_a_slow_link",
+    "tests/hw/test_core.py::test_layers_follow_each_other_after_the_pipeline",
+]
 
 PLAN: dict[str, list[str]] = {
+    "array/array.py": [*_NETWORK, *_BAKED],
+    "array/carry.py": _PE,
     "array/pe.py": _PE,
     "array/popcount.py": _PE,
-    "array/carry.py": _PE,
-    "array/array.py": [*_NETWORK, *_BAKED],
-    "sequence/sequencer.py": [*_SEQUENCER, *_NETWORK, *_BATCHES, *_HOSTILE, *_REQUESTS],
-    "sequence/nest.py": ["tests/hw/test_nest.py", *_NETWORK],
-    "command/control.py": [*_CONTROL, *_REQUESTS, *_NETWORK],
-    "command/infer.py": [*_REQUESTS, *_NETWORK, *_WIDE_BATCH, *_MAP_REQUESTS],
+    "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_NETWORK],
+    "command/counters.py": [*_COUNTERS, *_REQUESTS, *_BATCHES],
+    "command/infer.py": [*_KEYS, *_REQUESTS, *_BATCHES, *_NETWORK, *_WIDE_BATCH, *_MAP_REQUESTS],
     "command/records.py": [*_CONTROL, *_NETWORK],
-    "command/responder.py": [*_NETWORK, *_REQUESTS, *_HOSTILE, *_WIDE_BATCH],
-    "memory/write_stage.py": [*_WRITES, *_REQUESTS, *_NETWORK],
-    "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_REQUESTS, *_NETWORK],
-    "core.py": [*_NETWORK, *_BATCHES, *_REQUESTS, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
+    "command/responder.py": [*_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH],
+    "core.py": [*_REQUESTS, *_KEYS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
+    "input/interleaver.py": ["tests/hw/test_conv.py::test_interleaver", *_MAPS, *_MAP_REQUESTS],
+    "input/loader.py": [*_LOADER, *_REQUESTS, *_NETWORK, *_MAP_REQUESTS],
+    "interfaces.py": [*_NEST, *_LOADER, *_REQUESTS, *_NETWORK],
     "link/framing/checksum.py": _FRAMES,
     "link/framing/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
     "link/framing/sender.py": [*_FRAMES, *_HOSTILE],
     "link/phy/uart.py": _UART,
+    "memory/activation.py": ["tests/hw/test_write_stage.py", *_REQUESTS, *_NETWORK],
+    "memory/write_stage.py": [*_WRITES, *_REQUESTS, *_NETWORK],
+    "memory/writer.py": [*_REQUESTS, *_NETWORK, *_BATCHES, *_WIDE_BATCH],
+    "parts/counting.py": [*_NEST, *_LOADER, *_NETWORK],
+    "parts/selection.py": ["tests/hw/test_control.py::test_selection", *_REQUESTS],
+    "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_REQUESTS, *_NETWORK],
+    "sequence/nest.py": [*_NEST, *_NETWORK],
+    "sequence/padding.py": [*_NEST, *_MAPS],
+    "sequence/program_memory.py": [*_REQUESTS, *_HOSTILE, *_BAKED, *_NETWORK],
+    "sequence/sequencer.py": [*_SEQUENCER, *_BATCHES, *_NETWORK, *_HOSTILE, *_REQUESTS],
+    "top.py": [*_HOSTILE, *_REQUESTS, "tests/hw/test_driver.py::test_uart_link_gives_the_same_scores"],
 }
 """Files below the gateware's package; for each, tests in the order in which they run."""
+
+LEFT_OUT = {
+    "bench": "measures the gateware, on the host",
+    "campaigns": "tries the gateware, on the host",
+    "cli.py": "commands, on the host",
+    "sim": "engines that run the gateware, which their own tests compare with each other",
+}
+"""Files and folders without gateware, and what they are."""
 
 MORE = [
     "tests/hw/test_core.py",

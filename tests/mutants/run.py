@@ -86,10 +86,13 @@ class Bench:
 
 def draw(seed: int, only: list[str]) -> list[Mutant]:
     """Return all mutants in the order in which a campaign of this seed tries them."""
-    sources = ROOT / "hw" / PACKAGE
-    found = [m for file in PLAN if not only or file in only for m in mutants(file, _read(sources / file))]
-    random.Random(seed).shuffle(found)
-    return found
+    # One of each file in turn, so that a short campaign looks into short files as well.
+    found = []
+    for file in [file for file in PLAN if not only or file in only]:
+        those = mutants(file, _read(ROOT / "hw" / PACKAGE / file))
+        random.Random(f"{seed} {file}").shuffle(those)
+        found += [(turn, file, mutant) for turn, mutant in enumerate(those)]
+    return [mutant for _, _, mutant in sorted(found, key=lambda entry: entry[:2])]
 
 
 def source_hash() -> str:

@@ -1,0 +1,50 @@
+"""The plan names every file of the gateware, or says why not, and tests that are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from .operators import mutants
+from .plan import ALL, LEFT_OUT, MORE, PLAN
+from .run import PACKAGE, ROOT, draw
+
+GATEWARE = ROOT / "hw" / PACKAGE
+
+
+def unplanned(files: set[str]) -> set[str]:
+    """Return those of the files that are neither in the plan nor left out."""
+    return {file for file in files - set(PLAN) if not any(file == x or x in _folders(file) for x in LEFT_OUT)}
+
+
+def _folders(file: str) -> set[str]:
+    return {str(folder) for folder in Path(file).parents}
+
+
+def test_every_file_is_in_the_plan_or_left_out() -> None:
+    files = {str(path.relative_to(GATEWARE)) for path in GATEWARE.rglob("*.py") if path.name != "__init__.py"}
+    assert unplanned(files) == set()
+    assert unplanned({*files, "memory/other.py"}) == {"memory/other.py"}
+
+
+def test_every_name_is_that_of_a_file() -> None:
+    assert [file for file in PLAN if not (GATEWARE / file).is_file()] == []
+    assert [name for name in LEFT_OUT if not (GATEWARE / name).exists()] == []
+    assert not set(PLAN) & set(LEFT_OUT)
+    tests = {test.partition("::")[0].partition(" ")[0] for test in [*ALL, *MORE]}
+    assert [test for test in tests if not (ROOT / test).exists()] == []
+
+
+def test_packages_have_no_gateware() -> None:
+    packages = [path for path in GATEWARE.rglob("__init__.py") if LEFT_OUT.get(path.parent.name) is None]
+    assert [path for path in packages if mutants("", path.read_bytes())] == []
+
+
+def test_a_campaign_takes_the_files_in_turn() -> None:
+    drawn = draw(3, [])
+    assert drawn == draw(3, [])
+    assert drawn != draw(4, [])
+    counts = Counter(mutant.file for mutant in drawn[: 5 * len(PLAN)])
+    assert set(counts) == set(PLAN)
+    assert max(counts.values()) >= 5
+    assert [mutant.file for mutant in draw(3, ["top.py"])] == ["top.py"] * len(mutants("top.py", (GATEWARE / "top.py").read_bytes()))
