@@ -103,7 +103,7 @@ GEOMETRIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("geometry", some(GEOMETRIES, always=7), ids=str)
+@pytest.mark.parametrize("geometry", some(GEOMETRIES, always=7), ids=lambda sizes: "-".join(map(str, sizes)))
 def test_geometries(geometry: tuple[int, int, int]) -> None:
     rows, columns, width = geometry
     check_network(small_config(rows, columns, width), (21, 45, 19, 10), 2 * rows + 1, seed=columns)
