@@ -16,11 +16,16 @@ _NETWORK = [
     "tests/hw/test_core.py::test_geometries[1-4-8]",
     "tests/hw/test_driver.py::test_random_networks -k not 32",
     "tests/hw/test_driver.py::test_results_that_come_before_the_image_ends",
-    "tests/hw/test_driver.py::test_damage_to_images_in_parts",
     "tests/hw/test_core.py::test_bit_outputs[1-4-8]",
     "tests/hw/test_core.py::test_column_groups[3]",
     "tests/hw/test_core.py::test_smaller_devices",
-    "tests/hw/test_core.py::test_random_stalls",
+    "tests/hw/test_core.py::test_random_stalls[1]",
+]
+_DAMAGE = ["tests/hw/test_driver.py::test_damage_to_images_in_parts"]
+_MEMORIES = [
+    "tests/hw/test_core.py::test_memory_access",
+    "tests/hw/test_core.py::test_what_is_read_waits_for_the_link",
+    "tests/hw/test_core.py::test_addresses_do_not_wrap_in_the_largest_memory",
 ]
 _MAP_REQUESTS = ["tests/hw/test_conv.py::test_a_group_that_ends_inside_an_image_is_refused -k not 32"]
 _WIDE_BATCH = ["tests/hw/test_core.py::test_geometries[8-4-8]"]
@@ -61,8 +66,7 @@ _KEYS = [
 ]
 _BATCHES = [
     "tests/hw/test_core.py::test_images_are_counted_where_batches_follow_each_other",
-    "tests/hw/test_core.py::test_results_wait_for_a_slow_link",
-    "tests/hw/test_core.py::test_layers_follow_each_other_after_the_pipeline",
+    "tests/hw/test_core.py::test_results_wait_for_a_slow_link[1-7]",
 ]
 
 PLAN: dict[str, list[str]] = {
@@ -70,30 +74,30 @@ PLAN: dict[str, list[str]] = {
     "array/carry.py": _PE,
     "array/pe.py": _PE,
     "array/popcount.py": _PE,
-    "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_NETWORK],
-    "command/counters.py": [*_COUNTERS, *_REQUESTS, *_BATCHES],
-    "command/infer.py": [*_KEYS, *_REQUESTS, *_BATCHES, *_NETWORK, *_WIDE_BATCH, *_MAP_REQUESTS],
+    "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
+    "command/counters.py": [*_COUNTERS, *_BATCHES],
+    "command/infer.py": [*_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE, *_WIDE_BATCH, *_MAP_REQUESTS],
     "command/records.py": [*_CONTROL, *_NETWORK],
-    "command/responder.py": [*_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH],
-    "core.py": [*_REQUESTS, *_KEYS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
+    "command/responder.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH],
+    "core.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_MAP_REQUESTS],
     "input/interleaver.py": ["tests/hw/test_conv.py::test_interleaver", *_MAPS, *_MAP_REQUESTS],
-    "input/loader.py": [*_LOADER, *_REQUESTS, *_NETWORK, *_MAP_REQUESTS],
-    "interfaces.py": [*_NEST, *_LOADER, *_REQUESTS, *_NETWORK],
+    "input/loader.py": [*_LOADER, *_MAPS, *_BATCHES, *_MAP_REQUESTS],
+    "interfaces.py": [*_NEST, *_LOADER, *_MEMORIES, *_NETWORK],
     "link/framing/checksum.py": _FRAMES,
     "link/framing/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
     "link/framing/sender.py": [*_FRAMES, *_HOSTILE],
     "link/phy/uart.py": _UART,
-    "memory/activation.py": ["tests/hw/test_write_stage.py", *_REQUESTS, *_NETWORK],
-    "memory/write_stage.py": [*_WRITES, *_REQUESTS, *_NETWORK],
-    "memory/writer.py": [*_REQUESTS, *_NETWORK, *_BATCHES, *_WIDE_BATCH],
-    "parts/counting.py": [*_NEST, *_LOADER, *_NETWORK],
-    "parts/selection.py": ["tests/hw/test_control.py::test_selection", *_REQUESTS],
-    "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_REQUESTS, *_NETWORK],
+    "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES],
+    "memory/write_stage.py": [*_WRITES, *_MEMORIES, *_NETWORK],
+    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
+    "parts/counting.py": [*_NEST, *_LOADER, *_MAPS],
+    "parts/selection.py": ["tests/hw/test_control.py::test_selection", *_MEMORIES],
+    "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/nest.py": [*_NEST, *_NETWORK],
     "sequence/padding.py": [*_NEST, *_MAPS],
-    "sequence/program_memory.py": [*_REQUESTS, *_HOSTILE, *_BAKED, *_NETWORK],
-    "sequence/sequencer.py": [*_SEQUENCER, *_BATCHES, *_NETWORK, *_HOSTILE, *_REQUESTS],
-    "top.py": [*_HOSTILE, *_REQUESTS, "tests/hw/test_driver.py::test_uart_link_gives_the_same_scores"],
+    "sequence/program_memory.py": [*_MEMORIES, *_BAKED, *_NETWORK, *_HOSTILE],
+    "sequence/sequencer.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
+    "top.py": [*_BAKED, *_HOSTILE, "tests/hw/test_driver.py::test_uart_link_gives_the_same_scores"],
 }
 """Files below the gateware's package; for each, tests in the order in which they run."""
 

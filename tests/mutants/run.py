@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=200, help="mutants that are not the same circuit")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", action="append", default=[], metavar="FILE", choices=list(PLAN))
-    parser.add_argument("--limit", type=int, default=90, help="processor seconds for a mutant (default 90)")
+    parser.add_argument("--limit", type=int, default=200, help="processor seconds for a mutant (default 200)")
     parser.add_argument("--check", action="store_true", help="try the sources as they are, and end")
     parser.add_argument("--again", action="store_true", help="try those that survived on more tests")
     parser.add_argument(

@@ -19,7 +19,7 @@ from .patch import patch
 BROKEN, SAME, SURVIVED, KILLED = "does not build", "same circuit", "survived", "killed"
 
 
-LONGEST = 15
+LONGEST = 25
 """Seconds of a processor for one test: what takes longer hangs."""
 
 
