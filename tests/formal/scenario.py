@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Fragment, Module, Signal, Value
+
+from ..yosys import prove_always, refute, unreached
+from .models import MODELS, Platform
 
 
 class Scenario:
@@ -33,7 +37,9 @@ class Scenario:
             self.inside[free] = signal
         self._inputs: list[Signal] = []
         self._assumed: list[Value] = []
-        self._claimed: list[Value] = []
+        self._claimed: dict[str, Value] = {}
+        self._reached: dict[str, Value] = {}
+        self._text = ""
 
     def free(self, shape: Any, name: str) -> Signal:
         """Return an input that may be anything in every cycle."""
@@ -70,26 +76,71 @@ class Scenario:
         """Consider only runs in which `value` is 1 in every cycle up to the one that is looked at."""
         self._assumed.append(Value.cast(value).bool())
 
-    def claim(self, value: Any) -> None:
+    def claim(self, value: Any, name: str = "") -> None:
         """Add to what is to be proved: `value` is 1."""
-        self._claimed.append(Value.cast(value).bool())
+        name = name or str(len(self._claimed))
+        assert name not in self._claimed, name
+        self._claimed[name] = Value.cast(value).bool()
+
+    def reach(self, value: Any, name: str) -> None:
+        """Add to what has to be reached from power-up, with all that is assumed: `value` is 1.
+
+        Without it, a claim about what never happens would be proved as well.
+        """
+        assert name not in self._reached, name
+        self._reached[name] = Value.cast(value).bool()
 
     def rtlil(self, platform: object = None) -> str:
-        """Return the module ``top`` with the output ``ok``."""
+        """Return the module ``top`` with the output ``ok``, and one for each state that is to be reached."""
+        if self._text:
+            return self._text
         m, ok = self.m, Signal(name="ok")
         held, holds, right = Signal(name="held", init=1), Signal(name="holds"), Signal(name="right")
         m.d.comb += [holds.eq(held), right.eq(1)]
         for assumption in self._assumed:
             with m.If(~assumption):
                 m.d.comb += holds.eq(0)
-        for number, claimed in enumerate(self._claimed):
-            shown = Signal(name=f"claim{number}")
+        for name, claimed in self._claimed.items():
+            shown = Signal(name=f"claim_{name}")
             m.d.comb += shown.eq(claimed)
             with m.If(~shown):
                 m.d.comb += right.eq(0)
         m.d.sync += held.eq(holds)
         m.d.comb += ok.eq(right | ~holds)
-        return rtlil.convert(m, ports=[*self._inputs, ok], name="top", platform=platform)
+        outputs = [ok]
+        for name, reached in self._reached.items():
+            outputs.append(Signal(name=f"reach_{name}"))
+            m.d.comb += outputs[-1].eq(reached & holds)
+        ports = [*self._inputs, *outputs]
+        self._text = rtlil.convert(m, ports=ports, name="top", platform=platform)
+        return self._text
+
+    def prove(self, folder: Path, steps: int, within: int, family: str = "") -> None:
+        """Fail unless all claims hold for ever, and each state that is to be reached is, `within` so many cycles.
+
+        Parameters
+        ----------
+        steps : int
+            Of induction.
+        family : str
+            Of an FPGA, whose cells are seen through.
+        """
+        prove_always(self.rtlil(Platform(family)), folder, steps, MODELS.get(family, ""))
+        self.check_reached(folder, within, family)
+
+    def check_reached(self, folder: Path, within: int, family: str = "", anywhere: bool = False) -> None:
+        """Fail unless each state that is to be reached is, from power-up or from `anywhere`."""
+        assert self._reached, "nothing is to be reached"
+        names = [f"reach_{name}" for name in self._reached]
+        text = self.rtlil(Platform(family))
+        missing = unreached(text, folder, names, within, MODELS.get(family, ""), anywhere)
+        assert not missing, f"not reached within {within} cycles: {', '.join(missing)}"
+
+    def refuted(self, folder: Path, cycles: int, family: str = "") -> set[str]:
+        """Return the claims that a counterexample from power-up refutes; fail if there is none."""
+        last = refute(self.rtlil(Platform(family)), folder, cycles, MODELS.get(family, ""))[-1]
+        assert not last["ok"]
+        return {name for name in self._claimed if not last[f"claim_{name}"]}
 
 
 def _driven(fragment: Fragment, prefix: str) -> Iterator[tuple[str, Signal]]:

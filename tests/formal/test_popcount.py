@@ -13,8 +13,8 @@ from amaranth.lib.wiring import In, Out
 from xnorcore_hw.array.carry import GenericCarry, Ice40Carry
 from xnorcore_hw.array.popcount import popcount_stages
 
-from ..hw.test_carry import Count, Naive
-from ..yosys import prove_equal
+from ..hw.test_carry import Count, Naive, extremes
+from ..yosys import prove_equal, tell_apart
 from .models import FAMILIES, MODELS, NAMES, delayed, tree_count
 
 
@@ -38,14 +38,16 @@ class Tree(wiring.Component):
 def test_popcount_is_the_sum_of_bits(family: str, width: int, tmp_path: Path) -> None:
     gold = rtlil.convert(Tree(width), name="gold")
     gate = rtlil.convert(Count(FAMILIES.get(family, GenericCarry()), width), name="gate")
-    prove_equal(gold, gate, MODELS.get(family, ""), tmp_path, depth=popcount_stages(width))
+    depth, reached = popcount_stages(width), extremes(width)
+    prove_equal(gold, gate, MODELS.get(family, ""), tmp_path, depth, reached)
 
 
 @pytest.mark.parametrize("width", [8, 12, 16])
 def test_brackets_do_not_matter(width: int, tmp_path: Path) -> None:
     """The model itself, against the sum without brackets."""
     gold = rtlil.convert(Naive(width), name="gold")
-    prove_equal(gold, rtlil.convert(Tree(width), name="gate"), "", tmp_path, depth=popcount_stages(width))
+    gate = rtlil.convert(Tree(width), name="gate")
+    prove_equal(gold, gate, "", tmp_path, popcount_stages(width), extremes(width))
 
 
 def test_the_proof_sees_a_wrong_carry(tmp_path: Path) -> None:
@@ -54,5 +56,5 @@ def test_the_proof_sees_a_wrong_carry(tmp_path: Path) -> None:
 
     gold = rtlil.convert(Tree(32), name="gold")
     gate = rtlil.convert(Count(Wrong(), 32), name="gate")
-    with pytest.raises(AssertionError, match="differ"):
-        prove_equal(gold, gate, MODELS["ice40"], tmp_path, depth=popcount_stages(32))
+    last = tell_apart(gold, gate, MODELS["ice40"], tmp_path, depth=popcount_stages(32))[-1]
+    assert last["gold_count"] != last["gate_count"]
