@@ -104,12 +104,14 @@ def unreached(
     return [name for name, log in zip(outputs, logs, strict=True) if found not in log]
 
 
-def refute(design: str, folder: Path, cycles: int, models: str = "") -> Trace:
-    """Return the shortest run from power-up in whose last cycle `ok` is 0.
+def refute(design: str, folder: Path, cycles: int, models: str = "", after: int = 0) -> Trace:
+    """Return the shortest run from power-up in whose last cycle, and no other, `ok` is 0.
 
-    Fail if there is none of at most `cycles` cycles: that `ok` cannot be proven is not enough.
+    Fail if there is none of more than `after` and at most `cycles` cycles: that `ok` cannot be proven is not
+    enough.
     """
-    script = f"sat -set rst 0 -prove ok 1 -tempinduct-baseonly -maxsteps {cycles} -show-public top"
+    limits = f"-tempinduct-skip {after} -maxsteps {cycles}"
+    script = f"sat -set rst 0 -prove ok 1 -tempinduct-baseonly {limits} -show-public top"
     (log,) = _solve(_prepared(design, folder, models) + script, folder, "Yosys failed")
     found = "SAT temporal induction proof finished - model found for base case: FAIL!"
     assert found in log, f"no counterexample from reset within {cycles} cycles:\n{log[-2000:]}"
@@ -118,7 +120,9 @@ def refute(design: str, folder: Path, cycles: int, models: str = "") -> Trace:
 
 def _trace(log: str) -> Trace:
     cycles: Trace = []
-    for cycle, name, value in re.findall(r"^ +(\d+) \\(\S+) +(?:-?\d+|--) +\S+ +([01x]+)$", log, re.MULTILINE):
+    for cycle, name, value in re.findall(
+        r"^ +(\d+) \\(\S+) +(?:-?\d+|--) +\S+ +([01x]+)$", log, re.MULTILINE
+    ):
         while len(cycles) < int(cycle):
             cycles.append({})
         cycles[int(cycle) - 1][name] = int(value.replace("x", "0"), 2)

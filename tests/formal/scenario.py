@@ -136,9 +136,12 @@ class Scenario:
         missing = unreached(text, folder, names, within, MODELS.get(family, ""), anywhere)
         assert not missing, f"not reached within {within} cycles: {', '.join(missing)}"
 
-    def refuted(self, folder: Path, cycles: int, family: str = "") -> set[str]:
-        """Return the claims that a counterexample from power-up refutes; fail if there is none."""
-        last = refute(self.rtlil(Platform(family)), folder, cycles, MODELS.get(family, ""))[-1]
+    def refuted(self, folder: Path, cycles: int, family: str = "", after: int = 0) -> set[str]:
+        """Return the claims that a counterexample from power-up refutes in its last cycle.
+
+        Fail if there is none of more than `after` and at most `cycles` cycles.
+        """
+        last = refute(self.rtlil(Platform(family)), folder, cycles, MODELS.get(family, ""), after)[-1]
         assert not last["ok"]
         return {name for name in self._claimed if not last[f"claim_{name}"]}
 

@@ -50,7 +50,9 @@ def queue_scenario(queue: RecordQueue) -> Scenario:
     s.claim(~(waiting & takes & (ahead == 0)) | (Value.cast(queue.o.payload) == value), "value")
     s.claim(~gone | marked)
     s.reach(waiting & (ahead == depth - 1) & (value != 0), "marked_behind_others")
-    s.reach(gone & s.past(queue.o.valid & (Value.cast(queue.o.payload) == value), "out") & (value != 0), "gone")
+    s.reach(
+        gone & s.past(queue.o.valid & (Value.cast(queue.o.payload) == value), "out") & (value != 0), "gone"
+    )
     return s
 
 

@@ -17,7 +17,7 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import Command
 from xnorcore_hw.link import FrameReceiver
 
-from ..yosys import prove_always, prove_within
+from ..yosys import prove_within
 from .scenario import Scenario
 
 SMALL = DeviceConfig(Geometry(1, 8, 8), fifo_bytes=512)  # one byte of prefix
@@ -147,7 +147,7 @@ def follow(config: DeviceConfig, kind: type[Open] = Open) -> tuple[Scenario, Ope
     least = prefix + 7
     s.claim(~rests | (at["at_code"] == (at["left"] == 1)))
     s.claim(~rests | (at["longest_taken"] == (taken == prefix + config.max_frame)))
-    s.claim(~rests | (at["sound"] == (good & ~at["bad"] & (taken >= least))))
+    s.claim(~rests | (at["sound"] == (good & ~at["bad"] & (taken >= least))), "sound")
     s.claim(~rests | (at["wanted"] == (good & at["asked"] & (taken == least))))
     place = (start + taken)[: len(start)]
     s.claim(~rests | at["full"] | (place != read ^ config.fifo_bytes) | at["bad"])
@@ -166,7 +166,7 @@ def deliverable(config: DeviceConfig, kind: type[Open] = Open) -> Scenario:
             passed.eq(reference.good & (reference.length <= config.max_frame)),
             length.eq(reference.length),
         ]
-    s.claim(~closing | passed)
+    s.claim(~closing | passed, "passed")
     moved = s.past(start, "start_before") != start
     s.claim(~moved | s.past(closing, "closing_before"))
     s.claim(~s.past(~closing & ~reference.ends, "quiet") | ~moved)
@@ -197,18 +197,21 @@ def deliverable(config: DeviceConfig, kind: type[Open] = Open) -> Scenario:
     s.claim(at["first"] == (reference.length == 0))
     s.claim(~s.past(receiver.reset, "was_reset") | (at["fsm_state"] == 0))
     s.claim(~s.past(receiver.reset, "was_reset2") | (read == s.past(start, "start_before2")))
+    s.reach(moved & (start == length - 4 + prefix), "packet")
+    s.reach(receiver.reset & (start == 0), "reset")
+    s.reach(s.past(reference.ends & (reference.length >= 7), "frame_ended") & ~closing, "bad_frame")
     return s
 
 
 @pytest.mark.parametrize("config", [SMALL, LARGE], ids=["prefix1", "prefix2"])
 def test_only_good_frames_become_packets(config: DeviceConfig, tmp_path: Path) -> None:
-    prove_always(deliverable(config).rtlil(), tmp_path, 3)
+    deliverable(config).prove(tmp_path, 3, within=26)
 
 
 def test_the_proof_sees_an_unchecked_crc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xnorcore_hw.link.framing.checksum._RESIDUE", 0x2144DF1D)
-    with pytest.raises(AssertionError, match="not proven"):
-        prove_always(deliverable(SMALL).rtlil(), tmp_path, 1)
+    # Seven bytes of a frame, two cycles each, are not enough.
+    assert "sound" in deliverable(SMALL).refuted(tmp_path, cycles=26, after=17)
 
 
 class Reader(FrameReceiver):
@@ -275,7 +278,9 @@ def test_packets_come_out_whole(config: DeviceConfig, tmp_path: Path) -> None:
     s.claim(~over | (waits & (read == end)))
     offered = s.past(reader.o.valid & ~reader.o.ready & ~reader.reset, "offered")
     s.claim(~offered | reader.o.valid)
-    prove_always(s.rtlil(), tmp_path, 4)
+    s.reach(over & (size == prefix + 5), "packet_read")
+    s.reach(s.past(reader.reset & inside & data, "cut") & waits, "cut_short")
+    s.prove(tmp_path, 4, within=prefix + 12)
 
 
 @pytest.mark.parametrize("config", [SMALL, LARGE], ids=["prefix1", "prefix2"])
@@ -294,4 +299,7 @@ def test_one_delimiter_ends_whatever_was(config: DeviceConfig, tmp_path: Path) -
     s.claim(~at["closing"])
     # A good frame may end in the first cycle, and is closed in the next ones.
     settled = 2 + prefix
+    s.reach(at["bad"] & at["zero"] & ~at["first"] & at["seen"], "inside_a_bad_frame")
+    s.reach(at["closing"] & (at["taken"] == prefix - 1), "closing")
+    s.check_reached(tmp_path, settled, anywhere=True)
     prove_within(s.rtlil(), tmp_path, settled + 2, anywhere=True, skip=settled)
