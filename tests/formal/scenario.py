@@ -116,7 +116,7 @@ class Scenario:
         return self._text
 
     def prove(self, folder: Path, steps: int, within: int, family: str = "") -> None:
-        """Fail unless all claims hold for ever, and each state that is to be reached is, `within` so many cycles.
+        """Fail unless all claims hold for ever, and what is to be reached is, `within` so many cycles.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ def test_a_state_that_is_not_reached_is_named(value: int, within: int, tmp_path:
     s.claim(count < 5)
     s.reach(count == 0, "none")
     s.reach(count == value, "some")
-    with pytest.raises(AssertionError, match=f"not reached within {within} cycles: reach_some$"):
+    with pytest.raises(AssertionError, match=rf"not reached within {within} cycles: reach_some$"):
         s.prove(tmp_path, steps=4, within=within)
 
 
@@ -42,7 +42,7 @@ def test_what_is_assumed_holds_where_a_state_is_reached(tmp_path: Path) -> None:
     s.assume(count != 2)
     s.claim(count < 5)
     s.reach(count == 3, "three")
-    with pytest.raises(AssertionError, match="not reached within 12 cycles: reach_three$"):
+    with pytest.raises(AssertionError, match=r"not reached within 12 cycles: reach_three$"):
         s.prove(tmp_path, steps=4, within=12)
 
 

@@ -54,6 +54,7 @@ _FRAMES = ["tests/hw/test_link_frames.py"]
 _RECEIVER = ["tests/formal/test_receiver.py"]
 _UART = ["tests/hw/test_link_uart.py"]
 _CONTROL = ["tests/hw/test_control.py"]
+_TOP = ["tests/hw/test_top.py"]
 _SEQUENCER = ["tests/hw/test_sequencer.py"]
 _WRITES = ["tests/hw/test_write_stage.py", "tests/hw/test_loader.py"]
 _LOADER = ["tests/hw/test_loader.py"]
@@ -79,7 +80,7 @@ PLAN: dict[str, list[str]] = {
     "command/infer.py": [*_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE, *_WIDE_BATCH, *_MAP_REQUESTS],
     "command/records.py": [*_CONTROL, *_NETWORK],
     "command/responder.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH],
-    "core.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_MAP_REQUESTS],
+    "core.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
     "input/interleaver.py": ["tests/hw/test_conv.py::test_interleaver", *_MAPS, *_MAP_REQUESTS],
     "input/loader.py": [*_LOADER, *_MAPS, *_BATCHES, *_MAP_REQUESTS],
     "interfaces.py": [*_NEST, *_LOADER, *_MEMORIES, *_NETWORK],
@@ -97,7 +98,7 @@ PLAN: dict[str, list[str]] = {
     "sequence/padding.py": [*_NEST, *_MAPS],
     "sequence/program_memory.py": [*_MEMORIES, *_BAKED, *_NETWORK, *_HOSTILE],
     "sequence/sequencer.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
-    "top.py": [*_BAKED, *_HOSTILE, "tests/hw/test_driver.py::test_uart_link_gives_the_same_scores"],
+    "top.py": [*_TOP, *_BAKED, *_HOSTILE, "tests/hw/test_driver.py::test_uart_link_gives_the_same_scores"],
 }
 """Files below the gateware's package; for each, tests in the order in which they run."""
 
