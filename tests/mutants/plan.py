@@ -67,7 +67,7 @@ _KEYS = [
 ]
 _BATCHES = [
     "tests/hw/test_core.py::test_images_are_counted_where_batches_follow_each_other",
-    "tests/hw/test_core.py::test_results_wait_for_a_slow_link[1-7]",
+    "tests/hw/test_core.py::test_results_wait_for_a_slow_link[3-10]",
 ]
 
 PLAN: dict[str, list[str]] = {
