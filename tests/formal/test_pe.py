@@ -65,7 +65,7 @@ def equation(family: str, width: int, acc_width: int, element: type = Processing
 @pytest.mark.parametrize(("width", "acc_width"), [(8, 11), (32, 18)])
 def test_the_element_is_its_equation(family: str, width: int, acc_width: int, tmp_path: Path) -> None:
     latency = count_latency(width)
-    equation(family, width, acc_width).prove(tmp_path, latency + 4, within=2 * latency + 6, family=family)
+    equation(family, width, acc_width).prove(tmp_path, latency + 4, within=latency + 5, family=family)
 
 
 class Forgets(ProcessingElement):
@@ -113,4 +113,4 @@ def test_sums_are_exact_under_the_bound(tmp_path: Path) -> None:
     s.claim((start.as_signed() + reach < limit) & (start.as_signed() - reach >= -limit) & (reach < limit))
     s.reach((exact == limit - 1) & (reach > 0), "largest")
     s.reach((exact == -limit) & (reach > 0), "smallest")
-    s.prove(tmp_path, count_latency(width) + 4, within=count_latency(width) + 14)
+    s.prove(tmp_path, count_latency(width) + 4, within=count_latency(width) + 12)

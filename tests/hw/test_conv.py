@@ -86,6 +86,29 @@ def test_interleaver(shape, kernel, stride, padding, chance) -> None:
     assert [(v.value, bool(v.row_last), bool(v.image_last)) for v in found] == wanted
 
 
+def test_interleaver_of_packed_bits() -> None:
+    """Each bit is a value of two equal bits; an image that ends inside a byte leaves the rest of it."""
+    dut = RowInterleaver(DeviceConfig(line_bytes=64))
+    rng = np.random.default_rng(4)
+    images = [rng.integers(0, 2, (3, 3, 1)) for _ in range(3)]
+    setup = {"packed": 1, "kernel_last": 1, "row_values": 3, "map_width": 3, "map_height": 3, "stride": 1}
+    setup |= {"rows_last": 1, "slot_step": 3, "slots_end": 6}
+    wanted = [value for image in images for value in interleaved(3 * image, 2, 1, (0, 0, 0, 0), 0)]
+    found = []
+
+    async def send(ctx) -> None:
+        for name, value in setup.items():
+            ctx.set(getattr(dut, name), value)
+        for image in images:
+            await put(ctx, dut.i, np.packbits(image.reshape(-1), bitorder="little").tolist())
+
+    async def receive(ctx) -> None:
+        found.extend(await get(ctx, dut.o, len(wanted)))
+
+    simulate(dut, send, receive)
+    assert [(v.value, bool(v.row_last), bool(v.image_last)) for v in found] == wanted
+
+
 @pytest.fixture(scope="module", params=URLS)
 def device(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
     with Accelerator.open(request.param) as accelerator:

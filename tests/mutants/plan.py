@@ -57,6 +57,10 @@ _CONTROL = ["tests/hw/test_control.py"]
 _TOP = ["tests/hw/test_top.py"]
 _SEQUENCER = ["tests/hw/test_sequencer.py"]
 _WRITES = ["tests/hw/test_write_stage.py", "tests/hw/test_loader.py"]
+_INTERLEAVER = [
+    "tests/hw/test_conv.py::test_interleaver",
+    "tests/hw/test_conv.py::test_interleaver_of_packed_bits",
+]
 _LOADER = ["tests/hw/test_loader.py"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
@@ -81,7 +85,7 @@ PLAN: dict[str, list[str]] = {
     "command/records.py": [*_CONTROL, *_NETWORK],
     "command/responder.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH],
     "core.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
-    "input/interleaver.py": ["tests/hw/test_conv.py::test_interleaver", *_MAPS, *_MAP_REQUESTS],
+    "input/interleaver.py": [*_INTERLEAVER, *_MAPS, *_MAP_REQUESTS],
     "input/loader.py": [*_LOADER, *_MAPS, *_BATCHES, *_MAP_REQUESTS],
     "interfaces.py": [*_NEST, *_LOADER, *_MEMORIES, *_NETWORK],
     "link/framing/checksum.py": _FRAMES,
