@@ -44,6 +44,9 @@ STAND_INS = {
         "xnorcore run mnist-tfc IN.npy --port netlist:build/icebreaker-3x8x32 -o OUT.npy"
     ),
     "xnorcore verify mnist-tfc --port /dev/ttyUSB1": "xnorcore verify mnist-tfc --port sim:",
+    "xnorcore verify mnist-tfc --port /dev/ttyUSB1 --report first-light.json": (
+        "xnorcore verify mnist-tfc --port sim: --report first-light.json"
+    ),
 }
 # Run as printed: `xnorcore program`, with a stand-in for the board's programmer that notes what it is given;
 # `xnorcore serve-sim`, until the command that it prints has run. `pip install` has been run by whoever runs

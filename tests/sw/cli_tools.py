@@ -1,6 +1,7 @@
 """What both test files of the command line share."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -69,6 +70,11 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Run:
         return code, out, err
 
     return run
+
+
+def uncovered() -> dict[str, str]:
+    """The environment of a process whose coverage is not measured: its files are limited."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
 def spawn(*argv: object, **options: Any) -> subprocess.Popen[str]:

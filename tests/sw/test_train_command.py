@@ -18,7 +18,7 @@ from xnorcore.files import xnorfile
 from xnorcore.reference import fast
 from xnorcore.train import RECIPES
 
-from .cli_tools import spawn
+from .cli_tools import spawn, uncovered
 
 RECIPE = """
 dataset = "{}"
@@ -194,7 +194,7 @@ def test_a_disk_too_full_for_the_network(torch: Any, folder: Path, capsys: Any) 
         with pytest.raises(KeyboardInterrupt):
             _train_to_checkpoint(folder)
         kept = (folder / "tiny.xnor.checkpoint").read_bytes()
-        done = spawn("train", "tiny.toml", how, preexec_fn=_small_files(500))
+        done = spawn("train", "tiny.toml", how, preexec_fn=_small_files(500), env=uncovered())
         out, err = done.communicate(timeout=120)
         assert (done.returncode, out) == (2, "")
         hint, last = err.splitlines()
@@ -222,7 +222,7 @@ def _train_to_checkpoint(folder: Path) -> None:
 
 
 def test_a_disk_too_full_for_the_checkpoint(torch: Any, folder: Path) -> None:
-    done = spawn("train", "tiny.toml", preexec_fn=_small_files(5000))
+    done = spawn("train", "tiny.toml", preexec_fn=_small_files(5000), env=uncovered())
     out, err = done.communicate(timeout=120)
     assert (done.returncode, out) == (2, "")
     assert err == "xnorcore: error: cannot write tiny.xnor.checkpoint: File too large\n"

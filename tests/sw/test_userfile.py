@@ -25,7 +25,7 @@ from xnorcore.errors import UsageError
 from xnorcore.files import userfile
 from xnorcore.files.userfile import check_writable, is_stdout, open_regular, write_file
 
-from .cli_tools import spawn, write_inputs
+from .cli_tools import spawn, uncovered, write_inputs
 
 OLD, NEW = b"old contents, longer than the new ones", b"new contents"
 NOBODY = 65534
@@ -325,7 +325,7 @@ def small_files() -> None:
 
 def test_a_disk_that_is_full(file: Path) -> None:
     # A limit of the process stands for the disk on every system.
-    done = run_script(file, 50_000, preexec_fn=small_files)
+    done = run_script(file, 50_000, preexec_fn=small_files, env=uncovered())
     assert done.returncode == 1 and f"cannot write {file}: File too large" in done.stderr
     assert done.stderr.count("\n") == 1 and file.read_bytes() == OLD and alone(file)
     if can_mount():

@@ -705,7 +705,8 @@ def test_twenty_thousand_nodes_take_seconds(tmp_path: Path, op: str, text: str) 
         refused(path, tmp_path, text)
     else:
         onnx.load(path)
-    assert time.process_time() - before < 5
+    # A run whose coverage is measured traces every line.
+    assert time.process_time() - before < (5 if sys.gettrace() is None else 15)
 
 
 def test_long_rows_of_arithmetic_are_refused(tmp_path: Path) -> None:
