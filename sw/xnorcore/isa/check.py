@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..errors import CompileError
 from .descriptor import Nest, decode
 from .device import DeviceConfig
-from .layout import HEADER, LOOPS, PROGRAM_MAGIC, unpack_descriptor
+from .layout import HEADER, LOOPS, PROGRAM_MAGIC, signed, unpack_descriptor
 
 __all__ = ["Reach", "validate_descriptors", "validate_program"]
 
@@ -219,8 +219,8 @@ def _results(fields: Mapping[str, int], counts: Mapping[str, int], config: Devic
     shared = 1 if fields["score"] else g.tiles_per_word
     along = (slices - 1) * g.words_per_tile
     moves = (
-        (_signed(fields["out_tile_stride"]), (counts["tile"] - 1) // shared),
-        (_signed(fields["out_delta"]) + along, counts["x"] * counts["y"] - 1),
+        (signed(fields["out_tile_stride"]), (counts["tile"] - 1) // shared),
+        (signed(fields["out_delta"]) + along, counts["x"] * counts["y"] - 1),
         (fields["out_strip"], g.rows - 1 if fields["strips"] else 0),
         (along + g.words_per_tile - 1, 1),
     )
@@ -245,16 +245,12 @@ def _image(header: Mapping[str, int], config: DeviceConfig) -> None:
     else:
         values = header["image_bytes"] * (8 if planes == 1 else 1)
         words = -(-values // width)
-    stride = _signed(header["plane_stride"])
+    stride = signed(header["plane_stride"])
     for number in range(2):
         base = header[f"in_base{number}"]
         ends = (base, base + stride * (planes - 1))
         stored = range(min(ends), max(ends) + words)
         _inside(f"in_base{number}: an image", stored, config.act_depth, "act_depth")
-
-
-def _signed(value: int) -> int:
-    return value - (1 << _WORD) if value >> (_WORD - 1) else value
 
 
 def _overlap(one: range, other: range) -> bool:

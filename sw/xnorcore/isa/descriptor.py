@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from .layout import LOOPS, pack_descriptor, unpack_descriptor
-from .places import ADDRESSES, NOWHERE, Loop, MemoryMap, Nest, Padding, Place, Strips
+from .layout import LOOPS, pack_descriptor, signed, unpack_descriptor
+from .places import NOWHERE, Loop, MemoryMap, Nest, Padding, Place, Strips
 
 __all__ = ["Descriptor", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips", "decode", "encode"]
 
@@ -155,7 +155,7 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         count = f[f"{name}_last"] + 1
         delta = width
         if name not in ("run", "col"):
-            delta = _signed(f[f"delta_{name}"]) * width + f.get(f"bits_{name}", 0)
+            delta = signed(f[f"delta_{name}"]) * width + f.get(f"bits_{name}", 0)
         step = delta + behind
         if count > 1:
             loops[name] = count, step
@@ -177,8 +177,8 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         Place("results" if f["out_image"] else "", f["out_base"]),
         f["weight_base"],
         f["threshold_base"],
-        _signed(f["out_delta"]),
-        _signed(f["out_tile_stride"]),
+        signed(f["out_delta"]),
+        signed(f["out_tile_stride"]),
         f["slices"] if f["score"] else 0,
         bool(f["double"]),
         bool(f["depends"]),
@@ -188,7 +188,3 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         Strips(f["in_strip"], f["out_strip"]) if f["strips"] else None,
     )
     return descriptor, after
-
-
-def _signed(value: int) -> int:
-    return value - ADDRESSES if value >= ADDRESSES // 2 else value

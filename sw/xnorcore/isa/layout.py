@@ -173,6 +173,11 @@ def pack_descriptor(values: Mapping[str, int]) -> list[int]:
     return words[: WIDE_WORDS.start] + words[WIDE_WORDS.stop :]
 
 
+def signed(value: int) -> int:
+    """Return a field of 16 bits as a two's complement number."""
+    return value - (1 << 16) if value >> 15 else value
+
+
 def unpack_descriptor(words: Sequence[int], place: int) -> tuple[dict[str, int], int]:
     """Return the fields of the descriptor at word `place`, and the word behind it.
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layout import signed
 from .memories import Memories
-from .walk import signed
 
 __all__ = ["store_images"]
 

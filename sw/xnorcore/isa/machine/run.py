@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ...errors import CompileError
 from ..device import DeviceConfig
-from ..layout import HEADER, PROGRAM_MAGIC, unpack_descriptor
+from ..layout import HEADER, PROGRAM_MAGIC, signed, unpack_descriptor
 from .loading import store_images
 from .memories import Memories, wrapped
-from .walk import Walk, signed
+from .walk import Walk
 
 __all__ = ["LayerTrace", "Machine"]
 

@@ -9,17 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device import DeviceConfig
-from ..layout import LOOPS
+from ..layout import LOOPS, signed
 
-__all__ = ["Walk", "signed"]
+__all__ = ["Walk"]
 
 _INNER = ("row", "col", "run")
 _POSITIONS = ("y", "x", "win_y", "win_x")
-
-
-def signed(value: int, bits: int = 16) -> int:
-    """Return a field of `bits` bits as a two's complement number."""
-    return value - (1 << bits) if value >> (bits - 1) else value
 
 
 @dataclass(frozen=True, eq=False)
