@@ -142,6 +142,10 @@ def test_smaller_devices(options: dict[str, int]) -> None:
     check_network(small_config(1, 8, 8, **options), (21, 17, 10), 2, seed=4)
 
 
+def test_threshold_memories_for_four_columns() -> None:
+    check_network(small_config(1, 8, 32, threshold_share=4), (70, 40, 21, 10), 2, seed=4)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_random_stalls(seed: int) -> None:
     stalls = Stalls(seed, chance=0.3, longest=9)

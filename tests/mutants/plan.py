@@ -19,6 +19,7 @@ _NETWORK = [
     "tests/hw/test_core.py::test_bit_outputs[1-4-8]",
     "tests/hw/test_core.py::test_column_groups[3]",
     "tests/hw/test_core.py::test_smaller_devices",
+    "tests/hw/test_core.py::test_threshold_memories_for_four_columns",
     "tests/hw/test_core.py::test_random_stalls[1]",
 ]
 _DAMAGE = ["tests/hw/test_driver.py::test_damage_to_images_in_parts"]
@@ -95,7 +96,7 @@ PLAN: dict[str, list[str]] = {
     "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES],
     "memory/write_stage.py": [*_WRITES, *_MEMORIES, *_NETWORK],
     "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
-    "parts/counting.py": [*_NEST, *_LOADER, *_MAPS],
+    "parts/counting.py": [*_NEST, *_LOADER, *_FRAMES, *_MAPS],
     "parts/selection.py": ["tests/hw/test_control.py::test_selection", *_MEMORIES],
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/nest.py": [*_NEST, *_NETWORK],
