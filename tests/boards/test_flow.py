@@ -156,6 +156,17 @@ def test_a_router_that_gets_no_further_is_stopped(tmp_path):
         run(400, 60)
 
 
+def test_a_router_with_more_conflicts_in_each_round_is_stopped():
+    def hopeless(*overused):
+        rounds = (f"Info:     iter={n} wires=9 overused={many} tmgfail=1" for n, many in enumerate(overused))
+        return LFE5U_25F_BG381.family.hopeless("\n".join(rounds))
+
+    assert not hopeless(20589, 4668, 1081, 803, 796, 915)
+    assert hopeless(20589, 4668, 1081, 803, 796, 915, 1253)
+    # What is left at the end comes and goes.
+    assert not hopeless(20589, 317, 42, 3, 42, 7, 20)
+
+
 def test_an_interrupted_tool_is_stopped(tmp_path):
     def interrupt(end):
         raise KeyboardInterrupt

@@ -21,6 +21,8 @@ __all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U
 _MHZ = 1_000_000
 _MOST_ROUNDS = 250
 """Of the router."""
+_MOST_OVERUSED, _MOST_GROWTH = 500, 1.5
+"""Wires with more than one user, and how many times as many as rounds before."""
 _PFD = (Fraction(3_125_000), 400 * _MHZ)
 _VCO = (400 * _MHZ, 800 * _MHZ)
 _OUT = (3_125_000, 400 * _MHZ)
@@ -125,8 +127,16 @@ class Ecp5(Family):
         return ["--textcfg", self.placed(part, stem)]
 
     def hopeless(self, end: str) -> bool:
-        """Count rounds of the router: what routes takes 25 to 110; what does not, it tries for ever."""
-        return any(int(number) >= _MOST_ROUNDS for number in re.findall(r"iter=(\d+) wires=", end))
+        """Say whether the router gets no further, by its last rounds.
+
+        What routes takes 25 to 110 rounds; what does not, it tries for ever. Or it takes wires from paths that
+        are too slow, and there are more of both in each round.
+        """
+        rounds = re.findall(r"iter=(\d+) wires=\d+(?: overused=(\d+))?", end)
+        if any(int(number) >= _MOST_ROUNDS for number, _ in rounds):
+            return True
+        overused = [int(wires) for _, wires in rounds if wires]
+        return bool(overused) and overused[-1] > max(_MOST_OVERUSED, _MOST_GROWTH * min(overused))
 
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
         """Return the arguments of ecppack."""
