@@ -104,6 +104,22 @@ def test_transmitter_bits_and_timing(divisor, fixed):
     assert set(levels[start + len(expected) :]) == {1}
 
 
+def test_transmitter_knows_the_longest_bit():
+    dut = UartTransmitter()
+
+    async def drive(ctx):
+        ctx.set(dut.divisor, 65535)
+        await put(ctx, dut.i, [0xFF])
+        if ctx.get(dut.tx):
+            await ctx.tick().until(~dut.tx)
+        await ctx.tick().repeat(65533)
+        assert ctx.get(dut.tx) == 0
+        await ctx.tick().repeat(2)
+        assert ctx.get(dut.tx) == 1
+
+    simulate(dut, drive, cycles=70_000)
+
+
 @pytest.mark.parametrize("divisor", [4, 9])
 @pytest.mark.parametrize("chance", [0.0, 0.5])
 def test_transmitter_to_receiver(divisor, chance):
