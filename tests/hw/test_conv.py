@@ -54,6 +54,7 @@ def interleaved(image: np.ndarray, kernel: int, stride: int, padding: tuple, pad
         ((6, 5, 1), 4, 2, (3, 2, 2, 3)),
         ((4, 4, 2), 1, 1, (0, 0, 0, 0)),
         ((9, 2, 1), 2, 4, (0, 0, 1, 0)),
+        ((9, 8, 1), 8, 1, (2, 1, 0, 3)),
     ],
 )
 def test_interleaver(shape, kernel, stride, padding, chance) -> None:
