@@ -192,11 +192,13 @@ def test_images_in_parts() -> None:
     config, program, wire = _tiny()
     whole = (Command.INFER, infer_head(program) + wire)
     parts = [infer_head(program, 0) + wire[:1], b"\1" + wire[1:5], b"\x82" + wire[5:]]
-    requests = [*load_requests(program), whole]
-    requests += [(Command.INFER, part) for part in parts]
-    answers = exchange(config, requests)
-    assert [status for _, status in answers[-3:]] == [Status.OK] * 3
-    assert b"".join(payload for payload, _ in answers[-3:]) == answers[-4][0]
+    late = (Command.INFER, b"\x81" + wire)  # part 1 of a group that has ended
+    requests = [*load_requests(program), whole, late]
+    requests += [*((Command.INFER, part) for part in parts), late]
+    whole_answer, refused, *answers, last = exchange(config, requests)[-6:]
+    assert [status for _, status in answers] == [Status.OK] * 3
+    assert b"".join(payload for payload, _ in answers) == whole_answer[0]
+    assert refused == last == (b"", Status.SEQUENCE)
 
 
 def test_refused_inference() -> None:
