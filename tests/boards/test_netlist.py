@@ -21,7 +21,7 @@ from xnorcore_boards.board import Board, find_board
 from xnorcore_boards.build.design import Design, elaborate
 from xnorcore_boards.build.flow import synthesize
 from xnorcore_boards.build.tools import find_tool, run_tool
-from xnorcore_boards.gates.bitstream import bitstream_circuit, find_icebox
+from xnorcore_boards.families.ice40_bitstream import bitstream_circuit, find_icebox
 from xnorcore_boards.gates.check import Checked, check_engine, check_networks
 from xnorcore_boards.gates.core import cut, netlist_circuit
 from xnorcore_boards.gates.engine import NetlistEngine, read_top

@@ -101,7 +101,7 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
 
 def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]:
     """Run the UART test on the netlist, and on the bitstream where IceStorm can turn it back."""
-    from ..gates.bitstream import bitstream_circuit, find_icebox
+    from ..families.ice40_bitstream import bitstream_circuit, find_icebox
     from ..gates.check import check_engine
     from ..gates.core import netlist_circuit
     from ..gates.engine import NetlistEngine, read_top

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from .ecp5_cells import CELLS
 from .family import BlockRam, Family, Part, map_with_abc, total
 from .pll import PllPlan, choose
 
@@ -44,6 +45,7 @@ class Ecp5(Family):
         ((512, 36, 9), (1024, 18, 9), (2048, 9, 9), (4096, 4, 4), (8192, 2, 2), (16384, 1, 1)),
         128,
     )
+    cells = CELLS
     lut_memory = True
     # The router stops by its own estimate of delays, of which some paths fall short by a percent in the end.
     margin = 1.03

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..gates.models import CellModels
 from .pll import PllPlan
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Family(ABC):
     constrain, tune : tuple of str
         nextpnr's options for the constraint file, and for what suits this gateware.
     block_ram : BlockRam
+    cells : CellModels
+        What simulates a netlist.
     lut_memory : bool
         Whether look-up tables can be memory cells of 16 x 4 bits.
     margin : float
@@ -119,6 +122,7 @@ class Family(ABC):
     constrain: ClassVar[tuple[str, ...]]
     tune: ClassVar[tuple[str, ...]] = ()
     block_ram: ClassVar[BlockRam]
+    cells: ClassVar[CellModels]
     lut_memory: ClassVar[bool] = False
     margin: ClassVar[float] = 1.0
     shared_cells: ClassVar[bool] = False

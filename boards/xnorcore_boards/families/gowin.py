@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .family import BlockRam, Family, Part, total
+from .gowin_cells import CELLS
 from .pll import PllPlan, choose
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Gowin(Family):
         ),
         128,
     )
+    cells = CELLS
     lut_memory = True
 
     def __init__(self, series: str, device: str, pfd: tuple[int, int], vco: tuple[int, int]) -> None:

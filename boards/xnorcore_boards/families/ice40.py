@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .family import BlockRam, Family, Part, map_with_abc, total
+from .ice40_cells import CELLS
 from .pll import PllPlan, choose
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Ice40(Family):
     tune = ("--placer-heap-timingweight", "30")
     # Words are written through a 16-bit port with a mask for each bit, whatever the width that is read.
     block_ram = BlockRam(("SB_RAM40_4K",), ((256, 16, 1), (512, 8, 1), (1024, 4, 1), (2048, 2, 1)), 64)
+    cells = CELLS
 
     def __init__(self, *, pad: bool = False) -> None:
         self.pad = pad

@@ -17,13 +17,6 @@ from xnorcore_hw.sim.toolchain import Tool, require_yosys
 
 __all__ = ["lower_cells", "models", "run_script"]
 
-FILES = {
-    "ice40": ("ice40/cells_sim.v",),
-    "ecp5": ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
-    "gowin": ("gowin/cells_sim.v",),
-}
-"""Files of Yosys with models, relative to its data folder."""
-
 # Of modules, not of a netlist: each kind of cell is converted once. techmap leaves no operator, dfflegalize
 # one kind of register, and the last steps what `GATES` of `flatten` are.
 LOWER = (
@@ -33,10 +26,10 @@ LOWER = (
 
 
 @lru_cache
-def _texts(share: Path, family: str) -> tuple[str, dict[str, str]]:
-    """Return the macros at the start of a family's files, and its models by name, without their timing."""
+def _texts(share: Path, files: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Return the macros at the start of the first file, and all models by name, without their timing."""
     prefix, found = "", {}
-    for name in FILES[family]:
+    for name in files:
         text = (share / name).read_text()
         text = re.sub(r"\bspecify\b.*?\bendspecify\b", "", text, flags=re.DOTALL)
         prefix = prefix or text[: re.search(r"^(\(\*|module\b)", text, re.MULTILINE).start()]  # type: ignore[union-attr]
@@ -45,8 +38,14 @@ def _texts(share: Path, family: str) -> tuple[str, dict[str, str]]:
     return prefix, found
 
 
-def models(family: str, kinds: Iterable[str]) -> str:
+def models(files: tuple[str, ...], kinds: Iterable[str]) -> str:
     """Return Verilog models of some kinds of cells, and of the cells that these are made of.
+
+    Parameters
+    ----------
+    files : tuple of str
+        Of Yosys, relative to its data folder.
+    kinds : iterable of str
 
     Raises
     ------
@@ -54,7 +53,7 @@ def models(family: str, kinds: Iterable[str]) -> str:
         If Yosys has no model of one of them.
     """
     share = headers(require_yosys()).parents[3]
-    prefix, texts = _texts(share, family)
+    prefix, texts = _texts(share, files)
     wanted, parts = list(dict.fromkeys(kinds)), []
     for kind in wanted:
         if kind not in texts:
@@ -65,12 +64,15 @@ def models(family: str, kinds: Iterable[str]) -> str:
     return prefix + "\n".join(parts) + "\n"
 
 
-def lower_cells(family: str, cells: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+def lower_cells(
+    files: tuple[str, ...], cells: Iterable[Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return modules of gates for cells of a netlist.
 
     Parameters
     ----------
-    family : str
+    files : tuple of str
+        As for `models`.
     cells : iterable of mapping
         As in Yosys' JSON.
 
@@ -93,12 +95,12 @@ def lower_cells(family: str, cells: Iterable[Mapping[str, Any]]) -> tuple[dict[s
         for index, cell in enumerate(kinds.values())
     }
     top = {"attributes": {"top": "1"}, "ports": {}, "cells": instances, "netnames": {}}
-    files = {
-        "models.v": models(family, (cell["type"] for cell in kinds.values())),
+    texts = {
+        "models.v": models(files, (cell["type"] for cell in kinds.values())),
         "cells.json": json.dumps({"creator": "xnorcore", "modules": {"top": top}}),
     }
     script = "read_verilog -nomem2reg models.v; read_json cells.json; hierarchy -top top; " + LOWER
-    modules = run_script(files, script)
+    modules = run_script(texts, script)
     made = modules.pop("top")["cells"]
     return modules, {key: made[f"k{index}"]["type"] for index, key in enumerate(kinds)}
 

@@ -8,29 +8,11 @@ from typing import Any
 from xnorcore.errors import EngineError
 
 from ..board import Board
-from .blocks import BLOCKS
 from .cells import cell_key, lower_cells
 from .circuit import Circuit
 from .flatten import build_circuit
 
-__all__ = ["PADS", "PLLS", "cut", "netlist_circuit"]
-
-PADS = {
-    "SB_IO": ("PACKAGE_PIN", "D_IN_0", "D_OUT_0"),
-    "SB_GB_IO": ("PACKAGE_PIN", "GLOBAL_BUFFER_OUTPUT", ""),  # a clock that no PLL changes
-    "TRELLIS_IO": ("B", "O", "I"),
-    "IBUF": ("I", "O", ""),
-    "OBUF": ("O", "", "I"),
-    "TBUF": ("O", "", "I"),
-}
-"""Cells at pins: their ports to the pin, into the device, and out of it."""
-PLLS = {
-    "SB_PLL40_CORE": ("PLLOUTGLOBAL", "LOCK", ""),
-    "SB_PLL40_PAD": ("PLLOUTGLOBAL", "LOCK", "PACKAGEPIN"),
-    "EHXPLLL": ("CLKOP", "LOCK", ""),
-    "rPLL": ("CLKOUT", "LOCK", ""),
-}
-"""Clock generators: their ports of the clock, of its being there, and to the pin."""
+__all__ = ["cut", "netlist_circuit"]
 
 
 def cut(top: Mapping[str, Any], board: Board) -> dict[str, Any]:
@@ -51,16 +33,16 @@ def cut(top: Mapping[str, Any], board: Board) -> dict[str, Any]:
     outside: dict[Any, list[Any]] = {}
     clock: list[Any] = []
     fixed: dict[Any, str] = {}
+    known = board.part.family.cells
     cells = {}
     for name, cell in top["cells"].items():
         kind, pins = cell["type"], cell["connections"]
-        if kind in PADS:
-            pad, into, out = PADS[kind]
-            inside[pins[pad][0]], outside[pins[pad][0]] = pins.get(into, []), pins.get(out, [])
-        elif kind in PLLS:
-            out, lock, _ = PLLS[kind]
-            clock = pins[out]
-            fixed[pins[lock][0]] = "1"
+        if pad := known.pads.get(kind):
+            pin = pins[pad.pin][0]
+            inside[pin], outside[pin] = pins.get(pad.into, []), pins.get(pad.out, [])
+        elif pll := known.plls.get(kind):
+            clock = pins[pll.clock]
+            fixed[pins[pll.lock][0]] = "1"
         elif kind != "$scopeinfo":
             cells[name] = cell
 
@@ -93,11 +75,13 @@ def netlist_circuit(top: Mapping[str, Any], board: Board) -> Circuit:
     EngineError
         If it has cells that have no model, or Yosys fails.
     """
-    module = cut(top, board)
-    ordinary = [cell for cell in module["cells"].values() if cell["type"] not in BLOCKS]
-    modules, names = lower_cells(board.part.family.name, ordinary)
+    module, known = cut(top, board), board.part.family.cells
+    ordinary = [cell for cell in module["cells"].values() if cell["type"] not in known.blocks]
+    modules, names = lower_cells(known.files, ordinary)
     module["cells"] = {
-        name: cell if cell["type"] in BLOCKS else {**cell, "type": names[cell_key(cell)], "parameters": {}}
+        name: cell
+        if cell["type"] in known.blocks
+        else {**cell, "type": names[cell_key(cell)], "parameters": {}}
         for name, cell in module["cells"].items()
     }
-    return build_circuit({**modules, "top": module}, "top", "clk", BLOCKS)
+    return build_circuit({**modules, "top": module}, "top", "clk", known.blocks)

@@ -8,17 +8,15 @@ from typing import Any
 from xnorcore.errors import EngineError
 
 from .circuit import Bits, Block, BlockPort, Circuit, Memory, ReadPort, WritePort
+from .models import BlockReader, number
 
-__all__ = ["BlockReader", "build_circuit", "number"]
+__all__ = ["build_circuit"]
 
 GATES = {
     "$_BUF_": "A", "$_NOT_": "A", "$_AND_": "AB", "$_NAND_": "AB", "$_OR_": "AB", "$_NOR_": "AB",
     "$_XOR_": "AB", "$_XNOR_": "AB", "$_ANDNOT_": "AB", "$_ORNOT_": "AB", "$_MUX_": "ABS",
 }  # fmt: skip
 """Gates of Yosys by the names of their inputs; all have the output Y."""
-
-BlockReader = Callable[[Mapping[str, Any], Callable[[str], Bits]], Block]
-"""``reader(parameters, nets)`` returns the block RAM that a cell is; ``nets(port)`` are its nets."""
 
 
 def build_circuit(
@@ -219,10 +217,3 @@ class _Builder:
                 for b in c.blocks
             ],
         )  # fmt: skip
-
-
-def number(value: Any) -> int:
-    """Return a parameter of Yosys' JSON as a number; bits that are not given are 0."""
-    if isinstance(value, int):
-        return value
-    return int(value.replace("x", "0").replace("z", "0") or "0", 2)

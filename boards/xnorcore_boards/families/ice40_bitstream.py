@@ -13,9 +13,10 @@ from xnorcore.errors import EngineError, MissingDependencyError
 
 from ..board import Board
 from ..build.tools import require_tools, run_tool, words
-from .cells import LOWER, models, run_script
-from .circuit import Circuit
-from .flatten import build_circuit
+from ..gates.cells import LOWER, models, run_script
+from ..gates.circuit import Circuit
+from ..gates.flatten import build_circuit
+from .ice40_cells import CELLS
 
 __all__ = ["bitstream_circuit", "find_icebox"]
 
@@ -82,7 +83,7 @@ def _circuit(verilog: str, board: Board) -> Circuit:
     """Return the circuit of what icebox_vlog wrote."""
     # A PLL at its own pad: icebox_vlog leaves that pin open.
     verilog = re.sub(r"\.PACKAGEPIN\(\w+\)", f".PACKAGEPIN({board.clock_pin}_0__io)", verilog)
-    files = {"chip.v": verilog, "models.v": models("ice40", ["SB_RAM40_4K"]) + _pll(verilog)}
+    files = {"chip.v": verilog, "models.v": models(CELLS.files, ["SB_RAM40_4K"]) + _pll(verilog)}
     # opt leaves nothing of pins that drive always, whose other value is z.
     script = "read_verilog -nomem2reg models.v; read_verilog chip.v; hierarchy -top top; proc; flatten; opt; "
     modules = run_script(files, script + LOWER)

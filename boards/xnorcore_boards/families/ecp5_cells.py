@@ -1,0 +1,67 @@
+"""ECP5: pads, PLL, and the model of its block RAM as Yosys' mapping uses it; Yosys has none."""
+
+from __future__ import annotations
+
+from xnorcore.errors import EngineError
+
+from ..gates.circuit import Block, BlockPort
+from ..gates.models import CellModels, Nets, Pad, Parameters, Pll, byte_enables, joined, number
+
+__all__ = ["CELLS"]
+
+_MODES = {"NORMAL": "keep", "WRITETHROUGH": "new", "READBEFOREWRITE": "old"}
+
+
+def _dp16kd(parameters: Parameters, nets: Nets) -> Block:
+    """ECP5: 1,024 words of 18 bits; 36 bits use the data pins of both ports."""
+
+    def pins(stem: str, count: int) -> tuple[int, ...]:
+        return tuple(net for index in range(count) for net in nets(f"{stem}{index}"))
+
+    ports = []
+    for side in "AB":
+        width = number(parameters[f"DATA_WIDTH_{side}"])
+        address = pins(f"AD{side}", 14)
+        both = width == 36
+        if parameters.get(f"REGMODE_{side}", "NOREG") != "NOREG" or parameters[f"CLK{side}MUX"] == "INV":
+            raise EngineError("a DP16KD of the netlist has an output register or an inverted clock")
+        ports.append(
+            BlockPort(
+                width,
+                address,
+                nets(f"CE{side}")[0],
+                nets(f"WE{side}")[0],
+                byte_enables(width, address),
+                pins("DIA", 18) + pins("DIB", 18) if both else pins(f"DI{side}", 18),
+                pins("DOA", 18) + pins("DOB", 18) if both else pins(f"DO{side}", 18),
+                _MODES[parameters.get(f"WRITEMODE_{side}", "NORMAL")],
+            )
+        )
+    if ports[0].width == 36:
+        # As a pair of a writing and a reading port, of which the latter has the outputs.
+        ports[0] = _write_only(ports[0])
+    idle = joined(nets, "RSTA RSTB CSA0 CSA1 CSA2 CSB0 CSB1 CSB2")
+    return Block(_init(parameters), tuple(ports), idle)
+
+
+def _write_only(port: BlockPort) -> BlockPort:
+    return BlockPort(port.width, port.address, port.enable, port.write, port.bytes, port.data, ())
+
+
+def _init(parameters: Parameters) -> tuple[int, ...]:
+    """Each INITVAL has 16 words of 18 bits, 20 bits apart."""
+    init: list[int] = []
+    for index in range(64):
+        value = number(parameters.get(f"INITVAL_{index:02X}", "0"))
+        for word in range(16):
+            bits = value >> (20 * word)
+            init += [bits & 511, bits >> 9 & 511]
+    return tuple(init)
+
+
+CELLS = CellModels(
+    files=("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
+    pads={"TRELLIS_IO": Pad("B", "O", "I")},
+    plls={"EHXPLLL": Pll("CLKOP")},
+    blocks={"DP16KD": _dp16kd},
+)
