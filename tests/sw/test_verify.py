@@ -235,7 +235,7 @@ def test_page() -> None:
     about = {"rtl": {"url": "sim:", "config": {"rows": 1}, "planted": None}}
     text = page(Report("<b>", "0" * 64, {"count": 1, "source": "random"}, about, tuple(checks)))
     assert "<b>" not in text and "&lt;b&gt;" in text
-    assert 'class="differs"' in text and "An engine differs" in text and "channel 0: 1, golden 0" in text
+    assert 'class="differs"' in text and "An engine is wrong" in text and "channel 0: 1, golden 0" in text
     text = page(Report("n", "0" * 64, {"count": 1}, about, tuple(checks[:2])))
     assert "All engines agree" in text and 'class="differs"' not in text
 

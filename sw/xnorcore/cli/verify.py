@@ -24,7 +24,8 @@ from .options import Parser, add_simulator, device_config, device_options, integ
 _SIDES = {
     "model": "one of the models: golden and fast disagree",
     "compiler": "the compiler: its program, interpreted, does not give what golden gives",
-    "device": "the device, its gateware or memories: the same program, interpreted, gives the right values",
+    "gateware": "the gateware: the same program, interpreted, gives the right values",
+    "device": "the device, its bitstream or memories: the same program gives the right values elsewhere",
     None: "",
 }
 COUNT = 16
@@ -141,8 +142,8 @@ def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | Non
 
     spec, config = sim_spec(arguments), device_config(arguments)
     if not arguments.port:
-        machine = Device("machine", machine_url(config))
-        return [machine, Device("rtl", f"sim:{spec}", fault, arguments.timeout)]
+        machine = Device("machine", machine_url(config), keep_on=True)
+        return [machine, Device("rtl", f"sim:{spec}", fault, arguments.timeout, True)]
 
     if not device_options(arguments):
         with Accelerator.open(
@@ -150,8 +151,8 @@ def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | Non
         ) as accelerator:
             config = accelerator.info.config
         spec = sim_url(config, link=arguments.link, engine=arguments.engine).removeprefix("sim:")
-    machine = Device("machine", machine_url(config))
-    rtl = Device("rtl", f"sim:{spec}", None, arguments.timeout)
+    machine = Device("machine", machine_url(config), keep_on=True)
+    rtl = Device("rtl", f"sim:{spec}", None, arguments.timeout, True)
     name = "netlist" if arguments.port.startswith("netlist:") else "board"
     return [machine, rtl, Device(name, arguments.port, fault, arguments.timeout)]
 
@@ -176,6 +177,7 @@ def _lines(report: Report) -> list[str]:
     lines = [*table(rows), "", *table(_grid(report), ("layer", "kind", "result", *report.engines)), ""]
     if report.equal:
         return [*lines, f"equal: {', '.join(report.engines)} and the golden model"]
+    lines += [f"FAILED: {name}, {line}" for name, said in report.errors.items() for line in said]
     lines += [f"DIFFERS: {check}" for check in report.differences]
     return [*lines, f"at fault: {_SIDES[report.side]}"]
 

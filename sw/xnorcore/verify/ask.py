@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.compile import compile_network
 from ..compiler.stops import sums_network
-from ..errors import CapacityError, NetworkError
+from ..errors import CapacityError, EngineError, LinkError, NetworkError
 from ..isa.device import DeviceConfig
 from ..isa.program import Block, Program
 from ..isa.protocol import VERSION, Space
@@ -26,6 +26,10 @@ from .planted import Fault, plant
 
 __all__ = ["Observation", "checks", "machine_url", "observe", "options", "sim_url"]
 
+MOST_ERRORS = 3
+"""Errors after which a device is asked nothing more: each may have taken a time-out and its retries."""
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, eq=False)
 class Observation:
@@ -33,12 +37,13 @@ class Observation:
 
     Attributes
     ----------
-    layers : mapping of int to array, shape (n, values)
-        By layer of the network: those whose results are in the device's memory, and the last.
+    layers : mapping of int to array, shape (n, values), or str
+        By layer of the network: those whose results are in the device's memory, and the last; or the error
+        that came instead.
     sums : mapping of int to array, shape (m, values), or str
         Sums of every layer with thresholds, of the first images (one for each row of the array), perhaps of
         its first rows of positions only; or why there are none.
-    again : array, shape (n, outputs)
+    again : array, shape (n, outputs), or str
         The network's outputs once more, after everything else.
     program : Program
         As it should be, without a planted fault.
@@ -46,14 +51,78 @@ class Observation:
         Whether it had to be written.
     about : dict
         What the device is, in the form of ``--json``.
+    errors : tuple of str
+        What the device did not do, in the order in which it was asked.
     """
 
-    layers: Mapping[int, NDArray[Any]]
+    layers: Mapping[int, NDArray[Any] | str]
     sums: Mapping[int, NDArray[Any] | str]
-    again: NDArray[Any]
+    again: NDArray[Any] | str
     program: Program
     uploaded: bool
     about: dict[str, Any]
+    errors: tuple[str, ...] = ()
+
+
+class _Steps:
+    """Asks a device one thing after the other; after an error it is reset and loaded again.
+
+    Parameters
+    ----------
+    device : Accelerator
+    program : Program
+        What it is loaded with.
+    keep_on : bool
+        Go on after an error, or raise it.
+    """
+
+    def __init__(self, device: Accelerator, program: Program, keep_on: bool) -> None:
+        self.device, self.program, self.keep_on = device, program, keep_on
+        self.errors: list[str] = []
+        self.over = False
+
+    def ask(self, what: str, step: Callable[[], _T]) -> _T | str:
+        """Return what a step returns, or why it gave nothing."""
+        if self.over:
+            return "not asked any more after errors"
+        try:
+            return step()
+        except (LinkError, EngineError) as error:
+            if not self.keep_on:
+                raise
+            self.errors.append(f"{what}: {type(error).__name__}: {error}")
+        said = self.errors[-1]
+        self.over = len(self.errors) == MOST_ERRORS or not self._again()
+        return said
+
+    def layer(self, index: int, images: NDArray[np.uint8]) -> NDArray[Any] | str:
+        """Return the results of a layer that stay in memory."""
+
+        def step() -> NDArray[Any]:
+            self.device.stop_after(index)
+            return self.device.infer(images)
+
+        return self.ask(f"layer {index}", step)
+
+    def sums(self, index: int, images: NDArray[np.uint8]) -> NDArray[Any] | str:
+        """Return the sums of a layer, or why there are none."""
+
+        def step() -> NDArray[Any] | str:
+            try:
+                self.device.stop_after(index, sums=True)
+            except (NetworkError, CapacityError) as error:
+                return str(error)
+            return self.device.infer(images)
+
+        return self.ask(f"sums of layer {index}", step)
+
+    def _again(self) -> bool:
+        try:
+            self.device.reset()
+            self.device.load_program(self.program, verify=False, force=True)
+        except (LinkError, EngineError):
+            return False
+        return True
 
 
 def observe(
@@ -65,6 +134,7 @@ def observe(
     at_once: int | None = None,
     fault: Fault | None = None,
     read_back: bool = True,
+    keep_on: bool = False,
 ) -> Observation:
     """Run a network on a device: as a whole, stopped behind each layer, for each layer's sums, and again.
 
@@ -84,48 +154,48 @@ def observe(
         Written in place of what is right; the device says nothing of it.
     read_back : bool
         Read everything back that is written, and compare.
+    keep_on : bool
+        Note what the device refuses, or leaves without an answer, and ask for the rest; `MOST_ERRORS` times.
 
     Raises
     ------
     CompileError
         The device cannot run the network.
     LinkError
-        As `Accelerator.load` and `Accelerator.infer`.
+        As `Accelerator.load` and `Accelerator.infer`, without `keep_on`.
     """
     started = time.perf_counter()
     found = device.info
     program = compile_network(network, device.info.config, at_once)
     held = device.info.armed and device.info.network_id == program.identifier
-    if fault or not held:
-        _stale(device, program, seed)
-    written = device.load_program(
-        plant(program, fault) if fault else program, verify=read_back, force=fault is not None
-    )
+    planted = plant(program, fault) if fault else program
+    steps = _Steps(device, planted, keep_on)
+
+    def load() -> bool:
+        if fault or not held:
+            _stale(device, program, seed)
+        return device.load_program(planted, verify=read_back, force=fault is not None)
+
+    written = steps.ask("loading", load)
     last = len(network.layers) - 1
     asked = time.perf_counter()
-    layers = {last: device.infer(images)}
+    layers = {last: steps.ask("the whole network", lambda: device.infer(images))}
     infer_s = time.perf_counter() - asked
     for stop in program.stops[:-1]:
-        device.stop_after(stop.index)
-        layers[stop.index] = device.infer(images)
+        layers[stop.index] = steps.layer(stop.index, images)
     few = images[: program.config.geometry.rows]
-    sums: dict[int, NDArray[Any] | str] = {}
-    for index, layer in enumerate(network.layers):
-        if isinstance(layer, (Dense, Conv2d)) and layer.thresholds is not None:
-            try:
-                device.stop_after(index, sums=True)
-            except (NetworkError, CapacityError) as error:
-                sums[index] = str(error)
-            else:
-                sums[index] = device.infer(few)
-    device.stop_after(last)
-    again = device.infer(images)
+    sums = {
+        index: steps.sums(index, few)
+        for index, layer in enumerate(network.layers)
+        if isinstance(layer, (Dense, Conv2d)) and layer.thresholds is not None
+    }
+    again = steps.layer(last, images)
     about = {
         **_about(device),
         "program": program.identifier.hex(),
         "passes": program.passes,
         "spread": program.spread,
-        "uploaded": written,
+        "uploaded": written is True,
         "frames_resent": device.session.stats.resent,
         "planted": None if fault is None else str(fault),
         "wall_s": time.perf_counter() - started,
@@ -133,7 +203,8 @@ def observe(
         "found_armed": found.armed,
         "link": asdict(device.session.stats),
     }
-    return Observation(dict(sorted(layers.items())), sums, again, program, written, about)
+    ordered = dict(sorted(layers.items()))
+    return Observation(ordered, sums, again, program, written is True, about, tuple(steps.errors))
 
 
 def checks(

@@ -43,7 +43,7 @@ def first_light(
     -------
     dict
         ``result``: ``equal``, ``differs``, or ``error`` and then ``error`` says which; ``device``, ``inputs``
-        and ``checks`` are None then.
+        and ``checks`` are None then. ``errors``: those of the simulated devices beside the board.
     """
     scheme, _, rest = port.partition(":")
     path, _, options = rest.partition("?")
@@ -54,7 +54,7 @@ def first_light(
         "network": network.name,
         "network_sha256": content_hash(network),
         "port": {"scheme": scheme, **(dict(parse_qsl(options)) if scheme == "serial" else {})},
-        **dict.fromkeys(("error", "boards", "device", "simulated", "inputs", "checks")),
+        **dict.fromkeys(("error", "errors", "boards", "device", "simulated", "inputs", "checks")),
     }
     if isinstance(result, XnorcoreError):
         message = str(result)
@@ -80,6 +80,7 @@ def first_light(
         "simulated": simulated,
         "inputs": result.inputs | {"source": source},
         "checks": [check.as_dict() for check in result.checks],
+        "errors": {name: list(said) for name, said in result.errors.items()},
     }
 
 

@@ -20,11 +20,12 @@ code { overflow-wrap: anywhere }
 
 def page(report: Report) -> str:
     """Return the page: verdict, inputs, devices, and a table of all layers by all engines."""
-    verdict = "All engines agree" if report.equal else "An engine differs"
+    verdict = "All engines agree with the golden model." if report.equal else "An engine is wrong."
     mark = "equal" if report.equal else "differs"
     parts = [
         f"<h1>{_text(report.network)}: verification</h1>",
-        f'<p class="{mark}">{verdict} with the golden model.</p>',
+        f'<p class="{mark}">{verdict}</p>',
+        *(f"<p>{_text(f'{name}, {line}')}</p>" for name, said in report.errors.items() for line in said),
         *(f"<p>{_text(check)}</p>" for check in report.differences),
         "<h2>Layers</h2>",
         _layers(report),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
+from ..errors import LinkError
 from ..files.xnorfile import content_hash
 from ..model.network import Network
 from ..reference import fast, golden
@@ -37,12 +38,16 @@ class Device:
         Planted on purpose.
     timeout : float
         Seconds, as for `Accelerator.open`.
+    keep_on : bool
+        Its errors are part of the report, in place of its end: for a device without a wire, where nothing
+        else can be the cause.
     """
 
     name: str
     url: str
     fault: Fault | None = None
     timeout: float = 1.0
+    keep_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Report:
         By name: URL, build, configuration, program, and how it went.
     checks : tuple of LayerCheck
         For each engine in turn, every layer; a device's sums and its repeated run are engines of their own.
+    errors : dict of str to tuple of str
+        By name of a device: what it refused, or left without an answer.
     """
 
     network: str
@@ -67,11 +74,12 @@ class Report:
     inputs: dict[str, Any]
     devices: dict[str, dict[str, Any]]
     checks: tuple[LayerCheck, ...]
+    errors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
-        return not self.differences
+        """Whether nothing differs, and every device answered."""
+        return not self.differences and not self.errors
 
     @property
     def differences(self) -> list[LayerCheck]:
@@ -88,21 +96,43 @@ class Report:
         return list(dict.fromkeys(check.engine for check in self.checks))
 
     @property
+    def culprit(self) -> str | None:
+        """The first engine that differs or did not answer, by its plain name; None if there is none."""
+        wrong = {check.engine.partition(",")[0] for check in self.differences} | set(self.errors)
+        return next(
+            (name for name in ("fast", *self.devices, *self.errors, *self.engines) if name in wrong), None
+        )
+
+    @property
     def side(self) -> str | None:
-        """What is at fault: ``model``, ``compiler``, ``device``, or None if nothing differs.
+        """What is at fault: ``model``, ``compiler``, ``gateware``, ``device``, or None if nothing differs.
 
         ``fast`` and golden are models. The interpreter runs the compiler's program: where it differs, the
-        compiler is wrong. Where it does not, but a device does, that device is: its gateware, its memories.
+        compiler is wrong. Where it does not, but the simulated device does, the gateware is. Where neither
+        does, or the simulated device has a planted fault, it is that device: its bitstream, its memories.
         """
-        engines = [check.engine.partition(",")[0] for check in self.differences]
-        if not engines:
-            return None
-        return {"fast": "model", "machine": "compiler"}.get(engines[0], "device")
+        name = self.culprit
+        if name == "rtl" and self.devices.get(name, {}).get("planted"):
+            return "device"
+        sides = {None: None, "fast": "model", "machine": "compiler", "rtl": "gateware"}
+        return sides.get(name, "device")
+
+    @property
+    def place(self) -> LayerCheck | None:
+        """Where the `culprit` first goes wrong: the first layer whose bits differ.
+
+        Without one, the first whose sums do, which bits may hide; or the outputs, when they are asked for
+        again.
+        """
+        found = [check for check in self.differences if check.engine.partition(",")[0] == self.culprit]
+        return found[0] if found else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything in the form of ``--json``."""
         return {
             "side": self.side,
+            "place": None if self.place is None else str(self.place),
+            "errors": {name: list(said) for name, said in self.errors.items()},
             "version": __version__,
             "network": self.network,
             "network_sha256": self.network_sha256,
@@ -152,17 +182,30 @@ def verify(
     CompileError
         A device cannot run the network.
     LinkError
-        As `Accelerator.open`, `Accelerator.load` and `Accelerator.infer`.
+        As `Accelerator.open`, `Accelerator.load` and `Accelerator.infer`, of a device without `keep_on`.
     """
     say = progress or (lambda progress: None)
     expected = golden.layers(network, images, progress=lambda done, all: say(Progress("golden", done, all)))
     found = compare(network, "fast", dict(enumerate(fast.layers(network, images))), dict(enumerate(expected)))
     about: dict[str, dict[str, Any]] = {}
+    errors: dict[str, tuple[str, ...]] = {}
     for device in devices:
-        with Accelerator.open(device.url, timeout=device.timeout, progress=progress) as accelerator:
-            seen = observe(accelerator, network, images, seed=seed, at_once=at_once, fault=device.fault)
+        try:
+            accelerator = Accelerator.open(device.url, timeout=device.timeout, progress=progress)
+        except LinkError as error:
+            if not device.keep_on:
+                raise
+            errors[device.name] = (f"opening: {type(error).__name__}: {error}",)
+            continue
+        with accelerator:
+            seen = observe(
+                accelerator, network, images,
+                seed=seed, at_once=at_once, fault=device.fault, keep_on=device.keep_on,
+            )  # fmt: skip
         found += checks(network, device.name, seen, images, expected)
         about[device.name] = seen.about
+        if seen.errors:
+            errors[device.name] = seen.errors
     digest = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
     inputs = {"count": len(images), "source": source, "seed": seed, "sha256": digest}
-    return Report(network.name, content_hash(network), inputs, about, tuple(found))
+    return Report(network.name, content_hash(network), inputs, about, tuple(found), errors)
