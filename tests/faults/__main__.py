@@ -1,0 +1,5 @@
+"""``python -m tests.faults``."""
+
+from .campaign import main
+
+main()
