@@ -158,6 +158,88 @@ def test_synchronised_before_the_rename(folder: Path, monkeypatch: pytest.Monkey
     assert done == ["file", "rename", "folder"]
 
 
+# Builds at the same time
+
+AT_ONCE = f"""
+import sys, time
+from pathlib import Path
+from xnorcore_hw.sim import cache
+def build(folder):
+    print("builds", flush=True)
+    sys.stdin.readline()
+    (folder / "made").write_bytes(b"ours")
+    return folder / "made"
+print(cache.cached("{NAME}", build, lambda text: print(text, flush=True)).name)
+"""
+
+
+def at_once(folder: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", AT_ONCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin and process.stdout
+    return process
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_one_process_builds_and_the_others_wait(folder: Path, killed: bool) -> None:
+    first = at_once(folder)
+    second = None
+    try:
+        assert said(first) == "builds"
+        second = at_once(folder)
+        assert said(second) == f"waiting for another process that builds {NAME}"
+        if killed:
+            first.kill()
+            assert said(second) == "builds"
+            out, _ = second.communicate("\n", timeout=60)
+        else:
+            name = first.communicate("\n", timeout=60)[0].strip()
+            out, _ = second.communicate("\n", timeout=60)
+            assert out.strip() == name
+        assert second.returncode == 0 and out.strip() in {path.name for path in folder.iterdir()}
+        workplace.clear_abandoned(folder)
+        assert [path.name for path in folder.iterdir()] == [out.strip()]
+    finally:
+        for process in filter(None, (first, second)):
+            process.kill()
+            process.communicate()
+
+
+def test_a_lock_whose_file_is_gone_is_asked_for_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waited for it has the lock of a file that somebody else, who comes now, cannot see."""
+    folder.mkdir()
+    path, tries = folder / "lock", []
+    assert workplace.fcntl is not None
+    lock = workplace.fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        lock(descriptor, how)
+        tries.append(how)
+        if len(tries) == 1:
+            path.unlink()
+
+    monkeypatch.setattr(workplace.fcntl, "flock", flock)
+    with workplace.alone(path, lambda: None):
+        assert path.exists() and len(tries) == 2
+    assert not path.exists()
+
+
+def test_without_locks_builds_are_not_held_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no locks here")
+
+    assert workplace.fcntl is not None
+    monkeypatch.setattr(workplace.fcntl, "flock", refuse)
+    builds = Builds()
+    assert builds.get().read_bytes() == DATA and builds.count == 1
+
+
 # What dead processes left
 
 BUILDER = """

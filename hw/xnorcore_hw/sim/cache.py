@@ -17,7 +17,7 @@ import xnorcore
 from xnorcore.errors import EngineError
 from xnorcore.files.userfile import move_into_place
 
-from .workplace import clear_abandoned, workplace
+from .workplace import alone, clear_abandoned, workplace
 
 _DIGITS = 16
 """Of the checksum in a file's name."""
@@ -77,9 +77,10 @@ def cached(name: str, build: Callable[[Path], Path], say: Callable[[str], None] 
         Name with ending; the checksum is put in between.
     build : callable
         ``build(folder)`` makes the file in an empty folder and returns its path. It is moved into place
-        whole, so a build that fails, is interrupted or runs twice at once leaves nothing half-built.
+        whole, so a build that fails or is interrupted leaves nothing half-built. While one process builds
+        it, others that want it wait.
     say : callable, optional
-        Told in a line of text about a file that was not as it should be.
+        Told in a line of text about a file that was not as it should be, and about waiting.
 
     Raises
     ------
@@ -88,33 +89,48 @@ def cached(name: str, build: Callable[[Path], Path], say: Callable[[str], None] 
     """
     directory = cache_directory()
     try:
-        for found in _candidates(directory, name):
-            try:
-                fault = _fault(found)
-            except FileNotFoundError:  # another process has just thrown it away
-                continue
-            if not fault:
-                return found
-            say(f"simulator {found.name} in the cache {fault}: building it again")
-            discard(found)
+        if found := _found(directory, name, say):
+            return found
         directory.mkdir(parents=True, exist_ok=True)
         clear_abandoned(directory)
-        with workplace(directory) as folder:
-            built = build(folder)
-            built.chmod(stat.S_IMODE(built.stat().st_mode) & ~_OTHERS)
-            target = directory / f"{Path(name).stem}-{_checksum(built)}{Path(name).suffix}"
-            move_into_place(built, target)
-        if fault := _fault(target):
-            raise EngineError(
-                f"simulator cache {directory}: what was just built there {fault}; set XNORCORE_CACHE to a "
-                "folder of your own"
-            )
-        return target
+        with alone(
+            directory / f".{name}.lock", lambda: say(f"waiting for another process that builds {name}")
+        ):
+            return _found(directory, name, say) or _built(directory, name, build)
     except OSError as error:
         raise EngineError(
             f"cannot write the simulator cache {directory}: {error.strerror or error}; "
             "set XNORCORE_CACHE to a writable folder"
         ) from error
+
+
+def _found(directory: Path, name: str, say: Callable[[str], None]) -> Path | None:
+    """Return the file that is there; throw away those that are not as they should be."""
+    for found in _candidates(directory, name):
+        try:
+            fault = _fault(found)
+        except FileNotFoundError:  # another process has just thrown it away
+            continue
+        if not fault:
+            return found
+        say(f"simulator {found.name} in the cache {fault}: building it again")
+        discard(found)
+    return None
+
+
+def _built(directory: Path, name: str, build: Callable[[Path], Path]) -> Path:
+    """Build the file, and move it into place."""
+    with workplace(directory) as folder:
+        built = build(folder)
+        built.chmod(stat.S_IMODE(built.stat().st_mode) & ~_OTHERS)
+        target = directory / f"{Path(name).stem}-{_checksum(built)}{Path(name).suffix}"
+        move_into_place(built, target)
+    if fault := _fault(target):
+        raise EngineError(
+            f"simulator cache {directory}: what was just built there {fault}; set XNORCORE_CACHE to a "
+            "folder of your own"
+        )
+    return target
 
 
 def discard(path: Path) -> None:

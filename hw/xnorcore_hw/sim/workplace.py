@@ -1,4 +1,4 @@
-"""Folders for builds, each locked while its process lives: what is left by a dead one can be told apart."""
+"""Folders and locks for builds, held while a process lives: what is left by a dead one can be told apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,55 @@ def workplace(directory: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextmanager
+def alone(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock that a file stands for, and remove the file afterwards; whoever else wants it waits.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file, which is made.
+    wait : callable
+        Called once if somebody else holds the lock.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be made.
+    """
+    descriptor = _hold(path, wait) if fcntl is not None else None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _hold(path: Path, wait: Callable[[], None]) -> int | None:
+    """Return a descriptor that holds the lock of a file; None in a file system without locks."""
+    assert fcntl is not None
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Who held it has removed the file: then the lock is nobody's any more.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    return descriptor
+        except OSError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def clear_abandoned(directory: Path) -> None:
