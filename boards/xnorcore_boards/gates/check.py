@@ -17,7 +17,7 @@ from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
 
 from .engine import NetlistEngine
-from .transport import NetlistTransport
+from .transport import netlist_transport
 
 __all__ = ["Checked", "check_engine", "check_networks"]
 
@@ -125,7 +125,7 @@ def check_engine(
     """
     scores = mismatches = cycles = 0
     networks = [*([bake.network] if bake else []), *check_networks(config)]
-    transport = NetlistTransport(engine, clock_hz)
+    transport = netlist_transport(engine, clock_hz)
     # Nothing is lost on this wire: a request that is sent again is a fault of the device.
     seconds = (2 * 10 * divisor * config.fifo_bytes + SLACK) / clock_hz
     session = Session(transport, timeout=seconds, retries=1, seed=0)

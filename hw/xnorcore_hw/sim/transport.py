@@ -10,6 +10,7 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import MIN_DIVISOR
 
 from .engine import ENGINES, LINKS, MAX_DIVISOR, Engine, Progress
+from .engine_transport import EngineTransport
 
 CLOCK_HZ = 12_000_000
 BAUD = 3_000_000
@@ -18,7 +19,7 @@ MAX_CLOCK_HZ = 1_000_000_000
 _SIZES = [f.name for f in fields(Geometry)] + [f.name for f in fields(DeviceConfig) if f.name != "geometry"]
 _OPTIONS = [*_SIZES, "link", "engine", "clock_hz", "baud"]
 # Cycles between two looks at Ctrl-C: about 0.1 s of each engine.
-_SLICE = {"compiled": 100_000, "amaranth": 100, "cxxrtl": 20_000}
+_AT_ONCE = {"compiled": 100_000, "amaranth": 100, "cxxrtl": 20_000}
 
 
 def _divisors(clock_hz: int) -> list[int]:
@@ -147,10 +148,8 @@ class SimOptions:
         return Chosen(self.config, self.clock_hz, link=self.link, divisor=self.divisor, progress=progress)
 
 
-class SimTransport:
-    """A `Transport` whose other end is simulated and whose time is the device's.
-
-    The clock advances only while `read` waits.
+class SimTransport(EngineTransport):
+    """A `Transport` to a simulated device.
 
     Parameters
     ----------
@@ -164,13 +163,13 @@ class SimTransport:
     options : SimOptions
     engine : Engine
     name : str
+    clock_hz : int
+        Clock of the device in Hz.
     """
 
     def __init__(self, options: SimOptions, engine: Engine, name: str = "sim:") -> None:
+        super().__init__(engine, options.clock_hz, name, _AT_ONCE[options.engine])
         self.options = options
-        self.engine = engine
-        self.name = name
-        self._slice = _SLICE[options.engine]
 
     @property
     def config(self) -> DeviceConfig:
@@ -186,58 +185,6 @@ class SimTransport:
     def divisor(self) -> int:
         """Clock cycles per UART bit."""
         return self.options.divisor
-
-    @property
-    def clock_hz(self) -> int:
-        """Clock of the device in Hz."""
-        return self.options.clock_hz
-
-    @property
-    def cycles(self) -> int:
-        """Clock cycles run so far."""
-        return self.engine.cycles
-
-    def write(self, data: bytes) -> None:
-        """Queue `data`; it moves while `read` waits."""
-        self.engine.write(data)
-
-    def read(self, timeout: float) -> bytes:
-        """Run the device until something arrives, for at most `timeout` seconds of its time.
-
-        Parameters
-        ----------
-        timeout : float
-            Seconds of `now`.
-
-        Returns
-        -------
-        bytes
-            Usually up to the end of a frame; ``b""`` after `timeout`.
-
-        Raises
-        ------
-        EngineError
-            If the simulation fails.
-        """
-        engine = self.engine
-        end = engine.cycles + math.ceil(timeout * self.options.clock_hz)
-        while (left := end - engine.cycles) > 0:
-            # In slices: a signal such as Ctrl-C waits for the end of one.
-            data = engine.run(min(left, self._slice))
-            if data:
-                return data
-        return b""
-
-    def now(self) -> float:
-        """Return seconds of device time, `cycles` / `clock_hz`."""
-        return self.engine.cycles / self.options.clock_hz
-
-    def discard(self) -> None:
-        """Drop what has arrived; nothing has, because bytes arrive only while `read` waits."""
-
-    def close(self) -> None:
-        """Stop the simulation."""
-        self.engine.close()
 
 
 def open_sim(spec: str = "", *, progress: Progress | None = None) -> SimTransport:
