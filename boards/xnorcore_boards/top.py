@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore_hw.link import UartReceiver, UartTransmitter
-from xnorcore_hw.top import FramedCore
+from xnorcore_hw.shells.framed import FramedCore
 
 from .board import Board
 from .clock import clock_domain

@@ -8,9 +8,9 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.link.session import Session
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
+from xnorcore_hw.shells.sim import SimTop
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
-from xnorcore_hw.top import SimTop
 
 CONFIG = DeviceConfig(
     Geometry(2, 8, 8), acc_width=16, weight_depth=64, threshold_depth=32, act_depth=128, line_bytes=0

@@ -18,9 +18,9 @@ from xnorcore_hw.bench.hostile import DEVICES
 from xnorcore_hw.bench.link_faults import networks
 from xnorcore_hw.campaigns import babble, hostile
 from xnorcore_hw.link.framing.checksum import Checksum
+from xnorcore_hw.shells.sim import SimTop
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport, open_sim
-from xnorcore_hw.top import SimTop
 
 NETWORK = networks()[1]
 

@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Fragment
 
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore_hw.top import SimTop
+from xnorcore_hw.shells.sim import SimTop
 
 CORNERS = [
     (1, 4, 8), (8, 4, 8), (1, 128, 8), (1, 4, 128), (1, 128, 128), (8, 128, 8), (8, 4, 128), (8, 128, 128),

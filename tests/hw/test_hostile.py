@@ -19,7 +19,7 @@ from xnorcore.model.bits import pack_images
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator as Driver
 from xnorcore.runtime.requests import infer_head
-from xnorcore_hw.top import FramedCore
+from xnorcore_hw.shells.framed import FramedCore
 
 from .networks import random_images, random_network
 from .streams import put, simulate

@@ -29,9 +29,9 @@ from xnorcore.verify.case import check, draw
 from xnorcore.verify.random_networks import dense_network, random_images, signs, thresholds
 from xnorcore.verify.shrink import shrink
 from xnorcore_hw.array.array import ColumnGroup
+from xnorcore_hw.shells.sim import SimTop
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
-from xnorcore_hw.top import SimTop
 
 CONFIG = DeviceConfig(Geometry(2, 8, 8), act_depth=1024, weight_depth=256, fifo_bytes=1024)
 URL = sim_url(CONFIG)

@@ -55,7 +55,7 @@ _FRAMES = ["tests/hw/test_link_frames.py"]
 _RECEIVER = ["tests/formal/test_receiver.py"]
 _UART = ["tests/hw/test_link_uart.py"]
 _CONTROL = ["tests/hw/test_control.py"]
-_TOP = ["tests/hw/test_top.py"]
+_FRAMED = ["tests/hw/test_framed.py"]
 _SEQUENCER = ["tests/hw/test_sequencer.py"]
 _WRITES = ["tests/hw/test_write_stage.py", "tests/hw/test_loader.py"]
 _INTERLEAVER = [
@@ -103,7 +103,8 @@ PLAN: dict[str, list[str]] = {
     "sequence/padding.py": [*_NEST, *_MAPS],
     "sequence/program_memory.py": [*_MEMORIES, *_BAKED, *_NETWORK, *_HOSTILE],
     "sequence/sequencer.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
-    "top.py": [*_TOP, *_BAKED, *_HOSTILE, "tests/hw/test_driver.py::test_uart_link_gives_the_same_scores"],
+    "shells/framed.py": [*_FRAMED, *_BAKED, *_HOSTILE],
+    "shells/sim.py": ["tests/hw/test_driver.py::test_uart_link_gives_the_same_scores", *_BAKED],
 }
 """Files below the gateware's package; for each, tests in the order in which they run."""
 

@@ -56,6 +56,6 @@ def test_a_campaign_takes_the_files_in_turn() -> None:
     counts = Counter(mutant.file for mutant in drawn[: 5 * len(PLAN)])
     assert set(counts) == set(PLAN)
     assert max(counts.values()) >= 5
-    assert [mutant.file for mutant in draw(3, ["top.py"])] == ["top.py"] * len(
-        mutants("top.py", (GATEWARE / "top.py").read_bytes())
+    assert [mutant.file for mutant in draw(3, ["shells/framed.py"])] == ["shells/framed.py"] * len(
+        mutants("shells/framed.py", (GATEWARE / "shells/framed.py").read_bytes())
     )

@@ -45,7 +45,7 @@ def digests() -> Iterator[str]:
     from xnorcore.isa.device import DeviceConfig, Geometry
     from xnorcore_hw.array.pe import ProcessingElement
     from xnorcore_hw.link import UartReceiver, UartTransmitter
-    from xnorcore_hw.top import SimTop
+    from xnorcore_hw.shells.sim import SimTop
 
     small = DeviceConfig(
         Geometry(1, 4, 8), 12, 64, 32, 64, 64, 512, column_group=2, line_bytes=0,

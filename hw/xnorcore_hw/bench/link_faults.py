@@ -20,9 +20,9 @@ from xnorcore.runtime.accelerator import Accelerator
 
 from ..campaigns.runs import Outcome, run
 from ..campaigns.wire import LOST_MEMORY, Fault, Wire
+from ..shells.sim import SimTop
 from ..sim.compiled import CompiledEngine
 from ..sim.transport import SimOptions, SimTransport, open_sim
-from ..top import SimTop
 from .figure import Figure
 from .workload import SMALL, random_images, random_network
 

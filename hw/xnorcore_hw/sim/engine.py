@@ -89,7 +89,7 @@ def check_link(link: str, divisor: int) -> None:
 
 def standard_top(config: DeviceConfig, clock_hz: int) -> wiring.Component:
     """Return the accelerator that an engine simulates unless it is given another factory."""
-    from ..top import SimTop  # here: elaboration is slow to import and a cache hit needs none
+    from ..shells.sim import SimTop  # here: elaboration is slow to import and a cache hit needs none
 
     return SimTop(config, clock_hz)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xnorcore.isa.protocol import Command, DeviceInfo
 from xnorcore.link.frames import decode_response, encode_request
-from xnorcore_hw.top import FramedCore
+from xnorcore_hw.shells.framed import FramedCore
 
 from .streams import put, simulate
 from .test_core import small_config
