@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth import Elaboratable, Module, ResetInserter, Signal, Value
+from amaranth import Elaboratable, Module, Signal, Value
 from amaranth.lib import io, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
-from xnorcore_hw.link import UartReceiver, UartTransmitter
-from xnorcore_hw.shells.framed import FramedCore
+from xnorcore_hw.shells.uart import UartShell
 
 from .board import Board
 from .clock import clock_domain
@@ -67,19 +66,10 @@ class Device(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        m.submodules.accelerator = accelerator = FramedCore(self.config, self.clock_hz, self.bake)
-        receiver, transmitter = UartReceiver(self.divisor), UartTransmitter(self.divisor)
-        m.submodules.uart_rx = ResetInserter(self.rst)(receiver)
-        m.submodules.uart_tx = ResetInserter(self.rst)(transmitter)
-        connect(m, receiver.o, accelerator.i)
-        connect(m, accelerator.o, transmitter.i)
-        m.d.comb += [
-            accelerator.rst.eq(self.rst),
-            receiver.rx.eq(self.rx),
-            self.tx.eq(transmitter.tx),
-        ]
-        self._light(m, receiver.o.valid | ~transmitter.tx, self.activity)
-        self._light(m, accelerator.error, self.error)
+        m.submodules.accelerator = shell = UartShell(self.config, self.clock_hz, self.divisor, self.bake)
+        m.d.comb += [shell.rst.eq(self.rst), shell.rx.eq(self.rx), self.tx.eq(shell.tx)]
+        self._light(m, shell.active, self.activity)
+        self._light(m, shell.error, self.error)
         return m
 
     def _light(self, m: Module, event: Value, light: Signal) -> None:

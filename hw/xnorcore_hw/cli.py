@@ -1,4 +1,4 @@
-"""What the simulated device adds to the command line: ``serve-sim``, and lines of ``doctor``."""
+"""What the gateware adds to the command line: ``export-verilog``, ``serve-sim``, and lines of ``doctor``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from typing import Any
 
 from xnorcore.cli.console import Console
 from xnorcore.cli.doctor import Check, Preparation
-from xnorcore.cli.options import Commands, add_simulator, command, sim_spec
+from xnorcore.cli.options import Commands, Parser, add_simulator, command, sim_spec
 from xnorcore.errors import EngineError
 from xnorcore.extras import install_extra
 
-__all__ = ["add_serve_sim", "checks", "preparations"]
+__all__ = ["add_export_verilog", "add_serve_sim", "checks", "preparations"]
+
+
+def add_export_verilog(commands: Commands) -> None:
+    """Add the command ``export-verilog`` to the parser; the rest of it is imported when it runs."""
+
+    def fill(parser: Parser) -> None:
+        from .export.command import fill
+
+        fill(parser)
+
+    text = "Write the core as Verilog, with a list of its ports and a testbench."
+    command(commands, "export-verilog", text, fill=fill)
 
 
 def add_serve_sim(commands: Commands) -> None:

@@ -62,7 +62,7 @@ class Loopback(wiring.Component):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pins(name, monkeypatch):
-    monkeypatch.setattr("xnorcore_boards.top.FramedCore", Loopback)
+    monkeypatch.setattr("xnorcore_hw.shells.uart.FramedCore", Loopback)
     board = boards.find_board(name)
     design = elaborate(board, SMALL)
     platform = board.new_platform()
@@ -81,7 +81,7 @@ def test_pins(name, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lights(name, monkeypatch):
-    monkeypatch.setattr("xnorcore_boards.top.FramedCore", Loopback)
+    monkeypatch.setattr("xnorcore_hw.shells.uart.FramedCore", Loopback)
     board = boards.find_board(name)
     constraints = elaborate(board, SMALL).constraints
     leds = [board.heartbeat, board.activity, board.error]

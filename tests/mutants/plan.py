@@ -56,6 +56,8 @@ _RECEIVER = ["tests/formal/test_receiver.py"]
 _UART = ["tests/hw/test_link_uart.py"]
 _CONTROL = ["tests/hw/test_control.py"]
 _FRAMED = ["tests/hw/test_framed.py"]
+_EXPORT = ["tests/hw/test_export.py"]
+_STREAM = ["tests/hw/test_stream_shell.py"]
 _SEQUENCER = ["tests/hw/test_sequencer.py"]
 _WRITES = ["tests/hw/test_write_stage.py", "tests/hw/test_loader.py"]
 _INTERLEAVER = [
@@ -104,6 +106,11 @@ PLAN: dict[str, list[str]] = {
     "sequence/program_memory.py": [*_MEMORIES, *_BAKED, *_NETWORK, *_HOSTILE],
     "sequence/sequencer.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
     "shells/framed.py": [*_FRAMED, *_BAKED, *_HOSTILE],
+    **dict.fromkeys(
+        [f"shells/stream/{part}.py" for part in ("feeder", "inquiry", "scores", "shell")], _STREAM
+    ),
+    "shells/pins.py": _EXPORT,
+    "shells/uart.py": ["tests/boards/test_targets.py -k lights", *_EXPORT],
     "shells/sim.py": ["tests/hw/test_driver.py::test_uart_link_gives_the_same_scores", *_BAKED],
 }
 """Files below the gateware's package; for each, tests in the order in which they run."""
@@ -112,6 +119,8 @@ LEFT_OUT = {
     "bench": "measures the gateware, on the host",
     "campaigns": "tries the gateware, on the host",
     "cli.py": "commands, on the host",
+    "export": "writes the gateware as Verilog, on the host",
+    "shells/baked.py": "compiles a network, on the host",
     "sim": "engines that run the gateware, which their own tests compare with each other",
 }
 """Files and folders without gateware, and what they are."""

@@ -45,6 +45,7 @@ def digests() -> Iterator[str]:
     from xnorcore.isa.device import DeviceConfig, Geometry
     from xnorcore_hw.array.pe import ProcessingElement
     from xnorcore_hw.link import UartReceiver, UartTransmitter
+    from xnorcore_hw.shells.pins import AxiStreamPins, UartPins
     from xnorcore_hw.shells.sim import SimTop
 
     small = DeviceConfig(
@@ -57,7 +58,8 @@ def digests() -> Iterator[str]:
     elements = [partial(ProcessingElement, width, 12) for width in (8, 24)]
     designs += [(element, family) for element in elements for family in ("ice40", "ecp5", "generic")]
     designs += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
-    designs += [(partial(SimTop, full), "generic")]
+    designs += [(partial(SimTop, full), "generic"), (partial(AxiStreamPins, small), "generic")]
+    designs += [(partial(UartPins, small, 0, 4), "generic")]
     for design, family in designs:
         text = rtlil.convert(design(), name="top", platform=_Platform(family), emit_src=False)
         yield hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -166,16 +166,9 @@ def _bake(arguments: argparse.Namespace, config: DeviceConfig) -> Any:
     if not arguments.bake:
         return None
     from xnorcore import zoo
-    from xnorcore.compiler.compile import compile_network
-    from xnorcore.errors import CapacityError
+    from xnorcore_hw.shells.baked import bake
 
-    program = compile_network(zoo.load(arguments.bake), config)
-    if program.passes > 1:
-        raise CapacityError(
-            f"network {arguments.bake!r} needs {program.passes} passes on {config.geometry}: only a network "
-            "that fits at once can be baked; choose larger --set weight_depth=N and threshold_depth=N"
-        )
-    return program
+    return bake(zoo.load(arguments.bake), config)
 
 
 def _build_sim(arguments: argparse.Namespace, console: Console) -> int:

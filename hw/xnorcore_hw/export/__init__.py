@@ -1,0 +1,1 @@
+"""The core as Verilog, for designs that are not in Amaranth."""
