@@ -144,5 +144,5 @@ def _yosys() -> Check:
 
     tool = find_yosys()
     if tool is None:
-        return Check("yosys", "", False, False, "cxxrtl, boards, proofs", install_extra("sim"))
-    return Check("yosys", f"{tool.name} {tool.version}", True, False, "cxxrtl, boards, proofs")
+        return Check("yosys", "", False, False, "cxxrtl, boards, Verilog, proofs", install_extra("sim"))
+    return Check("yosys", f"{tool.name} {tool.version}", True, False, "cxxrtl, boards, Verilog, proofs")
