@@ -16,7 +16,10 @@ from tests import verilator
 from xnorcore import xnorfile
 from xnorcore.cli import main
 from xnorcore.compiler.compile import compile_network
+from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.layers import Conv2d, Dense, InputSpec
+from xnorcore.model.network import Network
 from xnorcore.reference import golden
 from xnorcore_hw.export.vectors import Vectors, sample_images, sample_network
 from xnorcore_hw.shells.pins import AxiStreamPins, UartPins
@@ -99,6 +102,23 @@ def test_what_is_played_is_of_the_reference() -> None:
     ends = {name: sum(word >> 8 for word in words) for name, words in files.items()}
     assert ends["images"] == ends["scores"] == 5 and ends["requests"] == ends["responses"] > 10
     assert sum(vectors.expected) == 5
+
+
+def test_answers_that_depend_on_time_are_not_foretold() -> None:
+    """No kernel reads the last rows of these images, which take several frames each."""
+    rng = np.random.default_rng(0)
+    conv = Conv2d(rng.choice([-1, 1], (5, 3, 3, 4)), np.full(5, 9), stride=(4, 2))
+    for rows in (12, 11):  # the windows begin at rows 0, 4, 8
+        network = Network("early", InputSpec((rows, 16, 4), 3), [conv, Dense(rng.choice([-1, 1], (3, 105)))])
+        config = DeviceConfig(Geometry(2, 8, 8), act_depth=1024, weight_depth=256)
+        images = rng.integers(0, 8, (2, rows, 16, 4), dtype=np.uint8)
+        vectors = Vectors.of(network, compile_network(network, config), images, baked=True)
+        assert vectors.stream_files()
+        if rows == 12:
+            with pytest.raises(UsageError, match="several frames"):
+                vectors.uart_files()
+        else:
+            assert vectors.uart_files()
 
 
 @pytest.mark.parametrize("pins", [AxiStreamPins, UartPins])

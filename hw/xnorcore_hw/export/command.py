@@ -84,6 +84,7 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
     count = arguments.images or 2 * config.geometry.rows + 1
     images = sample_images(network, arguments.bake, count)
     vectors = Vectors.of(network, program, images, baked=bool(arguments.bake))
+    played = vectors.stream_files() if arguments.shell == "stream" else vectors.uart_files()
     folder = Path(arguments.output)
     make_folder(folder)
     console.say(f"writing {config.geometry} as Verilog; large memories take a minute")
@@ -92,9 +93,8 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
         top: Any = AxiStreamPins(config, arguments.clock_hz, baked)
     else:
         top = UartPins(config, arguments.clock_hz, divisor, baked)
-    texts = contents(
-        arguments.shell, verilog(top, TOP), top.PORTS, config, vectors, divisor, arguments.bake or ""
-    )
+    text = verilog(top, TOP)
+    texts = contents(arguments.shell, text, top.PORTS, config, vectors, played, divisor, arguments.bake or "")
     write_files(folder, texts)
     g = config.geometry
     value: dict[str, Any] = {

@@ -39,6 +39,7 @@ def contents(
     ports: Sequence[Port],
     config: DeviceConfig,
     vectors: Vectors,
+    played: Mapping[str, Sequence[int]],
     divisor: int,
     network: str,
 ) -> dict[str, str]:
@@ -52,12 +53,13 @@ def contents(
     ports : sequence of Port
     config : DeviceConfig
     vectors : Vectors
+    played : mapping of str to sequence of int
+        Of these, what the shell takes and gives.
     divisor : int
         Clock cycles of a bit on the UART.
     network : str
         Name of the network that is baked; empty, if none is.
     """
-    played = vectors.stream_files() if shell == "stream" else vectors.uart_files()
     loads = "" if network else "the requests that load a small network, "
     plays = f"{loads}{len(vectors.images)} images, and the scores of the reference model"
     baked = f", with network {network!r} in its memories from the start" if network else ""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xnorcore import zoo
-from xnorcore.errors import EngineError
+from xnorcore.errors import EngineError, UsageError
 from xnorcore.isa.machine import Machine
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import RESPONSE, Command, Status
@@ -56,6 +56,8 @@ class Vectors:
         Images that each of these answers.
     images, scores : tuple of bytes
         For each image, what goes in and what comes out.
+    early : bool
+        No kernel reads the last rows of an image, so that it may be answered before it has ended.
     cycles : int
         A generous bound of the array's work on all images.
     """
@@ -65,6 +67,7 @@ class Vectors:
     expected: tuple[int, ...]
     images: tuple[bytes, ...]
     scores: tuple[bytes, ...]
+    early: bool
     cycles: int
 
     @classmethod
@@ -90,6 +93,7 @@ class Vectors:
             tuple(expected),
             tuple(bytes(row) for row in wire),
             tuple(raw[at : at + size] for at in range(0, len(raw), size)),
+            _early(program.header),
             len(images) * (2 * program.cycles + 1000),
         )
 
@@ -104,7 +108,18 @@ class Vectors:
         return {name: _words(several) for name, several in packets.items()}
 
     def uart_files(self) -> dict[str, Sequence[int]]:
-        """Return the frames of the UART shell: words of a byte and the bit that it ends a frame."""
+        """Return the frames of the UART shell: words of a byte and the bit that it ends a frame.
+
+        Raises
+        ------
+        UsageError
+            If nobody can say which answers hold results.
+        """
+        if self.early and 0 in self.expected:
+            raise UsageError(
+                "no kernel reads the last rows of these images, and an image takes several frames: which "
+                "answer has its scores depends on time, and a testbench cannot tell; take --shell stream"
+            )
         host, device, done = [], [], 0
         for tag, (command, payload) in enumerate(self.requests):
             host.append(encode_request(command, tag, payload))
@@ -131,6 +146,13 @@ def _raw(program: Program, wire: NDArray[np.uint8]) -> bytes:
     step = program.batch
     batches = [wire[at : at + step] for at in range(0, len(wire), step)]
     return b"".join(machine.infer(batch, number % 2)[0] for number, batch in enumerate(batches))
+
+
+def _early(header: Mapping[str, int]) -> bool:
+    if not header.get("interleaved"):
+        return False
+    read = header["rows_last"] * header["stride"] + header["kernel_last"] + 1 - header["pad_top"]
+    return read < header["map_height"]
 
 
 def _words(packets: Iterable[bytes]) -> list[int]:

@@ -88,13 +88,10 @@ class _Pins(wiring.Component):
         """Return a port."""
         return getattr(self, name)
 
-    def clocked(self, m: Module) -> Signal:
-        """Give `m` its clock; return a reset that comes from a register, and is there at power-up."""
+    def clock(self, m: Module) -> None:
+        """Give `m` its clock; its reset is for a register, in which it is at power-up."""
         m.domains.sync = domain = ClockDomain(reset_less=True)
         domain.clk = self.port("aclk")
-        restart = Signal(init=1)
-        m.d.sync += restart.eq(~self.port("aresetn"))
-        return restart
 
 
 class AxiStreamPins(_Pins):
@@ -116,7 +113,10 @@ class AxiStreamPins(_Pins):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        m.submodules.shell = ResetInserter(self.clocked(m))(self.shell)
+        self.clock(m)
+        restart = Signal(init=1)
+        m.d.sync += restart.eq(~self.port("aresetn"))
+        m.submodules.shell = ResetInserter(restart)(self.shell)
         for name, inward, _, more in _STREAMS:
             port = getattr(self.shell, name.split("_")[-1])
             pairs = [
@@ -155,10 +155,8 @@ class UartPins(_Pins):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
+        self.clock(m)
         m.submodules.shell = shell = self.shell
-        # The shell has a register for its reset.
-        m.domains.sync = domain = ClockDomain(reset_less=True)
-        domain.clk = self.port("aclk")
         m.d.comb += [
             shell.rst.eq(~self.port("aresetn")),
             shell.rx.eq(self.port("uart_rx")),
