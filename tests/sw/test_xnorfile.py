@@ -1,5 +1,6 @@
 """The file format: round trips, and files that are truncated, damaged or hostile."""
 
+import hashlib
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from xnorcore.errors import FileFormatError, UsageError
 from xnorcore.files import container, xnorfile
 from xnorcore.files.description import describe
 from xnorcore.model.check import MAX_METADATA
-from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
+from xnorcore.model.network import Concat, Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network, Node
 
 
 def example() -> Network:
@@ -55,6 +56,7 @@ def convolutional() -> Network:
     )  # fmt: skip
 
 
+VERSION_1 = Path(__file__).parent / "files" / "version1.xnor"
 NET = example()
 DATA = xnorfile.dumps(NET)
 CONV = convolutional()
@@ -96,7 +98,7 @@ def test_layout_on_disk() -> None:
         start, stop = entry["data_offsets"]
         assert (entry["dtype"], entry["shape"], body[start:stop]) == (dtype, shape, expected)
     description = json.loads(header["__metadata__"]["xnorcore"])
-    assert (description["format"], description["version"]) == ("xnorcore", 1)
+    assert (description["format"], description["version"]) == ("xnorcore", 2)
     assert len(description.pop("sha256")) == 64
 
 
@@ -138,7 +140,24 @@ def rebuilt(edit: Edit, *, sign: bool = True, key: str = "xnorcore", net: Networ
 
 HOSTILE: dict[str, tuple[Edit, str]] = {
     "format": (lambda d, t: d.update(format="zip"), "format is 'zip', but must be 'xnorcore'"),
-    "version": (lambda d, t: d.update(version=2), "version is 2, this program reads 1; update xnorcore"),
+    "version": (lambda d, t: d.update(version=3), "version is 3, this program reads 1 and 2; update"),
+    "version 0": (lambda d, t: d.update(version=0), "version is 0, this program reads 1 and 2"),
+    "keys of version 2 in version 1": (
+        lambda d, t: d.update(version=1), "reads, thresholds, type'; it must have inputs, name, outputs, thr"
+    ),
+    "reads the result": (lambda d, t: d["layers"][1].update(reads=[2]), "reads .2., but must read 1"),
+    "reads what is not there": (lambda d, t: d["layers"][1].update(reads=[-1]), "64 values from 0 to 1"),
+    "reads nothing": (lambda d, t: d["layers"][1].update(reads=[]), r"layer 1: reads \[\], but must"),
+    "reads much": (lambda d, t: d["layers"][1].update(reads=[0] * 65), "layer 1: reads list, but must"),
+    "reads text": (lambda d, t: d["layers"][1].update(reads=["input"]), "layer 1: reads .'input'., but must"),
+    "reads a truth": (lambda d, t: d["layers"][1].update(reads=[True]), "layer 1: reads .True., but must"),
+    "reads a huge number": (lambda d, t: d["layers"][1].update(reads=[10**30]), "layer 1: reads .1000"),
+    "nobody reads": (lambda d, t: d["layers"][1].update(reads=[0]), "network: layer 0: nothing reads"),
+    "reads two": (lambda d, t: d["layers"][1].update(reads=[1, 1]), "Dense reads 2, but must read 1"),
+    "concat of version 1": (
+        lambda d, t: (d.update(version=1), d["layers"].append({"type": "concat", "name": ""})),
+        "it must have inputs",
+    ),
     "version type": (lambda d, t: d.update(version=True), "version is True"),
     "missing key": (lambda d, t: d.pop("classes"), "'format, input, .*'; it must have classes"),
     "extra key": (lambda d, t: d.update(extra=1), "description has 'classes, extra"),
@@ -223,10 +242,16 @@ HOSTILE_MAPS: dict[str, tuple[Edit, str]] = {
         layer(1, type="paddedmaxpool2d", padding=[0, 3, 0, 0]),
         "illegal network: layer 1 'b': padding is .0, 3",
     ),
-    "pool key": (layer(1, weights=3), "layer 1 has 'name, stride, type, weights, window'"),
-    "sum key": (layer(3, stride=[1, 1]), "layer 3 has 'name, stride, type'; it must have name, type"),
+    "pool key": (layer(1, weights=3), "layer 1 has 'name, reads, stride, type, weights, window'"),
+    "sum key": (
+        layer(3, stride=[1, 1]),
+        "layer 3 has 'name, reads, stride, type'; it must have name, reads, type",
+    ),
     "name": (layer(3, name="\n"), "illegal network: layer 3 name"),
-    "wrong place": (lambda d, t: d["layers"].insert(0, {"type": "globalsum", "name": ""}), "do not belong"),
+    "wrong place": (
+        lambda d, t: d["layers"].insert(0, {"type": "globalsum", "name": "", "reads": [0]}),
+        "do not belong",
+    ),
     "padding bits": (lambda d, t: t["layers.0.weights"].__setitem__((1, 2), 4), "unused weight bits"),
     "scale": (lambda d, t: t.update(scale=np.zeros(4)), r"illegal network: scale: shape is \(4,\)"),
     "scale axes": (lambda d, t: t.update(scale=np.zeros((1, 3))), r"network: scale: shape is \(1, 3\)"),
@@ -261,11 +286,11 @@ def test_maps_on_disk() -> None:
     first, pool, second, total, last = json.loads(header["__metadata__"]["xnorcore"])["layers"]
     assert first == {
         "type": "conv2d", "name": "a", "kernel": [3, 2], "inputs": 3, "outputs": 5, "thresholds": True,
-        "stride": [1, 2], "padding": [1, 0, 0, 1], "pad_value": 0,
+        "stride": [1, 2], "padding": [1, 0, 0, 1], "pad_value": 0, "reads": [0],
     }  # fmt: skip
-    assert pool == {"type": "maxpool2d", "name": "b", "window": [3, 2], "stride": [2, 2]}
+    assert pool == {"type": "maxpool2d", "name": "b", "window": [3, 2], "stride": [2, 2], "reads": [1]}
     assert (second["pad_value"], last["type"]) == (-1, "dense")
-    assert total == {"type": "globalsum", "name": "c"}
+    assert total == {"type": "globalsum", "name": "c", "reads": [3]}
     start, _ = header["layers.0.weights"]["data_offsets"]
     assert header["layers.0.weights"]["shape"] == [5, 3]
     # Row 0, taps (ky, kx, channel), the channel fastest: 18 bits.
@@ -276,11 +301,65 @@ def test_maps_on_disk() -> None:
     assert bits == sum(1 << i for i, tap in enumerate(taps) if weights.weights[0][tap] > 0)
 
 
-def test_dense_networks_keep_their_bytes() -> None:
-    """Files of dense networks are those of the first release."""
-    net = Network("n", InputSpec((3,)), [Dense([[1, -1, 1]], [0]), Dense([[1]])], 1)
-    digest = "603d70b197f7f4a2c8ec8daeb99f64a6a2bc73c595d534717bb61a93e04931dc"
-    assert xnorfile.content_hash(net) == digest
+def test_files_of_version_1_are_read() -> None:
+    """A file that the last program of version 1 wrote, by its bytes."""
+    data = VERSION_1.read_bytes()
+    assert hashlib.sha256(data).hexdigest().startswith("d2ac4d9d29fb87a3")
+    net = xnorfile.loads(data)
+    assert [type(one).__name__ for one in net.layers] == [
+        "Conv2d", "MaxPool2d", "Conv2d", "GlobalSum", "Dense",
+    ]  # fmt: skip
+    first, pool, second, total, last = net.layers
+    plus = np.arange(24).reshape(3, 2, 2, 2) % 3 == 0
+    padding = {"padding": (1, 0, 0, 1), "name": "a"}
+    assert first == Conv2d(np.where(plus, 1, -1), [-1, 0, 2], **padding)
+    assert (pool, total) == (MaxPool2d((3, 2), (2, 2), "b", (0, 1, 0, 0)), GlobalSum("c"))
+    assert second == Conv2d(
+        np.where(np.arange(12).reshape(4, 1, 1, 3) % 5 < 2, 1, -1), [0, 1, -1, 0], pad_value=-1
+    )
+    assert last == Dense(np.where(np.arange(12).reshape(3, 4) % 2, 1, -1))
+    assert net.scale is not None
+    assert (net.input, net.scale.tolist()) == (InputSpec((6, 5, 2), 2), [1.0, 2.0, 0.5])
+    assert xnorfile.loads(xnorfile.dumps(net)) == net
+    for place in (100, len(data) - 1):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        with pytest.raises(FileFormatError):
+            xnorfile.loads(bytes(damaged))
+
+
+def test_a_concat_is_no_kind_of_version_1() -> None:
+    concat = {"type": "concat", "name": ""}
+
+    def edit(d: dict[str, Any], t: dict[str, Any]) -> None:
+        for one in d["layers"]:
+            one.pop("reads")
+        d.update(version=1, layers=[*d["layers"], concat])
+
+    with pytest.raises(
+        FileFormatError, match="layer 2: a concat needs version 2 of the format, the file has"
+    ):
+        xnorfile.loads(rebuilt(edit))
+
+
+def test_graphs_round_trip() -> None:
+    rng = np.random.default_rng(3)
+
+    def dense(outputs: int, inputs: int, name: str, last: bool = False) -> Dense:
+        return Dense(rng.choice([-1, 1], (outputs, inputs)), None if last else [0] * outputs, name)
+
+    layers = [
+        dense(5, 7, "trunk"), dense(3, 5, "left"), Node(dense(4, 5, "right"), "trunk"),
+        Node(Concat("join"), ("right", "left", "trunk")), dense(2, 12, "last", True),
+    ]  # fmt: skip
+    net = Network("graph", InputSpec((7,)), layers)
+    data = xnorfile.dumps(net)
+    again = xnorfile.loads(data)
+    assert again == net
+    assert again.reads == ((0,), (1,), (1,), (3, 2, 1), (4,))
+    assert xnorfile.dumps(again) == data
+    layers[3] = Node(Concat("join"), ("left", "right", "trunk"))
+    assert xnorfile.content_hash(Network("graph", InputSpec((7,)), layers)) != xnorfile.content_hash(net)
 
 
 def test_rebuilt_is_sound() -> None:

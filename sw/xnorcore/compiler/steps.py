@@ -51,6 +51,8 @@ def steps_of(network: Network) -> list[Step]:
     CompileError
         If the network has a layer that the device cannot run.
     """
+    if any(reads != (index,) for index, reads in enumerate(network.reads)):
+        raise CompileError("the network branches or joins, which no device runs yet; use golden or fast")
     steps: list[Step] = []
     summed = False
     for index, (layer, macs) in enumerate(zip(network.layers, network.layer_macs, strict=True)):

@@ -12,7 +12,7 @@ from ..errors import FileFormatError, NetworkError, UsageError
 from ..model.check import brief
 from ..model.network import Network
 from . import container
-from .description import FORMAT, VERSION, build, check_keys, describe, expected_tensors
+from .description import FORMAT, VERSIONS, build, check_keys, describe, expected_tensors
 from .userfile import open_regular, write_file
 
 MAX_FILE = 256 << 20
@@ -82,11 +82,12 @@ def loads(data: bytes) -> Network:
     expected = expected_tensors(description)
     tensors = container.read_tensors(data, expected)
     digest = description.pop("sha256")
+    found = container.digest(description, tensors)
     try:
         network = build(description, tensors)
     except NetworkError as error:
         raise FileFormatError(f"illegal network: {error}") from None
-    if digest != content_hash(network):
+    if digest != found:
         raise FileFormatError("checksum mismatch: the file is damaged")
     return network
 
@@ -96,9 +97,10 @@ def _header(data: bytes) -> dict[str, Any]:
     value = container.read_description(data, FORMAT, "an .xnor file", MAX_HEADER)
     if value.get("format") != FORMAT:
         raise FileFormatError(f"format is {brief(value.get('format'))}, but must be {FORMAT!r}")
-    if type(value.get("version")) is not int or value["version"] != VERSION:
+    if type(value.get("version")) is not int or value["version"] not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
         raise FileFormatError(
-            f"version is {brief(value.get('version'))}, this program reads {VERSION}; update xnorcore"
+            f"version is {brief(value.get('version'))}, this program reads {known}; update xnorcore"
         )
     types = {
         "format": str, "version": int, "name": str, "input": dict, "layers": list, "classes": int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import prod
 from typing import Any, get_args
 
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NetworkError
-from .check_layers import KERNEL, MAX_MAP, MAX_SIZE, THRESHOLD_RANGE, Chain, brief, is_int
+from .check_layers import KERNEL, MAX_MAP, MAX_SIZE, THRESHOLD_RANGE, Site, brief, is_int
+from .graph import Graph, Node, Value, labels, resolve
 from .layers import InputSpec, Layer
+from .spec import add
 
 __all__ = [
     "KERNEL", "MAX_LAYERS", "MAX_MAP", "MAX_METADATA", "MAX_NAME", "MAX_SIZE", "MAX_WEIGHT_BITS",
@@ -36,8 +39,8 @@ def validate(
     scale: NDArray[np.float64] | None,
     offset: NDArray[np.float64] | None,
     metadata: object,
-) -> None:
-    """Check every rule of the representation; return only if these parts make a legal network.
+) -> Graph:
+    """Check every rule of the representation; return the graph if these parts make a legal network.
 
     Thresholds beyond the reachable sums are legal: they make constant neurons.
 
@@ -56,26 +59,58 @@ def validate(
     if not isinstance(layers, tuple) or not 1 <= len(layers) <= MAX_LAYERS:
         found = len(layers) if isinstance(layers, tuple) else type(layers).__name__
         raise NetworkError(f"layers: found {found}, but a network has 1 to {MAX_LAYERS} layers")
-    chain, weights = Chain(spec.shape, spec.bits), 0
-    for index, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            kinds = ", ".join(kind.__name__ for kind in get_args(Layer))
-            raise NetworkError(f"layer {index}: {type(layer).__name__} is not a layer; known: {kinds}")
-        _name(f"layer {index} name", layer.name, 0)
-        where = f"layer {index} {layer.name!r}" if layer.name else f"layer {index}"
-        chain.add(where, layer, layers[index + 1 :])
-        weights += layer.weight_bits
-        if weights > MAX_WEIGHT_BITS:
-            raise NetworkError(f"{where}: {weights} weight bits so far, the limit is {MAX_WEIGHT_BITS}")
-    outputs = prod(chain.shape)
+    graph = _graph(spec, layers)
+    outputs = prod(graph.values[-1].shape)
     if outputs > MAX_SIZE:
-        raise NetworkError(f"{chain.source}: gives {outputs} outputs, the limit of a network is {MAX_SIZE}")
+        where = _where(len(layers) - 1, graph.layers[-1])
+        raise NetworkError(f"{where}: gives {outputs} outputs, the limit of a network is {MAX_SIZE}")
     if classes is not None and (not is_int(classes) or not 1 <= classes <= outputs):
         raise NetworkError(f"classes: {brief(classes)} must be an integer from 1 to the {outputs} outputs")
     for key, values in (("scale", scale), ("offset", offset)):
         if values is not None:
-            _affine(key, values, outputs, bits=layers[-1].result != "sums")
+            _affine(key, values, outputs, bits=graph.layers[-1].result != "sums")
     _metadata(metadata)
+    return graph
+
+
+def _graph(spec: InputSpec, items: tuple[Any, ...]) -> Graph:
+    """Check the layers one after the other against the spec."""
+    for index, item in enumerate(items):
+        layer = item.layer if isinstance(item, Node) else item
+        if not isinstance(layer, Layer):
+            kinds = ", ".join(kind.__name__ for kind in get_args(Layer))
+            raise NetworkError(f"layer {index}: {type(layer).__name__} is not a layer; known: {kinds}")
+        _name(f"layer {index} name", layer.name, 0)
+    layers, reads = resolve(items)
+    wheres = [_where(index, layer) for index, layer in enumerate(layers)]
+    names = labels(layers)
+    values = [Value(names[0], spec.shape, "sign" if spec.bits == 1 else "unsigned", spec.maximum)]
+    readers: dict[int, list[int]] = {}
+    for index, numbers in enumerate(reads):
+        for number in dict.fromkeys(numbers):
+            readers.setdefault(number, []).append(index)
+    weights = 0
+    for index, layer in enumerate(layers):
+        numbers, behind = reads[index], readers.get(index + 1, [])
+        site = Site(
+            wheres[index],
+            tuple(values[number] for number in numbers),
+            tuple(wheres[number - 1] if number else "the input" for number in numbers),
+            tuple(layers[number - 1] if number else None for number in numbers),
+            tuple(layers[reader] for reader in behind),
+            behind == [len(layers) - 1],
+        )
+        values.append(replace(add(site, layer), name=names[index + 1]))
+        weights += layer.weight_bits
+        if weights > MAX_WEIGHT_BITS:
+            raise NetworkError(
+                f"{wheres[index]}: {weights} weight bits so far, the limit is {MAX_WEIGHT_BITS}"
+            )
+    return Graph(tuple(layers), tuple(reads), tuple(values))
+
+
+def _where(index: int, layer: Layer) -> str:
+    return f"layer {index} {layer.name!r}" if layer.name else f"layer {index}"
 
 
 def _name(what: str, name: object, least: int) -> None:

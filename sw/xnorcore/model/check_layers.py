@@ -1,8 +1,7 @@
-"""What makes each kind of layer legal at its place in the chain; part of `xnorcore.model.check`."""
+"""The numbers of each kind of layer: shapes, windows, weights, bounds; part of `xnorcore.model.spec`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeGuard
@@ -10,8 +9,8 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from ..errors import NetworkError
-from .layers import Conv2d, Dense, InputScale, Layer, MaxPool2d
-from .values import Shape
+from .graph import Coding, Value
+from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d
 
 MAX_SIZE = 65536
 """Most values in an image, taps of an output, outputs of a `Dense`, channels, outputs of a network."""
@@ -46,176 +45,146 @@ def is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-@dataclass
-class Chain:
-    """What the layers so far give to the next one.
+@dataclass(frozen=True)
+class Site:
+    """Where a layer stands in a network.
 
     Attributes
     ----------
-    shape : tuple of int
-    bits : int
-        Of the values: 1 for signs, more for an n-bit image.
-    source : str
-        Who gives it, in messages.
-    layer : Layer or None
-        The layer that gives it.
-    bound : int
-        Largest magnitude of a value; kept for the layers around an `InputScale`.
+    where : str
+        The layer, in messages.
+    inputs : tuple of Value
+        What it reads.
+    sources : tuple of str
+        Who gives that, in messages.
+    givers : tuple of Layer or None
+        The layers that give it; None for the image.
+    readers : tuple of Layer
+        Those that read its result.
+    closing : bool
+        The only one of them is the last layer.
     """
 
-    shape: Shape
-    bits: int
-    source: str = "the input"
-    layer: Layer | None = None
-    bound: int = 1
+    where: str
+    inputs: tuple[Value, ...]
+    sources: tuple[str, ...]
+    givers: tuple[Layer | None, ...]
+    readers: tuple[Layer, ...]
+    closing: bool
 
-    def add(self, where: str, layer: Layer, after: Sequence[Layer]) -> None:
-        """Check `layer`, which `after` follow, and put it at the end of the chain.
 
-        Raises
-        ------
-        NetworkError
-            For the first rule broken.
-        """
-        if isinstance(layer, Dense):
-            self._dense(where, layer)
-        elif isinstance(layer, Conv2d):
-            self._conv(where, layer)
-        elif isinstance(layer, MaxPool2d):
-            self._pool(where, layer)
-        elif isinstance(layer, InputScale):
-            self._input_scale(where, layer, after)
-        else:
-            self._global_sum(where, after)
-        if isinstance(layer, (Dense, Conv2d)):
-            _thresholds(where, layer, last=not after or isinstance(after[0], InputScale))
-            self._sums(where, layer)
-        shape = layer.output_shape(self.shape)
-        if prod(shape) > MAX_MAP:
+def check_dense(site: Site, layer: Dense) -> tuple[Coding, int]:
+    """Check a dense layer; return coding and bound of what it gives, as the others do."""
+    where, value = site.where, site.inputs[0]
+    _weights(where, layer, "outputs, inputs", "inputs")
+    if layer.inputs != prod(value.shape):
+        raise NetworkError(
+            f"{where}: takes {layer.inputs} values, but {site.sources[0]} gives {prod(value.shape)}"
+        )
+    return _compared(site, layer)
+
+
+def check_conv(site: Site, layer: Conv2d) -> tuple[Coding, int]:
+    """Check a convolution."""
+    where, value = site.where, site.inputs[0]
+    _weights(where, layer, "outputs, kernel height, kernel width, inputs", "taps")
+    rows, columns, channels = value.shape
+    if layer.inputs != channels:
+        raise NetworkError(f"{where}: takes {layer.inputs} channels, but {site.sources[0]} gives {channels}")
+    (kh, kw), (low, high) = layer.kernel, KERNEL
+    if not (low <= kh <= high and low <= kw <= high):
+        raise NetworkError(f"{where}: kernel is {kh}x{kw}, but must be {low}x{low} to {high}x{high}")
+    _pair(where, "stride", layer.stride, STRIDE)
+    padding = layer.padding
+    _padding(where, padding, (kh, kw), "kernel")
+    if not is_int(layer.pad_value) or layer.pad_value not in (-1, 0, 1):
+        raise NetworkError(f"{where}: pad_value is {brief(layer.pad_value)}, but must be 0, -1 or +1")
+    if value.coding == "unsigned" and layer.pad_value and any(padding):
+        raise NetworkError(
+            f"{where}: pad_value is {layer.pad_value:+d}, but the input has {value.bits}-bit values; "
+            "only 0 can pad them"
+        )
+    if value.coding == "scaled" and layer.pad_value and any(padding):
+        raise NetworkError(
+            f"{where}: pad_value is {layer.pad_value:+d}, but only 0 can pad behind an InputScale"
+        )
+    top, bottom, left, right = padding
+    height, width = rows + top + bottom, columns + left + right
+    if kh > height or kw > width:
+        raise NetworkError(f"{where}: kernel {kh}x{kw} does not fit the padded map of {height}x{width}")
+    return _compared(site, layer)
+
+
+def check_pool(site: Site, layer: MaxPool2d) -> tuple[Coding, int]:
+    """Check a max pooling."""
+    where, (rows, columns, _) = site.where, site.inputs[0].shape
+    _pair(where, "window", layer.window, POOL)
+    _pair(where, "stride", layer.stride, POOL)
+    h, w = layer.window
+    _padding(where, layer.padding, (h, w), "window")
+    top, bottom, left, right = layer.padding
+    height, width = rows + top + bottom, columns + left + right
+    if h > height or w > width:
+        of = f"the {'padded ' if any(layer.padding) else ''}map of {height}x{width}"
+        raise NetworkError(f"{where}: window {h}x{w} does not fit {of}")
+    return "sign", 1
+
+
+def check_global_sum(site: Site, layer: GlobalSum) -> tuple[Coding, int]:
+    """Check a global sum."""
+    height, width, _ = site.inputs[0].shape
+    return "total", height * width
+
+
+def check_input_scale(site: Site, layer: InputScale) -> tuple[Coding, int]:
+    """Check an input scale."""
+    where, value = site.where, site.inputs[0]
+    for key in ("multiplier", "offset"):
+        shape = getattr(layer, key).shape
+        if shape != value.shape[-1:]:
+            raise NetworkError(f"{where}: {key} has shape {shape}, but must be {value.shape[-1:]}")
+    for key in ("shift", "mean_shift"):
+        shift = getattr(layer, key)
+        if not is_int(shift) or not SHIFT[0] <= shift <= SHIFT[1]:
+            raise NetworkError(f"{where}: {key} is {brief(shift)}, but must be {SHIFT[0]} to {SHIFT[1]}")
+    pairs = zip(layer.multiplier.tolist(), layer.offset.tolist(), strict=True)
+    bound = max(abs(factor) * value.bound + abs(add) for factor, add in pairs)
+    if bound > MAX_SUM:
+        raise NetworkError(f"{where}: values reach {bound}, the limit is {MAX_SUM}; use smaller multipliers")
+    return "scaled", (bound >> layer.shift) + 1
+
+
+def check_concat(site: Site, layer: Concat) -> tuple[Coding, int]:
+    """Check a concatenation."""
+    first, source = site.inputs[0].shape, site.sources[0]
+    for value, other in zip(site.inputs, site.sources, strict=True):
+        if len(value.shape) != len(first) or value.shape[:-1] != first[:-1]:
             raise NetworkError(
-                f"{where}: gives {_sizes(shape)} = {prod(shape)} values, the limit is {MAX_MAP}"
+                f"{site.where}: Concat takes maps of one height and width, or vectors, but {source} gives "
+                f"{first} and {other} {value.shape}"
             )
-        self.shape, self.bits, self.source, self.layer = shape, 1, where, layer
-
-    def _dense(self, where: str, layer: Dense) -> None:
-        _weights(where, layer, "outputs, inputs")
-        if layer.inputs != prod(self.shape):
-            raise NetworkError(
-                f"{where}: takes {layer.inputs} values, but {self.source} gives {prod(self.shape)}"
-            )
-
-    def _conv(self, where: str, layer: Conv2d) -> None:
-        _weights(where, layer, "outputs, kernel height, kernel width, inputs")
-        self._map(where, layer)
-        if layer.inputs != self.shape[2]:
-            raise NetworkError(
-                f"{where}: takes {layer.inputs} channels, but {self.source} gives {self.shape[2]}"
-            )
-        (kh, kw), (low, high) = layer.kernel, KERNEL
-        if not (low <= kh <= high and low <= kw <= high):
-            raise NetworkError(f"{where}: kernel is {kh}x{kw}, but must be {low}x{low} to {high}x{high}")
-        _pair(where, "stride", layer.stride, STRIDE)
-        padding = layer.padding
-        _padding(where, padding, (kh, kw), "kernel")
-        if not is_int(layer.pad_value) or layer.pad_value not in (-1, 0, 1):
-            raise NetworkError(f"{where}: pad_value is {brief(layer.pad_value)}, but must be 0, -1 or +1")
-        if self.bits > 1 and layer.pad_value and any(padding):
-            raise NetworkError(
-                f"{where}: pad_value is {layer.pad_value:+d}, but the input has {self.bits}-bit values; "
-                "only 0 can pad them"
-            )
-        top, bottom, left, right = padding
-        height, width = self.shape[0] + top + bottom, self.shape[1] + left + right
-        if kh > height or kw > width:
-            raise NetworkError(f"{where}: kernel {kh}x{kw} does not fit the padded map of {height}x{width}")
-
-    def _pool(self, where: str, layer: MaxPool2d) -> None:
-        if not isinstance(self.layer, Conv2d):
-            raise NetworkError(
-                f"{where}: MaxPool2d must directly follow a Conv2d with thresholds, but follows "
-                f"{self._giver()}"
-            )
-        _pair(where, "window", layer.window, POOL)
-        _pair(where, "stride", layer.stride, POOL)
-        h, w = layer.window
-        _padding(where, layer.padding, (h, w), "window")
-        top, bottom, left, right = layer.padding
-        height, width = self.shape[0] + top + bottom, self.shape[1] + left + right
-        if h > height or w > width:
-            of = f"the {'padded ' if any(layer.padding) else ''}map of {height}x{width}"
-            raise NetworkError(f"{where}: window {h}x{w} does not fit {of}")
-
-    def _global_sum(self, where: str, after: Sequence[Layer]) -> None:
-        if not isinstance(self.layer, (Conv2d, MaxPool2d)):
-            raise NetworkError(
-                f"{where}: GlobalSum must follow a Conv2d with thresholds or a MaxPool2d, but follows "
-                f"{self._giver()}"
-            )
-        if len(after) != 1 or not isinstance(after[0], Dense):
-            found = "nothing" if not after else type(after[0]).__name__
-            rest = " and more" if len(after) > 1 else ""
-            raise NetworkError(
-                f"{where}: GlobalSum must be followed by the last layer, a Dense, but {found}{rest} follows"
-            )
-
-    def _input_scale(self, where: str, layer: InputScale, after: Sequence[Layer]) -> None:
-        if not isinstance(self.layer, (Dense, Conv2d)) or self.layer.thresholds is not None:
-            raise NetworkError(
-                f"{where}: InputScale must follow a Dense or Conv2d without thresholds, but follows "
-                f"{self._giver()}"
-            )
-        if not after or not isinstance(after[0], (Dense, Conv2d)):
-            found = type(after[0]).__name__ if after else "nothing"
-            raise NetworkError(
-                f"{where}: InputScale must be followed by a Dense or Conv2d, but {found} follows"
-            )
-        for key in ("multiplier", "offset"):
-            shape = getattr(layer, key).shape
-            if shape != self.shape[-1:]:
-                raise NetworkError(f"{where}: {key} has shape {shape}, but must be {self.shape[-1:]}")
-        for key in ("shift", "mean_shift"):
-            value = getattr(layer, key)
-            if not is_int(value) or not SHIFT[0] <= value <= SHIFT[1]:
-                raise NetworkError(f"{where}: {key} is {brief(value)}, but must be {SHIFT[0]} to {SHIFT[1]}")
-        pairs = zip(layer.multiplier.tolist(), layer.offset.tolist(), strict=True)
-        self.bound = max(abs(factor) * self.bound + abs(add) for factor, add in pairs)
-        if self.bound > MAX_SUM:
-            raise NetworkError(
-                f"{where}: values reach {self.bound}, the limit is {MAX_SUM}; use smaller multipliers"
-            )
-        self.bound = (self.bound >> layer.shift) + 1
-
-    def _sums(self, where: str, layer: Dense | Conv2d) -> None:
-        """Follow the largest magnitude through a layer with weights."""
-        taps = prod(layer.weights.shape[1:])
-        bound = taps * (self.bound if self.bits == 1 else (1 << self.bits) - 1)
-        if isinstance(self.layer, InputScale):
-            if isinstance(layer, Conv2d) and any(layer.padding) and layer.pad_value:
-                raise NetworkError(
-                    f"{where}: pad_value is {layer.pad_value:+d}, but only 0 can pad behind an InputScale"
-                )
-            if bound <= MAX_SUM:
-                bound = taps * (bound >> self.layer.mean_shift)
-            if bound > MAX_SUM:
-                raise NetworkError(
-                    f"{where}: K times the sum reaches {bound}, the limit is {MAX_SUM}; use larger "
-                    "shifts in front"
-                )
-        self.bound = bound if layer.thresholds is None else 1
-
-    def _map(self, where: str, layer: Layer) -> None:
-        if len(self.shape) != 3:
-            raise NetworkError(
-                f"{where}: {type(layer).__name__} takes (height, width, channels), but {self.source} gives "
-                f"{self.shape}"
-            )
-
-    def _giver(self) -> str:
-        return self.source if self.layer is None else f"{self.source}, a {type(self.layer).__name__}"
+    channels = sum(value.shape[-1] for value in site.inputs)
+    if channels > MAX_SIZE:
+        raise NetworkError(f"{site.where}: Concat gives {channels} channels, the limit is {MAX_SIZE}")
+    return "sign", 1
 
 
-def _sizes(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))
+def _compared(site: Site, layer: Dense | Conv2d) -> tuple[Coding, int]:
+    """Check the thresholds of a layer with weights, and follow the largest magnitude through it."""
+    where, value, giver = site.where, site.inputs[0], site.givers[0]
+    may_give_sums = all(isinstance(reader, InputScale) for reader in site.readers)
+    _thresholds(where, layer, last=may_give_sums)
+    taps = prod(layer.weights.shape[1:])
+    bound = taps * value.bound
+    if isinstance(giver, InputScale):
+        if bound <= MAX_SUM:
+            bound = taps * (bound >> giver.mean_shift)
+        if bound > MAX_SUM:
+            raise NetworkError(
+                f"{where}: K times the sum reaches {bound}, the limit is {MAX_SUM}; use larger "
+                "shifts in front"
+            )
+    return ("sum", bound) if layer.thresholds is None else ("sign", 1)
 
 
 def _pair(where: str, what: str, value: Any, limits: tuple[int, int]) -> None:
@@ -238,12 +207,11 @@ def _padding(where: str, padding: Any, sides: tuple[int, int], what: str) -> Non
         )
 
 
-def _weights(where: str, layer: Dense | Conv2d, axes: str) -> None:
+def _weights(where: str, layer: Dense | Conv2d, axes: str, what: str) -> None:
     weights = layer.weights
     if weights.dtype != np.int8 or weights.ndim != axes.count(",") + 1:
         raise NetworkError(f"{where}: weights are {weights.dtype} {weights.shape}, but must be int8 ({axes})")
     taps = prod(weights.shape[1:])
-    what = "inputs" if isinstance(layer, Dense) else "taps"
     for size, name in ((layer.outputs, "outputs"), (taps, what)):
         if not 1 <= size <= MAX_SIZE:
             raise NetworkError(f"{where}: {size} {name}, but there must be 1 to {MAX_SIZE}")

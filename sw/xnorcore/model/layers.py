@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .joining import Concat
 from .scaling import InputScale
 from .spatial import Conv2d, GlobalSum, MaxPool2d
 from .values import Result, Shape, equal, plain, set_arrays
@@ -97,6 +98,18 @@ class Dense:
         """``"bits"`` with thresholds, ``"sums"`` without."""
         return "sums" if self.thresholds is None else "bits"
 
+    def with_arrays(
+        self, weights: ArrayLike | None = None, thresholds: ArrayLike | None = None, *, bare: bool = False
+    ) -> Dense:
+        """Return this layer with other weights or thresholds; `bare`: without thresholds."""
+        kept = None if bare else self.thresholds if thresholds is None else thresholds
+        return Dense(self.weights if weights is None else weights, kept, self.name)
+
+    def as_conv(self, shape: Shape) -> Conv2d:
+        """Return the convolution of a map of `shape` that gives the same: its kernel covers the map."""
+        height, width, channels = shape
+        return Conv2d(self.weights.reshape(-1, height, width, channels), self.thresholds, name=self.name)
+
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result for an input of `shape`."""
         return (self.outputs,)
@@ -106,5 +119,20 @@ class Dense:
         return self.weights.size
 
 
-Layer: TypeAlias = Dense | Conv2d | MaxPool2d | GlobalSum | InputScale
-"""Every kind of layer. A new kind joins here, in validate, golden, fast and xnorfile."""
+Weighted: TypeAlias = Dense | Conv2d
+"""Layers that multiply and compare."""
+
+Layer: TypeAlias = Weighted | MaxPool2d | GlobalSum | InputScale | Concat
+"""Every kind of layer. A new kind joins here and in the tables by kind, one for each concern: `spec.RULES`
+(what is legal), `golden.COMPUTE`, `fast.COMPUTE`, `description.KINDS` (files), `steps.STEPS` (compiler),
+`cli.models.WINDOWS`, `features.FEATURES` and `shrink.SIMPLER` (verification)."""
+
+
+def has_weights(layer: Any) -> TypeGuard[Weighted]:
+    """Whether a layer multiplies its inputs by weights, and may have thresholds."""
+    return isinstance(layer, Weighted)
+
+
+def is_dense(layer: Any) -> TypeGuard[Dense]:
+    """Whether a layer reads its input flattened, and not as a map."""
+    return isinstance(layer, Dense)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Literal
 
@@ -18,32 +18,49 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError, NetworkError, UsageError
 from .check import validate
 from .classes import argmax_affine, highest_bit
-from .layers import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d
-from .values import Shape, same
+from .graph import Node, Value
+from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d
+from .values import Shape, floats, same
 
 __all__ = [
-    "Conv2d", "Dense", "GlobalSum", "InputScale", "InputSpec", "Layer", "MaxPool2d", "Network", "Shape",
-    "prepare",
+    "Concat", "Conv2d", "Dense", "GlobalSum", "InputScale", "InputSpec", "Layer", "MaxPool2d", "Network",
+    "Node", "Shape", "Value", "prepare",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class Network:
-    """A chain of integer layers, checked by `xnorcore.model.check.validate` when it is made.
+    """A graph of integer layers, checked by `xnorcore.model.check.validate` when it is made.
+
+    A chain is written as its layers. Where the graph branches or joins, a `Node` says what a layer reads::
+
+        [conv, Node(left, "conv"), Node(right, "conv"), Node(Concat(), ("left", "right")), dense]
 
     Parameters
     ----------
     name : str
         1 to 100 printable characters.
     input : InputSpec
-    layers : sequence of Layer
-        Each layer with weights must have thresholds, but the last, and one in front of an `InputScale`.
+    layers : sequence of Layer or Node
+        In an order in which each reads what is there already; a plain layer reads what the one before it
+        gives. The last one gives the result. Each layer with weights must have thresholds, but the last, and
+        one in front of an `InputScale`.
     classes : int, optional
         Classes that `classify` chooses from, the first of the outputs; default: all outputs.
     scale, offset : array of float64, shape (outputs,), optional
         Affine of the scores, ``score * scale + offset``, applied on the host; default 1 and 0.
     metadata : dict, optional
         Anything that JSON holds: recipe, data split, accuracy.
+    reads : sequence of sequence of int, optional
+        For each layer, the numbers of the values that it reads, in place of nodes: 0 is the image, n what
+        layer n - 1 gives.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    reads : tuple of tuple of int
+    values : tuple of Value
+        The image, and what each layer gives.
 
     Raises
     ------
@@ -58,27 +75,35 @@ class Network:
     scale: NDArray[np.float64] | None
     offset: NDArray[np.float64] | None
     metadata: dict[str, Any]
+    reads: tuple[tuple[int, ...], ...]
+    values: tuple[Value, ...] = field(init=False)
 
     def __init__(
         self,
         name: str,
         input: InputSpec,
-        layers: Sequence[Layer],
+        layers: Sequence[Layer | Node],
         classes: int | None = None,
         scale: ArrayLike | None = None,
         offset: ArrayLike | None = None,
         metadata: dict[str, Any] | None = None,
+        reads: Sequence[Sequence[int]] | None = None,
     ) -> None:
+        if reads is not None:
+            if len(reads) != len(layers):
+                raise NetworkError(f"reads: found {len(reads)}, but there are {len(layers)} layers")
+            layers = [Node(layer, read) for layer, read in zip(layers, reads, strict=True)]  # type: ignore
         values: dict[str, Any] = {
             "name": name,
             "input": input,
             "layers": tuple(layers) if isinstance(layers, Sequence) else layers,
             "classes": int(classes) if isinstance(classes, np.integer) else classes,
-            "scale": _floats("scale", scale),
-            "offset": _floats("offset", offset),
+            "scale": floats("scale", scale),
+            "offset": floats("offset", offset),
             "metadata": {} if metadata is None else metadata,
         }
-        validate(**values)
+        graph = validate(**values)
+        values |= {key: getattr(graph, key) for key in ("layers", "reads", "values")}
         for key, value in values.items():
             object.__setattr__(self, key, value)
         # A private copy in the form that a file gives back: tuples become lists.
@@ -89,7 +114,7 @@ class Network:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Network):
             return NotImplemented
-        keys = ("name", "input", "layers", "classes", "metadata")
+        keys = ("name", "input", "layers", "reads", "classes", "metadata")
         return (
             all(getattr(self, key) == getattr(other, key) for key in keys)
             and same(self.scale, other.scale)
@@ -97,15 +122,50 @@ class Network:
         )
 
     def __hash__(self) -> int:
-        return hash((self.name, self.input, self.layers))
+        return hash((self.name, self.input, self.layers, self.reads))
+
+    @property
+    def readers(self) -> tuple[tuple[int, ...], ...]:
+        """For each value, the layers that read it, in order."""
+        found: list[list[int]] = [[] for _ in self.values]
+        for index, numbers in enumerate(self.reads):
+            for number in dict.fromkeys(numbers):
+                found[number].append(index)
+        return tuple(map(tuple, found))
+
+    def inputs(self, index: int) -> tuple[Value, ...]:
+        """Return the values that layer `index` reads."""
+        return tuple(self.values[number] for number in self.reads[index])
+
+    def with_layer(self, index: int, layer: Layer) -> Network:
+        """Return this network with another layer in the place of layer `index`."""
+        return replace(self, layers=(*self.layers[:index], layer, *self.layers[index + 1 :]))
+
+    def up_to(self, index: int, layer: Layer) -> Network:
+        """Return the network that ends with `layer` in the place of layer `index`.
+
+        What that layer does not need is left out, and so are classes, affine and metadata.
+        """
+        needed = {index}
+        for number in range(index, -1, -1):
+            if number in needed:
+                needed |= {read - 1 for read in self.reads[number] if read}
+        kept = sorted(needed)
+        numbers = {0: 0} | {old + 1: new + 1 for new, old in enumerate(kept)}
+        layers = [layer if old == index else self.layers[old] for old in kept]
+        reads = [[numbers[read] for read in self.reads[old]] for old in kept]
+        return Network(self.name, self.input, layers, reads=reads)
+
+    def pooled_by(self, index: int) -> MaxPool2d | None:
+        """Return the max pooling that alone reads what layer `index` gives, if there is one."""
+        readers = self.readers[index + 1]
+        reader = self.layers[readers[0]] if len(readers) == 1 else None
+        return reader if isinstance(reader, MaxPool2d) else None
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """Shape of the image, then of every layer's result."""
-        shapes = [self.input.shape]
-        for layer in self.layers:
-            shapes.append(layer.output_shape(shapes[-1]))
-        return tuple(shapes)
+        return tuple(value.shape for value in self.values)
 
     @property
     def outputs(self) -> int:
@@ -126,10 +186,10 @@ class Network:
     def layer_macs(self) -> tuple[int, ...]:
         """Useful binary multiply-accumulates of each layer for one image; an n-bit layer counts n times."""
         counts = []
-        for index, (layer, shape) in enumerate(zip(self.layers, self.shapes, strict=False)):
-            follower = self.layers[index + 1] if index + 1 < len(self.layers) else None
-            pool = follower if isinstance(follower, MaxPool2d) else None
-            counts.append(layer.macs(shape, pool) * (self.input.bits if index == 0 else 1))
+        for index, layer in enumerate(self.layers):
+            read = self.inputs(index)[0]
+            planes = read.bits if read.coding == "unsigned" else 1
+            counts.append(layer.macs(read.shape, self.pooled_by(index)) * planes)
         return tuple(counts)
 
     @property
@@ -181,17 +241,6 @@ class Network:
                 f"(n, {self.outputs})"
             )
         return array
-
-
-def _floats(key: str, values: Any) -> NDArray[np.float64] | None:
-    if values is None:
-        return None
-    try:
-        array = np.array(values, dtype=np.float64) + 0.0  # one zero: -0.0 becomes 0.0
-    except (ValueError, TypeError) as error:
-        raise NetworkError(f"{key}: not an array of float64 ({error})") from None
-    array.flags.writeable = False
-    return array
 
 
 def prepare(network: Network, images: ArrayLike) -> NDArray[np.uint8]:

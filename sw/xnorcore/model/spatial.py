@@ -96,6 +96,20 @@ class Conv2d:
         """``"bits"`` with thresholds, ``"sums"`` without."""
         return "sums" if self.thresholds is None else "bits"
 
+    def with_arrays(
+        self, weights: ArrayLike | None = None, thresholds: ArrayLike | None = None, *, bare: bool = False
+    ) -> Conv2d:
+        """Return this layer with other weights or thresholds; `bare`: without thresholds."""
+        kept = None if bare else self.thresholds if thresholds is None else thresholds
+        return Conv2d(
+            self.weights if weights is None else weights, kept, stride=self.stride, padding=self.padding,
+            pad_value=self.pad_value, name=self.name,
+        )  # fmt: skip
+
+    def as_conv(self, shape: Shape) -> Conv2d:
+        """Return this layer."""
+        return self
+
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result, (height, width, outputs), for an input of `shape`; may hold sizes below 1."""
         top, bottom, left, right = self.padding

@@ -36,6 +36,18 @@ def integers(what: str, values: Any, dtype: type[np.signedinteger]) -> NDArray[A
     return result
 
 
+def floats(key: str, values: Any) -> NDArray[np.float64] | None:
+    """Copy to a read-only array of float64; None stays None."""
+    if values is None:
+        return None
+    try:
+        array = np.array(values, dtype=np.float64) + 0.0  # one zero: -0.0 becomes 0.0
+    except (ValueError, TypeError) as error:
+        raise NetworkError(f"{key}: not an array of float64 ({error})") from None
+    array.flags.writeable = False
+    return array
+
+
 def plain(value: Any) -> Any:
     """Turn a list or array into a tuple, and NumPy integers into int; the rest is left to the validator."""
     if isinstance(value, (list, np.ndarray)):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..model.network import Dense, GlobalSum, InputScale, MaxPool2d, Network, prepare
+from ..model.layers import Concat, Conv2d, Dense, GlobalSum, MaxPool2d, has_weights, is_dense
+from ..model.network import Network, Shape, prepare
 from . import golden
-from .packed import Maps, PackedLayer, pack_maps, pool_maps, unpack_maps
+from .packed import PackedLayer, join_maps, pack_maps, pool_maps, unpack_maps
 
 IMAGES = 4096
 """Most images per block."""
@@ -76,7 +78,28 @@ def layers(
 
 def _scaled(network: Network) -> bool:
     """Whether the network needs magnitudes, which bits do not have: `golden` then computes all of it."""
-    return any(isinstance(layer, InputScale) for layer in network.layers)
+    return any(value.coding == "scaled" for value in network.values)
+
+
+@dataclass
+class _Step:
+    """A layer, ready for images.
+
+    Attributes
+    ----------
+    layer : Layer
+    packed : PackedLayer or None
+        Its weights, where it reads bits.
+    shape : tuple of int
+        Of the result.
+    channels : tuple of int
+        Of the values that it reads.
+    """
+
+    layer: Any
+    packed: PackedLayer | None
+    shape: Shape
+    channels: tuple[int, ...]
 
 
 class _Model:
@@ -89,48 +112,64 @@ class _Model:
     """
 
     def __init__(self, network: Network) -> None:
-        self.network = network
-        spec, layers = network.input, network.layers
-        # A dense layer needs no map: as a vector, its image fills the words.
-        self.shape = (spec.size,) if isinstance(layers[0], Dense) else spec.shape
-        shapes = [self.shape, *network.shapes[1:]]
-        self.packed: list[PackedLayer | None] = []
+        self.network, spec = network, network.input
+        # Dense layers need no map: as a vector, their image fills the words.
+        flat = all(is_dense(network.layers[reader]) for reader in network.readers[0])
+        self.shape = (spec.size,) if flat else spec.shape
+        self.steps: list[_Step] = []
         windows = 1
-        for index, layer in enumerate(layers):
-            step, bits = None, spec.bits if index == 0 else 1
-            reads_sums = index > 0 and isinstance(layers[index - 1], GlobalSum)
-            if not isinstance(layer, (MaxPool2d, GlobalSum, InputScale)) and not reads_sums:
-                step = PackedLayer(layer, shapes[index], bits)
-                windows = max(windows, step.window_bytes * bits)
-            self.packed.append(step)
+        for index, layer in enumerate(network.layers):
+            packed, reads = None, network.inputs(index)
+            if has_weights(layer) and reads[0].coding != "total":
+                first = network.reads[index] == (0,)
+                packed = PackedLayer(layer, self.shape if first else reads[0].shape, reads[0].bits)
+                windows = max(windows, packed.window_bytes * reads[0].bits)
+            channels = tuple(value.shape[-1] for value in reads)
+            self.steps.append(_Step(layer, packed, network.values[index + 1].shape, channels))
         self.images = max(1, min(IMAGES, BITS // (spec.size * spec.bits), WINDOWS // windows))
 
     def compute(self, values: NDArray[np.uint8], *, every: bool) -> Iterator[NDArray[Any]]:
         """Yield the last layer's outputs, or every layer's, for a block of images."""
-        maps: Maps = pack_maps(values, self.shape, self.network.input.bits)
-        sums = np.zeros((len(values), 0), np.int64)
-        steps = zip(self.network.layers, self.packed, self.network.shapes[1:], strict=True)
-        for index, (layer, packed, shape) in enumerate(steps):
-            bits = None
-            assert not isinstance(layer, InputScale)  # such networks never come here
-            if isinstance(layer, MaxPool2d):
-                maps = pool_maps(layer, maps)
-            elif isinstance(layer, GlobalSum):
-                ones = unpack_maps(maps, shape[0]).sum(axis=(1, 2), dtype=np.int64)
-                sums = 2 * ones - prod(maps.shape[3:])
-            elif packed is None:
-                # Integers below 2**53: float64 is exact, and has a fast product.
-                sums = (sums.astype(np.float64) @ layer.weights.T.astype(np.float64)).astype(np.int64)
-                if layer.thresholds is not None:
-                    bits = (sums >= layer.thresholds).astype(np.uint8)
-            elif layer.thresholds is None:
-                sums = packed.sums(maps)
-            else:
-                maps = packed.bits(maps)
-            if not every and index < len(self.packed) - 1:
-                continue
-            if layer.result == "sums":
-                yield sums
-            else:
-                bits = unpack_maps(maps, shape[-1]) if bits is None else bits
-                yield bits.reshape(len(values), prod(shape))
+        network = self.network
+        signals: dict[int, Any] = {0: pack_maps(values, self.shape, network.input.bits)}
+        last = {number: readers[-1] for number, readers in enumerate(network.readers) if readers}
+        for index, step in enumerate(self.steps):
+            reads = network.reads[index]
+            signal = COMPUTE[type(step.layer)](step, [signals[number] for number in reads])
+            for number in set(reads):
+                if last[number] == index:
+                    del signals[number]
+            signals[index + 1] = signal
+            if every or index == len(self.steps) - 1:
+                bits = step.layer.result == "bits"
+                shown = unpack_maps(signal, step.shape[-1]) if bits else signal
+                yield shown.reshape(len(values), prod(step.shape))
+
+
+def _weighted(step: _Step, inputs: list[Any]) -> Any:
+    layer, packed = step.layer, step.packed
+    if packed is not None:
+        return packed.sums(inputs[0]) if layer.thresholds is None else packed.bits(inputs[0])
+    # Integers below 2**53: float64 is exact, and has a fast product.
+    sums = (inputs[0].astype(np.float64) @ layer.weights.T.astype(np.float64)).astype(np.int64)
+    return sums if layer.thresholds is None else pack_maps(sums >= layer.thresholds, step.shape, 1)
+
+
+def _pool(step: _Step, inputs: list[Any]) -> Any:
+    return pool_maps(step.layer, inputs[0])
+
+
+def _global_sum(step: _Step, inputs: list[Any]) -> Any:
+    maps = inputs[0]
+    ones = unpack_maps(maps, step.shape[0]).sum(axis=(1, 2), dtype=np.int64)
+    return 2 * ones - prod(maps.shape[3:])
+
+
+def _concat(step: _Step, inputs: list[Any]) -> Any:
+    return join_maps(inputs, step.channels)
+
+
+COMPUTE: dict[type, Callable[[_Step, list[Any]], Any]] = {
+    Dense: _weighted, Conv2d: _weighted, MaxPool2d: _pool, GlobalSum: _global_sum, Concat: _concat,
+}  # fmt: skip
+"""By kind of layer: what it makes of packed maps, or of sums. An `InputScale` never comes here."""

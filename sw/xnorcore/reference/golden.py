@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..model.network import Conv2d, Dense, GlobalSum, InputScale, MaxPool2d, Network, prepare
+from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
+from ..model.network import Network, prepare
 
 BLOCK = 64
 """Images between two calls of a progress callback."""
@@ -63,29 +64,14 @@ def layers(
 
 def _block(network: Network, values: NDArray[np.uint8]) -> list[NDArray[Any]]:
     results: list[NDArray[Any]] = []
-    signal = values.astype(np.int64)
+    image = values.astype(np.int64)
     if network.input.bits == 1:
-        signal = _signs(signal)
-    before = None
-    for layer, shape in zip(network.layers, network.shapes, strict=False):
-        signal = signal.reshape(len(values), *shape)
-        if isinstance(layer, MaxPool2d):
-            signal = _pool(layer, signal)
-        elif isinstance(layer, GlobalSum):
-            signal = signal.sum(axis=(1, 2))
-        elif isinstance(layer, InputScale):
-            signal = (layer.multiplier * signal + layer.offset) >> layer.shift
-        else:
-            scale = None
-            if isinstance(before, InputScale):
-                scale = _magnitude(layer, signal) >> before.mean_shift
-                signal = _signs(signal >= 0)
-            signal = _dense(layer, signal) if isinstance(layer, Dense) else _conv(layer, signal)
-            if scale is not None:
-                signal = scale * signal
-            if layer.thresholds is not None:
-                signal = _signs(signal >= layer.thresholds)
-        before = layer
+        image = _signs(image)
+    signals = [image.reshape(len(values), *network.input.shape)]
+    for index, (layer, reads) in enumerate(zip(network.layers, network.reads, strict=True)):
+        scale = network.layers[reads[0] - 1] if network.inputs(index)[0].coding == "scaled" else None
+        signal = COMPUTE[type(layer)](layer, [signals[number] for number in reads], scale)
+        signals.append(signal)
         flat = signal.reshape(len(values), prod(signal.shape[1:]))
         results.append(flat if layer.result == "sums" else (flat > 0).astype(np.uint8))
     return results
@@ -93,6 +79,17 @@ def _block(network: Network, values: NDArray[np.uint8]) -> list[NDArray[Any]]:
 
 def _signs(bits: NDArray[Any]) -> NDArray[np.int64]:
     return 2 * bits.astype(np.int64) - 1
+
+
+def _weighted(layer: Any, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
+    (signal,), sums = inputs, _SUMS[type(layer)]
+    if scale is None:
+        result = sums(layer, signal)
+    else:
+        # XNOR-Net's K: the magnitudes that each output position reads, with weights of +1; padding is 0.
+        ones = layer.with_arrays(np.ones((1, *layer.weights.shape[1:]), np.int8), bare=True)
+        result = (sums(ones, np.abs(signal)) >> scale.mean_shift) * sums(layer, _signs(signal >= 0))
+    return result if layer.thresholds is None else _signs(result >= layer.thresholds)
 
 
 def _dense(layer: Dense, x: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -113,15 +110,8 @@ def _conv(layer: Conv2d, maps: NDArray[np.int64]) -> NDArray[np.int64]:
     return sums
 
 
-def _magnitude(layer: Dense | Conv2d, a: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum of the magnitudes that each output position reads; last axis 1."""
-    if isinstance(layer, Dense):
-        return np.abs(a).reshape(len(a), layer.inputs).sum(axis=1, keepdims=True)
-    ones = np.ones((1, *layer.kernel, layer.inputs), np.int8)
-    return _conv(Conv2d(ones, stride=layer.stride, padding=layer.padding), np.abs(a))
-
-
-def _pool(layer: MaxPool2d, maps: NDArray[np.int64]) -> NDArray[np.int64]:
+def _pool(layer: MaxPool2d, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
+    (maps,) = inputs
     _, height, width, _ = maps.shape
     top, _, left, _ = layer.padding
     result = np.full((len(maps), *layer.output_shape(maps.shape[1:])), -1)
@@ -130,3 +120,24 @@ def _pool(layer: MaxPool2d, maps: NDArray[np.int64]) -> NDArray[np.int64]:
         if 0 <= row < height and 0 <= column < width:
             result[:, y, x] = np.maximum(result[:, y, x], maps[:, row, column])
     return result
+
+
+def _global_sum(layer: GlobalSum, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
+    return inputs[0].sum(axis=(1, 2))
+
+
+def _input_scale(layer: InputScale, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
+    return (layer.multiplier * inputs[0] + layer.offset) >> layer.shift
+
+
+def _concat(layer: Concat, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
+    return np.concatenate(inputs, axis=-1)
+
+
+_SUMS: dict[type, Callable[..., NDArray[np.int64]]] = {Dense: _dense, Conv2d: _conv}
+
+COMPUTE: dict[type, Callable[..., NDArray[np.int64]]] = {
+    Dense: _weighted, Conv2d: _weighted, MaxPool2d: _pool, GlobalSum: _global_sum, InputScale: _input_scale,
+    Concat: _concat,
+}  # fmt: skip
+"""By kind of layer: what it makes of the values that it reads, signs as -1 and +1, each of shape (n, ...)."""

@@ -11,14 +11,15 @@ k - 2 m; for an n-bit input, with m_b mismatches in plane b and p weights of +1,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..model.bits import pack_u64, planes, unpack
-from ..model.network import Conv2d, Dense, MaxPool2d, Shape
+from ..model.layers import MaxPool2d, Weighted
+from ..model.values import Shape
 
 Maps = NDArray[np.uint64]
 
@@ -60,6 +61,21 @@ def pool_maps(layer: MaxPool2d, maps: Maps) -> Maps:
     return result
 
 
+def join_maps(parts: Sequence[Maps], channels: Sequence[int]) -> Maps:
+    """Put the channels of packed bits behind each other; part i has ``channels[i]``."""
+    result = np.zeros((1, -(-sum(channels) // 64), *parts[0].shape[2:]), "<u8")
+    first = 0
+    for part, count in zip(parts, channels, strict=True):
+        for word in range(part.shape[1]):
+            at, shift = divmod(first + 64 * word, 64)
+            result[0, at] |= part[0, word] << np.uint64(shift)
+            # What the word holds beyond the end of the one that it begins in.
+            if shift and min(count - 64 * word, 64) > 64 - shift:
+                result[0, at + 1] |= part[0, word] >> np.uint64(64 - shift)
+        first += count
+    return result
+
+
 class PackedLayer:
     """A layer with weights, ready for maps of one shape: sum = base - step * mismatches.
 
@@ -74,10 +90,9 @@ class PackedLayer:
         Of an input value.
     """
 
-    def __init__(self, layer: Dense | Conv2d, shape: Shape, bits: int) -> None:
+    def __init__(self, layer: Weighted, shape: Shape, bits: int) -> None:
         height, width, channels = map_shape(shape)
-        if isinstance(layer, Dense):
-            layer = Conv2d(layer.weights.reshape(-1, height, width, channels), layer.thresholds)
+        layer = layer.as_conv((height, width, channels))
         self.kernel, self.stride, self.padding = layer.kernel, layer.stride, layer.padding
         self.outputs, self.channels = layer.outputs, channels
         self.rows, self.columns, _ = layer.output_shape((height, width, channels))
