@@ -23,7 +23,6 @@ LONG_MODULES = {
     "xnorcore_hw.sequence.sequencer": "gateware, one elaborate",
     "xnorcore_hw.command.control": "gateware, one elaborate",
     "xnorcore_hw.core": "gateware, one elaborate",
-    "xnorcore.compiler.compile": "the steps of compiling, one after the other",
     "xnorcore.importers.onnx.evaluate": "one function for every operator",
 }
 """Modules that may be longer, and why."""
@@ -36,7 +35,6 @@ LONG_FUNCTIONS = {
     "xnorcore_hw.input.loader.elaborate": "gateware",
     "xnorcore_hw.memory.activation.elaborate": "gateware",
     "xnorcore_hw.memory.writer.elaborate": "gateware",
-    "xnorcore.compiler.stops.sums_of": "one program made of another, field by field",
 }
 """Functions that may be longer, and why."""
 

@@ -50,6 +50,10 @@ class CapacityError(CompileError):
     """A network that needs more of a device memory than there is."""
 
 
+class InternalError(XnorcoreError):
+    """The compiler contradicts itself: a fault of xnorcore, and never one of the network."""
+
+
 class EngineError(XnorcoreError):
     """The simulated device could not be built or run."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..compiler.compile import Program, compile_network
 from ..errors import CompileError
 from ..isa.device import MAX_DEPTH, DeviceConfig, Geometry
 from ..model.layers import Conv2d, MaxPool2d
-from ..model.network import Layer, Network
+from ..model.network import Network
 from ..reference import fast, golden
 from .console import Console, table
 from .devices import ask, board_devices, board_lines, efficiency
@@ -108,8 +109,9 @@ def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
             {
                 "name": layer.name or f"layer{index}",
                 "kind": type(layer).__name__.lower(),
-                **_window(layer),
-                "input": list(shapes[index]),
+                **WINDOWS.get(type(layer), lambda _: {})(layer),
+                "input": list(shapes[network.reads[index][0]]),
+                "reads": [network.values[number].name for number in network.reads[index]],
                 "output": list(shapes[index + 1]),
                 "weight_bits": layer.weight_bits,
                 "macs": macs[index],
@@ -120,15 +122,18 @@ def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
     return layers
 
 
-def _window(layer: Layer) -> dict[str, Any]:
-    """Return what a layer over maps does to its windows."""
-    if isinstance(layer, Conv2d):
-        padding = {"padding": list(layer.padding), "pad_value": layer.pad_value}
-        return {"window": list(layer.kernel), "stride": list(layer.stride), **padding}
-    if isinstance(layer, MaxPool2d):
-        padding = {"padding": list(layer.padding)} if any(layer.padding) else {}
-        return {"window": list(layer.window), "stride": list(layer.stride), **padding}
-    return {}
+def _conv_window(layer: Any) -> dict[str, Any]:
+    padding = {"padding": list(layer.padding), "pad_value": layer.pad_value}
+    return {"window": list(layer.kernel), "stride": list(layer.stride), **padding}
+
+
+def _pool_window(layer: Any) -> dict[str, Any]:
+    padding = {"padding": list(layer.padding)} if any(layer.padding) else {}
+    return {"window": list(layer.window), "stride": list(layer.stride), **padding}
+
+
+WINDOWS: dict[type, Callable[[Any], dict[str, Any]]] = {Conv2d: _conv_window, MaxPool2d: _pool_window}
+"""By kind of layer: what it does to the windows of a map; others have none."""
 
 
 def _kind(layer: dict[str, Any]) -> str:

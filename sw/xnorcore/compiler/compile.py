@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from ..errors import CapacityError, CompileError
+from ..errors import CapacityError
 from ..isa.check import validate_descriptors, validate_program
 from ..isa.descriptor import Descriptor, MemoryMap, Place
 from ..isa.device import DeviceConfig
@@ -24,14 +25,16 @@ from ..isa.program import (
     identifier_of,
 )  # fmt: skip
 from ..isa.protocol import Space
-from ..model.bits import bytes_per_image
-from ..model.layers import Conv2d, Dense
+from ..model.layers import Conv2d, Dense, has_weights
 from ..model.network import Network
-from .lower import MAX_MAP, lower_conv, lower_dense, lower_pixels, lower_windows, pooled
-from .nest import Lowered, Region, Windows
+from .image import Image, lower_first
+from .layout import Layout, joined, lay_out, together
+from .lower import lower_conv, lower_dense, pooled
+from .nest import Lowered, Region
 from .pooling import PoolPass, lower_pool
+from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
-from .steps import Step, steps_of
+from .steps import IMAGE, Plan, Step, only_dense, plan_of
 
 __all__ = ["compile_network"]
 
@@ -91,188 +94,106 @@ class _Compiler:
     network: Network
     config: DeviceConfig
     strips: int = 1
-    header: dict[str, int] = field(default_factory=dict)
-    image_words: int = 0
 
     def compile(self) -> Program:
         network, config = self.network, self.config
-        steps = steps_of(network)
         if not config.convolution:
-            self._only_dense()
-        lowered = self._lower(steps)
-        passes = cut(lowered, [step.name for step in steps], config)
-        regions = self._regions(lowered, alone=len(passes) == 1)
+            only_dense(network)
+        plan = plan_of(network)
+        check_plan(plan)
+        lowered, image, maps = self._lower(plan)
+        passes = cut(lowered, [step.name for step in plan.steps], config)
+        check_cut(passes, lowered, config)
+        alone = len(passes) == 1
+        layout = lay_out(plan, lowered, image.words, alone)
+        check_layout(plan, lowered, layout, config)
+        self._check("act_depth", layout.words)
+        regions = layout.regions
         sections = tuple(
-            self._section(pieces, len(lowered), stops=number > 0) for number, pieces in enumerate(passes)
+            self._section(plan, pieces, layout, stops=number > 0) for number, pieces in enumerate(passes)
         )
         used = {
             "weight_depth": sum(layer.weights.shape[1] for layer in lowered),
             "threshold_depth": sum(layer.starts.shape[1] for layer in lowered),
-            "act_depth": regions.bases["results"] + 2 * lowered[-1].words,
+            "act_depth": layout.words,
         }
         words = [len(section.encoded(regions, config.geometry.width)[0]) for section in sections]
         used["program_depth"] = HEADER.words + max(words)
         self._check("program_depth", used["program_depth"])
-        results = self._results(lowered[-1].values, regions, alone=len(passes) == 1)
+        values = maps[len(network.values) - 1]
+        results = Results(regions.bases["results"], values.words(config), values.word_bytes(config))
+        header = self._header(image, results, regions, alone)
         return Program(
             network,
             config,
-            self.header,
+            header,
             regions,
             sections,
-            tuple(self._plan(step, layer) for step, layer in zip(steps, lowered, strict=True)),
+            tuple(self._plan(step, layer) for step, layer in zip(plan.steps, lowered, strict=True)),
             used,
-            identifier_of(config, self.header, regions, sections),
-            lowered[-1].values,
+            identifier_of(config, header, regions, sections),
+            values,
             results,
-            tuple(
-                Stop(step.index, number, _region(number, len(steps)), layer.values, self._sums(layer))
-                for number, (step, layer) in enumerate(zip(steps, lowered, strict=True))
-                if step.whole
-            ),
+            tuple(self._stops(plan, lowered, layout, maps)),
         )
 
-    def _lower(self, steps: list[Step]) -> list[Lowered]:
-        config = self.config
-        lowered = [self._first(steps[0])]
-        for step in steps[1:]:
-            source = lowered[-1].source
-            if isinstance(step.layer, PoolPass):
-                lowered.append(lower_pool(step.layer, source, config, step.name, self.strips))
-            elif isinstance(step.layer, Conv2d):
-                lowered.append(lower_conv(step.layer, step.pool, source, config, step.name, self.strips))
+    def _lower(self, plan: Plan) -> tuple[list[Lowered], Image, dict[int, Values]]:
+        """Lower every step; return also the image, and what the bits of every signal mean."""
+        config, width = self.config, self.config.geometry.width
+        lowered: dict[int, Lowered] = {}
+        regions: dict[int, Region] = {}
+        image: Image | None = None
+        for step in plan.steps:
+            if step.reads == IMAGE:
+                layer, image = lower_first(step, self.network, config, self.strips, image)
             else:
-                lowered.append(lower_dense(step.layer, source, config, step.summed, step.name))
-        return lowered
+                layer = LOWER[type(step.layer)](step, regions[step.reads], config, self.strips)
+            check_step(plan, step, layer, config)
+            lowered[step.gives], regions[step.gives] = layer, layer.source
+            for join in plan.joins.values():
+                if step.gives in join.parts and lowered.keys() >= set(join.parts):
+                    parts, regions[join.gives] = joined(join, lowered, width)
+                    lowered |= parts
+        assert image is not None  # a network reads its image
+        maps = {signal: layer.values for signal, layer in lowered.items()}
+        for join in (*plan.joins.values(), *plan.inner):
+            parts = [maps[part] for part in join.parts]
+            maps[join.gives] = together(parts)
+        return [lowered[step.gives] for step in plan.steps], image, maps
 
-    def _regions(self, lowered: list[Lowered], alone: bool) -> MemoryMap:
-        """Lay out activation memory: results alternate between two regions behind the two images."""
-        sizes = [layer.words for layer in lowered]
-        regions = {
-            "image": self.image_words,
-            "even": max(sizes[0:-1:2], default=0),
-            "odd": max(sizes[1:-1:2], default=0),
-            "results": sizes[-1],
-        }
-        even = 2 * self.image_words
-        odd = even + regions["even"]
-        bases = {"image": 0, "even": even, "odd": odd, "results": odd + regions["odd"]}
-        self._check("act_depth", bases["results"] + 2 * sizes[-1])
-        # In passes, a batch has all of the device: there is one image and one result.
-        return MemoryMap(bases, regions, frozenset({"image", "results"}) if alone else frozenset())
-
-    def _results(self, values: Values, regions: MemoryMap, alone: bool) -> Results:
-        """Say where the results are, and complete the header."""
-        word_bytes, base = values.word_bytes(self.config), regions.bases["results"]
-        # Of a single position only the words that hold channels are sent.
-        out_words = values.height * values.width * values.pitch
-        if not values.slices and out_words == values.pitch:
-            out_words = -(-values.outputs // self.config.geometry.width)
+    def _header(self, image: Image, results: Results, regions: MemoryMap, alone: bool) -> dict[str, int]:
+        """Complete the header."""
+        base = regions.bases["results"]
         # In passes, the host asks for the results itself; what the first pass sends means nothing.
-        self.header |= {
+        return {
+            **image.header,
             "spread": self.strips > 1,
             "magic": PROGRAM_MAGIC,
-            "image_bytes": bytes_per_image(self.network),
-            "out_words": out_words if alone else 1,
-            "out_bytes": word_bytes if alone else 1,
-            "in_base1": self.image_words if alone else 0,
+            "out_words": results.words if alone else 1,
+            "out_bytes": results.word_bytes if alone else 1,
+            "in_base1": image.words if alone else 0,
             "entry": HEADER.words,
             "out_base0": base,
             "out_base1": base + (regions.sizes["results"] if alone else 0),
         }
-        return Results(base, out_words, word_bytes)
 
-    def _only_dense(self) -> None:
-        for index, layer in enumerate(self.network.layers):
-            if not isinstance(layer, Dense):
-                name = layer.name or f"layer{index}"
-                raise CompileError(
-                    f"layer {name!r} is a {type(layer).__name__}, but the device has dense layers only "
-                    "(convolution=0); build it with convolution=1"
-                )
-
-    def _first(self, step: Step) -> Lowered:
-        """Lay out the image, and lower the layer that reads it."""
-        network, config = self.network, self.config
-        bits, width = network.input.bits, config.geometry.width
-        layer = step.layer
-        if isinstance(layer, Conv2d):
-            return self._windows(step, layer)
-        assert isinstance(layer, Dense)  # a pooling follows a convolution
-        words = -(-network.input.size // width)
-        self.image_words = bits * words
-        self.header |= {"in_bits_last": bits - 1, "plane_stride": words}
-        if bits == 1:
-            return lower_dense(layer, Region(1, 1, layer.inputs, words), config, False, step.name)
-        return lower_pixels(layer, bits, words, config, step.name)
-
-    def _windows(self, step: Step, layer: Conv2d) -> Lowered:
-        network, config = self.network, self.config
-        width = config.geometry.width
-        height, columns, channels = network.input.shape
-        kh, kw = layer.kernel
-        top, _, left, right = layer.padding
-        if not config.offset_bits:
-            what = f"width {width} is not a power of two" if config.line_bytes else "line_bytes is 0"
-            raise CompileError(f"layer {step.name!r} convolves images, which this device cannot do: {what}")
-        if max(height, columns) > MAX_MAP or channels > 256:
-            raise CompileError(
-                f"images are {height} x {columns} x {channels}, but at most {MAX_MAP} x {MAX_MAP} x 256 "
-                "can be convolved"
-            )
-        row_values = columns * channels
-        if kh * row_values > min(config.line_bytes, (1 << 16) - 1):
-            raise CapacityError(
-                f"layer {step.name!r} needs {kh} image rows of {row_values} values in the line buffer, "
-                f"the device has {config.line_bytes} bytes (line_bytes)"
-            )
-        expanded = network.input.bits == 1 and any(layer.padding) and layer.pad_value == 0
-        planes = 2 if expanded else network.input.bits
-        rows, across, _ = layer.output_shape(network.input.shape)
-        column = kh * channels
-        row_words = -(-(left + columns + right) * column // width)
-        source = Windows(kw * column, column, rows, row_words, rows * row_words, planes, expanded)
-        self.image_words = planes * source.plane_words
-        ring = kh * row_values
-        self.header |= {
-            "in_bits_last": planes - 1,
-            "plane_stride": source.plane_words,
-            "interleaved": 1,
-            "packed": network.input.bits == 1,
-            "pad": 1 if expanded or layer.pad_value == 1 else 0,
-            "kernel_last": kh - 1,
-            "channels_last": channels - 1,
-            "stride": layer.stride[0],
-            "pad_left": left,
-            "pad_right": right,
-            "pad_top": top,
-            "map_width": columns,
-            "map_height": height,
-            "rows_last": rows - 1,
-            "row_values": row_values,
-            "slot_start": -top % kh * row_values,
-            "slot_step": layer.stride[0] % kh * row_values,
-            "slots_end": ring,
-        }
-        return lower_windows(layer, step.pool, source, across, config, step.name, self.strips)
-
-    def _section(self, pieces: list[Piece], layers: int, stops: bool) -> Section:
+    def _section(self, plan: Plan, pieces: list[Piece], layout: Layout, stops: bool) -> Section:
         """Say where the pieces of a pass read and write; `stops` ends a run at every layer."""
         descriptors: list[Descriptor] = []
         weights = starts = 0
         for number, piece in enumerate(pieces):
-            template, index = piece.layer.descriptor, piece.index
-            source = Place("image" if index == 0 else _region(index - 1, layers))
+            template, step = piece.layer.descriptor, plan.steps[piece.index]
+            source, target = (Place(layout.region_of[signal]) for signal in (step.reads, step.gives))
             behind = piece.first // piece.shared(self.config) * template.out_tile
             descriptors.append(
                 replace(
                     template,
                     nest=template.nest.with_loops(tile=(piece.tiles, 0)),
                     source=source.moved(template.source.offset),
-                    target=Place(_region(index, layers), behind),
+                    target=target.moved(template.target.offset + behind),
                     weights=weights,
                     starts=starts,
-                    depends=index > 0,
+                    depends=piece.index > 0,
                     end=stops or number == len(pieces) - 1,
                 )
             )
@@ -281,13 +202,30 @@ class _Compiler:
         parts = tuple((piece.index, piece.first) for piece in pieces)
         return Section(tuple(descriptors), parts, tuple(self._buffers(pieces)))
 
+    def _stops(
+        self, plan: Plan, lowered: list[Lowered], layout: Layout, maps: dict[int, Values]
+    ) -> list[Stop]:
+        """Say behind which layers a device may stop, in the order in which their results are there."""
+        stops: list[Stop] = []
+        given = {step.gives: number for number, step in enumerate(plan.steps)}
+        for number, (step, layer) in enumerate(zip(plan.steps, lowered, strict=True)):
+            if step.whole:
+                sums = self._sums(layer) if has_weights(step.layer) else None
+                region = layout.region_of[step.gives]
+                stops.append(Stop(step.index, number, region, layer.values, step.plan, sums))
+        for join in (*plan.joins.values(), *plan.inner):
+            number, region = max(given[part] for part in join.parts), layout.region_of[join.parts[0]]
+            stops.append(Stop(join.index, number, region, maps[join.gives], join.index, None))
+        return sorted(stops, key=lambda stop: (stop.number, stop.index))
+
     def _sums(self, layer: Lowered) -> SumsPlan:
         """Say how a layer's sums can be had: every position, and as many slices as they need."""
         g, values = self.config.geometry, layer.values
         loops, height, width = pooled(layer.positions, None)
         slices = values.slices or layer.reach.bit_length() + 1
         tile = slices * g.words_per_tile
-        sums = replace(values, height=height, width=width, pitch=layer.tiles * tile, slices=slices)
+        pitch = layer.tiles * tile
+        sums = replace(values, height=height, width=width, pitch=pitch, slices=slices, lanes=None)
         return SumsPlan(loops, sums, tile, layer.start_of(values.outputs))
 
     def _plan(self, step: Step, layer: Lowered) -> LayerPlan:
@@ -317,6 +255,13 @@ class _Compiler:
             yield Block(Space.THRESHOLDS, column, 0, starts[column].astype("<i4").tobytes())
 
 
-def _region(index: int, layers: int) -> str:
-    """Return where layer `index` of `layers` leaves its result."""
-    return "results" if index == layers - 1 else ("even", "odd")[index % 2]
+LOWER: dict[type, Callable[[Any, Region, DeviceConfig, int], Lowered]] = {
+    Dense: lambda step, source, config, strips: lower_dense(
+        step.layer, source, config, step.summed, step.name
+    ),
+    Conv2d: lambda step, source, config, strips: lower_conv(
+        step.layer, step.pool, source, config, step.name, strips
+    ),
+    PoolPass: lambda step, source, config, strips: lower_pool(step.layer, source, config, step.name, strips),
+}
+"""By kind of step: how one that reads a region is lowered; `image` has those that read the image."""

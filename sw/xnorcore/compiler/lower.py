@@ -37,7 +37,8 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     # A sum over positions reads the same weights at each of them.
     copies = source.pixels if summed else 1
     nest = Nest.of(run=(pixels * source.pitch, width), plane=(copies, source.pitch * width))
-    lanes = _lanes(layer.weights.reshape(layer.outputs, pixels, source.channels), source.pitch, width)
+    weights = layer.weights.reshape(layer.outputs, pixels, source.channels)
+    lanes = _lanes(weights, source.pitch, width, source.places)
     return finish(layer, *lanes, nest, config, name, planes=1, copies=copies, factor=2)
 
 
@@ -113,7 +114,7 @@ def lower_conv(
     sy, sx = layer.stride
     positions = Positions(height, columns, line * sy, pixel * sx)
     taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
-    lanes, odd = _lanes(taps, pitch, width)
+    lanes, odd = _lanes(taps, pitch, width, source.places)
     # Zero padding leaves out a varying number of taps, and with each the lane left over. Two passes over
     # the window, with that lane at 0 and at 1, cancel it; they count the sum twice.
     balanced = any(layer.padding) and layer.pad_value == 0 and odd > 0
@@ -158,11 +159,13 @@ def pooled(positions: Positions, pool: MaxPool2d | None) -> tuple[dict[str, tupl
     return loops, height, width
 
 
-def _lanes(weights: NDArray[np.int8], words: int, width: int) -> tuple[NDArray[np.uint8], int]:
+def _lanes(
+    weights: NDArray[np.int8], words: int, width: int, places: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.uint8], int]:
     """Spread weights of shape (outputs, pixels, values) over lanes; a pixel takes `words` words.
 
-    Lanes without a value meet activation bit 0; their weights alternate, so that they cancel, and the
-    first of an odd number is left over as +1.
+    Values lie at `places` of a pixel, or one behind the other. Lanes without a value meet activation bit 0;
+    their weights alternate, so that they cancel, and the first of an odd number is left over as +1.
 
     Returns
     -------
@@ -172,9 +175,11 @@ def _lanes(weights: NDArray[np.int8], words: int, width: int) -> tuple[NDArray[n
     """
     outputs, pixels, values = weights.shape
     spare = words * width - values
+    empty = np.ones(words * width, np.bool_)
+    empty[np.arange(values) if places is None else places] = False
     lanes = np.empty((outputs, pixels, words * width), np.uint8)
-    lanes[:, :, :values] = weights > 0
-    lanes[:, :, values:] = np.arange(spare) % 2
+    lanes[:, :, empty] = np.arange(spare) % 2
+    lanes[:, :, np.flatnonzero(~empty) if places is None else places] = weights > 0
     return lanes.reshape(outputs, pixels * words, width), pixels * (spare % 2)
 
 

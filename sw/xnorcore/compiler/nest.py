@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,21 @@ class Region:
     height, width, channels : int
     pitch : int
         Words of a pixel; lanes without a channel are 0.
+    lanes : array of int, shape (channels,), optional
+        Where in a pixel each channel is; default: one behind the other. If the number of lanes that are left
+        over is odd, the last one is left over.
     """
 
     height: int
     width: int
     channels: int
     pitch: int
+    lanes: NDArray[np.int64] | None = None
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Where in a pixel each channel is."""
+        return np.arange(self.channels) if self.lanes is None else self.lanes
 
     @property
     def pixels(self) -> int:
@@ -88,7 +97,7 @@ class Lowered:
     Attributes
     ----------
     descriptor : Descriptor
-        Without places in memory but for the offset from where its source begins.
+        Without places in memory but for the offsets from where its source and its result begin.
     weights : array of uint8, shape (columns, words, width / 8)
     starts : array of int64, shape (columns, start values)
     tiles : int
@@ -127,7 +136,30 @@ class Lowered:
     def source(self) -> Region:
         """The result, as the next layer reads it."""
         values = self.values
-        return Region(values.height, values.width, values.outputs, values.pitch)
+        return Region(values.height, values.width, values.outputs, values.pitch, values.lanes)
+
+    def beside(self, pitch: int, offset: int, width: int) -> Lowered:
+        """Return the layer as it writes its part of wider pixels.
+
+        Parameters
+        ----------
+        pitch : int
+            Words of a pixel.
+        offset : int
+            Words of it in front of the part.
+        width : int
+            Bits of a word.
+        """
+        one, old = self.descriptor, self.values.pitch
+        strips = one.strips and replace(one.strips, target=one.strips.target // old * pitch)
+        step = pitch if one.out_step else 0
+        lanes = offset * width + self.source.places
+        return replace(
+            self,
+            descriptor=replace(one, out_step=step, strips=strips, target=one.target.moved(offset)),
+            values=replace(self.values, pitch=pitch, lanes=lanes),
+            words=self.words // old * pitch,
+        )
 
     def start_of(self, outputs: int) -> NDArray[np.int64]:
         """Return what each channel's accumulator starts from, planes put together; shape (outputs,)."""

@@ -19,7 +19,10 @@ from ..model.layers import Conv2d, MaxPool2d
 from .lower import MAX_MAP, finish
 from .nest import Lowered, Positions, Region
 
-__all__ = ["PoolPass", "joins", "lower_pool", "pool_passes"]
+__all__ = ["COPY", "PoolPass", "joins", "lower_pool", "pool_passes"]
+
+COPY = ((1, 1), (1, 1), 0, 0)
+"""Window, stride and padding of a pooling that gives what it reads."""
 
 ROWS = 4
 """Most rows of a window that are ORed, and most positions of one that a convolution computes."""
@@ -111,7 +114,7 @@ def lower_pool(step: PoolPass, source: Region, config: DeviceConfig, name: str, 
     pixel, line = pitch * width, source.width * pitch * width
     nest = Nest.of(run=(pitch, width), col=(columns, pixel), row=(2, 0))
     lanes = np.ones((source.channels, 2, columns, pitch * width), np.uint8)
-    lanes[:, 1] = np.eye(source.channels, pitch * width, dtype=np.uint8)[:, np.newaxis]
+    lanes[:, 1] = (np.arange(pitch * width) == source.places[:, np.newaxis])[:, np.newaxis]
     one = Conv2d(np.ones((source.channels, 1, 1, 1), np.int8), np.full(source.channels, 2 - 2 * columns))
     # Each row of a window is a position, and the columns of one are taps.
     positions = Positions((height - 1) * down + rows, (out_width - 1) * across + 1, line, pixel)

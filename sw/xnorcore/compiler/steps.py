@@ -1,15 +1,24 @@
-"""What a device does for a network: a step for each layer with weights, and for what no other layer pools."""
+"""What a device does for a network: a step for each layer with weights, and for what no other layer does.
+
+Steps read and give **signals**: those of the network's values, by their numbers, and further ones that only
+the device has, between the passes of a pooling, or as copies. A `Join` is a signal that several steps write
+together, each its own part of every position.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from ..errors import CompileError
-from ..model.layers import Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
+from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d, Weighted, is_dense
 from ..model.network import Network
-from .pooling import PoolPass, joins, pool_passes
+from .pooling import COPY, PoolPass, joins, pool_passes
 
-__all__ = ["Step", "steps_of"]
+__all__ = ["STEPS", "Join", "Plan", "Step", "plan_of"]
+
+IMAGE = 0
+"""The signal of the image."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +34,81 @@ class Step:
     layer : Dense, Conv2d or PoolPass
     name : str
     macs : int
+    reads, gives : int
+        Signals.
     pool : MaxPool2d or None
         What pools the result on its way to memory.
     summed : bool
         It reads a sum over positions.
     whole : bool
-        Its result is all of layer `index`.
+        Its result is all of layer `index`, and is there for the first time.
     """
 
     index: int
     plan: int
-    layer: Dense | Conv2d | PoolPass
+    layer: Weighted | PoolPass
     name: str
     macs: int
+    reads: int
+    gives: int
     pool: MaxPool2d | None = None
     summed: bool = False
     whole: bool = True
 
 
-def steps_of(network: Network) -> list[Step]:
+@dataclass(frozen=True)
+class Join:
+    """Signals that lie beside each other, as the parts of one.
+
+    Attributes
+    ----------
+    index : int
+        Layer of the network, a `Concat`.
+    gives : int
+    parts : tuple of int
+        Signals, in the order of their channels; each is part of one join, and nothing else reads it.
+    """
+
+    index: int
+    gives: int
+    parts: tuple[int, ...]
+
+
+@dataclass
+class Plan:
+    """Steps in order, and joins; and what is known while they are made.
+
+    Attributes
+    ----------
+    network : Network
+    steps : list of Step
+    joins : dict of int to Join
+        By the signal that they give.
+    inner : list of Join
+        Those whose parts are parts of another one, which alone reads them.
+    names : dict of int to str
+        What signals are called, no two alike.
+    summed : dict of int to int
+        Signals of global sums, which are in no memory, and the maps that they are of.
+    """
+
+    network: Network
+    steps: list[Step] = field(default_factory=list)
+    joins: dict[int, Join] = field(default_factory=dict)
+    inner: list[Join] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    summed: dict[int, int] = field(default_factory=dict)
+
+    def further(self, name: str) -> int:
+        """Return a signal that the network does not have."""
+        signal = max(self.names) + 1
+        while name in self.names.values():
+            name += "'"
+        self.names[signal] = name
+        return signal
+
+
+def plan_of(network: Network) -> Plan:
     """Return what a device does for a network, in order.
 
     Raises
@@ -51,29 +116,114 @@ def steps_of(network: Network) -> list[Step]:
     CompileError
         If the network has a layer that the device cannot run.
     """
-    if any(reads != (index,) for index, reads in enumerate(network.reads)):
-        raise CompileError("the network branches or joins, which no device runs yet; use golden or fast")
-    steps: list[Step] = []
-    summed = False
-    for index, (layer, macs) in enumerate(zip(network.layers, network.layer_macs, strict=True)):
-        name = layer.name or f"layer{index}"
-        if isinstance(layer, GlobalSum):
-            summed = True
-        elif isinstance(layer, InputScale):
+    plan = Plan(network, names={number: value.name for number, value in enumerate(network.values)})
+    for index, layer in enumerate(network.layers):
+        STEPS[type(layer)](plan, index, layer)
+    return plan
+
+
+def _weighted(plan: Plan, index: int, layer: Weighted) -> None:
+    (read,) = plan.network.reads[index]
+    reads = plan.summed.get(read, read)
+    name, macs = layer.name or f"layer{index}", plan.network.layer_macs[index]
+    step = Step(index, index, layer, name, macs, reads, index + 1, summed=read in plan.summed)
+    plan.steps.append(step)
+
+
+def _global_sum(plan: Plan, index: int, layer: GlobalSum) -> None:
+    plan.summed[index + 1] = plan.network.reads[index][0]
+
+
+def _input_scale(plan: Plan, index: int, layer: InputScale) -> None:
+    raise CompileError(
+        f"layer {_name(index, layer)!r} is an InputScale, XNOR-Net's K, which depends on the image and the "
+        "position and so is no threshold; the accelerator cannot run it; train without input_scale"
+    )
+
+
+def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
+    network, (read,) = plan.network, plan.network.reads[index]
+    for number, step in enumerate(plan.steps):
+        alone = step.gives == read and len(network.readers[read]) == 1
+        if alone and isinstance(step.layer, Conv2d) and joins(layer, step.layer):
+            plan.steps[number] = replace(step, index=index, gives=index + 1, pool=layer)
+            return
+    height, width, _ = network.values[read].shape
+    name = _name(index, layer)
+    parts = pool_passes(layer, (height, width))
+    for part in parts:
+        last = part is parts[-1]
+        gives = index + 1 if last else plan.further(f"{name}, first pass")
+        plan.steps.append(Step(index, index, part, name, 0, read, gives, whole=last))
+        read = gives
+
+
+def _concat(plan: Plan, index: int, layer: Concat) -> None:
+    reads = plan.network.reads[index]
+    parts: list[int] = []
+    for number in reads:
+        if number == IMAGE:
             raise CompileError(
-                f"layer {name!r} is an InputScale, XNOR-Net's K, which depends on the image and the position "
-                "and so is no threshold; the accelerator cannot run it; train without input_scale"
+                f"layer {_name(index, layer)!r} concatenates the image, which lies in memory in a form of "
+                "its own; put a layer between"
             )
-        elif isinstance(layer, MaxPool2d):
-            conv = steps[-1].layer
-            if isinstance(conv, Conv2d) and joins(layer, conv):
-                steps[-1] = replace(steps[-1], index=index, pool=layer)
-                continue
-            height, width, _ = network.shapes[index]
-            parts = pool_passes(layer, (height, width))
-            steps += [Step(index, index, part, name, 0, whole=part is parts[-1]) for part in parts]
-        elif isinstance(layer, Dense | Conv2d):
-            steps.append(Step(index, index, layer, name, macs, summed=summed))
-        else:
-            raise CompileError(f"layer {name!r} is a {type(layer).__name__}, which is not supported")
-    return steps
+        alone = reads.count(number) == 1 and plan.network.readers[number] == (index,)
+        parts += _parts(plan, number) if alone else _copies(plan, index, number)
+    plan.joins[index + 1] = Join(index, index + 1, tuple(parts))
+
+
+def _parts(plan: Plan, signal: int) -> tuple[int, ...]:
+    """Return the signals that a signal consists of: a join's parts become those of the join that takes it."""
+    if signal not in plan.joins:
+        return (signal,)
+    inner = plan.joins.pop(signal)
+    plan.inner.append(inner)
+    return inner.parts
+
+
+def _copies(plan: Plan, index: int, number: int) -> list[int]:
+    """Add steps that give a value once more, for a join of its own; return their signals.
+
+    A map is copied. A vector is computed again, for which a device needs no loops but those of dense layers.
+    """
+    value = plan.network.values[number]
+    if len(value.shape) == 3:
+        gives = plan.further(f"{value.name}, copied")
+        copy = PoolPass(*COPY, value.shape[:2])
+        plan.steps.append(Step(index, index, copy, f"copy of {value.name}", 0, number, gives, whole=False))
+        return [gives]
+    if number in plan.joins:
+        return [copy for part in plan.network.reads[number - 1] for copy in _copies(plan, index, part)]
+    first = next(step for step in plan.steps if step.gives == number)
+    gives = plan.further(f"{value.name}, again")
+    plan.steps.append(
+        replace(first, plan=index, name=f"{first.name} again", macs=0, gives=gives, whole=False)
+    )
+    return [gives]
+
+
+def _name(index: int, layer: Layer) -> str:
+    return layer.name or f"layer{index}"
+
+
+STEPS: dict[type, Callable[..., None]] = {
+    Dense: _weighted, Conv2d: _weighted, MaxPool2d: _pool, GlobalSum: _global_sum, InputScale: _input_scale,
+    Concat: _concat,
+}  # fmt: skip
+"""By kind of layer: what it adds to a plan."""
+
+
+def only_dense(network: Network) -> None:
+    """Refuse a network that has more than dense layers, for devices without the loops of others.
+
+    Raises
+    ------
+    CompileError
+        Names the layer.
+    """
+    for index, layer in enumerate(network.layers):
+        if not is_dense(layer) and type(layer) is not Concat:
+            raise CompileError(
+                f"layer {_name(index, layer)!r} is a {type(layer).__name__}, but the device has dense "
+                "layers only (convolution=0); build it with convolution=1"
+            )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..errors import CapacityError, UsageError
 from ..isa.descriptor import Descriptor, MemoryMap, Place
 from ..isa.program import Program, Results, Section, Stop, Values, identifier_of
-from ..model.layers import Conv2d, Dense
+from ..model.layers import has_weights
 from ..model.network import Network
 
 __all__ = ["stop_after", "sums_network", "sums_of"]
@@ -60,16 +60,9 @@ def sums_network(network: Network, index: int) -> Network:
         If it has more sums than a network may have outputs.
     """
     layer = network.layers[index] if 0 <= index < len(network.layers) else None
-    if not isinstance(layer, (Dense, Conv2d)):
+    if not has_weights(layer):
         raise UsageError(f"layer {index} has no sums: it has no weights")
-    if isinstance(layer, Dense):
-        bare = Dense(layer.weights, None, layer.name)
-    else:
-        bare = Conv2d(
-            layer.weights, stride=layer.stride, padding=layer.padding, pad_value=layer.pad_value,
-            name=layer.name,
-        )  # fmt: skip
-    return Network(network.name, network.input, (*network.layers[:index], bare))
+    return network.up_to(index, layer.with_arrays(bare=True))
 
 
 def sums_of(program: Program, index: int) -> Program:
@@ -103,8 +96,7 @@ def sums_of(program: Program, index: int) -> Program:
     whole = program.whole or program
     config, width = whole.config, whole.config.geometry.width
     network = sums_network(whole.network, index)
-    stop = next(one for one in whole.stops if one.index >= index)
-    number, plan = stop.number, stop.sums
+    number, plan = next((one.number, one.sums) for one in whole.stops if one.plan == index and one.sums)
     sections = _up_to(whole, number)
     source = next(d for d, (layer, _) in zip(sections[-1].descriptors, sections[-1].parts, strict=True)
                   if layer == number).source.region  # fmt: skip
@@ -179,10 +171,12 @@ def _room(program: Program, source: str) -> tuple[int, int]:
     Nothing but its source is in use: what follows does not run.
     """
     bases, sizes = program.regions.bases, program.regions.sizes
-    behind = bases["even"] if source == "image" else bases[source] + sizes[source]
-    choices = [(behind, program.config.act_depth - behind)]
-    if source == "odd":
-        choices.append((bases["even"], sizes["even"]))
+    # Images stay: the lanes that no image byte reaches are 0 only once.
+    first, depth = 2 * sizes["image"], program.config.act_depth
+    if source == "image":
+        return first, depth - first
+    behind = bases[source] + sizes[source]
+    choices = ((behind, depth - behind), (first, bases[source] - first))
     return max(choices, key=lambda choice: choice[1])
 
 
@@ -196,6 +190,8 @@ def _ending(
 ) -> Program:
     """Return `program` cut to `sections`, with its results in `region`, where the host reads them."""
     header = {**program.header, "out_words": 1, "out_bytes": 1}
+    # The host reads one region, whatever the batch's parity.
+    regions = replace(regions, paired=regions.paired - {"results"})
     words = values.height * values.width * values.pitch
     return replace(
         program,

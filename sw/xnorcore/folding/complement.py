@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import NetworkError
-from ..model.layers import Conv2d, Dense, Layer
+from ..model.layers import Conv2d, Dense, Layer, has_weights
 from .fold import ALWAYS, NEVER, fold_batchnorm
 
 
@@ -81,26 +81,33 @@ def absorb_complement(layer: Dense | Conv2d, mask: ArrayLike) -> Dense | Conv2d:
     flags = _mask(mask)
     weights = layer.weights.copy()
     label = f"{type(layer).__name__} {layer.name!r}" if layer.name else type(layer).__name__
-    if layer.inputs % max(len(flags), 1) or (isinstance(layer, Conv2d) and layer.inputs != len(flags)):
+    what, whole = _READS[type(layer)]
+    if layer.inputs % max(len(flags), 1) or (whole and layer.inputs != len(flags)):
         raise NetworkError(
-            f"{label}: reads {layer.inputs} {'channels' if isinstance(layer, Conv2d) else 'values'}, but the "
-            f"complement has {len(flags)} channels"
+            f"{label}: reads {layer.inputs} {what}, but the complement has {len(flags)} channels"
         )
     weights.reshape(-1, len(flags))[:, flags] *= -1
-    if isinstance(layer, Dense):
-        return Dense(weights, layer.thresholds, layer.name)
-    pad_value = layer.pad_value
-    if pad_value and any(layer.padding) and flags.any():
-        if not flags.all():
-            raise NetworkError(
-                f"{label}: pads with {pad_value:+d}, but {np.count_nonzero(flags)} of its {len(flags)} input "
-                "channels are complemented (pooling before a batch norm with negative gamma); pad with 0, or "
-                "pool after the sign"
-            )
-        pad_value = -pad_value
+    changed = layer.with_arrays(weights)
+    return _padded(label, changed, flags) if isinstance(changed, Conv2d) else changed
+
+
+_READS = {Dense: ("values", False), Conv2d: ("channels", True)}
+"""What a layer reads, and whether that is exactly one value for each channel."""
+
+
+def _padded(label: str, layer: Conv2d, flags: NDArray[np.bool_]) -> Conv2d:
+    """Negate padding of -1 or +1 on complemented channels, if that can be."""
+    if not layer.pad_value or not any(layer.padding) or not flags.any():
+        return layer
+    if not flags.all():
+        raise NetworkError(
+            f"{label}: pads with {layer.pad_value:+d}, but {np.count_nonzero(flags)} of its {len(flags)} "
+            "input channels are complemented (pooling before a batch norm with negative gamma); pad with 0, "
+            "or pool after the sign"
+        )
     return Conv2d(
-        weights, layer.thresholds, stride=layer.stride, padding=layer.padding, pad_value=pad_value,
-        name=layer.name,
+        layer.weights, layer.thresholds, stride=layer.stride, padding=layer.padding,
+        pad_value=-layer.pad_value, name=layer.name,
     )  # fmt: skip
 
 
@@ -125,7 +132,7 @@ def absorb_complements(layers: Sequence[Layer], masks: Mapping[int, ArrayLike]) 
     result = list(layers)
     for index, mask in masks.items():
         flags, source = _mask(mask), layers[index]
-        if not isinstance(source, (Dense, Conv2d)) or source.outputs != len(flags):
+        if not has_weights(source) or source.outputs != len(flags):
             raise NetworkError(
                 f"layer {index}: a complement of {len(flags)} channels does not belong to this "
                 f"{type(source).__name__}"
@@ -135,7 +142,7 @@ def absorb_complements(layers: Sequence[Layer], masks: Mapping[int, ArrayLike]) 
         place = f"layer {index} {source.name!r}" if source.name else f"layer {index}"
         for later in range(index + 1, len(result)):
             layer = result[later]
-            if isinstance(layer, (Dense, Conv2d)):
+            if has_weights(layer):
                 result[later] = absorb_complement(layer, flags)
                 break
         else:

@@ -44,6 +44,8 @@ class Values:
     factor : int
     offset : array of int64, shape (outputs,)
         Natural sum = factor * accumulator + offset.
+    lanes : array of int64, shape (outputs,), optional
+        Where in the words of a position each channel's bit is; default: one behind the other.
     """
 
     height: int
@@ -53,11 +55,22 @@ class Values:
     slices: int
     factor: int
     offset: NDArray[np.int64]
+    lanes: NDArray[np.int64] | None = None
 
     def word_bytes(self, config: DeviceConfig) -> int:
         """Return the bytes of a result word that are sent: those that can hold a channel."""
         g = config.geometry
+        if self.lanes is not None and not self.slices:
+            return int((self.lanes % g.width).max()) // 8 + 1
         return -(-min(g.width, g.columns if self.slices else g.width, self.outputs) // 8)
+
+    def words(self, config: DeviceConfig) -> int:
+        """Return the words of a result that are sent: of a single position only those that hold channels."""
+        words = self.height * self.width * self.pitch
+        if self.slices or words != self.pitch:
+            return words
+        last = self.outputs - 1 if self.lanes is None else int(self.lanes.max())
+        return last // config.geometry.width + 1
 
     def decode(
         self, raw: bytes, images: int, config: DeviceConfig, starts: NDArray[np.int64] | None = None
@@ -75,7 +88,12 @@ class Values:
         g, outputs, positions = config.geometry, self.outputs, self.height * self.width
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         if not self.slices:
-            bits = bits.reshape(images, positions, -1)[:, :, :outputs]
+            bits = bits.reshape(images, positions, -1)
+            if self.lanes is None:
+                bits = bits[:, :, :outputs]
+            else:
+                word, bit = np.divmod(self.lanes, g.width)
+                bits = bits[:, :, word * 8 * self.word_bytes(config) + bit]
             return np.ascontiguousarray(bits.reshape(images, positions * outputs))
         # (image, position, tile, slice, word of the tile, bit) -> (image, position, channel, slice)
         tiles = -(-outputs // g.columns)
@@ -107,15 +125,18 @@ class Stop:
     region : str
         Where in activation memory.
     values : Values
-    sums : SumsPlan
-        How the layer's sums can be had in place of its bits.
+    plan : int
+        Layer that was computed: `index`, or the one in front of the pooling.
+    sums : SumsPlan or None
+        How that layer's sums can be had in place of its bits; None where there are none.
     """
 
     index: int
     number: int
     region: str
     values: Values
-    sums: SumsPlan
+    plan: int
+    sums: SumsPlan | None
 
 
 @dataclass(frozen=True, eq=False)

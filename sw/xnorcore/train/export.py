@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import NetworkError, UsageError
 from ..folding import fold
 from ..folding.complement import absorb_complements, fold_pooled_batchnorm
+from ..model.layers import is_dense
 from ..model.network import Conv2d, Dense, InputScale, InputSpec, Layer, MaxPool2d, Network
 from ._torch import nn, torch
 from .layers import BinaryConv2d, BinaryLinear, Sign
@@ -187,12 +188,12 @@ class _Chain:
 
     def _count(self, module: Any) -> int:
         kind = Conv2d if isinstance(module, BinaryConv2d) else Dense
-        return sum(isinstance(layer, kind) for layer in self.layers)
+        return sum(type(layer) is kind for layer in self.layers)
 
     def _add(self, layer: Layer) -> None:
         self.layers.append(layer)
         # An illegal shape is refused by the network, in its own words.
-        if isinstance(layer, Dense) or len(self.shape) == 3:
+        if _fits(layer, self.shape):
             self.shape = tuple(layer.output_shape(self.shape))
 
     def _pool(self, index: int) -> MaxPool2d:
@@ -201,7 +202,7 @@ class _Chain:
             raise UsageError(
                 f"{_place(index, module)}: padding, dilation and ceil_mode cannot run; leave them out"
             )
-        number = sum(isinstance(layer, Conv2d) for layer in self.layers) - 1
+        number = sum(type(layer) is Conv2d for layer in self.layers) - 1
         return MaxPool2d(_pair(module.kernel_size), _pair(module.stride), name=f"pool{number}")
 
     def _stored(self, index: int | None, outputs: int) -> dict[str, Any]:
@@ -219,7 +220,7 @@ class _Chain:
 
 
 def _fits(layer: Layer, shape: tuple[int, ...]) -> bool:
-    return isinstance(layer, Dense) or len(shape) == 3
+    return is_dense(layer) or len(shape) == 3
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from ..errors import CapacityError, EngineError, LinkError, NetworkError
 from ..isa.device import DeviceConfig
 from ..isa.program import Block, Program
 from ..isa.protocol import VERSION, Space
-from ..model.layers import Conv2d, Dense
+from ..model.layers import has_weights
 from ..model.network import Network
 from ..reference import golden
 from ..runtime.accelerator import Accelerator
@@ -187,7 +187,7 @@ def observe(
     sums = {
         index: steps.sums(index, few)
         for index, layer in enumerate(network.layers)
-        if isinstance(layer, (Dense, Conv2d)) and layer.thresholds is not None
+        if has_weights(layer) and layer.thresholds is not None
     }
     again = steps.layer(last, images)
     about = {

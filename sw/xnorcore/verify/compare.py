@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.pooling import joins
-from ..model.layers import Conv2d, GlobalSum, MaxPool2d
+from ..model.layers import Conv2d
 from ..model.network import Network
 from ..model.values import Shape
 
@@ -173,10 +173,9 @@ def _common(channels: NDArray[Any], columns: int, outputs: int) -> str:
 
 
 def _hidden(network: Network, index: int) -> str:
-    layer = network.layers[index]
-    follower = network.layers[index + 1] if index + 1 < len(network.layers) else None
-    if isinstance(layer, Conv2d) and isinstance(follower, MaxPool2d) and joins(follower, layer):
+    layer, pool = network.layers[index], network.pooled_by(index)
+    if pool is not None and isinstance(layer, Conv2d) and joins(pool, layer):
         return "pooled on its way to memory: see the next layer"
-    if isinstance(layer, GlobalSum):
+    if network.values[index + 1].coding == "total":
         return "added up inside the next layer"
     return "not shown"

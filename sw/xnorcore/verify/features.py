@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..compiler.compile import compile_network
 from ..folding.fold import ALWAYS, NEVER
-from ..model.layers import Conv2d, Dense, GlobalSum, MaxPool2d
+from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
 from ..model.network import Network
 from .case import Case
 
@@ -23,6 +24,10 @@ def features(case: Case) -> set[str]:
     found.add("rows share an image" if program.spread else "an image per row")
     if any(one.strips for section in program.sections for one in section.descriptors):
         found.add("strips")
+    if any(plan.name.startswith("copy of ") for plan in program.layers):
+        found.add("copied maps")
+    if any(plan.name.endswith(" again") for plan in program.layers):
+        found.add("vectors computed again")
     if program.later:
         found.add("passes")
     if len(case.images) > program.batch:
@@ -42,35 +47,56 @@ def _layers(network: Network) -> Iterator[str]:
     last = network.layers[-1]
     yield f"ends in {type(last).__name__.lower()} {'bits' if last.result == 'bits' else 'scores'}"
     for index, layer in enumerate(network.layers):
-        where = "image" if index == 0 else "map"
-        if isinstance(layer, Conv2d):
-            yield f"convolution of an {where}" if index == 0 else f"convolution of a {where}"
-            if layer.kernel == (1, 1):
-                yield "kernel 1x1"
-            if max(layer.kernel) > 3:
-                yield "kernel above 3"
-            if layer.stride != (1, 1):
-                yield "stride above 1"
-            if any(layer.padding):
-                kind = "pixels" if index == 0 and network.input.bits > 1 else where
-                yield (
-                    f"padding {kind} with {layer.pad_value:+d}"
-                    if layer.pad_value
-                    else f"padding {kind} with 0"
-                )
-            if len(set(layer.padding)) > 1:
-                yield "uneven padding"
-        elif isinstance(layer, MaxPool2d):
-            yield "pooling that overlaps" if layer.stride < layer.window else "pooling"
-            if any(layer.padding):
-                yield "pooling with padding"
-            if max(layer.window) > 3:
-                yield "pooling above 3"
-        elif isinstance(layer, GlobalSum):
-            yield "global sum"
-        elif isinstance(layer, Dense):
-            before = network.shapes[index]
-            yield "dense layer of a map" if len(before) == 3 and index else "dense layer"
+        yield from FEATURES[type(layer)](network, index, layer)
         limits = getattr(layer, "thresholds", None)
         if limits is not None and ((limits == ALWAYS) | (limits == NEVER)).any():
             yield "constant channels"
+    if any(len(readers) > 1 for readers in network.readers[1:]):
+        yield "branches"
+    if len(network.readers[0]) > 1:
+        yield "branches of the image"
+
+
+def _conv(network: Network, index: int, layer: Any) -> Iterator[str]:
+    read = network.inputs(index)[0]
+    image = network.reads[index] == (0,)
+    where = "image" if image else "map"
+    yield "convolution of an image" if image else "convolution of a map"
+    if layer.kernel == (1, 1):
+        yield "kernel 1x1"
+    if max(layer.kernel) > 3:
+        yield "kernel above 3"
+    if layer.stride != (1, 1):
+        yield "stride above 1"
+    if any(layer.padding):
+        kind = "pixels" if read.coding == "unsigned" else where
+        yield f"padding {kind} with {layer.pad_value:+d}" if layer.pad_value else f"padding {kind} with 0"
+    if len(set(layer.padding)) > 1:
+        yield "uneven padding"
+
+
+def _pool(network: Network, index: int, layer: Any) -> Iterator[str]:
+    yield "pooling that overlaps" if layer.stride < layer.window else "pooling"
+    if any(layer.padding):
+        yield "pooling with padding"
+    if max(layer.window) > 3:
+        yield "pooling above 3"
+
+
+def _dense(network: Network, index: int, layer: Any) -> Iterator[str]:
+    map_read = network.reads[index] != (0,) and len(network.inputs(index)[0].shape) == 3
+    yield "dense layer of a map" if map_read else "dense layer"
+
+
+def _concat(network: Network, index: int, layer: Any) -> Iterator[str]:
+    yield f"concatenation of {'maps' if len(network.shapes[index + 1]) == 3 else 'vectors'}"
+    if any(len(network.readers[number]) > 1 for number in network.reads[index]):
+        yield "concatenation of what others read"
+
+
+FEATURES: dict[type, Callable[[Network, int, Any], Iterator[str]]] = {
+    Dense: _dense, Conv2d: _conv, MaxPool2d: _pool, Concat: _concat,
+    GlobalSum: lambda network, index, layer: iter(["global sum"]),
+    InputScale: lambda network, index, layer: iter(["input scale"]),
+}  # fmt: skip
+"""By kind of layer: what it exercises."""

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..folding.fold import ALWAYS, NEVER
 from ..isa.program import Block, Program
 from ..isa.protocol import Space
-from ..model.layers import Conv2d, Dense
+from ..model.layers import Conv2d, Weighted, has_weights
 from ..model.network import Network
 from .compare import LayerCheck
 
@@ -116,7 +116,7 @@ def plant(program: Program, fault: Fault) -> Program:
 def random_fault(rng: np.random.Generator, program: Program) -> Fault | None:
     """Return a fault that changes what a device holds and may compute, or None if none is found."""
     network, columns = program.network, program.config.geometry.columns
-    layers = {i: one for i, one in enumerate(network.layers) if isinstance(one, (Dense, Conv2d))}
+    layers = {i: one for i, one in enumerate(network.layers) if has_weights(one)}
     for _ in range(20):
         index = int(rng.choice(list(layers)))
         layer = layers[index]
@@ -144,7 +144,7 @@ def _meets_values(network: Network, fault: Fault) -> bool:
     if not isinstance(layer, Conv2d) or layer.pad_value:
         return True
     row, column = divmod(fault.value // layer.inputs, layer.kernel[1])
-    rows, columns = layer.valid(network.shapes[fault.layer])
+    rows, columns = layer.valid(network.inputs(fault.layer)[0].shape)
     return bool(rows[:, row].any() and columns[:, column].any())
 
 
@@ -152,11 +152,11 @@ def _mixed(mine: tuple[Block, ...], theirs: tuple[Block, ...], space: Space) -> 
     return tuple(b if a.space == space else a for a, b in zip(mine, theirs, strict=True))
 
 
-def _place(network: Network, fault: Fault) -> Dense | Conv2d:
+def _place(network: Network, fault: Fault) -> Weighted:
     """Return the layer of a fault, which has that channel."""
     count = len(network.layers)
     layer = network.layers[fault.layer] if 0 <= fault.layer < count else None
-    if not isinstance(layer, (Dense, Conv2d)):
+    if not has_weights(layer):
         known = ", ".join(str(i) for i, layer in enumerate(network.layers) if layer.weight_bits)
         raise UsageError(f"fault {fault}: layer {fault.layer} has no weights; layers that have: {known}")
     if not 0 <= fault.channel < layer.outputs:
@@ -171,7 +171,7 @@ def _weight(network: Network, fault: Fault) -> Network:
     if not 0 <= fault.value < len(row):
         raise UsageError(f"fault {fault}: tap {fault.value} is not 0 to {len(row) - 1}")
     row[fault.value] *= -1
-    return _with(network, fault.layer, replaced(layer, weights=weights))
+    return network.with_layer(fault.layer, layer.with_arrays(weights=weights))
 
 
 def _threshold(network: Network, fault: Fault) -> Network:
@@ -180,35 +180,15 @@ def _threshold(network: Network, fault: Fault) -> Network:
         raise UsageError(f"fault {fault}: layer {fault.layer} gives scores and has no thresholds")
     thresholds = layer.thresholds.copy()
     thresholds[fault.channel] = np.clip(thresholds[fault.channel] + fault.value, ALWAYS, NEVER)
-    return _with(network, fault.layer, replaced(layer, thresholds=thresholds))
+    return network.with_layer(fault.layer, layer.with_arrays(thresholds=thresholds))
 
 
 def _stuck(network: Network, fault: Fault, columns: int) -> Network:
     if not 0 <= fault.channel < columns:
         raise UsageError(f"fault {fault}: column {fault.channel} is not 0 to {columns - 1}")
     for index, layer in enumerate(network.layers):
-        if isinstance(layer, (Dense, Conv2d)) and layer.thresholds is not None:
+        if has_weights(layer) and layer.thresholds is not None:
             thresholds = layer.thresholds.copy()
             thresholds[fault.channel :: columns] = ALWAYS if fault.value else NEVER
-            network = _with(network, index, replaced(layer, thresholds=thresholds))
+            network = network.with_layer(index, layer.with_arrays(thresholds=thresholds))
     return network
-
-
-def replaced(layer: Dense | Conv2d, **arrays: np.ndarray | None) -> Dense | Conv2d:
-    """Return a layer with other weights or thresholds."""
-    weights = arrays.get("weights", layer.weights)
-    thresholds = arrays.get("thresholds", layer.thresholds)
-    assert weights is not None
-    if isinstance(layer, Dense):
-        return Dense(weights, thresholds, layer.name)
-    return Conv2d(
-        weights, thresholds, stride=layer.stride, padding=layer.padding, pad_value=layer.pad_value,
-        name=layer.name,
-    )  # fmt: skip
-
-
-def _with(network: Network, index: int, layer: Dense | Conv2d) -> Network:
-    layers = (*network.layers[:index], layer, *network.layers[index + 1 :])
-    return Network(
-        network.name, network.input, layers, network.classes, network.scale, network.offset, network.metadata
-    )

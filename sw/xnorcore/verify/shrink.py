@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from ..errors import XnorcoreError
-from ..model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
+from ..model.layers import (
+    Conv2d,
+    Dense,
+    GlobalSum,
+    InputSpec,
+    Layer,
+    MaxPool2d,
+    Weighted,
+    has_weights,
+    is_dense,
+)
 from ..model.network import Network
 from ..model.values import Shape
 from ..reference import golden
@@ -67,10 +79,10 @@ def _candidates(case: Case) -> Iterator[Case]:
     if case.link != "direct":
         yield replace(case, link="direct")
     if network.scale is not None or network.offset is not None or network.class_count != network.outputs:
-        yield replace(case, network=Network(network.name, network.input, network.layers))
+        yield replace(case, network=replace(network, classes=None, scale=None, offset=None))
     yield from _ends(case)
-    for layers, spec in _chains(network):
-        built = _build(case, layers, spec)
+    for layers, reads, spec in _graphs(network):
+        built = _build(case, layers, reads, spec)
         if built:
             yield built
 
@@ -79,25 +91,34 @@ def _ends(case: Case) -> Iterator[Case]:
     """Leave out layers at either end."""
     network = case.network
     count = len(network.layers)
-    for keep in range(1, count):
-        built = _build(case, network.layers[:keep], network.input)
-        if built:
-            yield built
+    for keep in range(count - 1):
+        part = None
+        with suppress(XnorcoreError):
+            part = network.up_to(keep, network.layers[keep])
+        if part is not None:
+            yield replace(case, network=part)
     results = golden.layers(network, case.images)
     for first in range(count - 1, 0, -1):
-        if network.layers[first - 1].result == "bits":
+        reads = network.reads[first:]
+        if network.layers[first - 1].result == "bits" and all(n >= first for one in reads for n in one):
             spec = InputSpec(network.shapes[first])
-            built = _build(case, network.layers[first:], spec, results[first - 1])
+            behind = [[number - first for number in one] for one in reads]
+            built = _build(case, network.layers[first:], behind, spec, results[first - 1])
             if built:
                 yield built
 
 
 def _build(
-    case: Case, layers: tuple[Layer, ...] | list[Layer], spec: InputSpec, images: np.ndarray | None = None
+    case: Case,
+    layers: Sequence[Layer],
+    reads: Sequence[Sequence[int]],
+    spec: InputSpec,
+    images: np.ndarray | None = None,
 ) -> Case | None:
     """Return the case with other layers, cut to fit each other; None if that is no legal network."""
     try:
-        network = Network(case.network.name, spec, _fitted(layers, spec.shape))
+        kept, numbers = _needed(layers, reads)
+        network = Network(case.network.name, spec, _fitted(kept, numbers, spec.shape), reads=numbers)
     except (XnorcoreError, IndexError, ValueError):
         return None
     if images is None:
@@ -108,23 +129,29 @@ def _build(
     return replace(case, network=network, images=images.reshape(-1, *spec.shape).astype(np.uint8))
 
 
-def _fitted(layers: tuple[Layer, ...] | list[Layer], shape: Shape) -> list[Layer]:
-    """Cut weights that read more than the layer before still gives."""
-    chain: list[Layer] = []
-    before: Shape | None = None
-    for layer in layers:
-        if isinstance(layer, Conv2d):
-            layer = _conv(layer, weights=layer.weights[..., : shape[2]])
-        elif isinstance(layer, Dense) and layer.inputs != prod(shape):
-            rows = layer.weights
-            if before is not None and len(before) == len(shape) and prod(before) == layer.inputs:
-                cut = tuple(slice(size) for size in shape)
-                rows = rows.reshape(-1, *before)[(slice(None), *cut)].reshape(len(rows), -1)
-            layer = Dense(rows[:, : prod(shape)], layer.thresholds, layer.name)
-        before = None
-        chain.append(layer)
-        shape = layer.output_shape(shape)
-    return chain
+def _needed(layers: Sequence[Layer], reads: Sequence[Sequence[int]]) -> tuple[list[Layer], list[list[int]]]:
+    """Leave out the layers that the last one does not need."""
+    needed = {len(layers)}
+    for number in range(len(layers), 0, -1):
+        if number in needed:
+            needed |= set(reads[number - 1])
+    kept = sorted(needed - {0})
+    numbers = {0: 0} | {old: new for new, old in enumerate(kept, 1)}
+    return [layers[n - 1] for n in kept], [[numbers[read] for read in reads[n - 1]] for n in kept]
+
+
+def _fitted(layers: Sequence[Layer], reads: Sequence[Sequence[int]], shape: Shape) -> list[Layer]:
+    """Cut weights that read more than the layers before still give."""
+    fitted: list[Layer] = []
+    shapes = [shape]
+    for layer, numbers in zip(layers, reads, strict=True):
+        mine = [shapes[number] for number in numbers]
+        if has_weights(layer):
+            size = prod(mine[0]) if is_dense(layer) else mine[0][2]
+            layer = layer.with_arrays(layer.weights[..., :size])
+        fitted.append(layer)
+        shapes.append(layer.output_shape(*mine))
+    return fitted
 
 
 def _conv(layer: Conv2d, **changes: object) -> Conv2d:
@@ -135,54 +162,58 @@ def _conv(layer: Conv2d, **changes: object) -> Conv2d:
     return Conv2d(**values)  # pyright: ignore[reportArgumentType]
 
 
-def _chains(network: Network) -> Iterator[tuple[list[Layer], InputSpec]]:
-    """Yield the layers with one of them, or the image, simpler."""
-    spec, layers = network.input, list(network.layers)
+def _graphs(network: Network) -> Iterator[tuple[list[Layer], list[list[int]], InputSpec]]:
+    """Yield the layers with one of them, what it reads, or the image, simpler."""
+    spec, layers, reads = network.input, list(network.layers), [list(one) for one in network.reads]
     for axis, size in enumerate(spec.shape):
         for smaller in dict.fromkeys((size // 2, size - 1)):
             if smaller:
-                yield layers, InputSpec((*spec.shape[:axis], smaller, *spec.shape[axis + 1 :]), spec.bits)
+                smaller_shape = (*spec.shape[:axis], smaller, *spec.shape[axis + 1 :])
+                yield layers, reads, InputSpec(smaller_shape, spec.bits)
     for bits in dict.fromkeys((1, spec.bits - 1)):
         if 0 < bits < spec.bits:
-            yield layers, InputSpec(spec.shape, bits)
+            yield layers, reads, InputSpec(spec.shape, bits)
     for index, layer in enumerate(layers):
+        for part in range(len(reads[index]) if len(reads[index]) > 1 else 0):
+            # What reads this one reads one of its parts instead; or it goes on without that part.
+            passed = [[reads[index][part] if n == index + 1 else n for n in one] for one in reads]
+            yield layers, passed, spec
+            fewer = [n for place, n in enumerate(reads[index]) if place != part]
+            if len(fewer) > 1:
+                yield layers, [*reads[:index], fewer, *reads[index + 1 :]], spec
         for other in _simpler(layer):
-            yield [*layers[:index], *([other] if other else []), *layers[index + 1 :]], spec
+            if other is None:
+                passed = [[reads[index][0] if n == index + 1 else n for n in one] for one in reads]
+                yield layers, passed, spec
+            else:
+                yield [*layers[:index], other, *layers[index + 1 :]], reads, spec
 
 
 def _simpler(layer: Layer) -> Iterator[Layer | None]:
     """Yield simpler layers in place of one; None leaves it out."""
-    if isinstance(layer, (MaxPool2d, GlobalSum)):
-        yield None
-    if isinstance(layer, MaxPool2d):
-        if any(layer.padding):
-            yield MaxPool2d(layer.window, layer.stride, layer.name)
-        if (layer.window, layer.stride) != ((2, 2), (2, 2)):
-            yield MaxPool2d((2, 2), (2, 2), layer.name)
-    if not isinstance(layer, (Conv2d, Dense)):
-        return
-    limits = layer.thresholds
-    count = layer.outputs
+    yield from SIMPLER.get(type(layer), lambda _: iter(()))(layer)
+
+
+def _simpler_pool(layer: MaxPool2d) -> Iterator[Layer | None]:
+    yield None
+    if any(layer.padding):
+        yield MaxPool2d(layer.window, layer.stride, layer.name)
+    if (layer.window, layer.stride) != ((2, 2), (2, 2)):
+        yield MaxPool2d((2, 2), (2, 2), layer.name)
+
+
+def _simpler_weighted(layer: Weighted) -> Iterator[Weighted]:
+    limits, count = layer.thresholds, layer.outputs
     for first, end in dict.fromkeys(((0, count // 2), (count // 2, count), (0, count - 1))):
         if 0 < end - first < count:
-            yield _rows(layer, slice(first, end))
-    if isinstance(layer, Conv2d):
-        yield from _simpler_conv(layer)
+            rows = slice(first, end)
+            yield layer.with_arrays(layer.weights[rows], None if limits is None else limits[rows])
     if limits is not None and limits.any():
-        weights, zeros = layer.weights, np.zeros_like(limits)
-        yield (
-            Dense(weights, zeros, layer.name) if isinstance(layer, Dense) else _conv(layer, thresholds=zeros)
-        )
+        yield layer.with_arrays(thresholds=np.zeros_like(limits))
 
 
-def _rows(layer: Conv2d | Dense, kept: slice) -> Conv2d | Dense:
-    limits = None if layer.thresholds is None else layer.thresholds[kept]
-    if isinstance(layer, Dense):
-        return Dense(layer.weights[kept], limits, layer.name)
-    return _conv(layer, weights=layer.weights[kept], thresholds=limits)
-
-
-def _simpler_conv(layer: Conv2d) -> Iterator[Conv2d]:
+def _simpler_conv(layer: Conv2d) -> Iterator[Layer]:
+    yield from _simpler_weighted(layer)
     if any(layer.padding):
         yield _conv(layer, padding=(0, 0, 0, 0))
         for side in range(4):
@@ -201,3 +232,10 @@ def _simpler_conv(layer: Conv2d) -> Iterator[Conv2d]:
         yield _conv(
             layer, weights=layer.weights[:, :, :-1], padding=(top, bottom, min(left, most), min(right, most))
         )
+
+
+SIMPLER: dict[type, Callable[[Any], Iterator[Layer | None]]] = {
+    Dense: _simpler_weighted, Conv2d: _simpler_conv, MaxPool2d: _simpler_pool,
+    GlobalSum: lambda layer: iter([None]),
+}  # fmt: skip
+"""By kind of layer: what may stand in its place. Of a `Concat`, its parts do."""

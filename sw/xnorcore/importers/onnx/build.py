@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import ImportFailedError, NetworkError
 from ...folding.complement import absorb_complements
-from ...model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
+from ...model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, has_weights
 from ...model.network import Network
 from ..outcome import LayerReport
 from .image import Image
@@ -100,7 +100,7 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
             reports.append(_other(layers[-1], "globalsum", (), (stage.mean,)))
     scale, offset = _affine(cut.stages[-1], layers, cut)
     if len(emitted) > 1 and emitted[-2] is not None and emitted[-2].doubled and cut.stages[-1].gives is None:
-        assert isinstance(layers[-1], Dense)
+        assert has_weights(layers[-1])
         scale = (np.ones(layers[-1].outputs) if scale is None else scale) / 2
     if cut.binary:
         layers[-1], scale, offset = _two_classes(layers[-1], scale, offset)
@@ -183,14 +183,8 @@ def _two_classes(
     """The last layer twice, with scores 0 and what it gave: class 1 is where that is above 0."""
     slope = np.array([0.0, 1.0 if scale is None else float(scale[0])])
     shift = np.array([0.0, 0.0 if offset is None else float(offset[0])])
-    if isinstance(last, Dense):
-        return Dense(np.repeat(last.weights, 2, axis=0), name=last.name), slope, shift
-    assert isinstance(last, Conv2d)
-    weights = np.repeat(last.weights, 2, axis=0)
-    layer = Conv2d(
-        weights, stride=last.stride, padding=last.padding, pad_value=last.pad_value, name=last.name
-    )
-    return layer, slope, shift
+    assert has_weights(last)
+    return last.with_arrays(np.repeat(last.weights, 2, axis=0), bare=True), slope, shift
 
 
 def _float(value: Surd) -> float:
@@ -223,7 +217,7 @@ def _report(stage: Stage, layer: Dense | Conv2d, index: int, image: Image) -> La
     falling = sum(stage.form.slope(channel) * sign <= 0 for channel in range(stage.channels))
     thresholds = 0 if layer.thresholds is None else 32 * layer.outputs
     return LayerReport(
-        layer.name, "dense" if isinstance(layer, Dense) else "conv2d", tuple(dict.fromkeys(stage.nodes)),
+        layer.name, type(layer).__name__.lower(), tuple(dict.fromkeys(stage.nodes)),
         layer.weights.shape, zero, falling, stage.pool_order, padding, tuple(stage.folded), bound,
         layer.weight_bits + thresholds,
     )  # fmt: skip

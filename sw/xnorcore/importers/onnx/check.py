@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
-from ...model.layers import Conv2d, Dense, InputSpec
+from ...model.layers import InputSpec, has_weights
 from ...model.network import Network
 from ...reference import fast, golden
 from ..outcome import CheckReport
@@ -256,7 +256,7 @@ class Check:
         reads, gives = stage.reads, stage.gives
         first = built.last[number] - (stage.pool is not None)
         layer = built.network.layers[first]
-        if gives is None or reads.sums or not isinstance(layer, (Dense, Conv2d)):
+        if gives is None or reads.sums or not has_weights(layer):
             return 0
         if number and built.emitted[number - 1] is not None:
             return 0  # it reads more values than the source has
