@@ -100,7 +100,7 @@ def test_planted_faults_are_named(fault: str, engine: str, place: str) -> None:
     found = {check.engine: check for check in report(network(), fault=fault).differences}
     assert "fast" not in found
     assert str(found[engine]).startswith(f"{engine}, {place}")
-    assert Fault.parse(fault).named_by(found[engine], CONFIG.geometry.columns)
+    assert Fault.parse(fault).named_by(found[engine], CONFIG.geometry.columns, network())
 
 
 def test_a_stuck_output_of_the_gateware_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from xnorcore.compiler.steps import STEPS
 from xnorcore.errors import NetworkError
 from xnorcore.files import kinds
 from xnorcore.model.layers import Layer
 from xnorcore.model.network import Concat, Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network, Node
 from xnorcore.model.spec import RULES
 from xnorcore.reference import fast, golden
+from xnorcore.verify.features import FEATURES
 
 from .graphs import conv, dense, densenet, inception, vectors
 
@@ -181,6 +183,6 @@ def test_a_concatenation_has_limits() -> None:
 def test_every_kind_of_layer_is_in_every_table() -> None:
     every = set(get_args(Layer))
     assert set(RULES) == every
-    assert set(golden.COMPUTE) == every
+    assert set(golden.COMPUTE) == set(STEPS) == set(FEATURES) == every
     assert {kind.kind for kind in kinds.KINDS.values()} == every
     assert every - set(fast.COMPUTE) == {kind for kind in every if kind.__name__ == "InputScale"}

@@ -12,7 +12,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import Space
-from xnorcore.model.layers import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d
+from xnorcore.model.layers import Concat, Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d
 from xnorcore.model.network import Network
 from xnorcore.reference import fast, golden
 from xnorcore.verify import Fault, Report, compare, plant
@@ -26,7 +26,9 @@ from xnorcore.verify.shrink import shrink
 
 CONFIG = DeviceConfig(Geometry(1, 8, 8), act_depth=2048, weight_depth=1024)
 EVERYTHING = {
-    "affine of the scores", "an image per row", "constant channels", "convolution of a map",
+    "affine of the scores", "an image per row", "branches", "branches of the image",
+    "concatenation of maps", "concatenation of vectors", "concatenation of what others read", "copied maps",
+    "ends in concat bits", "vectors computed again", "constant channels", "convolution of a map",
     "convolution of an image", "dense layer", "dense layer of a map", "device with convolution=0",
     "device with counters=0", "device with program_halves=1", "device with several column groups",
     "device with threshold_share > 1", "ends in conv2d bits", "ends in conv2d scores", "ends in dense bits",
@@ -203,6 +205,24 @@ def test_shrinking() -> None:
     assert golden.run(small.network, small.images).shape[0] == 1
 
 
+def test_shrinking_a_graph() -> None:
+    """A model that is wrong for concatenations that others read ends as one of them, and little around it."""
+
+    def fails(case: Case) -> str | None:
+        network = case.network
+        for layer, reads in zip(network.layers, network.reads, strict=True):
+            if isinstance(layer, Concat) and any(len(network.readers[number]) > 1 for number in reads):
+                return "shared"
+        return None
+
+    cases = (draw(0, index, CONFIG) for index in range(1000))
+    case = next(case for case in cases if fails(case) and len(case.network.layers) > 5)
+    small, reason = shrink(case, fails)
+    assert reason == "shared" and len(small.images) == 1
+    # What is joined, or the image and its double, and one that reads both.
+    assert len(small.network.layers) <= 4 and small.network.weight_bits <= 8
+
+
 def test_shrinking_keeps_first_layers_out() -> None:
     def fails(case: Case) -> str | None:
         return "last" if case.network.layers[-1].result == "sums" else None
@@ -243,4 +263,4 @@ def test_page() -> None:
 def test_networks_without_maps() -> None:
     for seed in range(30):
         network = random_network(np.random.default_rng(seed), Bounds(maps=False))
-        assert all(isinstance(layer, Dense) for layer in network.layers)
+        assert all(isinstance(layer, Dense | Concat) for layer in network.layers)

@@ -198,7 +198,7 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
         (
             layer["name"],
             _kind(layer),
-            " x ".join(map(str, layer["input"])),
+            " x ".join(map(str, layer["input"])) if len(layer["reads"]) == 1 else ", ".join(layer["reads"]),
             " x ".join(map(str, layer["output"])),
             *(shown(layer[key]) for key in ("weight_bits", "macs", "beats", "accumulator_bits")),
         )

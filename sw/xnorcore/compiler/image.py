@@ -56,7 +56,7 @@ def lower_first(
     CompileError
         If the device cannot do it, or two layers want the image in different forms.
     """
-    lowered, mine = _FIRST[type(step.layer)](step, network, config, strips)
+    lowered, mine = FIRST[type(step.layer)](step, network, config, strips)
     if image is not None and (mine.header, mine.words) != (image.header, image.words):
         raise CompileError(
             f"layers {image.layer!r} and {step.name!r} both read the image, but want it in different forms "
@@ -127,4 +127,5 @@ def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tu
     return lowered, Image(header, planes * source.plane_words, step.name)
 
 
-_FIRST = {Dense: _dense, Conv2d: _conv}
+FIRST = {Dense: _dense, Conv2d: _conv}
+"""By kind of layer: how one that reads the image wants it."""

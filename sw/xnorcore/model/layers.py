@@ -123,9 +123,10 @@ Weighted: TypeAlias = Dense | Conv2d
 """Layers that multiply and compare."""
 
 Layer: TypeAlias = Weighted | MaxPool2d | GlobalSum | InputScale | Concat
-"""Every kind of layer. A new kind joins here and in the tables by kind, one for each concern: `spec.RULES`
-(what is legal), `golden.COMPUTE`, `fast.COMPUTE`, `description.KINDS` (files), `steps.STEPS` (compiler),
-`cli.models.WINDOWS`, `features.FEATURES` and `shrink.SIMPLER` (verification)."""
+"""Every kind of layer. A new kind joins here and in the tables by kind, one for each concern:
+`model.spec.RULES` (what is legal), `reference.golden.COMPUTE` and `reference.fast.COMPUTE`,
+`files.kinds.KINDS`, `compiler.steps.STEPS`, `verify.features.FEATURES`; and where it has something of its
+own, `compiler.compile.LOWER`, `compiler.image.FIRST`, `cli.models.WINDOWS` and `verify.shrink.SIMPLER`."""
 
 
 def has_weights(layer: Any) -> TypeGuard[Weighted]:

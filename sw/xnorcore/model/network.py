@@ -76,7 +76,7 @@ class Network:
     offset: NDArray[np.float64] | None
     metadata: dict[str, Any]
     reads: tuple[tuple[int, ...], ...]
-    values: tuple[Value, ...] = field(init=False)
+    values: tuple[Value, ...] = field(init=False, repr=False)
 
     def __init__(
         self,

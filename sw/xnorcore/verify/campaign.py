@@ -162,7 +162,7 @@ def _plant(case: Case, index: int, result: Campaign) -> None:
     columns = case.config.geometry.columns
     firsts = [one for one in found if one.engine.startswith("rtl")]
     engines = {one.engine: one for one in reversed(firsts)}
-    if any(fault.named_by(one, columns) for one in engines.values()):
+    if any(fault.named_by(one, columns, case.network) for one in engines.values()):
         result.named[fault.kind] += 1
     else:
         result.missed.append(f"network {index}, {fault}: {found[0] if found else 'nothing differs'}")

@@ -62,7 +62,7 @@ class Fault:
             raise UsageError(f"fault {text!r}: an output sticks at 0 or 1, not at {numbers[2]}")
         return cls(kind, *numbers)
 
-    def named_by(self, check: LayerCheck, columns: int) -> bool:
+    def named_by(self, check: LayerCheck, columns: int, network: Network) -> bool:
         """Return whether a difference is where this fault is.
 
         Parameters
@@ -71,12 +71,15 @@ class Fault:
             The first of an engine that differs.
         columns : int
             Of the array.
+        network : Network
         """
         if self.kind == "output":
             return {channel % columns for channel in check.channels} == {self.channel}
         # The bits of a pooled layer are seen behind the pooling.
-        there = check.index - self.layer in ((0, 1) if check.kind == "maxpool2d" else (0,))
-        return there and check.channels == (self.channel,)
+        places = {self.layer}
+        if network.pooled_by(self.layer) is not None:
+            places |= set(network.readers[self.layer + 1])
+        return check.index in places and check.channels == (self.channel,)
 
     def __str__(self) -> str:
         parts = [self.channel] if self.kind == "output" else [self.layer, self.channel]

@@ -16,11 +16,14 @@ from ..folding.fold import ALWAYS, NEVER
 from ..model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d
 from ..model.network import Network
 from ..model.values import Shape
+from .random_graphs import branched
 
 __all__ = ["Bounds", "dense_network", "random_images", "random_network", "signs", "thresholds"]
 
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 11, 16, 17, 22, 32, 33, 64, 70)
 """Channels to choose from: below, at and above the words and tiles of small arrays."""
+BRANCHED = 0.4
+"""Share of networks that are no chains."""
 ENDINGS = ("bits", "scores", "dense", "dense bits", "sum", "sum bits")
 """How a network of maps ends; each is equally likely."""
 
@@ -140,7 +143,8 @@ def random_network(rng: np.random.Generator, bounds: Bounds | None = None, name:
     if layers[-1].result == "sums" and rng.random() < 0.3:
         scale, offset = rng.normal(size=outputs), rng.normal(size=outputs)
     classes = int(rng.integers(1, outputs + 1)) if rng.random() < 0.3 else None
-    return Network(name, InputSpec(shape, bits), layers, classes, scale, offset)
+    network = Network(name, InputSpec(shape, bits), layers, classes, scale, offset)
+    return branched(rng, network) if rng.random() < BRANCHED else network
 
 
 def _up_to(rng: np.random.Generator, most: int) -> int:
