@@ -173,20 +173,31 @@ def _graphs(network: Network) -> Iterator[tuple[list[Layer], list[list[int]], In
     for bits in dict.fromkeys((1, spec.bits - 1)):
         if 0 < bits < spec.bits:
             yield layers, reads, InputSpec(spec.shape, bits)
+    # Layers whose results lie beside each other only stay alike if all become simpler at once.
+    points = [_point(one) if isinstance(one, Conv2d) else one for one in layers]
+    if points != layers:
+        yield points, reads, spec
     for index, layer in enumerate(layers):
         for part in range(len(reads[index]) if len(reads[index]) > 1 else 0):
             # What reads this one reads one of its parts instead; or it goes on without that part.
             passed = [[reads[index][part] if n == index + 1 else n for n in one] for one in reads]
-            yield layers, passed, spec
+            if passed != reads:
+                yield layers, passed, spec
             fewer = [n for place, n in enumerate(reads[index]) if place != part]
             if len(fewer) > 1:
                 yield layers, [*reads[:index], fewer, *reads[index + 1 :]], spec
         for other in _simpler(layer):
             if other is None:
                 passed = [[reads[index][0] if n == index + 1 else n for n in one] for one in reads]
-                yield layers, passed, spec
+                if passed != reads:
+                    yield layers, passed, spec
             else:
                 yield [*layers[:index], other, *layers[index + 1 :]], reads, spec
+
+
+def _point(layer: Conv2d) -> Conv2d:
+    """Return a convolution of single points."""
+    return _conv(layer, weights=layer.weights[:, :1, :1], stride=(1, 1), padding=(0, 0, 0, 0))
 
 
 def _simpler(layer: Layer) -> Iterator[Layer | None]:
