@@ -71,7 +71,7 @@ class Changed:
 
     def plant(self) -> bool:
         """Bring it into the gateware that this process has imported; return whether that is possible."""
-        import xnorcore_hw.top  # noqa: F401  all that is patched has to be there
+        import xnorcore_hw.shells.sim  # noqa: F401  all that is patched has to be there
 
         text = (ROOT / self.mutant.file).read_bytes()
         module = f"{PACKAGE}.{self.mutant.file.removesuffix('.py').replace('/', '.')}"

@@ -131,8 +131,8 @@ class Ecp5(Family):
     def hopeless(self, end: str) -> bool:
         """Say whether the router gets no further, by its last rounds.
 
-        What routes takes 25 to 110 rounds; what does not, it tries for ever. Or it takes wires from paths that
-        are too slow, and there are more of both in each round.
+        What routes takes 25 to 110 rounds; what does not, it tries for ever. Or it takes wires from paths
+        that are too slow, and there are more of both in each round.
         """
         rounds = re.findall(r"iter=(\d+) wires=\d+(?: overused=(\d+))?", end)
         if any(int(number) >= _MOST_ROUNDS for number, _ in rounds):
