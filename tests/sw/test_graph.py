@@ -162,7 +162,10 @@ ILLEGAL: list[tuple[list[Any], dict[str, Any], str]] = [
         [conv(4, 2), GlobalSum("g"), dense(3, 4, "d"), Node(dense(3, 4, "e"), 2), Node(Concat(), [3, 4])],
         {"shape": (5, 6, 2)}, "layer 1 'g': GlobalSum must be followed by the last layer, .* Dense and more",
     ),
-    ([A], {"reads": [[0], [1]]}, "reads: found 2, but there are 1 layers"),
+    ([A], {"reads": [[0], [1]]}, "reads: found 2, but there must be one entry for each"),
+    ([A], {"reads": 3}, "reads: found int, but there must be one"),
+    ([A], {"reads": [None]}, "layer 0: reads NoneType, but values are named"),
+    ([Node(A, 0)], {"reads": [[0]]}, "reads: given together with nodes"),
     ([A], {"reads": [[2]]}, "layer 0: reads value 2"),
 ]  # fmt: skip
 

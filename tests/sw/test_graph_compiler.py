@@ -16,6 +16,7 @@ from xnorcore.compiler import layout, spec
 from xnorcore.compiler.allocate import Buffer, allocate, least
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.steps import plan_of
+from xnorcore.compiler.stops import sums_network, sums_of
 from xnorcore.errors import CompileError, InternalError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.listing import listing, listing_lines
@@ -156,6 +157,31 @@ def test_the_listing_names_what_lies_where() -> None:
     )
     program = compile_network(reserved, device(Geometry(1, 8, 32)))
     assert set(program.regions.bases) == {"image", "image'", "sums'", "results"}
+
+
+def test_sums_never_lie_over_the_images() -> None:
+    """Lanes that no byte reaches are 0 only once: in front of what a layer reads, sums begin behind them."""
+    layers = [
+        dense(200, 70, "a"),
+        dense(200, 200, "b"),
+        dense(12, 200, "c"),
+        dense(3, 12, "end", scores=True),
+    ]
+    network = Network("n", InputSpec((70,), 4), layers)
+    config = device(Geometry(1, 8, 8))
+    config = dataclasses.replace(config, act_depth=compile_network(network, config).used["act_depth"])
+    program = compile_network(network, config)
+    sums = sums_of(program, 2).regions
+    # Behind "b" there is less room than in front of it.
+    assert program.regions.bases["b"] > 2 * sums.sizes["image"] == sums.bases["sums"]
+    images = np.random.default_rng(3).integers(0, 16, (2, 70)).astype(np.uint8)
+    with Accelerator.open(machine_url(config)) as opened:
+        opened.load(network)
+        opened.stop_after(2, sums=True)
+        found = opened.infer(images)
+        assert np.array_equal(found, golden.run(sums_network(network, 2), images))
+        opened.stop_after(3)
+        assert np.array_equal(opened.infer(images), golden.run(network, images))
 
 
 # Memory by liveness.

@@ -38,7 +38,7 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     copies = source.pixels if summed else 1
     nest = Nest.of(run=(pixels * source.pitch, width), plane=(copies, source.pitch * width))
     weights = layer.weights.reshape(layer.outputs, pixels, source.channels)
-    lanes = _lanes(weights, source.pitch, width, source.places)
+    lanes = _lanes(weights, source.pitch, width, source.lanes)
     return finish(layer, *lanes, nest, config, name, planes=1, copies=copies, factor=2)
 
 
@@ -114,7 +114,7 @@ def lower_conv(
     sy, sx = layer.stride
     positions = Positions(height, columns, line * sy, pixel * sx)
     taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
-    lanes, odd = _lanes(taps, pitch, width, source.places)
+    lanes, odd = _lanes(taps, pitch, width, source.lanes)
     # Zero padding leaves out a varying number of taps, and with each the lane left over. Two passes over
     # the window, with that lane at 0 and at 1, cancel it; they count the sum twice.
     balanced = any(layer.padding) and layer.pad_value == 0 and odd > 0
@@ -175,11 +175,13 @@ def _lanes(
     """
     outputs, pixels, values = weights.shape
     spare = words * width - values
+    used: Any = slice(values) if places is None else places
     empty = np.ones(words * width, np.bool_)
-    empty[np.arange(values) if places is None else places] = False
+    empty[used] = False
     lanes = np.empty((outputs, pixels, words * width), np.uint8)
-    lanes[:, :, empty] = np.arange(spare) % 2
-    lanes[:, :, np.flatnonzero(~empty) if places is None else places] = weights > 0
+    lanes[:, :, used] = weights > 0
+    if spare:
+        lanes[:, :, empty] = np.arange(spare) % 2
     return lanes.reshape(outputs, pixels * words, width), pixels * (spare % 2)
 
 

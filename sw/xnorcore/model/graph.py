@@ -92,6 +92,25 @@ class Graph:
     values: tuple[Value, ...]
 
 
+def reading(layers: Any, reads: Any) -> tuple[Node, ...]:
+    """Return layers as nodes, each with what it reads.
+
+    Raises
+    ------
+    NetworkError
+        If there is not exactly one entry for each layer.
+    """
+    counts = [len(one) if isinstance(one, Sequence) else -1 for one in (layers, reads)]
+    if counts[0] != counts[1] or counts[1] < 0:
+        found = counts[1] if counts[1] >= 0 else type(reads).__name__
+        raise NetworkError(f"reads: found {found}, but there must be one entry for each of the layers")
+    if any(isinstance(layer, Node) for layer in layers):
+        raise NetworkError(
+            "reads: given together with nodes, which say what they read; leave out one of them"
+        )
+    return tuple(Node(layer, read) for layer, read in zip(layers, reads, strict=True))
+
+
 def labels(layers: Sequence[Layer]) -> list[str]:
     """Return what the values are called, the image first: no two alike.
 

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError, NetworkError, UsageError
+from ..errors import InputError, UsageError
 from .check import validate
 from .classes import argmax_affine, highest_bit
-from .graph import Node, Value
+from .graph import Node, Value, reading
 from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d
 from .values import Shape, floats, same
 
@@ -89,14 +89,11 @@ class Network:
         metadata: dict[str, Any] | None = None,
         reads: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        if reads is not None:
-            if len(reads) != len(layers):
-                raise NetworkError(f"reads: found {len(reads)}, but there are {len(layers)} layers")
-            layers = [Node(layer, read) for layer, read in zip(layers, reads, strict=True)]  # type: ignore
+        items: Any = tuple(layers) if isinstance(layers, Sequence) else layers
         values: dict[str, Any] = {
             "name": name,
             "input": input,
-            "layers": tuple(layers) if isinstance(layers, Sequence) else layers,
+            "layers": items if reads is None else reading(items, reads),
             "classes": int(classes) if isinstance(classes, np.integer) else classes,
             "scale": floats("scale", scale),
             "offset": floats("offset", offset),
