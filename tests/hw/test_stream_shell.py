@@ -388,8 +388,8 @@ def test_a_header_that_lies_about_images_is_survived(name: str, value: int) -> N
     async def drain(ctx) -> None:
         assert len(await receive(ctx, dut, len(case.images))) == len(case.images)
         await load(ctx, dut, case.program)
-        await send(ctx, dut, case.images)
-        case.check(await receive(ctx, dut, len(case.images)))
+        await send(ctx, dut, case.images[:3])
+        case.check(await receive(ctx, dut, 3), range(3))
 
     run(dut, bench, feed, drain)
 
