@@ -134,6 +134,13 @@ def test_images_in_scores_out(rows: int, bits: int) -> None:
     case.check(infer(case, case.images, len(case.images)))
 
 
+def test_results_of_words_of_two_bytes() -> None:
+    config = small_config(1, 16, 16, **_DENSE)
+    case = make(config, random_network(np.random.default_rng(2), (20, 11)), 3)
+    assert case.program.results.word_bytes == 2
+    case.check(infer(case, case.images, 3))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_pauses_anywhere(seed: int) -> None:
     case = dense(1 + seed % 3, count=9)
