@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
@@ -15,21 +15,18 @@ from .command.control import Control, identity
 from .command.counters import Counters
 from .command.records import RecordQueue
 from .command.responder import Responder
-from .input.interleaver import RowInterleaver
-from .input.loader import Loader
-from .interfaces import byte_stream
-from .memory.activation import ActivationMemory, operand_latency, word_latency, write_latency
-from .memory.write_stage import WriteStage
+from .input.images import ImageInput
+from .interfaces import ControlLayout, EmitLayout, byte_stream
+from .memory.activation import operand_latency, write_latency
+from .memory.rows import ActivationRows
 from .memory.writer import ResultWriter
-from .parts.selection import select
+from .parts.delay import delayed_bundle
 from .parts.stream_register import StreamRegister
+from .sequence.batches import Batches
 from .sequence.program_memory import ProgramMemory
 from .sequence.sequencer import Sequencer
 
 __all__ = ["Core"]
-
-_RESET = ("valid", "clear")
-"""What a reset must stop on its way to the array and the writer."""
 
 _RECORDS = 8
 
@@ -69,113 +66,130 @@ class Core(wiring.Component):
                 "clear_counters": Out(1),
             }
         )
+        self._control, self._sequencer = Control(config, bake is not None), Sequencer(config)
+        self._images, self._rows = ImageInput(config), ActivationRows(config)
+        self._array, self._writer = Array(config, bake), ResultWriter(config)
+        self._responder, self._records = Responder(config), RecordQueue(_RECORDS)
+        self._batches, self._counters = Batches(), Counters(config)
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        config = self.config
-        m.submodules.control = control = Control(config, self.bake is not None)
-        m.submodules.loader = loader = Loader(config)
-        m.submodules.sequencer = sequencer = Sequencer(config)
-        m.submodules.array = array = Array(config, self.bake)
-        m.submodules.writer = writer = ResultWriter(config)
-        m.submodules.responder = responder = Responder(config)
-        m.submodules.counters = counters = Counters(config)
-        m.submodules.records = records = RecordQueue(_RECORDS)
+        control, sequencer, responder = self._control, self._sequencer, self._responder
+        m.submodules.control = control
+        m.submodules.sequencer = sequencer
+        m.submodules.images = self._images
+        m.submodules.rows = self._rows
+        m.submodules.array = self._array
+        m.submodules.writer = self._writer
+        m.submodules.responder = responder
+        m.submodules.records = self._records
+        m.submodules.batches = self._batches
+        m.submodules.counters = self._counters
         m.submodules.requests = requests = StreamRegister(byte_stream())
+        m.submodules.responses = responses = StreamRegister(byte_stream())
         connect(m, flipped(self.i), requests.i)
         connect(m, requests.o, control.i)
-
-        header = control.header
+        connect(m, control.record, self._records.i)
+        connect(m, self._records.o, responder.record)
+        connect(m, responder.o, responses.i)
+        connect(m, responses.o, flipped(self.o))
+        m.d.comb += [target.header.eq(control.header) for target in (sequencer, self._images, responder)]
         m.d.comb += [
-            loader.image_bytes.eq(header.image_bytes),
-            loader.bits_last.eq(header.in_bits_last),
-            loader.plane_stride.eq(header.plane_stride),
-            loader.interleaved.eq(header.interleaved if config.line_bytes else 0),
-            loader.spread.eq(header.spread),
-            sequencer.entry.eq(header.entry),
-            responder.out_words.eq(header.out_words),
-            responder.out_bytes.eq(header.out_bytes),
-        ]
-        for number in range(2):
-            for target, name in (
-                (getattr(loader, f"base{number}"), "in_base"),
-                (getattr(sequencer, f"in_base{number}"), "in_base"),
-                (getattr(sequencer, f"out_base{number}"), "out_base"),
-                (getattr(responder, f"base{number}"), "out_base"),
-            ):
-                m.d.comb += target.eq(header[f"{name}{number}"])
-
-        self._memories(m, control, loader, sequencer, array, writer, responder)
-        # Control words wait for operands that take longer than a plain read.
-        for source, target in ((sequencer.ctl, array.ctl), (sequencer.emit, writer.emit)):
-            for name in target.signature.members:
-                early = getattr(source, name)
-                for stage in range(operand_latency(config) - 1):
-                    late = Signal.like(early, name=f"{name}_d{stage}", reset_less=name not in _RESET)
-                    m.d.sync += late.eq(early)
-                    early = late
-                m.d.comb += getattr(target, name).eq(early)
-        connect(m, sequencer.layer, writer.layer)
-        # `batch_done` needs no such delay: results are asked for some cycles later.
-        done = writer.layer_done
-        for stage in range(write_latency(config)):
-            early, done = done, Signal(name=f"layer_done_d{stage}")
-            m.d.sync += done.eq(early)
-        m.d.comb += [writer.bits.eq(array.bits), sequencer.layer_done.eq(done)]
-
-        # Batches: loaded by the loader, run by the sequencer, sent by the responder.
-        loaded, out_busy, out_ready = Signal(2), Signal(2), Signal(2)
-        done_parity = Signal()
-        sizes = [Signal(4, name=f"size{parity}") for parity in range(2)]
-        accepted = Signal()
-        m.d.comb += [
-            accepted.eq(loader.batch.valid & loader.batch.ready),
-            loader.full.eq(loaded),
-            sequencer.loaded.eq(loaded),
-            sequencer.batch.eq(loaded & ~out_busy),
-            responder.ready.eq(out_ready),
-        ]
-        # A cycle late, which is before anyone asks again.
-        started, finished, released, completed = Signal(2), Signal(2), Signal(2), Signal()
-        m.d.sync += [
-            started.eq(Mux(sequencer.start, 1 << sequencer.start_parity, 0)),
-            finished.eq(Mux(sequencer.finish, 1 << sequencer.parity, 0)),
-            completed.eq(writer.batch_done),
-            released.eq(Mux(responder.release, 1 << responder.parity, 0)),
-        ]
-        for parity in range(2):
-            with m.If(accepted & (loader.parity == parity)):
-                m.d.sync += [loaded[parity].eq(1), sizes[parity].eq(loader.batch.payload)]
-            with m.Elif(finished[parity]):
-                m.d.sync += loaded[parity].eq(0)
-            with m.If(started[parity]):
-                m.d.sync += out_busy[parity].eq(1)
-            with m.Elif(released[parity]):
-                m.d.sync += [out_busy[parity].eq(0), out_ready[parity].eq(0)]
-            with m.If(completed & (done_parity == parity)):
-                m.d.sync += [out_ready[parity].eq(1), done_parity.eq(~done_parity)]
-
-        connect(m, control.batch, loader.batch)
-        self._images(m, control, loader)
-        m.d.comb += [
-            loader.restart.eq(control.restart),
-            loader.close.eq(control.close),
             sequencer.run.eq(control.run),
             sequencer.run_entry.eq(control.run_entry),
             sequencer.forgive.eq(control.settled),
             responder.fault.eq(sequencer.fault),
+            responder.word.eq(control.word),
         ]
         m.d.sync += control.idle.eq(
-            sequencer.idle & responder.idle & records.empty & ~loaded.any() & ~out_busy.any()
+            sequencer.idle & responder.idle & self._records.empty & self._batches.idle
         )
-        connect(m, control.counter, counters.readout)
-        connect(m, control.record, records.i)
-        connect(m, records.o, responder.record)
-        m.submodules.responses = responses = StreamRegister(byte_stream())
-        connect(m, responder.o, responses.i)
-        connect(m, responses.o, flipped(self.o))
+        self._connect_program(m)
+        self._connect_memories(m)
+        self._connect_array(m)
+        self._connect_batches(m)
+        self._connect_counters(m)
+        return m
 
+    def _connect_program(self, m: Module) -> None:
+        config, control, sequencer = self.config, self._control, self._sequencer
+        baked = self.bake.contents(Space.PROGRAM, 0) if self.bake else []
+        free = [0] * (config.program_depth - len(baked))
+        contents = [*baked, *free, *identity(config, self.clock_hz)]
+        m.submodules.program = program = ProgramMemory(config, contents)
+        m.d.comb += [
+            # Control reads program memory only while nothing runs or is about to.
+            program.read.addr.eq(Mux(control.program.valid, control.program.addr, sequencer.program.addr)),
+            program.read.following.eq(sequencer.program.following),
+            program.read.move.eq(sequencer.program.move),
+            program.write.valid.eq(control.write.valid),
+            program.write.p.eq(control.write.p),
+        ]
+        for reader in (control.program, sequencer.program):
+            m.d.comb += [reader.data.eq(program.read.data), reader.ready.eq(program.read.ready)]
+
+    def _connect_memories(self, m: Module) -> None:
+        control, images, rows, sequencer = self._control, self._images, self._rows, self._sequencer
+        connect(m, control.images, images.i)
+        connect(m, control.batch, images.batch)
+        connect(m, control.write, rows.control)
+        connect(m, images.write, rows.loader)
+        connect(m, self._responder.readout, rows.readout)
+        m.d.comb += [
+            images.restart.eq(control.restart),
+            images.close.eq(control.close),
+            images.flushed.eq(rows.flushed),
+            control.loader_busy.eq(images.busy),
+            control.boundary.eq(images.boundary),
+            rows.operand.eq(sequencer.operand),
+            rows.grant.eq(sequencer.readout_grant),
+            sequencer.readout_valid.eq(rows.request),
+        ]
+
+    def _connect_array(self, m: Module) -> None:
+        sequencer, array, writer = self._sequencer, self._array, self._writer
+        connect(m, sequencer.layer, writer.layer)
+        connect(m, writer.o, self._rows.result)
+        # Control words wait for operands that take longer than a plain read.
+        late = operand_latency(self.config) - 1
+        m.d.comb += [
+            array.ctl.eq(delayed_bundle(m, sequencer.ctl, late, "ctl", ControlLayout.RESET)),
+            writer.emit.eq(delayed_bundle(m, sequencer.emit, late, "emit", EmitLayout.RESET)),
+            array.x.eq(self._rows.x),
+            array.write.valid.eq(self._control.write.valid),
+            array.write.p.eq(self._control.write.p),
+            writer.bits.eq(array.bits),
+        ]
+        # `batch_done` needs no such delay: results are asked for some cycles later.
+        done = writer.layer_done
+        for stage in range(write_latency(self.config)):
+            early, done = done, Signal(name=f"layer_done_d{stage}")
+            m.d.sync += done.eq(early)
+        m.d.comb += sequencer.layer_done.eq(done)
+
+    def _connect_batches(self, m: Module) -> None:
+        batches, images, sequencer = self._batches, self._images, self._sequencer
+        m.d.comb += [
+            batches.accepted.eq(images.batch.valid & images.batch.ready),
+            batches.accepted_parity.eq(images.parity),
+            batches.size.eq(images.batch.p),
+            batches.start.eq(sequencer.start),
+            batches.start_parity.eq(sequencer.start_parity),
+            batches.finish.eq(sequencer.finish),
+            batches.finish_parity.eq(sequencer.parity),
+            batches.complete.eq(self._writer.batch_done),
+            batches.release.eq(self._responder.release),
+            batches.release_parity.eq(self._responder.parity),
+            images.full.eq(batches.loaded),
+            sequencer.loaded.eq(batches.loaded),
+            sequencer.batch.eq(batches.runnable),
+            self._responder.ready.eq(batches.ready),
+        ]
+
+    def _connect_counters(self, m: Module) -> None:
+        counters, control, sequencer = self._counters, self._control, self._sequencer
+        connect(m, control.counter, counters.readout)
         testing = Signal()
         with m.If(control.run):
             m.d.sync += testing.eq(1)
@@ -185,140 +199,9 @@ class Core(wiring.Component):
             counters.stalls.eq(sequencer.stalls),
             counters.counting.eq(~testing),
             counters.batch.eq(sequencer.start),
-            counters.images.eq(Mux(sequencer.start_parity, sizes[1], sizes[0])),
+            counters.images.eq(self._batches.images),
             counters.frames_good.eq(self.frames_good),
             counters.frames_bad.eq(self.frames_bad),
-            self.clear_counters.eq(control.clear_counters),
             counters.clear.eq(control.clear_counters),
+            self.clear_counters.eq(control.clear_counters),
         ]
-        return m
-
-    def _images(self, m: Module, control: Control, loader: Loader) -> None:
-        m.submodules.bytes = register = StreamRegister(stream.Signature(8))
-        connect(m, control.images, register.i)
-        images = register.o
-        if not self.config.line_bytes:
-            connect(m, images, loader.i)
-            m.d.comb += [
-                control.loader_busy.eq(loader.busy | images.valid),
-                control.boundary.eq(loader.boundary),
-            ]
-            return
-        m.submodules.interleaver = interleaver = RowInterleaver(self.config)
-        connect(m, interleaver.o, loader.values)
-        m.d.comb += [
-            loader.i.payload.eq(images.payload),
-            interleaver.i.payload.eq(images.payload),
-            interleaver.restart.eq(control.restart),
-        ]
-        names = (
-            "packed",
-            "pad",
-            "kernel_last",
-            "channels_last",
-            "stride",
-            "pad_left",
-            "pad_right",
-            "pad_top",
-        )
-        names += (
-            "map_width",
-            "map_height",
-            "rows_last",
-            "row_values",
-            "slot_start",
-            "slot_step",
-            "slots_end",
-        )
-        for name in names:
-            m.d.comb += getattr(interleaver, name).eq(control.header[name])
-        with m.If(loader.interleaved):
-            m.d.comb += [
-                interleaver.i.valid.eq(images.valid),
-                images.ready.eq(interleaver.i.ready),
-                control.loader_busy.eq(
-                    loader.busy | images.valid | ~(interleaver.idle | interleaver.starved)
-                ),
-                control.boundary.eq(loader.boundary & interleaver.idle),
-            ]
-        with m.Else():
-            m.d.comb += [
-                loader.i.valid.eq(images.valid),
-                images.ready.eq(loader.i.ready),
-                control.loader_busy.eq(loader.busy | images.valid),
-                control.boundary.eq(loader.boundary),
-            ]
-
-    def _memories(
-        self,
-        m: Module,
-        control: Control,
-        loader: Loader,
-        sequencer: Sequencer,
-        array: Array,
-        writer: ResultWriter,
-        responder: Responder,
-    ) -> None:
-        config, g = self.config, self.config.geometry
-
-        baked = self.bake.contents(Space.PROGRAM, 0) if self.bake else []
-        free = [0] * (config.program_depth - len(baked))
-        contents = [*baked, *free, *identity(config, self.clock_hz)]
-        m.submodules.program = program = ProgramMemory(config, contents)
-        write = control.write
-        m.d.comb += [
-            program.addr.eq(Mux(control.program_read, control.program_addr, sequencer.program_addr)),
-            program.following.eq(sequencer.program_following),
-            program.move.eq(sequencer.program_move),
-            control.program_data.eq(program.data),
-            control.program_ready.eq(program.ready),
-            sequencer.program_data.eq(program.data),
-            # Control reads program memory only while nothing runs or is about to.
-            sequencer.program_ready.eq(program.ready),
-        ]
-        for name in ("valid", "space", "bank", "addr", "lane", "data"):
-            m.d.comb += [getattr(target.write, name).eq(getattr(write, name)) for target in (array, program)]
-
-        request, granted = Signal(), Signal(word_latency(config))
-        m.submodules.write_stage = stage = WriteStage(config)
-        connect(m, loader.write, stage.loader)
-        for name in ("valid", "space", "bank", "addr", "lane", "data"):
-            m.d.comb += getattr(stage.control, name).eq(getattr(write, name))
-        m.d.comb += [
-            write.ready.eq(stage.control.ready),
-            stage.loader_everywhere.eq(loader.everywhere),
-            loader.flushed.eq(stage.flushed),
-            stage.busy.eq(writer.busy),
-        ]
-        words, outputs = [], []
-        for number in range(g.rows):
-            memory = ActivationMemory(config, number)
-            m.submodules[f"activations{number}"] = memory
-            for name in ("valid", "space", "bank", "addr", "lane", "data"):
-                m.d.comb += getattr(memory.write, name).eq(getattr(stage.o, name))
-            for name in memory.operand.signature.members:
-                m.d.comb += getattr(memory.operand, name).eq(getattr(sequencer.operand, name))
-            m.d.comb += [
-                memory.raddr.eq(sequencer.raddr),
-                memory.readout.eq(sequencer.readout_grant),
-                memory.readout_addr.eq(responder.readout.addr),
-                memory.everywhere.eq(stage.everywhere),
-                memory.wvalid.eq(writer.busy),
-                memory.waddr.eq(writer.waddr),
-                memory.wmask.eq(writer.wmask),
-                memory.wdata.eq(writer.wdata.word_select(number, min(g.columns, g.width))),
-                memory.wclear.eq(writer.wclear),
-            ]
-            words.append(memory.x)
-            outputs.append(memory.rdata)
-        m.d.comb += array.x.eq(Cat(*words))
-
-        m.d.comb += [
-            request.eq(responder.readout.valid & ~granted.any()),
-            sequencer.readout_valid.eq(request),
-            responder.readout.data.eq(select(outputs, responder.readout.row)),
-            responder.readout.done.eq(granted[-1]),
-            responder.word_row.eq(write.bank),
-            responder.word_addr.eq(write.addr),
-        ]
-        m.d.sync += granted.eq(Cat(sequencer.readout_grant, granted))

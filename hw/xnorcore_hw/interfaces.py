@@ -1,21 +1,23 @@
-"""Signatures that several modules of the accelerator share."""
+"""Payloads and signatures that several modules of the accelerator share."""
 
 from __future__ import annotations
 
+from amaranth.hdl import unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import HEADER
+from xnorcore.isa.layout import DESCRIPTOR, HEADER
 
 __all__ = [
-    "ControlSignature",
+    "ControlLayout",
     "CounterSignature",
-    "EmitSignature",
+    "CutLayout",
+    "DescriptorLayout",
+    "EmitLayout",
     "HeaderLayout",
-    "LaneWriteSignature",
-    "OperandSignature",
-    "ReadoutSignature",
+    "LayerLayout",
+    "OperandLayout",
     "bits_for_depth",
     "byte_stream",
 ]
@@ -55,134 +57,130 @@ class HeaderLayout(data.StructLayout):
         super().__init__({name: min(width, limits.get(name, width)) for name, width in fields.items()})
 
 
-class ControlSignature(wiring.Signature):
+class DescriptorLayout(data.FlexibleLayout):
+    """A layer's descriptor, word after word (`xnorcore.isa.layout.DESCRIPTOR`)."""
+
+    def __init__(self) -> None:
+        fields = {
+            name: data.Field(unsigned(field.width), 32 * field.word + field.low)
+            for name, field in DESCRIPTOR.fields.items()
+        }
+        super().__init__(32 * DESCRIPTOR.words, fields)
+
+
+class ControlLayout(data.StructLayout):
     """The control word of one array beat; it travels through the array with the activations.
 
     Members
     -------
-    valid : Out(1)
+    valid : 1
         Add this beat's popcount; otherwise the beat contributes 0.
-    first : Out(1)
+    first : 1
         Add the start value at address `taddr`: any number to a cleared accumulator, 0 or 1 to one that
         is doubled by the same beat.
-    double : Out(1)
+    double : 1
         Double the accumulator before adding.
-    clear : Out(1)
+    clear : 1
         Clear the accumulator after this beat.
-    waddr : Out
-        Weight buffer address.
-    taddr : Out
-        Threshold buffer address.
+    waddr, taddr
+        Weight and threshold buffer addresses.
     """
 
+    RESET = ("valid", "clear")
+    """What a reset must stop on its way to the array."""
+
     def __init__(self, config: DeviceConfig) -> None:
-        super().__init__(
-            {
-                "valid": Out(1),
-                "first": Out(1),
-                "double": Out(1),
-                "clear": Out(1),
-                "waddr": Out(bits_for_depth(config.weight_depth)),
-                "taddr": Out(bits_for_depth(config.threshold_depth)),
-            }
-        )
+        addresses = {
+            "waddr": bits_for_depth(config.weight_depth),
+            "taddr": bits_for_depth(config.threshold_depth),
+        }
+        super().__init__({"valid": 1, "first": 1, "double": 1, "clear": 1, **addresses})
 
 
-class OperandSignature(wiring.Signature):
-    """How a word of activation memory becomes an operand of the array; in step with its read address.
+class CutLayout(data.StructLayout):
+    """How an operand of the array is cut out of the word at its address and the one behind it.
 
     Members
     -------
-    strip : Out(16)
-        Row r reads `strip * r` words further on.
-    offset : Out(config.offset_bits)
-        Bit at which the operand starts; it goes on in the next word.
-    masked : Out(1)
+    masked : 1
         Only the first `lanes` bits count, the others become 0.
-    lanes : Out(8)
-    balance : Out(1)
-        The last bit becomes 1.
-    pad : Out(1)
+    pad : 1
         The operand's bits are `pad_one` instead, where they count.
-    pad_one : Out(1)
+    pad_one : 1
+    balance : 1
+        The last bit becomes 1.
+    offset : config.offset_bits
+        Bit at which the operand starts; it goes on in the next word.
+    lanes : 8
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        super().__init__(
-            {
-                "strip": Out(16),
-                "offset": Out(config.offset_bits),
-                "masked": Out(1),
-                "lanes": Out(8),
-                "balance": Out(1),
-                "pad": Out(1),
-                "pad_one": Out(1),
-            }
-        )
+        flags = {"masked": 1, "pad": 1, "pad_one": 1, "balance": 1}
+        super().__init__({**flags, "offset": config.offset_bits, "lanes": 8})
 
 
-class EmitSignature(wiring.Signature):
+class OperandLayout(data.StructLayout):
+    """What the array reads: an address of the activation memories and what becomes of the word there.
+
+    Members
+    -------
+    addr
+    strip : 16
+        Row r reads `strip * r` words further on; two cycles before it counts.
+    cut : CutLayout
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        super().__init__({"addr": bits_for_depth(config.act_depth), "strip": 16, "cut": CutLayout(config)})
+
+
+class EmitLayout(data.StructLayout):
     """What the sequencer says about the bits that a beat emits.
 
     Members
     -------
-    valid : Out(1)
+    valid : 1
         The beat emits a bit per column and row.
-    slice : Out(1)
-        More slices of the same scores follow.
-    window_first, window_last : Out(1)
+    layer_first, layer_last : 1
+        First and last emission of a layer.
+    window_first, window_last : 1
         First and last position of a pooling window; the last one's bits, ORed with those before, are the
         result.
-    tile : Out(1)
+    slice : 1
+        More slices of the same scores follow.
+    tile : 1
         Last position of a tile.
-    layer_first, layer_last : Out(1)
-        First and last emission of a layer.
     """
 
+    RESET = ("valid",)
+    """What a reset must stop on its way to the writer."""
+
     def __init__(self) -> None:
-        super().__init__(
-            {
-                "valid": Out(1),
-                "slice": Out(1),
-                "window_first": Out(1),
-                "window_last": Out(1),
-                "tile": Out(1),
-                "layer_first": Out(1),
-                "layer_last": Out(1),
-            }
-        )
+        names = ("valid", "layer_first", "window_first", "window_last", "slice", "tile", "layer_last")
+        super().__init__(dict.fromkeys(names, 1))
 
 
-class LaneWriteSignature(wiring.Signature):
-    """One byte on its way into a memory, from the link.
+class LayerLayout(data.StructLayout):
+    """Where the results of a layer go.
 
     Members
     -------
-    valid, ready
-        Handshake; `ready` is used for activation memory only.
-    space : Out(2)
-        `xnorcore.isa.protocol.Space`.
-    bank : Out(8)
-        Column or row.
-    addr : Out(16)
-        Word address.
-    lane : Out(4)
-        Byte of the word, least significant first.
-    data : Out(8)
+    base, delta, tile_stride
+        First result word; distance between the first result words of neighbouring positions, and of tiles.
+    strips : 1
+        Rows work on strips of one image.
+    strip
+        Distance between the results of neighbouring strips.
+    score : 1
+        The layer emits scores.
+    final : 1
+        Last layer of a batch.
     """
 
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "valid": Out(1),
-                "ready": In(1),
-                "space": Out(2),
-                "bank": Out(8),
-                "addr": Out(16),
-                "lane": Out(4),
-                "data": Out(8),
-            }
-        )
+    def __init__(self, config: DeviceConfig) -> None:
+        address = bits_for_depth(config.act_depth)
+        words = {"base": address, "delta": address, "tile_stride": address}
+        super().__init__({**words, "strips": 1, "strip": address, "score": 1, "final": 1})
 
 
 class CounterSignature(wiring.Signature):
@@ -201,29 +199,4 @@ class CounterSignature(wiring.Signature):
     """
 
     def __init__(self) -> None:
-        super().__init__(
-            {
-                "valid": Out(1),
-                "index": Out(4),
-                "ready": In(1),
-                "data": In(32),
-            }
-        )
-
-
-class ReadoutSignature(wiring.Signature):
-    """A request to read one word of activation memory between the array's beats.
-
-    `data` is valid, and `done` is 1, for one cycle after the request was granted.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__(
-            {
-                "valid": Out(1),
-                "row": Out(4),
-                "addr": Out(16),
-                "done": In(1),
-                "data": In(width),
-            }
-        )
+        super().__init__({"valid": Out(1), "index": Out(4), "ready": In(1), "data": In(32)})

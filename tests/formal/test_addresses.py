@@ -284,13 +284,13 @@ def fetch_scenario(config: DeviceConfig) -> tuple[Scenario, Sequencer]:
     """A sequencer with anything in program memory, and around it whatever it wants."""
     sequencer = Sequencer(config)
     s = Scenario(sequencer)
-    ports = ("program_data", "program_ready", "batch", "loaded", "run", "layer_done", "readout_valid")
-    s.drive(*(getattr(sequencer, name) for name in (*ports, "in_base0", "forgive")))
-    s.drive(sequencer.layer.take)
-    for name in ("entry", "run_entry"):
+    ports = ("batch", "loaded", "run", "layer_done", "readout_valid", "forgive")
+    s.drive(*(getattr(sequencer, name) for name in ports))
+    s.drive(sequencer.program.data, sequencer.program.ready, sequencer.header.in_base0, sequencer.layer.ready)
+    for name, entry in (("entry", sequencer.header.entry), ("run_entry", sequencer.run_entry)):
         address = s.free(16, name)
         s.assume(address < config.program_depth)
-        s.m.d.comb += getattr(sequencer, name).eq(address)
+        s.m.d.comb += entry.eq(address)
     return s, sequencer
 
 
@@ -307,7 +307,7 @@ def test_the_fetch_stays_inside_and_ends(config: DeviceConfig, tmp_path: Path) -
     s.claim((inside["fsm_state"] == FETCH) | (index == 0))
     s.claim((index < 1) | (inside["beyond"] == (pc >= depth - 1)))
     s.claim((index < 2) | (inside["behind"] == (pc > depth - 1)))
-    s.claim(sequencer.program_addr < depth + IDENTITY_WORDS)
+    s.claim(sequencer.program.addr < depth + IDENTITY_WORDS)
     s.claim(~(capture & (index == 0)) | (pc < depth))
     # Behind a descriptor that reaches the end, or leads there, comes none; and if its end flag was not
     # where it should be, the program is at fault.
@@ -327,10 +327,11 @@ def test_the_fetch_stays_inside_and_ends(config: DeviceConfig, tmp_path: Path) -
 def test_a_beat_behind_the_end_is_a_fault(config: DeviceConfig, tmp_path: Path) -> None:
     s, sequencer = fetch_scenario(config)
     ctl = sequencer.ctl
+    plain = ctl.valid & ~sequencer.operand.cut.pad
     strays = Cat(
-        (sequencer.raddr >= config.act_depth) & ctl.valid & ~sequencer.operand.pad & ~sequencer.readout_grant,
-        (ctl.waddr >= config.weight_depth) & ctl.valid & ~sequencer.operand.pad,
-        (ctl.taddr >= config.threshold_depth) & ctl.valid & ~sequencer.operand.pad,
+        (sequencer.operand.addr >= config.act_depth) & plain & ~sequencer.readout_grant,
+        (ctl.waddr >= config.weight_depth) & plain,
+        (ctl.taddr >= config.threshold_depth) & plain,
     )
     s.claim(~s.past(strays.any(), "strayed") | s.inside["astray"])
     s.claim(~s.past(s.inside["astray"], "noted") | sequencer.fault)

@@ -45,10 +45,10 @@ def check(words: list[int], baked: bool, command: Command) -> tuple[bytes, dict[
     bench.submodules.program = program = Memory(shape=32, depth=len(contents), init=contents)
     port = program.read_port()
     bench.d.comb += [
-        port.addr.eq(dut.program_addr),
-        port.en.eq(dut.program_read),
-        dut.program_data.eq(port.data),
-        dut.program_ready.eq(1),
+        port.addr.eq(dut.program.addr),
+        port.en.eq(dut.program.valid),
+        dut.program.data.eq(port.data),
+        dut.program.ready.eq(1),
         dut.idle.eq(1),
     ]
     response = bytearray()

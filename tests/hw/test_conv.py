@@ -75,7 +75,7 @@ def test_interleaver(shape, kernel, stride, padding, chance) -> None:
 
     async def send(ctx) -> None:
         for name, value in setup.items():
-            ctx.set(getattr(dut, name), value)
+            ctx.set(dut.header[name], value)
         stream = [int(value) for image in images for value in image.reshape(-1)]
         await put(ctx, dut.i, stream, Stalls(1, chance) if chance else NONE)
 
@@ -99,7 +99,7 @@ def test_interleaver_of_packed_bits() -> None:
 
     async def send(ctx) -> None:
         for name, value in setup.items():
-            ctx.set(getattr(dut, name), value)
+            ctx.set(dut.header[name], value)
         for image in images:
             await put(ctx, dut.i, np.packbits(image.reshape(-1), bitorder="little").tolist())
 

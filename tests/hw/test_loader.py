@@ -41,7 +41,7 @@ async def collect(ctx, dut: Loader, memory: dict, batches: list, over: list, sta
         ctx.set(dut.batch.ready, 1)
         w, batch = dut.write, dut.batch
         *_, valid, bank, addr, lane, data, done, size, parity = await ctx.tick().sample(
-            w.valid, w.bank, w.addr, w.lane, w.data, batch.valid, batch.payload, dut.parity
+            w.valid, w.p.place.bank, w.p.place.addr, w.p.lane, w.p.data, batch.valid, batch.p, dut.parity
         )
         ctx.set(dut.write.ready, 0)
         ctx.set(dut.flushed, 0)
@@ -60,12 +60,12 @@ def run(config: DeviceConfig, images: list[list[int]], bits: int, chance: float,
     batches: list = []
 
     async def feed(ctx):
-        ctx.set(dut.image_bytes, len(images[0]))
-        ctx.set(dut.bits_last, bits - 1)
-        ctx.set(dut.base0, BASES[0])
-        ctx.set(dut.base1, BASES[1])
-        ctx.set(dut.plane_stride, STRIDE)
-        ctx.set(dut.spread, spread)
+        ctx.set(dut.header.image_bytes, len(images[0]))
+        ctx.set(dut.header.in_bits_last, bits - 1)
+        ctx.set(dut.header.in_base0, BASES[0])
+        ctx.set(dut.header.in_base1, BASES[1])
+        ctx.set(dut.header.plane_stride, STRIDE)
+        ctx.set(dut.header.spread, spread)
         stalls = Stalls(1, chance)
         await put(ctx, dut.i, images[0] + images[0][:1], stalls)  # a group that is given up
         while ctx.get(dut.busy):
@@ -123,7 +123,7 @@ def test_the_region_must_be_free():
     dut = Loader(CONFIG)
 
     async def test(ctx):
-        ctx.set(dut.image_bytes, 3)
+        ctx.set(dut.header.image_bytes, 3)
         ctx.set(dut.full, 0b01)
         ctx.set(dut.i.valid, 1)
         ctx.set(dut.write.ready, 1)
@@ -143,8 +143,8 @@ def test_values_take_a_cycle_each_with_a_line_buffer_and_sixteen_without():
         dut = Loader(replace(CONFIG, line_bytes=line_bytes))
 
         async def test(ctx, dut=dut):
-            ctx.set(dut.image_bytes, 64)
-            ctx.set(dut.bits_last, 3)
+            ctx.set(dut.header.image_bytes, 64)
+            ctx.set(dut.header.in_bits_last, 3)
             ctx.set(dut.write.ready, 1)
             ctx.set(dut.flushed, 1)
             count = 0

@@ -33,11 +33,11 @@ class Running(Elaboratable):
         m = Module()
         m.submodules.sequencer, m.submodules.program = s, p = self.sequencer, self.program
         m.d.comb += [
-            p.addr.eq(s.program_addr),
-            p.following.eq(s.program_following),
-            p.move.eq(s.program_move),
-            s.program_data.eq(p.data),
-            s.program_ready.eq(p.ready),
+            p.read.addr.eq(s.program.addr),
+            p.read.following.eq(s.program.following),
+            p.read.move.eq(s.program.move),
+            s.program.data.eq(p.read.data),
+            s.program.ready.eq(p.read.ready),
         ]
         return m
 

@@ -15,7 +15,6 @@ from .streams import Stalls, simulate
 
 COUNT = 60
 EVERYWHERE = 9
-FIELDS = ("space", "bank", "addr", "lane", "data")
 
 
 def bytes_of(source: int, seed: int) -> list[tuple[int, int, int, int, int]]:
@@ -44,14 +43,14 @@ def test_every_byte_that_is_taken_gets_into_memory(line_bytes: int, chance: floa
             for space, bank, addr, lane, data in writes:
                 await stalls.pause(ctx)
                 if not number and stalls.random.random() < 0.3:  # for another memory
-                    ctx.set(port.space, Space.WEIGHTS)
+                    ctx.set(port.p.space, Space.WEIGHTS)
                     ctx.set(port.valid, 1)
-                    await ctx.tick()
-                for name, value in zip(FIELDS, (space, bank, addr, lane, data), strict=True):
-                    ctx.set(getattr(port, name), value)
+                    *_, ready = await ctx.tick().sample(port.ready)
+                    assert ready, "the other memory takes it at once"
+                first = ("everywhere", addr % 5 == 1) if number else ("space", space)
+                place = {"bank": bank, "addr": addr}
+                ctx.set(port.p, dict([first], place=place, lane=lane, data=data))
                 ctx.set(port.valid, 1)
-                if number:
-                    ctx.set(dut.loader_everywhere, addr % 5 == 1)
                 await ctx.tick().until(port.ready)
                 ctx.set(port.valid, 0)
                 taken[EVERYWHERE if number and addr % 5 == 1 else bank, addr, lane] = data
@@ -65,14 +64,12 @@ def test_every_byte_that_is_taken_gets_into_memory(line_bytes: int, chance: floa
         o = dut.o
         while len(finished) < 2 or len(memory) < 2 * COUNT:
             busy = r.random() < chance
-            ctx.set(dut.busy, busy)
+            ctx.set(o.ready, not busy)
             before = dict(taken)
-            *_, valid, space, bank, addr, lane, data, everywhere, flushed = await ctx.tick().sample(
-                o.valid, o.space, o.bank, o.addr, o.lane, o.data, dut.everywhere, dut.flushed
-            )
+            *_, valid, byte, flushed = await ctx.tick().sample(o.valid, o.p, dut.flushed)
             if valid and not busy:
-                assert space == Space.ACTIVATIONS
-                memory[EVERYWHERE if everywhere else bank, addr, lane] = data
+                bank = EVERYWHERE if byte.everywhere else byte.place.bank
+                memory[bank, byte.place.addr, byte.lane] = byte.data
             if flushed:
                 flushes += 1
                 assert before.items() <= memory.items()

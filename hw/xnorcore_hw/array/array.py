@@ -11,8 +11,10 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
 
-from ..interfaces import ControlSignature, LaneWriteSignature
+from ..interfaces import ControlLayout
 from ..memory.activation import operand_latency, write_latency
+from ..memory.ports import writes
+from ..parts.delay import delayed
 from .carry import carry_for
 from .pe import ProcessingElement, count_latency
 from .popcount import lane_delays
@@ -25,19 +27,11 @@ def array_latency(config: DeviceConfig) -> int:
     return config.latency - (operand_latency(config) - 1) - write_latency(config)
 
 
-def _delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
-    for stage in range(cycles):
-        register = Signal(len(value), name=f"{name}_d{stage}", reset_less=True)
-        m.d.sync += register.eq(value)
-        value = register
-    return value
-
-
 def _staggered(m: Module, word: Value, delays: list[int], name: str) -> Value:
     # Each bit as late as its part of the population count needs it.
     late = [word]
     for _ in range(max(delays)):
-        late.append(_delayed(m, late[-1], 1, f"{name}_{len(late)}"))
+        late.append(delayed(m, late[-1], 1, f"{name}_{len(late)}"))
     return Cat(late[delay][lane] for lane, delay in enumerate(delays))
 
 
@@ -56,12 +50,12 @@ class ColumnGroup(wiring.Component):
 
     Members
     -------
-    ctl_i, ctl_o : In, Out(ControlSignature)
+    ctl_i, ctl_o : In, Out(ControlLayout)
         Control word; leaves one cycle after it arrived.
     x_i, x_o : In, Out(rows * width)
         Activation words, one per row, one cycle after their control word.
-    write_i, write_o : In, Out(LaneWriteSignature)
-        Writes into the buffers, one cycle later here and in the next group.
+    write_i, write_o : In, Out(stream of WriteLayout)
+        Always taken: writes into the buffers, one cycle later here and in the next group.
     bits : Out(rows * count)
         Emitted bits, row by row.
     """
@@ -69,7 +63,7 @@ class ColumnGroup(wiring.Component):
     def __init__(self, config: DeviceConfig, first: int, count: int, bake: Program | None = None) -> None:
         g = config.geometry
         self.config, self.first, self.count, self.bake = config, first, count, bake
-        ctl, write, x = ControlSignature(config), LaneWriteSignature(), g.rows * g.width
+        ctl, write, x = ControlLayout(config), writes(taken=True), g.rows * g.width
         super().__init__(
             {
                 "ctl_i": In(ctl),
@@ -86,39 +80,39 @@ class ColumnGroup(wiring.Component):
         """Build the module."""
         m = Module()
         config, g = self.config, self.config.geometry
-        ctl, write = self.ctl_i, self.write_o
-        m.d.comb += self.x_o.eq(_delayed(m, self.x_i, 1, "x"))
+        ctl, write, early_write = self.ctl_i, self.write_o, self.write_i
+        m.d.comb += self.x_o.eq(delayed(m, self.x_i, 1, "x"))
         # A reset comes with `clear`, so that no register here needs it.
-        for name in ("valid", "first", "double", "clear", "waddr", "taddr"):
-            m.d.comb += getattr(self.ctl_o, name).eq(_delayed(m, getattr(ctl, name), 1, f"ctl_{name}"))
-        for name in ("valid", "space", "bank", "addr", "lane", "data"):
-            m.d.comb += getattr(write, name).eq(_delayed(m, getattr(self.write_i, name), 1, f"write_{name}"))
-        m.d.comb += self.write_i.ready.eq(1)
+        m.d.comb += [
+            self.ctl_o.eq(delayed(m, ctl.as_value(), 1, "ctl")),
+            write.valid.eq(delayed(m, early_write.valid, 1, "write_valid")),
+            write.p.eq(delayed(m, early_write.p.as_value(), 1, "write")),
+        ]
 
         # Words reach the PEs one cycle after the control word; the flags wait for the count of those words.
         count = count_latency(g.width)
-        valid = _delayed(m, ctl.valid, count, "valid")
-        early = _delayed(m, Cat(ctl.first, ctl.taddr), count - config.threshold_share, "start")
-        first = _delayed(m, early[0], config.threshold_share, "first")
-        double = _delayed(m, ctl.double, count + 1, "double")
-        clear = _delayed(m, ctl.clear, count + 1, "clear")
+        valid = delayed(m, ctl.valid, count, "valid")
+        early = delayed(m, Cat(ctl.first, ctl.taddr), count - config.threshold_share, "start")
+        first = delayed(m, early[0], config.threshold_share, "first")
+        double = delayed(m, ctl.double, count + 1, "double")
+        clear = delayed(m, ctl.clear, count + 1, "clear")
 
         carry = carry_for(platform)
         delays = lane_delays(g.width, carry)
         xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         values = self._start_values(m, early[0], early[1:])
         # Next to the other registers, so that no look-up table is on the way to all the buffers.
-        weight_data = _delayed(
-            m, ~self.write_i.data if carry.inverted else self.write_i.data, 1, "weight_data"
+        weight_data = delayed(
+            m, ~early_write.p.data if carry.inverted else early_write.p.data, 1, "weight_data"
         )
         for column in range(self.count):
-            select = write.bank == self.first + column
+            select = write.p.place.bank == self.first + column
             shape = g.width, config.weight_depth
             # Where products are absorbed by the adders, weights are stored inverted.
             flip = (1 << g.width) - 1 if carry.inverted else 0
             baked = [word ^ flip for word in self._baked(Space.WEIGHTS, column)]
             weights = self._buffer(
-                m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.addr, weight_data, baked
+                m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.p.place.addr, weight_data, baked
             )
             start = Signal(config.acc_width, name=f"start{column}", reset_less=True)
             with m.If(first):
@@ -145,7 +139,7 @@ class ColumnGroup(wiring.Component):
 
     def _start_values(self, m: Module, first: Value, taddr: Value) -> list[Value]:
         """Return each column's start value, `threshold_share` cycles after its address."""
-        config, write, share = self.config, self.write_o, self.config.threshold_share
+        config, write, share = self.config, self.write_o.p, self.config.threshold_share
         shape = 8 * -(-config.acc_width // 8), config.threshold_depth * share
         bits = share.bit_length() - 1
         step, kept = Signal(bits), Signal(len(taddr), reset_less=True)
@@ -156,15 +150,15 @@ class ColumnGroup(wiring.Component):
         addr = Cat(Mux(first, 0, step), Mux(first, taddr, kept)) if bits else taddr
         values = []
         for column in range(0, self.count, share):
-            select = write.bank[bits:] == (self.first + column) >> bits
-            place = Cat(write.bank[:bits], write.addr)
+            select = write.place.bank[bits:] == (self.first + column) >> bits
+            place = Cat(write.place.bank[:bits], write.place.addr)
             lists = [self._baked(Space.THRESHOLDS, column + index) for index in range(share)]
             baked = [word & ((1 << shape[0]) - 1) for words in zip(*lists, strict=True) for word in words]
             last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, select, place, write.data, baked)
             # The first columns' values wait until the last one's is read.
             late = [last]
             for stage in range(1, share):
-                late.append(_delayed(m, late[-1], 1, f"waiting{column}_{stage}"))
+                late.append(delayed(m, late[-1], 1, f"waiting{column}_{stage}"))
             values += reversed(late)
         return values
 
@@ -184,12 +178,12 @@ class ColumnGroup(wiring.Component):
         memory = Memory(shape=width, depth=depth, init=baked)
         m.submodules[f"{space.name.lower()}{column}"] = memory
         read, port = memory.read_port(), memory.write_port(granularity=8)
-        chosen = write.valid & (write.space == space) & select
+        chosen = write.valid & (write.p.space == space) & select
         m.d.comb += [
             read.addr.eq(addr),
             port.addr.eq(place),
             port.data.eq(data.replicate(width // 8)),
-            port.en.eq(chosen.replicate(width // 8) & (1 << write.lane)),
+            port.en.eq(chosen.replicate(width // 8) & (1 << write.p.lane)),
         ]
         return read.data
 
@@ -205,10 +199,11 @@ class Array(wiring.Component):
 
     Members
     -------
-    ctl : In(ControlSignature)
+    ctl : In(ControlLayout)
     x : In(rows * width)
         Activation words, one cycle after their control word.
-    write : In(LaneWriteSignature)
+    write : In(stream of WriteLayout)
+        Always taken; others than those of the buffers do not count.
     bits : Out(rows * columns)
         Row by row, `array_latency` cycles after the control word.
     """
@@ -218,9 +213,9 @@ class Array(wiring.Component):
         self.config, self.bake = config, bake
         super().__init__(
             {
-                "ctl": In(ControlSignature(config)),
+                "ctl": In(ControlLayout(config)),
                 "x": In(g.rows * g.width),
-                "write": In(LaneWriteSignature()),
+                "write": In(writes(taken=True)),
                 "bits": Out(g.rows * g.columns),
             }
         )
@@ -237,21 +232,19 @@ class Array(wiring.Component):
             m.submodules[f"group{index}"] = group
             if groups:
                 last = groups[-1]
-                connect(m, last.ctl_o, group.ctl_i)
                 connect(m, last.write_o, group.write_i)
-                m.d.comb += group.x_i.eq(last.x_o)
+                m.d.comb += [group.ctl_i.eq(last.ctl_o), group.x_i.eq(last.x_o)]
             else:
-                connect(m, flipped(self.ctl), group.ctl_i)
                 connect(m, flipped(self.write), group.write_i)
-                m.d.comb += group.x_i.eq(self.x)
+                m.d.comb += [group.ctl_i.eq(self.ctl), group.x_i.eq(self.x)]
             groups.append(group)
-            aligned.append(_delayed(m, group.bits, config.groups - 1 - index, f"align{index}"))
+            aligned.append(delayed(m, group.bits, config.groups - 1 - index, f"align{index}"))
         for row in range(g.rows):
             parts = [
                 bits[row * group.count : (row + 1) * group.count]
                 for bits, group in zip(aligned, groups, strict=True)
             ]
             # On a device with rotators, results have a long way back to the memories.
-            bits = _delayed(m, Cat(*parts), 1 if config.offset_bits else 0, f"result{row}")
+            bits = delayed(m, Cat(*parts), 1 if config.offset_bits else 0, f"result{row}")
             m.d.comb += self.bits.word_select(row, g.columns).eq(bits)
         return m

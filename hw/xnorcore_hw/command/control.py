@@ -20,7 +20,8 @@ from xnorcore.isa.protocol import (
     Status,
 )
 
-from ..interfaces import CounterSignature, HeaderLayout, LaneWriteSignature, bits_for_depth, byte_stream
+from ..interfaces import CounterSignature, HeaderLayout, bits_for_depth, byte_stream
+from ..memory.ports import PlaceLayout, WordReadSignature, writes
 from .infer import infer_states
 from .records import RecordKind, RecordLayout
 
@@ -61,15 +62,11 @@ class Control(wiring.Component):
         No batch is loaded, running or being sent, and no record is left.
     header : Out(HeaderLayout)
         Of the loaded program.
-    write : Out(LaneWriteSignature)
-        Writes into every memory. Bank and address are also the place of the word that
-        `RecordKind.WORD` asks for.
-    program_read : Out(1)
-        `program_addr` is to be read.
-    program_addr : Out
-    program_data : In(32)
-    program_ready : In(1)
-        As in `ProgramMemory`.
+    write : Out(stream of WriteLayout)
+        Writes into every memory.
+    word : Out(PlaceLayout)
+        What `RecordKind.WORD` asks for.
+    program : Out(WordReadSignature)
     run, run_entry : Out
         Start the sequencer at an address.
     images : Out(stream of 8)
@@ -93,11 +90,9 @@ class Control(wiring.Component):
                 "i": In(byte_stream()),
                 "idle": In(1),
                 "header": Out(HeaderLayout(config)),
-                "write": Out(LaneWriteSignature()),
-                "program_read": Out(1),
-                "program_addr": Out(bits_for_depth(config.program_depth + IDENTITY_WORDS)),
-                "program_data": In(32),
-                "program_ready": In(1),
+                "write": Out(writes()),
+                "word": Out(PlaceLayout()),
+                "program": Out(WordReadSignature(config.program_depth + IDENTITY_WORDS)),
                 "run": Out(1),
                 "run_entry": Out(bits_for_depth(config.program_depth)),
                 "images": Out(stream.Signature(8)),
@@ -168,10 +163,10 @@ class Control(wiring.Component):
                     m.d.sync += inside.eq((bank < banks) & (addr < depth) & ~stray)
                     m.d.comb += last_lane.eq(size - 1)
         # Large memories answer late in the cycle.
-        stored: Value = self.program_data
+        stored: Value = self.program.data
         if not config.program_halves:
             stored = Signal(32, reset_less=True)
-            m.d.sync += stored.eq(self.program_data)
+            m.d.sync += stored.eq(self.program.data)
         word, counter, counted = stored, self.counter, Const(1)
         if config.counters:
             counts = Signal()
@@ -181,13 +176,14 @@ class Control(wiring.Component):
             m.d.comb += counter.index.eq(addr)
 
         m.d.comb += [
-            write.space.eq(space),
-            write.bank.eq(bank),
-            write.addr.eq(addr),
-            write.lane.eq(count),
-            write.data.eq(i.payload.data),
+            self.word.bank.eq(bank),
+            self.word.addr.eq(addr),
+            write.p.space.eq(space),
+            write.p.place.eq(self.word),
+            write.p.lane.eq(count),
+            write.p.data.eq(i.payload.data),
             self.run_entry.eq(addr),
-            self.program_addr.eq(addr),
+            self.program.addr.eq(addr),
             self.images.payload.eq(i.payload.data),
             byte.eq(word.word_select(count[:2], 8)),
             record.payload.value.eq(i.payload.data),
@@ -297,7 +293,7 @@ class Control(wiring.Component):
                     m.next = "DROP"
                 with m.Elif(i.valid):
                     m.d.comb += write.valid.eq(1)
-                    with m.If(write.ready | (space != Space.ACTIVATIONS)):
+                    with m.If(write.ready):
                         take()
                         with m.If(space != Space.ACTIVATIONS):
                             m.d.sync += armed.eq(0)
@@ -315,7 +311,7 @@ class Control(wiring.Component):
                 m.next = "READ"
 
             with m.State("READ"):
-                m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.WORD)]
+                m.d.comb += [self.program.valid.eq(1), record.payload.kind.eq(RecordKind.WORD)]
                 m.d.sync += status.eq(Status.BAD_ADDRESS)
                 with m.If(exhausted):
                     with m.If(arming):
@@ -328,7 +324,7 @@ class Control(wiring.Component):
                     # What is ready in the first cycle may still be the word before.
                     m.d.sync += asked.eq(1)
                     m.d.comb += counter.valid.eq(1)
-                    with m.If(self.program_ready & counted & (asked | (not config.program_halves))):
+                    with m.If(self.program.ready & counted & (asked | (not config.program_halves))):
                         m.d.sync += asked.eq(0)
                         m.next = "BYTES" if config.program_halves else "WORD"
                 with m.Else():
@@ -345,10 +341,10 @@ class Control(wiring.Component):
                 with m.Else():
                     next_word()
             with m.State("WORD"):
-                m.d.comb += self.program_read.eq(1)
+                m.d.comb += self.program.valid.eq(1)
                 m.next = "BYTES"
             with m.State("BYTES"):
-                m.d.comb += [self.program_read.eq(1), record.payload.kind.eq(RecordKind.BYTE)]
+                m.d.comb += [self.program.valid.eq(1), record.payload.kind.eq(RecordKind.BYTE)]
                 m.d.sync += status.eq(Status.BAD_PROGRAM)
                 with m.If(arming):
                     m.d.sync += armed.eq(0)

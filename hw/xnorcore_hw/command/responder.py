@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Status
 
-from ..interfaces import ReadoutSignature, bits_for_depth, byte_stream
+from ..interfaces import HeaderLayout, byte_stream
+from ..memory.ports import PlaceLayout, ReadoutSignature
 from ..parts.selection import select
 from .records import RecordKind, RecordLayout
 
@@ -22,14 +23,9 @@ class Responder(wiring.Component):
     Members
     -------
     record : In(stream of RecordLayout)
-    out_words : In
-        Result words per image.
-    out_bytes : In
-        Bytes sent of each, from the least significant on.
-    base0, base1 : In
-        Output regions of the two parities.
-    word_row, word_addr : In
-        Place of the word that `RecordKind.WORD` asks for.
+    header : In(HeaderLayout)
+    word : In(PlaceLayout)
+        What `RecordKind.WORD` asks for.
     fault : In(1)
         What would be answered with OK is answered with BAD_PROGRAM.
     ready : In(2)
@@ -45,16 +41,11 @@ class Responder(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
-        address = bits_for_depth(config.act_depth)
         super().__init__(
             {
                 "record": In(stream.Signature(RecordLayout)),
-                "out_words": In(address),
-                "out_bytes": In((config.geometry.width // 8).bit_length()),
-                "base0": In(address),
-                "base1": In(address),
-                "word_row": In(4),
-                "word_addr": In(address),
+                "header": In(HeaderLayout(config)),
+                "word": In(PlaceLayout()),
                 "fault": In(1),
                 "ready": In(2),
                 "release": Out(1),
@@ -69,16 +60,17 @@ class Responder(wiring.Component):
         """Build the module."""
         m = Module()
         record, o, readout, g = self.record, self.o, self.readout, self.config.geometry
+        header, address = self.header, len(self.header.out_base0)
         kind, value = record.payload.kind, record.payload.value
         # Row, word of its results, byte of the word; each ends at 0, where the next begins.
-        row, number = Signal(range(g.rows)), Signal.like(self.out_words)
+        row, number = Signal(range(g.rows)), Signal(address)
         lane = Signal(range(max(g.width // 8, 2)))
-        next_row, next_number = Signal(range(g.rows + 1)), Signal.like(self.out_words)
+        next_row, next_number = Signal(range(g.rows + 1)), Signal(address)
         word = Signal(g.width, reset_less=True)
         single = Signal()
         # Known a cycle after the counters, since `o` takes a byte every other cycle at most.
         last_byte, last_word, last_row = Signal(), Signal(), Signal()
-        base = Mux(single, self.word_addr, Mux(self.parity, self.base1, self.base0))
+        base = Mux(single, self.word.addr, Mux(self.parity, header.out_base1, header.out_base0))
         m.d.comb += [
             single.eq(kind == RecordKind.WORD),
             o.payload.data.eq(value),
@@ -86,10 +78,10 @@ class Responder(wiring.Component):
             next_number.eq(number + 1),
         ]
         m.d.sync += [
-            last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == self.out_bytes))),
-            readout.addr.eq((base + number)[: len(self.base0)]),
-            readout.row.eq(Mux(single, self.word_row, row)),
-            last_word.eq(next_number == self.out_words),
+            last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == header.out_bytes))),
+            readout.addr.eq((base + number)[:address]),
+            readout.row.eq(Mux(single, self.word.bank, row)),
+            last_word.eq(next_number == header.out_words),
             last_row.eq(next_row == value[: len(next_row)]),
         ]
 

@@ -1,19 +1,17 @@
-"""Bytes on their way into activation memory, from the loader or the link."""
+"""Bytes on their way into activation memory, from the loader or a request."""
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Space
 
-from ..interfaces import LaneWriteSignature
+from .ports import RowWriteLayout, row_writes, writes
 
 __all__ = ["WriteStage"]
-
-_PLACE = ("bank", "addr", "lane", "data")
 
 
 class WriteStage(wiring.Component):
@@ -28,15 +26,11 @@ class WriteStage(wiring.Component):
 
     Members
     -------
-    control, loader : In(LaneWriteSignature)
-        Only `Space.ACTIVATIONS` counts.
-    loader_everywhere : In(1)
-        The loader's byte is for all rows.
-    o : Out(LaneWriteSignature)
-        To all activation memories; `ready` does not count.
-    everywhere : Out(1)
-    busy : In(1)
-        The memories take a result in this cycle, and no byte.
+    control : In(stream of WriteLayout)
+        Only `Space.ACTIVATIONS` counts; what is for another memory is taken there, at once.
+    loader : In(stream of RowWriteLayout)
+    o : Out(stream of RowWriteLayout)
+        To all activation memories; `ready` unless they take a result in this cycle.
     flushed : Out(1)
         All bytes that were taken are in memory when this cycle ends.
     """
@@ -45,12 +39,9 @@ class WriteStage(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "control": In(LaneWriteSignature()),
-                "loader": In(LaneWriteSignature()),
-                "loader_everywhere": In(1),
-                "o": Out(LaneWriteSignature()),
-                "everywhere": Out(1),
-                "busy": In(1),
+                "control": In(writes()),
+                "loader": In(row_writes()),
+                "o": Out(row_writes()),
                 "flushed": Out(1),
             }
         )
@@ -58,37 +49,36 @@ class WriteStage(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        control, loader, o, busy = self.control, self.loader, self.o, self.busy
-        asked, valid, room, waits = Signal(), Signal(), Signal(), Signal()
+        control, loader, o = self.control, self.loader, self.o
+        asked, other, valid, room, waits = (Signal() for _ in range(5))
+        requested = Signal(RowWriteLayout())
         m.d.comb += [
-            asked.eq(control.valid & (control.space == Space.ACTIVATIONS)),
+            other.eq(control.p.space != Space.ACTIVATIONS),
+            asked.eq(control.valid & ~other),
             valid.eq(loader.valid | asked),
             loader.ready.eq(~waits),
-            control.ready.eq(~waits & ~loader.valid),
-            o.space.eq(Space.ACTIVATIONS),
+            control.ready.eq(other | ~waits & ~loader.valid),
+            requested.place.eq(control.p.place),
+            requested.lane.eq(control.p.lane),
+            requested.data.eq(control.p.data),
         ]
-        places = [getattr(o, name) for name in _PLACE] + [self.everywhere]
-        pairs = [(getattr(loader, name), getattr(control, name)) for name in _PLACE]
-        pairs += [(self.loader_everywhere, Const(0))]
-        incoming = [Mux(loader.valid, first, other) for first, other in pairs]
+        incoming = Mux(loader.valid, loader.p.as_value(), requested.as_value())
         if self.config.line_bytes:
             # What comes in the cycle in which the memories turn out to be busy waits beside the register.
-            m.d.comb += room.eq(~o.valid | ~busy)
+            m.d.comb += room.eq(~o.valid | o.ready)
             m.d.sync += self.flushed.eq(room & ~waits & ~valid)
-            kept = [
-                Signal.like(place, name=f"kept{index}", reset_less=True) for index, place in enumerate(places)
-            ]
+            kept = Signal(RowWriteLayout(), reset_less=True)
             with m.If(~waits):
-                m.d.sync += [to.eq(value) for to, value in zip(kept, incoming, strict=True)]
-            incoming = [Mux(waits, old, new) for old, new in zip(kept, incoming, strict=True)]
+                m.d.sync += kept.eq(incoming)
+            incoming = Mux(waits, kept.as_value(), incoming)
             with m.If(room):
                 m.d.sync += [o.valid.eq(waits | valid), waits.eq(0)]
             with m.Elif(valid):
                 m.d.sync += waits.eq(1)
         else:
             m.d.comb += [room.eq(~o.valid), waits.eq(o.valid), self.flushed.eq(~o.valid)]
-            with m.If(room | ~busy):
+            with m.If(room | o.ready):
                 m.d.sync += o.valid.eq(room & valid)
         with m.If(room):
-            m.d.sync += [place.eq(value) for place, value in zip(places, incoming, strict=True)]
+            m.d.sync += o.p.eq(incoming)
         return m

@@ -5,12 +5,12 @@ from __future__ import annotations
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Space
 
-from ..interfaces import LaneWriteSignature, bits_for_depth
+from ..memory.ports import ProgramReadSignature, writes
 
 __all__ = ["ProgramMemory"]
 
@@ -29,44 +29,35 @@ class ProgramMemory(wiring.Component):
 
     Members
     -------
-    addr, following : In
-    move : In(1)
-        Decided late: the address is `following`, not `addr`. Only if `ready`.
-    data : Out(32)
-        Word at the address of the cycle before; without `halves` always.
-    ready : Out(1)
-        `data` is in this cycle the word at the address of the cycle before, and stays it while that stays.
-    write : In(LaneWriteSignature)
+    read : In(ProgramReadSignature)
+    write : In(stream of WriteLayout)
+        Always taken; others than those of `Space.PROGRAM` do not count.
     """
 
     def __init__(self, config: DeviceConfig, contents: list[int]) -> None:
         self.config, self.contents = config, contents
         super().__init__(
             {
-                "addr": In(bits_for_depth(len(contents))),
-                "following": In(bits_for_depth(len(contents))),
-                "move": In(1),
-                "data": Out(32),
-                "ready": Out(1),
-                "write": In(LaneWriteSignature()),
+                "read": In(ProgramReadSignature(len(contents))),
+                "write": In(writes(taken=True)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        write, chosen, addr = self.write, Signal(), Signal.like(self.addr)
-        m.d.comb += addr.eq(Mux(self.move, self.following, self.addr))
-        m.d.comb += chosen.eq(write.valid & (write.space == Space.PROGRAM))
+        out, write, chosen, addr = self.read, self.write.p, Signal(), Signal.like(self.read.addr)
+        m.d.comb += addr.eq(Mux(out.move, out.following, out.addr))
+        m.d.comb += chosen.eq(self.write.valid & (write.space == Space.PROGRAM))
         if not self.config.program_halves:
             memory = Memory(shape=32, depth=len(self.contents), init=self.contents)
             m.submodules.memory = memory
             read, port = memory.read_port(), memory.write_port(granularity=8)
             m.d.comb += [
                 read.addr.eq(addr),
-                self.data.eq(read.data),
-                self.ready.eq(1),
-                port.addr.eq(write.addr),
+                out.data.eq(read.data),
+                out.ready.eq(1),
+                port.addr.eq(write.place.addr),
                 port.data.eq(write.data.replicate(4)),
                 port.en.eq(chosen.replicate(4) & (1 << write.lane)),
             ]
@@ -80,13 +71,13 @@ class ProgramMemory(wiring.Component):
         low, kept = Signal(16, reset_less=True), Signal(16, reset_less=True)
         m.d.sync += high.eq(~high)
         with m.If(high):  # and so not `ready`
-            m.d.sync += [low.eq(read.data), self.ready.eq(low_addr == self.addr)]
+            m.d.sync += [low.eq(read.data), out.ready.eq(low_addr == out.addr)]
         with m.Else():
-            m.d.sync += [low_addr.eq(addr), kept.eq(read.data), self.ready.eq(0)]
+            m.d.sync += [low_addr.eq(addr), kept.eq(read.data), out.ready.eq(0)]
         m.d.comb += [
             read.addr.eq(Cat(high, addr)),
-            self.data.eq(Cat(low, Mux(high, kept, read.data))),
-            port.addr.eq(Cat(write.lane[1], write.addr)),
+            out.data.eq(Cat(low, Mux(high, kept, read.data))),
+            port.addr.eq(Cat(write.lane[1], write.place.addr)),
             port.data.eq(write.data.replicate(2)),
             port.en.eq(chosen.replicate(2) & (1 << write.lane[0])),
         ]

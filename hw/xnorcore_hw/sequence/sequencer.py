@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from amaranth import Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DESCRIPTOR, LOOPS, WIDE_WORDS
 
-from ..interfaces import ControlSignature, EmitSignature, OperandSignature, bits_for_depth
+from ..interfaces import ControlLayout, EmitLayout, HeaderLayout, LayerLayout, OperandLayout
+from ..memory.ports import ProgramReadSignature
 from .nest import DELTAS, LoopNest
 from .padding import TapTracker
 
-__all__ = ["STALLS", "LayerSignature", "Sequencer"]
+__all__ = ["STALLS", "Sequencer"]
 
 STALLS = ("busy", "drain", "fetch", "hazard", "port", "wait_output", "tail", "wait_input")
 """What each cycle is counted as; exactly one of them is 1."""
@@ -21,58 +22,14 @@ STALLS = ("busy", "drain", "fetch", "hazard", "port", "wait_output", "tail", "wa
 _OUTPUT_WORD = DESCRIPTOR.fields["out_base"].word
 
 
-class LayerSignature(wiring.Signature):
-    """Output side of the layer whose descriptor was fetched last.
-
-    Members
-    -------
-    valid : Out(1)
-        The layer's first emission has not reached the writer yet.
-    take : In(1)
-        It does in the next cycle; the writer copies the rest.
-    base, delta, tile_stride : Out
-        First result word; distance between the first result words of neighbouring positions, and of tiles.
-    strips : Out(1)
-        Rows work on strips of one image.
-    strip : Out
-        Distance between the results of neighbouring strips.
-    score : Out(1)
-        The layer emits scores.
-    final : Out(1)
-        Last layer of a batch.
-    """
-
-    def __init__(self, config: DeviceConfig) -> None:
-        address = bits_for_depth(config.act_depth)
-        super().__init__(
-            {
-                "valid": Out(1),
-                "take": In(1),
-                "base": Out(address),
-                "delta": Out(address),
-                "tile_stride": Out(address),
-                "strips": Out(1),
-                "strip": Out(address),
-                "score": Out(1),
-                "final": Out(1),
-            }
-        )
-
-
 class Sequencer(wiring.Component):
     """Issue the beats of one program after another.
 
     Members
     -------
-    program_addr, program_following : Out
-    program_move : Out(1)
-    program_data : In(32)
-    program_ready : In(1)
-        Read port of program memory, as in `ProgramMemory`.
-    entry : In(16)
-        Address of the loaded program's first descriptor.
-    in_base0, in_base1, out_base0, out_base1 : In
-        Input and output regions of the two batches in flight.
+    program : Out(ProgramReadSignature)
+    header : In(HeaderLayout)
+        Of the loaded program.
     batch : In(2)
         Per parity: inputs are complete and the output region is free.
     loaded : In(2)
@@ -88,14 +45,12 @@ class Sequencer(wiring.Component):
         Run the program at `run_entry` once, outside the batches; only while `idle`.
     idle : Out(1)
         Nothing runs and every result is written.
-    raddr : Out
-        Read address of the activation memories.
-    operand : Out(OperandSignature)
-        What is to be done to the word at `raddr`.
-    ctl : Out(ControlSignature)
-    emit : Out(EmitSignature)
+    operand : Out(OperandLayout)
+    ctl : Out(ControlLayout)
+    emit : Out(EmitLayout)
         In step with `ctl`.
-    layer : Out(LayerSignature)
+    layer : Out(stream of LayerLayout)
+        The layer whose descriptor was fetched last, until its first emission reaches the writer.
     layer_done : In(1)
         The last result of a layer is being written.
     fault : Out(1)
@@ -105,7 +60,8 @@ class Sequencer(wiring.Component):
     forgive : In(1)
     readout_valid : In(1)
     readout_grant : Out(1)
-        The activation memories may read something else than `raddr`. Beats go first, for at most 16 cycles.
+        The activation memories may read something else than the operand. Beats go first, for at most
+        16 cycles.
     stalls : Out(len(STALLS))
         One-hot, what this cycle is counted as.
     """
@@ -113,19 +69,10 @@ class Sequencer(wiring.Component):
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         self.nest = LoopNest(config)
-        address = bits_for_depth(config.act_depth)
         super().__init__(
             {
-                "program_addr": Out(bits_for_depth(config.program_depth)),
-                "program_following": Out(bits_for_depth(config.program_depth)),
-                "program_move": Out(1),
-                "program_data": In(32),
-                "program_ready": In(1),
-                "entry": In(16),
-                "in_base0": In(address),
-                "in_base1": In(address),
-                "out_base0": In(address),
-                "out_base1": In(address),
+                "program": Out(ProgramReadSignature(config.program_depth)),
+                "header": In(HeaderLayout(config)),
                 "batch": In(2),
                 "loaded": In(2),
                 "parity": Out(1),
@@ -135,11 +82,10 @@ class Sequencer(wiring.Component):
                 "run": In(1),
                 "run_entry": In(16),
                 "idle": Out(1),
-                "raddr": Out(address),
-                "operand": Out(OperandSignature(config)),
-                "ctl": Out(ControlSignature(config)),
-                "emit": Out(EmitSignature()),
-                "layer": Out(LayerSignature(config)),
+                "operand": Out(OperandLayout(config)),
+                "ctl": Out(ControlLayout(config)),
+                "emit": Out(EmitLayout()),
+                "layer": Out(stream.Signature(LayerLayout(config))),
                 "layer_done": In(1),
                 "fault": Out(1),
                 "forgive": In(1),
@@ -179,37 +125,38 @@ class Sequencer(wiring.Component):
             nest.weight_base.eq(field("weight_base")),
             nest.threshold_base.eq(field("threshold_base")),
             nest.read_base.eq(
-                field("in_base") + Mux(field("in_image"), Mux(self.parity, self.in_base1, self.in_base0), 0)
+                field("in_base")
+                + Mux(field("in_image"), Mux(self.parity, self.header.in_base1, self.header.in_base0), 0)
             ),
         ]
 
         # Fetch: pc is the address of the word at program_data; capture takes that word, if it is ready, and
         # moves on.
         # With one bit more than the address, pc stays beyond the end once it is there.
-        pc, index = Signal(len(self.program_addr) + 1, name="pc"), Signal(range(words), name="index")
+        pc, index = Signal(len(self.program.addr) + 1, name="pc"), Signal(range(words), name="index")
         at_output = Signal()  # index == _OUTPUT_WORD
         capture, load = Signal(name="capture"), Signal(name="last_capture")
         batch_run, pc_next = Signal(), Signal.like(pc, name="pc_next")
-        blocked, ready = Signal(), self.program_ready
+        blocked, ready = Signal(), self.program.ready
         m.d.comb += [
             pc_next.eq(pc + 1),
-            self.program_addr.eq(pc),
-            self.program_following.eq(pc_next),
-            self.program_move.eq(capture),
+            self.program.addr.eq(pc),
+            self.program.following.eq(pc_next),
+            self.program.move.eq(capture),
             blocked.eq(layer.valid & at_output),
         ]
         m.d.sync += nest.load.eq(load)
         # Whole words come late in their cycle: they are used in the next one.
         if config.program_halves:
-            m.d.comb += [word.eq(self.program_data), number.eq(index), taken.eq(capture), arrived.eq(load)]
+            m.d.comb += [word.eq(self.program.data), number.eq(index), taken.eq(capture), arrived.eq(load)]
         else:
-            m.d.sync += [word.eq(self.program_data), number.eq(index), taken.eq(capture)]
+            m.d.sync += [word.eq(self.program.data), number.eq(index), taken.eq(capture)]
             m.d.comb += arrived.eq(nest.load)
         # Layers alternate between two marks that their results are not all written yet.
         layer_parity, done_parity, unwritten = Signal(), Signal(init=1), Signal(2)
         with m.If(self.layer_done):
             m.d.sync += [unwritten.bit_select(done_parity, 1).eq(0), done_parity.eq(~done_parity)]
-        with m.If(layer.take):
+        with m.If(layer.ready):
             m.d.sync += layer.valid.eq(0)
         # Nothing behind program memory is a descriptor: one that reaches or leads there is the last. Both
         # follow `pc` from the second word on: it is at the last word of the memory or behind it; behind it.
@@ -239,18 +186,18 @@ class Sequencer(wiring.Component):
             with m.If((index == WIDE_WORDS.start - 1) & (~field("wide") if config.convolution else 1)):
                 m.d.sync += [index.eq(WIDE_WORDS.stop), at_output.eq(1)]
         with m.If(arrived):
-            image_base = Mux(self.parity, self.out_base1, self.out_base0)
+            image_base = Mux(self.parity, self.header.out_base1, self.header.out_base0)
             m.d.sync += [
-                layer.base.eq(field("out_base") + Mux(field("out_image"), image_base, 0)),
-                layer.delta.eq(field("out_delta")),
-                layer.tile_stride.eq(field("out_tile_stride")),
-                layer.strips.eq(field("strips")),
-                layer.strip.eq(field("out_strip")),
-                layer.score.eq(field("score")),
+                layer.p.base.eq(field("out_base") + Mux(field("out_image"), image_base, 0)),
+                layer.p.delta.eq(field("out_delta")),
+                layer.p.tile_stride.eq(field("out_tile_stride")),
+                layer.p.strips.eq(field("strips")),
+                layer.p.strip.eq(field("out_strip")),
+                layer.p.score.eq(field("score")),
             ]
         with m.If(load):
             m.d.sync += [
-                layer.final.eq((field("end") | beyond) & batch_run),
+                layer.p.final.eq((field("end") | beyond) & batch_run),
                 index.eq(0),
                 at_output.eq(0),
                 layer.valid.eq(1),
@@ -259,7 +206,7 @@ class Sequencer(wiring.Component):
                 layer_parity.eq(~layer_parity),
             ]
             with m.If(field("end") | beyond):
-                m.d.sync += pc.eq(self.entry)
+                m.d.sync += pc.eq(self.header.entry)
             with m.If(beyond):
                 end = DESCRIPTOR.fields["end"]
                 m.d.sync += [
@@ -305,14 +252,14 @@ class Sequencer(wiring.Component):
             nest.slice_emits.eq(
                 Mux(draining, nest.emits | (slices_left == slices) | last_but_one, all_but_one)
             ),
-            self.raddr.eq(nest.raddr),
-            self.operand.offset.eq(Mux(self.readout_grant, 0, nest.offset)),
+            self.operand.addr.eq(nest.raddr),
+            self.operand.cut.offset.eq(Mux(self.readout_grant, 0, nest.offset)),
             self.operand.strip.eq(Mux(field("strips"), field("in_strip"), 0)),
-            self.operand.lanes.eq(field("lanes")),
-            self.operand.masked.eq(nest.run_end & (field("lanes") != 0) & ~self.readout_grant),
-            self.operand.balance.eq(field("balance") & nest.run_end & ~nest.plane_first),
-            self.operand.pad.eq(outside & ~field("pad_zero") & ~self.readout_grant),
-            self.operand.pad_one.eq(field("pad_one")),
+            self.operand.cut.lanes.eq(field("lanes")),
+            self.operand.cut.masked.eq(nest.run_end & (field("lanes") != 0) & ~self.readout_grant),
+            self.operand.cut.balance.eq(field("balance") & nest.run_end & ~nest.plane_first),
+            self.operand.cut.pad.eq(outside & ~field("pad_zero") & ~self.readout_grant),
+            self.operand.cut.pad_one.eq(field("pad_one")),
             ctl.valid.eq(issue & ~draining & ~(outside & field("pad_zero"))),
             ctl.first.eq(issue & ~draining & nest.first),
             ctl.double.eq(issue & (draining | nest.doubles)),
@@ -399,7 +346,7 @@ class Sequencer(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.idle.eq(~unwritten.any() & ~self.batch.any()), idling.eq(1)]
-                m.d.sync += pc.eq(self.entry)
+                m.d.sync += pc.eq(self.header.entry)
                 with m.If(self.run):
                     m.d.sync += [pc.eq(self.run_entry), batch_run.eq(0)]
                     m.next = "START"

@@ -1,0 +1,97 @@
+"""The way of image bytes into activation memory."""
+
+from __future__ import annotations
+
+from amaranth import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorcore.isa.device import DeviceConfig
+
+from ..interfaces import HeaderLayout
+from ..memory.ports import row_writes
+from ..parts.stream_register import StreamRegister
+from .interleaver import RowInterleaver
+from .loader import Loader
+
+__all__ = ["ImageInput"]
+
+
+class ImageInput(wiring.Component):
+    """The loader, and the interleaver in front of it on a device with a line buffer.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    i : In(stream of 8)
+        Image bytes.
+    header : In(HeaderLayout)
+    busy : Out(1)
+        Bytes that were taken are not all stored, or a batch waits to be accepted.
+    boundary : Out(1)
+        The last byte was the last one of an image.
+    full, restart, close, batch, parity, write, flushed
+        As in `Loader`.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "header": In(HeaderLayout(config)),
+                "full": In(2),
+                "restart": In(1),
+                "close": In(1),
+                "busy": Out(1),
+                "boundary": Out(1),
+                "batch": Out(stream.Signature(4)),
+                "parity": Out(1),
+                "write": Out(row_writes()),
+                "flushed": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.loader = loader = Loader(self.config)
+        m.submodules.bytes = register = StreamRegister(stream.Signature(8))
+        connect(m, flipped(self.i), register.i)
+        connect(m, loader.batch, flipped(self.batch))
+        connect(m, loader.write, flipped(self.write))
+        images = register.o
+        m.d.comb += [
+            loader.header.eq(self.header),
+            loader.full.eq(self.full),
+            loader.restart.eq(self.restart),
+            loader.close.eq(self.close),
+            loader.flushed.eq(self.flushed),
+            self.parity.eq(loader.parity),
+            self.busy.eq(loader.busy | images.valid),
+            self.boundary.eq(loader.boundary),
+        ]
+        if not self.config.line_bytes:
+            connect(m, images, loader.i)
+            return m
+        m.submodules.interleaver = interleaver = RowInterleaver(self.config)
+        connect(m, interleaver.o, loader.values)
+        m.d.comb += [
+            interleaver.header.eq(self.header),
+            interleaver.restart.eq(self.restart),
+            interleaver.i.p.eq(images.p),
+            loader.i.p.eq(images.p),
+        ]
+        with m.If(self.header.interleaved):
+            m.d.comb += [
+                interleaver.i.valid.eq(images.valid),
+                images.ready.eq(interleaver.i.ready),
+                self.busy.eq(loader.busy | images.valid | ~(interleaver.idle | interleaver.starved)),
+                self.boundary.eq(loader.boundary & interleaver.idle),
+            ]
+        with m.Else():
+            m.d.comb += [loader.i.valid.eq(images.valid), images.ready.eq(loader.i.ready)]
+        return m

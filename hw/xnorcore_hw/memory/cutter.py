@@ -1,0 +1,105 @@
+"""Cuts an operand that may start at any bit out of two words."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+
+from ..interfaces import CutLayout
+
+__all__ = ["OperandCutter"]
+
+
+class OperandCutter(wiring.Component):
+    """Take an operand's bits out of the word at its address and the next one, and bring them to their lanes.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+        With `offset_bits` > 0.
+
+    Members
+    -------
+    odd : In(1)
+        The word at the address is that of the odd addresses; a cycle before the words.
+    cut : In(CutLayout)
+        A cycle before the words.
+    even_word, odd_word : In(width)
+        The word at the address, and the next one.
+    word : Out(width)
+        One cycle after the words: the one at the address, if the offset is 0.
+    x : Out(width)
+        Three cycles after the words: the operand.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config, width = config, config.geometry.width
+        super().__init__(
+            {
+                "odd": In(1),
+                "cut": In(CutLayout(config)),
+                "even_word": In(width),
+                "odd_word": In(width),
+                "word": Out(width),
+                "x": Out(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        width, bits = self.config.geometry.width, self.config.offset_bits
+        now = Signal(CutLayout(self.config))
+        m.d.sync += now.eq(self.cut)
+        # The operand is the first word's bits from the offset on, and then the next one's bits below it: each
+        # bit is taken out of its word first, and what was taken is rotated.
+        swapped, crossed, taken = (Signal(size, reset_less=True) for size in (1, width, width))
+        second = crossed ^ swapped.replicate(width)
+        m.d.sync += [
+            swapped.eq(self.odd),
+            crossed.eq(_below(self.cut.offset, width)),
+            taken.eq(self.odd_word & second | self.even_word & ~second),
+        ]
+        m.d.comb += self.word.eq(taken)
+        # Padding by ones comes in before the first turn, by zeros with the lanes that do not count, last:
+        # neither adds a look-up table to the longest path.
+        mask = Mux(now.masked, _below(now.lanes[: bits + 1], width), -1)
+        mask = mask & ~(now.pad & ~now.pad_one).replicate(width)
+        # Every row has its own copies of the offset: they reach all of a word.
+        late = Signal(bits, attrs={"keep": 1})
+        ones, last, lanes_used = Signal(), Signal(), Signal(width, reset_less=True)
+        m.d.sync += [
+            late.eq(now.offset),
+            ones.eq(now.pad & now.pad_one),
+            last.eq(now.balance),
+            lanes_used.eq(mask),
+        ]
+        # The higher bits of the offset in one cycle, the others in the next.
+        low = bits // 2
+        turned = _rotated(taken | ones.replicate(width), late[low:], low)
+        rest, rest_turned = Signal(low, attrs={"keep": 1}), Signal(width, reset_less=True)
+        rest_last, rest_used, x = Signal(), Signal(width, reset_less=True), Signal(width, reset_less=True)
+        m.d.sync += [
+            rest.eq(late[:low]),
+            rest_turned.eq(turned),
+            rest_last.eq(last),
+            rest_used.eq(lanes_used),
+            x.eq(_rotated(rest_turned, rest, 0) & rest_used | rest_last << (width - 1)),
+        ]
+        m.d.comb += self.x.eq(x)
+        return m
+
+
+def _below(number: Value, width: int) -> Value:
+    """Return `width` bits, of which those below `number` are 1."""
+    return (~(~0 << number))[:width]
+
+
+def _rotated(value: Value, number: Value, low: int) -> Value:
+    """Return `value` rotated to the right by ``number << low``."""
+    for bit, on in enumerate(number, low):
+        value = Mux(on, value.rotate_right(1 << bit), value)
+    return value

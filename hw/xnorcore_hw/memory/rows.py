@@ -1,0 +1,91 @@
+"""The activation memories of all rows, and what reads and writes them."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorcore.isa.device import DeviceConfig
+
+from ..interfaces import OperandLayout
+from ..parts.selection import select
+from .activation import ActivationMemory, word_latency
+from .ports import ReadoutSignature, results, row_writes, writes
+from .write_stage import WriteStage
+
+__all__ = ["ActivationRows"]
+
+
+class ActivationRows(wiring.Component):
+    """One activation memory for each row; all read and write at once.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    operand : In(OperandLayout)
+    x : Out(rows * width)
+        The operands, a word for each row, `operand_latency` cycles later.
+    result : In(stream of ResultLayout)
+        Always taken; bytes wait.
+    control : In(stream of WriteLayout)
+    loader : In(stream of RowWriteLayout)
+    flushed : Out(1)
+        As in `WriteStage`.
+    readout : In(ReadoutSignature)
+    request : Out(1)
+        A word is to be read out.
+    grant : In(1)
+        It is read in this cycle, and no operand.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        g = config.geometry
+        self.config = config
+        super().__init__(
+            {
+                "operand": In(OperandLayout(config)),
+                "x": Out(g.rows * g.width),
+                "result": In(results(config)),
+                "control": In(writes()),
+                "loader": In(row_writes()),
+                "flushed": Out(1),
+                "readout": In(ReadoutSignature(g.width)),
+                "request": Out(1),
+                "grant": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.write_stage = stage = WriteStage(self.config)
+        connect(m, flipped(self.control), stage.control)
+        connect(m, flipped(self.loader), stage.loader)
+        m.d.comb += [stage.o.ready.eq(~self.result.valid), self.flushed.eq(stage.flushed)]
+        operands, words = [], []
+        for row in range(self.config.geometry.rows):
+            m.submodules[f"row{row}"] = memory = ActivationMemory(self.config, row)
+            m.d.comb += [
+                memory.operand.eq(self.operand),
+                memory.readout.eq(self.grant),
+                memory.readout_addr.eq(self.readout.addr),
+                memory.result.valid.eq(self.result.valid),
+                memory.result.p.eq(self.result.p),
+                memory.write.valid.eq(stage.o.valid),
+                memory.write.p.eq(stage.o.p),
+            ]
+            operands.append(memory.x)
+            words.append(memory.rdata)
+        granted = Signal(word_latency(self.config))
+        m.d.sync += granted.eq(Cat(self.grant, granted))
+        m.d.comb += [
+            self.x.eq(Cat(*operands)),
+            self.request.eq(self.readout.valid & ~granted.any()),
+            self.readout.data.eq(select(words, self.readout.row)),
+            self.readout.done.eq(granted[-1]),
+        ]
+        return m
