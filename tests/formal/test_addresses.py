@@ -137,17 +137,17 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     load, step = s.free(1, "load"), s.free(1, "step")
     m.d.comb += [nest.load.eq(load), nest.step.eq(step & nest.more & ~load)]
 
-    last = {loop: s.constant(len(getattr(nest, f"{loop}_last")), f"{loop}_end") for loop in loops}
+    last = {loop: s.constant(len(nest.layer[f"{loop}_last"]), f"{loop}_end") for loop in loops}
     delta = {loop: s.constant(6, f"{loop}_move").as_signed() for loop in loops if loop in DELTAS}
     base = {name: s.constant(5, f"{name}_from") for name in ("read", "weight", "threshold")}
     double = s.constant(1, "doubled")
     last = {loop: value if loop in many else Const(0, 1) for loop, value in last.items()}
-    m.d.comb += [nest.double.eq(double)]
-    m.d.comb += [getattr(nest, f"{loop}_last").eq(value) for loop, value in last.items()]
-    m.d.comb += [getattr(nest, f"delta_{loop}").eq(value) for loop, value in delta.items()]
-    m.d.comb += [getattr(nest, f"{name}_base").eq(value) for name, value in base.items()]
+    m.d.comb += [nest.layer.double.eq(double)]
+    m.d.comb += [nest.layer[f"{loop}_last"].eq(value) for loop, value in last.items()]
+    m.d.comb += [nest.layer[f"delta_{loop}"].eq(value) for loop, value in delta.items()]
+    m.d.comb += [nest.layer[f"{name}_base"].eq(value) for name, value in base.items()]
     if spoil:
-        m.d.comb += nest.weight_base.eq(base["weight"] + 1)
+        m.d.comb += nest.layer.weight_base.eq(base["weight"] + 1)
 
     in_plane = [loop for loop in loops if loop in ("run", "col", "row")]
     one = Const(1)
@@ -299,27 +299,27 @@ def test_the_fetch_stays_inside_and_ends(config: DeviceConfig, tmp_path: Path) -
     """Whatever the memory holds: no address behind it, no descriptor begun behind its end, and a fault."""
     s, sequencer = fetch_scenario(config)
     inside, depth = s.inside, config.program_depth
-    pc, index, load, capture = (inside[name] for name in ("pc", "index", "last_capture", "capture"))
+    pc, index, load, capture = (inside[f"fetch.{name}"] for name in ("pc", "index", "last", "capture"))
     words = DESCRIPTOR.words
     s.claim(index < words)
-    s.claim(inside["at_output"] == (index == words - 1))
+    s.claim(inside["fetch.at_output"] == (index == words - 1))
     s.claim(pc <= depth - 1 + index)
-    s.claim((inside["fsm_state"] == FETCH) | (index == 0))
-    s.claim((index < 1) | (inside["beyond"] == (pc >= depth - 1)))
-    s.claim((index < 2) | (inside["behind"] == (pc > depth - 1)))
+    s.claim((inside["turns.fsm_state"] == FETCH) | (index == 0))
+    s.claim((index < 1) | (inside["fetch.beyond"] == (pc >= depth - 1)))
+    s.claim((index < 2) | (inside["fetch.behind"] == (pc > depth - 1)))
     s.claim(sequencer.program.addr < depth + IDENTITY_WORDS)
     s.claim(~(capture & (index == 0)) | (pc < depth))
     # Behind a descriptor that reaches the end, or leads there, comes none; and if its end flag was not
     # where it should be, the program is at fault.
-    astray = load & (pc >= depth - 1) & ~((pc == depth - 1) & inside["descriptor0"][0])
+    astray = load & (pc >= depth - 1) & ~((pc == depth - 1) & inside["fetch.descriptor0"][0])
     s.claim(~s.past(astray, "went_astray") | inside["astray"])
-    s.claim(~s.past(load & (pc >= depth - 1), "reached_the_end") | inside["descriptor0"][0])
+    s.claim(~s.past(load & (pc >= depth - 1), "reached_the_end") | inside["fetch.descriptor0"][0])
     s.claim(~s.past(inside["astray"], "noted") | sequencer.fault)
     before = s.past(sequencer.fault & ~sequencer.forgive, "was_at_fault")
     s.claim(~before | sequencer.fault)
     s.claim(~s.past(load, "loaded_one") | (index == 0))
     s.reach(s.past(astray, "led_out") & sequencer.fault & s.past(pc > depth, "was_behind"), "led_out")
-    s.reach(load & inside["descriptor0"][0] & ~sequencer.fault & (index == words - 1), "ended")
+    s.reach(load & inside["fetch.descriptor0"][0] & ~sequencer.fault & (index == words - 1), "ended")
     s.prove(tmp_path, 3, within=DESCRIPTOR.words + 12)
 
 

@@ -80,17 +80,17 @@ def test_nest_against_plain_loops(seed: int) -> None:
             steps = {}
             for loop in LOOPS:
                 words = rng.randrange(1 << 16) if loop in DELTAS else 1
-                bits = rng.randrange(1 << OFFSET_BITS) if hasattr(dut, f"bits_{loop}") else 0
+                bits = rng.randrange(1 << OFFSET_BITS) if f"bits_{loop}" in dut.layer.shape().members else 0
                 steps[loop] = (words << OFFSET_BITS) + bits
-                ctx.set(getattr(dut, f"{loop}_last"), lasts[loop])
+                ctx.set(dut.layer[f"{loop}_last"], lasts[loop])
                 if loop in DELTAS:
-                    ctx.set(getattr(dut, f"delta_{loop}"), words)
-                if hasattr(dut, f"bits_{loop}"):
-                    ctx.set(getattr(dut, f"bits_{loop}"), bits)
+                    ctx.set(dut.layer[f"delta_{loop}"], words)
+                if f"bits_{loop}" in dut.layer.shape().members:
+                    ctx.set(dut.layer[f"bits_{loop}"], bits)
             wanted.append(expected(lasts, steps, bases, double))
             for name, value in bases.items():
-                ctx.set(getattr(dut, name), value)
-            ctx.set(dut.double, double)
+                ctx.set(dut.layer[name], value)
+            ctx.set(dut.layer.double, double)
             ctx.set(dut.load, 1)
             await ctx.tick()
             ctx.set(dut.load, 0)
@@ -141,12 +141,13 @@ def test_taps_against_coordinates(seed: int) -> None:
     async def testbench(ctx) -> None:
         setup = {
             "pad_top": pads[0], "pad_left": pads[1], "stride_y": stride[0], "stride_x": stride[1],
-            "step_y": stride[0] * pool[0], "step_x": stride[1] * pool[1], "height": size[0], "width": size[1],
+            "step_y": stride[0] * pool[0], "step_x": stride[1] * pool[1],
+            "map_height": size[0], "map_width": size[1],
         }  # fmt: skip
         for name, value in setup.items():
-            ctx.set(getattr(taps, name), value)
+            ctx.set(taps.layer[name], value)
         for loop, value in lasts.items():
-            ctx.set(getattr(nest, f"{loop}_last"), value)
+            ctx.set(nest.layer[f"{loop}_last"], value)
         ctx.set(nest.load, 1)
         await ctx.tick()
         ctx.set(nest.load, 0)

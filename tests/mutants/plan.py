@@ -65,6 +65,8 @@ _INTERLEAVER = [
     "tests/hw/test_conv.py::test_interleaver_of_packed_bits",
 ]
 _LOADER = ["tests/hw/test_loader.py"]
+_WAITS = ["tests/formal/test_waits.py"]
+_FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
 _KEYS = [
@@ -107,12 +109,18 @@ PLAN: dict[str, list[str]] = {
     "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
     "parts/counting.py": [*_NEST, *_LOADER, *_FRAMES, *_MAPS],
     "parts/delay.py": [*_NETWORK, *_HOSTILE],
+    "parts/naming.py": [*_MAPS, *_NETWORK],
     "parts/selection.py": ["tests/hw/test_control.py::test_selection", *_MEMORIES],
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/batches.py": [*_BATCHES, *_MAPS, *_NETWORK],
+    "sequence/causes.py": [*_BATCHES, *_NETWORK],
+    "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH],
+    "sequence/hazards.py": [*_WAITS, *_MAPS, *_NETWORK],
+    "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
     "sequence/nest.py": [*_NEST, *_NETWORK],
     "sequence/padding.py": [*_NEST, *_MAPS],
     "sequence/program_memory.py": [*_MEMORIES, *_BAKED, *_NETWORK, *_HOSTILE],
+    "sequence/readout.py": [*_WAITS, *_SEQUENCER, *_BATCHES],
     "sequence/sequencer.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
     "shells/framed.py": [*_FRAMED, *_BAKED, *_HOSTILE],
     **dict.fromkeys(
@@ -121,6 +129,9 @@ PLAN: dict[str, list[str]] = {
     "shells/pins.py": _EXPORT,
     "shells/uart.py": ["tests/boards/test_targets.py -k lights", *_EXPORT],
     "shells/sim.py": ["tests/hw/test_driver.py::test_uart_link_gives_the_same_scores", *_BAKED],
+    "sequence/slices.py": [*_NETWORK, *_MAPS],
+    "sequence/starts.py": [*_WAITS, *_NETWORK],
+    "sequence/turns.py": [*_BATCHES, *_MAPS, *_NETWORK, *_REQUESTS],
 }
 """Files below the gateware's package; for each, tests in the order in which they run."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
@@ -11,7 +11,7 @@ from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
 from ..interfaces import bits_for_depth
 
-__all__ = ["DELTAS", "LoopNest"]
+__all__ = ["DELTAS", "LoopLayout", "LoopNest", "loop_bits"]
 
 DELTAS = tuple(loop for loop in LOOPS if f"delta_{loop}" in DESCRIPTOR.fields)
 """Loops that change the read address by a distance of the descriptor's; the others go on by one word."""
@@ -24,6 +24,40 @@ def _any(values: list[Value]) -> Value:
     for value in values[1:]:
         merged = merged | value
     return merged
+
+
+def loop_bits(config: DeviceConfig) -> dict[str, int]:
+    """Return the bits of all that a nest needs to know of a layer, by the names in its descriptor.
+
+    No loop is longer than the memory that it walks through.
+    """
+    fields = DESCRIPTOR.fields
+    raddr, waddr = bits_for_depth(config.act_depth), bits_for_depth(config.weight_depth)
+    longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
+    bits = {f"{loop}_last": min(fields[f"{loop}_last"].width, longest[loop]) for loop in LOOPS}
+    bits |= {f"delta_{loop}": raddr for loop in DELTAS}
+    bits |= {name: field.width for name, field in fields.items() if name.startswith("bits_")}
+    bases = {"weight_base": waddr, "threshold_base": bits_for_depth(config.threshold_depth)}
+    return bits | {"double": 1, "read_base": raddr} | bases
+
+
+class LoopLayout(data.StructLayout):
+    """The loops of a layer.
+
+    Members
+    -------
+    <loop>_last
+        Count of each loop, minus one.
+    delta_<loop>, bits_<loop>
+        Words and bits added to the read address when the loop advances.
+    read_base, weight_base, threshold_base
+        First addresses.
+    double
+        The accumulator doubles between planes, and every plane has a start value of its own.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        super().__init__(loop_bits(config))
 
 
 class LoopNest(wiring.Component):
@@ -44,13 +78,8 @@ class LoopNest(wiring.Component):
         Take the loop counts and bases, once the descriptor is complete.
     step : In(1)
         Present the next beat; only while `more` is 1.
-    <loop>_last : In
-        Count of each loop, minus one.
-    delta_<loop>, bits_<loop> : In
-        Words and bits added to the read address when the loop advances.
-    read_base, weight_base, threshold_base : In
-    double : In(1)
-        The accumulator doubles between planes, and every plane has a start value of its own.
+    layer : In(LoopLayout)
+        Stays while the layer runs.
     more : Out(1)
         Beats are left.
     raddr, waddr, taddr : Out
@@ -86,17 +115,10 @@ class LoopNest(wiring.Component):
     def __init__(self, config: DeviceConfig) -> None:
         self.config, self.offset_bits = config, config.offset_bits
         self.loops = LOOPS if config.convolution else DENSE_LOOPS
-        fields = DESCRIPTOR.fields
-        raddr = bits_for_depth(config.act_depth)
-        waddr, taddr = bits_for_depth(config.weight_depth), bits_for_depth(config.threshold_depth)
-        # No loop is longer than the memory that it walks through.
-        longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
-        ports: dict = {f"{loop}_last": In(min(fields[f"{loop}_last"].width, longest[loop])) for loop in LOOPS}
-        ports |= {f"delta_{loop}": In(raddr) for loop in DELTAS}
-        ports |= {f"bits_{loop}": In(7) for loop in LOOPS if f"bits_{loop}" in fields}
-        for name, size in (("read", raddr), ("weight", waddr), ("threshold", taddr)):
-            ports |= {f"{name}_base": In(size), f"{name[0]}addr": Out(size)}
-        ports |= {name: In(1) for name in ("load", "step", "double", "sliced", "whole")}
+        bits = loop_bits(config)
+        ports: dict = {"layer": In(LoopLayout(config))}
+        ports |= {f"{name[0]}addr": Out(bits[f"{name}_base"]) for name in ("read", "weight", "threshold")}
+        ports |= {name: In(1) for name in ("load", "step", "sliced", "whole")}
         ports |= {name: In(1) for name in ("slice", "slice_emits", "slice_last")}
         flags = ("more", "starts", "first", "doubles", "last", "emits", "closes")
         flags += ("run_end", "plane_first", "window_first", "window_last")
@@ -107,7 +129,7 @@ class LoopNest(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        lasts = {loop: getattr(self, f"{loop}_last") for loop in self.loops}
+        lasts = {loop: self.layer[f"{loop}_last"] for loop in self.loops}
         absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in lasts)
         at_last, at_first = (Signal(len(LOOPS), name=name, init=absent) for name in ("at_last", "at_first"))
         advance = Signal(len(LOOPS))
@@ -129,8 +151,8 @@ class LoopNest(wiring.Component):
 
         ends = {
             "moved": advance,
-            "first": at_first[:_PLANE].all() & (at_first[_PLANE] | self.double),
-            "doubles": self.double & at_first[:_PLANE].all() & ~at_first[_PLANE],
+            "first": at_first[:_PLANE].all() & (at_first[_PLANE] | self.layer.double),
+            "doubles": self.layer.double & at_first[:_PLANE].all() & ~at_first[_PLANE],
             "last": at_last[: _PLANE + 1].all(),
             "emits": at_last[: _PLANE + 1].all() & self.whole,
             "closes": ~(at_last[: _PLANE + 1].all() & self.sliced),
@@ -168,13 +190,13 @@ class LoopNest(wiring.Component):
         m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
         choices = []
         for level, loop in enumerate(LOOPS):
-            words = getattr(self, f"delta_{loop}") if loop in DELTAS else 1
-            bits = getattr(self, f"bits_{loop}")[:k] if k and hasattr(self, f"bits_{loop}") else None
+            words = self.layer[f"delta_{loop}"] if loop in DELTAS else 1
+            bits = self.layer[f"bits_{loop}"][:k] if k and f"bits_{loop}" in DESCRIPTOR.fields else None
             distance = words << k if bits is None else Cat(bits, words)
             if loop in self.loops:
                 choices.append(Mux(advance[level], distance, 0)[: len(delta)])
         with m.If(self.load):
-            m.d.sync += [address.eq(self.read_base << k), delta.eq(0)]
+            m.d.sync += [address.eq(self.layer.read_base << k), delta.eq(0)]
         with m.Elif(self.step):
             m.d.sync += [address.eq(address + delta), delta.eq(_any(choices))]
 
@@ -183,9 +205,9 @@ class LoopNest(wiring.Component):
         moved = self.moved
         counts = {
             "waddr": moved[:_PLANE].any() | moved[_TILE],
-            "taddr": moved[_TILE] | moved[_PLANE] & self.double,
+            "taddr": moved[_TILE] | moved[_PLANE] & self.layer.double,
         }
-        bases = {"waddr": self.weight_base, "taddr": self.threshold_base}
+        bases = {"waddr": self.layer.weight_base, "taddr": self.layer.threshold_base}
         starts = {"waddr": moved[_PLANE:_TILE].any(), "taddr": moved[_WIN_X:_TILE].any()}
         for name, base in bases.items():
             address, tile = self._register(m, name), Signal(len(base), name=f"{name}_tile", reset_less=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from amaranth import Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore.isa.layout import LOOPS
+from xnorcore.isa.layout import DESCRIPTOR, LOOPS
 
-__all__ = ["TapTracker"]
+__all__ = ["TapLayout", "TapTracker"]
 
 _RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
 
@@ -22,6 +22,26 @@ def _one_hot(choices: list[tuple[Value, Value]]) -> Value:
     return merged
 
 
+class TapLayout(data.StructLayout):
+    """What a descriptor says about the map under a kernel, by the names that it has there.
+
+    Members
+    -------
+    pad_left, pad_top
+        Padding before the first column and row.
+    stride_x, stride_y
+        Distance of neighbouring positions of a pooling window.
+    step_x, step_y
+        Distance of neighbouring windows.
+    map_width, map_height
+        Size of the map.
+    """
+
+    def __init__(self) -> None:
+        names = ("pad_left", "pad_top", "stride_x", "stride_y", "step_x", "step_y", "map_width", "map_height")
+        super().__init__({name: DESCRIPTOR.fields[name].width for name in names})
+
+
 class TapTracker(wiring.Component):
     """Follow a `LoopNest` in map coordinates.
 
@@ -30,14 +50,7 @@ class TapTracker(wiring.Component):
     load, step : In(1)
     moved : In(len(LOOPS))
         As at the nest.
-    pad_left, pad_top : In(3)
-        Padding before the first column and row.
-    stride_x, stride_y : In(3)
-        Distance of neighbouring positions of a pooling window.
-    step_x, step_y : In(4)
-        Distance of neighbouring windows.
-    width, height : In(10)
-        Size of the map.
+    layer : In(TapLayout)
     inside : Out(1)
         The tap of the nest's beat is on the map.
     """
@@ -48,14 +61,7 @@ class TapTracker(wiring.Component):
                 "load": In(1),
                 "step": In(1),
                 "moved": In(len(LOOPS)),
-                "pad_left": In(3),
-                "pad_top": In(3),
-                "stride_x": In(3),
-                "stride_y": In(3),
-                "step_x": In(4),
-                "step_y": In(4),
-                "width": In(10),
-                "height": In(10),
+                "layer": In(TapLayout()),
                 "inside": Out(1),
             }
         )
@@ -63,23 +69,23 @@ class TapTracker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        moved = self.moved
+        moved, layer = self.moved, self.layer
         # Window and position start, and tap, of each axis; before the map is a large number.
         tap_x, pos_x, win_x = (Signal(10, name=n) for n in ("tap_x", "pos_x", "win_x"))
         tap_y, pos_y, win_y = (Signal(10, name=n) for n in ("tap_y", "pos_y", "win_y"))
-        m.d.comb += self.inside.eq((tap_x < self.width) & (tap_y < self.height))
+        m.d.comb += self.inside.eq((tap_x < layer.map_width) & (tap_y < layer.map_height))
 
         first, left, top = Signal(), Signal(10), Signal(10)
-        m.d.comb += [left.eq(-self.pad_left), top.eq(-self.pad_top)]
+        m.d.comb += [left.eq(-layer.pad_left), top.eq(-layer.pad_top)]
         with m.If(self.load):
             m.d.sync += first.eq(1)
         with m.Elif(self.step):
             m.d.sync += first.eq(0)
         begin = first | moved[_TILE]
-        moves_x = [(begin | moved[_Y], left), (moved[_X], win_x + self.step_x)]
-        moves_y = [(begin, top), (moved[_Y], win_y + self.step_y)]
-        starts_x = [*moves_x, (moved[_WIN_Y], win_x), (moved[_WIN_X], pos_x + self.stride_x)]
-        starts_y = [*moves_y, (moved[_X], win_y), (moved[_WIN_Y], pos_y + self.stride_y)]
+        moves_x = [(begin | moved[_Y], left), (moved[_X], win_x + layer.step_x)]
+        moves_y = [(begin, top), (moved[_Y], win_y + layer.step_y)]
+        starts_x = [*moves_x, (moved[_WIN_Y], win_x), (moved[_WIN_X], pos_x + layer.stride_x)]
+        starts_y = [*moves_y, (moved[_X], win_y), (moved[_WIN_Y], pos_y + layer.stride_y)]
         axes = (
             (win_x, [*moves_x, (moved[:_X].any(), win_x)]),
             (pos_x, [*starts_x, (moved[:_WIN_X].any(), pos_x)]),

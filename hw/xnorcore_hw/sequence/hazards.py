@@ -1,0 +1,90 @@
+"""What beats wait for: the results of the layer before, and the last result's further words."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+
+__all__ = ["LayerHazards", "WritePort"]
+
+
+class LayerHazards(wiring.Component):
+    """Know whether the results of the layer before the present one are all written.
+
+    Layers alternate between two marks that their results are not; none begins while that before the one
+    before it has its mark.
+
+    Members
+    -------
+    begin : In(1)
+        A layer's descriptor is complete: from the next cycle on, it is the present one.
+    depends : In(1)
+        The present layer reads what the layer before it writes.
+    done : In(1)
+        The last result of the oldest layer is being written.
+    hazard : Out(1)
+        The present layer must wait; ends with the cycle that writes the last result.
+    unwritten : Out(1)
+        Of some layer, not all results are written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {"begin": In(1), "depends": In(1), "done": In(1), "hazard": Out(1), "unwritten": Out(1)}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        present, oldest = Signal(name="present"), Signal(name="oldest", init=1)
+        marks = Signal(2, name="marks")
+        with m.If(self.done):
+            m.d.sync += [marks.bit_select(oldest, 1).eq(0), oldest.eq(~oldest)]
+        with m.If(self.begin):
+            # After it was cleared above: the layer before last may be done in this very cycle.
+            m.d.sync += [marks.bit_select(~present, 1).eq(1), present.eq(~present)]
+        before, written = Signal(), Signal()
+        m.d.comb += [
+            before.eq(Mux(self.begin, present, ~present)),
+            written.eq(self.done & (oldest == before)),
+            self.unwritten.eq(marks.any()),
+        ]
+        m.d.sync += self.hazard.eq(self.depends & marks.bit_select(before, 1) & ~written)
+        return m
+
+
+class WritePort(wiring.Component):
+    """Know whether the words of the last result are still being written.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    result : In(1)
+        A beat with a result leaves.
+    strips : In(1)
+        It has a part for each row.
+    busy : Out(1)
+        A result of this cycle would come too early.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        super().__init__({"result": In(1), "strips": In(1), "busy": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        g = self.config.geometry
+        left = Signal(range(g.words_per_tile * g.rows + 1), name="left")
+        words = Mux(self.strips, g.rows * g.words_per_tile, g.words_per_tile)
+        with m.If(self.result):
+            m.d.sync += [left.eq(words - 1), self.busy.eq(words != 1)]
+        with m.Elif(left != 0):
+            m.d.sync += [left.eq(left - 1), self.busy.eq(left != 1)]
+        return m

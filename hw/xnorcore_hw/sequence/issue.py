@@ -1,0 +1,192 @@
+"""Issues the beats of a layer, one each cycle in which nothing is missing."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+
+from ..interfaces import ControlLayout, DescriptorLayout, EmitLayout, OperandLayout, bits_for_depth
+from ..parts.naming import take_names
+from .causes import CauseLayout
+from .hazards import WritePort
+from .nest import LoopNest
+from .padding import TapTracker
+from .slices import ScoreSlices
+from .starts import SharedStarts
+
+__all__ = ["Issue"]
+
+
+class Issue(wiring.Component):
+    """Walk through a layer's beats and send each to the array, with what the beat reads and emits.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    descriptor : In(DescriptorLayout)
+    load : In(1)
+        A layer begins: its descriptor is complete.
+    in_base : In
+        Region of images of the batch that runs.
+    hazard : In(1)
+        The layer must wait.
+    barred : In(1)
+        No beat may leave in this cycle.
+    grant : In(1)
+        The memories read something else in this cycle.
+    clear : In(1)
+        Nothing runs: clear what a reset may have left in the array.
+    operand : Out(OperandLayout)
+    ctl : Out(ControlLayout)
+    emit : Out(EmitLayout)
+    beat : Out(1)
+        There is a beat, which may have to wait.
+    reads : Out(1)
+        A beat leaves that reads its operand.
+    bar : Out(1)
+        No beat can leave in the next cycle.
+    last : Out(1)
+        The layer's last beat leaves.
+    astray : Out(1)
+        A beat leaves with an address behind the end of a memory.
+    causes : Out(CauseLayout)
+        Of a cycle with a `beat`.
+    """
+
+    CAUSES = ("busy", "drain", "hazard", "port")
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        names_in = ("load", "hazard", "barred", "grant", "clear")
+        names_out = ("beat", "reads", "bar", "last", "astray")
+        super().__init__(
+            {
+                "descriptor": In(DescriptorLayout()),
+                "in_base": In(bits_for_depth(config.act_depth)),
+                **dict.fromkeys(names_in, In(1)),
+                "operand": Out(OperandLayout(config)),
+                "ctl": Out(ControlLayout(config)),
+                "emit": Out(EmitLayout()),
+                **dict.fromkeys(names_out, Out(1)),
+                "causes": Out(CauseLayout(*self.CAUSES)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        config, descriptor, emit = self.config, self.descriptor, self.emit
+        m.submodules.nest = nest = LoopNest(config)
+        m.submodules.slices = slices = ScoreSlices(config)
+        m.submodules.port = port = WritePort(config)
+        m.submodules.starts = starts = SharedStarts(config)
+        issue, draining, fresh = Signal(), Signal(), Signal()
+        free, slot_free = Signal(), Signal()
+        image = Mux(descriptor.in_image, self.in_base, 0)
+        take_names(m, nest.layer, descriptor, but=("read_base",))
+        m.d.comb += [
+            nest.layer.read_base.eq(descriptor.in_base + image),
+            nest.load.eq(self.load),
+            nest.sliced.eq(slices.sliced),
+            nest.whole.eq(slices.whole),
+            nest.slice.eq(slices.next),
+            nest.slice_last.eq(slices.next_last),
+            nest.slice_emits.eq(slices.next_emits),
+            nest.step.eq(nest.more & (~self.beat | (free & nest.closes))),
+            slices.score.eq(descriptor.score),
+            slices.slices.eq(descriptor.slices),
+            slices.issue.eq(issue),
+            slices.emits.eq(nest.emits),
+            slices.closes.eq(nest.closes),
+            draining.eq(slices.draining),
+            port.strips.eq(descriptor.strips),
+            port.result.eq(emit.valid & emit.window_last),
+            starts.first.eq(self.ctl.first),
+            starts.next_first.eq(Mux(nest.step, nest.starts, nest.first)),
+            self.bar.eq(starts.bar),
+            # A beat goes to the array unless something it needs is not there yet.
+            slot_free.eq(~(nest.emits & port.busy) & ~self.barred),
+            free.eq(slot_free & ~self.hazard),
+            issue.eq(self.beat & free),
+            self.reads.eq(issue & ~draining),
+            self.last.eq(issue & nest.layer_end & nest.closes),
+            self.causes.busy.eq(self.reads),
+            self.causes.drain.eq(issue & draining),
+            self.causes.hazard.eq(self.beat & self.hazard),
+            self.causes.port.eq(self.beat & ~self.hazard & ~slot_free),
+        ]
+        with m.If(nest.step):
+            m.d.sync += self.beat.eq(1)
+        with m.Elif(self.last):
+            m.d.sync += self.beat.eq(0)
+        with m.If(self.load):
+            m.d.sync += fresh.eq(1)
+        with m.Elif(emit.valid):
+            m.d.sync += fresh.eq(0)
+        outside = self._outside(m, nest)
+        self._operand(m, nest, outside)
+        self._control(m, nest, issue, draining, outside)
+        m.d.comb += [
+            emit.valid.eq(issue & nest.emits),
+            emit.slice.eq(~nest.closes),
+            emit.window_first.eq(nest.window_first),
+            emit.window_last.eq(nest.window_last),
+            emit.tile.eq(nest.tile_end & nest.closes),
+            emit.layer_first.eq(fresh),
+            emit.layer_last.eq(nest.layer_end & nest.closes),
+        ]
+        return m
+
+    def _outside(self, m: Module, nest: LoopNest) -> Value:
+        """Return whether the beat's tap is outside the map."""
+        outside = Signal()
+        if self.config.convolution:
+            m.submodules.taps = taps = TapTracker()
+            take_names(m, taps.layer, self.descriptor)
+            m.d.comb += [
+                taps.load.eq(nest.load),
+                taps.step.eq(nest.step),
+                taps.moved.eq(nest.moved),
+                outside.eq(self.descriptor.padded & ~taps.inside),
+            ]
+        return outside
+
+    def _operand(self, m: Module, nest: LoopNest, outside: Value) -> None:
+        """Say what the beat reads; a readout that reads instead takes the word as it is."""
+        descriptor, operand, cut = self.descriptor, self.operand, self.operand.cut
+        m.d.comb += [
+            operand.addr.eq(nest.raddr),
+            operand.strip.eq(Mux(descriptor.strips, descriptor.in_strip, 0)),
+            cut.offset.eq(Mux(self.grant, 0, nest.offset)),
+            cut.lanes.eq(descriptor.lanes),
+            cut.masked.eq(nest.run_end & (descriptor.lanes != 0) & ~self.grant),
+            cut.balance.eq(descriptor.balance & nest.run_end & ~nest.plane_first),
+            cut.pad.eq(outside & ~descriptor.pad_zero & ~self.grant),
+            cut.pad_one.eq(descriptor.pad_one),
+        ]
+
+    def _control(self, m: Module, nest: LoopNest, issue: Value, draining: Value, outside: Value) -> None:
+        """Say what the array does with the beat or slice."""
+        config, ctl = self.config, self.ctl
+        m.d.comb += [
+            ctl.valid.eq(issue & ~draining & ~(outside & self.descriptor.pad_zero)),
+            ctl.first.eq(issue & ~draining & nest.first),
+            ctl.double.eq(issue & (draining | nest.doubles)),
+            ctl.clear.eq(self.clear | issue & (draining | nest.last) & nest.closes),
+            ctl.waddr.eq(nest.waddr),
+            ctl.taddr.eq(nest.taddr),
+        ]
+        # Addresses have just the bits of the memories; some of those may have fewer words.
+        for addr, depth in (
+            (nest.raddr, config.act_depth),
+            (nest.waddr, config.weight_depth),
+            (nest.taddr, config.threshold_depth),
+        ):
+            with m.If(issue & ~draining & ~outside & (addr > depth - 1)):
+                m.d.comb += self.astray.eq(1)

@@ -1,0 +1,81 @@
+"""Scores leave the array in slices, a bit of each accumulator at a time."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.layout import DESCRIPTOR
+
+__all__ = ["ScoreSlices"]
+
+
+class ScoreSlices(wiring.Component):
+    """Count the slices of a score, the most significant first, and say which of them are emitted.
+
+    Whether a beat issues is decided late in the cycle; what depends on it is known early, in registers.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    score : In(1)
+        The layer emits scores.
+    slices : In
+        Bits that are emitted of each.
+    issue : In(1)
+        A beat or slice leaves the sequencer.
+    emits, closes : In(1)
+        Something is emitted with it; no slice follows. As at the `LoopNest`.
+    draining : Out(1)
+        It is a slice.
+    sliced, whole : Out(1)
+        Slices follow the last beat of a position; something is emitted with it.
+    next : Out(1)
+        A slice comes next.
+    next_emits, next_last : Out(1)
+        Something is emitted with that slice; it is the last one.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        names = ("draining", "sliced", "whole", "next", "next_emits", "next_last")
+        super().__init__(
+            {
+                "score": In(1),
+                "slices": In(DESCRIPTOR.fields["slices"].width),
+                "issue": In(1),
+                "emits": In(1),
+                "closes": In(1),
+                **dict.fromkeys(names, Out(1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        bits, left = self.config.acc_width, Signal.like(self.slices, name="left")
+        all_but_one, last_but_one = Signal(), Signal()
+        m.d.sync += [
+            self.sliced.eq(self.score),
+            self.whole.eq(~self.score | (self.slices == bits)),
+            all_but_one.eq(self.slices >= bits - 1),
+        ]
+        emits = self.emits | (left == self.slices) | last_but_one
+        m.d.comb += [
+            last_but_one.eq(left == 1),
+            # The last slice always leaves: a layer ends, whatever its descriptor says.
+            self.next.eq(self.issue & ~self.closes),
+            self.next_last.eq(self.draining & last_but_one),
+            self.next_emits.eq(Mux(self.draining, emits, all_but_one)),
+        ]
+        with m.If(self.issue):
+            m.d.sync += [
+                left.eq(Mux(self.draining, left - 1, bits - 2)),
+                self.draining.eq(~self.closes),
+            ]
+        return m
