@@ -11,8 +11,9 @@ from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
 
 from .array.array import Array
-from .command.control import Control, identity
+from .command.control import Control
 from .command.counters import Counters
+from .command.identity import identity
 from .command.records import RecordQueue
 from .command.responder import Responder
 from .input.images import ImageInput
@@ -78,7 +79,7 @@ class Core(wiring.Component):
         control, sequencer, responder = self._control, self._sequencer, self._responder
         m.submodules.control = control
         m.submodules.sequencer = sequencer
-        m.submodules.images = self._images
+        m.submodules.input = self._images
         m.submodules.rows = self._rows
         m.submodules.array = self._array
         m.submodules.writer = self._writer
@@ -131,17 +132,12 @@ class Core(wiring.Component):
 
     def _connect_memories(self, m: Module) -> None:
         control, images, rows, sequencer = self._control, self._images, self._rows, self._sequencer
-        connect(m, control.images, images.i)
-        connect(m, control.batch, images.batch)
+        connect(m, control.loader, images.control)
         connect(m, control.write, rows.control)
         connect(m, images.write, rows.loader)
         connect(m, self._responder.readout, rows.readout)
         m.d.comb += [
-            images.restart.eq(control.restart),
-            images.close.eq(control.close),
             images.flushed.eq(rows.flushed),
-            control.loader_busy.eq(images.busy),
-            control.boundary.eq(images.boundary),
             rows.operand.eq(sequencer.operand),
             rows.grant.eq(sequencer.readout_grant),
             sequencer.readout_valid.eq(rows.request),
@@ -170,10 +166,11 @@ class Core(wiring.Component):
 
     def _connect_batches(self, m: Module) -> None:
         batches, images, sequencer = self._batches, self._images, self._sequencer
+        batch = self._control.loader.batch
         m.d.comb += [
-            batches.accepted.eq(images.batch.valid & images.batch.ready),
+            batches.accepted.eq(batch.valid & batch.ready),
             batches.accepted_parity.eq(images.parity),
-            batches.size.eq(images.batch.p),
+            batches.size.eq(batch.p),
             batches.start.eq(sequencer.start),
             batches.start_parity.eq(sequencer.start_parity),
             batches.finish.eq(sequencer.finish),

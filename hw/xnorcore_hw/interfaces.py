@@ -17,6 +17,7 @@ __all__ = [
     "EmitLayout",
     "HeaderLayout",
     "LayerLayout",
+    "LoaderSignature",
     "OperandLayout",
     "bits_for_depth",
     "byte_stream",
@@ -181,6 +182,28 @@ class LayerLayout(data.StructLayout):
         address = bits_for_depth(config.act_depth)
         words = {"base": address, "delta": address, "tile_stride": address}
         super().__init__({**words, "strips": 1, "strip": address, "score": 1, "final": 1})
+
+
+class LoaderSignature(wiring.Signature):
+    """What INFER asks of the loader.
+
+    Members
+    -------
+    images : Out(stream of 8)
+        Image bytes.
+    restart, close : Out(1)
+        Forget the incomplete batch; end it although rows are free.
+    busy : In(1)
+        Bytes that were taken are not all stored, or a batch waits to be accepted.
+    boundary : In(1)
+        The last byte was the last one of an image.
+    batch : In(stream of 4)
+        A complete batch: its number of images.
+    """
+
+    def __init__(self) -> None:
+        flags = {"restart": Out(1), "close": Out(1), "busy": In(1), "boundary": In(1)}
+        super().__init__({"images": Out(stream.Signature(8)), **flags, "batch": In(stream.Signature(4))})
 
 
 class CounterSignature(wiring.Signature):

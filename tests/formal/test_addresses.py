@@ -13,7 +13,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
-from xnorcore_hw.command.control import IDENTITY_WORDS
+from xnorcore_hw.command.identity import IDENTITY_WORDS
 from xnorcore_hw.sequence.nest import DELTAS, LoopNest
 from xnorcore_hw.sequence.sequencer import Sequencer
 

@@ -14,7 +14,8 @@ from xnorcore.compiler.compile import Program, compile_network
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import HEADER
 from xnorcore.isa.protocol import Command, DeviceInfo, Space, Status
-from xnorcore_hw.command.control import IDENTITY_WORDS, Control, identity
+from xnorcore_hw.command.control import Control
+from xnorcore_hw.command.identity import IDENTITY_WORDS, identity
 from xnorcore_hw.command.records import RecordKind, RecordQueue
 from xnorcore_hw.interfaces import HeaderLayout
 from xnorcore_hw.parts.selection import select

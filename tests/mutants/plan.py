@@ -58,6 +58,7 @@ _CONTROL = ["tests/hw/test_control.py"]
 _FRAMED = ["tests/hw/test_framed.py"]
 _EXPORT = ["tests/hw/test_export.py"]
 _STREAM = ["tests/hw/test_stream_shell.py", "tests/hw/test_stream_speed.py"]
+_INFER = ["tests/hw/test_infer.py"]
 _SEQUENCER = ["tests/hw/test_sequencer.py"]
 _WRITES = ["tests/hw/test_write_stage.py", "tests/hw/test_loader.py"]
 _INTERLEAVER = [
@@ -84,11 +85,25 @@ PLAN: dict[str, list[str]] = {
     "array/carry.py": _PE,
     "array/pe.py": _PE,
     "array/popcount.py": _PE,
+    "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
     "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
     "command/counters.py": [*_COUNTERS, *_BATCHES],
-    "command/infer.py": [*_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE, *_WIDE_BATCH, *_MAP_REQUESTS],
+    "command/header.py": [*_CONTROL, *_KEYS, *_MAPS],
+    "command/identity.py": [*_CONTROL, "tests/hw/test_core.py::test_info_and_reset"],
+    "command/infer.py": [
+        *_INFER,
+        *_KEYS,
+        *_REQUESTS,
+        *_BATCHES,
+        *_MAPS,
+        *_DAMAGE,
+        *_WIDE_BATCH,
+        *_MAP_REQUESTS,
+    ],
     "command/records.py": [*_CONTROL, *_NETWORK],
     "command/responder.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH],
+    "command/words.py": [*_CONTROL, *_REQUESTS, *_MEMORIES, *_BAKED, *_MAPS],
+    "command/writing.py": [*_MEMORIES, *_REQUESTS, *_NETWORK],
     "core.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
     "input/images.py": [*_MAPS, *_MAP_REQUESTS, *_BATCHES, *_REQUESTS],
     "input/interleaver.py": [*_INTERLEAVER, *_MAPS, *_MAP_REQUESTS],

@@ -2,111 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.protocol import KEY_BYTES, Status
 
-from .records import RecordKind
+from ..interfaces import LoaderSignature, byte_stream
+from .records import RecordKind, RecordLayout
 
-__all__ = ["infer_states"]
+__all__ = ["Infer"]
 
 
-def infer_states(
-    m: Module,
-    control: Any,
-    status: Signal,
-    ended: Signal,
-    armed: Signal,
-    expected: Signal,
-    key: Signal,
-    count: Signal,
-    take: Callable[[], None],
-) -> None:
-    """Add the states that carry out INFER to the running `FSM` of `m`; they start at ``PART``.
+class Infer(wiring.Component):
+    """Carry out INFER requests: check part number and key, pass images on, end the group after the last part.
 
-    Parameters
-    ----------
-    m : Module
-    control : Control
-        Whose ports are used.
-    status : Signal
-        Status of a refusal, which DROP sends.
-    ended : Signal
+    Members
+    -------
+    active : In(1)
+        A request waits here behind its tag; until `refuse` or `done`.
+    i : In(byte_stream)
+        The rest of the packet.
+    ended : In(1)
         The packet's last byte has been taken.
-    armed : Signal
-    expected : Signal
-        Next part of the group, 0 if none is open; EXECUTE and DROP set it to 0.
-    key : Signal
-        Of the armed program, the byte that comes first in the lowest place; left as it was.
-    count : Signal
-        0 at ``PART``; whoever answers sets it to 0 again.
-    take : callable
-        Adds the statements that accept a packet byte.
+    count : In(3)
+        Bytes of the key that were taken; 0 at the beginning.
+    step : Out(1)
+        There is one more.
+    armed : In(1)
+        There is a program.
+    key : In(8 * KEY_BYTES)
+    key_valid : In(1)
+        That of the program that is being armed; not while `active`.
+    forget : In(1)
+        No group of images is open.
+    loader : Out(LoaderSignature)
+    record : Out(stream of RecordLayout)
+        Batches that the loader has completed.
+    status, status_valid : Out
+        With which the request is refused, from now on.
+    refuse, done : Out(1)
+        The request is at its end. One that is refused may have bytes left.
     """
-    i = control.i
-    part, end = i.payload.data[:7], i.payload.data[7]
-    closing, differs = Signal(), Signal()
-    with m.State("PART"):
-        m.d.sync += status.eq(Mux(ended, Status.BAD_LENGTH, Mux(armed, Status.SEQUENCE, Status.NOT_ARMED)))
-        with m.If(ended):
-            m.next = "DROP"
-        with m.Else():
-            take()
-            with m.If(i.valid):
-                m.d.sync += [closing.eq(end), expected.eq(part + 1)]
-                m.d.sync += control.restart.eq(armed & (part == 0))
-                m.next = "DROP"
-                with m.If(armed & (part == 0)):
-                    m.next = "KEY"
-                with m.Elif(armed & (part == expected)):
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "active": In(1),
+                "i": In(byte_stream()),
+                "ended": In(1),
+                "count": In(3),
+                "step": Out(1),
+                "armed": In(1),
+                "key": In(8 * KEY_BYTES),
+                "key_valid": In(1),
+                "forget": In(1),
+                "loader": Out(LoaderSignature()),
+                "record": Out(stream.Signature(RecordLayout)),
+                "status": Out(range(max(Status) + 1)),
+                "status_valid": Out(1),
+                "refuse": Out(1),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        i, record, loader = self.i, self.record, self.loader
+        part, end = i.p.data[:7], i.p.data[7]
+        expected = Signal(7)  # part of the group of images that is open; 0, none
+        closing, differs = Signal(), Signal()
+        # The byte that comes first is lowest, again after each request.
+        key = Signal(8 * KEY_BYTES, reset_less=True)
+        m.d.comb += [
+            loader.images.p.eq(i.p.data),
+            record.p.kind.eq(RecordKind.BATCH),
+            record.p.value.eq(i.p.data),  # of which the lower half is used,
+            record.p.value[:4].eq(loader.batch.p),
+        ]
+        with m.If(self.key_valid):
+            m.d.sync += key.eq(self.key)
+        with m.Elif(self.step):
+            m.d.sync += key.eq(key.rotate_right(8))
+        with m.FSM():
+            with m.State("PART"):
+                reason = Mux(self.armed, Status.SEQUENCE, Status.NOT_ARMED)
+                m.d.comb += self.status.eq(Mux(self.ended, Status.BAD_LENGTH, reason))
+                with m.If(self.active):
+                    m.d.comb += [self.status_valid.eq(1), i.ready.eq(~self.ended), self.refuse.eq(self.ended)]
+                    with m.If(i.ready & i.valid):
+                        m.d.sync += [closing.eq(end), expected.eq(part + 1)]
+                        m.d.comb += loader.restart.eq(self.armed & (part == 0))
+                        with m.If(loader.restart):
+                            m.next = "KEY"
+                        with m.Elif(self.armed & (part == expected)):
+                            m.next = "IMAGES"
+                        with m.Else():
+                            m.d.comb += self.refuse.eq(1)
+            with m.State("KEY"):
+                m.d.comb += self.status.eq(Mux(self.ended, Status.BAD_LENGTH, Status.WRONG_PROGRAM))
+                with m.If(self.count == KEY_BYTES):
+                    m.d.sync += differs.eq(0)
+                    m.d.comb += self.refuse.eq(differs)
                     m.next = "IMAGES"
-    with m.State("KEY"):
-        with m.If(count == KEY_BYTES):
-            m.d.sync += differs.eq(0)
-            m.next = "IMAGES"
-            with m.If(differs):
-                m.next = "DROP"
-        with m.Else():
-            m.d.sync += status.eq(Mux(ended, Status.BAD_LENGTH, Status.WRONG_PROGRAM))
-            with m.If(~ended):
-                take()
-            # As many steps for a request that is too short, so that the key is in its place again.
-            with m.If(ended | i.valid):
-                m.d.sync += [count.eq(count + 1), key.eq(key.rotate_right(8))]
-                m.d.sync += differs.eq(differs | ended | (i.payload.data != key[:8]))
-    with m.State("IMAGES"):
-        _pass_batches(m, control)
-        with m.If(closing):
-            m.d.sync += expected.eq(0)
-        with m.If(ended):
-            m.next = "CLOSE"
-        with m.Else():
-            m.d.comb += control.images.valid.eq(i.valid)
-            with m.If(control.images.ready):
-                take()
-    with m.State("CLOSE"):
-        _pass_batches(m, control)
-        m.d.sync += status.eq(Status.BAD_LENGTH)
-        with m.If(~control.loader_busy):
-            with m.If(closing):
-                # Once more through this state: closing may leave a batch.
-                m.d.sync += closing.eq(0)
-                with m.If(control.boundary):
-                    m.d.comb += control.close.eq(1)
+                    with m.If(differs):
+                        m.next = "PART"
                 with m.Else():
-                    m.d.sync += control.restart.eq(1)
-                    m.next = "DROP"
-            with m.Else():
-                m.next = "DONE"
+                    m.d.comb += [self.status_valid.eq(1), i.ready.eq(~self.ended)]
+                    # As many steps for a request that is too short, so that the key is in its place again.
+                    with m.If(self.ended | i.valid):
+                        m.d.comb += self.step.eq(1)
+                        m.d.sync += differs.eq(differs | self.ended | (i.p.data != key[:8]))
+            with m.State("IMAGES"):
+                self._pass_batches(m)
+                with m.If(closing):
+                    m.d.sync += expected.eq(0)
+                with m.If(self.ended):
+                    m.next = "CLOSE"
+                with m.Else():
+                    m.d.comb += [loader.images.valid.eq(i.valid), i.ready.eq(loader.images.ready)]
+            with m.State("CLOSE"):
+                self._pass_batches(m)
+                m.d.comb += [self.status.eq(Status.BAD_LENGTH), self.status_valid.eq(1)]
+                with m.If(~loader.busy):
+                    with m.If(~closing):
+                        m.d.comb += self.done.eq(1)
+                        m.next = "PART"
+                    # Once more through this state: closing may leave a batch.
+                    with m.Elif(loader.boundary):
+                        m.d.sync += closing.eq(0)
+                        m.d.comb += loader.close.eq(1)
+                    with m.Else():
+                        m.d.sync += closing.eq(0)
+                        m.d.comb += [loader.restart.eq(1), self.refuse.eq(1)]
+                        m.next = "PART"
+        with m.If(self.forget):
+            m.d.sync += expected.eq(0)
+        return m
 
-
-def _pass_batches(m: Module, control: Any) -> None:
-    m.d.comb += [
-        control.record.valid.eq(control.batch.valid),
-        control.record.payload.kind.eq(RecordKind.BATCH),
-        control.record.payload.value[:4].eq(control.batch.payload),
-        control.batch.ready.eq(control.record.ready),
-    ]
+    def _pass_batches(self, m: Module) -> None:
+        batch = self.loader.batch
+        m.d.comb += [self.record.valid.eq(batch.valid), batch.ready.eq(self.record.ready)]

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 
-from ..interfaces import HeaderLayout
+from ..interfaces import HeaderLayout, LoaderSignature
 from ..memory.ports import row_writes
 from ..parts.stream_register import StreamRegister
 from .interleaver import RowInterleaver
@@ -26,14 +26,9 @@ class ImageInput(wiring.Component):
 
     Members
     -------
-    i : In(stream of 8)
-        Image bytes.
+    control : In(LoaderSignature)
     header : In(HeaderLayout)
-    busy : Out(1)
-        Bytes that were taken are not all stored, or a batch waits to be accepted.
-    boundary : Out(1)
-        The last byte was the last one of an image.
-    full, restart, close, batch, parity, write, flushed
+    full, parity, write, flushed
         As in `Loader`.
     """
 
@@ -41,14 +36,9 @@ class ImageInput(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "i": In(stream.Signature(8)),
+                "control": In(LoaderSignature()),
                 "header": In(HeaderLayout(config)),
                 "full": In(2),
-                "restart": In(1),
-                "close": In(1),
-                "busy": Out(1),
-                "boundary": Out(1),
-                "batch": Out(stream.Signature(4)),
                 "parity": Out(1),
                 "write": Out(row_writes()),
                 "flushed": In(1),
@@ -60,19 +50,20 @@ class ImageInput(wiring.Component):
         m = Module()
         m.submodules.loader = loader = Loader(self.config)
         m.submodules.bytes = register = StreamRegister(stream.Signature(8))
-        connect(m, flipped(self.i), register.i)
-        connect(m, loader.batch, flipped(self.batch))
+        control = self.control
+        connect(m, flipped(control.images), register.i)
+        connect(m, loader.batch, flipped(control.batch))
         connect(m, loader.write, flipped(self.write))
         images = register.o
         m.d.comb += [
             loader.header.eq(self.header),
             loader.full.eq(self.full),
-            loader.restart.eq(self.restart),
-            loader.close.eq(self.close),
+            loader.restart.eq(control.restart),
+            loader.close.eq(control.close),
             loader.flushed.eq(self.flushed),
             self.parity.eq(loader.parity),
-            self.busy.eq(loader.busy | images.valid),
-            self.boundary.eq(loader.boundary),
+            control.busy.eq(loader.busy | images.valid),
+            control.boundary.eq(loader.boundary),
         ]
         if not self.config.line_bytes:
             connect(m, images, loader.i)
@@ -81,7 +72,7 @@ class ImageInput(wiring.Component):
         connect(m, interleaver.o, loader.values)
         m.d.comb += [
             interleaver.header.eq(self.header),
-            interleaver.restart.eq(self.restart),
+            interleaver.restart.eq(control.restart),
             interleaver.i.p.eq(images.p),
             loader.i.p.eq(images.p),
         ]
@@ -89,8 +80,8 @@ class ImageInput(wiring.Component):
             m.d.comb += [
                 interleaver.i.valid.eq(images.valid),
                 images.ready.eq(interleaver.i.ready),
-                self.busy.eq(loader.busy | images.valid | ~(interleaver.idle | interleaver.starved)),
-                self.boundary.eq(loader.boundary & interleaver.idle),
+                control.busy.eq(loader.busy | images.valid | ~(interleaver.idle | interleaver.starved)),
+                control.boundary.eq(loader.boundary & interleaver.idle),
             ]
         with m.Else():
             m.d.comb += [loader.i.valid.eq(images.valid), images.ready.eq(loader.i.ready)]

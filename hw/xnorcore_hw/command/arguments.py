@@ -1,0 +1,105 @@
+"""What a request names: a place in a memory, and how many words there."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.layout import COUNTERS, HEADER
+from xnorcore.isa.protocol import Space
+
+from .identity import IDENTITY_WORDS
+
+__all__ = ["Arguments"]
+
+
+class Arguments(wiring.Component):
+    """Registers as wide as there are places; that an argument had more bits is kept as well.
+
+    The arguments are those of READ: space, bank, address, words; the last two have two bytes.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    clear : In(1)
+        No arguments: the first word of program memory, and as many as INFO sends.
+    put : In(1)
+        Take a byte of an argument,
+    number : In(3)
+        which one of the six,
+    data : In(8)
+        and what it is.
+    to_identity, to_network, to_counters : In(1)
+        The address becomes that of the answer to INFO, of the program's identifier; the number of words that
+        of counters.
+    next, next_word : In(1)
+        To the next address; one word less, too.
+    space, bank, addr, words : Out
+    inside : Out(1)
+        The place is one of a memory; a cycle after it is known.
+    readable : Out(1)
+        The memory is one that READ reads; a cycle after it is known.
+    exhausted : Out(1)
+        No words are left; a cycle after it is known.
+    lane_last : Out
+        Bytes of a word there, minus one.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        g = config.geometry
+        self.limits = {
+            Space.PROGRAM: (1, config.program_depth, 4),
+            Space.THRESHOLDS: (g.columns, config.threshold_depth, 4),
+            Space.WEIGHTS: (g.columns, config.weight_depth, g.width // 8),
+            Space.ACTIVATIONS: (g.rows, config.act_depth, g.width // 8),
+        }
+        """Banks, words and bytes of a word, for each memory."""
+        self.config = config
+        longest = range(max(IDENTITY_WORDS + depth for _, depth, _ in self.limits.values()))
+        commands = ("clear", "put", "to_identity", "to_network", "to_counters", "next", "next_word")
+        super().__init__(
+            {
+                **dict.fromkeys(commands, In(1)),
+                "number": In(3),
+                "data": In(8),
+                "space": Out(2),
+                "bank": Out(range(max(g.rows, g.columns))),
+                "addr": Out(longest),
+                "words": Out(longest, init=IDENTITY_WORDS),
+                "inside": Out(1),
+                "readable": Out(1),
+                "exhausted": Out(1),
+                "lane_last": Out(range(max(g.width // 8, 8))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        space, bank, addr, words, stray = self.space, self.bank, self.addr, self.words, Signal()
+        with m.Switch(space):
+            for value, (banks, depth, size) in self.limits.items():
+                with m.Case(value):
+                    m.d.sync += self.inside.eq((bank < banks) & (addr < depth) & ~stray)
+                    m.d.comb += self.lane_last.eq(size - 1)
+        readable = (Space.PROGRAM, Space.ACTIVATIONS)
+        m.d.sync += [self.readable.eq(space.matches(*readable)), self.exhausted.eq((words == 0) & ~stray)]
+        with m.If(self.clear):
+            m.d.sync += [space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0), words.eq(IDENTITY_WORDS)]
+        for index, place in enumerate((space, bank, addr[:8], addr[8:], words[:8], words[8:])):
+            with m.If(self.put & (self.number == index)):
+                m.d.sync += [place.eq(self.data), stray.eq(stray | self.data[len(place) :].any())]
+        with m.If(self.to_identity):
+            m.d.sync += addr.eq(self.config.program_depth)
+        with m.If(self.to_counters):
+            m.d.sync += words.eq(len(COUNTERS))
+        with m.If(self.next | self.next_word):
+            m.d.sync += addr.eq(Mux(self.to_network, HEADER.fields["id_low"].word, addr + 1))
+        with m.If(self.next_word):
+            m.d.sync += words.eq(words - 1)
+        return m
