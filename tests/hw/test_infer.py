@@ -14,7 +14,8 @@ from xnorcore_hw.command.records import RecordKind
 
 from .streams import simulate
 
-KEY = bytes([3, 1, 4, 1])
+KEY = bytes([3, 4, 4, 4])
+"""Goes on as it ends: what is missing of it looks right where nothing new comes."""
 END = 0x80
 """In the byte of the part's number: the group ends with it."""
 
@@ -156,6 +157,8 @@ def test_parts_out_of_order_are_refused() -> None:
     first = bytes([0]) + KEY + b"a"
     assert carry_out([bytes([1]) + b"a"]).ends == ["SEQUENCE"]
     assert carry_out([first, bytes([2]) + b"a"]).ends == ["done", "SEQUENCE"]
+    again = [first, bytes([1]) + b"a", bytes([1]) + b"a"]
+    assert carry_out(again).ends == ["done", "done", "SEQUENCE"]
     assert carry_out([first, bytes([1]) + b"a"], forget=1).ends == ["done", "SEQUENCE"]
     closed = carry_out([bytes([END]) + KEY + b"a", bytes([1]) + b"a"])
     assert closed.ends == ["done", "SEQUENCE"]
