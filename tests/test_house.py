@@ -23,8 +23,7 @@ LONG_MODULES = {
     "xnorcore.importers.onnx.evaluate": "one function for every operator",
 }
 """Modules that may be longer, and why."""
-LONG_FUNCTIONS = {
-}
+LONG_FUNCTIONS = {}
 """Functions that may be longer, and why."""
 
 
