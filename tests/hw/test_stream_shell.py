@@ -376,6 +376,29 @@ def test_a_program_that_the_device_cannot_run_is_an_error(together: bool) -> Non
     run(dut, bench)
 
 
+def test_images_without_end_do_not_hide_that_the_program_is_bad() -> None:
+    """Of at most 64 batches in a request, and what is on the way, no status says so in time."""
+    case = dense(1, count=100, sizes=(8, 4))
+    dut = Watched(case.config)
+    beyond = case.config.weight_depth
+
+    async def bench(ctx) -> None:
+        requests = _patched(case.program, HEADER.words, DESCRIPTOR.fields["weight_base"], beyond)
+        for command, payload in requests:
+            assert (await ask(ctx, dut, command, payload))[1] == Status.OK
+        ctx.set(dut.scores.ready, 1)
+        ctx.set(dut.images.payload, {"data": 1, "last": 1})
+        ctx.set(dut.images.valid, 1)
+        taken = 0
+        while ctx.get(dut.status) == Status.OK:
+            *_, ready = await ctx.tick().sample(dut.images.ready)
+            taken += ready
+            assert taken < 64 + 12
+        assert ctx.get(dut.status) == Status.BAD_PROGRAM and taken >= 64
+
+    run(dut, bench)
+
+
 @pytest.mark.parametrize(
     "name, value", [("out_words", 2), ("out_bytes", 1), ("image_bytes", 5), ("spread", 1)]
 )

@@ -169,13 +169,11 @@ class ImageFeeder(wiring.Component):
         """Count images; return whether the one at hand is the only one, fills its batch, and the request."""
         rows = self.config.geometry.rows
         filled = Signal(range(rows))  # rows of the batch, without the one at hand
-        batches = Signal(range(_BATCHES))  # of the request, full ones
+        batches = Signal(range(_BATCHES))  # a request ends at the last of so many at the latest
         full = self.facts.spread | (filled == rows - 1)
         with m.If(sent):
             m.d.sync += filled.eq(filled + 1)
             with m.If(full | closing):
                 m.d.sync += [filled.eq(0), batches.eq(batches + 1)]
-            with m.If(closing):
-                m.d.sync += batches.eq(0)
         m.d.sync += self.flying.eq(self.flying + sent - self.answered)
         return self.flying == filled, full, full & batches.all()
