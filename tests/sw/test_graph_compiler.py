@@ -95,6 +95,16 @@ def test_joins_of_joins_take_no_copy_and_shared_values_take_one() -> None:
     assert differences(network, device(Geometry(1, 8, 32))) == []
 
 
+def test_a_pooling_joins_its_convolution_only_if_nobody_else_reads_it() -> None:
+    layers = [conv(4, 2, "a"), MaxPool2d((2, 2), name="pool"), Node(conv(3, 4, "b", stride=(2, 2)), "a"),
+              Node(Concat("c"), ("pool", "b")), conv(2, 7, "end")]  # fmt: skip
+    network = Network("n", InputSpec((4, 6, 2)), layers)
+    plan = plan_of(network)
+    assert [(step.name, step.pool) for step in plan.steps][:2] == [("a", None), ("pool", None)]
+    assert network.layer_macs[0] == Network("n", InputSpec((4, 6, 2)), layers[:1]).macs
+    assert differences(network, device(Geometry(1, 8, 32))) == []
+
+
 def test_vectors_are_computed_again_even_without_convolution() -> None:
     layers: list[Any] = [
         dense(9, 12, "a"), Node(dense(7, 9, "b"), "a"), Node(Concat("ab"), ("a", "b")),
