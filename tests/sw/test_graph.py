@@ -16,6 +16,7 @@ from xnorcore.model.layers import Layer
 from xnorcore.model.network import Concat, Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network, Node
 from xnorcore.model.spec import RULES
 from xnorcore.reference import fast, golden
+from xnorcore.reference.packed import join_maps, pack_maps
 from xnorcore.verify.features import FEATURES
 
 from .graphs import conv, dense, densenet, inception, vectors
@@ -181,6 +182,16 @@ def test_a_concatenation_has_limits() -> None:
     wide = [Node(dense(40000, 6, f"w{i}"), 0) for i in range(2)]
     with pytest.raises(NetworkError, match="Concat gives 80000 channels, the limit is 65536"):
         network(*wide, Node(Concat(), ("w0", "w1")), dense(3, 80000, "last"))
+
+
+def test_packed_maps_are_joined_at_any_bit() -> None:
+    rng = np.random.default_rng(8)
+    for first in range(1, 131):
+        for second in (1, 2, 63, 64, 65, 127, 128, 129, 193 - first % 64):
+            parts = [rng.integers(0, 2, (2, count), np.uint8) for count in (first, second, 3)]
+            packed = [pack_maps(part, (part.shape[1],), 1) for part in parts]
+            found = join_maps(packed, [first, second, 3])
+            assert np.array_equal(found, pack_maps(np.hstack(parts), (first + second + 3,), 1))
 
 
 def test_every_kind_of_layer_is_in_every_table() -> None:

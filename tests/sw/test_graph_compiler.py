@@ -145,6 +145,14 @@ def test_layers_that_share_the_image() -> None:
             "layers 'a' and 'b' both read the image, but want",
         ),
         (
+            [
+                conv(3, 2, "a", pad_value=1),
+                Node(conv(5, 2, "b", pad_value=-1), "input"),
+                Node(Concat(), [*"ab"]),
+            ],
+            "layers 'a' and 'b' both read the image, but want",
+        ),
+        (
             [conv(3, 2, "a"), Node(Concat("join"), ("a", "input"))],
             "layer 'join' concatenates the image, which lies in memory in a form of its own; put a layer",
         ),
