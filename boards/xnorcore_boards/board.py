@@ -123,7 +123,7 @@ class Board:
         return cycles
 
     def new_platform(self) -> Any:
-        """Return a new Amaranth platform.
+        """Return a new Amaranth platform, which adds as the part's family does.
 
         Raises
         ------
@@ -131,12 +131,14 @@ class Board:
             If the package with the board's pins is not installed.
         """
         try:
-            return self.platform()
+            platform = self.platform()
         except ImportError as error:
             raise MissingDependencyError(
                 f"{self.name}: {error.name or 'amaranth-boards'} is not installed; "
                 f"run: {install_extra('boards')}"
             ) from None
+        platform.carry = self.part.family.carry()
+        return platform
 
 
 def all_boards() -> dict[str, Board]:

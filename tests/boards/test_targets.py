@@ -23,6 +23,8 @@ from xnorcore_boards import board as boards
 from xnorcore_boards.build.design import check_size, elaborate, fit_memories
 from xnorcore_boards.clock import clock_domain
 from xnorcore_boards.top import Device
+from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
+from xnorcore_hw.array.carry.ice40 import Ice40Carry
 
 SMALL = DeviceConfig(Geometry(1, 4, 8), 12, 64, 16, 64, 64, 512, column_group=4, line_bytes=0)
 NAMES = list(boards.all_boards())
@@ -58,6 +60,13 @@ class Loopback(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), fifo.w_stream)
         wiring.connect(m, fifo.r_stream, wiring.flipped(self.o))
         return m
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_board_adds_as_its_family_does(name):
+    board = boards.find_board(name)
+    carry = {"ice40": Ice40Carry, "ecp5": Ecp5Carry, "gowin": type(None)}[board.part.family.name]
+    assert type(board.new_platform().carry) is carry
 
 
 @pytest.mark.parametrize("name", NAMES)

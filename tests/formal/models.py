@@ -14,10 +14,10 @@ NAMES = ["ice40", "ecp5", "generic"]
 
 
 class Platform:
-    """Makes `carry_for` choose a family."""
+    """Adds as a family does."""
 
     def __init__(self, family: str) -> None:
-        self.family = family
+        self.carry = FAMILIES.get(family)
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:

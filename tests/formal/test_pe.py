@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
-from xnorcore_hw.array.carry import carry_for
+from xnorcore_hw.array.carry.generic import carry_of
 from xnorcore_hw.array.pe import ProcessingElement, count_latency
 from xnorcore_hw.array.popcount import lane_delays
 
@@ -20,7 +20,7 @@ def beats(family: str, width: int, acc_width: int, element: type = ProcessingEle
     platform = Platform(family)
     pe = element(width, acc_width)
     s = Scenario(pe, platform)
-    m, carry = s.m, carry_for(platform)
+    m, carry = s.m, carry_of(platform)
     s.drive(pe.start, pe.double, pe.clear)
     x, w = s.free(width, "x"), s.free(width, "w")
     delays, latency = lane_delays(width, carry), count_latency(width)

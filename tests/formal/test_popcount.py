@@ -10,7 +10,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore_hw.array.carry import GenericCarry, Ice40Carry
+from xnorcore_hw.array.carry.generic import GenericCarry
+from xnorcore_hw.array.carry.ice40 import Ice40Carry
 from xnorcore_hw.array.popcount import popcount_stages
 
 from ..hw.test_carry import Count, Naive, extremes

@@ -10,7 +10,9 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from xnorcore_hw.array.carry import Addition, Carry, Ecp5Carry, GenericCarry, Ice40Carry, Product, carry_for
+from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
+from xnorcore_hw.array.carry.generic import Addition, Carry, GenericCarry, Product, carry_of
+from xnorcore_hw.array.carry.ice40 import Ice40Carry
 from xnorcore_hw.array.popcount import lane_delays, popcount, popcount_stages
 
 from ..yosys import cell_models, prove_equal, tell_apart
@@ -169,11 +171,8 @@ def test_the_proof_sees_a_wrong_table(tmp_path: Path) -> None:
     assert last["gold_sums"] != last["gate_sums"]
 
 
-@pytest.mark.parametrize(
-    ("family", "kind"),
-    [("ecp5", Ecp5Carry), ("iCE40", Ice40Carry), ("iCE5", Ice40Carry), (None, GenericCarry)],
-)
-def test_choice(family: str | None, kind: type) -> None:
-    platform = type("Platform", (), {"family": family})()
-    assert type(carry_for(platform)) is kind
-    assert type(carry_for(None)) is GenericCarry
+def test_a_platform_says_how_it_adds() -> None:
+    carry = Ecp5Carry()
+    assert carry_of(type("Platform", (), {"carry": carry})()) is carry
+    for platform in (None, type("Platform", (), {"family": "ecp5"})()):
+        assert type(carry_of(platform)) is GenericCarry

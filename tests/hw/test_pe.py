@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from xnorcore_hw.array.carry import GenericCarry
+from xnorcore_hw.array.carry.generic import GenericCarry
 from xnorcore_hw.array.pe import ProcessingElement, count_latency
 from xnorcore_hw.array.popcount import lane_delays, popcount, popcount_stages
 

@@ -82,7 +82,9 @@ _BATCHES = [
 
 PLAN: dict[str, list[str]] = {
     "array/array.py": [*_NETWORK, *_BAKED],
-    "array/carry.py": _PE,
+    "array/carry/ecp5.py": _PE,
+    "array/carry/generic.py": _PE,
+    "array/carry/ice40.py": _PE,
     "array/pe.py": _PE,
     "array/popcount.py": _PE,
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],

@@ -32,10 +32,13 @@ def _stop(*_: object) -> None:
 
 
 class _Platform:
-    """Makes the gateware choose a family of FPGAs."""
+    """Adds as a family of FPGAs does."""
 
     def __init__(self, family: str) -> None:
-        self.family = family
+        from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
+        from xnorcore_hw.array.carry.ice40 import Ice40Carry
+
+        self.carry = {"ice40": Ice40Carry, "ecp5": Ecp5Carry}.get(family, lambda: None)()
 
 
 def digests() -> Iterator[str]:

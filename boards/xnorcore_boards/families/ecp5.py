@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from amaranth import Module, Signal
 
+    from xnorcore_hw.array.carry.generic import Carry
+
 __all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U_85F_BG381", "Ecp5"]
 
 _MHZ = 1_000_000
@@ -95,6 +97,12 @@ class Ecp5(Family):
             o_LOCK=locked,
         )
         return clock, locked
+
+    def carry(self) -> Carry:
+        """Add with the family's carry cells."""
+        from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
+
+        return Ecp5Carry()
 
     def synthesis(self, part: Part, top: str) -> str:
         """Return ``synth_ecp5``, mapped by ABC; multiplexers of tables would nearly double the popcounts."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from amaranth import Module, Signal
 
+    from xnorcore_hw.array.carry.generic import Carry
+
 __all__ = ["BlockRam", "Family", "Part", "Usage"]
 
 
@@ -148,6 +150,10 @@ class Family(ABC):
         port : amaranth.lib.io.SingleEndedPort
             The clock's pin, without a buffer.
         """
+
+    def carry(self) -> Carry | None:
+        """Return how the family adds; None, if synthesis makes the best of plain sums."""
+        return None
 
     @abstractmethod
     def synthesis(self, part: Part, top: str) -> str:

@@ -13,6 +13,8 @@ from .pll import PllPlan, choose
 if TYPE_CHECKING:
     from amaranth import Module, Signal
 
+    from xnorcore_hw.array.carry.generic import Carry
+
 __all__ = ["HX1K_TQ144", "HX8K_CT256", "UP5K_SG48", "Ice40"]
 
 _MHZ = 1_000_000
@@ -76,6 +78,12 @@ class Ice40(Family):
         )
         m.submodules.pll = Instance("SB_PLL40_CORE", i_REFERENCECLK=pin, **common)
         return clock, locked
+
+    def carry(self) -> Carry:
+        """Add with the family's carry cells."""
+        from xnorcore_hw.array.carry.ice40 import Ice40Carry
+
+        return Ice40Carry()
 
     def synthesis(self, part: Part, top: str) -> str:
         """Return ``synth_ice40``, mapped by ABC."""

@@ -15,7 +15,7 @@ from ..interfaces import ControlLayout
 from ..memory.activation import operand_latency, write_latency
 from ..memory.ports import writes
 from ..parts.delay import delayed
-from .carry import carry_for
+from .carry.generic import carry_of
 from .pe import ProcessingElement, count_latency
 from .popcount import lane_delays
 
@@ -97,7 +97,7 @@ class ColumnGroup(wiring.Component):
         double = delayed(m, ctl.double, count + 1, "double")
         clear = delayed(m, ctl.clear, count + 1, "clear")
 
-        carry = carry_for(platform)
+        carry = carry_of(platform)
         delays = lane_delays(g.width, carry)
         xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         values = self._start_values(m, early[0], early[1:])

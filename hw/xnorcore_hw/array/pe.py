@@ -6,7 +6,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .carry import carry_for
+from .carry.generic import carry_of
 from .popcount import popcount, popcount_stages
 
 __all__ = ["ProcessingElement", "count_latency"]
@@ -65,7 +65,7 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        carry = carry_for(platform)
+        carry = carry_of(platform)
         total, last = popcount(m, carry, list(self.x), list(self.w))
         count, odd = Signal(len(total), reset_less=True), Signal(reset_less=True)
         with m.If(self.valid):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from amaranth import Const, Module, Signal, Value
 
-from .carry import Addition, Bit, Carry, Ice40Carry, Product
+from .carry.generic import Addition, Bit, Carry, Product
 
 __all__ = ["lane_delays", "popcount", "popcount_stages"]
 
@@ -46,7 +46,7 @@ def lane_delays(width: int, carry: Carry) -> list[int]:
             # The level adds the operands themselves; the last product is registered.
             delays.append(level if level < popcount_stages(width) else level - 1)
         elif level == 1:
-            delays.append(1 if isinstance(carry, Ice40Carry) and lane % 3 == 2 else 0)
+            delays.append(1 if carry.tables and lane % 3 == 2 else 0)
         else:
             delays.append(level - (not carry.multiplies or level == popcount_stages(width)))
     return delays
@@ -102,7 +102,7 @@ def popcount(
     sums = [Signal(2, name=f"{name}_l1_{index}", reset_less=True) for index in range(len(triples))]
     totals: list[Signal] = []
     for index, triple in enumerate(triples):
-        if isinstance(carry, Ice40Carry):
+        if carry.tables:
             _three(m, [product(lane) for lane in triple], sums[index], f"{name}_{index}")
         else:
             low, high, odd = (late(lane, f"p{3 * index + place}") for place, lane in enumerate(triple))
