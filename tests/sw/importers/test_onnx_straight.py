@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from tests import needs
 from tests.sw.importers.onnx_graphs import Builder, reference, save
+from xnorcore.errors import ImportFailedError
 from xnorcore.importers import Imported, onnx
 from xnorcore.importers.onnx.evaluate import evaluate
 from xnorcore.importers.onnx.execute import Executor
@@ -120,6 +121,51 @@ def test_rounding_of_the_idiom_is_no_difference(tmp_path: Path) -> None:
     expected = np.where(hidden >= 0, 1.0, -1.0) @ _last(model).T
     assert np.array_equal(scores(result, bits), expected)
     assert "only in float64" in result.report.check.detail
+
+
+def _large(scale: float, order: int) -> Any:
+    """Sums to 27 times `scale` as the soft function, in several orders; the next layer reads 16 of them."""
+
+    def middle(b: Builder, x: str) -> str:
+        soft = b.node("Mul", x, b.const(scale))
+        if order == 0:
+            return b.node("Add", b.node("Sub", bit(b, x), soft), soft)
+        if order == 1:
+            return b.node("Add", soft, b.node("Sub", bit(b, x), soft))
+        return b.node("Sub", soft, b.node("Sub", soft, bit(b, x)))
+
+    def twice(b: Builder, x: str) -> str:
+        w = np.where(np.arange(WIDE**2).reshape(WIDE, WIDE) % 3, 1.0, -1.0)
+        w[:, 0] = np.sign(w[:, 1:].sum(axis=1) % 4 - 1.5)
+        x = b.node("Gemm", middle(b, x), b.const(w), transB=1)
+        return bit(b, b.node("Add", x, b.const(0.5)))
+
+    return net(middle), net(twice)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("scale", [3e6, 1e7, 1e8])
+def test_a_function_too_large_for_the_sum_to_cancel(tmp_path: Path, scale: float, order: int) -> None:
+    """Behind 2**24, float32 holds even integers alone: 1 - f + f is 0 or 2. In front of scores and signs."""
+    models = _large(scale, order)
+    x = (2.0 * RNG.integers(0, 2, (100, TAPS)) - 1).astype(np.float32)
+    (found,) = reference(models[0], x)
+    assert np.abs(found - plain(models[0])(x)).max() >= 1
+    for model in models:
+        with pytest.raises(ImportFailedError, match=r"(Add|Sub) '.*straight-through sum .* float32, differs"):
+            network(model, tmp_path)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("scale", [1e-3, 0.37, 1e2, 1e4, 6e5])
+def test_a_function_that_cancels_but_for_rounding(tmp_path: Path, scale: float, order: int) -> None:
+    """Up to 27 * 6e5, below 2**24; scores are those of onnx's evaluator, up to rounding."""
+    for model in _large(scale, order):
+        result = network(model, tmp_path)
+        bits = RNG.integers(0, 2, (100, TAPS), np.uint8)
+        (expected,) = reference(model, (2.0 * bits - 1).astype(np.float32))
+        found = scores(result, bits)
+        assert np.abs(found - expected.reshape(found.shape)).max() < 0.1
 
 
 def _arrays(model: Any) -> Any:

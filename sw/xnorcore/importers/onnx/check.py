@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
+from ...model.check_layers import brief
 from ...model.layers import InputSpec, has_weights
 from ...model.network import Network
 from ...reference import fast, golden
@@ -20,12 +21,15 @@ from .execute import Executor
 from .graph import Graph
 from .image import Image
 from .order import check_shape, to_source
-from .rounding import explained
+from .rounding import bits_explained, explained, scores_explained
+from .scoring import scores_differ
+from .signal import Stage
 from .stages import Cut
-from .tails import MIDDLE
 
 WORK = 1 << 25
 """Multiply-accumulates that each comparison may take; large networks get fewer inputs."""
+STRAY = 1e-3
+"""How far, of its values, a sum that cancels may be from what is left before that is worth a word."""
 SWEPT = 1 << 22
 """Values that the comparison of all pixels at all places may take; large images get fewer pixels."""
 Tensors = dict[str, NDArray[Any]]
@@ -56,6 +60,7 @@ class Check:
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(1)
         self.rounded = 0
+        self._far: dict[int, Stage] = {}
         self._types: dict[str, Any] = {}
 
     def run(self, images: int = 32, channels: int = 16) -> CheckReport:
@@ -105,9 +110,12 @@ class Check:
         def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
             if not double:
                 self._types.update((name, found.dtype.type) for name, found in tensors.items())
-            return self._compare(tensors, [layer[rows] for layer in expected], double)
+            return self._compare(tensors, u[rows], [layer[rows] for layer in expected], double)
 
-        self._settle(self.graph.input, x, outputs, judge)
+        self._far = {}
+        rows = self._settle(self.graph.input, x, outputs, judge)
+        if self._far:
+            raise self._unequal(self._far[min(self._far)], self.graph.input, x[rows])
         return len(x) - 2, 2
 
     def _pixels(self) -> None:
@@ -158,10 +166,10 @@ class Check:
         return rows
 
     def _compare(
-        self, tensors: dict[str, NDArray[Any]], expected: list[NDArray[Any]], double: bool
-    ) -> tuple[NDArray[np.bool_], str]:
-        count = len(expected[0])
-        bad, first = np.zeros(count, np.bool_), ""
+        self, tensors: Tensors, u: NDArray[np.uint8], expected: list[NDArray[Any]], double: bool
+    ) -> Verdict:
+        """Compare all bits and the scores; `_far` gets the nodes of what is no rounding, as stored."""
+        bad, first = np.zeros(len(u), np.bool_), ""
         parts = zip(self.built.stages, self.built.masks, self.built.last, strict=True)
         for number, (stage, mask, last) in enumerate(parts):
             if stage.gives is None:
@@ -174,52 +182,45 @@ class Check:
                     f"layer {self.built.network.layers[last].name!r} ({stage.node.label}), position "
                     f"{place // len(mask)}, channel {place % len(mask)}"
                 )
+            if not double:  # behind wrong bits others are wrong, and explain nothing
+                rows = np.flatnonzero(wrong.any(axis=1) & ~bad)
+                if not bits_explained(self.built, number, u[rows], wrong[rows]).all():
+                    self._far[number] = stage
             bad |= wrong.any(axis=1)
         if self.built.stages[-1].gives is None:
-            wrong = self._scores(tensors, expected[-1], double)
+            network = self.built.network
+            wrong, error, value = scores_differ(network, self.cut, tensors, expected[-1], double)
             if wrong.any() and not first:
                 first = f"scores of tensor {self.cut.scores!r}"
+            if not double and not scores_explained(network, error, value, self._kind())[wrong & ~bad].all():
+                self._far[len(self.built.stages)] = self.built.stages[-1]
             bad |= wrong
         return bad, first
 
-    def _scores(self, tensors: dict[str, NDArray[Any]], raw: NDArray[Any], double: bool) -> NDArray[np.bool_]:
-        """Which images have scores that belong to another integer, or another class."""
-        network, source = self.built.network, tensors[self.cut.scores].astype(np.float64)
-        order = self.cut.index[0].ravel()
-        found = np.empty((len(source), order.size))
-        found[:, order] = source.reshape(len(source), -1)
-        value = network.affine(raw)
-        if self.cut.binary:  # the score of class 0 is 0
-            found = np.concatenate([np.zeros_like(found), found], axis=1)
-        step = np.ones(network.outputs) if network.scale is None else np.abs(network.scale)
-        error = np.abs(found - value)
-        # Less than a quarter of a step: the source's score can only be this integer's.
-        allowed = (
-            step / 4 + (np.abs(value) + (0 if network.offset is None else np.abs(network.offset))) * 1e-6
-        )
-        bad = ~(error <= allowed).all(axis=1)  # NaN is no score either
-        ordered = np.sort(value, axis=1)
-        close = np.zeros(len(value), np.bool_)
-        if value.shape[1] > 1:
-            close = ordered[:, -1] - ordered[:, -2] <= np.abs(ordered[:, -1]) * (1e-9 if double else 1e-5)
-        if self.cut.binary and network.offset is not None:
-            size = step[1] + np.abs(network.offset[1])
-            close |= np.abs(value[:, 1]) <= size * (1e-9 if double else 1e-5)
-        chosen = network.classify(raw)
-        for node in self.cut.ends:
-            if node.outputs[-1] not in tensors:
+    def _kind(self) -> Any:
+        """The coarsest float format in the source."""
+        kinds = [value.dtype for value in self.graph.constants.values() if value.dtype.kind == "f"]
+        kinds.extend(np.dtype(kind) for kind in self._types.values() if np.dtype(kind).kind == "f")
+        return min(kinds, key=lambda kind: kind.itemsize)
+
+    def _unequal(self, stage: Stage, start: str, x: NDArray[Any]) -> ImportFailedError:
+        """Why the source, as stored, is not what it is in real numbers."""
+        for name, term in self.executor.exact.items():
+            node = self.graph.producers.get(name)
+            if not isinstance(term, str) or node is None or start != self.graph.input:
                 continue
-            out = tensors[node.outputs[-1]].reshape(len(source), -1)
-            if self.cut.binary:
-                bad |= (
-                    (out[:, 0] > MIDDLE[str(node.attributes.get("source", node.op))]) != (chosen == 1)
-                ) & ~close
-            elif node.op in ("ArgMax", "TopK"):
-                bad |= (out[:, 0] != chosen) & ~close
-            else:
-                # Saturation may make values equal, but never turns their order.
-                bad |= (out[np.arange(len(out)), chosen] < out.max(axis=1)) & ~close
-        return np.asarray(bad)
+            summed, alone = self.executor.run({start: x}, [name, term], batch=self.graph.input_shape[0])
+            error = float(np.abs(summed.astype(np.float64) - alone).max())
+            if error >= STRAY * float(np.abs(alone).max()):
+                return node.fail(
+                    f"is a straight-through sum that should give {brief(term, 60)}, but as it is "
+                    f"stored, in {summed.dtype.name}, differs from it by up to {error:.3g}: the function that it subtracts "
+                    "and adds is too large for that; scale it down, or leave it out of the exported graph"
+                )
+        return stage.node.fail(
+            "in the precision that it is stored in, the source cannot tell its sums apart: constants "
+            "behind it are too large or too small for that; export it in float64, or scale them"
+        )
 
     def _inputs(self, count: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Images of the framework and of the network: random ones, then all lowest and all highest.
@@ -281,13 +282,10 @@ class Check:
         def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
             wrong = (gives.values(tensors[gives.tensor]) > 0) != expected[rows]
             if not double:
-                far[rows] = ~explained(layer, part.input, images[rows], wrong)
+                far[rows] = ~explained(part, images[rows], len(layers) - 1, wrong)
             return wrong.any(axis=1), f"layer {layer.name!r} ({stage.node.label}) alone, at its thresholds"
 
         rows = self._settle(reads.tensor, source, [gives.tensor], judge)
         if far[rows].any():
-            raise stage.node.fail(
-                "in the precision that it is stored in, the source cannot tell its sums apart: constants "
-                "behind it are too large or too small for that; export it in float64, or scale them"
-            )
+            raise self._unequal(stage, reads.tensor, source[rows])
         return len(source)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model.layers import Conv2d, Dense, InputSpec
+from ...model.layers import Conv2d, Dense, InputSpec, MaxPool2d
 from ...model.network import Network
 from ...reference import fast
+from .build import Built
 
 
 def explained(
-    layer: Dense | Conv2d, spec: InputSpec, images: NDArray[np.uint8], wrong: NDArray[np.bool_]
+    network: Network, images: NDArray[np.uint8], last: int, wrong: NDArray[np.bool_], step: int = 1
 ) -> NDArray[np.bool_]:
     """Say for each image whether all its wrong bits can be ties that were rounded.
 
@@ -22,13 +24,15 @@ def explained(
 
     Parameters
     ----------
-    layer : Dense or Conv2d
-        With thresholds.
-    spec : InputSpec
-        Of the layer alone.
+    network : Network
     images : array of uint8, shape (n, values)
+        The bits of all layers in front of the one in question must be right for them.
+    last : int
+        Index of the layer with the wrong bits, or of the pool behind it.
     wrong : array of bool, shape (n, bits)
-        Channels last; behind a pool, fewer positions than the layer has.
+        As this layer emits them.
+    step : int
+        By how much its sums are larger than the source's.
 
     Returns
     -------
@@ -36,11 +40,49 @@ def explained(
     """
     if not wrong.any():
         return np.ones(len(images), np.bool_)
-    assert layer.thresholds is not None
-    channels = layer.outputs
-    sums = fast.run(Network("sums", spec, [replace(layer, thresholds=None)]), images)
-    distance = sums.reshape(len(sums), -1, channels) - layer.thresholds.astype(np.int64)
+    pool = network.layers[last]
+    first = last - isinstance(pool, MaxPool2d)
+    layer = network.layers[first]
+    assert isinstance(layer, (Dense, Conv2d)) and layer.thresholds is not None
+    layers = [*network.layers[:first], replace(layer, thresholds=None)]
+    sums = fast.run(Network("sums", network.input, layers), images).reshape(len(images), -1, layer.outputs)
+    distance = sums - layer.thresholds.astype(np.int64)
     # Sums of bits go in steps of 2.
-    near = np.any((distance >= -2) & (distance <= 1), axis=1)
-    ties = near | ~np.any(wrong.reshape(len(wrong), -1, channels), axis=1)
-    return np.asarray(np.all(ties, axis=1))
+    near = ((distance >= -2 * step) & (distance < 2 * step)).reshape(len(images), -1)
+    if isinstance(pool, MaxPool2d):
+        spec = InputSpec(network.shapes[last], 1)
+        near = fast.run(Network("near", spec, [pool]), near.astype(np.uint8)).astype(np.bool_)
+    return np.asarray((near | ~wrong).all(axis=1))
+
+
+def bits_explained(
+    built: Built, number: int, images: NDArray[np.uint8], wrong: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Say the same of a stage's bits, as `Built.bits` gives them, in a whole network."""
+    copies = built.emitted[number]
+    if copies is not None and wrong.any():
+        emitted = np.zeros((len(wrong), copies.positions * copies.layer.outputs), np.bool_)
+        for place, bit in enumerate(copies.right.tolist()):
+            emitted[:, bit] |= wrong[:, place]
+        wrong = emitted
+    before = built.emitted[number - 1] if number else None
+    doubled = before is not None and before.doubled
+    return explained(built.network, images, built.last[number], wrong, 2 if doubled else 1)
+
+
+def scores_explained(network: Network, error: NDArray[Any], value: NDArray[Any], kind: Any) -> Any:
+    """Say for each image whether its scores are off by no more than a float format rounds.
+
+    Parameters
+    ----------
+    network : Network
+    error, value : array, shape (n, outputs)
+    kind : numpy dtype
+        The coarsest float format in the source.
+    """
+    step = np.ones(network.outputs) if network.scale is None else np.abs(network.scale)
+    last = network.layers[-1]
+    taps = last.weights[0].size if isinstance(last, (Dense, Conv2d)) else 1
+    offset = 0 if network.offset is None else np.abs(network.offset)
+    size = 4 * (np.abs(value) + offset) + step * taps
+    return (error <= step / 4 + float(np.finfo(kind).eps) * size).all(axis=1)
