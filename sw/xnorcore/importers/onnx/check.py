@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
-from ...model.check_layers import brief
+from ...model.check import brief
 from ...model.layers import InputSpec, has_weights
 from ...model.network import Network
 from ...reference import fast, golden
@@ -28,8 +28,8 @@ from .stages import Cut
 
 WORK = 1 << 25
 """Multiply-accumulates that each comparison may take; large networks get fewer inputs."""
-STRAY = 1e-3
-"""How far, of its values, a sum that cancels may be from what is left before that is worth a word."""
+STRAY = 1 / 16
+"""How far, of its values, a sum that cancels may be from what is left."""
 SWEPT = 1 << 22
 """Values that the comparison of all pixels at all places may take; large images get fewer pixels."""
 Tensors = dict[str, NDArray[Any]]
@@ -112,10 +112,10 @@ class Check:
                 self._types.update((name, found.dtype.type) for name, found in tensors.items())
             return self._compare(tensors, u[rows], [layer[rows] for layer in expected], double)
 
-        self._far = {}
-        rows = self._settle(self.graph.input, x, outputs, judge)
+        self._settle(self.graph.input, x, outputs, judge)
+        self._cancelling(x)
         if self._far:
-            raise self._unequal(self._far[min(self._far)], self.graph.input, x[rows])
+            raise _unequal(self._far[min(self._far)])
         return len(x) - 2, 2
 
     def _pixels(self) -> None:
@@ -203,24 +203,21 @@ class Check:
         kinds.extend(np.dtype(kind) for kind in self._types.values() if np.dtype(kind).kind == "f")
         return min(kinds, key=lambda kind: kind.itemsize)
 
-    def _unequal(self, stage: Stage, start: str, x: NDArray[Any]) -> ImportFailedError:
-        """Why the source, as stored, is not what it is in real numbers."""
+    def _cancelling(self, x: NDArray[Any]) -> None:
+        """Refuse straight-through sums that, as stored, are not what is left of them."""
         for name, term in self.executor.exact.items():
             node = self.graph.producers.get(name)
-            if not isinstance(term, str) or node is None or start != self.graph.input:
+            if not isinstance(term, str) or node is None:
                 continue
-            summed, alone = self.executor.run({start: x}, [name, term], batch=self.graph.input_shape[0])
-            error = float(np.abs(summed.astype(np.float64) - alone).max())
-            if error >= STRAY * float(np.abs(alone).max()):
-                return node.fail(
-                    f"is a straight-through sum that should give {brief(term, 60)}, but as it is "
-                    f"stored, in {summed.dtype.name}, differs from it by up to {error:.3g}: the function that it subtracts "
-                    "and adds is too large for that; scale it down, or leave it out of the exported graph"
+            found = self.executor.run({self.graph.input: x}, [name, term], batch=self.graph.input_shape[0])
+            summed, alone = (values.astype(np.float64) for values in found)
+            error = float(np.abs(summed - alone).max())
+            if error > STRAY * float(np.abs(alone).max()):
+                raise node.fail(
+                    f"is a straight-through sum that should give {brief(term, 60)}, but as stored, in "
+                    f"{found[0].dtype.name}, it differs from that by up to {error:.3g}: the function that it "
+                    "subtracts and adds is too large; scale it down, or export the graph without it"
                 )
-        return stage.node.fail(
-            "in the precision that it is stored in, the source cannot tell its sums apart: constants "
-            "behind it are too large or too small for that; export it in float64, or scale them"
-        )
 
     def _inputs(self, count: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Images of the framework and of the network: random ones, then all lowest and all highest.
@@ -287,5 +284,12 @@ class Check:
 
         rows = self._settle(reads.tensor, source, [gives.tensor], judge)
         if far[rows].any():
-            raise self._unequal(stage, reads.tensor, source[rows])
+            raise _unequal(stage)
         return len(source)
+
+
+def _unequal(stage: Stage) -> ImportFailedError:
+    return stage.node.fail(
+        "in the precision that it is stored in, the source cannot tell its sums apart: constants "
+        "behind it are too large or too small for that; export it in float64, or scale them"
+    )
