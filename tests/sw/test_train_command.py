@@ -71,7 +71,10 @@ def test_trains_exports_and_measures_the_integer_network(torch: Any, folder: Pat
     assert value["accuracy"] == network.metadata["accuracy"] > 0.5
     assert value["held_out_images"] == 30 and "epochs_done" not in value
     assert "epoch 4/4" in captured.err
-    assert network.input.bits == 1 and network.metadata["pixels"] == {"threshold": 8}
+    assert network.input.bits == 1 and network.metadata["pixels"] == {"threshold": 8, "maximum": 17}
+    assert main(["eval", "tiny.xnor", "--data", "mine.npz", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert (measured["accuracy"], measured["pixels"]) == (value["accuracy"], "pixel >= 8")
     with np.load("mine.npz") as data, np.load("held.npz") as held:
         images, labels = data["test_images"] >= 8, data["test_labels"]
         assert np.array_equal(held["images"][..., 0], images[:7])

@@ -14,6 +14,7 @@ from ..datasets import TestPart
 from ..errors import InputError, UsageError
 from ..model import pixels
 from ..model.network import Network, prepare
+from ..model.pixels import Rule
 from ..reference import fast, golden
 from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure
@@ -37,6 +38,7 @@ def add_eval(parser: Parser) -> None:
         "network was trained with",
     )
     add_folder(parser)
+    add_inputs(parser)
     parser.add_argument(
         "--limit", type=integer(1), metavar="N", help=f"the first N images; default all, {SAMPLE} with sim"
     )
@@ -51,6 +53,16 @@ def add_eval(parser: Parser) -> None:
     parser.set_defaults(engine="compiled", link="direct", baud=None, clock_hz=None)
 
 
+def add_inputs(parser: Parser) -> None:
+    """Add --inputs."""
+    parser.add_argument(
+        "--inputs",
+        choices=pixels.READINGS,
+        help="what the images hold: pixels, which the network's rule makes inputs of, or the inputs' values; "
+        "default by the bits that the largest one needs",
+    )
+
+
 def _eval(arguments: argparse.Namespace, console: Console) -> int:
     # A wrong option is told before the work.
     device_config(arguments)
@@ -58,7 +70,7 @@ def _eval(arguments: argparse.Namespace, console: Console) -> int:
     name = arguments.data or _trained_on(network)
     part = datasets.load_test(name, arguments.folder)
     limit = arguments.limit or (SAMPLE if arguments.model == "sim" else len(part.labels))
-    images, rule = network_inputs(network, part, limit)
+    images, rule = network_inputs(network, part, limit, arguments.inputs)
     labels = part.labels[: len(images)]
     started = time.perf_counter()
     results, measured, compared = _results(arguments, console, network, images)
@@ -70,7 +82,9 @@ def _eval(arguments: argparse.Namespace, console: Console) -> int:
         "network": network.name,
         "data": datasets.canonical(name) or name,
         "split": part.split,
-        "pixels": rule,
+        "pixels": rule.text,
+        "inputs": rule.reads,
+        "largest": part.maximum,
         "images": len(labels),
         "of": len(part.labels),
         "correct": correct,
@@ -87,13 +101,23 @@ def _eval(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if value["mismatches"] or value["reproduced"] is False else 0
 
 
-def network_inputs(network: Network, part: TestPart, count: int) -> tuple[NDArray[np.uint8], str]:
-    """Return what the first images of a data set are to a network, and how pixels became that, in words.
+def network_inputs(
+    network: Network, part: TestPart, count: int, reads: str | None = None
+) -> tuple[NDArray[np.uint8], Rule]:
+    """Return what the first images of a data set are to a network, and the rule that made them so.
+
+    Parameters
+    ----------
+    network : Network
+    part : TestPart
+    count : int
+    reads : str, optional
+        What the images hold, one of `pixels.READINGS`.
 
     Returns
     -------
     array of uint8, shape (at most count, network.input.size)
-    str
+    Rule
 
     Raises
     ------
@@ -101,8 +125,8 @@ def network_inputs(network: Network, part: TestPart, count: int) -> tuple[NDArra
         If the images or labels are not the network's, or no rule says what pixels become.
     """
     _fits(network, part)
-    rule = pixels.rule(network, part.maximum)
-    return prepare(network, rule.values(part.images[:count])), rule.text
+    rule = pixels.rule(network, part.maximum, reads)
+    return prepare(network, rule.values(part.images[:count])), rule
 
 
 def trained_on(network: Network) -> str | None:

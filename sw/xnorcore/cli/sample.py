@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from .. import datasets, zoo
 from ..errors import MissingDependencyError, UsageError
+from ..model import pixels
 from ..model.network import Network
 from ..verify.random_networks import random_images
 from .console import Console
 from .data import add_folder
-from .evaluate import network_inputs, trained_on
+from .evaluate import add_inputs, network_inputs, trained_on
 from .files import check_output, write_array
 from .options import Parser, add_network, integer
 
@@ -69,6 +70,7 @@ def add_sample(parser: Parser) -> None:
         "packaged with the network, else what it was trained with",
     )
     add_folder(parser)
+    add_inputs(parser)
     parser.add_argument("--seed", type=integer(0), default=0, metavar="S", help="of random images; default 0")
 
 
@@ -104,6 +106,8 @@ def _sample(arguments: argparse.Namespace, console: Console) -> int:
     }
     shape = " x ".join(map(str, found.images.shape[1:]))
     labels = f"; labels in {arguments.labels}" if arguments.labels else ""
+    if labels and pixels.mistakable(network):
+        labels += "; as a data set they need eval --inputs values, since they are no pixels any more"
     console.result(
         value, [f"{count:,} {found.said}: {shape} values of {bits} bit in {arguments.output}{labels}"]
     )
@@ -137,9 +141,9 @@ def _find(arguments: argparse.Namespace, network: Network) -> Sample:
                 f"{error}"
             ) from None
         return _random(arguments, network, count, str(error))
-    values, rule = network_inputs(network, part, count)
+    values, rule = network_inputs(network, part, count, arguments.inputs)
     found = values.reshape(-1, *network.input.shape)
-    said = f"held-out images of {datasets.canonical(data) or data}, {rule}"
+    said = f"held-out images of {datasets.canonical(data) or data}, {rule.text}"
     return Sample(found, part.labels[: len(found)].astype(np.int64), "data", data, said)
 
 

@@ -2,7 +2,8 @@
 
 It is one of
 
-- ``{"threshold": t}``: value 1 for a pixel of at least t, else 0 (1-bit inputs);
+- ``{"threshold": t}``: value 1 for a pixel of at least t, else 0 (1-bit inputs), with ``"maximum": m`` if
+  pixels end at m and not at 255;
 - ``{"table": [v0, ..., v255]}``: the value of every pixel;
 - ``{"of": "channel", "tables": text}``, ``{"of": "value", "tables": text}``: a table for every channel, or
   for every value of the image, packed by `pack`;
@@ -10,6 +11,10 @@ It is one of
 
 Without it, pixels are the values, if all of them fit; for a 1-bit network they are cut in the middle of their
 range.
+
+Images may also be the input values already. What they are is told by the bits that their largest value needs:
+as many as the rule's pixels, and they are pixels; as many as the inputs, and they are values; anything else
+is refused, unless the caller says what they are.
 """
 
 from __future__ import annotations
@@ -31,6 +36,9 @@ KEY = "pixels"
 MAX_TEXT = 180_000
 """Most characters of packed tables; the metadata may have more, for what else it holds."""
 MAX_REASON = 300
+READINGS = ("pixels", "values")
+"""What images can be: pixels that the rule is for, or the network's input values."""
+_AS_THEY_ARE = np.arange(256, dtype=np.uint8)[np.newaxis]
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,13 @@ class Rule:
         n is 1, the number of channels, or the number of values of an image.
     text : str
         In words.
+    reads : str
+        What the images are, one of `READINGS`.
     """
 
     tables: NDArray[np.uint8]
     text: str
+    reads: str = "pixels"
 
     def values(self, images: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the input values, shape (n, values), of images of 8-bit pixels, shape (n, ...)."""
@@ -55,9 +66,9 @@ class Rule:
         return self.tables[np.arange(flat.shape[1]) % len(self.tables), flat]
 
 
-def threshold(at: int) -> dict[str, Any]:
-    """Return the metadata entry of pixels that are compared with `at`."""
-    return {"threshold": int(at)}
+def threshold(at: int, maximum: int = 255) -> dict[str, Any]:
+    """Return the metadata entry of pixels, of as many bits as `maximum` needs, compared with `at`."""
+    return {"threshold": int(at)} | ({} if maximum > 127 else {"maximum": int(maximum)})
 
 
 def table(values: NDArray[Any]) -> dict[str, Any]:
@@ -121,58 +132,116 @@ def unpack(text: Any, count: int) -> NDArray[np.uint8] | None:
     return np.cumsum(np.frombuffer(data, np.uint8).reshape(count, 256), axis=1, dtype=np.uint8)
 
 
-def rule(network: Network, maximum: int = 255) -> Rule:
-    """Return the rule for a network.
+def rule(network: Network, maximum: int = 255, reads: str | None = None) -> Rule:
+    """Return the rule for a network and images.
 
     Parameters
     ----------
     network : Network
     maximum : int
-        Largest pixel that the images can have, 1 to 255.
+        Largest pixel or value that the images can have, 1 to 255.
+    reads : str, optional
+        What they are, one of `READINGS`; without it `maximum` tells.
 
     Raises
     ------
     FileFormatError
         If the network's own entry is damaged.
     InputError
-        If it says that there is no rule, or it has none, and pixels up to `maximum` do not fit its inputs.
+        If it says that there is no rule, `maximum` is that of neither its pixels nor its values, or all
+        pixels up to it become one value.
     """
+    kept = _kept(network, maximum)
+    if (reads or _told(network, kept, maximum)) == "values":
+        return _values(network, maximum)
+    if kept.tables is None:
+        raise InputError(
+            f"network {network.name!r} has no rule for pixels: {kept.text}; make its input values yourself, "
+            f"0 to {network.input.maximum}, and give them as IN.npy, or to eval with --inputs values"
+        )
+    if (kept.tables[:, : maximum + 1] == kept.tables[:, :1]).all():
+        raise InputError(
+            f"pixels reach {maximum}, and all of them become one value ({kept.text}); scale them to 0 to "
+            f"{kept.maximum}, or say with --inputs values that they are the network's inputs"
+        )
+    return Rule(kept.tables, kept.text)
+
+
+def mistakable(network: Network) -> bool:
+    """Return whether a network's own input values would be taken for the pixels that its rule is for."""
     stored = network.metadata.get(KEY)
+    return stored is not None and network.input.bits == _kept(network, 255).maximum.bit_length() > 1
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a network says of pixels.
+
+    Attributes
+    ----------
+    tables : array of uint8, shape (n, 256), or None
+        None if there is no rule.
+    text : str
+        In words; the reason why there is none.
+    maximum : int
+        Largest pixel that the rule is for.
+    """
+
+    tables: NDArray[np.uint8] | None
+    text: str
+    maximum: int = 255
+
+
+def _told(network: Network, kept: _Kept, maximum: int) -> str:
+    """What images are, by the bits that their largest value needs."""
+    spec, bits = network.input, maximum.bit_length()
+    # 0 and 1 are no pixels to cut.
+    if bits == kept.maximum.bit_length() and bits > 1:
+        return "pixels"
+    if bits == spec.bits:
+        return "values"
+    if kept.tables is None:
+        return "pixels"
+    inputs = f", and its inputs 0 to {spec.maximum}" if spec.maximum != kept.maximum else ""
+    raise InputError(
+        f"images reach {maximum}, but the pixels of network {network.name!r} are 0 to {kept.maximum}{inputs}"
+        "; scale the images, or say what they are, if merely dark: --inputs pixels, or --inputs values"
+    )
+
+
+def _values(network: Network, maximum: int) -> Rule:
     spec = network.input
-    if stored is not None:
-        return _stored(network, stored)
-    if spec.bits == 1:
-        return _cut(maximum // 2 + 1)
     if maximum > spec.maximum:
         raise InputError(
-            f"pixels reach {maximum}, but network {network.name!r} takes {spec.bits}-bit values, 0 to "
-            f"{spec.maximum}; scale the images, or give the network's metadata an entry {KEY!r}"
+            f"values reach {maximum}, but network {network.name!r} takes {spec.bits}-bit values, 0 to "
+            f"{spec.maximum}; scale them, or say with --inputs pixels that they are pixels"
         )
-    return Rule(np.arange(256, dtype=np.uint8)[np.newaxis], "pixels as they are")
+    return Rule(_AS_THEY_ARE, f"{'bits' if spec.bits == 1 else 'values'} as they are", "values")
 
 
-def _cut(at: int) -> Rule:
-    return Rule((np.arange(256) >= at).astype(np.uint8)[np.newaxis], f"pixel >= {at}")
+def _cut(at: int, maximum: int = 255) -> _Kept:
+    return _Kept((np.arange(256) >= at).astype(np.uint8)[np.newaxis], f"pixel >= {at}", maximum)
 
 
-def _stored(network: Network, stored: Any) -> Rule:
-    spec, keys = network.input, set(stored) if isinstance(stored, dict) else set()
+def _kept(network: Network, maximum: int) -> _Kept:
+    """Read the network's entry; without one, make the rule for pixels up to `maximum`."""
+    spec, stored = network.input, network.metadata.get(KEY)
+    if stored is None:
+        return _unsaid(network, maximum)
+    keys = set(stored) if isinstance(stored, dict) else set()
     if keys == {"none"} and isinstance(stored["none"], str) and 1 <= len(stored["none"]) <= MAX_REASON:
         if not stored["none"].isprintable():
             raise _damaged(network)
-        raise InputError(
-            f"network {network.name!r} has no rule for pixels: {stored['none']}; make its input values "
-            f"yourself, 0 to {spec.maximum}, and give them as IN.npy"
-        )
-    if keys == {"threshold"} and spec.bits == 1:
-        at = stored["threshold"]
-        if type(at) is int and 1 <= at <= 255:
-            return _cut(at)
+        return _Kept(None, stored["none"])
+    if keys in ({"threshold"}, {"threshold", "maximum"}) and spec.bits == 1:
+        at, maximum = stored["threshold"], stored.get("maximum", 255)
+        if type(at) is type(maximum) is int and 1 <= at <= maximum <= 255:
+            return _cut(at, maximum)
     if keys == {"table"}:
         values = stored["table"]
         legal = isinstance(values, list) and len(values) == 256
         if legal and all(type(value) is int and 0 <= value <= spec.maximum for value in values):
-            return Rule(np.array([values], np.uint8), "a table of 256 values")
+            return _Kept(np.array([values], np.uint8), "a table of 256 values")
     if keys == {"of", "tables"}:
         counts = {"value": spec.size}
         if len(spec.shape) == 3:
@@ -180,13 +249,26 @@ def _stored(network: Network, stored: Any) -> Rule:
         count = counts.get(stored["of"]) if isinstance(stored["of"], str) else None
         tables = None if count is None else unpack(stored["tables"], count)
         if tables is not None and tables.max() <= spec.maximum:
-            return Rule(tables, f"a table of 256 values for each {stored['of']}")
+            return _Kept(tables, f"a table of 256 values for each {stored['of']}")
     raise _damaged(network)
+
+
+def _unsaid(network: Network, maximum: int) -> _Kept:
+    spec = network.input
+    if spec.bits == 1:
+        return _cut(maximum // 2 + 1, maximum)
+    if maximum > spec.maximum:
+        raise InputError(
+            f"pixels reach {maximum}, but network {network.name!r} takes {spec.bits}-bit values, 0 to "
+            f"{spec.maximum}; scale the images, or give the network's metadata an entry {KEY!r}"
+        )
+    return _Kept(_AS_THEY_ARE, "pixels as they are", spec.maximum)
 
 
 def _damaged(network: Network) -> FileFormatError:
     return FileFormatError(
         f"network {network.name!r}: metadata {KEY!r} must be {{'threshold': 1 to 255}} for 1-bit inputs, "
+        "perhaps with 'maximum', its pixels' largest, "
         f"{{'table': 256 values of 0 to {network.input.maximum}}}, {{'of': 'channel' or 'value', 'tables': "
         "packed tables}, or {'none': reason}"
     )

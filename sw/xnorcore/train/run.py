@@ -171,7 +171,7 @@ class Run:
         network = to_network(self.model, self.recipe.name, data.train_images.shape[1:])
         images, metadata = values(self.recipe, data.test_images), dict(self.identity)
         if self.recipe.threshold is not None:
-            metadata[pixels.KEY] = pixels.threshold(self.recipe.threshold)
+            metadata[pixels.KEY] = pixels.threshold(self.recipe.threshold, data.maximum)
         right = network.classify(fast.run(network, images)) == data.test_labels
         metadata |= {
             "classes": list(data.classes),
