@@ -226,6 +226,15 @@ def test_program_without_bitstream(tmp_path, monkeypatch, capsys):
     assert run(capsys, "program", "sim")[0] == 2
 
 
+def test_program_of_what_is_no_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("link").symlink_to("pipe")
+    for name, kind in (("pipe", "pipe"), ("link", "pipe"), ("/dev/null", "device")):
+        code, _, err = run(capsys, "program", "icebreaker", "--bitstream", name)
+        assert code == 2 and f"cannot read {name}: not a regular file, but a {kind}" in err
+
+
 def test_declarations_need_no_amaranth():
     code = (
         "from xnorcore_boards import board, cli; board.configurations(); sys.exit('amaranth' in sys.modules)"

@@ -8,6 +8,7 @@ import struct
 import sys
 import tracemalloc
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -380,3 +381,35 @@ def test_output_over_the_input(run, folder):
         message = refused(run, command, "digits", folder / "in.npy", "-o", folder / "in.npy")
         assert "it is the input file" in message
     assert (folder / "in.npy").read_bytes() == before
+
+
+# Inputs that are no files
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["info"], ["golden", "digits"], ["import", "-o", "o.xnor"], ["train"], ["eval", "digits", "--data"],
+        ["train", "digits", "--data"], ["data"], ["data", "mnist", "--folder"], ["listing"],
+        ["sample", "digits", "-o", "o.npy", "--data"], ["verify", "digits", "--images"],
+    ],
+)  # fmt: skip
+def test_inputs_that_are_pipes_or_devices(run, tmp_path, monkeypatch, argv):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    os.mkfifo("pipe.onnx")
+    Path("link").symlink_to("pipe")
+    output = ["-o", "out.npy"] if argv[0] == "golden" else []
+    for name, kind in (("pipe", "pipe"), ("pipe.onnx", "pipe"), ("link", "pipe"), ("/dev/null", "device")):
+        message = refused(run, *argv, name, *output)
+        assert f"cannot read {name}: not a regular file, but a {kind}; copy its content into one" in message
+
+
+@pytest.mark.parametrize("name", ["images.npy", "t10k-images-idx3-ubyte", "test_batch.bin", "classes.txt"])
+def test_data_sets_with_a_pipe_in_them(run, tmp_path, name):
+    if name == "classes.txt":
+        np.save(tmp_path / "images.npy", np.full((2, 8, 8), 16))
+        np.save(tmp_path / "labels.npy", np.arange(2))
+    os.mkfifo(tmp_path / name)
+    message = refused(run, "eval", "digits", "--data", tmp_path)
+    assert f"{str(tmp_path / name)!r} is not a regular file" in message

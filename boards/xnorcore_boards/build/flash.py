@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xnorcore.errors import ProgramError
+from xnorcore.files.userfile import refuse_special
 
 from ..board import BAUD_TOLERANCE, Board
 from .complaint import explain
@@ -77,9 +78,12 @@ def program(board: Board, bitstream: Path, flash: bool = False) -> list[str]:
 
     Raises
     ------
+    UsageError
+        If the bitstream is a pipe or device.
     ProgramError
         If there is no bitstream, it is of another board, there is no programmer, or the programmer fails.
     """
+    refuse_special(bitstream)
     if not bitstream.is_file():
         raise ProgramError(f"no bitstream {bitstream}; run: xnorcore build {board.name}")
     if not os.access(bitstream, os.R_OK):

@@ -21,7 +21,7 @@ MAX_RECORDS = 60_000
 
 def recognise(folder: Path) -> bool:
     """Return whether a folder holds the test part."""
-    return (folder / TEST).is_file()
+    return (folder / TEST).exists() and not (folder / TEST).is_dir()
 
 
 def read(path: Path, test_only: bool) -> dict[str, np.ndarray]:

@@ -25,9 +25,9 @@ _UNSIGNED_BYTES = 0x08
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """Return the file `name` in `folder`, plain or with ``.gz``, or None."""
+    """Return the file `name` in `folder`, plain or with ``.gz``, or None; `opened` refuses pipes."""
     for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
+        if path.exists() and not path.is_dir():
             return path
     return None
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import FileFormatError, InputError, UsageError
 from ..files import npyfile
-from ..files.userfile import open_regular
+from ..files.userfile import open_regular, refuse_special
 from . import cifar, idx
 from .dataset import Dataset, TestPart
 from .published import FILES
@@ -71,6 +71,7 @@ def load_test(path: Path) -> TestPart:
 
 
 def _arrays(path: Path, *, test_only: bool) -> tuple[Arrays, list[str]]:
+    refuse_special(path)
     if path.is_dir():
         if any(idx.find(path, name) for name in FILES):
             return _idx(path, test_only), _class_file(path)

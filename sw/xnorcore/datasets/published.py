@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileFormatError, MissingDependencyError
+from ..files.userfile import refuse_special
 from . import idx, tarball
 from .dataset import Dataset, TestPart
 
@@ -91,10 +92,14 @@ def find(published: Published, folder: Path | None = None) -> Place:
 
     Raises
     ------
+    UsageError
+        If `folder` is a pipe or device.
     MissingDependencyError
         If there is none; says where it was looked, and what to do.
     """
     roots = [folder] if folder is not None else search_path()
+    if folder is not None:
+        refuse_special(folder)
     for root in roots:
         for place in _places(published, root):
             # Another published set has files of the same names: where it was not asked for, go on.

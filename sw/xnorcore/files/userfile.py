@@ -35,20 +35,38 @@ def open_regular(path: AnyPath) -> IO[bytes]:
     OSError, ValueError
         If it cannot be opened.
     """
-    kind = _kind(Path(path).stat())
-    if kind == "directory":
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if kind:
-        raise UsageError(f"cannot read {path}: not a regular file")
+    _refuse(path, _kind(Path(path).stat()))
     # It may have become another one: without O_NONBLOCK a pipe would still wait.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        if _kind(os.fstat(descriptor)):
-            raise UsageError(f"cannot read {path}: not a regular file")
+        _refuse(path, _kind(os.fstat(descriptor)))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def refuse_special(path: AnyPath) -> None:
+    """Refuse what is there, but neither file nor folder: for those who look before they open.
+
+    Raises
+    ------
+    UsageError
+        If it is a pipe, a device or a socket, or a link to one.
+    """
+    try:
+        kind = _kind(Path(path).stat())
+    except (OSError, ValueError):
+        return
+    if kind != "directory":
+        _refuse(path, kind)
+
+
+def _refuse(path: AnyPath, kind: str) -> None:
+    if kind == "directory":
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if kind:
+        raise UsageError(f"cannot read {path}: not a regular file, but a {kind}; copy its content into one")
 
 
 def check_writable(path: AnyPath, *, regular: bool = False) -> None:

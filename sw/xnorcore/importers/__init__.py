@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from ..errors import ImportFailedError, UsageError
+from ..files.userfile import refuse_special
 from .outcome import CheckReport, Imported, ImportReport, LayerReport
 
 __all__ = ["CheckReport", "ImportReport", "Imported", "LayerReport", "load"]
@@ -41,11 +42,13 @@ def load(source: str | os.PathLike[str], *, name: str | None = None, inputs: str
         If there is no such source, its format is not known, or it cannot become an exact integer network;
         names the node or file and the reason.
     UsageError
-        If `inputs` is unknown, does not fit the graph, or is given for another format.
+        If the source is a pipe or device; if `inputs` is unknown, does not fit the graph, or is given for
+        another format.
     MissingDependencyError
         If the format needs a package that is not installed.
     """
     path = Path(source)
+    refuse_special(path)
     if inputs is not None and path.suffix.lower() != ".onnx":
         raise UsageError(
             f"inputs is {inputs!r}, but {str(path)!r} is no .onnx file, whose images it describes"

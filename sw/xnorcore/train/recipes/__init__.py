@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import FileFormatError, UsageError
-from ...files.userfile import open_regular
+from ...files.userfile import open_regular, refuse_special
 from ...model.check import brief
 from ...nearest import did_you_mean
 from ..recipe import Augment, Conv, Recipe
@@ -33,6 +33,7 @@ def load(name_or_path: str) -> Recipe:
     if name_or_path in RECIPES:
         return RECIPES[name_or_path]
     path = Path(name_or_path)
+    refuse_special(path)
     if path.suffix != ".toml":
         raise UsageError(
             f"unknown recipe {name_or_path!r}; known: {', '.join(sorted(RECIPES))}, or give a .toml file"
