@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from xnorcore.errors import BuildError
 from xnorcore.nearest import did_you_mean
 from xnorcore_boards.board import find_board
 from xnorcore_boards.build.complaint import explain
+from xnorcore_boards.build.tools import Tool, run_tool
 from xnorcore_boards.build.usb import may_open, udev_rule
 
 from .test_commands import bitstream, run  # noqa: F401
@@ -15,9 +17,12 @@ from .test_flow import script
 
 LIBRARY, UNKNOWN, WRONG = "does not start for want of", "install a newer one", "the FPGA that answers is not"
 PERMISSION, BUSY, STUCK = "no permission for its USB device", "is in use", "take the cable out"
+SILENT, VERIFY = "its flash memory does not answer", "does not hold what was written"
+UNCONFIGURED, INTERPRETER = "the FPGA did not take the bitstream", "asks for an interpreter that is not"
 ABSENT, CLOSED = "not found on USB", "if lsusb does not list it"
 FTDI = "unable to open ftdi device: {}\nJTAG init failed with: unable to open ftdi device"
-ALL = (LIBRARY, UNKNOWN, WRONG, PERMISSION, BUSY, STUCK, ABSENT, CLOSED)
+ALL = (LIBRARY, UNKNOWN, WRONG, PERMISSION, BUSY, STUCK, ABSENT, CLOSED, SILENT, VERIFY, UNCONFIGURED,
+       INTERPRETER)  # fmt: skip
 ICE = "init..\nCan't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014).\nABORT."
 
 SHORT = {"9k": "tang-nano-9k", "20k": "tang-nano-20k", "ofl": "openFPGALoader"}
@@ -115,10 +120,35 @@ SAID = [
     (
         "icebreaker",
         "iceprog",
-        "flash ID: 0xFF 0xFF 0xFF\nFound difference between flash and file!\nABORT.",
-        "iceprog failed (exit status 1)",
+        "cdone: low\nflash ID: 0xFF 0xFF 0xFF\nFound difference between flash and file!\nABORT.",
+        SILENT,
+        "flash ID: 0xFF 0xFF 0xFF",
+    ),
+    ("icestick", "iceprog", "flash ID: 0x00 0x00 0x00 0x00\nVERIFY FAILED", SILENT, "0x00 0x00"),
+    ("ulx3s-25f", "ofl", "JEDEC ID: 0xffffff\nFail", SILENT, "JEDEC ID: 0xffffff"),
+    (
+        "icebreaker",
+        "iceprog",
+        "cdone: low\nflash ID: 0xEF 0x40 0x18 0x00\nFound difference between flash and file!\nABORT.",
+        VERIFY,
         "Found difference between flash and file!",
     ),
+    (
+        "icebreaker",
+        "iceprog",
+        "flash ID: 0xFF 0x40 0x18\nreading..\nVERIFY FAILED\nBye.",
+        VERIFY,
+        "VERIFY FA",
+    ),
+    ("icebreaker", "iceprog", "init..\nreset..\ncdone: low\nABORT.", UNCONFIGURED, "cdone: low"),
+    (
+        "icebreaker",
+        "iceprog",
+        "cdone: low\nflash ID: 0xEF 0x40 0x18\nfile size: 9",
+        "(exit status 1)",
+        "size: 9",
+    ),
+    ("9k", "ofl", "/usr/bin/env: 'python9': No such file or directory", INTERPRETER, "'python9'"),
     (
         "ecpix5-45f",
         "ofl",
@@ -140,6 +170,74 @@ def test_what_a_programmer_says(bitstream, tmp_path, monkeypatch, capsys, board,
     assert (code, out) == (2, "") and len(err.splitlines()) == 1
     assert means in err and shown in err and "\\x1b" not in err
     assert [other for other in ALL if other in err and other != means] == []
+
+
+def programmed(bitstream, tmp_path, monkeypatch, capsys, code):  # noqa: F811
+    """What is said when iceprog is this script."""
+    script(tmp_path, "iceprog", code)
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    monkeypatch.setattr("xnorcore_boards.build.flash.may_open", lambda *_: None)
+    return run(capsys, "program", "icebreaker", "--bitstream", bitstream)
+
+
+@pytest.mark.parametrize(
+    "end, told",
+    [
+        (
+            "os.kill(os.getpid(), signal.SIGSEGV)",
+            "iceprog was ended by SIGSEGV: Segmentation fault, a fault of",
+        ),
+        ("os.kill(os.getpid(), signal.SIGILL)", "ended by SIGILL: Illegal instruction, a fault of its own"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL: Killed; perhaps for want of memory"),
+        (
+            "os.kill(os.getpid(), signal.SIGTERM)",
+            "ended by SIGTERM: Terminated; the board may hold half of it",
+        ),
+        ("os.kill(os.getpid(), signal.SIGRTMIN + 1)", "ended by signal 35, a fault of its own"),
+        ("sys.exit(139)", "ended by SIGSEGV: Segmentation fault"),
+        ("sys.exit(255)", "iceprog failed (exit status 255)"),
+    ],
+)
+def test_a_programmer_that_a_signal_ends(bitstream, tmp_path, monkeypatch, capsys, end, told):  # noqa: F811
+    text = f"import os, signal, sys; print('cdone: low', 'erase..', sep=chr(10), flush=True); {end}"
+    code, out, err = programmed(bitstream, tmp_path, monkeypatch, capsys, text)
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1
+    assert told in err and "(iceprog: erase..)" in err and "-11" not in err
+
+
+def test_an_fpga_that_stays_unconfigured_is_no_success(bitstream, tmp_path, monkeypatch, capsys):  # noqa: F811
+    text = "print('cdone: {}', 'reset..', 'cdone: {}', 'Bye.', sep=chr(10))"
+    code, out, err = programmed(bitstream, tmp_path, monkeypatch, capsys, text.format("high", "low"))
+    assert (code, out) == (2, "") and UNCONFIGURED in err and "(iceprog: cdone: low)" in err
+    assert programmed(bitstream, tmp_path, monkeypatch, capsys, text.format("low", "high"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        (b"#!/nowhere/python3 -E\n", "asks for '/nowhere/python3', which is not there; install that"),
+        (b"#! /bin/sh\r\n", "asks for '/bin/sh\\r', which is not there"),
+        (b"\x7fELF nonsense", "is no program for this computer"),
+        (b"#!/etc\n", "no permission to run"),
+    ],
+)
+def test_a_programmer_that_does_not_start(bitstream, tmp_path, monkeypatch, capsys, content, told):  # noqa: F811
+    path = tmp_path / "iceprog"
+    path.write_bytes(content)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    code, out, err = run(capsys, "program", "icebreaker", "--bitstream", bitstream)
+    assert (code, out) == (2, "") and "iceprog does not start: " in err and len(err.splitlines()) == 1
+    assert told in err and os.fspath(path) in err
+
+
+def test_a_tool_that_does_not_start_or_crashes(tmp_path):
+    tool = Tool("yosys", ("/nowhere/yosys",), "1")
+    with pytest.raises(BuildError, match=r"yosys does not start: no such program: /nowhere/yosys$"):
+        run_tool(tool, [], tmp_path, "log")
+    tool = Tool("yosys", (sys.executable, "-c", "import os; os.abort()"), "1")
+    with pytest.raises(BuildError, match=r"yosys failed \(ended by SIGABRT: Aborted\): .*its log is"):
+        run_tool(tool, [], tmp_path, "log")
 
 
 def test_permission_comes_with_the_rule(monkeypatch):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Mapping
 
 from ..board import Board
+from ..process import how_it_ended, signal_of
 from .usb import RULES, udev_rule
 
-__all__ = ["explain"]
+__all__ = ["explain", "unconfigured"]
 
 # In this order: what a later line says may be the consequence of what an earlier one says. libftdi's numbers:
 # -3 no such device, -4 not allowed to open it, -5 somebody else has it, -6 and -7 it does not answer.
 _MEANINGS = (
+    ("interpreter", r"\benv: .*no such file or directory|bad interpreter"),
     ("library", r"shared librar|library not (?:found|loaded)|image not found|version `[\w.]+' not found"),
     ("unknown", r"(?:cannot|can't) find (?:board|cable) '|(?:board|cable) .* (?:not |un)supported"),
+    ("silent", r"flash id:(?:(?: 0xff){3}|(?: 0x00){3})|jedec id: 0x(?:f{6}|0{6})\b"),
+    ("verify", r"verify (?:write )?fail|verification fail|difference between flash and file"),
     ("wrong", r"unknown device with idcode|mismatch between .*idcode"),
     ("permission", r"\bdevice: -4 |libusb_error_access|permission|access denied|errno=13|not permitted"),
     ("busy", r"\bdevice: -5 |libusb_error_busy|\bbusy\b|unable to claim|claim interface|temporarily"),
@@ -28,6 +33,7 @@ _MEANINGS = (
 _EMPTY = re.compile(
     r"abort\.|bye\.|init\.\.|jtag init failed with: unable to open .*|fail|done", re.IGNORECASE
 )
+_CDONE = re.compile(r"cdone: (\w+)")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _LONGEST = 200
 
@@ -49,7 +55,7 @@ def explain(board: Board, tool: str, code: int, output: str, there: Mapping[str,
         open.
     """
     lines = [line for line in (_ESCAPE.sub("", line).strip() for line in output.splitlines()) if line]
-    meaning, reason = _understand(lines)
+    meaning, reason = _understand(lines, code)
     if meaning in ("absent", "closed") and there is not None:
         if not there:
             meaning = "absent"
@@ -62,12 +68,20 @@ def explain(board: Board, tool: str, code: int, output: str, there: Mapping[str,
     return f"{_advice(board, tool, code, meaning, reason)} ({tool}: {reason})"
 
 
-def _understand(lines: list[str]) -> tuple[str, str]:
+def unconfigured(output: str) -> bool:
+    """Return whether a programmer's last words of the FPGA are that it is not configured: iceprog's CDONE."""
+    return _CDONE.findall(output)[-1:] == ["low"]
+
+
+def _understand(lines: list[str], code: int) -> tuple[str, str]:
     for meaning, words in _MEANINGS:
         pattern = re.compile(words, re.IGNORECASE)
         if found := [line for line in lines if pattern.search(line)]:
             return meaning, found[0][:_LONGEST]
     telling = [line for line in lines if not _EMPTY.fullmatch(line)]
+    # iceprog holds the FPGA in reset while it writes: of a failure, only the end is a complaint.
+    if unconfigured("\n".join(telling[-1:] if code else telling)):
+        return "unconfigured", [line for line in telling if _CDONE.search(line)][-1]
     errors = [line for line in telling if re.search(r"error|fail|cannot|can't|unable", line, re.IGNORECASE)]
     return "", ([*lines[-1:], *telling[-1:], *errors[-1:]] or ["no message"])[-1][:_LONGEST]
 
@@ -87,6 +101,23 @@ def _advice(board: Board, tool: str, code: int, meaning: str, reason: str) -> st
             what = name.group() if name else "a library"
             return (
                 f"{tool} does not start for want of {what}; install that, or {tool} anew with its libraries"
+            )
+        case "interpreter":
+            return f"the first line of {tool} asks for an interpreter that is not there; install that"
+        case "silent":
+            return (
+                f"{title}: its flash memory does not answer; take the board's power away and give it back, "
+                "look whether a jumper or another board is on the flash's pins, and try again"
+            )
+        case "verify":
+            return (
+                f"{title}: its flash memory does not hold what was written; try again, with another cable "
+                "and without a hub; if it stays so, the flash is write-protected or worn out"
+            )
+        case "unconfigured":
+            return (
+                f"{title}: the FPGA did not take the bitstream (CDONE is low); build it anew for this board, "
+                f"take the board's power away and give it back, and see that its FPGA is {board.part.name}"
             )
         case "unknown":
             return f"this {tool} does not know the {title}; install a newer one"
@@ -117,4 +148,16 @@ def _advice(board: Board, tool: str, code: int, meaning: str, reason: str) -> st
                 "plug it in; if it does, either another program has it, or there is no permission: "
                 f"{rule}"
             )
-    return f"{tool} failed (exit status {code})"
+    return _failed(tool, code)
+
+
+def _failed(tool: str, code: int) -> str:
+    """A failure that the programmer's words do not explain."""
+    ended, number = how_it_ended(code), signal_of(code)
+    if not number:
+        return f"{tool} failed ({ended})"
+    if number == getattr(signal, "SIGKILL", 9):
+        return f"{tool} was {ended}; perhaps for want of memory; start it again"
+    if number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", 1)):
+        return f"{tool} was {ended}; the board may hold half of it: start it again"
+    return f"{tool} was {ended}, a fault of its own; install another version of it, and start it again"

@@ -13,7 +13,8 @@ from xnorcore.errors import ProgramError
 from xnorcore.files.userfile import refuse_special
 
 from ..board import BAUD_TOLERANCE, Board
-from .complaint import explain
+from ..process import why_not_started
+from .complaint import explain, unconfigured
 from .usb import may_open
 
 __all__ = ["baud_of", "program", "program_command"]
@@ -81,7 +82,8 @@ def program(board: Board, bitstream: Path, flash: bool = False) -> list[str]:
     UsageError
         If the bitstream is a pipe or device.
     ProgramError
-        If there is no bitstream, it is of another board, there is no programmer, or the programmer fails.
+        If there is no bitstream, it is of another board, there is no programmer, it fails, or the FPGA does
+        not take the bitstream.
     """
     refuse_special(bitstream)
     if not bitstream.is_file():
@@ -108,8 +110,11 @@ def program(board: Board, bitstream: Path, flash: bool = False) -> list[str]:
     except subprocess.TimeoutExpired:
         raise ProgramError(f"{name} did not finish within {TIMEOUT_S} s; check the cable") from None
     except OSError as error:
-        raise ProgramError(f"{name} does not start: {error.strerror or error}") from None
+        raise ProgramError(f"{name} does not start: {why_not_started(command[0], error)}") from None
+    said = f"{done.stdout}\n{done.stderr}"
     if done.returncode:
         there = may_open(*board.usb)
-        raise ProgramError(explain(board, name, done.returncode, f"{done.stdout}\n{done.stderr}", there))
+        raise ProgramError(explain(board, name, done.returncode, said, there))
+    if unconfigured(said):
+        raise ProgramError(explain(board, name, done.returncode, said))
     return command

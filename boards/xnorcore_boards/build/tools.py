@@ -20,6 +20,7 @@ from xnorcore.errors import BuildError, MissingDependencyError
 from xnorcore.extras import install_extra
 from xnorcore_hw.sim import yowasp
 
+from ..process import how_it_ended, why_not_started
 from .progress import end_of
 
 __all__ = ["HopelessError", "Tool", "find_tool", "first_starts", "require_tools", "run_tool", "words"]
@@ -169,7 +170,9 @@ def run_tool(
                 stderr=subprocess.STDOUT,
             )
         except OSError as error:
-            raise BuildError(f"{tool.name} does not start: {error.strerror or error}") from None
+            raise BuildError(
+                f"{tool.name} does not start: {why_not_started(tool.command[0], error)}"
+            ) from None
         try:
             code = None
             while code is None:
@@ -183,7 +186,7 @@ def run_tool(
                 job.kill()
                 job.wait()
     if code:
-        raise BuildError(f"{tool.name} failed (exit status {code}): {_reason(path)}; its log is {path}")
+        raise BuildError(f"{tool.name} failed ({how_it_ended(code)}): {_reason(path)}; its log is {path}")
     return time.monotonic() - started
 
 

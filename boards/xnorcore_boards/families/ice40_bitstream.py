@@ -16,6 +16,7 @@ from ..build.tools import require_tools, run_tool, words
 from ..gates.cells import LOWER, models, run_script
 from ..gates.circuit import Circuit
 from ..gates.flatten import build_circuit
+from ..process import how_it_ended
 from .ice40_cells import CELLS
 
 __all__ = ["bitstream_circuit", "find_icebox"]
@@ -75,7 +76,7 @@ def bitstream_circuit(bitstream: Path, constraints: Path, board: Board) -> Circu
         )  # fmt: skip
     if done.returncode:
         last = " | ".join(line.strip() for line in done.stderr.strip().splitlines()[-2:])
-        raise EngineError(f"icebox_vlog failed (exit status {done.returncode}): {last}")
+        raise EngineError(f"icebox_vlog failed ({how_it_ended(done.returncode)}): {last}")
     return _circuit(done.stdout, board)
 
 

@@ -15,6 +15,8 @@ from xnorcore.errors import EngineError
 from xnorcore_hw.sim.cxxrtl import headers
 from xnorcore_hw.sim.toolchain import Tool, require_yosys
 
+from ..process import how_it_ended
+
 __all__ = ["lower_cells", "models", "run_script"]
 
 # Of modules, not of a netlist: each kind of cell is converted once. techmap leaves no operator, dfflegalize
@@ -139,5 +141,5 @@ def _run(yosys: Tool, folder: Path, script: str) -> None:
         last = " | ".join(line.strip() for line in done.stdout.strip().splitlines()[-3:])
         raise EngineError(
             f"{yosys.name} {yosys.version} could not read the cells of the netlist "
-            f"(exit status {done.returncode}): {last}"
+            f"({how_it_ended(done.returncode)}): {last}"
         )
