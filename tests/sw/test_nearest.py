@@ -63,6 +63,24 @@ def test_schemes():
         open_transport("serail:/dev/ttyUSB1")
 
 
+@pytest.mark.parametrize(
+    ("port", "meant"),
+    [
+        ("sim", "sim:"), ("SIM", "sim:"), ("simm", "sim:"), ("pty", "pty:"), ("serial", "serial:"),
+        ("ttyUSB1", "/dev/ttyUSB1"), ("ttyACM0?baud=9600", "/dev/ttyACM0?baud=9600"),
+        ("cu.usbserial-1", "/dev/cu.usbserial-1"), ("loop:", "sim:"), ("loop://", "sim:"),
+        ("hwgrep:0403", "/dev/ttyUSB1"), ("hwgrep://0403&skip_busy", "/dev/ttyUSB1"),
+        ("spy:///dev/ttyUSB2?file=x", "/dev/ttyUSB2"), ("spy://COM3", "COM3"), ("alt:///dev/ttyS0", "/dev/ttyS0"),
+        ("spy:", None), ("spy", None), ("socket://localhost:1", None), ("rfc2217://x:1", None), ("usb:1", None),
+    ],
+)  # fmt: skip
+def test_ports(port, meant):
+    with pytest.raises(UsageError, match=r"has no scheme|unknown device scheme") as refusal:
+        open_transport(port)
+    text = str(refusal.value)
+    assert text.endswith(f'; did you mean "{meant}"?') if meant else "did you mean" not in text
+
+
 def test_what_is_like_nothing_gets_no_suggestion(capsys):
     for argv in (["frobnicate"], ["info", "quux"], ["build", "quux"], ["bench", "quux"]):
         assert main(argv) == 2

@@ -17,6 +17,12 @@ GROUP = "xnorcore.transports"
 PORT = re.compile(r"[/\\.]|(?i:COM\d+($|\?))")
 """How the name of a serial port starts, given in place of a URL: a path, or ``COM3``."""
 
+_PORT_ALONE = re.compile(r"(?:(?:tty|cu\.)[\w.-]+|serial\d+)(?:\?.*)?")
+_OTHERS = {
+    "loop": "sim:", "hwgrep": "/dev/ttyUSB1", "spy": "", "alt": "", "socket": "", "rfc2217": "", "cp2110": "",
+}  # fmt: skip
+"""Schemes of pyserial's, and what does here what they are for."""
+
 DEFAULT_BAUD = 3_000_000
 """Bits per second of a serial port whose URL does not say."""
 
@@ -121,12 +127,13 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
     scheme, colon, rest = url.partition(":")
     known = ", ".join(f"{name}:" for name in schemes())
     if not colon:
-        raise UsageError(f"device {url!r} has no scheme; write SCHEME:REST with one of {known}")
+        raise UsageError(
+            f"device {url!r} has no scheme; write SCHEME:REST with one of {known}{_meant(url, '')}"
+        )
     entries = [entry for entry in metadata.entry_points(group=GROUP) if entry.name == scheme]
     if not entries:
-        meant = did_you_mean(scheme + ":", [name + ":" for name in schemes()])
         raise UsageError(
-            f"unknown device scheme {scheme + ':'!r} in {url!r}; known: {known or 'none'}{meant}"
+            f"unknown device scheme {scheme + ':'!r} in {url!r}; known: {known or 'none'}{_meant(scheme, rest)}"
         )
     try:
         opener = entries[0].load()
@@ -137,6 +144,18 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
             f"run: {install_extra('')}"
         ) from error
     return opener(rest, progress=progress)
+
+
+def _meant(word: str, rest: str) -> str:
+    """The end of a refusal: what was likely meant by a word that is no scheme, in front of `rest`."""
+    if word.lower() in _OTHERS:
+        port = rest.removeprefix("//").partition("?")[0]
+        meant = port if PORT.match(port) else _OTHERS[word.lower()]
+    elif _PORT_ALONE.fullmatch(word):
+        meant = f"/dev/{word}"
+    else:
+        return did_you_mean(word + ":", [name + ":" for name in schemes()])
+    return f'; did you mean "{meant}"?' if meant else ""
 
 
 def _serial(path: str, progress: Progress | None) -> str:
