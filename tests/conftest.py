@@ -13,6 +13,10 @@ from tests import needs
 # A shell starts background jobs with Ctrl-C ignored, which commands that tests start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What a shell says of its terminal would be obeyed; readline says it behind Python's back.
+os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
+
 VARIABLE = "XNORCORE_CACHE"
 OWN = pytest.StashKey[Path]()
 

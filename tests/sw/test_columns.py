@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from xnorcore.cli import columns
-from xnorcore.cli.columns import fit, wrap
+from xnorcore.cli.columns import fit, prose, records, wrap
 from xnorcore.cli.console import table
 
 HEAD = ("board", "logic cells", "array", "GMAC/s")
@@ -78,12 +78,13 @@ def test_columns_go_in_their_order_and_are_named(terminal):
     found = table(ROWS, HEAD, "  ", drop=("GMAC/s", "array"))
     assert found[0] == "  board       logic      array"
     assert found[-1] == "  (no room for: GMAC/s)" and max(map(len, found)) <= 32
-    terminal(20)
-    assert table(ROWS, HEAD, "  ", drop=("GMAC/s", "array"))[-2:] == ["  (no room for:", "  array, GMAC/s)"]
+    terminal(25)
+    assert table(ROWS, HEAD, "  ", drop=("GMAC/s", "array"))[-2:] == ["  (no room for: array,", "  GMAC/s)"]
 
 
 def test_without_titles_commands_and_paths_stay_whole(terminal):
     terminal(20)
+    # Only `Console.result` breaks them, and continues commands.
     row = ("to program", "xnorcore program icebreaker --bitstream build/icebreaker-3x8x32/icebreaker.bin")
     assert table([row]) == ["  ".join(row)]
 
@@ -111,6 +112,54 @@ def on_terminal(width, *command):
     return text.decode().replace("\r", "").splitlines()
 
 
+def test_prose_hangs_below_what_it_goes_on_with():
+    assert prose("short", 40) == ["short"]
+    assert prose("expected efficiency: 0.651 of that device's MACs", 30) == [
+        "expected efficiency: 0.651 of", "  that device's MACs",
+    ]  # fmt: skip
+    assert prose("  loops    tile 8 x +0, plane 5 x -2, run 2 x +1", 32) == [
+        "  loops    tile 8 x +0, plane 5", "           x -2, run 2 x +1",
+    ]  # fmt: skip
+    assert prose("from  /a/long/path/of/words/x.npy and more", 20) == [
+        "from  /a/long/path/of/words/x.npy", "      and more",
+    ]  # fmt: skip
+
+
+def test_a_command_goes_on_as_a_shell_reads_it():
+    command = 'python3 -m pip install "ziglang>=0.13" "numpy>=2"'
+    lines = prose(f"  extra [zig]: {command}", 34)
+    assert max(map(len, lines)) <= 34 and all(line.endswith(" \\") for line in lines[:-1])
+    joined = "\n".join(lines).replace("\\\n", "").split(": ")[1]
+    assert joined.split() == command.split()
+    path = "build/icebreaker-3x8x32/icebreaker.bin"
+    assert path in "\n".join(prose(f"to program  xnorcore program icebreaker --bitstream {path}", 30))
+
+
+def test_a_table_that_fits_no_columns_is_rows_of_lines(terminal):
+    terminal(22)
+    assert table(ROWS, HEAD, drop=("GMAC/s",)) == records([list(row) for row in ROWS], HEAD, 22) == [
+        "board        ecpix5-45f",
+        "logic cells  23,023 of", "             43,848", "array        4x32x64", "GMAC/s       819.2", "",
+        "board        icestick", "logic cells  1,280", "array        none fits", "GMAC/s       -",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [40, 60])
+@pytest.mark.parametrize(
+    "command",
+    [("boards",), ("doctor",), ("zoo",), ("info", "fashion"), ("info", "digits", "--board", "icebreaker"),
+     ("listing", "digits"), ("train", "--list"), ("data", "digits")],
+)  # fmt: skip
+def test_everything_fits_narrow_terminals_and_what_columns_says(width, command):
+    environment = {**os.environ, "COLUMNS": str(width)}
+    argv = [sys.executable, "-m", "xnorcore", *command]
+    piped = subprocess.run(argv, capture_output=True, text=True, env=environment)
+    lines = piped.stdout.splitlines()
+    assert piped.returncode in (0, 1) and "Traceback" not in piped.stderr and lines
+    # A path has no place to break.
+    assert [line for line in lines if len(line) > width and "/" not in line] == []
+
+
 @pytest.mark.parametrize(
     ("width", "command"),
     [(60, ("boards",)), (80, ("boards",)), (60, ("zoo",)), (100, ("zoo",)), (80, ("info", "fashion"))],
@@ -132,3 +181,6 @@ def test_nothing_is_left_out_of_a_wide_terminal():
 def test_a_file_has_no_width(monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     assert columns.terminal_width() is None
+    for said, width in (("72", 72), ("1", 20), ("0", None), ("-5", None), ("wide", None), ("9" * 99, None)):
+        monkeypatch.setenv("COLUMNS", said)
+        assert columns.terminal_width() == width

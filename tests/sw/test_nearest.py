@@ -70,8 +70,10 @@ def test_schemes():
         ("ttyUSB1", "/dev/ttyUSB1"), ("ttyACM0?baud=9600", "/dev/ttyACM0?baud=9600"),
         ("cu.usbserial-1", "/dev/cu.usbserial-1"), ("loop:", "sim:"), ("loop://", "sim:"),
         ("hwgrep:0403", "/dev/ttyUSB1"), ("hwgrep://0403&skip_busy", "/dev/ttyUSB1"),
-        ("spy:///dev/ttyUSB2?file=x", "/dev/ttyUSB2"), ("spy://COM3", "COM3"), ("alt:///dev/ttyS0", "/dev/ttyS0"),
-        ("spy:", None), ("spy", None), ("socket://localhost:1", None), ("rfc2217://x:1", None), ("usb:1", None),
+        ("spy:///dev/ttyUSB2?file=x", "/dev/ttyUSB2"), ("spy://COM3", "COM3"),
+        ("alt:///dev/ttyS0", "/dev/ttyS0"),
+        ("spy:", None), ("spy", None), ("socket://localhost:1", None), ("rfc2217://x:1", None),
+        ("usb:1", None),
     ],
 )  # fmt: skip
 def test_ports(port, meant):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from .columns import GAP, fit, terminal_width, wrap
+from .columns import GAP, fit, prose, records, terminal_width, wrap
 
 if TYPE_CHECKING:
     from ..runtime.accelerator import Progress
@@ -92,6 +92,9 @@ class Console:
         """Print the result on stdout: `value` with ``--json``, else `lines`."""
         self.end_progress()
         stream = sys.stderr if self.aside else sys.stdout
+        limit = None if self.json else terminal_width()
+        if limit is not None:
+            lines = [piece for line in lines for piece in prose(line, limit)]
         text = json.dumps(value, allow_nan=False) if self.json else "\n".join(lines)
         print(_encodable(text, stream), file=stream, flush=True)
 
@@ -129,8 +132,8 @@ def table(
     """Lay out rows of text in columns: the first one to the left, numbers to the right.
 
     On a terminal that is too narrow for a table with titles, cells are wrapped; if that is not enough,
-    columns are left out and named in a last line. Without titles the last column is left to the terminal,
-    which keeps commands and paths whole.
+    columns are left out and named in a last line; and if not even that, every row is lines of title and
+    value. Without titles the last column is left to `Console.result`.
 
     Parameters
     ----------
@@ -150,7 +153,10 @@ def table(
     )
     limit = terminal_width() if header else None
     if limit is not None:
-        kept, widths = fit(everything, limit - len(indent), [list(header).index(name) for name in drop])
+        room = limit - len(indent)
+        kept, widths = fit(everything, room, [list(header).index(name) for name in drop])
+        if sum(widths) + GAP * (len(widths) - 1) > room:
+            return [(indent + line).rstrip() for line in records(everything[1:], header, room)]
 
     def numeric(column: int) -> bool:
         cells = [row[column] for row in rows if row[column]]

@@ -132,8 +132,9 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
         )
     entries = [entry for entry in metadata.entry_points(group=GROUP) if entry.name == scheme]
     if not entries:
+        meant = _meant(scheme, rest)
         raise UsageError(
-            f"unknown device scheme {scheme + ':'!r} in {url!r}; known: {known or 'none'}{_meant(scheme, rest)}"
+            f"unknown device scheme {scheme + ':'!r} in {url!r}; known: {known or 'none'}{meant}"
         )
     try:
         opener = entries[0].load()
