@@ -159,9 +159,13 @@ def test_affine_maps_are_exact() -> None:
     assert times["scale"] == [1, 2, 3, 4]
 
 
-def test_affine_maps_that_differ_within_a_channel_are_left() -> None:
+def test_affine_maps_that_differ_within_a_channel() -> None:
+    """One value for each place of the map, row-major; what differs from image to image is left."""
     c = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
-    assert affines(shaped(node("Add", "x c", "y"), shape=(1, 1, 2, 2), c=c)).nodes[0].op == "Add"
+    (made,) = affines(shaped(node("Add", "x c", "y"), shape=(1, 1, 2, 2), c=c)).nodes
+    assert made.op == "Affine" and made.attributes["offset"] == [0, 1, 2, 3]
+    two = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
+    assert affines(shaped(node("Add", "x c", "y"), shape=(2, 1, 2, 2), c=two)).nodes[0].op == "Add"
 
 
 def test_pools_and_monotones() -> None:

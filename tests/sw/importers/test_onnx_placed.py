@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,76 @@ def test_what_cannot_read_it(tmp_path: Path) -> None:
     b, x = begun()
     x = two(b, b.norm(b.node("Flatten", x), 64))
     text = (
-        "BatchNormalization 'n2': has a value for each position of a map, which only a dense layer can read"
+        "BatchNormalization 'n2': has a value for each place of a map, but a layer stores one threshold for "
+        "each channel; only a dense layer can follow such a map and its sign"
     )
     refused(x, b, tmp_path, text)
     x = b.node("Conv", b.node("Reshape", x, b.const(np.array([1, 4, 4, 4]))), b.signs(3, 4, 2, 2))
     refused(b.node("Flatten", x), b, tmp_path, text)
+
+
+MAPS: dict[str, Callable[[Builder, str], str]] = {
+    "add": lambda b, x: two(b, b.node("Add", x, b.const(RNG.normal(size=(1, 4, 4, 4)) * 3))),
+    "height and width": lambda b, x: two(b, b.node("Sub", x, b.const(RNG.normal(size=(4, 4)) * 3))),
+    "scaled, then by channel": lambda b, x: two(
+        b, b.norm(b.node("Mul", x, b.const(RNG.normal(size=(4, 4, 4)) * 3)), 4)
+    ),
+    "bent by channel": lambda b, x: two(
+        b, b.norm(b.node("PRelu", MAPS["sum"](b, x), b.const(RNG.random((4, 1, 1)))), 4)
+    ),
+    "sum": lambda b, x: b.node("Add", x, b.const(RNG.normal(size=(1, 4, 4, 4)) * 3)),
+    "compared": lambda b, x: b.node(
+        "Where", b.node("Greater", x, b.const(RNG.normal(size=(1, 4, 4, 4)) * 3)), b.const(1.0), b.const(-1.0)
+    ),
+}
+
+
+@pytest.mark.parametrize("key", [key for key in MAPS if key != "sum"])
+def test_a_constant_for_each_place_of_a_map(tmp_path: Path, key: str) -> None:
+    """In front of the flatten and not behind it."""
+    b, x = begun()
+    model = finished(b, b.node("Flatten", MAPS[key](b, x)), 64)
+    result = imported(model, tmp_path)
+    ours, theirs, _ = scores(result, model)
+    assert np.allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_constant_for_each_place_of_scores(tmp_path: Path) -> None:
+    b, x = begun()
+    model = b.model(b.node("Flatten", MAPS["sum"](b, x)))
+    ours, theirs, _ = scores(imported(model, tmp_path), model)
+    places = np.arange(64).reshape(4, 16).T.ravel()  # network order is (y, x, channel)
+    assert np.allclose(ours, theirs[:, places], atol=1e-4)
+
+
+@pytest.mark.parametrize("behind", ["sum", "sign", "conv", "average"])
+def test_a_constant_for_each_place_that_no_dense_layer_reads(tmp_path: Path, behind: str) -> None:
+    """The reason is the device's, and names the node with the constant."""
+    b, x = begun()
+    if behind == "average":
+        x = b.node("Conv", two(b, x), b.signs(4, 4, 1, 1))
+        x = b.node("Flatten", b.node("GlobalAveragePool", MAPS["sum"](b, x)))
+        refused(x, b, tmp_path, "has a value for each place of a map that GlobalAveragePool")
+        return
+    x = MAPS["sum"](b, x)
+    x = x if behind == "sum" else two(b, x)
+    if behind == "conv":
+        x = two(b, b.node("Conv", x, b.signs(4, 4, 3, 3)))
+    else:
+        x = b.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+        x = two(b, x) if behind == "sum" else x
+    with pytest.raises(
+        ImportFailedError, match=r"Add '.*value for each place.*one threshold for each channel"
+    ):
+        onnx.load(save(finished(b, b.node("Flatten", x), 16), tmp_path))
+
+
+def test_where_with_a_value_for_each_channel(tmp_path: Path) -> None:
+    b, x = begun()
+    low = b.node("Less", x, b.const(0.0))
+    x = b.node("Where", low, b.const(RNG.normal(size=(1, 4, 1, 1))), b.const(-np.ones((1, 4, 1, 1))))
+    with pytest.raises(ImportFailedError, match=r"Where '.*differ from channel to channel; one-bit act"):
+        onnx.load(save(finished(b, b.node("Flatten", x), 64), tmp_path))
 
 
 def test_a_map_that_takes_too_many_copies(tmp_path: Path) -> None:

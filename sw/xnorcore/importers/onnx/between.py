@@ -86,6 +86,11 @@ def pool(walk: Walk, node: Node) -> None:
     stage = walk.stage
     if stage.node.op != CONV or stage.pool is not None or (walk.levels is not None and stage.gives is None):
         raise node.fail("pooling must follow a convolution, once")
+    if stage.placed is not None:
+        raise stage.placed.fail(
+            f"has a value for each place of a map that {node.label} pools, but a layer stores one threshold "
+            "for each channel; only a dense layer can follow such a map and its sign"
+        )
     height, width = window.size
     if walk.index.ndim != 4:
         raise node.fail("does not pool a map")

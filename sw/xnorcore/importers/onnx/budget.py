@@ -50,8 +50,8 @@ class Budget:
             return  # inputs that do not fit together: the evaluation says so, and takes no memory
         if count > self.left:
             raise node.fail(
-                f"would compute {count} constant elements; the limit is {self.most} in all, by what the file "
-                "stores: store constants as what they are"
+                f"would compute {count} constant elements, {self.most - self.left + count} with those before "
+                f"it; the limit is {self.most} in all, by what the file stores: store constants as they are"
             )
         self.left -= max(count, 0)
 

@@ -79,7 +79,8 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         if spread is not None and (final or stage.mean or cut.stages[number + 1].node.op != "Dense"):
             assert stage.placed is not None
             raise stage.placed.fail(
-                "has a value for each position of a map, which only a dense layer can read"
+                "has a value for each place of a map, but a layer stores one threshold for each channel; "
+                "only a dense layer can follow such a map and its sign"
             )
         emitted.append(spread)
         masks[len(layers)] = mask

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...model.check import brief
+from ...model.check_layers import MAX_SIZE
 from .evaluate import mean_axes
 from .graph import Graph, Node, replaced
 from .rewrite import fractions, made, parameter, rewritten
@@ -23,8 +25,8 @@ def affines(graph: Graph) -> Graph:
     """Pass: Add, Sub, Mul, Div and Neg with constants become `AFFINE`, BatchNormalization `NORM`.
 
     Attributes: ``scale`` and ``offset``, or ``gamma``, ``beta``, ``mean`` and ``variance`` (eps
-    included): lists of Fraction, one per channel, or one for all. Constants that differ within a
-    channel are left as they are.
+    included): lists of Fraction, one per channel, or one for all, or one for each place of a map.
+    Constants of other shapes are left as they are.
 
     Raises
     ------
@@ -107,6 +109,21 @@ def per_channel(values: NDArray[Any], shape: tuple[int, ...]) -> list[Fraction] 
     return None
 
 
+def per_place(values: NDArray[Any], shape: tuple[int, ...]) -> list[Fraction] | None:
+    """Return a constant that broadcasts against a map as one value for each of its places, row-major.
+
+    None if it is larger, differs from image to image, or if there are more than a layer has values.
+    """
+    if len(shape) != 4 or values.ndim > 4 or prod(shape[1:]) > MAX_SIZE:
+        return None
+    if values.ndim == 4 and len(values) != 1:
+        return None
+    try:
+        return fractions(np.broadcast_to(values.reshape(values.shape[-3:]), shape[1:]))
+    except ValueError:
+        return None
+
+
 def _affine(node: Node, graph: Graph) -> Node | None:
     one = [Fraction(1)]
     if node.op == "Neg":
@@ -116,6 +133,8 @@ def _affine(node: Node, graph: Graph) -> Node | None:
     right = node.inputs[1] in graph.constants
     image, constant = node.inputs if right else node.inputs[::-1]
     values = per_channel(graph.constants[constant], graph.shapes[image])
+    if values is None:
+        values = per_place(graph.constants[constant], graph.shapes[image])
     if values is None:
         return None
     scale, offset = one, [Fraction(0)]

@@ -30,7 +30,8 @@ LISTS = ("scale", "offset", "gamma", "beta", "mean", "variance")
 def placewise(walk: Walk, node: Node) -> Node:
     """Return a node whose lists are per channel of the product, or per place of its map in network order.
 
-    The second is so behind a flatten; the stage's form then has one map per place.
+    The second is so behind a flatten, or of a constant for each place; the stage's form then has one map
+    per place.
 
     Raises
     ------
@@ -39,11 +40,11 @@ def placewise(walk: Walk, node: Node) -> Node:
     """
     stage, order = walk.stage, walk.index[0]
     channels = len(stage.node.attributes["weights"])
+    lists = {key: node.attributes[key] for key in LISTS if key in node.attributes}
     flat = stage.node.op == CONV and order.ndim == 1 and order.size > channels
-    if not flat:
+    if not flat and max(map(len, lists.values())) <= channels:
         walk.channelwise(node)
         return node
-    lists = {key: node.attributes[key] for key in LISTS if key in node.attributes}
     if all(len(set(values)) == 1 for values in lists.values()) and not stage.placed:
         return replace(
             node, attributes={**node.attributes, **{k: v[:1] * channels for k, v in lists.items()}}
@@ -53,7 +54,7 @@ def placewise(walk: Walk, node: Node) -> Node:
         stage.form, stage.placed = stage.form.repeated(positions), node
     for key, values in lists.items():
         if len(values) > 1:
-            lists[key] = [value for _, value in sorted(zip(order.tolist(), values, strict=True))]
+            lists[key] = [value for _, value in sorted(zip(order.ravel().tolist(), values, strict=True))]
     return replace(node, attributes={**node.attributes, **lists})
 
 

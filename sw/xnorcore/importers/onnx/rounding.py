@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ...model.layers import Conv2d, Dense, InputSpec, MaxPool2d
+from ...model.layers import Conv2d, Dense, MaxPool2d
 from ...model.network import Network
 from ...reference import fast
 from .build import Built
@@ -50,9 +51,18 @@ def explained(
     # Sums of bits go in steps of 2.
     near = ((distance >= -2 * step) & (distance < 2 * step)).reshape(len(images), -1)
     if isinstance(pool, MaxPool2d):
-        spec = InputSpec(network.shapes[last], 1)
-        near = fast.run(Network("near", spec, [pool]), near.astype(np.uint8)).astype(np.bool_)
+        near = _pooled(near.reshape(len(images), *network.shapes[last]), pool, network.shapes[last + 1])
     return np.asarray((near | ~wrong).all(axis=1))
+
+
+def _pooled(near: NDArray[np.bool_], pool: MaxPool2d, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether any bit of a window is near its threshold, flat."""
+    top, bottom, left, right = pool.padding
+    # More than the padding: the last window may end behind it.
+    margins = [(0, 0), (top, bottom + pool.stride[0]), (left, right + pool.stride[1]), (0, 0)]
+    windows = sliding_window_view(np.pad(near, margins), pool.window, (1, 2))
+    found = np.asarray(windows[:, :: pool.stride[0], :: pool.stride[1]].any(axis=(-2, -1)))
+    return found[:, : shape[0], : shape[1]].reshape(len(near), -1)
 
 
 def bits_explained(

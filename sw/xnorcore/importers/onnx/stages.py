@@ -50,15 +50,17 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
             _HANDLERS[node.op](walk, node)
             walk.scores = node.outputs[0]
         else:
-            raise node.fail(_why(node))
+            raise node.fail(_why(node, walk))
     return walk.finish()
 
 
-def _why(node: Node) -> str:
+def _why(node: Node, walk: Walk) -> str:
     if node.op in ("Quant", "IntQuant", "MultiThreshold"):
         return "quantises to more than one bit between layers; activations must be one bit"
     if node.op in ("Add", "Sub", "Mul", "Div"):
         return "has a constant that differs within a channel, which cannot be folded"
+    if node.op == "Where" and walk.stages:
+        return "gives values that differ from channel to channel; one-bit activations have two values for all"
     if node.op == "Concat":
         return "joins tensors, which is not supported"
     if node.op in ("MatMul", "Gemm", "Conv"):

@@ -58,6 +58,11 @@ def mean_of_sums(walk: Walk, node: Node) -> None:
         raise node.fail(
             f"averages behind {stage.form.bent.label}, which bends the sums; only affine maps may come before"
         )
+    if stage.placed is not None:
+        raise stage.placed.fail(
+            f"has a value for each place of a map that {node.label} averages, where only one for each "
+            "channel can be folded; average first, or add the constant's own average behind it"
+        )
     window: Window | None = stage.node.attributes.get("window")
     if stage.node.op != CONV or window is None or stage.pool is not None or stage.reads.sums:
         raise node.fail("averages sums that are no map of a convolution; average behind the sign")
