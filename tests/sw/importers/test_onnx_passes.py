@@ -19,7 +19,7 @@ from xnorcore.importers.onnx.canonical import affines, pools, transparent
 from xnorcore.importers.onnx.chain import chain
 from xnorcore.importers.onnx.constants import fold_constants
 from xnorcore.importers.onnx.execute import Executor
-from xnorcore.importers.onnx.graph import Graph, Node, alive, ordered
+from xnorcore.importers.onnx.graph import Graph, Node, alive, ordered, replaced
 from xnorcore.importers.onnx.line import Line
 from xnorcore.importers.onnx.maps import Form
 from xnorcore.importers.onnx.read import read_model
@@ -160,12 +160,17 @@ def test_affine_maps_are_exact() -> None:
 
 
 def test_affine_maps_that_differ_within_a_channel() -> None:
-    """One value for each place of the map, row-major; what differs from image to image is left."""
+    """One value for each place of a map, row-major; of the image, and from image to image, they are left."""
     c = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
-    (made,) = affines(shaped(node("Add", "x c", "y"), shape=(1, 1, 2, 2), c=c)).nodes
+    image = shaped(node("Add", "x c", "y"), shape=(1, 1, 2, 2), c=c)
+    assert affines(image).nodes[0].op == "Add"
+    nodes = node("Conv2d", "x", "z"), node("Add", "z c", "y")
+    behind = replaced(image, nodes=nodes, shapes={**image.shapes, "z": (1, 1, 2, 2)})
+    made = affines(behind).nodes[1]
     assert made.op == "Affine" and made.attributes["offset"] == [0, 1, 2, 3]
     two = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
-    assert affines(shaped(node("Add", "x c", "y"), shape=(2, 1, 2, 2), c=two)).nodes[0].op == "Add"
+    other = replaced(behind, constants={"c": two}, shapes={**image.shapes, "z": (2, 1, 2, 2)})
+    assert affines(other).nodes[1].op == "Add"
 
 
 def test_pools_and_monotones() -> None:

@@ -16,6 +16,7 @@ from .graph import Graph, Node, replaced
 from .rewrite import fractions, made, parameter, rewritten
 from .shapes import Window
 from .tensors import type_name
+from .weights import CONV
 
 AFFINE, NORM, POOL, MEAN = "Affine", "Norm", "Pool", "Mean"
 """Operators of the nodes that these passes make; each has one input."""
@@ -25,15 +26,23 @@ def affines(graph: Graph) -> Graph:
     """Pass: Add, Sub, Mul, Div and Neg with constants become `AFFINE`, BatchNormalization `NORM`.
 
     Attributes: ``scale`` and ``offset``, or ``gamma``, ``beta``, ``mean`` and ``variance`` (eps
-    included): lists of Fraction, one per channel, or one for all, or one for each place of a map.
-    Constants of other shapes are left as they are.
+    included): lists of Fraction, one per channel, or one for all, or one for each place of a map
+    behind a convolution. Constants of other shapes are left as they are.
 
     Raises
     ------
     ImportFailedError
         For a batch norm in training mode, or a variance that with epsilon is not above 0.
     """
-    arithmetic = dict.fromkeys(("Add", "Sub", "Mul", "Div", "Neg"), _affine)
+    behind: set[str] = set()  # a convolution; what differs from place to place of the image is the host's
+    for node in graph.nodes:
+        if node.op == CONV or not behind.isdisjoint(node.inputs):
+            behind.update(node.outputs)
+
+    def rule(node: Node, graph: Graph) -> Node | None:
+        return _affine(node, graph, not behind.isdisjoint(node.inputs))
+
+    arithmetic = dict.fromkeys(("Add", "Sub", "Mul", "Div", "Neg"), rule)
     return rewritten(graph, {**arithmetic, "BatchNormalization": _norm})
 
 
@@ -124,7 +133,7 @@ def per_place(values: NDArray[Any], shape: tuple[int, ...]) -> list[Fraction] | 
         return None
 
 
-def _affine(node: Node, graph: Graph) -> Node | None:
+def _affine(node: Node, graph: Graph, placed: bool) -> Node | None:
     one = [Fraction(1)]
     if node.op == "Neg":
         return made(node, AFFINE, node.inputs[0], scale=[Fraction(-1)], offset=[Fraction(0)])
@@ -133,7 +142,7 @@ def _affine(node: Node, graph: Graph) -> Node | None:
     right = node.inputs[1] in graph.constants
     image, constant = node.inputs if right else node.inputs[::-1]
     values = per_channel(graph.constants[constant], graph.shapes[image])
-    if values is None:
+    if values is None and placed:
         values = per_place(graph.constants[constant], graph.shapes[image])
     if values is None:
         return None
