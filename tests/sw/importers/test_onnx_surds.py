@@ -147,7 +147,7 @@ def test_inverses_of_curves(key: str) -> None:
 @pytest.mark.parametrize("first", [-2, -1, 0, 1])
 def test_where_rounding_changes(mode: str, first: int) -> None:
     """Against numpy's functions on sixteenths."""
-    from xnorcore.importers.onnx.evaluate import ROUNDING
+    from xnorcore.importers.onnx.quantisers import ROUNDING
 
     found = cut_between(Fraction(first), Fraction(first + 1), mode)
     assert found is not None

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ...errors import UsageError
 from ...model.check import brief
-from .evaluate import MOVES, evaluate, integer_range, moved, rounding
+from .evaluate import MOVES, evaluate, moved
 from .graph import Graph, Node
 from .layout import Layout, layout_of
+from .quantisers import integer_range, rounding
 from .signal import Levels
 from .steps import STEP
 from .units import NORMALISED, PIXELS, Unit, annotated, declared_kind, may_be_pixels, meaning, parse

@@ -48,7 +48,7 @@ EXACT: dict[str, Callable[[Fraction], int]] = {
     "ROUND": _half_even, "HALF_EVEN": _half_even, "CEIL": ceil, "FLOOR": floor, "UP": _away, "DOWN": _toward,
     "HALF_UP": _half_up, "HALF_DOWN": _half_down,
 }  # fmt: skip
-"""`evaluate.ROUNDING` of rationals."""
+"""`quantisers.ROUNDING` of rationals."""
 
 
 def cut_between(low: Fraction | None, high: Fraction | None, mode: str) -> tuple[Fraction, int, int] | None:

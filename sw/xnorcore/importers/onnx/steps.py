@@ -15,17 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluate import (
-    ELEMENTWISE,
-    FLEXIBLE,
-    evaluate,
-    finite,
-    integer_range,
-    multi_thresholds,
-    rounding,
-)
+from .evaluate import ELEMENTWISE, FLEXIBLE, evaluate, finite
 from .functions import FUNCTIONS
 from .graph import Graph, Node, replaced
+from .quantisers import integer_range, multi_thresholds, rounding
 from .rounds import bounds, cut_between, one_value
 
 STEP = "Step"
