@@ -111,7 +111,7 @@ class Program:
         What comes back.
     results : Results
     stops : tuple of Stop
-        One for each of `layers`; the last one is the end of the program.
+        Where a layer of the network is done, in order; the last one is the end of the program.
     whole : Program or None
         The program that this one is a part of, if it ends early (`xnorcore.compiler.stops`): INFER does not
         send its results.
