@@ -83,14 +83,10 @@ def test_build_json(built, capsys):
 def test_check_netlist(built, capsys, monkeypatch, checked, status, told):
     checks = iter([Checked(33, 0, 9), checked])
     monkeypatch.setattr("xnorcore_boards.gates.check.check_engine", lambda *_: next(checks))
-    for name in (
-        "core.netlist_circuit",
-        "engine.NetlistEngine",
-        "engine.read_top",
-        "bitstream.bitstream_circuit",
-    ):
+    for name in ("core.netlist_circuit", "engine.NetlistEngine", "engine.read_top"):
         monkeypatch.setattr(f"xnorcore_boards.gates.{name}", lambda *_: None)
-    monkeypatch.setattr("xnorcore_boards.gates.bitstream.find_icebox", lambda: ("icebox_vlog",))
+    monkeypatch.setattr("xnorcore_boards.families.ice40_bitstream.bitstream_circuit", lambda *_: None)
+    monkeypatch.setattr("xnorcore_boards.families.ice40_bitstream.find_icebox", lambda: ("icebox_vlog",))
     code, out, err = run(capsys, "build", "icebreaker", *SMALL, "--check-netlist")
     assert code == status and told in out + err
     assert "netlist simulated    33 of 33 scores equal golden" in out
@@ -100,7 +96,7 @@ def test_check_netlist_without_icestorm(built, capsys, monkeypatch):
     monkeypatch.setattr("xnorcore_boards.gates.check.check_engine", lambda *_: Checked(5, 0, 9))
     for name in ("core.netlist_circuit", "engine.NetlistEngine", "engine.read_top"):
         monkeypatch.setattr(f"xnorcore_boards.gates.{name}", lambda *_: None)
-    monkeypatch.setattr("xnorcore_boards.gates.bitstream.find_icebox", lambda: None)
+    monkeypatch.setattr("xnorcore_boards.families.ice40_bitstream.find_icebox", lambda: None)
     code, out, err = run(capsys, "build", "icebreaker", *SMALL, "--check-netlist", "--json")
     assert code == 0 and "no icebox_vlog on the PATH" in err
     assert list(json.loads(out)) == [*FIELDS, "netlist_scores", "netlist_mismatches"]
