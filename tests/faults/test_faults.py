@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def test_faults_are_drawn_by_seed() -> None:
     assert places == list(islice(draw_placed(3), 40)) != list(islice(draw_placed(4), 40))
     assert {fault.port for fault in places} >= {"x", "w", "start", "bit"}
     changed = [fault.mutant for fault in islice(draw_changed(3), 3 * len(FILES))]
-    assert min(Counter(mutant.file for mutant in changed)[file] for file in FILES) >= 3
+    assert {mutant.file for mutant in changed} == set(FILES), "files take turns"
     assert all((ROOT / file).is_file() for file in FILES)
 
 
