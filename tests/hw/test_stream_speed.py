@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from amaranth import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from xnorcore.compiler.compile import Program, compile_network
 from xnorcore.isa.device import DeviceConfig
@@ -15,6 +14,7 @@ from xnorcore.model.network import Network
 from xnorcore.reference import golden
 from xnorcore.runtime.requests import infer_head
 from xnorcore_hw.core import Core
+from xnorcore_hw.shells.sim import engine_ports
 from xnorcore_hw.shells.stream import StreamShell
 from xnorcore_hw.sim.compiled import CompiledEngine
 
@@ -27,16 +27,7 @@ class _Plain(wiring.Component):
 
     def __init__(self, program: Program, length: int, shell: bool) -> None:
         self.program, self.length, self.shell = program, length, shell
-        super().__init__(
-            {
-                "uart_rx": In(1, init=1),
-                "uart_tx": Out(1, init=1),
-                "divisor": In(16),
-                "direct": In(1),
-                "host_to_device": In(stream.Signature(8)),
-                "device_to_host": Out(stream.Signature(8)),
-            }
-        )
+        super().__init__(engine_ports())
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

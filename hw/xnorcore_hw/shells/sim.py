@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth import Module
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
@@ -12,7 +12,19 @@ from xnorcore.isa.program import Program
 from ..link import UartReceiver, UartTransmitter
 from .framed import FramedCore
 
-__all__ = ["SimTop"]
+__all__ = ["SimTop", "engine_ports"]
+
+
+def engine_ports() -> dict[str, Member]:
+    """Return the ports that simulation engines drive, as `SimTop` explains them."""
+    return {
+        "uart_rx": In(1, init=1),
+        "uart_tx": Out(1, init=1),
+        "divisor": In(16),
+        "direct": In(1),
+        "host_to_device": In(stream.Signature(8)),
+        "device_to_host": Out(stream.Signature(8)),
+    }
 
 
 class SimTop(wiring.Component):
@@ -32,16 +44,7 @@ class SimTop(wiring.Component):
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
         self.config, self.clock_hz, self.bake = config, clock_hz, bake
-        super().__init__(
-            {
-                "uart_rx": In(1, init=1),
-                "uart_tx": Out(1, init=1),
-                "divisor": In(16),
-                "direct": In(1),
-                "host_to_device": In(stream.Signature(8)),
-                "device_to_host": Out(stream.Signature(8)),
-            }
-        )
+        super().__init__(engine_ports())
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from .values import Result, Shape
-
-if TYPE_CHECKING:
-    from .spatial import MaxPool2d
+from .values import Result, Shape, Unweighted
 
 
 @dataclass(frozen=True)
-class Concat:
+class Concat(Unweighted):
     """Puts the channels of several maps of bits behind each other, or the values of several vectors.
 
     It reads two values or more, in the order of its `Node`: all maps of one height and width, or all vectors.
@@ -26,11 +22,6 @@ class Concat:
     name: str = ""
 
     @property
-    def weight_bits(self) -> int:
-        """Stored weight bits: none."""
-        return 0
-
-    @property
     def result(self) -> Result:
         """``"bits"``."""
         return "bits"
@@ -38,7 +29,3 @@ class Concat:
     def output_shape(self, *shapes: Shape) -> Shape:
         """Shape of the result for inputs of `shapes`."""
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
-
-    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
-        """Return 0: nothing is multiplied."""
-        return 0

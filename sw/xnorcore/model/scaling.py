@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .values import Result, Shape, integers, plain, same
+from .values import Result, Shape, Unweighted, integers, plain, same
 
 if TYPE_CHECKING:
-    from .spatial import MaxPool2d
+    pass
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class InputScale:
+class InputScale(Unweighted):
     """Gives the next layer signs together with their magnitude K.
 
     It reads the sums s of a layer without thresholds, and gives ``a = (multiplier * s + offset) >> shift``.
@@ -69,11 +69,6 @@ class InputScale:
         return hash((self.name, self.shift, self.mean_shift, self.multiplier.shape))
 
     @property
-    def weight_bits(self) -> int:
-        """Stored weight bits: none."""
-        return 0
-
-    @property
     def result(self) -> Result:
         """``"sums"``."""
         return "sums"
@@ -81,7 +76,3 @@ class InputScale:
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result: that of the input."""
         return shape
-
-    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
-        """Return 0: there are no binary multiplications."""
-        return 0

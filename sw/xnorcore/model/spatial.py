@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .values import Result, Shape, equal, plain, set_arrays
+from .values import Result, Shape, Unweighted, equal, plain, set_arrays
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -152,7 +152,7 @@ class Conv2d:
 
 
 @dataclass(frozen=True, init=False)
-class MaxPool2d:
+class MaxPool2d(Unweighted):
     """Maximum, that is OR, of the bits in a window of each channel; only windows inside the padded map.
 
     It follows a `Conv2d` with thresholds.
@@ -188,11 +188,6 @@ class MaxPool2d:
         object.__setattr__(self, "padding", plain(padding))
 
     @property
-    def weight_bits(self) -> int:
-        """Stored weight bits: none."""
-        return 0
-
-    @property
     def result(self) -> Result:
         """``"bits"``."""
         return "bits"
@@ -213,13 +208,9 @@ class MaxPool2d:
             _read(size[1], width, self.window[1], self.stride[1], left),
         )
 
-    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
-        """Return 0: a pooling multiplies nothing."""
-        return 0
-
 
 @dataclass(frozen=True)
-class GlobalSum:
+class GlobalSum(Unweighted):
     """Sum of -1 and +1 over all positions, one signed integer for each channel: global average, not divided.
 
     It follows a `Conv2d` with thresholds or a `MaxPool2d`, and the last layer, a `Dense`, reads it.
@@ -233,11 +224,6 @@ class GlobalSum:
     name: str = ""
 
     @property
-    def weight_bits(self) -> int:
-        """Stored weight bits: none."""
-        return 0
-
-    @property
     def result(self) -> Result:
         """``"sums"``."""
         return "sums"
@@ -245,10 +231,6 @@ class GlobalSum:
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result for an input of `shape`: (channels,)."""
         return (shape[2],)
-
-    def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
-        """Return 0: nothing is multiplied."""
-        return 0
 
 
 def _read(size: int, windows: int, window: int, stride: int, before: int) -> NDArray[np.bool_]:

@@ -14,6 +14,19 @@ Result: TypeAlias = Literal["bits", "sums"]
 """What a layer gives: bits that stand for -1 and +1, or signed integers."""
 
 
+class Unweighted:
+    """A layer without weights, which multiplies nothing."""
+
+    @property
+    def weight_bits(self) -> int:
+        """Stored weight bits: none."""
+        return 0
+
+    def macs(self, shape: Shape, pool: object = None) -> int:
+        """Return 0: nothing is multiplied."""
+        return 0
+
+
 def integers(what: str, values: Any, dtype: type[np.signedinteger]) -> NDArray[Any]:
     """Copy to a read-only integer array; refuse anything that the conversion would change."""
     try:
