@@ -14,8 +14,7 @@ from xnorcore.isa.layout import COUNTERS, DESCRIPTOR, HEADER, WIDE_WORDS
 from xnorcore.isa.protocol import RESPONSE, Command, DeviceInfo, Space, Status
 from xnorcore.model.bits import pack_images
 from xnorcore.reference import golden
-from xnorcore.runtime.readback import write_requests
-from xnorcore.runtime.requests import infer_head
+from xnorcore.runtime.requests import infer_head, write_requests
 from xnorcore_hw.core import Core
 
 from .networks import random_images, random_network

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from .ecp5_cells import CELLS
 from .family import BlockRam, Family, Part, map_with_abc, total
 from .pll import PllPlan, choose
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from amaranth import Module, Signal
 
     from xnorcore_hw.array.carry.generic import Carry
+
+    from ..gates.models import CellModels
 
 __all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U_85F_BG381", "Ecp5"]
 
@@ -47,10 +48,15 @@ class Ecp5(Family):
         ((512, 36, 9), (1024, 18, 9), (2048, 9, 9), (4096, 4, 4), (8192, 2, 2), (16384, 1, 1)),
         128,
     )
-    cells = CELLS
     lut_memory = True
     # The router stops by its own estimate of delays, of which some paths fall short by a percent in the end.
     margin = 1.03
+
+    def cells(self) -> CellModels:
+        """Return the models of the cells that Yosys has none for."""
+        from .ecp5_cells import CELLS
+
+        return CELLS
 
     def plan(self, input_hz: int, wanted_hz: int) -> PllPlan:
         """Choose the dividers of EHXPLLL: out = in * CLKFB_DIV / CLKI_DIV, oscillator = out * CLKOP_DIV."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..gates.models import CellModels
 from .pll import PllPlan
 
 if TYPE_CHECKING:
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from amaranth import Module, Signal
 
     from xnorcore_hw.array.carry.generic import Carry
+
+    from ..gates.models import CellModels
 
 __all__ = ["BlockRam", "Family", "Part", "Usage"]
 
@@ -107,8 +108,6 @@ class Family(ABC):
     constrain, tune : tuple of str
         nextpnr's options for the constraint file, and for what suits this gateware.
     block_ram : BlockRam
-    cells : CellModels
-        What simulates a netlist.
     lut_memory : bool
         Whether look-up tables can be memory cells of 16 x 4 bits.
     margin : float
@@ -124,10 +123,13 @@ class Family(ABC):
     constrain: ClassVar[tuple[str, ...]]
     tune: ClassVar[tuple[str, ...]] = ()
     block_ram: ClassVar[BlockRam]
-    cells: ClassVar[CellModels]
     lut_memory: ClassVar[bool] = False
     margin: ClassVar[float] = 1.0
     shared_cells: ClassVar[bool] = False
+
+    @abstractmethod
+    def cells(self) -> CellModels:
+        """Return what simulates a netlist."""
 
     @abstractmethod
     def plan(self, input_hz: int, wanted_hz: int) -> PllPlan:

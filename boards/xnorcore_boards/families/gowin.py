@@ -7,11 +7,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .family import BlockRam, Family, Part, total
-from .gowin_cells import CELLS
 from .pll import PllPlan, choose
 
 if TYPE_CHECKING:
     from amaranth import Module, Signal
+
+    from ..gates.models import CellModels
 
 __all__ = ["GW1NR_9C_QN88P", "GW2AR_18C_QN88", "Gowin"]
 
@@ -55,12 +56,17 @@ class Gowin(Family):
         ),
         128,
     )
-    cells = CELLS
     lut_memory = True
 
     def __init__(self, series: str, device: str, pfd: tuple[int, int], vco: tuple[int, int]) -> None:
         self.series, self.device = series, device
         self.pfd_limits, self.vco_limits = pfd, vco
+
+    def cells(self) -> CellModels:
+        """Return the models of the cells that Yosys has none for."""
+        from .gowin_cells import CELLS
+
+        return CELLS
 
     def plan(self, input_hz: int, wanted_hz: int) -> PllPlan:
         """Choose the dividers of rPLL: out = in * (FBDIV + 1) / (IDIV + 1), oscillator = out * ODIV."""

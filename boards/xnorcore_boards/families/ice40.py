@@ -7,13 +7,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .family import BlockRam, Family, Part, map_with_abc, total
-from .ice40_cells import CELLS
 from .pll import PllPlan, choose
 
 if TYPE_CHECKING:
     from amaranth import Module, Signal
 
     from xnorcore_hw.array.carry.generic import Carry
+
+    from ..gates.models import CellModels
 
 __all__ = ["HX1K_TQ144", "HX8K_CT256", "UP5K_SG48", "Ice40"]
 
@@ -45,10 +46,15 @@ class Ice40(Family):
     tune = ("--placer-heap-timingweight", "30")
     # Words are written through a 16-bit port with a mask for each bit, whatever the width that is read.
     block_ram = BlockRam(("SB_RAM40_4K",), ((256, 16, 1), (512, 8, 1), (1024, 4, 1), (2048, 2, 1)), 64)
-    cells = CELLS
 
     def __init__(self, *, pad: bool = False) -> None:
         self.pad = pad
+
+    def cells(self) -> CellModels:
+        """Return the models of the cells that Yosys has none for."""
+        from .ice40_cells import CELLS
+
+        return CELLS
 
     def plan(self, input_hz: int, wanted_hz: int) -> PllPlan:
         """Choose the dividers of SB_PLL40: out = in * (DIVF + 1) / (DIVR + 1) / 2^DIVQ."""

@@ -33,7 +33,7 @@ def cut(top: Mapping[str, Any], board: Board) -> dict[str, Any]:
     outside: dict[Any, list[Any]] = {}
     clock: list[Any] = []
     fixed: dict[Any, str] = {}
-    known = board.part.family.cells
+    known = board.part.family.cells()
     cells = {}
     for name, cell in top["cells"].items():
         kind, pins = cell["type"], cell["connections"]
@@ -75,7 +75,7 @@ def netlist_circuit(top: Mapping[str, Any], board: Board) -> Circuit:
     EngineError
         If it has cells that have no model, or Yosys fails.
     """
-    module, known = cut(top, board), board.part.family.cells
+    module, known = cut(top, board), board.part.family.cells()
     ordinary = [cell for cell in module["cells"].values() if cell["type"] not in known.blocks]
     modules, names = lower_cells(known.files, ordinary)
     module["cells"] = {

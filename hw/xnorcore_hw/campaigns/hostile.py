@@ -18,7 +18,7 @@ from xnorcore.link.session import Session
 from xnorcore.model.network import Network
 from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
-from xnorcore.runtime.readback import read_requests
+from xnorcore.runtime.requests import read_requests
 
 from ..sim.native import TO_DEVICE, NativeEngine
 from ..sim.transport import SimTransport

@@ -18,8 +18,7 @@ from xnorcore.model.bits import pack_images
 from xnorcore.model.layers import Dense, InputSpec
 from xnorcore.model.network import Network, prepare
 from xnorcore.reference import golden
-from xnorcore.runtime.readback import write_requests
-from xnorcore.runtime.requests import image_requests
+from xnorcore.runtime.requests import image_requests, write_requests
 
 __all__ = ["Vectors", "sample_images", "sample_network"]
 

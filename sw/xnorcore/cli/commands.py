@@ -22,7 +22,7 @@ COMMANDS = (
     ("run", "simulate", "Run a network on the device at a port."),
     ("zoo", "zoo_table", "List the packaged networks."),
     ("info", "models", "Describe a network, and say what it needs of a device."),
-    ("golden", "models", "Run a network on the reference model."),
+    ("golden", "golden", "Run a network on the reference model."),
     ("listing", "listing", "Print a network's program: loops, addresses, beats."),
     ("sample", "sample", "Write images for a network: held-out ones if there are any, else random ones."),
     ("import", "importing", "Turn a network of another framework into an .xnor file, exactly."),

@@ -1,10 +1,9 @@
-"""Commands that need no device: ``info`` and ``golden``."""
+"""``info``: what a network needs of a device."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,11 +14,9 @@ from ..errors import CompileError
 from ..isa.device import MAX_DEPTH, DeviceConfig, Geometry
 from ..model.layers import Conv2d, MaxPool2d
 from ..model.network import Network
-from ..reference import fast, golden
 from .console import Console, table
 from .devices import ask, board_devices, board_lines, efficiency
-from .files import check_output, read_images, write_array
-from .options import Parser, add_geometry, add_network, add_output, device_config, device_options
+from .options import Parser, add_geometry, add_network, device_config, device_options
 from .sizes import sizes
 
 _MEMORIES = {
@@ -35,16 +32,6 @@ def add_info(parser: Parser) -> None:
     parser.set_defaults(call=_info)
     add_network(parser)
     add_geometry(parser)
-
-
-def add_golden(parser: Parser) -> None:
-    """Add the arguments of ``golden``."""
-    parser.set_defaults(call=_golden)
-    add_network(parser, images=True)
-    add_output(parser, required=True)
-    parser.add_argument(
-        "--fast", action="store_true", help="use the bit-packed model, which gives the same results"
-    )
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -254,28 +241,3 @@ def _device(value: dict[str, Any]) -> str:
         return f"the device of board {device['board']}, {array}"
     given = f"{', '.join(device['chosen'])} as given, else " if device["chosen"] else ""
     return f"the simulated device {array} ({given}its default memories)"
-
-
-def _golden(arguments: argparse.Namespace, console: Console) -> int:
-    check_output(arguments.output, arguments.images)
-    network = zoo.load(arguments.network)
-    images = read_images(arguments.images, network)
-    started = time.perf_counter()
-    model = fast if arguments.fast else golden
-    results = model.run(network, images, progress=console.counting("images"))
-    wall_s = time.perf_counter() - started
-    write_array(arguments.output, network.classify(results) if arguments.classes else results)
-    name = "fast" if arguments.fast else "golden"
-    value = {
-        "command": "golden",
-        "network": network.name,
-        "model": name,
-        "images": len(images),
-        "outputs": network.outputs,
-        "output_kind": network.output_kind,
-        "output": arguments.output,
-        "wall_s": wall_s,
-    }
-    kind = "classes" if arguments.classes else network.output_kind
-    console.result(value, [f"{len(images):,} images, {name}: {kind} in {arguments.output}, {wall_s:.2f} s"])
-    return 0

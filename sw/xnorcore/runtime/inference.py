@@ -12,8 +12,7 @@ from ..isa.program import Program
 from ..isa.protocol import KEY_BYTES, Command, DeviceInfo, Space, Status
 from ..link.pieces import ImageBytes
 from ..link.session import Session
-from .readback import read_requests
-from .requests import image_requests
+from .requests import image_requests, read_requests
 from .upload import Callback, Progress, claim, marked, without_mark, write
 
 __all__ = ["Inference", "Lost", "arm", "holds", "lost"]

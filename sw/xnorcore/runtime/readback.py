@@ -12,7 +12,7 @@ the start value, which is sent as a score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,29 +23,9 @@ from ..isa.device import DeviceConfig
 from ..isa.layout import HEADER, pack_descriptor
 from ..isa.protocol import Command, Space
 from ..link.session import Session
+from .requests import read_requests, write_requests
 
-__all__ = ["Readback", "read_requests", "write_requests"]
-
-_READ_BYTES = 2048
-
-
-def write_requests(config: DeviceConfig, block: Block, max_payload: int) -> Iterator[tuple[int, bytes]]:
-    """Split a block into WRITE requests."""
-    size = word_bytes(config, block.space)
-    step = (max_payload - 4) // size * size
-    for start in range(0, len(block.data), step):
-        address = block.address + start // size
-        place = bytes([block.space, block.bank]) + address.to_bytes(2, "little")
-        yield Command.WRITE, place + block.data[start : start + step]
-
-
-def read_requests(config: DeviceConfig, space: Space, bank: int, address: int, words: int):
-    """Split the reading of `words` words into READ requests."""
-    step = max(_READ_BYTES // word_bytes(config, space), 1)
-    for start in range(0, words, step):
-        count = min(step, words - start)
-        place = bytes([space, bank]) + (address + start).to_bytes(2, "little")
-        yield Command.READ, place + count.to_bytes(2, "little")
+__all__ = ["Readback"]
 
 
 class Readback:

@@ -1,4 +1,4 @@
-"""INFER requests: images, cut to the frames and batches that a device takes."""
+"""Requests, cut to the frames and batches that a device takes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,36 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..isa.blocks import Block, word_bytes
+from ..isa.device import DeviceConfig
 from ..isa.program import Program
-from ..isa.protocol import KEY_BYTES, Command
+from ..isa.protocol import KEY_BYTES, Command, Space
 from ..link.pieces import END
 
-__all__ = ["image_requests", "infer_head"]
+__all__ = ["image_requests", "infer_head", "read_requests", "write_requests"]
+
+_READ_BYTES = 2048
+
+
+def write_requests(config: DeviceConfig, block: Block, max_payload: int) -> Iterator[tuple[int, bytes]]:
+    """Split a block into WRITE requests."""
+    size = word_bytes(config, block.space)
+    step = (max_payload - 4) // size * size
+    for start in range(0, len(block.data), step):
+        address = block.address + start // size
+        place = bytes([block.space, block.bank]) + address.to_bytes(2, "little")
+        yield Command.WRITE, place + block.data[start : start + step]
+
+
+def read_requests(
+    config: DeviceConfig, space: Space, bank: int, address: int, words: int
+) -> Iterator[tuple[int, bytes]]:
+    """Split the reading of `words` words into READ requests."""
+    step = max(_READ_BYTES // word_bytes(config, space), 1)
+    for start in range(0, words, step):
+        count = min(step, words - start)
+        place = bytes([space, bank]) + (address + start).to_bytes(2, "little")
+        yield Command.READ, place + count.to_bytes(2, "little")
 
 
 def infer_head(program: Program, flags: int = END) -> bytes:

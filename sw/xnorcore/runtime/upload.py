@@ -10,7 +10,8 @@ from ..isa.layout import HEADER
 from ..isa.program import Block, Program
 from ..isa.protocol import Space
 from ..link.session import Session
-from .readback import Readback, read_requests, write_requests
+from .readback import Readback
+from .requests import read_requests, write_requests
 
 __all__ = ["Callback", "Progress", "claim", "marked", "remark", "upload", "without_mark", "write"]
 
