@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ VARIABLE = "XNORCORE_CACHE"
 OWN = pytest.StashKey[Path]()
 
 TESTS = Path(__file__).parent
-UNMEASURED = ("boards", "faults", "formal", "hw", "mutants")
+UNMEASURED = ("boards", "faults", "formal", "hw", "mutants", "test_readme.py")
+COMMANDS = "COVERAGE_PROCESS_CONFIG"
+"""What makes coverage measure the processes that a process starts."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,15 +41,32 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Measure coverage of sw/xnorcore by the tests that are about it.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure coverage of sw/xnorcore by the tests that are about it, and the commands that those start.
 
-    The others are about the gateware: Amaranth's simulator takes two and a half times as long under coverage.
+    The others are about the gateware: Amaranth's simulator, and what makes the compiled ones, take two and a
+    half times as long under coverage.
     """
-    if config.pluginmanager.hasplugin("_cov"):
-        for item in items:
-            if item.path.relative_to(TESTS).parts[0] in UNMEASURED:
-                item.add_marker(pytest.mark.no_cover)
+    if item.path.relative_to(TESTS).parts[0] not in UNMEASURED or not item.config.pluginmanager.hasplugin(
+        "_cov"
+    ):
+        return (yield)
+    from coverage import Coverage
+
+    # Of a worker of pytest-xdist there are two: pytest-cov's, and that of a process that a process starts.
+    stopped = []
+    while (measuring := Coverage.current()) is not None:
+        measuring.stop()
+        stopped.append(measuring)
+    commands = os.environ.pop(COMMANDS, None)
+    try:
+        return (yield)
+    finally:
+        for measuring in reversed(stopped):
+            measuring.start()
+        if commands is not None:
+            os.environ[COMMANDS] = commands
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""Every corner of the legal geometries elaborates, but that of 1,024 PEs of 128 bits, which takes a minute."""
+"""Every corner of the legal geometries elaborates; only that of 1,024 PEs of 128 bits would take a minute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore_hw.shells.sim import SimTop
 
 CORNERS = [
-    (1, 4, 8), (8, 4, 8), (1, 128, 8), (1, 4, 128), (1, 128, 128), (8, 128, 8), (8, 4, 128), (3, 20, 40), (5, 72, 24),
+    (1, 4, 8), (8, 4, 8), (1, 128, 8), (1, 4, 128), (1, 128, 128), (8, 128, 8), (8, 4, 128),
+    (3, 20, 40), (5, 72, 24),
 ]  # fmt: skip
 
 
