@@ -21,7 +21,7 @@ VARIABLE = "XNORCORE_CACHE"
 OWN = pytest.StashKey[Path]()
 
 TESTS = Path(__file__).parent
-UNMEASURED = ("boards", "faults", "formal", "hw", "mutants")
+UNMEASURED = ("boards", "faults", "formal", "hw", "mutants", "web")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,6 +51,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what asks for PyTorch here: skipped by its fixture, each test would be a line of the summary."""
-    if "torch" in getattr(item, "fixturenames", ()):
+    """Skip what asks for PyTorch or a browser: by its fixture, each test would be a line of the summary."""
+    asks = getattr(item, "fixturenames", ())
+    if "torch" in asks:
         needs.torch()
+    if "chromium" in asks:
+        needs.browser()
