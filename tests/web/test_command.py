@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import signal
 import urllib.error
@@ -36,7 +35,7 @@ def small(path: Path, name: str = "mine", width: int = 12, **metadata) -> str:
 
 def test_folder(run, wasm, tmp_path):
     own = small(tmp_path / "own.xnor", "../no </script><b>path", classes=["<i>", "b", "c"])
-    code, out, err = run("web", "digits", own, "--no-serve", "-o", tmp_path / "out", "--json")
+    code, out, _ = run("web", "digits", own, "--no-serve", "-o", tmp_path / "out", "--json")
     value = one_object(out)
     assert (code, value["url"], value["networks"]) == (0, None, ["digits", "../no </script><b>path"])
     found = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
@@ -109,14 +108,14 @@ def test_a_port_that_is_taken(run, wasm, tmp_path):
     with Server({}, 0) as server:
         port = server.server_address[1]
         code, out, err = run("web", "digits", "--port", port, "-o", tmp_path / "out")
-    assert (code, out) == (2, "")
+    assert (code, out) == (2, "") and not (tmp_path / "out").exists()
     assert f"cannot listen on port {port} of 127.0.0.1" in err and "choose another --port" in err
 
 
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["digts"], "did you mean digits"),
+        (["digts"], 'did you mean "digits"?'),
         (["digits", "digits"], "a network is named twice: digits digits"),
         (["--port", "65536"], "65536"),
         (["mnist-lfc", "--set", "weight_depth=512"], "passes on this device"),
@@ -134,4 +133,4 @@ def test_without_the_compiler(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ziglang", None)
     code, _, err = run("web", "digits", "--no-serve", "-o", tmp_path / "out")
     assert code == 2 and "compiles the device with ziglang" in err and 'install "ziglang' in err
-    assert not os.path.exists(tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -98,9 +98,10 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
     wasm = device_wasm(config, arguments.clock_hz, console.say).read_bytes()
     folder = Path(arguments.output)
     files = contents(networks, config, arguments.clock_hz, wasm, _command(arguments, names))
+    # The port first: without it there is nothing to write for.
+    server = None if arguments.no_serve else Server(files, arguments.port)
     make_folder(folder)
     write(folder, files)
-    server = None if arguments.no_serve else Server(files, arguments.port)
     value: dict[str, Any] = {
         "command": "web",
         "folder": arguments.output,
