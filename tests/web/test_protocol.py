@@ -173,3 +173,46 @@ def test_a_silent_device_and_one_that_babbles_are_told_apart(tmp_path):
     silent, babble = run(script, tmp_path)
     assert "No answer to INFO in 4 tries" in silent and "check the cable" in silent
     assert "another device, or the baud rate is wrong" in babble
+
+
+def test_an_answer_proves_that_those_before_it_are_lost(tmp_path):
+    """Only the last of three is answered: the others go out again at once, and no time passes."""
+    script = """
+    const { Splitter } = frames;
+    class Peer { // answers what `says` chooses
+      constructor(says) {
+        Object.assign(this, { says, time: 0, out: [], tags: [], splitter: new Splitter() });
+      }
+      now() { return this.time; } discard() {}
+      write(data) {
+        for (const frame of this.splitter.feed(data)) {
+          const body = decodePlain(frame);
+          this.tags.push(body[1] | (body[2] << 8));
+          if (this.says(this.tags.length)) this.out.push(given.answers[this.tags.length - 1]);
+        }
+      }
+      async read(ms) {
+        const next = this.out.shift();
+        if (!next) this.time += ms + 1;
+        return Uint8Array.from(next ?? []);
+      }
+    }
+    function decodePlain(data) {
+      const out = [];
+      for (let at = 0; at < data.length;) {
+        const code = data[at];
+        if (at) out.push(0);
+        out.push(...data.slice(at + 1, at + code));
+        at += code;
+      }
+      return out;
+    }
+    const peer = new Peer((count) => count >= 3);
+    const one = new session.Session(peer, { timeout: 1000, tag: 0 });
+    const request = { command: 1, payload: new Uint8Array(0) };
+    const answers = await one.stream([request, request, request]);
+    done([peer.time, peer.tags, answers.map((answer) => [...answer]), one.size, one.flying.size]);"""
+    answers = [list(encode_response(1, tag, bytes([tag]))) for tag in range(1, 6)]
+    time, tags, found, size, flying = run(script, tmp_path, answers=answers)
+    assert (time, tags) == (0, [1, 2, 3, 4, 5])
+    assert found == [[4], [5], [3]] and (size, flying) == (0, 0)

@@ -25,7 +25,7 @@ from xnorcore.model.network import Network
 
 from .watched import lags
 
-__all__ = ["FORMAT", "bundle", "flat_config"]
+__all__ = ["FORMAT", "bundle", "flat_config", "result_values"]
 
 FORMAT = "xnorcore page network 1"
 """First entry of the file; the page refuses others."""
@@ -86,7 +86,7 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             "scale": _floats(network.scale),
             "offset": _floats(network.offset),
             "bytes": program.result_bytes,
-            "values": _values(program.values, config),
+            "values": result_values(program.values, config),
         },
         "layers": _layers(network, program),
         "lags": lags(config),
@@ -152,7 +152,8 @@ def _pixels(network: Network, samples: NDArray[np.uint8]) -> dict[str, Any]:
     return {"pixels": rule.tables[0].tolist(), "no_pixels": ""}
 
 
-def _values(values: Values, config: DeviceConfig) -> dict[str, Any]:
+def result_values(values: Values, config: DeviceConfig) -> dict[str, Any]:
+    """Return what the page needs to read results."""
     return {
         "height": values.height,
         "width": values.width,
@@ -190,5 +191,5 @@ def _map(program: Program, stop: Stop) -> dict[str, Any]:
         "bases": [program.header["out_base0"], program.header["out_base1"]]
         if stop.region in program.regions.paired
         else [program.regions.bases[stop.region]],
-        **_values(stop.values, program.config),
+        **result_values(stop.values, program.config),
     }
