@@ -1,4 +1,6 @@
 // The simulated device for a page: small numbers in and out, and a record of what every cycle does.
+#include "memory.h"
+
 #include "harness.cc"
 
 #define PAGE(name) extern "C" __attribute__((export_name(name)))
@@ -19,7 +21,7 @@ Device *device;
 u8 *given;
 u64 room;
 u8 *record;
-u64 recorded, record_limit;
+u64 recorded, record_limit, record_room;
 
 void note() {
   const Design &d = device->design;
@@ -46,9 +48,10 @@ PAGE("reset") void page_reset() { device->power_on(); }
 // A place for `size` bytes; 0 if there is no memory.
 PAGE("place") u8 *page_place(u32 size) {
   if (size > room) {
-    free(given);
-    given = (u8 *)malloc(size);
-    room = given ? size : 0;
+    u8 *place = (u8 *)malloc(2 * size);
+    if (!place) return nullptr;
+    given = place;
+    room = 2 * size;
   }
   return given;
 }
@@ -74,11 +77,15 @@ PAGE("enough_memory") u32 page_enough_memory() { return !device->out_of_memory; 
 PAGE("failed") const char *page_failed() { return xc_failed(device); }
 // Keep a record of the next cycles, `limit` at most; 0 ends it. Returns 0 if there is no memory.
 PAGE("watch") u32 page_watch(u32 limit) {
-  free(record);
-  record = limit ? (u8 *)malloc(limit * STRIDE) : nullptr;
-  record_limit = record ? limit : 0;
-  recorded = 0;
-  return !limit || record;
+  recorded = record_limit = 0;
+  if (limit > record_room) {
+    u8 *place = (u8 *)malloc(limit * STRIDE);
+    if (!place) return 0;
+    record = place;
+    record_room = limit;
+  }
+  record_limit = limit;
+  return 1;
 }
 PAGE("record") u8 *page_record() { return record; }
 PAGE("recorded") u32 page_recorded() { return (u32)recorded; }

@@ -23,8 +23,8 @@ _FLAGS = (
     "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint",
 )  # fmt: skip
 _LANES = ("-O3", "-msimd128")
-_LINK = ("-mexec-model=reactor", "-s", "-Wl,--gc-sections")
-_SOURCE = "device.cc"
+_LINK = ("-nostdlib", "-Wl,--no-entry", "-s")
+_SOURCES = ("device.cc", "memory.h")
 
 
 def device_wasm(config: DeviceConfig, clock_hz: int, progress: Progress | None = None) -> Path:
@@ -63,7 +63,8 @@ def device_wasm(config: DeviceConfig, clock_hz: int, progress: Progress | None =
 
         say(f"device {config.geometry} for the page: elaborating")
         made = generate(WatchedTop(config, clock_hz), say)
-        files = {**made.files, **harness_files(), _SOURCE: Path(__file__).with_name(_SOURCE).read_text()}
+        own = {name: Path(__file__).with_name(name).read_text() for name in _SOURCES}
+        files = {**made.files, **harness_files(), **own}
         for file, text in files.items():
             (folder / file).write_text(text)
         # The harness is included by the page's own source.

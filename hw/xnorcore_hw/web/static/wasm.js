@@ -36,7 +36,6 @@ export class WasmDevice {
     this.x = exports;
     this.clockHz = clockHz;
     this.breathed = performance.now();
-    this.x._initialize?.();
     if (!this.x.open()) throw new PageError("There is no memory for the simulated device.");
   }
 
