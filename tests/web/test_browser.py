@@ -39,7 +39,7 @@ def draw(page, strokes) -> None:
         page.mouse.move(left + x * side, top + y * side)
         page.mouse.down()
         for x, y in rest:
-            page.mouse.move(left + x * side, top + y * side, steps=6)
+            page.mouse.move(left + x * side, top + y * side, steps=2)
         page.mouse.up()
 
 

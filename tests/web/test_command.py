@@ -127,6 +127,24 @@ def test_what_is_refused(argv, says, run, tmp_path):
     assert (code, out) == (2, "") and says in err and not (tmp_path / "out").exists()
 
 
+def test_the_clock_of_a_board(run, wasm, tmp_path, monkeypatch):
+    """36 MHz, unless another one is asked for; the device is not built here."""
+    from xnorcore_hw.web import wasm as room
+
+    asked = []
+    monkeypatch.setattr(
+        room, "device_wasm", lambda config, hz, say: asked.append((str(config.geometry), hz)) or wasm
+    )
+    for more in ([], ["--clock-hz", 12_500_000]):
+        code, out, _ = run(
+            "web", "mnist-tfc", "--board", "icebreaker", *more, "--no-serve", "-o", tmp_path / "out", "--json"
+        )
+        assert code == 0 and one_object(out)["clock_hz"] == asked[-1][1]
+        assert f'"clockHz":{asked[-1][1]},' in (tmp_path / "out/index.html").read_text()
+    assert asked == [("3x8x32", 36_000_000), ("3x8x32", 12_500_000)]
+    assert "--board icebreaker --clock-hz 12500000" in (tmp_path / "out/index.html").read_text()
+
+
 def test_without_the_compiler(run, tmp_path, monkeypatch):
     import sys
 

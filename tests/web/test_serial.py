@@ -170,6 +170,23 @@ def test_another_device_is_refused_in_words(at, value, says, tab, site):
     assert page.evaluate("window.shownPort.opened") is None
 
 
+def test_a_board_without_web_assembly(tab, site, served):
+    one = tab()
+    one.page.add_init_script("delete globalThis.WebAssembly")
+    served.attach(one.page)
+    page = one.page
+    page.goto(site)
+    expect(page.locator("#alert")).to_contain_text("This browser has no WebAssembly")
+    page.click("#sample")
+    expect(page.locator("#alert")).to_contain_text("There is no device that could run this")
+    page.click("#board")
+    expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+    expect(page.locator("#answer")).to_have_text("0")
+    expect(page.locator("#alert")).to_be_hidden()
+    page.click("#simulated")
+    expect(page.locator("#alert")).to_contain_text("There is no device")
+
+
 def test_a_browser_without_web_serial(tab, site):
     one = tab()
     one.page.add_init_script("delete Navigator.prototype.serial")

@@ -46,8 +46,8 @@ def fill(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--no-serve", action="store_true", help="write the files and stop")
     parser.add_argument(
-        "--clock-hz", type=integer(1, 1_000_000_000), default=_CLOCK_HZ, metavar="N",
-        help="of the simulated device; default 12000000",
+        "--clock-hz", type=integer(1, 1_000_000_000), metavar="N",
+        help="of the simulated device; default 12000000, or the board's",
     )  # fmt: skip
     add_geometry(parser)
 
@@ -91,13 +91,14 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
     from .serve import Server, serve
     from .wasm import device_wasm
 
+    clock_hz = arguments.clock_hz or _clock(arguments.board)
     names: list[str] = arguments.networks or list(DEFAULT_NETWORKS)
     if len(set(names)) < len(names):
         raise UsageError(f"a network is named twice: {' '.join(names)}")
     networks = [bundle(name, config) for name in names]
-    wasm = device_wasm(config, arguments.clock_hz, console.say).read_bytes()
+    wasm = device_wasm(config, clock_hz, console.say).read_bytes()
     folder = Path(arguments.output)
-    files = contents(networks, config, arguments.clock_hz, wasm, _command(arguments, names))
+    files = contents(networks, config, clock_hz, wasm, _command(arguments, names))
     # The port first: without it there is nothing to write for.
     server = None if arguments.no_serve else Server(files, arguments.port)
     make_folder(folder)
@@ -107,6 +108,7 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
         "folder": arguments.output,
         "files": {name: len(data) for name, data in sorted(files.items())},
         "networks": [network["name"] for network in networks],
+        "clock_hz": clock_hz,
         "geometry": {name: getattr(config.geometry, name) for name in ("rows", "columns", "width")},
         "url": server.url if server else None,
     }
@@ -120,6 +122,12 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
     serve(server, announce)
     console.say("xnorcore: stopped")
     return 0
+
+
+def _clock(board: str | None) -> int:
+    from xnorcore.cli.devices import board_clock
+
+    return (board_clock(board) if board else None) or _CLOCK_HZ
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -138,7 +146,7 @@ def _command(arguments: argparse.Namespace, names: list[str]) -> str:
             words += [f"--{name}", str(getattr(arguments, name))]
     for item in arguments.set:
         words += ["--set", item]
-    if arguments.clock_hz != _CLOCK_HZ:
+    if arguments.clock_hz is not None:
         words += ["--clock-hz", str(arguments.clock_hz)]
     return shlex.join(words)
 

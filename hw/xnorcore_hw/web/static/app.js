@@ -1,6 +1,6 @@
 // The page: joins drawing, devices, networks and pictures.
 
-import { Accelerator } from "./accelerator.js";
+import { Accelerator, differences } from "./accelerator.js";
 import { Pad, pixelsOfPicture, pixelsOfStrokes } from "./drawing.js";
 import { Machine } from "./machine.js";
 import { bytesOf, classify, complaint, decodeResult, packImage, parseNetwork, shownScores, unpackImage } from "./network.js";
@@ -95,21 +95,29 @@ class App {
 
   // Loads a network into the device, and runs something on it at once.
   async choose(network) {
-    const fits = (device) => device && Object.keys(network.device).every((name) => device.info.config[name] === network.device[name]);
     this.network = network;
     element("all-result").textContent = "";
     element("network").value = this.networks.indexOf(network);
     element("all").disabled = element("sample").disabled = !network.samples.labels.length;
     element("draw-title").textContent = network.image.fit === "none" ? "Draw, or drop a picture" : "Draw a digit";
     this.machine.begin(network);
-    this.busy(`loading ${network.name}`);
-    const progress = (done, total) => this.busy(`loading ${network.name}: ${Math.floor((100 * done) / total)} %`);
-    if (this.board) await this.board.load(network, progress);
-    if (fits(this.simulated) || !this.board) await this.simulated.load(network, progress);
-    this.busy("");
+    await this.ready();
     if (this.pad.strokes.length) await this.runStrokes();
     else if (network.samples.labels.length) await this.runSample(0);
     else await this.runInputs(new Uint8Array(network.count));
+  }
+
+  // Loads the network wherever it is not: it is another one, or the device has lost it.
+  async ready() {
+    const { network, board, simulated } = this;
+    if (!this.device) throw new PageError("There is no device that could run this: the simulated one did not start.");
+    const progress = (done, total) => this.busy(`loading ${network.name}: ${Math.floor((100 * done) / total)} %`);
+    for (const device of [board, simulated]) {
+      if (!device || device.network === network) continue;
+      // Beside a board, the simulated device is for the pictures, and may be another one.
+      if (device === simulated && board && differences(device.info.config, network.device).length) continue;
+      await device.load(network, progress);
+    }
   }
 
   busy(text) {
@@ -167,6 +175,7 @@ class App {
   async runInputs(values) {
     const { network, simulated } = this;
     this.paintSeen(values);
+    await this.ready();
     const image = packImage(network, values);
     const started = performance.now();
     let result = null;
@@ -257,6 +266,7 @@ class App {
   }
 
   async runAll() {
+    await this.ready();
     const { network, device } = this;
     const { bytes } = network.image;
     const count = network.samples.labels.length;
@@ -288,7 +298,8 @@ class App {
     }
     this.board = board;
     this.named();
-    await this.again();
+    if (this.simulated) await this.again();
+    else await this.choose(this.network);
   }
 
   async disconnect() {
