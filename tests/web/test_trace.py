@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from xnorcore import zoo
+from xnorcore import Dense, zoo
 from xnorcore.compiler.compile import compile_network
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.reference import golden
@@ -87,6 +87,8 @@ def test_the_products_that_are_shown_are_those_of_the_score(wasm, network_file, 
     shown = run(SHOWN, tmp_path, wasm=str(wasm), net=network_file("digits"))
     network = zoo.load("digits")
     hidden = golden.layers(network, zoo.test_images("digits")[0][:1])[-2][0]
-    weights = network.layers[-1].weights[0]
+    last = network.layers[-1]
+    assert isinstance(last, Dense)
+    weights = last.weights[0]
     assert shown["agree"] == int(np.sum((hidden > 0) == (weights > 0)))
     assert shown["scores"][0] == 2 * shown["agree"] - len(hidden)
