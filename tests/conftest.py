@@ -22,7 +22,7 @@ VARIABLE = "XNORCORE_CACHE"
 OWN = pytest.StashKey[Path]()
 
 TESTS = Path(__file__).parent
-UNMEASURED = ("boards", "faults", "formal", "hw", "mutants", "test_readme.py")
+UNMEASURED = ("boards", "faults", "formal", "hw", "mutants", "test_readme.py", "web")
 COMMANDS = "COVERAGE_PROCESS_CONFIG"
 """What makes coverage measure the processes that a process starts."""
 
@@ -71,6 +71,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what asks for PyTorch here: skipped by its fixture, each test would be a line of the summary."""
-    if "torch" in getattr(item, "fixturenames", ()):
+    """Skip what asks for PyTorch or a browser: by its fixture, each test would be a line of the summary."""
+    asks = getattr(item, "fixturenames", ())
+    if "torch" in asks:
         needs.torch()
+    if "chromium" in asks:
+        needs.browser()

@@ -39,6 +39,8 @@ STAND_INS = {
     "pytest -n auto": "",
     # The board's own array takes minutes to place (.ci/run does it): a small one, in the same folder.
     "xnorcore build icebreaker": f"xnorcore build icebreaker --out build/icebreaker-3x8x32 {SMALL}",
+    # Serves until Ctrl-C.
+    "xnorcore web digits": "xnorcore web digits --no-serve",
     # No board: the netlist that the build left, and the simulated device.
     "xnorcore run mnist-tfc IN.npy --port /dev/ttyUSB1 -o OUT.npy": (
         "xnorcore run mnist-tfc IN.npy --port netlist:build/icebreaker-3x8x32 -o OUT.npy"

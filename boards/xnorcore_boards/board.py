@@ -168,6 +168,11 @@ def find_board(name: str) -> Board:
     return boards[name]
 
 
+def clocks() -> dict[str, int]:
+    """Return the clock of every board's array in Hz, by name; entry point of ``xnorcore.clocks``."""
+    return {name: board.clock_hz for name, board in all_boards().items()}
+
+
 def configurations() -> dict[str, DeviceConfig]:
     """Return the device of every board that holds one, by name; entry point of ``xnorcore.boards``."""
     from .measure.estimate import may_fit

@@ -1,4 +1,4 @@
-"""What the gateware adds to the command line: ``export-verilog``, ``serve-sim``, and lines of ``doctor``."""
+"""What the gateware adds to the command line: three commands, and lines of ``doctor``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xnorcore.cli.options import Commands, Parser, add_simulator, command, sim_s
 from xnorcore.errors import EngineError
 from xnorcore.extras import install_extra
 
-__all__ = ["add_export_verilog", "add_serve_sim", "checks", "preparations"]
+__all__ = ["add_export_verilog", "add_serve_sim", "add_web", "checks", "preparations"]
 
 
 def add_export_verilog(commands: Commands) -> None:
@@ -34,6 +34,17 @@ def add_serve_sim(commands: Commands) -> None:
     """Add the command ``serve-sim`` to the parser."""
     text = "Put the simulated accelerator behind a pseudo-terminal, until Ctrl-C."
     add_simulator(command(commands, "serve-sim", text, _serve_sim), link="direct")
+
+
+def add_web(commands: Commands) -> None:
+    """Add the command ``web`` to the parser; the rest of it is imported when it runs."""
+
+    def fill(parser: Parser) -> None:
+        from .web.command import fill
+
+        fill(parser)
+
+    command(commands, "web", "Make a page with the simulated accelerator in it, and serve it.", fill=fill)
 
 
 def _serve_sim(arguments: argparse.Namespace, console: Console) -> int:

@@ -73,6 +73,11 @@ class Core(wiring.Component):
         self._responder, self._records = Responder(config), RecordQueue(_RECORDS)
         self._batches, self._counters = Batches(), Counters(config)
 
+    @property
+    def watched(self) -> tuple[Sequencer, Array, ResultWriter]:
+        """The parts that say what a cycle is, what the array multiplies, and what it gives: for pictures."""
+        return self._sequencer, self._array, self._writer
+
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()

@@ -97,7 +97,8 @@ def test_paths_and_names_exist():
             assert (ROOT / path).exists(), f"{page.name}: {path}"
             seen += 1
         for name in re.findall(r"\b(xnorcore(?:_hw|_boards)?(?:\.\w+)+)", text):
-            if not re.search(r"\.(git|py|csv|v|checks|commands|boards|transports|preparations)$", name):
+            groups = "checks|clocks|commands|boards|transports|preparations"
+            if not re.search(rf"\.(git|py|csv|v|{groups})$", name):
                 assert exists(name), f"{page.name}: {name}"
                 seen += 1
     assert seen > 40

@@ -36,10 +36,14 @@ class FramedCore(wiring.Component):
         A frame is dropped in this cycle.
     rst : In(1)
         Start again as at power-up; the core does a cycle later.
+
+    Attributes
+    ----------
+    core : Core
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
-        self.config, self.clock_hz, self.bake = config, clock_hz, bake
+        self.config, self.core = config, Core(config, clock_hz, bake)
         byte = stream.Signature(8)
         super().__init__({"i": In(byte), "o": Out(byte), "error": Out(1), "rst": In(1)})
 
@@ -50,7 +54,7 @@ class FramedCore(wiring.Component):
         m.submodules.receiver = ResetInserter(self.rst)(receiver)
         m.submodules.sender = ResetInserter(self.rst)(sender)
         # One register resets the whole core: nothing is on the long way from there.
-        core, restart, abort = Core(self.config, self.clock_hz, self.bake), Signal(init=1), Signal()
+        core, restart, abort = self.core, Signal(init=1), Signal()
         m.d.sync += [restart.eq(self.rst | receiver.reset), abort.eq(receiver.reset)]
         m.submodules.core = ResetInserter(restart)(core)
         connect(m, flipped(self.i), receiver.i)

@@ -40,16 +40,20 @@ class SimTop(wiring.Component):
     direct : In(1)
         Use the byte streams in place of the UART.
     host_to_device, device_to_host : In, Out(stream of 8)
+
+    Attributes
+    ----------
+    accelerator : FramedCore
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
-        self.config, self.clock_hz, self.bake = config, clock_hz, bake
+        self.config, self.accelerator = config, FramedCore(config, clock_hz, bake)
         super().__init__(engine_ports())
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        m.submodules.accelerator = accelerator = FramedCore(self.config, self.clock_hz, self.bake)
+        m.submodules.accelerator = accelerator = self.accelerator
         m.submodules.uart_rx = receiver = UartReceiver()
         m.submodules.uart_tx = transmitter = UartTransmitter()
         m.d.comb += [

@@ -84,13 +84,17 @@ def find_compiler() -> Tool | None:
             version = _version((path,))
             if version is not None:
                 return Tool(name, (path,), version)
-    if importlib.util.find_spec("ziglang") is not None:
-        # "cc", not "c++": the latter would first build a C++ library that nothing here uses.
-        command = (sys.executable, "-m", "ziglang")
-        version = _version(command, "version")
-        if version is not None:
-            return Tool("zig", (*command, "cc"), version)
-    return None
+    return find_zig()
+
+
+def find_zig() -> Tool | None:
+    """Return the ``ziglang`` package's C++ compiler, which knows WebAssembly as well, or None."""
+    if importlib.util.find_spec("ziglang") is None:
+        return None
+    # "cc", not "c++": the latter would first build a C++ library that nothing here uses.
+    command = (sys.executable, "-m", "ziglang")
+    version = _version(command, "version")
+    return None if version is None else Tool("zig", (*command, "cc"), version)
 
 
 def find_yosys() -> Tool | None:
@@ -136,6 +140,8 @@ def compile_library(
     *,
     flags: Mapping[str, Sequence[str]] | None = None,
     include: Path | None = None,
+    common: Sequence[str] = FLAGS,
+    link: Sequence[str] = ("-shared",),
 ) -> None:
     """Compile C++ sources, one process each, and link them into a shared library.
 
@@ -149,9 +155,13 @@ def compile_library(
     log : Path
         Where the compiler's messages go if it fails.
     flags : mapping of str to sequence of str, optional
-        File name to flags that follow `FLAGS`.
+        File name to flags that follow `common`.
     include : Path, optional
         Folder of headers.
+    common : sequence of str
+        Flags of all files.
+    link : sequence of str
+        Flags of the link.
 
     Raises
     ------
@@ -165,13 +175,13 @@ def compile_library(
             if include is not None:
                 extra = (*extra, f"-I{include}")
             command = [
-                *compiler.command, *FLAGS, *extra, "-x", "c++", "-c", source.name, "-o", f"{source.stem}.o"
+                *compiler.command, *common, *extra, "-x", "c++", "-c", source.name, "-o", f"{source.stem}.o"
             ]  # fmt: skip
             jobs.append((command, _start(command, source.parent)))
         for command, job in jobs:
             _finish(compiler, command, job, log)
         objects = [f"{source.stem}.o" for source in sources]
-        command = [*compiler.command, "-shared", *objects, "-o", output.name]
+        command = [*compiler.command, *link, *objects, "-o", output.name]
         jobs.append((command, _start(command, output.parent)))
         _finish(compiler, *jobs[-1], log)
     finally:

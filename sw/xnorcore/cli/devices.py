@@ -15,6 +15,9 @@ from ..nearest import did_you_mean
 BOARDS = "xnorcore.boards"
 """Entry-point group of boards: each entry is called and returns a dict of name to `DeviceConfig`."""
 
+CLOCKS = "xnorcore.clocks"
+"""Entry-point group of clocks: each entry is called and returns a dict of board to Hz."""
+
 Answer = dict[str, Any]
 
 
@@ -39,6 +42,14 @@ def board_device(name: str) -> DeviceConfig:
         known = ", ".join(boards) or "none is installed"
         raise UsageError(f"no board {name!r} has a device; known: {known}{did_you_mean(name, boards)}")
     return boards[name]
+
+
+def board_clock(name: str) -> int | None:
+    """Return the clock of a board in Hz, None where there is no such board."""
+    found: dict[str, int] = {}
+    for entry in metadata.entry_points(group=CLOCKS):
+        found |= entry.load()()
+    return found.get(name)
 
 
 def ask(network: Network, devices: Mapping[str, DeviceConfig]) -> dict[str, Answer]:

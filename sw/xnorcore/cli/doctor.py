@@ -137,7 +137,7 @@ def _packages() -> list[Check]:
     checks = [_installed(package(text), [text], True, "everything") for text in extras.pop("")]
     uses = {
         "sim": "engine cxxrtl",
-        "zig": "C++ compiler, if there is no other",
+        "zig": "C++ compiler, if there is no other; web",
         "train": "training",
         "test": "tests",
     }

@@ -1,0 +1,195 @@
+"""A network as the page takes it: compiled for one device, with what its inputs and outputs mean."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorcore import zoo
+from xnorcore.cli.sizes import sizes
+from xnorcore.compiler.compile import compile_network
+from xnorcore.errors import CapacityError, InputError, UsageError
+from xnorcore.isa.blocks import Block
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.program import Program
+from xnorcore.isa.results import Stop, Values
+from xnorcore.model import pixels
+from xnorcore.model.bits import pack_images
+from xnorcore.model.classes import names
+from xnorcore.model.network import Network
+
+from .watched import lags
+
+__all__ = ["FORMAT", "bundle", "flat_config", "result_values"]
+
+FORMAT = "xnorcore page network 1"
+"""First entry of the file; the page refuses others."""
+_SAMPLE_BYTES = 64_000
+
+
+def flat_config(config: DeviceConfig) -> dict[str, int]:
+    """Return a configuration as one mapping, names as in `DeviceConfig` and `Geometry`."""
+    fields = asdict(config)
+    return {**fields.pop("geometry"), **fields}
+
+
+def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
+    """Return what the page needs of a network, for JSON.
+
+    Parameters
+    ----------
+    name : str
+        Of a packaged network, or the path of an ``.xnor`` file.
+    config : DeviceConfig
+
+    Raises
+    ------
+    UsageError, FileFormatError
+        There is no such network.
+    CompileError, CapacityError
+        The device cannot run it.
+    """
+    network = zoo.load(name)
+    program = compile_network(network, config, at_once=1)
+    if program.passes > 1:
+        raise CapacityError(
+            f"network {network.name!r} needs {program.passes} passes on this device, and the page runs "
+            "networks whose weights fit at once; choose a device with more weight_depth (--set)"
+        )
+    samples, labels = _samples(name, network)
+    return {
+        "format": FORMAT,
+        "name": network.name,
+        "sizes": sizes(network),
+        "device": flat_config(config),
+        "identifier": program.identifier.hex(),
+        "cycles": program.cycles,
+        "macs": network.macs,
+        "batch": program.batch,
+        "spread": int(program.spread),
+        "blocks": [_block(block) for block in program.blocks],
+        "image": {
+            "shape": _shape(network),
+            "bits": network.input.bits,
+            "bytes": program.image_bytes,
+            "fit": _fit(network),
+        },
+        **_pixels(network, samples),
+        "output": {
+            "kind": network.output_kind,
+            "classes": names(network.metadata, network.class_count),
+            "scale": _floats(network.scale),
+            "offset": _floats(network.offset),
+            "bytes": program.result_bytes,
+            "values": result_values(program.values, config),
+        },
+        "layers": _layers(network, program),
+        "lags": lags(config),
+        "samples": {
+            "images": _text(pack_images(network, samples).tobytes()) if len(samples) else "",
+            "labels": labels.tolist(),
+        },
+    }
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _block(block: Block) -> list[Any]:
+    # Most of what is written into activation memory is zeros: then it is their number.
+    content: Any = _text(block.data) if any(block.data) else len(block.data)
+    return [int(block.space), block.bank, block.address, content]
+
+
+def _floats(values: NDArray[np.float64] | None) -> list[float] | None:
+    return None if values is None else values.tolist()
+
+
+def _shape(network: Network) -> list[int]:
+    """Height, width and channels; values without a place are a picture as square as can be."""
+    shape = network.input.shape
+    if len(shape) == 3:
+        return list(shape)
+    size = network.input.size
+    height = next(n for n in range(int(size**0.5), 0, -1) if size % n == 0)
+    return [height, size // height, 1]
+
+
+def _fit(network: Network) -> str:
+    """Return which data set's way to put a digit into its picture is meant; ``none``: as it is."""
+    recipe = network.metadata.get("recipe")
+    dataset = recipe.get("dataset") if isinstance(recipe, Mapping) else None
+    return dataset if dataset in ("digits", "mnist") else "none"
+
+
+def _samples(name: str, network: Network) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Held-out images that come with a network, as many as a page should carry."""
+    try:
+        images, labels = zoo.test_images(name)
+    except UsageError:
+        return np.zeros((0, network.input.size), np.uint8), np.zeros(0, np.int64)
+    count = max(1, _SAMPLE_BYTES // network.input.size) if network.input.bits > 1 else len(images)
+    return images[:count], labels[:count]
+
+
+def _pixels(network: Network, samples: NDArray[np.uint8]) -> dict[str, Any]:
+    """The value of every 8-bit pixel of a drawing, or the reason why there is none."""
+    if pixels.KEY not in network.metadata:
+        most = int(samples.max()) if len(samples) else network.input.maximum
+        return {"pixels": [round(pixel * most / 255) for pixel in range(256)], "no_pixels": ""}
+    try:
+        rule = pixels.rule(network, reads="pixels")
+    except InputError as error:
+        return {"pixels": None, "no_pixels": str(error)}
+    if len(rule.tables) > 1:
+        return {"pixels": None, "no_pixels": "its pixels become inputs by a rule of their own at every place"}
+    return {"pixels": rule.tables[0].tolist(), "no_pixels": ""}
+
+
+def result_values(values: Values, config: DeviceConfig) -> dict[str, Any]:
+    """Return what the page needs to read results."""
+    return {
+        "height": values.height,
+        "width": values.width,
+        "pitch": values.pitch,
+        "outputs": values.outputs,
+        "slices": values.slices,
+        "factor": values.factor,
+        "offset": np.broadcast_to(values.offset, values.outputs).tolist() if values.slices else [],
+        "lanes": None if values.lanes is None else values.lanes.tolist(),
+        "word_bytes": values.word_bytes(config),
+    }
+
+
+def _layers(network: Network, program: Program) -> list[dict[str, Any]]:
+    """What the device runs, in its order: which weight words tell it, and where its bits are then."""
+    last: dict[int, Stop] = {stop.number: stop for stop in program.stops}
+    layers = []
+    for number, plan in enumerate(program.layers):
+        stop = last.get(number)
+        layers.append(
+            {
+                "name": plan.name,
+                "beats": plan.beats,
+                "weight_words": plan.weight_words,
+                "macs": plan.macs,
+                "bits": None if stop is None or stop.values.slices else _map(program, stop),
+            }
+        )
+    return layers
+
+
+def _map(program: Program, stop: Stop) -> dict[str, Any]:
+    return {
+        # Of the two result regions, the record knows the one that was written.
+        "bases": [program.header["out_base0"], program.header["out_base1"]]
+        if stop.region in program.regions.paired
+        else [program.regions.bases[stop.region]],
+        **result_values(stop.values, program.config),
+    }

@@ -1,0 +1,196 @@
+"""A board behind Web Serial: a port of the test's own, whose bytes go to ``xnorcore serve-sim`` and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xnorcore import zoo
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.protocol import DeviceInfo
+from xnorcore.link.frames import Splitter, decode_request, encode_response
+from xnorcore.reference import golden
+
+from .test_browser import draw, expect, inputs, scores
+
+PORT = Path(__file__).with_name("fake_serial.js").read_text()
+SIMULATED, BOARD = (
+    f"{kind}, 1 \N{MULTIPLICATION SIGN} 32 \N{MULTIPLICATION SIGN} 32"
+    for kind in ("Simulated device", "Board")
+)
+SEVEN = [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.82)]]
+
+
+class Bridge:
+    """The far end of the page's port."""
+
+    def __init__(self, write: Callable[[bytes], Any], read: Callable[[], bytes | None]) -> None:
+        self.wrote, self.read, self.write = 0, read, write
+        self.plugged = True
+
+    def attach(self, page: Any) -> None:
+        page.expose_function("pageWrote", self._take)
+        page.expose_function("pageReads", self._give)
+        page.add_init_script(PORT)
+
+    def _take(self, data: list[int]) -> None:
+        self.wrote += len(data)
+        if self.plugged:
+            self.write(bytes(data))
+
+    def _give(self) -> list[int] | None:
+        if not self.plugged:
+            return None
+        data = self.read()
+        return None if data is None else list(data)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Bridge]:
+    """A simulated device as other programs see it."""
+    command = [sys.executable, "-m", "xnorcore", "serve-sim", "--json"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        port = os.open(json.loads(server.stdout.readline())["path"], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        tty.setraw(port)
+
+        def write(data: bytes) -> None:
+            while data:
+                try:
+                    data = data[os.write(port, data) :]
+                except BlockingIOError:
+                    continue
+
+        def read() -> bytes:
+            try:
+                return os.read(port, 65536)
+            except BlockingIOError:
+                return b""
+
+        yield Bridge(write, read)
+        os.close(port)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def answering(info: bytes) -> Bridge:
+    """A device that answers INFO with this."""
+    splitter, out = Splitter(), bytearray()
+
+    def write(data: bytes) -> None:
+        for frame in splitter.feed(data):
+            request = decode_request(frame)
+            if request and request[0] == 1:
+                out.extend(encode_response(1, request[1], info))
+
+    def read() -> bytes:
+        data = bytes(out)
+        out.clear()
+        return data
+
+    return Bridge(write, read)
+
+
+def test_a_board_is_driven_and_unplugged(tab, site, served):
+    one = tab()
+    served.attach(one.page)
+    page = one.open(site)
+    assert page.text_content("#device-name") == SIMULATED
+    page.click("#board")
+    expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+    assert page.evaluate("window.shownPort.opened.baudRate") == 3_000_000
+    assert page.get_attribute("#board", "aria-pressed") == "true" and served.wrote > 12_000
+    expect(page.locator("#cost")).to_contain_text("ms of the board; the simulation says the same")
+    draw(page, SEVEN)
+    expect(page.locator("#answer")).to_have_text("7")
+    expect(page.locator("#cost")).to_contain_text("of the board")
+    network = zoo.load("digits")
+    page.wait_for_timeout(300)
+    assert scores(page) == golden.run(network, inputs(page)[None])[0].tolist()
+    page.click("#all")
+    expect(page.locator("#all-result")).to_contain_text("196 of 200 right", timeout=20_000)
+    served.plugged = False
+    page.click("#sample")
+    expect(page.locator("#alert")).to_contain_text("The board is gone: it was unplugged")
+    expect(page.locator("#device-name")).to_have_text(SIMULATED)
+    page.click("#sample")
+    expect(page.locator("#truth")).to_contain_text("sample")
+    expect(page.locator("#alert")).to_be_hidden()
+    served.plugged = True
+
+
+def test_a_board_is_left_and_taken_again(tab, site, served):
+    one = tab()
+    served.attach(one.page)
+    page = one.open(site)
+    for _ in range(2):
+        page.click("#board")
+        expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+        page.click("#simulated")
+        expect(page.locator("#device-name")).to_have_text(SIMULATED)
+        assert page.evaluate("window.shownPort.opened") is None
+    page.evaluate("window.noPort = true")
+    page.click("#board")
+    page.click("#sample")
+    expect(page.locator("#truth")).to_contain_text("sample 2")
+    expect(page.locator("#alert")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        (
+            4,
+            1,
+            "The device speaks protocol version 1, and this page speaks version 2; its bitstream is older",
+        ),
+        (0, 0, "What answers there is not an xnorcore accelerator."),
+        (7, 16, "digits is compiled for another device than this one of 1x16x32 (columns differ)"),
+    ],
+)
+def test_another_device_is_refused_in_words(at, value, says, tab, site):
+    info = bytearray(DeviceInfo(DeviceConfig()).pack())
+    info[at] = value
+    one = tab()
+    answering(bytes(info)).attach(one.page)
+    page = one.open(site)
+    page.click("#board")
+    expect(page.locator("#alert")).to_contain_text(says)
+    assert page.text_content("#device-name") == SIMULATED
+    assert page.evaluate("window.shownPort.opened") is None
+
+
+def test_a_board_without_web_assembly(tab, site, served):
+    one = tab()
+    one.page.add_init_script("delete globalThis.WebAssembly")
+    served.attach(one.page)
+    page = one.page
+    page.goto(site)
+    expect(page.locator("#alert")).to_contain_text("This browser has no WebAssembly")
+    page.click("#sample")
+    expect(page.locator("#alert")).to_contain_text("There is no device that could run this")
+    page.click("#board")
+    expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+    expect(page.locator("#answer")).to_have_text("0")
+    expect(page.locator("#alert")).to_be_hidden()
+    page.click("#simulated")
+    expect(page.locator("#alert")).to_contain_text("There is no device")
+
+
+def test_a_browser_without_web_serial(tab, site):
+    one = tab()
+    one.page.add_init_script("delete Navigator.prototype.serial")
+    page = one.open(site)
+    expect(page.locator("#serial-note")).to_contain_text("This browser has no Web Serial")
+    page.click("#board")
+    expect(page.locator("#alert")).to_contain_text("This browser has no Web Serial")
