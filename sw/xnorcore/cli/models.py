@@ -18,7 +18,8 @@ from ..model.network import Network
 from ..reference import fast, golden
 from .console import Console, table
 from .devices import ask, board_devices, board_lines, efficiency
-from .files import check_output, read_images, write_array
+from .files import check_output, write_array
+from .inputs import add_reading, user_images
 from .options import Parser, add_geometry, add_network, add_output, device_config, device_options
 from .sizes import sizes
 
@@ -41,6 +42,7 @@ def add_golden(parser: Parser) -> None:
     """Add the arguments of ``golden``."""
     parser.set_defaults(call=_golden)
     add_network(parser, images=True)
+    add_reading(parser)
     add_output(parser, required=True)
     parser.add_argument(
         "--fast", action="store_true", help="use the bit-packed model, which gives the same results"
@@ -259,7 +261,7 @@ def _device(value: dict[str, Any]) -> str:
 def _golden(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
-    images = read_images(arguments.images, network)
+    images = user_images(arguments, console, network)
     started = time.perf_counter()
     model = fast if arguments.fast else golden
     results = model.run(network, images, progress=console.counting("images"))
