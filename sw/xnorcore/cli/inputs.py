@@ -114,7 +114,7 @@ def read_inputs(
     """
     if path == "-" or Path(path).suffix.lower() in pictures.SUFFIXES or pictures.is_folder(path):
         return picture_inputs(network, [path], fit)
-    if Path(path).is_dir() or Path(path).suffix in (".npz", ".bin") or _named(path):
+    if Path(path).is_dir() or Path(path).suffix in (".npz", ".bin", ".csv") or _named(path):
         part = datasets.load_test(path)
         values, rule = network_inputs(network, part, len(part.labels), reads)
         return Inputs(values, said=f"images of {path}, {rule.text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ from ..errors import InputError, UsageError
 from ..model import classes
 from ..model.network import Network
 from ..pictures import PictureRule
+from . import folders
 from .dataset import TestPart
 
 
 def labelled(folder: Path, rule: PictureRule, network: Network) -> TestPart:
     """Return pictures of ``class/picture``, or of ``test/class/picture``, as a network sees them.
+
+    Of a folder that the network was trained with, the part that was held out.
 
     Parameters
     ----------
@@ -33,6 +37,9 @@ def labelled(folder: Path, rule: PictureRule, network: Network) -> TestPart:
     FileFormatError
         If a picture is damaged.
     """
+    seed = _split(folder, network)
+    if seed is not None:
+        return folders.gather(folder, [rule], seed).dataset(0, rule).test
     names = pictures.classes_of(folder)
     root = folder / "test" if (folder / "test").is_dir() else folder
     labels = _labels(names, network)
@@ -48,6 +55,15 @@ def labelled(folder: Path, rule: PictureRule, network: Network) -> TestPart:
     numbers = np.array([labels[each.parts[0]] for each in found], np.uint8)
     shown = tuple(classes.names(network.metadata, network.class_count))
     return TestPart(np.stack(seen), numbers, rule.maximum, shown, f"pictures of {root.name}, by folder")
+
+
+def _split(folder: Path, network: Network) -> int | None:
+    """The seed of the split, if the network was trained with a part of this folder."""
+    recipe, seed = network.metadata.get("recipe"), network.metadata.get("seed")
+    trained = recipe.get("dataset") if isinstance(recipe, dict) else None
+    if not isinstance(trained, str) or type(seed) is not int or (folder / "test").is_dir():
+        return None
+    return seed if os.path.realpath(trained) == os.path.realpath(folder) else None
 
 
 def _labels(names: list[str], network: Network) -> dict[str, int]:

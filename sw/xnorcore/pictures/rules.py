@@ -223,6 +223,8 @@ def _fitted(picture: NDArray[np.uint8], wanted: PictureRule) -> NDArray[np.uint8
     else:
         scale = max(width / wide, height / tall)
         across, down = width / scale, height / scale
-        left, top = (wide - across) / 2, (tall - down) / 2
-        found = np.asarray(image.resize((width, height), how, (left, top, left + across, top + down)))
+        # Rounding may lead out of the picture by the last bit.
+        left, top = max((wide - across) / 2, 0.0), max((tall - down) / 2, 0.0)
+        part = left, top, min(left + across, wide), min(top + down, tall)
+        found = np.asarray(image.resize((width, height), how, part))
     return found.reshape(wanted.shape)
