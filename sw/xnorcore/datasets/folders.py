@@ -196,11 +196,12 @@ def near_duplicates(small: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def _held(digests: list[bytes], groups: NDArray[np.int64], labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Hold out groups whose hash is in the lowest part; of a class at least one, and not all."""
-    # The smallest hash of a group decides: the order of the names does not.
+    # The smallest hash of a group names it: the order of the files does not. Hashed once more, for the smallest
+    # of several is too often in the lowest part.
     least = {}
     for digest, group in zip(digests, groups.tolist(), strict=True):
         least[group] = min(digest, least.get(group, digest))
-    keys = [least[group] for group in groups.tolist()]
+    keys = [hashlib.sha256(least[group]).digest() for group in groups.tolist()]
     limit = int(HELD_OUT * 2**32).to_bytes(4, "big")
     held = np.array([key[:4] < limit for key in keys])
     for label in np.unique(labels):
