@@ -196,7 +196,7 @@ def near_duplicates(small: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def _held(digests: list[bytes], groups: NDArray[np.int64], labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Hold out groups whose hash is in the lowest part; of a class at least one, and not all."""
-    # The smallest hash of a group names it: the order of the files does not. Hashed once more, for the smallest
+    # The smallest hash of a group names it: the order of the files does not. Hashed again, for the smallest
     # of several is too often in the lowest part.
     least = {}
     for digest, group in zip(digests, groups.tolist(), strict=True):
