@@ -14,7 +14,7 @@ import pytest
 
 from xnorcore import errors, extras, zoo
 from xnorcore.cli import main
-from xnorcore.cli.files import read_images
+from xnorcore.cli.inputs import read_inputs
 from xnorcore.files import xnorfile
 from xnorcore.reference import golden
 
@@ -168,7 +168,7 @@ def test_images(run, folder, name):
     tracemalloc.start()
     try:
         with pytest.raises(errors.XnorcoreError):
-            read_images(str(path), network())
+            read_inputs(str(path), network())
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
@@ -197,7 +197,7 @@ def test_image_files_that_are_no_files(run, folder):
     net = folder / "small.xnor"
     for path, message in (
         (folder / "none.npy", "No such file or directory"),
-        (folder, "Is a directory"),
+        (folder, "has no test_images"),
         ("/dev/null", "not a regular file"),
     ):
         assert message in refused(run, "golden", net, path, "-o", folder / "out.npy")

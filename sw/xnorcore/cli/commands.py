@@ -20,6 +20,7 @@ COMMANDS = (
     ("demo", "simulate", "Classify packaged images on the simulated accelerator."),
     ("sim", "simulate", "Run a network on the simulated accelerator and measure it."),
     ("run", "simulate", "Run a network on the device at a port."),
+    ("classify", "classify", "Say what is on pictures: class and scores."),
     ("zoo", "zoo_table", "List the packaged networks."),
     ("info", "models", "Describe a network, and say what it needs of a device."),
     ("golden", "golden", "Run a network on the reference model."),

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from .. import datasets, zoo
 from ..datasets import TestPart
-from ..errors import InputError, UsageError
-from ..model import pixels
-from ..model.network import Network, prepare
-from ..model.pixels import Rule
+from ..errors import UsageError
+from ..model.network import Network
 from ..reference import fast, golden
 from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure
 from .console import Console, table
 from .data import add_folder
+from .inputs import add_fit, add_inputs, network_inputs, test_part
 from .options import Parser, add_geometry, add_network, device_config, integer, sim_spec
 from .sizes import sizes
 
@@ -39,6 +38,7 @@ def add_eval(parser: Parser) -> None:
     )
     add_folder(parser)
     add_inputs(parser)
+    add_fit(parser)
     parser.add_argument(
         "--limit", type=integer(1), metavar="N", help=f"the first N images; default all, {SAMPLE} with sim"
     )
@@ -53,22 +53,12 @@ def add_eval(parser: Parser) -> None:
     parser.set_defaults(engine="compiled", link="direct", baud=None, clock_hz=None)
 
 
-def add_inputs(parser: Parser) -> None:
-    """Add --inputs."""
-    parser.add_argument(
-        "--inputs",
-        choices=pixels.READINGS,
-        help="what the images hold: pixels, which the network's rule makes inputs of, or the inputs' values; "
-        "default by the bits that the largest one needs",
-    )
-
-
 def _eval(arguments: argparse.Namespace, console: Console) -> int:
     # A wrong option is told before the work.
     device_config(arguments)
     network = zoo.load(arguments.network)
     name = arguments.data or _trained_on(network)
-    part = datasets.load_test(name, arguments.folder)
+    part = test_part(network, name, arguments.folder, arguments.fit, arguments.invert)
     limit = arguments.limit or (SAMPLE if arguments.model == "sim" else len(part.labels))
     images, rule = network_inputs(network, part, limit, arguments.inputs)
     labels = part.labels[: len(images)]
@@ -101,34 +91,6 @@ def _eval(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if value["mismatches"] or value["reproduced"] is False else 0
 
 
-def network_inputs(
-    network: Network, part: TestPart, count: int, reads: str | None = None
-) -> tuple[NDArray[np.uint8], Rule]:
-    """Return what the first images of a data set are to a network, and the rule that made them so.
-
-    Parameters
-    ----------
-    network : Network
-    part : TestPart
-    count : int
-    reads : str, optional
-        What the images hold, one of `pixels.READINGS`.
-
-    Returns
-    -------
-    array of uint8, shape (at most count, network.input.size)
-    Rule
-
-    Raises
-    ------
-    FileFormatError, InputError
-        If the images or labels are not the network's, or no rule says what pixels become.
-    """
-    _fits(network, part)
-    rule = pixels.rule(network, part.maximum, reads)
-    return prepare(network, rule.values(part.images[:count])), rule
-
-
 def trained_on(network: Network) -> str | None:
     """Return the name of the published data set that a network was trained with, if its file says so."""
     recipe = network.metadata.get("recipe")
@@ -144,27 +106,6 @@ def _trained_on(network: Network) -> str:
             f"--data, one of {', '.join(sorted(datasets.DATASETS))}, or a path"
         )
     return name
-
-
-def _fits(network: Network, part: TestPart) -> None:
-    """Refuse images or labels that are not the network's."""
-    shape, wanted = part.images.shape[1:], network.input.shape
-    vector = len(wanted) == 1 or wanted[:2] == (1, 1)
-    if shape != wanted and not (vector and int(np.prod(shape)) == network.input.size):
-        raise InputError(
-            f"images are {' x '.join(map(str, shape))}, but network {network.name!r} takes "
-            f"{' x '.join(map(str, wanted))} values; choose other --data"
-        )
-    if len(wanted) == 1 and min(shape[2], shape[0] * shape[1]) > 1 and "imported" in network.metadata:
-        raise InputError(
-            f"images are {' x '.join(map(str, shape))}, but network {network.name!r} takes a vector, and its "
-            "source does not say in which order it holds the channels; choose --data of (images, values)"
-        )
-    if part.labels.max() >= network.class_count:
-        raise InputError(
-            f"a label is {part.labels.max()}, but network {network.name!r} has classes 0 to "
-            f"{network.class_count - 1}; choose other --data"
-        )
 
 
 def _results(

@@ -6,27 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FileFormatError, InputError, UsageError
+from ..errors import FileFormatError, UsageError
 from ..files import npyfile
 from ..files.userfile import check_writable, open_regular, write_file
-from ..model.network import Network, prepare
 
 MAX_FILE = 4 << 30
 """Largest image file in bytes."""
 
 
-def read_images(path: str, network: Network) -> NDArray[np.uint8]:
-    """Read images for a network from an .npy file.
+def read_array(path: str) -> NDArray[Any]:
+    """Read an .npy file.
 
     The file's size is compared with what its header promises before any memory is taken for the images.
-
-    Returns
-    -------
-    array of uint8, shape (n, network.input.size)
-        As `xnorcore.model.network.prepare` returns them; at least one image.
 
     Raises
     ------
@@ -34,24 +27,15 @@ def read_images(path: str, network: Network) -> NDArray[np.uint8]:
         If the file cannot be read.
     FileFormatError
         If it is not an .npy file of booleans or integers, or is truncated.
-    InputError
-        If there is no image in it, or the images do not fit the network.
     """
     try:
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
             if status.st_size > MAX_FILE:
                 raise FileFormatError(f"{path}: {status.st_size} bytes, the limit is {MAX_FILE}; split it")
-            array = npyfile.read(path, file, status.st_size)
+            return npyfile.read(path, file, status.st_size)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        images = prepare(network, array)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    if not len(images):
-        raise InputError(f"{path}: holds no images")
-    return images
 
 
 def check_output(path: str | None, source: str | None = None, *, regular: bool = False) -> None:

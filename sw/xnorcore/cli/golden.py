@@ -8,7 +8,8 @@ import time
 from .. import zoo
 from ..reference import fast, golden
 from .console import Console
-from .files import check_output, read_images, write_array
+from .files import check_output, write_array
+from .inputs import add_reading, user_images
 from .options import Parser, add_network, add_output
 
 
@@ -16,6 +17,7 @@ def add_golden(parser: Parser) -> None:
     """Add the arguments of ``golden``."""
     parser.set_defaults(call=_golden)
     add_network(parser, images=True)
+    add_reading(parser)
     add_output(parser, required=True)
     parser.add_argument(
         "--fast", action="store_true", help="use the bit-packed model, which gives the same results"
@@ -25,7 +27,7 @@ def add_golden(parser: Parser) -> None:
 def _golden(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
-    images = read_images(arguments.images, network)
+    images = user_images(arguments, console, network)
     started = time.perf_counter()
     model = fast if arguments.fast else golden
     results = model.run(network, images, progress=console.counting("images"))

@@ -112,7 +112,12 @@ def add_network(parser: Parser, *, images: bool = False) -> None:
     """Add NET and, if asked, IN.npy."""
     parser.add_argument("network", metavar="NET", help="name of a packaged network, or an .xnor file")
     if images:
-        parser.add_argument("images", metavar="IN.npy", help="images: bool or integers, one or many")
+        parser.add_argument(
+            "images",
+            metavar="IN",
+            help="images: an .npy file (bool or integers), pictures (a PNG or JPEG file, a folder, - for one "
+            "on stdin), or the name or path of a data set",
+        )
 
 
 def add_output(parser: Parser, *, required: bool) -> None:

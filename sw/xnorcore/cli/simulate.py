@@ -18,7 +18,8 @@ from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
 from .drawing import gallery, picture
-from .files import check_output, read_images, write_array
+from .files import check_output, write_array
+from .inputs import add_reading, user_images
 from .options import Parser, add_batch, add_network, add_output, add_simulator, integer, seconds, sim_spec
 from .sizes import sizes
 
@@ -39,6 +40,7 @@ def add_sim(parser: Parser) -> None:
     """Add the arguments of ``sim``."""
     parser.set_defaults(call=_sim)
     add_network(parser, images=True)
+    add_reading(parser)
     add_output(parser, required=False)
     add_batch(parser)
     add_simulator(parser, link="direct")
@@ -48,6 +50,7 @@ def add_run(parser: Parser) -> None:
     """Add the arguments of ``run``."""
     parser.set_defaults(call=_run)
     add_network(parser, images=True)
+    add_reading(parser)
     parser.add_argument(
         "--port",
         metavar="URL",
@@ -115,7 +118,7 @@ def _pictures(
 def _sim(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
-    images = read_images(arguments.images, network)
+    images = user_images(arguments, console, network)
     results, report, code = _simulate(arguments, console, network, images)
     report["output"] = _write(arguments, network, results)
     summary = [*_network(network), ("images", f"{len(images):,}")]
@@ -190,7 +193,7 @@ def _compare(
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
-    images = read_images(arguments.images, network)
+    images = user_images(arguments, console, network)
     started = time.perf_counter()
     results, measured, extra = _device(arguments, console, arguments.port, network, images)
     report = {"command": arguments.command, "network": network.name, "port": arguments.port}

@@ -15,9 +15,12 @@ from .. import datasets
 from ..errors import UsageError
 from ..files import xnorfile
 from ..files.userfile import write_file
+from ..isa.device import DeviceConfig
 from .console import Console, table
+from .devices import board_device
 from .files import check_output
 from .options import Parser, integer
+from .train_folder import is_data, train_folder
 
 if TYPE_CHECKING:
     from ..model.network import Network
@@ -28,7 +31,12 @@ if TYPE_CHECKING:
 def add_train(parser: Parser) -> None:
     """Add the arguments of ``train``."""
     parser.set_defaults(call=_train)
-    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="name of a recipe, or a .toml file")
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        nargs="?",
+        help="name of a recipe, a .toml file, or data: a folder or .csv file",
+    )
     parser.add_argument("--list", action="store_true", help="list the recipes that come with the package")
     parser.add_argument("-o", "--output", metavar="NET.xnor", help="default: the recipe's name, .xnor")
     parser.add_argument("--seed", type=integer(0, (1 << 32) - 1), default=0, metavar="N", help="default 0")
@@ -48,6 +56,10 @@ def add_train(parser: Parser) -> None:
     group.add_argument(
         "--finish", action="store_true", help="export the best epoch of an interrupted run, and train no more"
     )
+    group = parser.add_argument_group("of a folder or .csv file, which need no recipe")
+    group.add_argument("--board", metavar="BOARD", help="that it must fit; default the simulated device")
+    group.add_argument("--rate", type=integer(1), metavar="N", help="images/s that it must reach")
+    group.add_argument("--label", metavar="NAME", help="column of labels; default label, or the last")
     parser.add_argument("--images", metavar="OUT.npz", help="also write the first held-out images and labels")
     parser.add_argument("--count", type=integer(1), default=200, metavar="N", help="of them; default 200")
 
@@ -59,6 +71,12 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
         return _list(console, RECIPES)
     if arguments.recipe is None:
         raise UsageError(f"which recipe? One of {', '.join(sorted(RECIPES))}, or a .toml file")
+    if is_data(arguments.recipe):
+        config = board_device(arguments.board) if arguments.board else DeviceConfig()
+        return train_folder(arguments, console, config, _Show(console))
+    for option in ("board", "rate", "label"):
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"--{option} is of a folder or .csv file, and not of a recipe")
     recipe = load(arguments.recipe)
     output = Path(arguments.output or f"{recipe.name}.xnor")
     checkpoint = _check_outputs(output, arguments.images, (arguments.recipe, arguments.data))

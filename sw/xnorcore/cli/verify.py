@@ -18,7 +18,8 @@ from ..verify.planted import FORMS
 from ..verify.random_networks import random_images
 from .console import Console, table
 from .devices import board_devices
-from .files import check_output, read_images
+from .files import check_output
+from .inputs import add_reading, user_images
 from .options import Parser, add_simulator, device_config, device_options, integer, seconds, sim_spec
 
 _SIDES = {
@@ -39,8 +40,9 @@ def add_verify(parser: Parser) -> None:
         "network", metavar="NET", nargs="?", help="packaged network, or .xnor file; without: random networks"
     )
     parser.add_argument("--port", metavar="URL", help="also a device: /dev/ttyUSB1, netlist:FOLDER")
+    add_reading(parser)
     inputs = parser.add_mutually_exclusive_group()
-    inputs.add_argument("--images", metavar="IN.npy", help="images for NET; default random ones")
+    inputs.add_argument("--images", metavar="IN", help="images for NET, as of sim; default random ones")
     inputs.add_argument(
         "--random",
         type=integer(1),
@@ -100,7 +102,7 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
     fault = Fault.parse(arguments.plant) if arguments.plant else None
     network = zoo.load(arguments.network)
     if arguments.images:
-        images, source = read_images(arguments.images, network), arguments.images
+        images, source = user_images(arguments, console, network), arguments.images
     else:
         count = arguments.random or COUNT
         images = random_images(np.random.default_rng(arguments.seed), network, count).reshape(count, -1)

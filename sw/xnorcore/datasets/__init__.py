@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..nearest import did_you_mean
-from . import own, published
+from . import csvfile, own, published
 from .dataset import Dataset, TestPart, stratified_split
 from .digits import load_digits
 from .published import FASHION, MNIST, PUBLISHED
@@ -55,7 +55,8 @@ def load(name_or_path: str, folder: Path | None = None) -> Dataset:
     key = canonical(name_or_path)
     if key is not None:
         return DATASETS[key](folder)
-    return own.load(_own(name_or_path, folder))
+    path = _own(name_or_path, folder)
+    return csvfile.load(path) if path.suffix.lower() == ".csv" else own.load(path)
 
 
 def load_test(name_or_path: str, folder: Path | None = None) -> TestPart:
@@ -66,7 +67,8 @@ def load_test(name_or_path: str, folder: Path | None = None) -> TestPart:
             return published.load_test(each, folder)
     if key is not None:
         return DATASETS[key](folder).test
-    return own.load_test(_own(name_or_path, folder))
+    path = _own(name_or_path, folder)
+    return csvfile.load(path).test if path.suffix.lower() == ".csv" else own.load_test(path)
 
 
 def _own(path: str, folder: Path | None) -> Path:

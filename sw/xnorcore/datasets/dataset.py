@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,8 @@ class Dataset:
         Name of each label.
     split : str
         How the two parts were made, in words.
+    pictures : dict, optional
+        Of images that were made of pictures: the entry ``pictures`` of networks that are trained with them.
 
     Raises
     ------
@@ -72,6 +75,7 @@ class Dataset:
     maximum: int
     classes: tuple[str, ...]
     split: str
+    pictures: dict[str, Any] | None = None
 
     @property
     def test(self) -> TestPart:

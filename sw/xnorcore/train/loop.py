@@ -87,7 +87,7 @@ def train(
         run = Run(recipe, data, seed, device)
         if checkpoint is not None and exists:
             run.load(checkpoint)
-        while run.epoch < recipe.epochs and not finish:
+        while not run.over and not finish:
             report = run.step(step)
             if checkpoint is not None:
                 run.save(checkpoint)

@@ -22,7 +22,7 @@ MAX_RATE = 100.0
 
 _LATER: dict[str, Any] = {
     "convs": [], "precision": "float64", "loss": "cross_entropy", "threshold": None, "dropout_input": 0.0,
-    "dropout": 0.0, "alpha": False, "input_scale": False,
+    "dropout": 0.0, "alpha": False, "input_scale": False, "balanced": False, "patience": None,
 }  # fmt: skip
 """Options that came after the first recipes, and their defaults."""
 
@@ -69,6 +69,10 @@ class Recipe:
     input_scale : bool
         XNOR-Net's K in all layers but the first. The network runs on the reference model, in fixed-point
         numbers; the compiler refuses it. Not with pooling.
+    balanced : bool
+        Each class as often as the largest one, its images repeated.
+    patience : int, optional
+        End after so many epochs without a better one.
 
     Raises
     ------
@@ -94,6 +98,8 @@ class Recipe:
     dropout: float = 0.0
     alpha: bool = False
     input_scale: bool = False
+    balanced: bool = False
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         def check(key: str, legal: bool, limit: str) -> None:
@@ -136,6 +142,8 @@ class Recipe:
         hinge = self.loss == "squared_hinge"
         check("label_smoothing", not (hinge and self.label_smoothing), "0 with a hinge loss")
         check("threshold", self.threshold is None or whole("threshold", 1, 255), "1 to 255, or left out")
+        patient = self.patience is None or whole("patience", 1, MAX_EPOCHS)
+        check("patience", patient, f"1 to {MAX_EPOCHS}, or left out")
         for key in ("dropout_input", "dropout"):
             check(key, is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "0 to below 1")
         pooled = self.input_scale and any(conv.pool for conv in self.convs)

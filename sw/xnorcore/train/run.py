@@ -14,6 +14,7 @@ from ..datasets import Dataset, stratified_split
 from ..errors import UsageError
 from ..model import pixels
 from ..model.network import Network
+from ..pictures.rules import KEY as PICTURES
 from ..reference import fast
 from . import checkpoint as checkpoints
 from ._torch import nn, torch
@@ -89,6 +90,13 @@ class Run:
         labels = torch.from_numpy(self.data.train_labels[indices].astype(np.int64))
         return images.to(self.device), labels.to(self.device)
 
+    @property
+    def over(self) -> bool:
+        """Whether all epochs are done, or the last better one is too long ago."""
+        patience = self.recipe.patience
+        waited = patience is not None and self.epoch - self.best.epoch >= patience
+        return self.epoch >= self.recipe.epochs or waited
+
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of this run; raises as `checkpoint.load`."""
         self.epoch, self.best = checkpoints.load(
@@ -103,7 +111,11 @@ class Run:
         """Train for one epoch, then offer the result as the best one."""
         # A generator per epoch: nothing random has to be kept in a checkpoint.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        images = self._read(augment(self.images, self.recipe.augment, self.data.maximum, generator))
+        images, labels = self.images, self.labels
+        if self.recipe.balanced:
+            chosen = balanced(labels, generator)
+            images, labels = images[chosen], labels[chosen]
+        images = self._read(augment(images, self.recipe.augment, self.data.maximum, generator))
         if self.recipe.dropout_input or self.recipe.dropout:
             torch.manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(images), generator=generator).to(self.device)
@@ -114,7 +126,7 @@ class Run:
             done = (self.epoch + index / len(batches)) / self.recipe.epochs
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.learning_rate * (1 + cos(pi * done)) / 2
-            loss = self._loss(self.model(images[batch]), self.labels[batch], self.recipe.label_smoothing)
+            loss = self._loss(self.model(images[batch]), labels[batch], self.recipe.label_smoothing)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -181,9 +193,22 @@ class Run:
             "accuracy": float(np.mean(right)),
             "trained_with": f"torch {torch.__version__}",
         }
+        if data.pictures is not None:
+            metadata[PICTURES] = data.pictures
         if self.epoch < self.recipe.epochs:
             metadata["epochs_done"] = self.epoch
         return replace(network, metadata=metadata)
+
+
+def balanced(labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return indices with every class as often as the largest: all its images, and random ones again."""
+    parts = [torch.nonzero(labels == label)[:, 0] for label in labels.unique()]
+    most = max(map(len, parts))
+    chosen = []
+    for part in parts:
+        again = torch.randint(len(part), (most - len(part),), generator=generator).to(part.device)
+        chosen += [part, part[again]]
+    return torch.cat(chosen)
 
 
 def values(recipe: Recipe, images: np.ndarray) -> np.ndarray:
