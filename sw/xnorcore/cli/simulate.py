@@ -14,13 +14,13 @@ from .. import zoo
 from ..errors import UsageError
 from ..model import classes
 from ..model.network import Network, prepare
-from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
 from .drawing import gallery, picture
 from .files import check_output, read_images, write_array
 from .options import Parser, add_batch, add_network, add_output, add_simulator, integer, seconds, sim_spec
 from .sizes import sizes
+from .waves import add_waves, check, recorded
 
 _SHOWN, _SHOWN_LARGE = 8, 4
 _VALUE_WIDTH = 60
@@ -42,6 +42,7 @@ def add_sim(parser: Parser) -> None:
     add_output(parser, required=False)
     add_batch(parser)
     add_simulator(parser, link="direct")
+    add_waves(parser)
 
 
 def add_run(parser: Parser) -> None:
@@ -116,6 +117,7 @@ def _sim(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
     images = read_images(arguments.images, network)
+    check(arguments, network, len(images))
     results, report, code = _simulate(arguments, console, network, images)
     report["output"] = _write(arguments, network, results)
     summary = [*_network(network), ("images", f"{len(images):,}")]
@@ -150,11 +152,14 @@ def _device(
 ) -> tuple[NDArray[Any], Measurement, dict[str, Any]]:
     opened = time.perf_counter()
     timeout = getattr(arguments, "timeout", 1.0)
-    with Accelerator.open(url, timeout=timeout, progress=console.progress) as accelerator:
+    with recorded(arguments, url, console.progress, timeout) as waves:
+        accelerator = waves.accelerator
         ready = time.perf_counter()
         written = accelerator.load(network, verify=not arguments.no_verify, at_once=arguments.batch)
         loaded = time.perf_counter()
+        waves.start()
         results, measured = measure(accelerator, images, batch=arguments.batch or 0)
+        recording = waves.finish()
         config = accelerator.info.config
         g = config.geometry
         stats = accelerator.session.stats
@@ -168,6 +173,7 @@ def _device(
         "frames_resent": stats.resent,
         "open_wall_s": ready - opened,
         "load_wall_s": loaded - ready,
+        **recording,
     }
     return results, measured, extra
 
@@ -253,6 +259,10 @@ def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
         )
     if report["frames_resent"]:
         rows.append(("frames sent again", f"{report['frames_resent']:,}"))
+    if waveform := report.get("waveform"):
+        kept = f"{waveform['changes']:,} changes of {waveform['signals']:,} signals"
+        rows.append(("waveform", f"{waveform['file']}: {kept}"))
+        rows += [("", path) for path in (*waveform["views"], waveform["listing"])]
     if report.get("output"):
         rows.append(("written to", report["output"]))
     rows.append(("wall time", f"{report['wall_s']:.1f} s"))
