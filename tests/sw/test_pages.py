@@ -76,7 +76,7 @@ def test_whatever_is_not_made_here_is_text() -> None:
         paragraph(EVIL), section(EVIL, pairs([(EVIL, EVIL)]), tab((EVIL,), [(EVIL,), ((EVIL, EVIL),)], EVIL)),
         diagram(nodes), picture(np.zeros((2, 2, 1)), 1, EVIL),
         plots.bars("a", EVIL, [EVIL], {EVIL: [1.0]}, EVIL),
-        plots.curves("b", EVIL, {EVIL: [1.0, 2.0]}, EVIL),
+        plots.curves("b", EVIL, [1, 2], {EVIL: [1.0, 2.0]}, EVIL),
         plots.confusion("c", EVIL, [[1, 2], [3, 4]], [EVIL, "b"]),
         plots.spans("d", EVIL, [(EVIL, 0, 2)], EVIL),
         plots.roofline("e", EVIL, 8, {EVIL: 1.0}, [(EVIL, 1.0, 2.0)]),

@@ -81,7 +81,6 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
     value["accuracy"], pictures = _accuracy(network, images, console)
     whole = None if refusal else program
     value["measured"], value["roofline"] = _measure(arguments, console, network, whole, images, value)
-    value["training"] = None
     value["made_by"] = gather.provenance(network, whole, gather.command_line())
     value["output"] = arguments.output
     write_file(arguments.output, page(value, pictures).encode())

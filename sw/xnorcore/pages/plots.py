@@ -35,7 +35,7 @@ def require() -> Any:
         If it is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingDependencyError(
             f"pages with plots need Matplotlib, which is not installed: {install_extra('report')}"
@@ -45,7 +45,7 @@ def require() -> Any:
 
 @contextmanager
 def _figure(name: str, says: str, width: float, height: float, found: list[Markup]) -> Iterator[Any]:
-    import matplotlib
+    import matplotlib  # pyright: ignore[reportMissingImports]
 
     rules = {
         "svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,
@@ -198,19 +198,22 @@ def confusion(name: str, says: str, counts: Sequence[Sequence[int]], classes: Se
     return found[0]
 
 
-def curves(name: str, says: str, lines: Mapping[str, Sequence[float]], unit: str) -> Markup:
-    """Return curves over epochs, the first epoch is 1."""
+def curves(
+    name: str, says: str, epochs: Sequence[int], lines: Mapping[str, Sequence[float]], unit: str
+) -> Markup:
+    """Return curves over epochs."""
     found: list[Markup] = []
     with _figure(name, says, 7.4, 2.4, found) as figure:
         axes = figure.subplots()
         for number, (what, values) in enumerate(lines.items()):
-            axes.plot(
-                range(1, len(values) + 1), values, label=_short(what), color=_OTHERS[number % len(_OTHERS)]
-            )
+            colour = _OTHERS[number % len(_OTHERS)]
+            axes.plot(epochs, values, label=_short(what), color=colour, marker="." if len(epochs) < 3 else "")
+        highest = max((value for values in lines.values() for value in values), default=0)
+        axes.set_ylim(0, 1.05 * highest if highest > 0 else 1)
         axes.set_xlabel("epoch")
         axes.set_ylabel(_short(unit, 40))
         if len(lines) > 1:
-            axes.legend(frameon=False, ncols=3, fontsize=8)
+            figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return found[0]
 
 
@@ -230,7 +233,7 @@ def spans(name: str, says: str, spans: Sequence[tuple[str, int, int]], unit: str
 def grid(name: str, says: str, cells: Sequence[tuple[int, int, int]], kinds: Sequence[str]) -> Markup:
     """Return a floorplan: cells (x, y, kind) as squares of a chip."""
     require()
-    from matplotlib.collections import PolyCollection
+    from matplotlib.collections import PolyCollection  # pyright: ignore[reportMissingImports]
 
     found: list[Markup] = []
     xs, ys = [x for x, _, _ in cells], [y for _, y, _ in cells]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -36,7 +36,6 @@ def page(value: Mapping[str, Any], pictures: Mapping[int, Markup]) -> str:
         _roofline(value),
         _memory(value),
         *([accuracy_parts(value["accuracy"], pictures)] if value["accuracy"] else []),
-        training_parts(value["training"]),
         _build(value["build"]),
     ]
     return document(f"{value['network']} on {where}", parts, value["made_by"])
@@ -207,34 +206,36 @@ def worst_pictures(value: Mapping[str, Any], images: NDArray[Any], maximum: int)
     }  # fmt: skip
 
 
-def training_parts(value: Mapping[str, Any] | None) -> Markup:
-    """Return the curves of a training, of its record of epochs."""
-    if not value:
+def training_parts(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Markup:
+    """Return the curves of a training.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        For each epoch: ``epoch``, ``loss``, ``accuracy``; ``flips`` and ``dead``, a share for each layer.
+    names : sequence of str
+        Of the layers.
+    """
+    if not history:
         return Markup()
-    plotted = [
-        figure(plots.curves(f"train{number}", title, lines, unit))
-        for number, (title, unit, lines) in enumerate(_lines(value)) if any(lines.values())
-    ]  # fmt: skip
-    return section("Training", *plotted)
+    epochs = [each["epoch"] for each in history]
 
+    def by_layer(key: str) -> dict[str, list[float]]:
+        count = len(history[0][key])
+        return {names[at]: [each[key][at] for each in history] for at in range(count)}
 
-def _lines(value: Mapping[str, Any]) -> list[tuple[str, str, dict[str, list[float]]]]:
-    flips = (
-        {name: [each[name] for each in value["flips"]] for name in value["layers"]}
-        if value.get("flips")
-        else {}
+    drawn = (
+        ("loss", "loss by epoch", {"loss": [each["loss"] for each in history]}),
+        ("accuracy", "accuracy by epoch", {"accuracy": [each["accuracy"] for each in history]}),
+        ("share of flipped signs", "weights that changed sign, by epoch and layer", by_layer("flips")),
+        ("share of dead channels", "channels that give one bit always, by epoch and layer", by_layer("dead")),
     )
-    dead = (
-        {name: [each[name] for each in value["dead"]] for name in value["layers"]}
-        if value.get("dead")
-        else {}
-    )
-    return [
-        ("loss by epoch", "loss", {"loss": value["loss"]}),
-        ("accuracy by epoch", "validation accuracy", {"accuracy": value["accuracy"]}),
-        ("signs that changed in an epoch, by layer", "share of flipped signs", flips),
-        ("channels that give one value for all images, by layer", "share of dead channels", dead),
+    figures = [
+        figure(plots.curves(f"training{number}", says, epochs, lines, unit), says)
+        for number, (unit, says, lines) in enumerate(drawn)
+        if lines
     ]
+    return section("Training", *figures)
 
 
 def _build(value: Mapping[str, Any] | None) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ def train(
     save: Callable[[Network], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     step: Callable[[int, int, int], None] | None = None,
+    record: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> Network:
     """Train a network and export it; the held-out part is only used to measure the result.
 
@@ -61,6 +63,8 @@ def train(
         Called with a `Progress` after every epoch.
     step : callable, optional
         Called with (epoch, batches done, batches in all) after every batch.
+    record : callable, optional
+        Called before `save` with what `Progress` says of each epoch of the whole run.
 
     Returns
     -------
@@ -94,6 +98,8 @@ def train(
             if progress is not None:
                 progress(report)
         network = run.export()
+    if record is not None:
+        record(run.history)
     if save is not None:
         save(network)
         if checkpoint is not None:
