@@ -50,8 +50,7 @@ def train(
     threads : int
         CPU threads; another number can change the last bit of a float, and so the network.
     checkpoint : pathlib.Path, optional
-        File replaced after every epoch. Deleted at the end only once `save` has returned: without it, delete
-        the file when the network is safe.
+        Replaced after every epoch. Deleted once `save` has returned: without that, delete it yourself.
     resume : bool
         Go on from `checkpoint` if it exists: with the same device, threads and PyTorch, the result is the
         same as without the interruption.
@@ -98,8 +97,7 @@ def train(
             if progress is not None:
                 progress(report)
         network = run.export()
-    if record is not None:
-        record(run.history)
+    (record or list)(run.history)
     if save is not None:
         save(network)
         if checkpoint is not None:
