@@ -169,6 +169,7 @@ def add_batch(parser: Parser) -> None:
         "default all",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not read back what was loaded")
+    add_plain(parser)
 
 
 def add_plain(parser: Parser) -> None:

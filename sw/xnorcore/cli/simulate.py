@@ -18,6 +18,7 @@ from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
 from .drawing import gallery, picture
 from .files import check_output, read_images, write_array
+from .live import Live, cause_rows, drawn
 from .options import Parser, add_batch, add_network, add_output, add_simulator, integer, seconds, sim_spec
 from .sizes import sizes
 from .waves import add_waves, check, recorded
@@ -87,7 +88,7 @@ def _demo(arguments: argparse.Namespace, console: Console) -> int:
         ("images", f"{count:,} that training never saw"),
         ("correct", f"{correct:,} ({correct / count:.1%})"),
     ]
-    console.result(report, [*lines, *table(summary + _summary(report))])
+    console.result(report, [*lines, *table(summary + _summary(report, drawn(arguments)))])
     return code
 
 
@@ -121,7 +122,7 @@ def _sim(arguments: argparse.Namespace, console: Console) -> int:
     results, report, code = _simulate(arguments, console, network, images)
     report["output"] = _write(arguments, network, results)
     summary = [*_network(network), ("images", f"{len(images):,}")]
-    console.result(report, table(summary + _summary(report)))
+    console.result(report, table(summary + _summary(report, drawn(arguments))))
     return code
 
 
@@ -152,12 +153,14 @@ def _device(
 ) -> tuple[NDArray[Any], Measurement, dict[str, Any]]:
     opened = time.perf_counter()
     timeout = getattr(arguments, "timeout", 1.0)
-    with recorded(arguments, url, console.progress, timeout) as waves:
-        accelerator = waves.accelerator
+    shown = Live(console, arguments)
+    with recorded(arguments, url, shown, timeout) as waves:
+        accelerator = shown.accelerator = waves.accelerator
         ready = time.perf_counter()
         written = accelerator.load(network, verify=not arguments.no_verify, at_once=arguments.batch)
         loaded = time.perf_counter()
         waves.start()
+        shown.start()
         results, measured = measure(accelerator, images, batch=arguments.batch or 0)
         recording = waves.finish()
         config = accelerator.info.config
@@ -207,7 +210,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     report["wall_s"] = time.perf_counter() - started
     uploaded = "uploaded" if report["uploaded"] else "was on the device already"
     summary = [*_network(network, uploaded), ("images", f"{len(images):,}")]
-    console.result(report, table(summary + _summary(report)))
+    console.result(report, table(summary + _summary(report, drawn(arguments))))
     return 1 if report.get("mismatches") else 0
 
 
@@ -228,7 +231,7 @@ def _rows(name: str, parts: list[str]) -> list[tuple[str, str]]:
     return [("" if row else name, text) for row, text in enumerate(fold(parts, _VALUE_WIDTH))]
 
 
-def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
+def _summary(report: dict[str, Any], bars: bool) -> list[tuple[str, str]]:
     """Rows of the human report; figures that were not measured are left out."""
     g = report["geometry"]
     array = f"{g['rows']} x {g['columns']} x {g['width']}: {report['peak_macs_per_cycle']:,} MACs/cycle"
@@ -243,10 +246,7 @@ def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("passes", f"{report['passes']}: weights cross the link for each batch"))
     if report["cycles_per_image"] is not None:
         rows.append(("cycles per image", f"{report['cycles_per_image']:,.1f}"))
-        cause = report["cycles_per_image_by_cause"]
-        parts = {"busy": cause["busy"], "drain": cause["drain"], **cause["idle"]}
-        shown = [f", {name} {value:,.1f}" for name, value in parts.items() if value]
-        rows += _rows("  by cause", [shown[0].removeprefix(", "), *shown[1:]])
+        rows += cause_rows(report["cycles_per_image_by_cause"], bars)
         rows.append(("MACs per image", f"{report['macs_per_image']:,}"))
         rows.append(("efficiency", f"{report['efficiency']:.1%}"))
     elif not report["counters"]:
