@@ -88,7 +88,7 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             "bytes": program.result_bytes,
             "values": result_values(program.values, config),
         },
-        "layers": _layers(network, program),
+        "layers": _layers(program),
         "lags": lags(config),
         "samples": {
             "images": _text(pack_images(network, samples).tobytes()) if len(samples) else "",
@@ -167,7 +167,7 @@ def result_values(values: Values, config: DeviceConfig) -> dict[str, Any]:
     }
 
 
-def _layers(network: Network, program: Program) -> list[dict[str, Any]]:
+def _layers(program: Program) -> list[dict[str, Any]]:
     """What the device runs, in its order: which weight words tell it, and where its bits are then."""
     last: dict[int, Stop] = {stop.number: stop for stop in program.stops}
     layers = []

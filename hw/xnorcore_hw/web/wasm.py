@@ -53,7 +53,6 @@ def device_wasm(config: DeviceConfig, clock_hz: int, progress: Progress | None =
             f"run: {install_extra('zig')}"
         )
     compiler = Tool(zig.name, (*zig.command, *_TARGET), zig.version)
-    # The record of a cycle is a part of the build; so are the flags.
     parts = asdict(config), clock_hz, _FLAGS, _LANES, _LINK, zig.version, version("amaranth")
     key = cache.key("web", *parts, cache.source_digest())
     name = f"web-{config.geometry}-{key}"
