@@ -116,7 +116,7 @@ def _torch(network: Network) -> Runs:
     import torch  # pyright: ignore[reportMissingImports]
 
     functional = torch.nn.functional
-    steps = [
+    steps: list[Any] = [
         (layer, None if w is None else torch.from_numpy(w), None if t is None else torch.from_numpy(t))
         for layer, w, t in _weights(network)
     ]
