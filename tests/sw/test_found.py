@@ -12,7 +12,6 @@ from xnorcore.link.transport import open_transport
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.runtime.interpreted import open_machine
 
-
 Paths = tuple[str, ...]
 
 

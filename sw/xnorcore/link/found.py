@@ -126,9 +126,9 @@ def open_auto(spec: str, progress: Progress | None = None) -> Transport:
         raise UsageError(f"{len(answering)} devices answer: {numbers}; give auto:serial=NUMBER or a path")
     if not answering:
         what = "; ".join(f"{port.path}: {port.obstacle}" for port in asked)
+        what = what or "no port has the USB numbers of a board"
         raise PortError(
-            f"no device found ({what or 'no port has the USB numbers of a board'}); plug it in, program it, or "
-            "name its port; xnorcore devices lists the ports"
+            f"no device found ({what}); plug it in, program it, or name its port; xnorcore devices lists them"
         )
     (port,) = answering
     if progress:
