@@ -18,7 +18,7 @@ from xnorcore.nearest import did_you_mean
 from .families.family import Part
 from .families.pll import PllPlan
 
-__all__ = ["Board", "Led", "all_boards", "configurations", "find_board"]
+__all__ = ["Board", "Led", "all_boards", "configurations", "find_board", "usb_numbers"]
 
 BAUD_TOLERANCE = 0.02
 """Largest accepted relative error of a baud rate: 8N1 stands twice that."""
@@ -171,6 +171,11 @@ def find_board(name: str) -> Board:
 def clocks() -> dict[str, int]:
     """Return the clock of every board's array in Hz, by name; entry point of ``xnorcore.clocks``."""
     return {name: board.clock_hz for name, board in all_boards().items()}
+
+
+def usb_numbers() -> list[tuple[str, str, str, int]]:
+    """Return name, vendor, product and baud of every board; entry point of ``xnorcore.usb``."""
+    return [(name, *board.usb, board.baud) for name, board in all_boards().items()]
 
 
 def configurations() -> dict[str, DeviceConfig]:

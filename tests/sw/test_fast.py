@@ -1,7 +1,10 @@
 """The bit-packed model equals the golden one in every layer's every bit."""
 
+import gc
+import weakref
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnorcore.model.network import Dense, InputSpec, Network
-from xnorcore.reference import fast, golden
+from xnorcore.reference import fast, golden, kernels
 
 LOW, HIGH = -(2**31), 2**31 - 1
 
@@ -29,6 +32,16 @@ def network(rng: np.random.Generator, sizes: list[int], bits: int, *, scores: bo
 
 
 def check(net: Network, images: np.ndarray) -> None:
+    """With the compiled loops, and with NumPy."""
+    assert kernels.load() is not None
+    for load in (kernels.load, lambda: None):
+        with mock.patch.object(kernels, "load", load):
+            fast._PACKED.clear()
+            check_as_it_is(net, images)
+    fast._PACKED.clear()
+
+
+def check_as_it_is(net: Network, images: np.ndarray) -> None:
     expected = golden.layers(net, images)
     found = fast.layers(net, images)
     assert len(found) == len(expected)
@@ -86,3 +99,31 @@ def test_blocks_of_images(monkeypatch: pytest.MonkeyPatch, name: str, limit: int
     seen: list[Any] = []
     fast.run(net, images, progress=lambda *a: seen.append(a))
     assert seen == [(8, 29), (16, 29), (24, 29), (29, 29)]
+
+
+def test_packed_once_for_each_network() -> None:
+    net = network(np.random.default_rng(0), [20, 9, 3], 1, scores=True)
+    images = np.random.default_rng(1).integers(0, 2, (3, 20))
+    fast.run(net, images)
+    model = fast._packed(net)
+    fast.run(net, images)
+    assert fast._packed(net) is model
+    kept = weakref.ref(net)
+    key = id(net)
+    del net
+    gc.collect()
+    assert kept() is None and key not in fast._PACKED
+
+
+def test_without_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kernels.VARIABLE, "numpy")
+    kernels.load.cache_clear()
+    assert kernels.load() is None
+    monkeypatch.delenv(kernels.VARIABLE)
+    kernels.load.cache_clear()
+    assert kernels.load() is not None
+    # No compiler, no folder: NumPy it is, and no error.
+    from xnorcore_hw.sim import kernels as compiled
+
+    monkeypatch.setattr(compiled, "find_compiler", lambda: None)
+    assert compiled.load() is None

@@ -27,6 +27,7 @@ def benchmarks(frames: int, size: int, seed: int) -> dict[str, tuple[str, Benchm
     from . import dense, host
     from . import hostile as bench_hostile
     from . import link_faults as bench_faults
+    from . import peers as bench_peers
 
     return {
         "lfc": ("784-1024-1024-1024-10: cycles and efficiency", dense.lfc),
@@ -35,6 +36,7 @@ def benchmarks(frames: int, size: int, seed: int) -> dict[str, tuple[str, Benchm
         "link": ("use of a UART at 4 clocks per bit", dense.link),
         "engine": ("compiled engine against Amaranth's simulator", host.engine),
         "fast": ("bit-packed model, 10,000 images", host.fast_model),
+        "peers": ("the fast model against numba, onnxruntime and torch", bench_peers.peers),
         "compile": ("compiling a network for a device", host.compile_time),
         "demo": ("the demo with an empty simulator cache", host.demo),
         "link-faults": (
@@ -48,7 +50,19 @@ def benchmarks(frames: int, size: int, seed: int) -> dict[str, tuple[str, Benchm
     }
 
 
-NAMES = ("lfc", "cnn", "small", "link", "engine", "fast", "compile", "demo", "link-faults", "hostile")
+NAMES = (
+    "lfc",
+    "cnn",
+    "small",
+    "link",
+    "engine",
+    "fast",
+    "peers",
+    "compile",
+    "demo",
+    "link-faults",
+    "hostile",
+)
 
 
 def add(commands: Commands) -> None:

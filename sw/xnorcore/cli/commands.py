@@ -33,6 +33,7 @@ COMMANDS = (
     ("verify", "verify",
      "Compare golden, fast, machine, RTL and a board layer by layer; or random networks."),
     ("report", "report", "Show a network on a device as one page: cycles, memory, accuracy, floorplan."),
+    ("devices", "plugged", "List the boards that are plugged in, and what answers there."),
     ("doctor", "doctor", "Say what is installed, what is missing and what mends it."),
 )  # fmt: skip
 """Name, module of this package, and one sentence for the help. ``add_NAME(parser)`` of the module adds the

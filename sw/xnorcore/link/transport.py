@@ -122,6 +122,8 @@ def open_transport(url: str, *, progress: Progress | None = None) -> Transport:
     """
     if not isinstance(url, str):
         raise UsageError(f"a device URL is text such as 'sim:', not {type(url).__name__}")
+    if url == "auto":
+        url = "auto:"
     if PORT.match(url):
         url = _serial(url, progress)
     scheme, colon, rest = url.partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..model.layers import Concat, Conv2d, Dense, GlobalSum, MaxPool2d, has_weights, is_dense
 from ..model.network import Network, Shape, prepare
 from . import golden
+from .compiled import CompiledChain
 from .packed import PackedLayer, join_maps, pack_maps, pool_maps, unpack_maps
 
 IMAGES = 4096
@@ -51,7 +53,12 @@ def run(
     values = prepare(network, images)
     dtype = np.int64 if network.output_kind == "scores" else np.uint8
     result = np.empty((len(values), network.outputs), dtype)
-    model = _Model(network)
+    model = _packed(network)
+    if model.chain is not None and len(values) < CompiledChain.IMAGES:
+        found = model.chain.sums(values)
+        if progress and len(values):
+            progress(len(values), len(values))
+        return found
     for start in range(0, len(values), model.images):
         block = slice(start, min(start + model.images, len(values)))
         *_, result[block] = model.compute(values[block], every=False)
@@ -67,13 +74,25 @@ def layers(
     if _scaled(network):
         return golden.layers(network, images, progress=progress)
     values = prepare(network, images)
-    model = _Model(network)
+    model = _packed(network)
     blocks: list[list[NDArray[Any]]] = []
     for start in range(0, max(len(values), 1), model.images):
         blocks.append(list(model.compute(values[start : start + model.images], every=True)))
         if progress and len(values):
             progress(min(start + model.images, len(values)), len(values))
     return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+
+
+_PACKED: dict[int, _Model] = {}
+"""By the identity of networks that live: packing takes longer than a few images."""
+
+
+def _packed(network: Network) -> _Model:
+    model = _PACKED.get(id(network))
+    if model is None:
+        model = _PACKED[id(network)] = _Model(network)
+        weakref.finalize(network, _PACKED.pop, id(network), None)
+    return model
 
 
 def _scaled(network: Network) -> bool:
@@ -112,7 +131,10 @@ class _Model:
     """
 
     def __init__(self, network: Network) -> None:
-        self.network, spec = network, network.input
+        # The network itself is not kept: it would live for ever.
+        spec, self.reads = network.input, network.reads
+        self.bits = spec.bits
+        self.last = {number: readers[-1] for number, readers in enumerate(network.readers) if readers}
         # Dense layers need no map: as a vector, their image fills the words.
         flat = all(is_dense(network.layers[reader]) for reader in network.readers[0])
         self.shape = (spec.size,) if flat else spec.shape
@@ -126,18 +148,27 @@ class _Model:
                 windows = max(windows, packed.window_bytes * reads[0].bits)
             channels = tuple(value.shape[-1] for value in reads)
             self.steps.append(_Step(layer, packed, network.values[index + 1].shape, channels))
+        self.chain = self._chain()
         self.images = max(1, min(IMAGES, BITS // (spec.size * spec.bits), WINDOWS // windows))
+
+    def _chain(self) -> CompiledChain | None:
+        """The whole network in one call, if it is a chain of dense layers with sums at its end."""
+        packed = [step.packed for step in self.steps if step.packed is not None]
+        chained = all(reads == (index,) for index, reads in enumerate(self.reads))
+        dense = all(is_dense(step.layer) for step in self.steps) and len(packed) == len(self.steps)
+        if not (chained and dense and len(self.shape) == 1 and all(layer.compiled for layer in packed)):
+            return None
+        hidden = all(layer.limits is not None and layer.limits.shape[1] == 1 for layer in packed[:-1])
+        return CompiledChain(packed, self.bits) if hidden and packed[-1].limits is None else None
 
     def compute(self, values: NDArray[np.uint8], *, every: bool) -> Iterator[NDArray[Any]]:
         """Yield the last layer's outputs, or every layer's, for a block of images."""
-        network = self.network
-        signals: dict[int, Any] = {0: pack_maps(values, self.shape, network.input.bits)}
-        last = {number: readers[-1] for number, readers in enumerate(network.readers) if readers}
+        signals: dict[int, Any] = {0: pack_maps(values, self.shape, self.bits)}
         for index, step in enumerate(self.steps):
-            reads = network.reads[index]
+            reads = self.reads[index]
             signal = COMPUTE[type(step.layer)](step, [signals[number] for number in reads])
             for number in set(reads):
-                if last[number] == index:
+                if self.last[number] == index:
                     del signals[number]
             signals[index + 1] = signal
             if every or index == len(self.steps) - 1:

@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 from ..model.bits import pack_u64, planes, unpack
 from ..model.layers import MaxPool2d, Weighted
 from ..model.values import Shape
-
-Maps = NDArray[np.uint64]
+from . import kernels
+from .compiled import NEURONS, CompiledLayer, Maps
 
 LANES = 4096
 """Most outputs of one neuron at a time: the temporaries of one neuron block stay in the cache."""
-NEURONS = 64
-"""Neurons per block: one packed word of the next layer."""
 
 
 def map_shape(shape: Shape) -> tuple[int, int, int]:
@@ -36,6 +34,13 @@ def map_shape(shape: Shape) -> tuple[int, int, int]:
 
 def pack_maps(values: NDArray[np.uint8], shape: Shape, bits: int) -> Maps:
     """Pack images, shape (n, values), planes most significant first."""
+    loops = kernels.load()
+    if loops is not None:
+        height, width, channels = map_shape(shape)
+        values = np.ascontiguousarray(values)
+        result = np.empty((bits, -(-channels // 64), len(values), height, width), np.uint64)
+        loops.xk_pack(values.ctypes.data, result.ctypes.data, bits, len(values), height * width, channels)
+        return result
     split = planes(values, bits) if bits > 1 else values[np.newaxis]
     split = split.reshape(bits, len(values), *map_shape(shape))
     return np.ascontiguousarray(np.moveaxis(pack_u64(split), 4, 1))
@@ -126,6 +131,8 @@ class PackedLayer:
             # bit = 1 iff mismatches < limit; clipping makes unreachable thresholds constant.
             limits = (self.base - layer.thresholds[:, np.newaxis]) // self.step + 1
             self.limits = np.clip(limits, 0, most + 1).astype(self.dtype)
+        loops = kernels.load()
+        self.compiled = None if loops is None else CompiledLayer(loops, self)
 
     @property
     def window_bytes(self) -> int:
@@ -138,6 +145,9 @@ class PackedLayer:
         images = maps.shape[2]
         words = -(-self.outputs // 64)
         result = np.empty((words, images * self.rows * self.columns), "<u8")
+        if self.compiled is not None:
+            self.compiled.bits(self._windows(maps), result)
+            return result.reshape(1, words, images, self.rows, self.columns)
         for neurons, lanes, mismatches in self._mismatches(self._windows(maps)):
             limits = self._lanes(self.limits[neurons], images, lanes)
             result[neurons.start // NEURONS, lanes] = pack_u64((mismatches < limits).T)[:, 0]
@@ -146,6 +156,11 @@ class PackedLayer:
     def sums(self, maps: Maps) -> NDArray[np.int64]:
         """Compute the sums, shape (n, height * width * outputs)."""
         images = maps.shape[2]
+        if self.compiled is not None:
+            mismatches = self.compiled.mismatches(self._windows(maps))
+            base = np.tile(self.base.T, (images, 1)) if self.base.shape[1] > 1 else self.base[:, 0]
+            sums = base - self.step * mismatches
+            return sums.reshape(images, self.rows * self.columns * self.outputs)
         result = np.empty((images * self.rows * self.columns, self.outputs), np.int64)
         for neurons, lanes, mismatches in self._mismatches(self._windows(maps)):
             base = self._lanes(self.base[neurons], images, lanes)
@@ -171,6 +186,8 @@ class PackedLayer:
             padded[:, :, :, top : top + height, left : left + width] = maps
             maps = padded
         size = self.rows, self.columns
+        if self.compiled is not None:
+            return self.compiled.windows(maps, size)
         result = np.zeros((count, self.words.shape[1], images, *size), "<u8")
         for index, (y, x) in enumerate(np.ndindex(*self.kernel)):
             part = _every(maps, y, x, size, self.stride)
