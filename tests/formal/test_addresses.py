@@ -154,7 +154,7 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     moving: dict[str, dict[str, Value]] = {
         "read": {loop: delta.get(loop, one) for loop in loops},
         "weight": dict.fromkeys((*in_plane, "tile"), one),
-        "threshold": {"plane": double, "tile": one},
+        "threshold": {"tile": one},
     }
     depths = {"read": config.act_depth, "weight": config.weight_depth, "threshold": config.threshold_depth}
 
@@ -225,16 +225,17 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
         goes_on = reduce(or_, (moved[loop] for loop in in_plane)) | moved["tile"]
         again = [loop for loop in loops if loop not in (*in_plane, "tile")]
     else:
-        goes_on = moved["plane"] & double | moved["tile"]
-        again = [loop for loop in loops if loop not in (*in_plane, "plane", "tile")]
+        goes_on, again = moved["tile"], []
     back = reduce(or_, (moved[loop] for loop in again), Const(0))
     further = place.as_signed() + 1
     following = Mux(goes_on, further, Mux(back, tile.as_signed(), place.as_signed()))
-    kept = inside[f"{part[0]}addr_tile"]
+    kept = inside["waddr_tile"] if part == "weight" else Const(0)
     s.claim(~both | (travel.place == following[:WIDE].as_signed()))
     s.claim(~both | (begins == Mux(moved["tile"], further, tile.as_signed())))
-    s.claim(presents | ~ready | ((address == base[part]) & (kept == base[part])), "base")
-    s.claim(~presents | (kept == tile))
+    s.claim(presents | ~ready | (address == base[part]), "base")
+    if part == "weight":
+        s.claim(presents | ~ready | (kept == base[part]), "base")
+        s.claim(~presents | (kept == tile))
     return s
 
 

@@ -27,7 +27,7 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
     beats = []
     read = bases["read_base"] << OFFSET_BITS
     weight = weight_tile = bases["weight_base"]
-    start = start_tile = bases["threshold_base"]
+    start = bases["threshold_base"]
     count: dict[str, int] = dict.fromkeys(LOOPS, 0)
     while True:
         at_end = {loop: count[loop] == lasts[loop] for loop in LOOPS}
@@ -38,6 +38,7 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
                 read % (1 << OFFSET_BITS),
                 weight & 0xFFFF,
                 start & 0xFFFF,
+                all(count[loop] == 0 for loop in LOOPS[:8]),
                 fresh and (count["plane"] == 0 or double),
                 fresh and count["plane"] > 0 and double,
                 all(at_end[loop] for loop in LOOPS[:4]),
@@ -59,10 +60,9 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
             weight += 1
         elif loop == "tile":
             weight = weight_tile = weight + 1
-            start = start_tile = start + 1
+            start += 1
         else:
             weight = weight_tile
-            start = start + double if loop == "plane" else start_tile
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -101,7 +101,8 @@ def test_nest_against_plain_loops(seed: int) -> None:
                 await ctx.tick()
                 ctx.set(dut.step, 0)
                 if step:
-                    names = ("raddr", "offset", "waddr", "taddr", "first", "doubles", "last", "run_end")
+                    names = ("raddr", "offset", "waddr", "taddr", "tile_first", "first", "doubles")
+                    names += ("last", "run_end")
                     names += ("window_first", "window_last", "tile_end", "layer_end")
                     beats.append(tuple(ctx.get(getattr(dut, name)) for name in names))
             found.append(beats)

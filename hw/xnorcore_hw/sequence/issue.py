@@ -108,7 +108,7 @@ class Issue(wiring.Component):
             port.strips.eq(descriptor.strips),
             port.result.eq(emit.valid & emit.window_last),
             starts.first.eq(self.ctl.first),
-            starts.next_first.eq(Mux(nest.step, nest.starts, nest.first)),
+            starts.next_load.eq(Mux(nest.step, nest.tile_next, nest.tile_first)),
             self.bar.eq(starts.bar),
             # A beat goes to the array unless something it needs is not there yet.
             slot_free.eq(~(nest.emits & port.busy) & ~self.barred),
@@ -176,6 +176,7 @@ class Issue(wiring.Component):
         config, ctl = self.config, self.ctl
         m.d.comb += [
             ctl.valid.eq(issue & ~draining & ~(outside & self.descriptor.pad_zero)),
+            ctl.load.eq(issue & ~draining & nest.tile_first),
             ctl.first.eq(issue & ~draining & nest.first),
             ctl.double.eq(issue & (draining | nest.doubles)),
             ctl.clear.eq(self.clear | issue & (draining | nest.last) & nest.closes),

@@ -53,7 +53,7 @@ class LoopLayout(data.StructLayout):
     read_base, weight_base, threshold_base
         First addresses.
     double
-        The accumulator doubles between planes, and every plane has a start value of its own.
+        The accumulator doubles between planes, and every plane takes a part of the start value.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -89,16 +89,16 @@ class LoopNest(wiring.Component):
     moved : Out(len(LOOPS))
         Loop that the next step will advance, one-hot; all 0 for the first beat.
     first, doubles, last : Out(1)
-        Beat that takes the start value at `taddr`; first beat of a further plane, if planes double; last
-        beat of a position.
+        Beat that takes the start value, or a bit of it; first beat of a further plane, if planes double;
+        last beat of a position.
     sliced, whole : In(1)
         Slices follow the last beat of a position; something is emitted with it.
     slice : In(1)
         Present the next slice instead of the next beat; not together with `step`.
     slice_emits, slice_last : In(1)
         Something is emitted with that slice; it is the last one.
-    starts : Out(1)
-        The next beat will have `first` set.
+    tile_first, tile_next : Out(1)
+        First beat of a tile; the next beat will be one.
     emits, closes : Out(1)
         Something is emitted with the beat or slice; no slice follows. In registers, since the decision
         whether a beat is issued is late.
@@ -120,7 +120,7 @@ class LoopNest(wiring.Component):
         ports |= {f"{name[0]}addr": Out(bits[f"{name}_base"]) for name in ("read", "weight", "threshold")}
         ports |= {name: In(1) for name in ("load", "step", "sliced", "whole")}
         ports |= {name: In(1) for name in ("slice", "slice_emits", "slice_last")}
-        flags = ("more", "starts", "first", "doubles", "last", "emits", "closes")
+        flags = ("more", "tile_first", "tile_next", "first", "doubles", "last", "emits", "closes")
         flags += ("run_end", "plane_first", "window_first", "window_last")
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
@@ -160,10 +160,11 @@ class LoopNest(wiring.Component):
             "plane_first": at_first[_PLANE],
             "window_first": at_first[_WIN_X] & at_first[_WIN_Y],
             "window_last": at_last[_WIN_X] & at_last[_WIN_Y],
+            "tile_first": at_first[:_TILE].all(),
             "tile_end": at_last[:_TILE].all(),
             "layer_end": at_last.all(),
         }
-        m.d.comb += self.starts.eq(ends["first"])
+        m.d.comb += self.tile_next.eq(ends["tile_first"])
         registers = {name: self._register(m, name) for name in ends}
         with m.If(self.load):
             m.d.sync += registers["moved"].eq(0)
@@ -202,23 +203,16 @@ class LoopNest(wiring.Component):
 
     def _buffer_addresses(self, m: Module) -> None:
         # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
-        moved = self.moved
-        counts = {
-            "waddr": moved[:_PLANE].any() | moved[_TILE],
-            "taddr": moved[_TILE] | moved[_PLANE] & self.layer.double,
-        }
-        bases = {"waddr": self.layer.weight_base, "taddr": self.layer.threshold_base}
-        starts = {"waddr": moved[_PLANE:_TILE].any(), "taddr": moved[_WIN_X:_TILE].any()}
-        for name, base in bases.items():
-            address, tile = self._register(m, name), Signal(len(base), name=f"{name}_tile", reset_less=True)
-            following = Signal.like(address)
-            m.d.comb += following.eq(address + 1)
-            with m.If(self.load):
-                m.d.sync += [address.eq(base), tile.eq(base)]
-            with m.Elif(self.step):
-                with m.If(moved[_TILE]):
-                    m.d.sync += tile.eq(following)
-                with m.If(counts[name]):
-                    m.d.sync += address.eq(following)
-                with m.Elif(starts[name]):
-                    m.d.sync += address.eq(tile)
+        moved, base = self.moved, self.layer.weight_base
+        address, tile = self._register(m, "waddr"), Signal(len(base), name="waddr_tile", reset_less=True)
+        following, start = Signal.like(address), self._register(m, "taddr")
+        m.d.comb += following.eq(address + 1)
+        with m.If(self.load):
+            m.d.sync += [address.eq(base), tile.eq(base), start.eq(self.layer.threshold_base)]
+        with m.Elif(self.step):
+            with m.If(moved[_TILE]):
+                m.d.sync += [tile.eq(following), start.eq(start + 1)]
+            with m.If(moved[:_PLANE].any() | moved[_TILE]):
+                m.d.sync += address.eq(following)
+            with m.Elif(moved[_PLANE:_TILE].any()):
+                m.d.sync += address.eq(tile)

@@ -117,7 +117,7 @@ DESCRIPTOR = Record(
         ("score", 1),
         # Reads what the layer before it writes.
         ("depends", 1),
-        # The accumulator doubles from one plane to the next, and each plane has its own start value.
+        # The accumulator doubles from one plane to the next, and each takes a part of the start value.
         ("double", 1),
         # in_base (out_base) counts from the header's input (output) region of the batch's parity.
         ("in_image", 1),
