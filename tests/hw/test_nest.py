@@ -9,8 +9,9 @@ from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.layout import LOOPS
-from xnorcore_hw.sequence.nest import DELTAS, LoopNest
+from xnorcore.isa.layout import DESCRIPTOR, LOOPS
+from xnorcore_hw.sequence.moves import DELTAS, PLACES, Moves
+from xnorcore_hw.sequence.nest import LoopNest
 from xnorcore_hw.sequence.padding import TapTracker
 
 OFFSET_BITS = 4
@@ -68,7 +69,10 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
 @pytest.mark.parametrize("seed", range(12))
 def test_nest_against_plain_loops(seed: int) -> None:
     rng = random.Random(seed)
-    dut = LoopNest(CONFIG)
+    dut, moves = LoopNest(CONFIG), Moves(CONFIG)
+    m = Module()
+    m.submodules += [dut, moves]
+    m.d.comb += [moves.place.eq(dut.place), moves.en.eq(dut.load | dut.step), dut.distance.eq(moves.distance)]
     found: list[list[tuple]] = []
     wanted = []
 
@@ -80,13 +84,15 @@ def test_nest_against_plain_loops(seed: int) -> None:
             steps = {}
             for loop in LOOPS:
                 words = rng.randrange(1 << 16) if loop in DELTAS else 1
-                bits = rng.randrange(1 << OFFSET_BITS) if f"bits_{loop}" in dut.layer.shape().members else 0
+                bits = rng.randrange(1 << OFFSET_BITS) if f"bits_{loop}" in DESCRIPTOR.fields else 0
                 steps[loop] = (words << OFFSET_BITS) + bits
                 ctx.set(dut.layer[f"{loop}_last"], lasts[loop])
                 if loop in DELTAS:
-                    ctx.set(dut.layer[f"delta_{loop}"], words)
-                if f"bits_{loop}" in dut.layer.shape().members:
-                    ctx.set(dut.layer[f"bits_{loop}"], bits)
+                    ctx.set(moves.write.place, PLACES[loop])
+                    ctx.set(moves.write.distance, steps[loop])
+                    ctx.set(moves.write.valid, 1)
+                    await ctx.tick()
+                    ctx.set(moves.write.valid, 0)
             wanted.append(expected(lasts, steps, bases, double))
             for name, value in bases.items():
                 ctx.set(dut.layer[name], value)
@@ -107,7 +113,7 @@ def test_nest_against_plain_loops(seed: int) -> None:
                     beats.append(tuple(ctx.get(getattr(dut, name)) for name in names))
             found.append(beats)
 
-    sim = Simulator(dut)
+    sim = Simulator(m)
     sim.add_clock(1e-6)
     sim.add_testbench(testbench)
     sim.run()

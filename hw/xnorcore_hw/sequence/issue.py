@@ -12,6 +12,7 @@ from ..interfaces import ControlLayout, DescriptorLayout, EmitLayout, OperandLay
 from ..parts.naming import take_names
 from .causes import CauseLayout
 from .hazards import WritePort
+from .moves import MoveLayout, Moves
 from .nest import LoopNest
 from .padding import TapTracker
 from .slices import ScoreSlices
@@ -30,6 +31,8 @@ class Issue(wiring.Component):
     Members
     -------
     descriptor : In(DescriptorLayout)
+    move : In(MoveLayout)
+        A distance of the descriptor that comes in.
     load : In(1)
         A layer begins: its descriptor is complete.
     in_base : In
@@ -68,6 +71,7 @@ class Issue(wiring.Component):
         super().__init__(
             {
                 "descriptor": In(DescriptorLayout()),
+                "move": In(MoveLayout(config)),
                 "in_base": In(bits_for_depth(config.act_depth)),
                 **dict.fromkeys(names_in, In(1)),
                 "operand": Out(OperandLayout(config)),
@@ -83,6 +87,7 @@ class Issue(wiring.Component):
         m = Module()
         config, descriptor, emit = self.config, self.descriptor, self.emit
         m.submodules.nest = nest = LoopNest(config)
+        m.submodules.moves = moves = Moves(config)
         m.submodules.slices = slices = ScoreSlices(config)
         m.submodules.port = port = WritePort(config)
         m.submodules.starts = starts = SharedStarts(config)
@@ -93,6 +98,10 @@ class Issue(wiring.Component):
         m.d.comb += [
             nest.layer.read_base.eq(descriptor.in_base + image),
             nest.load.eq(self.load),
+            nest.distance.eq(moves.distance),
+            moves.write.eq(self.move),
+            moves.place.eq(nest.place),
+            moves.en.eq(nest.load | nest.step),
             nest.sliced.eq(slices.sliced),
             nest.whole.eq(slices.whole),
             nest.slice.eq(slices.next),

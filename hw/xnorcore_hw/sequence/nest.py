@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,11 +10,9 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
 from ..interfaces import bits_for_depth
+from .moves import NOTHING, ONE_WORD, PLACES, MoveLayout, place_bits
 
-__all__ = ["DELTAS", "LoopLayout", "LoopNest", "loop_bits"]
-
-DELTAS = tuple(loop for loop in LOOPS if f"delta_{loop}" in DESCRIPTOR.fields)
-"""Loops that change the read address by a distance of the descriptor's; the others go on by one word."""
+__all__ = ["LoopLayout", "LoopNest", "loop_bits"]
 
 _RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
 
@@ -35,8 +33,6 @@ def loop_bits(config: DeviceConfig) -> dict[str, int]:
     raddr, waddr = bits_for_depth(config.act_depth), bits_for_depth(config.weight_depth)
     longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
     bits = {f"{loop}_last": min(fields[f"{loop}_last"].width, longest[loop]) for loop in LOOPS}
-    bits |= {f"delta_{loop}": raddr for loop in DELTAS}
-    bits |= {name: field.width for name, field in fields.items() if name.startswith("bits_")}
     bases = {"weight_base": waddr, "threshold_base": bits_for_depth(config.threshold_depth)}
     return bits | {"double": 1, "read_base": raddr} | bases
 
@@ -48,8 +44,6 @@ class LoopLayout(data.StructLayout):
     -------
     <loop>_last
         Count of each loop, minus one.
-    delta_<loop>, bits_<loop>
-        Words and bits added to the read address when the loop advances.
     read_base, weight_base, threshold_base
         First addresses.
     double
@@ -80,6 +74,10 @@ class LoopNest(wiring.Component):
         Present the next beat; only while `more` is 1.
     layer : In(LoopLayout)
         Stays while the layer runs.
+    place : Out
+        Distance to read in `Moves` at `load` and `step`,
+    distance : In
+        and the one that was read last.
     more : Out(1)
         Beats are left.
     raddr, waddr, taddr : Out
@@ -124,6 +122,7 @@ class LoopNest(wiring.Component):
         flags += ("run_end", "plane_first", "window_first", "window_last")
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
+        ports |= {"place": Out(place_bits()), "distance": In(MoveLayout(config).members["distance"])}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -190,22 +189,17 @@ class LoopNest(wiring.Component):
         return register
 
     def _read_address(self, m: Module, advance: Value) -> None:
-        # Word address and bit offset are one number. The change that leads to the beat the counters
-        # describe is kept from the step before.
+        # Word address and bit offset are one number. The distance to the beat the counters describe was asked
+        # for in the step before.
         k = self.offset_bits
-        address, delta = (Signal(len(self.raddr) + k, name=n, reset_less=True) for n in ("address", "delta"))
+        address = Signal(len(self.raddr) + k, name="address", reset_less=True)
         m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
-        choices = []
-        for level, loop in enumerate(LOOPS):
-            words = self.layer[f"delta_{loop}"] if loop in DELTAS else 1
-            bits = self.layer[f"bits_{loop}"][:k] if k and f"bits_{loop}" in DESCRIPTOR.fields else None
-            distance = words << k if bits is None else Cat(bits, words)
-            if loop in self.loops:
-                choices.append(Mux(advance[level], distance, 0)[: len(delta)])
+        places = [Mux(advance[LOOPS.index(loop)], PLACES.get(loop, ONE_WORD), NOTHING) for loop in self.loops]
+        m.d.comb += self.place.eq(Mux(self.load, NOTHING, _any(places)))
         with m.If(self.load):
-            m.d.sync += [address.eq(self.layer.read_base << k), delta.eq(0)]
+            m.d.sync += address.eq(self.layer.read_base << k)
         with m.Elif(self.step):
-            m.d.sync += [address.eq(address + delta), delta.eq(_any(choices))]
+            m.d.sync += address.eq(address + self.distance)
 
     def _buffer_addresses(self, m: Module) -> None:
         # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
