@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import DESCRIPTOR, LOOPS
-from xnorcore_hw.sequence.moves import DELTAS, PLACES, Moves
+from xnorcore_hw.sequence.moves import BASE, DELTAS, PLACES, Moves
 from xnorcore_hw.sequence.nest import LoopNest
 from xnorcore_hw.sequence.padding import TapTracker
 
@@ -81,19 +81,21 @@ def test_nest_against_plain_loops(seed: int) -> None:
             lasts = {loop: rng.choice([0, 0, 0, 1, 2]) for loop in LOOPS}
             bases = {name: rng.randrange(1 << 16) for name in ("read_base", "weight_base", "threshold_base")}
             double = rng.random() < 0.5
-            steps = {}
+            offset = rng.randrange(1 << 16)
+            steps = {"base": offset << OFFSET_BITS}
             for loop in LOOPS:
                 words = rng.randrange(1 << 16) if loop in DELTAS else 1
                 bits = rng.randrange(1 << OFFSET_BITS) if f"bits_{loop}" in DESCRIPTOR.fields else 0
                 steps[loop] = (words << OFFSET_BITS) + bits
                 ctx.set(dut.layer[f"{loop}_last"], lasts[loop])
-                if loop in DELTAS:
-                    ctx.set(moves.write.place, PLACES[loop])
-                    ctx.set(moves.write.distance, steps[loop])
-                    ctx.set(moves.write.valid, 1)
-                    await ctx.tick()
-                    ctx.set(moves.write.valid, 0)
-            wanted.append(expected(lasts, steps, bases, double))
+            for name, place in {"base": BASE, **PLACES}.items():
+                ctx.set(moves.write.place, place)
+                ctx.set(moves.write.distance, steps[name])
+                ctx.set(moves.write.valid, 1)
+                await ctx.tick()
+                ctx.set(moves.write.valid, 0)
+            first = bases | {"read_base": bases["read_base"] + offset}
+            wanted.append(expected(lasts, steps, first, double))
             for name, value in bases.items():
                 ctx.set(dut.layer[name], value)
             ctx.set(dut.layer.double, double)

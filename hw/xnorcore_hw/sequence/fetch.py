@@ -12,7 +12,7 @@ from xnorcore.isa.layout import DESCRIPTOR, WIDE_WORDS
 from ..interfaces import DescriptorLayout, LayerLayout, bits_for_depth
 from ..memory.ports import ProgramReadSignature
 from .causes import CauseLayout
-from .moves import PLACES, MoveLayout
+from .moves import MoveLayout
 from .nest import loop_bits
 
 __all__ = ["Fetch"]
@@ -121,9 +121,9 @@ class Fetch(wiring.Component):
         else:
             m.d.sync += [word.eq(program.data), number.eq(index), taken.eq(capture)]
             m.d.comb += arrived.eq(self.load)
-        for name, value in MoveLayout.taken(word, number, config).items():
-            m.d.comb += self.move[name].eq(value)
-        m.d.comb += self.move.valid.eq(taken & Cat(number == place for place in PLACES.values()).any())
+        move = MoveLayout.taken(word, number, config)
+        move["valid"] = move["valid"] & taken
+        m.d.comb += [self.move[name].eq(value) for name, value in move.items()]
         beyond = self._end(m, pc, capture, self._strange(m, word, number, taken))
         with m.If(self.last):
             m.d.sync += [index.eq(0), at_output.eq(0)]

@@ -93,10 +93,9 @@ class Issue(wiring.Component):
         m.submodules.starts = starts = SharedStarts(config)
         issue, draining, fresh = Signal(), Signal(), Signal()
         free, slot_free = Signal(), Signal()
-        image = Mux(descriptor.in_image, self.in_base, 0)
         take_names(m, nest.layer, descriptor, but=("read_base",))
         m.d.comb += [
-            nest.layer.read_base.eq(descriptor.in_base + image),
+            nest.layer.read_base.eq(Mux(descriptor.in_image, self.in_base, 0)),
             nest.load.eq(self.load),
             nest.distance.eq(moves.distance),
             moves.write.eq(self.move),

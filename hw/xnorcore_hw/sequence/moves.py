@@ -1,4 +1,4 @@
-"""How far the read address moves when a loop advances: kept in a small memory instead of registers."""
+"""How far the read address moves as a layer begins and its loops advance: a small memory, not registers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
 from ..interfaces import bits_for_depth
 
-__all__ = ["DELTAS", "NOTHING", "ONE_WORD", "PLACES", "MoveLayout", "Moves", "place_bits"]
+__all__ = ["BASE", "DELTAS", "ONE_WORD", "PLACES", "MoveLayout", "Moves", "place_bits"]
 
 DELTAS = tuple(loop for loop in LOOPS if f"delta_{loop}" in DESCRIPTOR.fields)
 """Loops that change the read address by a distance of the descriptor's; the others go on by one word."""
+BASE = DESCRIPTOR.fields["in_base"].word
+"""Place of the distance from the region that a layer reads to its first word."""
 PLACES = {loop: DESCRIPTOR.fields[f"delta_{loop}"].word for loop in DELTAS}
-"""Where each distance is kept: at the number of the descriptor's word that it is in."""
-NOTHING, ONE_WORD = 0, 1
-"""Places of distances that are always there; no distance of a descriptor's is in its first two words."""
+"""Place of each loop's distance: the number of the descriptor's word that it is in."""
+ONE_WORD = 0
+"""Place of a distance that is always there."""
 
 
 def place_bits() -> int:
@@ -34,7 +36,7 @@ class MoveLayout(data.StructLayout):
     -------
     valid : 1
     place
-        One of `PLACES`.
+        `BASE`, or one of `PLACES`.
     distance
         Words and, below them, bits.
     """
@@ -45,12 +47,13 @@ class MoveLayout(data.StructLayout):
 
     @staticmethod
     def taken(word: Signal, number: Signal, config: DeviceConfig) -> dict:
-        """Return `place` and `distance` of a descriptor's word, if one is in it."""
+        """Return the members for a descriptor's word; `valid` says whether a distance is in it."""
         k, words = config.offset_bits, bits_for_depth(config.act_depth)
         with_bits = [PLACES[loop] for loop in DELTAS if f"bits_{loop}" in DESCRIPTOR.fields]
         has_bits = Cat(number == place for place in with_bits).any()
         distance = Cat(Mux(has_bits, word[16 : 16 + k], 0), word[:words]) if k else word[:words]
-        return {"place": number, "distance": distance}
+        valid = Cat(number == place for place in (BASE, *PLACES.values())).any()
+        return {"valid": valid, "place": number, "distance": distance}
 
 
 class Moves(wiring.Component):
@@ -66,7 +69,7 @@ class Moves(wiring.Component):
         Not in a cycle that reads.
     en : In(1)
     place : In
-        The distance to read: one of `PLACES`, `NOTHING` or `ONE_WORD`.
+        The distance to read: `BASE`, one of `PLACES`, or `ONE_WORD`.
     distance : Out
         Since the cycle after `en`, until the next one.
     """
@@ -101,12 +104,12 @@ class Moves(wiring.Component):
             ]
             return m
         # Of few loops, registers: a small device has no memory block to spare.
-        kept = {loop: Signal.like(self.distance, name=loop) for loop in DENSE_LOOPS if loop in DELTAS}
         following = Mux(self.place == ONE_WORD, one, 0)
-        for loop, signal in kept.items():
-            following = following | Mux(self.place == PLACES[loop], signal, 0)
-            with m.If(write.valid & (write.place == PLACES[loop])):
-                m.d.sync += signal.eq(write.distance)
+        for place in (BASE, *(PLACES[loop] for loop in DENSE_LOOPS if loop in DELTAS)):
+            kept = Signal.like(self.distance, name=f"kept{place}", reset_less=True)
+            following = following | Mux(self.place == place, kept, 0)
+            with m.If(write.valid & (write.place == place)):
+                m.d.sync += kept.eq(write.distance)
         with m.If(self.en):
             m.d.sync += self.distance.eq(following)
         return m

@@ -10,7 +10,7 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
 from ..interfaces import bits_for_depth
-from .moves import NOTHING, ONE_WORD, PLACES, MoveLayout, place_bits
+from .moves import BASE, ONE_WORD, PLACES, MoveLayout, place_bits
 
 __all__ = ["LoopLayout", "LoopNest", "loop_bits"]
 
@@ -44,7 +44,9 @@ class LoopLayout(data.StructLayout):
     -------
     <loop>_last
         Count of each loop, minus one.
-    read_base, weight_base, threshold_base
+    read_base
+        Region that is read; the first address is `BASE` further on.
+    weight_base, threshold_base
         First addresses.
     double
         The accumulator doubles between planes, and every plane takes a part of the start value.
@@ -194,8 +196,8 @@ class LoopNest(wiring.Component):
         k = self.offset_bits
         address = Signal(len(self.raddr) + k, name="address", reset_less=True)
         m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
-        places = [Mux(advance[LOOPS.index(loop)], PLACES.get(loop, ONE_WORD), NOTHING) for loop in self.loops]
-        m.d.comb += self.place.eq(Mux(self.load, NOTHING, _any(places)))
+        places = [Mux(advance[LOOPS.index(loop)], PLACES.get(loop, ONE_WORD), 0) for loop in self.loops]
+        m.d.comb += self.place.eq(Mux(self.load, BASE, _any(places)))
         with m.If(self.load):
             m.d.sync += address.eq(self.layer.read_base << k)
         with m.Elif(self.step):
