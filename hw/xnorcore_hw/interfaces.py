@@ -76,9 +76,11 @@ class ControlLayout(data.StructLayout):
     -------
     valid : 1
         Add this beat's popcount; otherwise the beat contributes 0.
+    load : 1
+        The column's start value is from this beat on that at address `taddr`.
     first : 1
-        Add the start value at address `taddr`: any number to a cleared accumulator, 0 or 1 to one that
-        is doubled by the same beat.
+        Add the start value, or, if the same beat doubles the accumulator, the value's next bit
+        (`xnorcore.isa.starts`).
     double : 1
         Double the accumulator before adding.
     clear : 1
@@ -95,7 +97,7 @@ class ControlLayout(data.StructLayout):
             "waddr": bits_for_depth(config.weight_depth),
             "taddr": bits_for_depth(config.threshold_depth),
         }
-        super().__init__({"valid": 1, "first": 1, "double": 1, "clear": 1, **addresses})
+        super().__init__({"valid": 1, "load": 1, "first": 1, "double": 1, "clear": 1, **addresses})
 
 
 class CutLayout(data.StructLayout):

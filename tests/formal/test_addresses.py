@@ -14,7 +14,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 from xnorcore_hw.command.identity import IDENTITY_WORDS
-from xnorcore_hw.sequence.nest import DELTAS, LoopNest
+from xnorcore_hw.sequence.moves import DELTAS, ONE_WORD, PLACES
+from xnorcore_hw.sequence.nest import LoopNest
 from xnorcore_hw.sequence.sequencer import Sequencer
 
 from .scenario import Scenario
@@ -144,7 +145,13 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     last = {loop: value if loop in many else Const(0, 1) for loop, value in last.items()}
     m.d.comb += [nest.layer.double.eq(double)]
     m.d.comb += [nest.layer[f"{loop}_last"].eq(value) for loop, value in last.items()]
-    m.d.comb += [nest.layer[f"delta_{loop}"].eq(value) for loop, value in delta.items()]
+    distance = Signal.like(nest.distance)
+    chosen: Value = nest.place == ONE_WORD
+    for loop, value in delta.items():
+        chosen = chosen | Mux(nest.place == PLACES[loop], value.as_unsigned(), 0)
+    m.d.comb += nest.distance.eq(distance)
+    with m.If(nest.load | nest.step):
+        m.d.sync += distance.eq(chosen)
     m.d.comb += [nest.layer[f"{name}_base"].eq(value) for name, value in base.items()]
     if spoil:
         m.d.comb += nest.layer.weight_base.eq(base["weight"] + 1)
@@ -154,7 +161,7 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     moving: dict[str, dict[str, Value]] = {
         "read": {loop: delta.get(loop, one) for loop in loops},
         "weight": dict.fromkeys((*in_plane, "tile"), one),
-        "threshold": {"plane": double, "tile": one},
+        "threshold": {"tile": one},
     }
     depths = {"read": config.act_depth, "weight": config.weight_depth, "threshold": config.threshold_depth}
 
@@ -217,7 +224,7 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     s.reach(presents & ready & (place == depths[part] - 1), "last_word")
     if part == "read":
         # The next place is one move from this one.
-        coming = (inside["address"] + inside["delta"])[: len(address)]
+        coming = (inside["address"] + distance)[: len(address)]
         s.claim(~ready | (coming == travel.place[: len(address)]))
         return s
     moved = {loop: nest.moved[LOOPS.index(loop)] for loop in loops}
@@ -225,16 +232,18 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
         goes_on = reduce(or_, (moved[loop] for loop in in_plane)) | moved["tile"]
         again = [loop for loop in loops if loop not in (*in_plane, "tile")]
     else:
-        goes_on = moved["plane"] & double | moved["tile"]
-        again = [loop for loop in loops if loop not in (*in_plane, "plane", "tile")]
+        goes_on, again = moved["tile"], []
     back = reduce(or_, (moved[loop] for loop in again), Const(0))
     further = place.as_signed() + 1
     following = Mux(goes_on, further, Mux(back, tile.as_signed(), place.as_signed()))
-    kept = inside[f"{part[0]}addr_tile"]
     s.claim(~both | (travel.place == following[:WIDE].as_signed()))
     s.claim(~both | (begins == Mux(moved["tile"], further, tile.as_signed())))
-    s.claim(presents | ~ready | ((address == base[part]) & (kept == base[part])), "base")
-    s.claim(~presents | (kept == tile))
+    at_base = address == base[part]
+    if part == "weight":
+        kept = inside["waddr_tile"]
+        at_base = at_base & (kept == base[part])
+        s.claim(~presents | (kept == tile))
+    s.claim(presents | ~ready | at_base, "base")
     return s
 
 

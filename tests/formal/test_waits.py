@@ -111,19 +111,22 @@ def test_the_proof_sees_a_cycle_given_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [2, 4])
 def test_start_values_keep_their_distance(share: int, tmp_path: Path) -> None:
-    """A beat with a start value comes as soon after the last one as the columns need, and no later."""
+    """A tile comes as soon after the last use of a start value as the columns need, and no later."""
     s = Scenario(starts := SharedStarts(DeviceConfig(Geometry(1, 16, 16), threshold_share=share)))
-    s.drive(starts.first, starts.next_first)
-    s.assume(~starts.first | s.past(starts.next_first & ~starts.bar, "allowed", init=1))
+    s.drive(starts.first, starts.next_load)
+    load, barred = s.free(1, "load"), s.past(starts.bar, "barred")
+    # A tile's first beat is announced in the cycle before, and uses start values.
+    s.assume(~load | (starts.first & s.past(starts.next_load & ~starts.bar, "allowed", init=1)))
     since, after = Signal(4, init=share), Signal(4)
     s.m.d.comb += after.eq(Mux(starts.first, 1, Mux(since == share, share, since + 1)))
     s.m.d.sync += since.eq(after)
-    loads, left = s.inside["loads"], s.inside["left"]
+    used, left = s.inside["used"], s.inside["left"]
     s.claim((since >= 1) & (since <= share))
-    s.claim(loads == (since < share))
-    s.claim(~loads | (left == share - since))
-    s.claim(~starts.first | (since == share), "distance")
-    s.claim(starts.bar == (starts.next_first & (after < share)), "bar")
-    s.claim(~s.past(starts.bar, "barred") | (since < share))
-    s.reach(starts.first & s.past(since == share - 1, "just"), "soonest")
+    s.claim(used == (since < share))
+    s.claim(~used | (left == share - since))
+    s.claim(~load | (since == share), "distance")
+    s.claim(starts.bar == (starts.next_load & (after < share)), "bar")
+    s.claim(~barred | (since < share))
+    s.reach(load & s.past(since == share - 1, "just"), "soonest")
+    s.reach(starts.first & ~load & (since == 1), "at_once")
     s.prove(tmp_path, steps=2, within=share + 4)

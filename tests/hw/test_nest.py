@@ -9,8 +9,9 @@ from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.layout import LOOPS
-from xnorcore_hw.sequence.nest import DELTAS, LoopNest
+from xnorcore.isa.layout import DESCRIPTOR, LOOPS
+from xnorcore_hw.sequence.moves import BASE, DELTAS, PLACES, Moves
+from xnorcore_hw.sequence.nest import LoopNest
 from xnorcore_hw.sequence.padding import TapTracker
 
 OFFSET_BITS = 4
@@ -27,7 +28,7 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
     beats = []
     read = bases["read_base"] << OFFSET_BITS
     weight = weight_tile = bases["weight_base"]
-    start = start_tile = bases["threshold_base"]
+    start = bases["threshold_base"]
     count: dict[str, int] = dict.fromkeys(LOOPS, 0)
     while True:
         at_end = {loop: count[loop] == lasts[loop] for loop in LOOPS}
@@ -38,6 +39,7 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
                 read % (1 << OFFSET_BITS),
                 weight & 0xFFFF,
                 start & 0xFFFF,
+                all(count[loop] == 0 for loop in LOOPS[:8]),
                 fresh and (count["plane"] == 0 or double),
                 fresh and count["plane"] > 0 and double,
                 all(at_end[loop] for loop in LOOPS[:4]),
@@ -59,16 +61,18 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
             weight += 1
         elif loop == "tile":
             weight = weight_tile = weight + 1
-            start = start_tile = start + 1
+            start += 1
         else:
             weight = weight_tile
-            start = start + double if loop == "plane" else start_tile
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_nest_against_plain_loops(seed: int) -> None:
     rng = random.Random(seed)
-    dut = LoopNest(CONFIG)
+    dut, moves = LoopNest(CONFIG), Moves(CONFIG)
+    m = Module()
+    m.submodules += [dut, moves]
+    m.d.comb += [moves.place.eq(dut.place), moves.en.eq(dut.load | dut.step), dut.distance.eq(moves.distance)]
     found: list[list[tuple]] = []
     wanted = []
 
@@ -77,17 +81,21 @@ def test_nest_against_plain_loops(seed: int) -> None:
             lasts = {loop: rng.choice([0, 0, 0, 1, 2]) for loop in LOOPS}
             bases = {name: rng.randrange(1 << 16) for name in ("read_base", "weight_base", "threshold_base")}
             double = rng.random() < 0.5
-            steps = {}
+            offset = rng.randrange(1 << 16)
+            steps = {"base": offset << OFFSET_BITS}
             for loop in LOOPS:
                 words = rng.randrange(1 << 16) if loop in DELTAS else 1
-                bits = rng.randrange(1 << OFFSET_BITS) if f"bits_{loop}" in dut.layer.shape().members else 0
+                bits = rng.randrange(1 << OFFSET_BITS) if f"bits_{loop}" in DESCRIPTOR.fields else 0
                 steps[loop] = (words << OFFSET_BITS) + bits
                 ctx.set(dut.layer[f"{loop}_last"], lasts[loop])
-                if loop in DELTAS:
-                    ctx.set(dut.layer[f"delta_{loop}"], words)
-                if f"bits_{loop}" in dut.layer.shape().members:
-                    ctx.set(dut.layer[f"bits_{loop}"], bits)
-            wanted.append(expected(lasts, steps, bases, double))
+            for name, place in {"base": BASE, **PLACES}.items():
+                ctx.set(moves.write.place, place)
+                ctx.set(moves.write.distance, steps[name])
+                ctx.set(moves.write.valid, 1)
+                await ctx.tick()
+                ctx.set(moves.write.valid, 0)
+            first = bases | {"read_base": bases["read_base"] + offset}
+            wanted.append(expected(lasts, steps, first, double))
             for name, value in bases.items():
                 ctx.set(dut.layer[name], value)
             ctx.set(dut.layer.double, double)
@@ -101,12 +109,13 @@ def test_nest_against_plain_loops(seed: int) -> None:
                 await ctx.tick()
                 ctx.set(dut.step, 0)
                 if step:
-                    names = ("raddr", "offset", "waddr", "taddr", "first", "doubles", "last", "run_end")
+                    names = ("raddr", "offset", "waddr", "taddr", "tile_first", "first", "doubles")
+                    names += ("last", "run_end")
                     names += ("window_first", "window_last", "tile_end", "layer_end")
                     beats.append(tuple(ctx.get(getattr(dut, name)) for name in names))
             found.append(beats)
 
-    sim = Simulator(dut)
+    sim = Simulator(m)
     sim.add_clock(1e-6)
     sim.add_testbench(testbench)
     sim.run()

@@ -19,15 +19,16 @@ def needed_bits(lowered: Lowered, width: int) -> int:
     """Bits of an accumulator for the largest number at any beat of a position, whatever words come."""
     planes, double = lowered.nest.count("plane"), lowered.descriptor.double
     words = lowered.weights.shape[1] // lowered.tiles
-    starts = lowered.starts.astype(object).reshape(-1, lowered.starts.shape[1])
+    last = planes - 1 if double else 0
     largest = 0
-    for start in starts.reshape(-1, planes if double else 1):
+    for start in lowered.starts.reshape(-1).tolist():
         total, reach = 0, 0
         for plane in range(planes):
             if plane and double:
                 total, reach = 2 * total, 2 * reach
             if not plane or double:
-                total += start[plane]
+                # The first plane's share, and a bit for each further one.
+                total += start >> last - plane & 1 if plane else start >> last
             reach += words * width // 2
             largest = max(largest, total + reach, reach - total - 1)
     return int(largest).bit_length() + 1

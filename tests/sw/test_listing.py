@@ -52,10 +52,10 @@ def test_the_command(capsys) -> None:
     assert main(["listing", "fashion", "--rows", "4", "--batch", "1"]) == 0
     text = capsys.readouterr().out
     assert "strips" in text and "12 bits" in text and "word 12: conv0" in text
-    assert main(["listing", "digits", "--json", "--set", "threshold_depth=16"]) == 0
+    assert main(["listing", "mnist-sfc", "--json", "--set", "weight_depth=256"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["command"] == "listing" and len(value["passes"]) > 1
-    program = compile_network(zoo.load("digits"), DeviceConfig(Geometry(), threshold_depth=16))
+    program = compile_network(zoo.load("mnist-sfc"), DeviceConfig(Geometry(), weight_depth=256))
     assert value["identifier"] == program.identifier.hex()
 
 

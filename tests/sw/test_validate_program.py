@@ -89,7 +89,7 @@ def walk(fields: dict[str, int], config: DeviceConfig) -> tuple[list[int], int, 
             address += delta * word + fields.get(f"bits_{moved}", 0)
         reads.append(address >> config.offset_bits)
     taps = counts[0] * counts[1] * counts[2] * counts[8]
-    return reads, taps, counts[8] * (counts[3] if fields["double"] else 1)
+    return reads, taps, counts[8]
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
+from xnorcore.isa.starts import MAX_PLANES
 
 from ..interfaces import ControlLayout
 from ..memory.activation import operand_latency, write_latency
@@ -20,6 +21,8 @@ from .pe import ProcessingElement, count_latency
 from .popcount import lane_delays
 
 __all__ = ["Array", "ColumnGroup", "array_latency"]
+
+_ALWAYS = Const(1)
 
 
 def array_latency(config: DeviceConfig) -> int:
@@ -33,6 +36,31 @@ def _staggered(m: Module, word: Value, delays: list[int], name: str) -> Value:
     for _ in range(max(delays)):
         late.append(delayed(m, late[-1], 1, f"{name}_{len(late)}"))
     return Cat(late[delay][lane] for lane, delay in enumerate(delays))
+
+
+def _by_planes(m: Module, values: list[Value], first: Value, doubles: Value) -> list[Signal]:
+    """Return what each column adds, a cycle after `first`: its start value, or the next bit of it.
+
+    The first plane takes the whole value. A further one, of an accumulator that `doubles`, takes a bit, the
+    most significant first; what the first plane had in these places has left the accumulator by the end.
+    """
+    most, place, index = MAX_PLANES - 1, Signal(range(MAX_PLANES)), Signal(range(MAX_PLANES))
+    m.d.comb += index.eq(Mux(doubles, place, most))
+    with m.If(first):
+        m.d.sync += place.eq(Mux(doubles, place + 1, 0))
+    starts = []
+    for column, value in enumerate(values):
+        start = Signal(len(value), name=f"start{column}", reset_less=True)
+        with m.If(first):
+            m.d.sync += start[0].eq(Cat(*reversed(value[-most:]), value[0]).bit_select(index, 1))
+        with m.Else():
+            m.d.sync += start[0].eq(0)
+        with m.If(first & ~doubles):
+            m.d.sync += start[1:].eq(value[1:])
+        with m.Else():
+            m.d.sync += start[1:].eq(0)
+        starts.append(start)
+    return starts
 
 
 class ColumnGroup(wiring.Component):
@@ -92,15 +120,17 @@ class ColumnGroup(wiring.Component):
         # Words reach the PEs one cycle after the control word; the flags wait for the count of those words.
         count = count_latency(g.width)
         valid = delayed(m, ctl.valid, count, "valid")
-        early = delayed(m, Cat(ctl.first, ctl.taddr), count - config.threshold_share, "start")
-        first = delayed(m, early[0], config.threshold_share, "first")
-        double = delayed(m, ctl.double, count + 1, "double")
+        early = delayed(m, Cat(ctl.load, ctl.taddr), count - config.threshold_share, "start")
+        first = delayed(m, ctl.first, count, "first")
+        doubles = delayed(m, ctl.double, count, "doubles")
+        double = delayed(m, doubles, 1, "double")
         clear = delayed(m, ctl.clear, count + 1, "clear")
 
         carry = carry_of(platform)
         delays = lane_delays(g.width, carry)
         xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         values = self._start_values(m, early[0], early[1:])
+        starts = _by_planes(m, values, first, doubles)
         # Next to the other registers, so that no look-up table is on the way to all the buffers.
         weight_data = delayed(
             m, ~early_write.p.data if carry.inverted else early_write.p.data, 1, "weight_data"
@@ -114,11 +144,6 @@ class ColumnGroup(wiring.Component):
             weights = self._buffer(
                 m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.p.place.addr, weight_data, baked
             )
-            start = Signal(config.acc_width, name=f"start{column}", reset_less=True)
-            with m.If(first):
-                m.d.sync += start.eq(values[column])
-            with m.Else():
-                m.d.sync += start.eq(0)
             ws = _staggered(m, weights, delays, f"w{column}")
             for row in range(g.rows):
                 pe = ProcessingElement(g.width, config.acc_width)
@@ -127,7 +152,7 @@ class ColumnGroup(wiring.Component):
                     pe.x.eq(xs[row]),
                     pe.w.eq(ws),
                     pe.valid.eq(valid),
-                    pe.start.eq(start),
+                    pe.start.eq(starts[column]),
                     pe.double.eq(double),
                     pe.clear.eq(clear),
                     self.bits[row * self.count + column].eq(pe.bit),
@@ -137,28 +162,34 @@ class ColumnGroup(wiring.Component):
     def _baked(self, space: Space, column: int) -> list[int]:
         return self.bake.contents(space, self.first + column) if self.bake else []
 
-    def _start_values(self, m: Module, first: Value, taddr: Value) -> list[Value]:
-        """Return each column's start value, `threshold_share` cycles after its address."""
+    def _start_values(self, m: Module, load: Value, taddr: Value) -> list[Value]:
+        """Return each column's start value, from `threshold_share` cycles after `load` until the next one."""
         config, write, share = self.config, self.write_o.p, self.config.threshold_share
         shape = 8 * -(-config.acc_width // 8), config.threshold_depth * share
         bits = share.bit_length() - 1
         step, kept = Signal(bits), Signal(len(taddr), reset_less=True)
-        with m.If(first):
+        with m.If(load):
             m.d.sync += [step.eq(1), kept.eq(taddr)]
         with m.Elif(step != 0):
             m.d.sync += step.eq(step + 1)
-        addr = Cat(Mux(first, 0, step), Mux(first, taddr, kept)) if bits else taddr
+        addr = Cat(Mux(load, 0, step), Mux(load, taddr, kept)) if bits else taddr
+        reads = load | (step != 0)
         values = []
         for column in range(0, self.count, share):
             select = write.place.bank[bits:] == (self.first + column) >> bits
             place = Cat(write.place.bank[:bits], write.place.addr)
             lists = [self._baked(Space.THRESHOLDS, column + index) for index in range(share)]
             baked = [word & ((1 << shape[0]) - 1) for words in zip(*lists, strict=True) for word in words]
-            last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, select, place, write.data, baked)
-            # The first columns' values wait until the last one's is read.
+            last = self._buffer(
+                m, Space.THRESHOLDS, column, shape, addr, select, place, write.data, baked, reads
+            )[: config.acc_width]
+            # The first columns' values wait until the last one's is read; then all stay.
             late = [last]
             for stage in range(1, share):
-                late.append(delayed(m, late[-1], 1, f"waiting{column}_{stage}"))
+                waiting = Signal(config.acc_width, name=f"waiting{column}_{stage}", reset_less=True)
+                with m.If(step != 0):
+                    m.d.sync += waiting.eq(late[-1])
+                late.append(waiting)
             values += reversed(late)
         return values
 
@@ -173,6 +204,7 @@ class ColumnGroup(wiring.Component):
         place: Value,
         data: Value,
         baked: list[int],
+        reads: Value = _ALWAYS,
     ) -> Value:
         write, (width, depth) = self.write_o, shape
         memory = Memory(shape=width, depth=depth, init=baked)
@@ -181,6 +213,7 @@ class ColumnGroup(wiring.Component):
         chosen = write.valid & (write.p.space == space) & select
         m.d.comb += [
             read.addr.eq(addr),
+            read.en.eq(reads),
             port.addr.eq(place),
             port.data.eq(data.replicate(width // 8)),
             port.en.eq(chosen.replicate(width // 8) & (1 << write.p.lane)),

@@ -12,6 +12,7 @@ from xnorcore.isa.layout import DESCRIPTOR, WIDE_WORDS
 from ..interfaces import DescriptorLayout, LayerLayout, bits_for_depth
 from ..memory.ports import ProgramReadSignature
 from .causes import CauseLayout
+from .moves import MoveLayout
 from .nest import loop_bits
 
 __all__ = ["Fetch"]
@@ -45,8 +46,11 @@ class Fetch(wiring.Component):
         A descriptor's last word is taken in this cycle.
     load : Out(1)
         The cycle after: all of the descriptor is there, and stays until the next one comes in.
+    move : Out(MoveLayout)
+        A distance of the descriptor, as it comes in.
     descriptor : Out(DescriptorLayout)
-        All but the output word, which `layer` has. Without `config.convolution` the optional words are 0.
+        All but the distances, which `move` has, and the output word, which `layer` has. Without
+        `config.convolution` the optional words are 0.
     layer : Out(stream of LayerLayout)
     astray : Out(1)
         What is fetched leads out of program memory, or holds a number that a memory of this device has no
@@ -73,6 +77,7 @@ class Fetch(wiring.Component):
                 "out_base": In(address),
                 "last": Out(1),
                 "load": Out(1),
+                "move": Out(MoveLayout(config)),
                 "descriptor": Out(DescriptorLayout()),
                 "layer": Out(stream.Signature(LayerLayout(config))),
                 "astray": Out(1),
@@ -116,6 +121,9 @@ class Fetch(wiring.Component):
         else:
             m.d.sync += [word.eq(program.data), number.eq(index), taken.eq(capture)]
             m.d.comb += arrived.eq(self.load)
+        move = MoveLayout.taken(word, number, config)
+        move["valid"] = move["valid"] & taken
+        m.d.comb += [self.move[name].eq(value) for name, value in move.items()]
         beyond = self._end(m, pc, capture, self._strange(m, word, number, taken))
         with m.If(self.last):
             m.d.sync += [index.eq(0), at_output.eq(0)]
@@ -161,13 +169,10 @@ class Fetch(wiring.Component):
     def _strange(self, m: Module, word: Signal, number: Signal, taken: Signal) -> Value:
         """Return whether the word before has a bit set that the device has no place for."""
         strays = _strays(self.config)
-        strange, was = Signal(len(strays)), Signal(range(DESCRIPTOR.words + 1))
-        m.d.sync += was.eq(Mux(taken, number, DESCRIPTOR.words))
-        found: Value = Const(0, 1)
-        for bit, (place, mask) in enumerate(strays.items()):
-            m.d.sync += strange[bit].eq((word & mask).any())
-            found = found | (was == place) & strange[bit]
-        return found
+        strange = Signal(name="strange")
+        found = Cat((number == place) & (word & mask).any() for place, mask in strays.items())
+        m.d.sync += strange.eq(taken & found.any())
+        return strange
 
     def _layer(self, m: Module, word: Signal, arrived: Signal, beyond: Signal) -> None:
         """Offer where the layer's results go."""
@@ -178,8 +183,8 @@ class Fetch(wiring.Component):
         with m.If(arrived):
             m.d.sync += [
                 layer.p.base.eq(output.out_base + Mux(descriptor.out_image, self.out_base, 0)),
-                layer.p.delta.eq(output.out_delta),
-                layer.p.tile_stride.eq(descriptor.out_tile_stride),
+                layer.p.delta.eq(descriptor.out_delta),
+                layer.p.tile_stride.eq(output.out_tile_stride),
                 layer.p.strips.eq(descriptor.strips),
                 layer.p.strip.eq(descriptor.out_strip),
                 layer.p.score.eq(descriptor.score),

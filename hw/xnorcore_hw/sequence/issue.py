@@ -12,6 +12,7 @@ from ..interfaces import ControlLayout, DescriptorLayout, EmitLayout, OperandLay
 from ..parts.naming import take_names
 from .causes import CauseLayout
 from .hazards import WritePort
+from .moves import MoveLayout, Moves
 from .nest import LoopNest
 from .padding import TapTracker
 from .slices import ScoreSlices
@@ -30,6 +31,8 @@ class Issue(wiring.Component):
     Members
     -------
     descriptor : In(DescriptorLayout)
+    move : In(MoveLayout)
+        A distance of the descriptor that comes in.
     load : In(1)
         A layer begins: its descriptor is complete.
     in_base : In
@@ -68,6 +71,7 @@ class Issue(wiring.Component):
         super().__init__(
             {
                 "descriptor": In(DescriptorLayout()),
+                "move": In(MoveLayout(config)),
                 "in_base": In(bits_for_depth(config.act_depth)),
                 **dict.fromkeys(names_in, In(1)),
                 "operand": Out(OperandLayout(config)),
@@ -83,16 +87,20 @@ class Issue(wiring.Component):
         m = Module()
         config, descriptor, emit = self.config, self.descriptor, self.emit
         m.submodules.nest = nest = LoopNest(config)
+        m.submodules.moves = moves = Moves(config)
         m.submodules.slices = slices = ScoreSlices(config)
         m.submodules.port = port = WritePort(config)
         m.submodules.starts = starts = SharedStarts(config)
         issue, draining, fresh = Signal(), Signal(), Signal()
         free, slot_free = Signal(), Signal()
-        image = Mux(descriptor.in_image, self.in_base, 0)
         take_names(m, nest.layer, descriptor, but=("read_base",))
         m.d.comb += [
-            nest.layer.read_base.eq(descriptor.in_base + image),
+            nest.layer.read_base.eq(Mux(descriptor.in_image, self.in_base, 0)),
             nest.load.eq(self.load),
+            nest.distance.eq(moves.distance),
+            moves.write.eq(self.move),
+            moves.place.eq(nest.place),
+            moves.en.eq(nest.load | nest.step),
             nest.sliced.eq(slices.sliced),
             nest.whole.eq(slices.whole),
             nest.slice.eq(slices.next),
@@ -108,7 +116,7 @@ class Issue(wiring.Component):
             port.strips.eq(descriptor.strips),
             port.result.eq(emit.valid & emit.window_last),
             starts.first.eq(self.ctl.first),
-            starts.next_first.eq(Mux(nest.step, nest.starts, nest.first)),
+            starts.next_load.eq(Mux(nest.step, nest.tile_next, nest.tile_first)),
             self.bar.eq(starts.bar),
             # A beat goes to the array unless something it needs is not there yet.
             slot_free.eq(~(nest.emits & port.busy) & ~self.barred),
@@ -176,6 +184,7 @@ class Issue(wiring.Component):
         config, ctl = self.config, self.ctl
         m.d.comb += [
             ctl.valid.eq(issue & ~draining & ~(outside & self.descriptor.pad_zero)),
+            ctl.load.eq(issue & ~draining & nest.tile_first),
             ctl.first.eq(issue & ~draining & nest.first),
             ctl.double.eq(issue & (draining | nest.doubles)),
             ctl.clear.eq(self.clear | issue & (draining | nest.last) & nest.closes),

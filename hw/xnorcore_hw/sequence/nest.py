@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,11 +10,9 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
 from ..interfaces import bits_for_depth
+from .moves import BASE, ONE_WORD, PLACES, MoveLayout, place_bits
 
-__all__ = ["DELTAS", "LoopLayout", "LoopNest", "loop_bits"]
-
-DELTAS = tuple(loop for loop in LOOPS if f"delta_{loop}" in DESCRIPTOR.fields)
-"""Loops that change the read address by a distance of the descriptor's; the others go on by one word."""
+__all__ = ["LoopLayout", "LoopNest", "loop_bits"]
 
 _RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
 
@@ -35,8 +33,6 @@ def loop_bits(config: DeviceConfig) -> dict[str, int]:
     raddr, waddr = bits_for_depth(config.act_depth), bits_for_depth(config.weight_depth)
     longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
     bits = {f"{loop}_last": min(fields[f"{loop}_last"].width, longest[loop]) for loop in LOOPS}
-    bits |= {f"delta_{loop}": raddr for loop in DELTAS}
-    bits |= {name: field.width for name, field in fields.items() if name.startswith("bits_")}
     bases = {"weight_base": waddr, "threshold_base": bits_for_depth(config.threshold_depth)}
     return bits | {"double": 1, "read_base": raddr} | bases
 
@@ -48,12 +44,12 @@ class LoopLayout(data.StructLayout):
     -------
     <loop>_last
         Count of each loop, minus one.
-    delta_<loop>, bits_<loop>
-        Words and bits added to the read address when the loop advances.
-    read_base, weight_base, threshold_base
+    read_base
+        Region that is read; the first address is `BASE` further on.
+    weight_base, threshold_base
         First addresses.
     double
-        The accumulator doubles between planes, and every plane has a start value of its own.
+        The accumulator doubles between planes, and every plane takes a part of the start value.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -80,6 +76,10 @@ class LoopNest(wiring.Component):
         Present the next beat; only while `more` is 1.
     layer : In(LoopLayout)
         Stays while the layer runs.
+    place : Out
+        Distance to read in `Moves` at `load` and `step`,
+    distance : In
+        and the one that was read last.
     more : Out(1)
         Beats are left.
     raddr, waddr, taddr : Out
@@ -89,16 +89,16 @@ class LoopNest(wiring.Component):
     moved : Out(len(LOOPS))
         Loop that the next step will advance, one-hot; all 0 for the first beat.
     first, doubles, last : Out(1)
-        Beat that takes the start value at `taddr`; first beat of a further plane, if planes double; last
-        beat of a position.
+        Beat that takes the start value, or a bit of it; first beat of a further plane, if planes double;
+        last beat of a position.
     sliced, whole : In(1)
         Slices follow the last beat of a position; something is emitted with it.
     slice : In(1)
         Present the next slice instead of the next beat; not together with `step`.
     slice_emits, slice_last : In(1)
         Something is emitted with that slice; it is the last one.
-    starts : Out(1)
-        The next beat will have `first` set.
+    tile_first, tile_next : Out(1)
+        First beat of a tile; the next beat will be one.
     emits, closes : Out(1)
         Something is emitted with the beat or slice; no slice follows. In registers, since the decision
         whether a beat is issued is late.
@@ -120,10 +120,11 @@ class LoopNest(wiring.Component):
         ports |= {f"{name[0]}addr": Out(bits[f"{name}_base"]) for name in ("read", "weight", "threshold")}
         ports |= {name: In(1) for name in ("load", "step", "sliced", "whole")}
         ports |= {name: In(1) for name in ("slice", "slice_emits", "slice_last")}
-        flags = ("more", "starts", "first", "doubles", "last", "emits", "closes")
+        flags = ("more", "tile_first", "tile_next", "first", "doubles", "last", "emits", "closes")
         flags += ("run_end", "plane_first", "window_first", "window_last")
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
+        ports |= {"place": Out(place_bits()), "distance": In(MoveLayout(config).members["distance"])}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -131,11 +132,16 @@ class LoopNest(wiring.Component):
         m = Module()
         lasts = {loop: self.layer[f"{loop}_last"] for loop in self.loops}
         absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in lasts)
-        at_last, at_first = (Signal(len(LOOPS), name=name, init=absent) for name in ("at_last", "at_first"))
+        at_last, at_first = (
+            Signal(len(LOOPS), name="at_last"),
+            Signal(len(LOOPS), name="at_first", init=absent),
+        )
         advance = Signal(len(LOOPS))
         for level, loop in enumerate(LOOPS):
             if loop in lasts:
                 m.d.comb += advance[level].eq(at_last[:level].all() & ~at_last[level])
+            else:
+                m.d.comb += at_last[level].eq(1)
 
         with m.If(self.load):
             m.d.sync += self.more.eq(1)
@@ -143,11 +149,12 @@ class LoopNest(wiring.Component):
             m.d.sync += self.more.eq(0)
         for loop, last in lasts.items():
             level, left = LOOPS.index(loop), Signal(len(last), name=f"{loop}_left", reset_less=True)
+            m.d.comb += at_last[level].eq(left == 0)
             with m.If(self.load | (self.step & at_last[:level].all())):
                 with m.If(self.load | at_last[level]):
-                    m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
+                    m.d.sync += [left.eq(last), at_first[level].eq(1)]
                 with m.Else():
-                    m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
+                    m.d.sync += [left.eq(left - 1), at_first[level].eq(0)]
 
         ends = {
             "moved": advance,
@@ -160,10 +167,11 @@ class LoopNest(wiring.Component):
             "plane_first": at_first[_PLANE],
             "window_first": at_first[_WIN_X] & at_first[_WIN_Y],
             "window_last": at_last[_WIN_X] & at_last[_WIN_Y],
+            "tile_first": at_first[:_TILE].all(),
             "tile_end": at_last[:_TILE].all(),
             "layer_end": at_last.all(),
         }
-        m.d.comb += self.starts.eq(ends["first"])
+        m.d.comb += self.tile_next.eq(ends["tile_first"])
         registers = {name: self._register(m, name) for name in ends}
         with m.If(self.load):
             m.d.sync += registers["moved"].eq(0)
@@ -183,42 +191,30 @@ class LoopNest(wiring.Component):
         return register
 
     def _read_address(self, m: Module, advance: Value) -> None:
-        # Word address and bit offset are one number. The change that leads to the beat the counters
-        # describe is kept from the step before.
+        # Word address and bit offset are one number. The distance to the beat the counters describe was asked
+        # for in the step before.
         k = self.offset_bits
-        address, delta = (Signal(len(self.raddr) + k, name=n, reset_less=True) for n in ("address", "delta"))
+        address = Signal(len(self.raddr) + k, name="address", reset_less=True)
         m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
-        choices = []
-        for level, loop in enumerate(LOOPS):
-            words = self.layer[f"delta_{loop}"] if loop in DELTAS else 1
-            bits = self.layer[f"bits_{loop}"][:k] if k and f"bits_{loop}" in DESCRIPTOR.fields else None
-            distance = words << k if bits is None else Cat(bits, words)
-            if loop in self.loops:
-                choices.append(Mux(advance[level], distance, 0)[: len(delta)])
+        places = [Mux(advance[LOOPS.index(loop)], PLACES.get(loop, ONE_WORD), 0) for loop in self.loops]
+        m.d.comb += self.place.eq(Mux(self.load, BASE, _any(places)))
         with m.If(self.load):
-            m.d.sync += [address.eq(self.layer.read_base << k), delta.eq(0)]
+            m.d.sync += address.eq(self.layer.read_base << k)
         with m.Elif(self.step):
-            m.d.sync += [address.eq(address + delta), delta.eq(_any(choices))]
+            m.d.sync += address.eq(address + self.distance)
 
     def _buffer_addresses(self, m: Module) -> None:
         # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
-        moved = self.moved
-        counts = {
-            "waddr": moved[:_PLANE].any() | moved[_TILE],
-            "taddr": moved[_TILE] | moved[_PLANE] & self.layer.double,
-        }
-        bases = {"waddr": self.layer.weight_base, "taddr": self.layer.threshold_base}
-        starts = {"waddr": moved[_PLANE:_TILE].any(), "taddr": moved[_WIN_X:_TILE].any()}
-        for name, base in bases.items():
-            address, tile = self._register(m, name), Signal(len(base), name=f"{name}_tile", reset_less=True)
-            following = Signal.like(address)
-            m.d.comb += following.eq(address + 1)
-            with m.If(self.load):
-                m.d.sync += [address.eq(base), tile.eq(base)]
-            with m.Elif(self.step):
-                with m.If(moved[_TILE]):
-                    m.d.sync += tile.eq(following)
-                with m.If(counts[name]):
-                    m.d.sync += address.eq(following)
-                with m.Elif(starts[name]):
-                    m.d.sync += address.eq(tile)
+        moved, base = self.moved, self.layer.weight_base
+        address, tile = self._register(m, "waddr"), Signal(len(base), name="waddr_tile", reset_less=True)
+        following, start = Signal.like(address), self._register(m, "taddr")
+        m.d.comb += following.eq(address + 1)
+        with m.If(self.load):
+            m.d.sync += [address.eq(base), tile.eq(base), start.eq(self.layer.threshold_base)]
+        with m.Elif(self.step):
+            with m.If(moved[_TILE]):
+                m.d.sync += [tile.eq(following), start.eq(start + 1)]
+            with m.If(moved[:_PLANE].any() | moved[_TILE]):
+                m.d.sync += address.eq(following)
+            with m.Elif(moved[_PLANE:_TILE].any()):
+                m.d.sync += address.eq(tile)

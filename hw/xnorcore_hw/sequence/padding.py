@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,15 +11,21 @@ from xnorcore.isa.layout import DESCRIPTOR, LOOPS
 __all__ = ["TapLayout", "TapTracker"]
 
 _RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
+_BITS = 10
+"""Of a place along an axis of a map."""
 
 
 def _one_hot(choices: list[tuple[Value, Value]]) -> Value:
-    # Where a value is kept it is chosen like any other: else this would become part of the enable, which is
-    # decided late.
     merged: Value = Const(0)
     for chosen, value in choices:
         merged = merged | Mux(chosen, value, 0)
     return merged
+
+
+def _negative(pad: Value) -> Value:
+    # Without the carry chain that a subtraction from 0 would take.
+    low = Cat(pad[0], pad[1] ^ pad[0], pad[2] ^ pad[:2].any())
+    return Cat(low, pad.any().replicate(_BITS - len(low)))
 
 
 class TapLayout(data.StructLayout):
@@ -70,47 +76,60 @@ class TapTracker(wiring.Component):
         """Build the module."""
         m = Module()
         moved, layer = self.moved, self.layer
-        # Window and position start, and tap, of each axis; before the map is a large number.
-        tap_x, pos_x, win_x = (Signal(10, name=n) for n in ("tap_x", "pos_x", "win_x"))
-        tap_y, pos_y, win_y = (Signal(10, name=n) for n in ("tap_y", "pos_y", "win_y"))
-        m.d.comb += self.inside.eq((tap_x < layer.map_width) & (tap_y < layer.map_height))
-
-        first, left, top = Signal(), Signal(10), Signal(10)
-        m.d.comb += [left.eq(-layer.pad_left), top.eq(-layer.pad_top)]
+        first = Signal()
         with m.If(self.load):
             m.d.sync += first.eq(1)
         with m.Elif(self.step):
             m.d.sync += first.eq(0)
         begin = first | moved[_TILE]
-        moves_x = [(begin | moved[_Y], left), (moved[_X], win_x + layer.step_x)]
-        moves_y = [(begin, top), (moved[_Y], win_y + layer.step_y)]
-        starts_x = [*moves_x, (moved[_WIN_Y], win_x), (moved[_WIN_X], pos_x + layer.stride_x)]
-        starts_y = [*moves_y, (moved[_X], win_y), (moved[_WIN_Y], pos_y + layer.stride_y)]
-        axes = (
-            (win_x, [*moves_x, (moved[:_X].any(), win_x)]),
-            (pos_x, [*starts_x, (moved[:_WIN_X].any(), pos_x)]),
-            (
-                tap_x,
-                [
-                    *starts_x,
-                    (moved[_ROW:_WIN_X].any(), pos_x),
-                    (moved[_COL], tap_x + 1),
-                    (moved[_RUN], tap_x),
-                ],
-            ),
-            (win_y, [*moves_y, (moved[:_Y].any(), win_y)]),
-            (pos_y, [*starts_y, (moved[:_WIN_Y].any(), pos_y)]),
-            (
-                tap_y,
-                [
-                    *starts_y,
-                    (moved[_PLANE:_WIN_Y].any(), pos_y),
-                    (moved[_ROW], tap_y + 1),
-                    (moved[:_ROW].any(), tap_y),
-                ],
-            ),
-        )
-        with m.If(self.step):
-            for signal, moves in axes:
-                m.d.sync += signal.eq(_one_hot(moves))
+        # Along x: the loops that go on by a tap, that start the position again, that go on to a position of a
+        # window, that start the window again, that go on to a window, and that start at the edge of the map.
+        x = moved[_COL], moved[_ROW:_WIN_X].any(), moved[_WIN_X], moved[_WIN_Y], moved[_X], begin | moved[_Y]
+        y = moved[_ROW], moved[_PLANE:_WIN_Y].any(), moved[_WIN_Y], moved[_X], moved[_Y], begin
+        tap_x = self._axis(m, "x", layer.pad_left, moved[: _COL + 1].any(), *x)
+        tap_y = self._axis(m, "y", layer.pad_top, moved[: _ROW + 1].any(), *y)
+        m.d.comb += self.inside.eq((tap_x < layer.map_width) & (tap_y < layer.map_height))
         return m
+
+    def _axis(
+        self,
+        m: Module,
+        axis: str,
+        pad: Value,
+        within: Value,
+        tap_on: Value,
+        again: Value,
+        position_on: Value,
+        window_again: Value,
+        window_on: Value,
+        begin: Value,
+    ) -> Signal:
+        """Return the tap's place along an axis; before the map it is a large number.
+
+        A step adds something to one of three places: the tap, the first tap of its position, and that of its
+        window; or it begins.
+        """
+        layer = self.layer
+        tap, position, window = (Signal(_BITS, name=f"{n}_{axis}") for n in ("tap", "pos", "win"))
+        place, change, following = (
+            Signal(_BITS, name=f"{n}_{axis}") for n in ("place", "change", "following")
+        )
+        places = [(again | position_on, position), (window_again | window_on, window), (within, tap)]
+        changes = [
+            (tap_on, Const(1)),
+            (position_on, layer[f"stride_{axis}"]),
+            (window_on, layer[f"step_{axis}"]),
+            (begin, _negative(pad)),
+        ]
+        m.d.comb += [
+            place.eq(_one_hot(places)),
+            change.eq(_one_hot(changes)),
+            following.eq(place + change),
+        ]
+        with m.If(self.step):
+            m.d.sync += tap.eq(following)
+            with m.If(position_on | window_again | window_on | begin):
+                m.d.sync += position.eq(following)
+            with m.If(window_on | begin):
+                m.d.sync += window.eq(following)
+        return tap

@@ -127,6 +127,7 @@ class Sequencer(wiring.Component):
             hazards.depends.eq(descriptor.depends),
             hazards.done.eq(self.layer_done),
             issue.descriptor.eq(descriptor),
+            issue.move.eq(fetch.move),
             issue.load.eq(fetch.load),
             issue.in_base.eq(Mux(turns.parity, header.in_base1, header.in_base0)),
             issue.hazard.eq(hazards.hazard),

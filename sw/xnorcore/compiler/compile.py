@@ -230,11 +230,9 @@ class _Compiler:
 
     def _plan(self, step: Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.starts.shape[1]
-        # Each position, or plane if they double, takes a start value.
-        between = words[0] // layer.tiles
-        if not layer.descriptor.double:
-            between *= layer.nest.count("plane")
-        waits = layer.beats // between * max(self.config.threshold_share - between, 0)
+        # A tile's start values are read once those of the tile before are used up.
+        used = words[0] // layer.tiles * (1 if layer.descriptor.double else layer.nest.count("plane"))
+        waits = layer.tiles * max(self.config.threshold_share - used, 0)
         return LayerPlan(
             step.name, layer.beats, layer.drains, waits, step.macs, layer.acc_bits, *words, layer=step.plan
         )
@@ -249,7 +247,10 @@ class _Compiler:
 
     def _buffers(self, pieces: list[Piece]) -> Iterable[Block]:
         weights = np.concatenate([piece.layer.weights[:, piece.weight_words] for piece in pieces], axis=1)
-        starts = np.concatenate([piece.layer.starts[:, piece.start_words] for piece in pieces], axis=1)
+        acc_width = self.config.acc_width
+        starts = np.concatenate(
+            [piece.layer.stored_starts(acc_width)[:, piece.start_words] for piece in pieces], axis=1
+        )
         for column in range(self.config.geometry.columns):
             yield Block(Space.WEIGHTS, column, 0, weights[column].tobytes())
             yield Block(Space.THRESHOLDS, column, 0, starts[column].astype("<i4").tobytes())

@@ -231,9 +231,6 @@ def finish(
     full = np.zeros((tiles * g.columns, words, width), np.uint8)
     full[:outputs] = lanes
     stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, g.columns, words, width // 8)
-    # Horner's scheme: the first plane takes the start value without its low bits, each further one a bit.
-    staged = starts[:, np.newaxis] >> (planes - 1 - np.arange(planes))
-    staged[:, 1:] &= 1
     loops, height, across = pooled(positions, pool)
     strip = -(-height // strips)
     nest = nest.with_loops(**{**loops, "y": (strip, loops["y"][1])}, tile=(tiles, 0))
@@ -252,7 +249,7 @@ def finish(
     return Lowered(
         descriptor,
         stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, width // 8),
-        staged.reshape(tiles, g.columns, planes).transpose(1, 0, 2).reshape(g.columns, -1),
+        starts.reshape(tiles, g.columns).T,
         tiles,
         Values(height, across, result, outputs, slices, factor, offset),
         (strip * strips if height > 1 else 1) * across * result,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..isa.descriptor import Descriptor, Nest
 from ..isa.device import DeviceConfig
 from ..isa.program import Values
+from ..isa.starts import stored_starts
 
 __all__ = ["Lowered", "Positions", "Region", "Windows"]
 
@@ -99,9 +100,10 @@ class Lowered:
     descriptor : Descriptor
         Without places in memory but for the offsets from where its source and its result begin.
     weights : array of uint8, shape (columns, words, width / 8)
-    starts : array of int64, shape (columns, start values)
+    starts : array of int64, shape (columns, tiles)
+        What accumulators start from: one number, however many planes take part of it.
     tiles : int
-        Groups of output channels, of equal shares of `weights` and `starts`.
+        Groups of output channels, of equal shares of `weights`.
     values : Values
         The result map, and what its bits mean.
     words : int
@@ -162,10 +164,13 @@ class Lowered:
         )
 
     def start_of(self, outputs: int) -> NDArray[np.int64]:
-        """Return what each channel's accumulator starts from, planes put together; shape (outputs,)."""
-        staged = self.starts.reshape(len(self.starts), self.tiles, -1)
-        weights = 1 << np.arange(staged.shape[2] - 1, -1, -1, dtype=np.int64)
-        return (staged @ weights).T.reshape(-1)[:outputs]
+        """Return what each channel's accumulator starts from; shape (outputs,)."""
+        return self.starts.T.reshape(-1)[:outputs]
+
+    def stored_starts(self, acc_width: int) -> NDArray[np.int64]:
+        """Return `starts` as the threshold buffers hold them."""
+        planes = self.nest.count("plane") if self.descriptor.double else 1
+        return stored_starts(self.starts, planes, acc_width)
 
 
 def stored_words(outputs: int, config: DeviceConfig) -> int:

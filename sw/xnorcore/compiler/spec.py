@@ -77,8 +77,8 @@ def check_step(plan: Plan, step: Step, layer: Lowered, config: DeviceConfig) -> 
     taps = prod(nest.count(name) for name in ("run", "col", "row"))
     size = (g.columns, layer.tiles * taps, g.width // 8)
     _hold(layer.weights.shape == size, f"step {step.name!r} has weights {layer.weights.shape}, not {size}")
-    starts = layer.tiles * (nest.count("plane") if layer.descriptor.double else 1)
-    _hold(layer.starts.shape == (g.columns, starts), f"step {step.name!r} has not {starts} start values")
+    one_each = layer.starts.shape == (g.columns, layer.tiles)
+    _hold(one_each, f"step {step.name!r} has not {layer.tiles} start values")
     limit = 1 << (config.acc_width - 1)
     _hold(np.abs(layer.starts).max() < limit, f"step {step.name!r} starts beyond the accumulator")
 

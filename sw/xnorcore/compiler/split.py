@@ -42,9 +42,8 @@ class Piece:
 
     @property
     def start_words(self) -> slice:
-        """The layer's start values that belong to the piece."""
-        size = self.layer.starts.shape[1] // self.layer.tiles
-        return slice(self.first * size, (self.first + self.tiles) * size)
+        """The layer's start values that belong to the piece: one for each tile."""
+        return slice(self.first, self.first + self.tiles)
 
     def shared(self, config: DeviceConfig) -> int:
         """Tiles that share a result word."""
@@ -68,26 +67,25 @@ def cut(lowered: Sequence[Lowered], names: Sequence[str], config: DeviceConfig) 
     weights, starts = config.weight_depth, config.threshold_depth
     for index, (layer, name) in enumerate(zip(lowered, names, strict=True)):
         weight_size = layer.weights.shape[1] // layer.tiles
-        start_size = layer.starts.shape[1] // layer.tiles
         # Tiles that share result words stay together: the first of them clears the others' lanes.
         shared = 1 if layer.values.slices else min(config.geometry.tiles_per_word, layer.tiles)
         first = 0
         while first < layer.tiles:
-            tiles = min(weights // weight_size, starts // start_size, layer.tiles - first)
+            tiles = min(weights // weight_size, starts, layer.tiles - first)
             if first + tiles < layer.tiles:
                 tiles = tiles // shared * shared
             if tiles:
                 passes[-1].append(Piece(index, layer, first, tiles))
                 first += tiles
                 weights -= tiles * weight_size
-                starts -= tiles * start_size
+                starts -= tiles
             elif passes[-1]:
                 passes.append([])
                 weights, starts = config.weight_depth, config.threshold_depth
             else:
                 raise CapacityError(
                     f"layer {name!r} needs {shared * weight_size} words per weight buffer and "
-                    f"{shared * start_size} start values at once at geometry {config.geometry}, the device "
+                    f"{shared} start values at once at geometry {config.geometry}, the device "
                     f"has {config.weight_depth} (weight_depth) and {config.threshold_depth} (threshold_depth)"
                 )
     return passes

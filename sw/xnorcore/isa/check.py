@@ -14,6 +14,7 @@ from ..errors import CompileError
 from .descriptor import Nest, decode
 from .device import DeviceConfig
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, signed, unpack_descriptor
+from .starts import MAX_PLANES
 
 __all__ = ["Reach", "validate_descriptors", "validate_program"]
 
@@ -124,13 +125,12 @@ def validate_descriptors(
         counts = {loop: nest.count(loop) for loop in LOOPS}
         reads = (_map if fields["padded"] else _walk)(what, fields, nest, config, image_in)
         taps = counts["run"] * counts["col"] * counts["row"] * counts["tile"]
-        starts = counts["tile"] * (counts["plane"] if fields["double"] else 1)
         reach = Reach(
             place,
             reads,
             _results(fields, counts, config, image_out),
             range(fields["weight_base"], fields["weight_base"] + taps),
-            range(fields["threshold_base"], fields["threshold_base"] + starts),
+            range(fields["threshold_base"], fields["threshold_base"] + counts["tile"]),
         )
         _inside(f"{what} reads", reach.reads, config.act_depth, "act_depth")
         _inside(f"{what} writes", reach.writes, config.act_depth, "act_depth")
@@ -167,6 +167,8 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
         raise CompileError(f"{what} has {fields['slices']} slices, but a score has 1 to {config.acc_width}")
     if fields["lanes"] > g.width or (fields["lanes"] and not config.convolution):
         raise CompileError(f"{what} uses {fields['lanes']} lanes of a word that has {g.width}")
+    if fields["double"] and fields["plane_last"] >= MAX_PLANES:
+        raise CompileError(f"{what} doubles {fields['plane_last'] + 1} planes, but {MAX_PLANES} at most can")
     for name, value in fields.items():
         if name.startswith("bits_") and value >> config.offset_bits:
             raise CompileError(f"{what} has {name} {value}, but offsets have {config.offset_bits} bits")

@@ -35,7 +35,7 @@ class Descriptor:
     slices : int
         Bits of each score, the most significant first; 0, the result is the accumulator's sign.
     double : bool
-        The accumulator doubles from plane to plane, and each plane has a start value of its own.
+        The accumulator doubles from plane to plane, and each takes a part of the start value.
     depends : bool
         Reads what the descriptor before it writes.
     end : bool

@@ -137,8 +137,9 @@ class DeviceConfig:
     convolution : int
         1, or 0 to leave out all but dense layers.
     threshold_share : int
-        Columns that share a threshold memory and read it one after the other: a position then takes as many
-        cycles at least. A power of two that divides `columns` and `column_group`, at most log2 of the width.
+        Columns that share a threshold memory and read a tile's start values one after the other: a tile then
+        takes as many cycles at least. A power of two that divides `columns` and `column_group`, at most log2
+        of the width.
     program_halves : int
         1 for program memory of 16 bits, of which a word takes two cycles.
 

@@ -117,7 +117,7 @@ DESCRIPTOR = Record(
         ("score", 1),
         # Reads what the layer before it writes.
         ("depends", 1),
-        # The accumulator doubles from one plane to the next, and each plane has its own start value.
+        # The accumulator doubles from one plane to the next, and each takes a part of the start value.
         ("double", 1),
         # in_base (out_base) counts from the header's input (output) region of the batch's parity.
         ("in_image", 1),
@@ -131,34 +131,32 @@ DESCRIPTOR = Record(
     ),
     (("run_last", 16), ("tile_last", 16)),
     (("in_base", 16), ("weight_base", 16)),
-    (("threshold_base", 16), ("delta_plane", 16)),
-    (("delta_tile", 16), ("out_tile_stride", 16)),
+    (("delta_plane", 16), ("threshold_base", 16)),
+    # Deltas are in the low half of a word, and have their bits, if they have any, above them.
+    (("delta_tile", 16), ("bits_tile", 7)),
     # Optional words.
     (("x_last", 10), ("y_last", 10), ("col_last", 3), ("row_last", 3), ("win_x_last", 2), ("win_y_last", 2)),
-    (("delta_row", 16), ("delta_win_x", 16)),
-    (("delta_win_y", 16), ("delta_x", 16)),
-    # Bit offsets of a packed window, for a read address that is not at a word; lanes of its last word.
-    (("delta_y", 16), ("lanes", 8)),
-    (("bits_win_x", 7), ("bits_win_y", 7), ("bits_x", 7), ("bits_y", 7)),
-    # Padding: a tap outside the map is a word of pad_one bits, or counts as 0 if pad_zero is set.
+    (("delta_row", 16), ("out_delta", 16)),
+    # Bit offsets of a packed window, for a read address that is not at a word. Padding: a tap outside the map
+    # is a word of pad_one bits, or counts as 0 if pad_zero is set.
+    (("delta_win_x", 16), ("bits_win_x", 7), ("pad_left", 3), ("pad_top", 3), ("stride_x", 3)),
+    (("delta_win_y", 16), ("bits_win_y", 7), ("stride_y", 3), ("step_x", 4)),
+    # Lanes of a window's last word.
+    (("delta_x", 16), ("bits_x", 7), ("lanes", 8)),
     (
+        ("delta_y", 16),
+        ("bits_y", 7),
+        ("step_y", 4),
         ("padded", 1),
         ("pad_zero", 1),
         ("pad_one", 1),
-        ("pad_left", 3),
-        ("pad_top", 3),
-        ("stride_x", 3),
-        ("stride_y", 3),
-        ("step_x", 4),
-        ("step_y", 4),
-        ("bits_tile", 7),
         # The last lane of a tap is 1 in every plane but the first: it cancels over two planes.
         ("balance", 1),
     ),
     (("map_width", 10), ("map_height", 10)),
     (("in_strip", 16), ("out_strip", 16)),
     # Output side: kept apart, because the results of a layer arrive after its last beat has left.
-    (("out_base", 16), ("out_delta", 16)),
+    (("out_base", 16), ("out_tile_stride", 16)),
 )
 
 WIDE_WORDS = range(DESCRIPTOR.fields["x_last"].word, DESCRIPTOR.fields["out_base"].word)

@@ -70,7 +70,7 @@ def _descriptor(program: Program, one: Descriptor, part: tuple[int, int], entry:
         "reads": _place(one.source, program.regions),
         "writes": _place(one.target, program.regions),
         "weights": [one.weights, one.weights + taps * tiles],
-        "starts": [one.starts, one.starts + tiles * (nest.count("plane") if one.double else 1)],
+        "starts": [one.starts, one.starts + tiles],
         "result": f"{one.slices} slices" if one.slices else "bits",
         "out_step": one.out_step,
         "out_tile": one.out_tile,

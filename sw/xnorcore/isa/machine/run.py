@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import CompileError
 from ..device import DeviceConfig
 from ..layout import HEADER, PROGRAM_MAGIC, signed, unpack_descriptor
+from ..starts import plane_starts
 from .loading import store_images
 from .memories import Memories, wrapped
 from .walk import Walk
@@ -138,13 +139,12 @@ class Machine:
         config, g, memories = self.config, self.config.geometry, self.memories
         planes, taps = walk.counts["plane"], walk.taps
         first = fields["weight_base"] + tile * taps
-        per_tile = planes if fields["double"] else 1
-        start = fields["threshold_base"] + tile * per_tile
+        start = fields["threshold_base"] + tile
         _inside("weights", range(first, first + taps), config.weight_depth)
-        _inside("start values", range(start, start + per_tile), config.threshold_depth)
+        _inside("start values", range(start, start + 1), config.threshold_depth)
         weights = memories.weights[:, first : first + taps].reshape(g.columns, taps * g.width)
         signs = 2 * weights.astype(np.float32) - 1
-        starts = memories.starts[:, start : start + per_tile]
+        starts = memories.starts[:, start]
         sums = np.zeros((g.rows, walk.positions, g.columns), np.int64)
         step = max(_CHUNK // (taps * g.width), 1)
         for at in range(0, walk.positions, step):
@@ -154,8 +154,8 @@ class Machine:
                 for plane in range(planes):
                     if fields["double"]:
                         acc *= 2
-                    if plane < per_tile:
-                        acc += starts[:, plane]
+                    if fields["double"] or not plane:
+                        acc += plane_starts(starts, plane, config.acc_width)
                     x = self._operands(fields, walk, base, tile, row, plane, chunk)
                     # Products of -1 and +1, or 0 where a tap counts as nothing: whole numbers below 2**24.
                     acc += (x.reshape(len(x), -1) @ signs.T).astype(np.int64) // 2
