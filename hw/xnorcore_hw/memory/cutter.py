@@ -63,36 +63,30 @@ class OperandCutter(wiring.Component):
             crossed.eq(_below(self.cut.offset, width)),
             taken.eq(self.odd_word & second | self.even_word & ~second),
         ]
-        # Padding takes no look-up tables: registers are set by it here, and cleared at the end.
-        with m.If(now.pad & now.pad_one):
-            m.d.sync += taken.eq(~0)
         m.d.comb += self.word.eq(taken)
+        # Padding by ones comes in before the first turn, by zeros as no lanes that count: neither adds a
+        # look-up table to a bit.
         # Every row has its own copies of the offset: they reach all of a word.
         late = Signal(bits, attrs={"keep": 1})
-        zeros, last, lanes = Signal(), Signal(), Signal(bits + 1, reset_less=True)
+        ones, last, lanes = Signal(), Signal(), Signal(bits + 1, reset_less=True)
+        counted = Mux(now.masked, now.lanes, width)
         m.d.sync += [
             late.eq(now.offset),
-            zeros.eq(now.pad & ~now.pad_one),
+            ones.eq(now.pad & now.pad_one),
             last.eq(now.balance),
-            lanes.eq(Mux(now.masked, now.lanes, width)),
+            lanes.eq(Mux(now.pad & ~now.pad_one, 0, counted)),
         ]
         # The higher bits of the offset in one cycle, the others in the next.
         low = bits // 2
         rest, turned = Signal(low, attrs={"keep": 1}), Signal(width, reset_less=True)
-        rest_zeros, rest_last = Signal(), Signal()
-        used, x = Signal(width, reset_less=True), Signal(width, reset_less=True)
+        rest_last, used, x = Signal(), Signal(width, reset_less=True), Signal(width, reset_less=True)
         m.d.sync += [
             rest.eq(late[:low]),
-            turned.eq(_rotated(taken, late[low:], low)),
-            rest_zeros.eq(zeros),
+            turned.eq(_rotated(taken | ones.replicate(width), late[low:], low)),
             rest_last.eq(last),
             used.eq(_below(lanes, width)),
-            x.eq(_rotated(turned, rest, 0) & used),
+            x.eq(_rotated(turned, rest, 0) & used | rest_last << (width - 1)),
         ]
-        with m.If(rest_zeros):
-            m.d.sync += x.eq(0)
-        with m.If(rest_last):
-            m.d.sync += x[-1].eq(1)
         m.d.comb += self.x.eq(x)
         return m
 
