@@ -63,12 +63,14 @@ def test_interleaver(shape, kernel, stride, padding, chance) -> None:
     images = [rng.integers(0, 256, shape) for _ in range(2)]
     row_values = shape[1] * shape[2]
     rows = (shape[0] + padding[0] + padding[1] - kernel) // stride + 1
+    across = shape[1] + padding[2] + padding[3]
     setup = {
         "pad": 7, "kernel_last": kernel - 1, "channels_last": shape[2] - 1, "row_values": row_values,
         "map_width": shape[1], "map_height": shape[0], "pad_left": padding[2], "pad_right": padding[3],
         "pad_top": padding[0], "stride": stride, "rows_last": rows - 1,
-        "slot_start": -padding[0] % kernel * row_values, "slot_step": stride % kernel * row_values,
-        "slots_end": kernel * row_values,
+        "first_place": padding[0] * row_values + padding[2] * shape[2],
+        "column_step": 1 - (kernel - 1) * row_values & 0xFFFF,
+        "line_step": 1 + (stride + 1 - kernel) * row_values - across * shape[2] & 0xFFFF,
     }  # fmt: skip
     wanted = [value for image in images for value in interleaved(image, kernel, stride, padding, 7)]
     found = []
@@ -93,7 +95,7 @@ def test_interleaver_of_packed_bits() -> None:
     rng = np.random.default_rng(4)
     images = [rng.integers(0, 2, (3, 3, 1)) for _ in range(3)]
     setup = {"packed": 1, "kernel_last": 1, "row_values": 3, "map_width": 3, "map_height": 3, "stride": 1}
-    setup |= {"rows_last": 1, "slot_step": 3, "slots_end": 6}
+    setup |= {"rows_last": 1, "column_step": 1 - 3 & 0xFFFF, "line_step": 1 - 3 & 0xFFFF}
     wanted = [value for image in images for value in interleaved(3 * image, 2, 1, (0, 0, 0, 0), 0)]
     found = []
 

@@ -119,7 +119,7 @@ PLAN: dict[str, list[str]] = {
     "link/framing/sender.py": [*_FRAMES, *_HOSTILE],
     "link/phy/uart.py": _UART,
     "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES],
-    "memory/cutter.py": _MAPS,
+    "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
     "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
     "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES],
     "memory/write_stage.py": [*_WRITES, *_MEMORIES, *_NETWORK],

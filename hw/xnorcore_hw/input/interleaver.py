@@ -94,22 +94,16 @@ class RowInterleaver(wiring.Component):
                 image_last.eq(walk.image_last),
             ]
         # Which rows are there is known a cycle late: `known` again a cycle after the last change.
-        needed, enough, complete, known = Signal(10), Signal(), Signal(), Signal()
-        all_rows = lines.received == header.map_height
-        m.d.comb += needed.eq(walk.top + header.kernel_last + 1)
-        m.d.sync += [
-            enough.eq((lines.received >= needed) | all_rows),
-            complete.eq(all_rows),
-            known.eq(0),
-            moves.eq(0),
-        ]
+        enough, known = Signal(), Signal()
+        m.d.comb += [enough.eq(walk.enough | lines.complete), walk.row_comes.eq(lines.row_ends)]
+        m.d.sync += [known.eq(0), moves.eq(0)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.idle.eq(~found & ~o.valid), lines.clear.eq(1), walk.clear.eq(1)]
                 with m.If(i.valid & ~self.restart):
                     m.next = "FILL"
             with m.State("FILL"):
-                m.d.comb += [lines.take.eq(known & ~enough), walk.start.eq(1)]
+                m.d.comb += lines.take.eq(known & ~enough)
                 m.d.sync += known.eq(~lines.row_ends)
                 with m.If(self.restart):
                     m.next = "IDLE"
@@ -122,8 +116,8 @@ class RowInterleaver(wiring.Component):
                     with m.If(walk.image_last):
                         m.next = "SKIP"
             with m.State("SKIP"):
-                m.d.comb += lines.take.eq(known & ~complete)
+                m.d.comb += lines.take.eq(known & ~lines.complete)
                 m.d.sync += known.eq(~lines.row_ends)
-                with m.If(self.restart | (known & complete)):
+                with m.If(self.restart | (known & lines.complete)):
                     m.next = "IDLE"
         return m

@@ -10,12 +10,15 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 
 from ..interfaces import HeaderLayout, bits_for_depth
+from ..parts.counting import down_or_load, load_or_up
 
 __all__ = ["LineBuffer"]
 
 
 class LineBuffer(wiring.Component):
-    """Keep the values of an image as they come in, as many of them as there is room for.
+    """Keep the values of an image as they come in, as many of them as there is room for: a ring.
+
+    It has as many bytes as the next power of two, so that places are numbers of so many bits.
 
     Parameters
     ----------
@@ -33,8 +36,8 @@ class LineBuffer(wiring.Component):
         There is room for a value.
     row_ends : Out(1)
         A value comes in that is its row's last.
-    received : Out(10)
-        Rows of the image that are there.
+    complete : Out(1)
+        All rows of the image are there; a cycle after it is known.
     addr : In
     en : In(1)
     data : Out(8)
@@ -42,7 +45,7 @@ class LineBuffer(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        self.depth = config.line_bytes
+        self.depth = 1 << bits_for_depth(config.line_bytes)
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
@@ -50,7 +53,7 @@ class LineBuffer(wiring.Component):
                 "clear": In(1),
                 "take": In(1),
                 "row_ends": Out(1),
-                "received": Out(10),
+                "complete": Out(1),
                 "addr": In(bits_for_depth(self.depth)),
                 "en": In(1),
                 "data": Out(8),
@@ -63,30 +66,27 @@ class LineBuffer(wiring.Component):
         i, header, depth = self.i, self.header, self.depth
         m.submodules.memory = memory = Memory(shape=8, depth=depth, init=[])
         read, write = memory.read_port(), memory.write_port()
-        place = range(depth + 1)  # in the buffer, or its end
-        row_values, slots_end = (port[: depth.bit_length()] for port in (header.row_values, header.slots_end))
         bit, row_last, image_last = Signal(3), Signal(), Signal()
-        value_left, write_at = Signal(place), Signal(place)
+        values_left, rows_left, write_at = Signal(16), Signal(10), Signal(len(self.addr))
         m.d.comb += [
             read.addr.eq(self.addr),
             read.en.eq(self.en),
             self.data.eq(read.data),
-            write.addr.eq(write_at[: len(self.addr)]),
+            write.addr.eq(write_at),
             write.data.eq(Mux(header.packed, i.p.bit_select(bit, 1).replicate(2), i.p)),
             write.en.eq(self.take & i.valid),
-            row_last.eq(value_left == 0),
-            image_last.eq(row_last & (self.received == header.map_height - 1)),
+            row_last.eq(values_left == 1),
+            image_last.eq(row_last & (rows_left == 1)),
             self.row_ends.eq(write.en & row_last),
             i.ready.eq(self.take & (~header.packed | (bit == 7) | image_last)),
         ]
-        with m.If(write.en):
-            following = write_at + 1
+        m.d.sync += self.complete.eq(rows_left == 0)
+        with m.If(self.clear | write.en):
             m.d.sync += [
-                write_at.eq(Mux(following == slots_end, 0, following)),
-                value_left.eq(Mux(row_last, row_values - 1, value_left - 1)),
-                self.received.eq(self.received + row_last),
-                bit.eq(Mux(i.ready, 0, bit + 1)),
+                write_at.eq(load_or_up(self.clear, header.first_place[: len(write_at)], write_at)),
+                values_left.eq(down_or_load(~(self.clear | row_last), values_left, header.row_values)),
+                bit.eq(Mux(self.clear | i.ready, 0, bit + 1)),
             ]
-        with m.If(self.clear):
-            m.d.sync += [self.received.eq(0), value_left.eq(row_values - 1), write_at.eq(0), bit.eq(0)]
+        with m.If(self.clear | self.row_ends):
+            m.d.sync += rows_left.eq(down_or_load(~self.clear, rows_left, header.map_height))
         return m

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -14,9 +16,9 @@ __all__ = ["BitPlanes"]
 class BitPlanes(wiring.Component):
     """Shift bits of eight values in, and then a byte of each of their planes out.
 
-    Each bit that comes in with a cycle has a shift register of its own. When eight values are in, the
-    registers hold the bits of the first planes at every so many places, and a shift brings the next
-    planes there: no register bit has more than one source.
+    Each bit that comes in with a cycle has a shift register of its own. When eight values are in, the first
+    of them holds the first plane: its bits at every so many places. The next plane comes there from the next
+    register, where there are eight, or with a shift of the only one: a register bit has no source but two.
 
     A value takes one step on a device with a line buffer. On any other it takes eight, of two cycles, in a
     fraction of the logic: there no value is sent again and again, and whoever sends images waits.
@@ -76,7 +78,6 @@ class BitPlanes(wiring.Component):
         steps = 8 // width
         count = Signal(range(8 * steps), reset_less=True)
         step, plane = count[: len(count) - 3], count[:3]
-        within = plane[: width.bit_length() - 1]  # of the planes that a shift brings
         whole = width == 8
         ends = [
             self.value_last.eq(step.all() if len(step) else 1),
@@ -98,9 +99,7 @@ class BitPlanes(wiring.Component):
         chains = [Signal(8 * steps, name=f"chain{number}", reset_less=True) for number in range(width)]
         with m.If(self.shift):
             m.d.sync += [chain.eq(Cat(chain[1:], bit)) for chain, bit in zip(chains, bits, strict=True)]
-        shown = Cat(chain[::steps] for chain in chains)
-        m.d.comb += [
-            self.plane.eq(shown.word_select(within, 8)),
-            self.turn.eq(within.all() if len(within) else 1),
-        ]
+        with m.Elif(self.advance):
+            m.d.sync += [chain.eq(above) for chain, above in pairwise(chains)]
+        m.d.comb += [self.plane.eq(chains[0][::steps]), self.turn.eq(not whole)]
         return m

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 
 from ..interfaces import HeaderLayout, bits_for_depth
+from ..parts.counting import down_or_load, load_or_up
 
 __all__ = ["WindowWalk"]
 
@@ -25,15 +26,15 @@ class WindowWalk(wiring.Component):
     -------
     header : In(HeaderLayout)
     clear : In(1)
-        To the image's first row of positions.
-    start : In(1)
-        To the first value of the row.
+        To the image's first value; none of the map's rows are there.
+    row_comes : In(1)
+        The next row of the map is in the buffer, behind this cycle.
     step : In(1)
-        To the next value; behind the last one of a row to the next row, which a `start` must follow.
-    top : Out(10)
-        Row of the map that is the first under the row of positions; modulo 2**10.
+        To the next value.
+    enough : Out(1)
+        The map's rows under the row of positions are there; a cycle after it is known.
     place : Out
-        Of the value in the line buffer, if it is on the map.
+        Of the value in the line buffer, if it is on the map; that of the first value is 0.
     on_map : Out(1)
     row_last, image_last : Out(1)
         The last value of a row of positions, of the last row.
@@ -45,9 +46,9 @@ class WindowWalk(wiring.Component):
             {
                 "header": In(HeaderLayout(config)),
                 "clear": In(1),
-                "start": In(1),
+                "row_comes": In(1),
                 "step": In(1),
-                "top": Out(10),
+                "enough": Out(1),
                 "place": Out(bits_for_depth(self.depth)),
                 "on_map": Out(1),
                 "row_last": Out(1),
@@ -58,51 +59,56 @@ class WindowWalk(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        header, depth, top = self.header, self.depth, self.top
-        places = range(depth + 1)  # in the buffer, or its end
-        row_values, slot_start, slot_step, slots_end = (
-            port[: depth.bit_length()]
-            for port in (header.row_values, header.slot_start, header.slot_step, header.slots_end)
+        header, place = self.header, self.place
+        row_values, column_step, line_step = (
+            port[: len(place)] for port in (header.row_values, header.column_step, header.line_step)
         )
-        # Row and column of the map; in the buffer the first kernel row, this one, the pixel, the channel.
-        y, x = Signal(10), Signal(10)
-        rows_left, kernel_left, channel_left = Signal(10), Signal(3), Signal(8)
-        first_slot, slot, column, offset = Signal(places), Signal(places), Signal(places), Signal(8)
+        x, rows_left, kernel, channel_left = Signal(10), Signal(10), Signal(3), Signal(8)
+        channel_end, kernel_end, column_end, begin = Signal(), Signal(), Signal(), Signal()
         # Known long before the row of values ends.
-        last_x, moved = Signal(11), Signal(range(2 * depth))
-        m.d.sync += [last_x.eq(header.map_width + header.pad_right - 1), moved.eq(first_slot + slot_step)]
-        after_slot, next_slot = Signal(places), Signal(places)
-        channel_end, kernel_end, column_end = channel_left == 0, kernel_left == 0, x == last_x
-        m.d.comb += [
-            after_slot.eq(slot + row_values),
-            next_slot.eq(Mux(after_slot == slots_end, 0, after_slot)),
-            self.place.eq((slot + column + offset)[: len(self.place)]),
-            self.on_map.eq((y < header.map_height) & (x < header.map_width)),
-            self.row_last.eq(channel_end & kernel_end & column_end),
-            self.image_last.eq(self.row_last & (rows_left == 0)),
+        last_x, row_step = Signal(11), Signal.like(place)
+        m.d.sync += [
+            last_x.eq(header.map_width + header.pad_right - 1),
+            row_step.eq(row_values - header.channels_last),
         ]
-        with m.If(self.step):
-            m.d.sync += [channel_left.eq(channel_left - 1), offset.eq(offset + 1)]
-            with m.If(channel_end):
-                m.d.sync += [channel_left.eq(header.channels_last), offset.eq(0)]
-                m.d.sync += [kernel_left.eq(kernel_left - 1), y.eq(y + 1), slot.eq(next_slot)]
-                with m.If(kernel_end):
-                    m.d.sync += x.eq(x + 1)
-                    with m.If(x < header.map_width):
-                        m.d.sync += column.eq(column + header.channels_last + 1)
-            with m.If(self.row_last):
-                m.d.sync += [
-                    rows_left.eq(rows_left - 1),
-                    top.eq(top + header.stride),
-                    first_slot.eq(Mux(moved >= slots_end, moved - slots_end, moved)),
-                ]
-        with m.If(self.start | (self.step & channel_end & kernel_end)):
-            m.d.sync += [
-                y.eq(top), slot.eq(first_slot), kernel_left.eq(header.kernel_last),
-                channel_left.eq(header.channels_last), offset.eq(0),
-            ]  # fmt: skip
-        with m.If(self.start):
-            m.d.sync += [x.eq(-header.pad_left), column.eq(0)]
-        with m.If(self.clear):
-            m.d.sync += [top.eq(-header.pad_top), rows_left.eq(header.rows_last), first_slot.eq(slot_start)]
+        m.d.comb += [
+            channel_end.eq(channel_left == 0),
+            kernel_end.eq(channel_end & (kernel == header.kernel_last)),
+            column_end.eq(x == last_x),
+            self.row_last.eq(kernel_end & column_end),
+            self.image_last.eq(self.row_last & (rows_left == 0)),
+            begin.eq(self.clear | self.row_last),
+        ]
+        along = Mux(self.row_last, line_step, column_step)
+        distance = Mux(kernel_end, along, Mux(channel_end, row_step, 1))
+        with m.If(self.clear | self.step):
+            m.d.sync += channel_left.eq(
+                down_or_load(~(channel_end | self.clear), channel_left, header.channels_last)
+            )
+            m.d.sync += place.eq(Mux(self.clear, 0, place + distance))
+            with m.If(channel_end | self.clear):
+                m.d.sync += kernel.eq(Mux(kernel_end | self.clear, 0, kernel + 1))
+            with m.If(kernel_end | self.clear):
+                m.d.sync += x.eq(load_or_up(begin, -header.pad_left, x))
+            with m.If(begin):
+                m.d.sync += rows_left.eq(down_or_load(~self.clear, rows_left, header.rows_last))
+        self._rows(m, kernel, x, self.step & self.row_last)
         return m
+
+    def _rows(self, m: Module, kernel: Value, x: Value, row_ends: Value) -> None:
+        """Follow which of the kernel's rows lie on the map, and on rows that are there.
+
+        Rows come until there are enough or no more: those that are there then are those on the map.
+        """
+        header = self.header
+        # Both counted from the first of the kernel's rows: the end of what is there, and padding.
+        there, above = Signal(signed(5)), Signal(3)
+        m.d.sync += self.enough.eq(there > header.kernel_last)
+        m.d.comb += self.on_map.eq((kernel < there) & (kernel >= above) & (x < header.map_width))
+        with m.If(self.clear):
+            m.d.sync += [there.eq(header.pad_top), above.eq(header.pad_top)]
+        with m.Elif(row_ends):
+            m.d.sync += there.eq(there - header.stride)
+            m.d.sync += above.eq(Mux(above > header.stride, above - header.stride, 0))
+        with m.Elif(self.row_comes):
+            m.d.sync += there.eq(there + 1)

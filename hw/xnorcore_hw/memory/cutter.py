@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -64,38 +64,45 @@ class OperandCutter(wiring.Component):
             taken.eq(self.odd_word & second | self.even_word & ~second),
         ]
         m.d.comb += self.word.eq(taken)
-        # Padding by ones comes in before the first turn, by zeros with the lanes that do not count, last:
-        # neither adds a look-up table to the longest path.
-        mask = Mux(now.masked, _below(now.lanes[: bits + 1], width), -1)
-        mask = mask & ~(now.pad & ~now.pad_one).replicate(width)
+        # Padding by ones comes in before the first turn, by zeros as no lanes that count: neither adds a
+        # look-up table to a bit.
         # Every row has its own copies of the offset: they reach all of a word.
         late = Signal(bits, attrs={"keep": 1})
-        ones, last, lanes_used = Signal(), Signal(), Signal(width, reset_less=True)
+        ones, last, lanes = Signal(), Signal(), Signal(bits + 1, reset_less=True)
+        counted = Mux(now.masked, now.lanes, width)
         m.d.sync += [
             late.eq(now.offset),
             ones.eq(now.pad & now.pad_one),
             last.eq(now.balance),
-            lanes_used.eq(mask),
+            lanes.eq(Mux(now.pad & ~now.pad_one, 0, counted)),
         ]
         # The higher bits of the offset in one cycle, the others in the next.
         low = bits // 2
-        turned = _rotated(taken | ones.replicate(width), late[low:], low)
-        rest, rest_turned = Signal(low, attrs={"keep": 1}), Signal(width, reset_less=True)
-        rest_last, rest_used, x = Signal(), Signal(width, reset_less=True), Signal(width, reset_less=True)
+        rest, turned = Signal(low, attrs={"keep": 1}), Signal(width, reset_less=True)
+        rest_last, used, x = Signal(), Signal(width, reset_less=True), Signal(width, reset_less=True)
         m.d.sync += [
             rest.eq(late[:low]),
-            rest_turned.eq(turned),
+            turned.eq(_rotated(taken | ones.replicate(width), late[low:], low)),
             rest_last.eq(last),
-            rest_used.eq(lanes_used),
-            x.eq(_rotated(rest_turned, rest, 0) & rest_used | rest_last << (width - 1)),
+            used.eq(_below(lanes, width)),
+            x.eq(_rotated(turned, rest, 0) & used | rest_last << (width - 1)),
         ]
         m.d.comb += self.x.eq(x)
         return m
 
 
 def _below(number: Value, width: int) -> Value:
-    """Return `width` bits, of which those below `number` are 1."""
-    return (~(~0 << number))[:width]
+    """Return `width` bits, of which those below `number`, at most `width`, are 1.
+
+    One 4-input lookup table for each bit: the number's upper three bits, and what the others say.
+    """
+    bits = (width - 1).bit_length()
+    every = number[bits] if len(number) > bits else Const(0)
+    split = max(bits - 3, 0)
+    low, high = number[:split], number[split:bits] | every.replicate(bits - split)
+    lower = [(low > place) | every for place in range(1 << split)]
+    places = (divmod(place, 1 << split) for place in range(width))
+    return Cat((high > upper) | (high == upper) & lower[place] for upper, place in places)
 
 
 def _rotated(value: Value, number: Value, low: int) -> Value:

@@ -50,35 +50,24 @@ class WriteStage(wiring.Component):
         """Build the module."""
         m = Module()
         control, loader, o = self.control, self.loader, self.o
-        asked, other, valid, room, waits = (Signal() for _ in range(5))
+        asked, other, room = Signal(), Signal(), Signal()
         requested = Signal(RowWriteLayout())
         m.d.comb += [
             other.eq(control.p.space != Space.ACTIVATIONS),
             asked.eq(control.valid & ~other),
-            valid.eq(loader.valid | asked),
-            loader.ready.eq(~waits),
-            control.ready.eq(other | ~waits & ~loader.valid),
+            room.eq(~o.valid | (o.ready if self.config.line_bytes else 0)),
+            loader.ready.eq(room),
+            control.ready.eq(other | room & ~loader.valid),
+            self.flushed.eq(~o.valid),
             requested.place.eq(control.p.place),
             requested.lane.eq(control.p.lane),
             requested.data.eq(control.p.data),
         ]
-        incoming = Mux(loader.valid, loader.p.as_value(), requested.as_value())
-        if self.config.line_bytes:
-            # What comes in the cycle in which the memories turn out to be busy waits beside the register.
-            m.d.comb += room.eq(~o.valid | o.ready)
-            m.d.sync += self.flushed.eq(room & ~waits & ~valid)
-            kept = Signal(RowWriteLayout(), reset_less=True)
-            with m.If(~waits):
-                m.d.sync += kept.eq(incoming)
-            incoming = Mux(waits, kept.as_value(), incoming)
-            with m.If(room):
-                m.d.sync += [o.valid.eq(waits | valid), waits.eq(0)]
-            with m.Elif(valid):
-                m.d.sync += waits.eq(1)
-        else:
-            m.d.comb += [room.eq(~o.valid), waits.eq(o.valid), self.flushed.eq(~o.valid)]
-            with m.If(room | o.ready):
-                m.d.sync += o.valid.eq(room & valid)
         with m.If(room):
-            m.d.sync += o.p.eq(incoming)
+            m.d.sync += [
+                o.valid.eq(loader.valid | asked),
+                o.p.eq(Mux(loader.valid, loader.p.as_value(), requested.as_value())),
+            ]
+        with m.Elif(o.ready):
+            m.d.sync += o.valid.eq(0)
         return m

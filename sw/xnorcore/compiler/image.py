@@ -119,9 +119,10 @@ def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tu
         "map_height": height,
         "rows_last": rows - 1,
         "row_values": row_values,
-        "slot_start": -top % kh * row_values,
-        "slot_step": layer.stride[0] % kh * row_values,
-        "slots_end": kh * row_values,
+        "first_place": (top * row_values + left * channels) & 0xFFFF,
+        "column_step": (1 - (kh - 1) * row_values) & 0xFFFF,
+        "line_step": (1 + (layer.stride[0] + 1 - kh) * row_values - (left + columns + right) * channels)
+        & 0xFFFF,
     }
     lowered = lower_windows(layer, step.pool, source, across, config, step.name, strips)
     return lowered, Image(header, planes * source.plane_words, step.name)

@@ -240,7 +240,8 @@ def _image(header: Mapping[str, int], config: DeviceConfig) -> None:
     if header["interleaved"]:
         if not config.line_bytes:
             raise CompileError("images are interleaved, but the device has no line buffer (line_bytes=0)")
-        _at_most("the line buffer's used part", header["slots_end"], config.line_bytes, "bytes (line_bytes)")
+        used = (header["kernel_last"] + 1) * header["row_values"]
+        _at_most("the line buffer's used part", used, config.line_bytes, "bytes (line_bytes)")
         across = header["pad_left"] + header["map_width"] + header["pad_right"]
         row = across * (header["kernel_last"] + 1) * (header["channels_last"] + 1)
         words = (header["rows_last"] + 1) * -(-row // width)

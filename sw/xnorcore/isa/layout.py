@@ -103,8 +103,8 @@ HEADER = Record(
         ("pad_right", 3),
     ),
     (("map_width", 10), ("map_height", 10), ("rows_last", 10)),
-    (("row_values", 16), ("slot_start", 16)),
-    (("slot_step", 16), ("slots_end", 16)),
+    (("row_values", 16), ("first_place", 16)),
+    (("column_step", 16), ("line_step", 16)),
     (("id_low", 32),),
     (("id_high", 32),),
 )

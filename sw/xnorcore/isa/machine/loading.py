@@ -37,7 +37,7 @@ def store_images(
                 continue
             lines = image[np.newaxis]
         else:
-            lines = interleaved(header, image)
+            lines = interleaved(header, image, memories.config.line_bytes)
         for plane in range(planes):
             at = base + plane * stride
             for line in lines:
@@ -55,7 +55,7 @@ def _store(memories: Memories, rows: slice, base: int, bits: NDArray[np.uint8]) 
         memories.activations[rows, base + first // width, : len(part)] = part
 
 
-def interleaved(header: Mapping[str, int], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def interleaved(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes: int) -> NDArray[np.uint8]:
     """Return the values under the kernel, one row for each row of positions, as the line buffer gives them.
 
     The buffer is a ring of the rows under the kernel: what it gives depends on what has come by then.
@@ -67,22 +67,26 @@ def interleaved(header: Mapping[str, int], image: NDArray[np.uint8]) -> NDArray[
     height, width, row_values = header["map_height"], header["map_width"], header["row_values"]
     kernel, channels = header["kernel_last"] + 1, header["channels_last"] + 1
     across = header["pad_left"] + width + header["pad_right"]
-    end, slot = header["slots_end"], header["slot_start"]
-    ring = np.zeros(end, np.uint8)
+    size = 1 << max(1, (line_bytes - 1).bit_length())
+    ring = np.zeros(size, np.uint8)
     lines = np.zeros((header["rows_last"] + 1, across, kernel, channels), np.uint8)
-    received, top = 0, -header["pad_top"]
+    steps = np.full((across, kernel, channels), 1)
+    steps[:, :, -1] = row_values - (channels - 1)
+    steps[:, -1, -1] = header["column_step"]
+    steps[-1, -1, -1] = header["line_step"]
+    # Places of a row's values, counted from the first one's, and where the next row's begin.
+    ends = np.cumsum(steps)
+    places, along = np.concatenate([[0], ends[:-1]]).reshape(steps.shape), int(ends[-1])
+    received, top, first = 0, -header["pad_top"], 0
+    columns = slice(header["pad_left"], header["pad_left"] + width)
     for line in lines:
         while received < min(top + kernel, height):
-            places = (received * row_values + np.arange(row_values)) % end
-            ring[places] = values[received * row_values : (received + 1) * row_values]
+            at = header["first_place"] + received * row_values + np.arange(row_values)
+            ring[at % size] = values[received * row_values : (received + 1) * row_values]
             received += 1
         line[:] = header["pad"]
-        for tap in range(kernel):
-            if 0 <= top + tap < height:
-                at = (slot + tap * row_values) % end
-                row = ring[at : at + width * channels].reshape(width, channels)
-                line[header["pad_left"] : header["pad_left"] + width, tap] = row
+        on_map = slice(max(-top, 0), max(min(kernel, height - top), 0))
+        line[columns, on_map] = ring[(first + places[columns, on_map]) % size]
         top += header["stride"]
-        slot += header["slot_step"]
-        slot -= end if slot >= end else 0
+        first += along
     return lines.reshape(len(lines), -1)
