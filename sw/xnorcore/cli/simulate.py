@@ -19,7 +19,17 @@ from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
 from .drawing import gallery, picture
 from .files import check_output, read_images, write_array
-from .options import Parser, add_batch, add_network, add_output, add_simulator, integer, seconds, sim_spec
+from .options import (
+    Parser,
+    add_batch,
+    add_network,
+    add_output,
+    add_simulator,
+    given_options,
+    integer,
+    seconds,
+    sim_spec,
+)
 from .sizes import sizes
 
 _SHOWN, _SHOWN_LARGE = 8, 4
@@ -137,6 +147,8 @@ def _simulate(
         **measured.as_dict(),
         **report,
         **extra,
+        "board": arguments.board,
+        "changed": sorted(given_options(arguments)) if arguments.board else [],
         "engine": arguments.engine,
         "link": arguments.link,
         "clocks_per_bit": measured.divisor,
@@ -227,6 +239,9 @@ def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
     g = report["geometry"]
     array = f"{g['rows']} x {g['columns']} x {g['width']}: {report['peak_macs_per_cycle']:,} MACs/cycle"
     rows = [("array", array + ("; rows share an image" if report["spread"] else ""))]
+    if report.get("board"):
+        changed = f"; {', '.join(report['changed'])} as given" if report["changed"] else ""
+        rows.append(("board", report["board"] + changed))
     if "engine" in report:
         wire = f"uart, {report['clocks_per_bit']} clocks per bit" if report["link"] == "uart" else "direct"
         rows.append(("simulator", f"{report['engine']}; link {wire}"))
