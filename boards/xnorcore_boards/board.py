@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from xnorcore.boards import BoardDevice
 from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.extras import install_extra
 from xnorcore.isa.device import DeviceConfig
@@ -98,6 +99,12 @@ class Board:
         """The clock as it really is."""
         return self.pll.hz if self.pll else self.clock_in_hz
 
+    @property
+    def device(self) -> BoardDevice:
+        """What it is to a driver, or to a simulation of it."""
+        clocks = {baud: self.divisor(baud) for baud in (self.baud, self.best_baud)}
+        return BoardDevice(self.config, self.true_hz, self.baud, clocks)
+
     def divisor(self, baud: int) -> int:
         """Return the clock cycles per bit of a baud rate.
 
@@ -168,22 +175,17 @@ def find_board(name: str) -> Board:
     return boards[name]
 
 
-def clocks() -> dict[str, int]:
-    """Return the clock of every board's array in Hz, by name; entry point of ``xnorcore.clocks``."""
-    return {name: board.clock_hz for name, board in all_boards().items()}
-
-
 def usb_numbers() -> list[tuple[str, str, str, int]]:
     """Return name, vendor, product and baud of every board; entry point of ``xnorcore.usb``."""
     return [(name, *board.usb, board.baud) for name, board in all_boards().items()]
 
 
-def configurations() -> dict[str, DeviceConfig]:
+def configurations() -> dict[str, BoardDevice]:
     """Return the device of every board that holds one, by name; entry point of ``xnorcore.boards``."""
     from .measure.estimate import may_fit
 
     return {
-        name: board.config
+        name: board.device
         for name, board in all_boards().items()
         if may_fit(board.part.family.name, board.config, board.part.lut4)
     }

@@ -1,6 +1,8 @@
 """Figures name the device that they are of: ``info``, ``boards``, and what the simulated device measures."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,13 @@ import pytest
 from xnorcore import zoo
 from xnorcore.cli.console import Console
 from xnorcore.compiler.compile import compile_network
-from xnorcore.errors import CompileError
+from xnorcore.errors import CompileError, UsageError
+from xnorcore.link.transport import open_transport
+from xnorcore.runtime.interpreted import open_machine
 from xnorcore_boards.board import all_boards, configurations, find_board
 from xnorcore_boards.measure.records import read_records
 from xnorcore_hw.bench.workload import simulate
+from xnorcore_hw.sim.transport import SimOptions
 
 from .test_commands import run
 
@@ -71,8 +76,8 @@ def test_the_device_of_a_board(capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("--board", "icebreaker", "--rows", "3"), "--board has an array and memories of its own"),
-        (("--board", "icebreaker", "--set", "act_depth=9"), "--board has an array and memories of its own"),
+        (("--board", "icebreaker", "--rows", "9"), "rows is 9, but must be 1 to 8"),
+        (("--board", "icebreaker", "--set", "act_depth=9"), "act_depth is 9, but must be 64 to 65536"),
         (("--board", "icestick"), "no board 'icestick' has a device; known: ecpix5-45f"),
         (("--board", "icebraeker"), 'did you mean "icebreaker"?'),
     ],
@@ -80,6 +85,63 @@ def test_the_device_of_a_board(capsys):
 def test_board_is_refused(capsys, arguments, message):
     code, out, err = run(capsys, "info", "digits", *arguments)
     assert (code, out) == (2, "") and message in err and len(err.splitlines()) == 1
+
+
+def test_a_part_of_a_boards_device_is_given(capsys):
+    more = ("--board", "icebreaker", "--rows", "2", "--set", "weight_depth=512")
+    value = info(capsys, "mnist-tfc", *more)[1]
+    config = find_board("icebreaker").config
+    assert value["device"] == {"board": "icebreaker", "simulated": False, "chosen": ["rows", "weight_depth"]}
+    assert value["geometry"] == {"rows": 2, "columns": 8, "width": 32}
+    found = {name: entry["available"] for name, entry in value["memory"].items()}
+    assert found["weight_depth"] == 512 and found["act_depth"] == config.act_depth
+    text = run(capsys, "info", "mnist-tfc", *more)[1]
+    assert "fits the device of board icebreaker, 2 x 8 x 32 (rows, weight_depth as given)" in text
+
+
+@pytest.mark.parametrize("name", sorted(configurations()))
+def test_sim_is_the_device_of_a_board(name):
+    """A simulation of a board is what its bitstream says of itself, with the UART that is in it."""
+    board = find_board(name)
+    for rate, baud in (("", board.baud), (f",baud={board.best_baud}", board.best_baud)):
+        options = SimOptions.parse(f"board={name},link=uart{rate}")
+        assert (options.config, options.clock_hz) == (board.config, board.true_hz)
+        assert options.divisor == board.divisor(baud)
+    other = SimOptions.parse(f"board={name},act_depth=2048")
+    assert other.config == replace(board.config, act_depth=2048)
+    assert other.divisor == board.divisor(board.baud)
+    slower = SimOptions.parse(f"board={name},clock_hz=12000000")
+    assert (slower.config, slower.divisor) == (board.config, 4)
+    device = open_machine(f"board={name}")
+    assert device.config == replace(board.config, counters=0)
+
+
+@pytest.mark.parametrize("scheme", ["sim", "machine", "netlist"])
+def test_an_unknown_board_in_a_url_is_refused(scheme):
+    with pytest.raises(UsageError, match='did you mean "icebreaker"'):
+        open_transport(f"{scheme}:board=icebraeker")
+
+
+def test_the_netlist_of_a_board_is_that_of_its_own_array(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"^build/icebreaker-3x8x32 is not the folder of a finished build"):
+        open_transport("netlist:board=icebreaker")
+
+
+def test_commands_simulate_a_board(capsys, tmp_path):
+    """One row of a board without counters, at its own clock, through its own UART: every score right."""
+    images, more = tmp_path / "in.npy", ("--board", "icebreaker", "--rows", "1", "--link", "uart")
+    assert run(capsys, "sample", "mnist-tfc", "-o", str(images), "--count", "2")[0] == 0
+    value = json.loads(run(capsys, "sim", "mnist-tfc", str(images), *more, "--json")[1])
+    assert (value["board"], value["changed"], value["mismatches"]) == ("icebreaker", ["rows"], 0)
+    assert (value["clock_hz"], value["clocks_per_bit"], value["counters"]) == (36_000_000, 12, False)
+    assert value["geometry"] == {"rows": 1, "columns": 8, "width": 32}
+    text = run(capsys, "sim", "mnist-tfc", str(images), *more)[1]
+    assert re.search(r"^board +icebreaker; rows as given$", text, re.MULTILINE)
+    url, out = "sim:board=icebreaker,rows=1,link=uart", str(tmp_path / "out.npy")
+    again = run(capsys, "run", "mnist-tfc", str(images), "--port", url, "-o", out, "--check", "--json")
+    same = json.loads(again[1])
+    assert same["device_cycles"] == value["device_cycles"] and same["mismatches"] == 0
 
 
 def test_a_board_too_small_for_its_array_holds_nothing():

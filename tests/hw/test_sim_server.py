@@ -104,7 +104,7 @@ def test_defaults():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("speed=9", "unknown option 'speed=9' of sim:; known: rows, columns, width, acc_width, .*, baud"),
+        ("speed=9", "unknown option 'speed=9' of sim:; known: board, rows, columns, width, .*, baud"),
         ("rows", "unknown option 'rows' of sim:"),
         ("rows=1,rows=2", "option rows of sim: is given twice: 1 and 2"),
         ("rows=two", "option rows of sim: is 'two', but must be a whole number"),

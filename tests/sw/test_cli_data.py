@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xnorcore import zoo
-from xnorcore.cli import devices, evaluate
+from xnorcore import boards, zoo
+from xnorcore.boards import BoardDevice
+from xnorcore.cli import evaluate
 from xnorcore.datasets import FASHION, MNIST, published
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -315,17 +316,18 @@ def test_zoo_says_which_boards_hold_a_network(run: Run, monkeypatch: pytest.Monk
             large = DeviceConfig(Geometry(1, 32, 32))
             tiny = DeviceConfig.parse(columns=8, width=8, act_depth=64)
             few = DeviceConfig.parse(weight_depth=64)
-            return lambda: {"large": large, "few": few, "tiny": tiny}
+            made = {"large": large, "few": few, "tiny": tiny}
+            return lambda: {name: BoardDevice(config, 1, 1, {}) for name, config in made.items()}
 
-    real = devices.metadata.entry_points
+    real = boards.metadata.entry_points
     monkeypatch.setattr(
-        devices.metadata,
+        boards.metadata,
         "entry_points",
         lambda group: [Entry] if group == "xnorcore.boards" else real(group=group),
     )
     code, out, _ = run("zoo", "--json")
     entries = {entry["name"]: entry for entry in one_object(out)["networks"]}
-    boards = entries["fashion"]["boards"]
-    assert code == 0 and boards["large"] == 1 and boards["few"] > 1 and boards["tiny"] is None
+    said = entries["fashion"]["boards"]
+    assert code == 0 and said["large"] == 1 and said["few"] > 1 and said["tiny"] is None
     lines = run("zoo")[1].splitlines()
     assert lines[0].endswith("boards") and any(line.endswith("large") for line in lines)

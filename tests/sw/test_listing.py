@@ -63,7 +63,7 @@ def test_the_command(capsys) -> None:
     ("options", "message"),
     [
         (["--board", "nowhere"], "no board 'nowhere' has a device"),
-        (["--board", "icebreaker", "--rows", "2"], "--board has an array and memories of its own"),
+        (["--board", "icebreaker", "--rows", "9"], "rows is 9, but must be 1 to 8"),
         (["--batch", "0"], "'0' is not a whole number, 1 or more"),
     ],
 )

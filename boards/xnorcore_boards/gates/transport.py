@@ -24,22 +24,25 @@ def netlist_transport(engine: NetlistEngine, clock_hz: int, name: str = "netlist
 
 
 def open_netlist(folder: str, *, progress: Say | None = None) -> EngineTransport:
-    """Open the netlist of a build; entry point of ``netlist:FOLDER``.
+    """Open the netlist of a build; entry point of ``netlist:FOLDER``, or ``netlist:board=NAME``.
 
     Parameters
     ----------
     folder : str
-        Build folder of ``xnorcore build``.
+        Build folder of ``xnorcore build``; ``board=NAME``: the one of the board's own array.
     progress : callable, optional
         Called with one line of text before slow work.
 
     Raises
     ------
     UsageError
-        If it is not the folder of a finished build.
+        If it is not the folder of a finished build, or there is no such board.
     EngineError
         If the netlist cannot be simulated.
     """
+    if folder.startswith("board="):
+        own = find_board(folder.removeprefix("board="))
+        folder = f"build/{own.name}-{own.config.geometry}"
     path = Path(folder)
     try:
         build = json.loads((path / "build.json").read_text())

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from xnorcore import zoo
+from xnorcore.boards import find_device
 from xnorcore.cli.console import Console
-from xnorcore.cli.devices import board_device
 from xnorcore.compiler.compile import compile_network
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.layers import Conv2d, Dense, InputSpec, Layer, MaxPool2d
@@ -82,7 +82,7 @@ def cnn(console: Console) -> Iterator[Figure]:
     if "fashion" in zoo.names():
         network = zoo.load("fashion")
         for key, config in (
-            ("fashion", DeviceConfig(_FASHION)), ("fashion-board", board_device(_BOARD)),
+            ("fashion", DeviceConfig(_FASHION)), ("fashion-board", find_device(_BOARD).config),
         ):  # fmt: skip
             measured = simulate(console, sim_url(config), network, 16)
             assert measured.efficiency is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 
+from xnorcore.boards import board_config, find_device
 from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import MIN_DIVISOR
@@ -17,7 +18,7 @@ BAUD = 3_000_000
 MAX_CLOCK_HZ = 1_000_000_000
 
 _SIZES = [f.name for f in fields(Geometry)] + [f.name for f in fields(DeviceConfig) if f.name != "geometry"]
-_OPTIONS = [*_SIZES, "link", "engine", "clock_hz", "baud"]
+_OPTIONS = ["board", *_SIZES, "link", "engine", "clock_hz", "baud"]
 # Cycles between two looks at Ctrl-C: about 0.1 s of each engine.
 _AT_ONCE = {"compiled": 100_000, "amaranth": 100, "cxxrtl": 20_000}
 
@@ -71,6 +72,9 @@ class SimOptions:
         Clock of the device in Hz; it is what turns cycles into seconds.
     baud : int
         Bits per second of the UART; 0 picks 3,000,000 or the nearest that the clock divides into.
+    clocks_per_bit : int
+        Of the UART, where `baud` is what a board was asked for: its clock need not be a multiple. 0: exactly
+        `clock_hz` / `baud`.
 
     Raises
     ------
@@ -83,6 +87,7 @@ class SimOptions:
     engine: str = "compiled"
     clock_hz: int = CLOCK_HZ
     baud: int = 0
+    clocks_per_bit: int = 0
 
     def __post_init__(self) -> None:
         for name, value, known in (("link", self.link, LINKS), ("engine", self.engine, ENGINES)):
@@ -92,21 +97,25 @@ class SimOptions:
             raise UsageError(f"clock_hz is {self.clock_hz}, but must be 1 to {MAX_CLOCK_HZ}")
         if not self.baud:
             object.__setattr__(self, "baud", _default_baud(self.clock_hz))
-        divisor_for(self.clock_hz, self.baud)
+        if not self.clocks_per_bit:
+            divisor_for(self.clock_hz, self.baud)
 
     @property
     def divisor(self) -> int:
         """Clock cycles per UART bit."""
-        return self.clock_hz // self.baud
+        return self.clocks_per_bit or self.clock_hz // self.baud
 
     @classmethod
     def parse(cls, spec: str) -> SimOptions:
         """Read ``NAME=VALUE,NAME=VALUE``, the part of the URL after ``sim:``.
 
+        ``board=NAME`` is a board's device: its configuration, clock, and clock cycles per bit at its baud
+        rate, or the best one of its USB bridge. Other options change a part of that.
+
         Raises
         ------
         UsageError
-            If an option is unknown, given twice or not a number.
+            If an option is unknown, given twice or not a number; or there is no such board.
         GeometryError
             If a size is illegal.
         """
@@ -119,15 +128,20 @@ class SimOptions:
                 raise UsageError(f"option {name} of sim: is given twice: {given[name]} and {value}")
             given[name] = value
         link, engine = given.pop("link", "direct"), given.pop("engine", "compiled")
+        chosen = given.pop("board", None)
         numbers: dict[str, int] = {}
         for name, value in given.items():
             if not (value.isascii() and value.isdigit() and len(value) <= 12):
                 raise UsageError(f"option {name} of sim: is {value!r}, but must be a whole number")
             numbers[name] = int(value)
-        clock_hz, baud = numbers.pop("clock_hz", CLOCK_HZ), numbers.pop("baud", None)
-        if baud == 0:
+        if numbers.get("baud") == 0:
             raise UsageError("option baud of sim: is 0; leave it out for the default")
-        return cls(DeviceConfig.parse(**numbers), link, engine, clock_hz, baud or 0)
+        board = None if chosen is None else find_device(chosen)
+        clock_hz = numbers.pop("clock_hz", board.clock_hz if board else CLOCK_HZ)
+        own = board is not None and clock_hz == board.clock_hz
+        baud = numbers.pop("baud", board.baud if board and own else 0)
+        clocks = board.clocks_per_bit.get(baud, 0) if board and own else 0
+        return cls(board_config(chosen, numbers), link, engine, clock_hz, baud, clocks)
 
     def open_engine(self, progress: Progress | None = None) -> Engine:
         """Start the simulated device.

@@ -125,9 +125,9 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _clock(board: str | None) -> int:
-    from xnorcore.cli.devices import board_clock
+    from xnorcore.boards import find_device
 
-    return (board_clock(board) if board else None) or _CLOCK_HZ
+    return find_device(board).clock_hz if board else _CLOCK_HZ
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:

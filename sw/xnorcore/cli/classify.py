@@ -103,10 +103,7 @@ def _engine(
     """Return what computes outputs, and its name."""
     url = arguments.port
     if arguments.board is not None:
-        from ..verify.ask import sim_url
-        from .devices import board_device
-
-        url = sim_url(board_device(arguments.board), link="direct")
+        url = f"sim:board={arguments.board},link=direct"
     if url is None:
         return lambda values: fast.run(network, values), "fast"
     accelerator = stack.enter_context(Accelerator.open(url, progress=console.progress))

@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
+from ..boards import board_devices
 from ..compiler.compile import compile_network
-from ..errors import CompileError, UsageError
+from ..errors import CompileError
 from ..isa.device import DeviceConfig, Geometry
 from ..model.network import Network
-from ..nearest import did_you_mean
-
-BOARDS = "xnorcore.boards"
-"""Entry-point group of boards: each entry is called and returns a dict of name to `DeviceConfig`."""
-
-CLOCKS = "xnorcore.clocks"
-"""Entry-point group of clocks: each entry is called and returns a dict of board to Hz."""
 
 Answer = dict[str, Any]
 
 
-def board_devices() -> dict[str, DeviceConfig]:
-    """Return the default device of every board that is installed."""
-    found: dict[str, DeviceConfig] = {}
-    for entry in sorted(metadata.entry_points(group=BOARDS), key=lambda entry: entry.name):
-        found |= entry.load()()
-    return found
-
-
-def board_device(name: str) -> DeviceConfig:
-    """Return the default device of a board.
-
-    Raises
-    ------
-    UsageError
-        If there is no such board.
-    """
-    boards = board_devices()
-    if name not in boards:
-        known = ", ".join(boards) or "none is installed"
-        raise UsageError(f"no board {name!r} has a device; known: {known}{did_you_mean(name, boards)}")
-    return boards[name]
-
-
-def board_clock(name: str) -> int | None:
-    """Return the clock of a board in Hz, None where there is no such board."""
-    found: dict[str, int] = {}
-    for entry in metadata.entry_points(group=CLOCKS):
-        found |= entry.load()()
-    return found.get(name)
+def configurations() -> dict[str, DeviceConfig]:
+    """Return the configuration of every board that is installed."""
+    return {name: board.config for name, board in board_devices().items()}
 
 
 def ask(network: Network, devices: Mapping[str, DeviceConfig]) -> dict[str, Answer]:

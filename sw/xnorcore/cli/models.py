@@ -15,8 +15,8 @@ from ..isa.device import MAX_DEPTH, DeviceConfig, Geometry
 from ..model.layers import Conv2d, MaxPool2d
 from ..model.network import Network
 from .console import Console, table
-from .devices import ask, board_devices, board_lines, efficiency
-from .options import Parser, add_geometry, add_network, device_config, device_options
+from .devices import ask, board_lines, configurations, efficiency
+from .options import Parser, add_geometry, add_network, device_config, given_options
 from .sizes import sizes
 
 _MEMORIES = {
@@ -53,8 +53,8 @@ def describe(network: Network) -> dict[str, Any]:
 def _info(arguments: argparse.Namespace, console: Console) -> int:
     config = device_config(arguments)
     network = zoo.load(arguments.network)
-    given = () if arguments.board else device_options(arguments)
-    chosen = sorted(set(given) - {"rows", "columns", "width"})
+    shown = set() if arguments.board else {"rows", "columns", "width"}
+    chosen = sorted(set(given_options(arguments)) - shown)
     refusal: str | None = None
     try:
         program: Program | None = compile_network(network, config)
@@ -69,7 +69,7 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
         "fits": refusal is None,
         "refusal": refusal,
         "device": {"board": arguments.board, "simulated": not arguments.board, "chosen": chosen},
-        "boards": ask(network, board_devices()) or None,
+        "boards": ask(network, configurations()) or None,
     }
     console.result(value, _info_lines(network, value))
     return 1 if refusal else 0
@@ -240,6 +240,7 @@ def _device(value: dict[str, Any]) -> str:
     g, device = value["geometry"], value["device"]
     array = f"{g['rows']} x {g['columns']} x {g['width']}"
     if device["board"]:
-        return f"the device of board {device['board']}, {array}"
+        changed = f" ({', '.join(device['chosen'])} as given)" if device["chosen"] else ""
+        return f"the device of board {device['board']}, {array}{changed}"
     given = f"{', '.join(device['chosen'])} as given, else " if device["chosen"] else ""
     return f"the simulated device {array} ({given}its default memories)"

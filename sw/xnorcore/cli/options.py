@@ -145,7 +145,7 @@ def add_geometry(parser: Parser) -> None:
         metavar="NAME=N",
         help="any other field of DeviceConfig, for instance act_depth=4096",
     )
-    group.add_argument("--board", metavar="BOARD", help="the device of a board, in place of all of these")
+    group.add_argument("--board", metavar="BOARD", help="the device of a board, but for what is given")
 
 
 def add_simulator(parser: Parser, *, link: str) -> None:
@@ -158,8 +158,13 @@ def add_simulator(parser: Parser, *, link: str) -> None:
         default=link,
         help=f"simulate every bit on the wire, or pass frames as bytes; default {link}",
     )
-    group.add_argument("--baud", type=integer(1), metavar="N", help="of the simulated wire; default 3000000")
-    group.add_argument("--clock-hz", type=integer(1), metavar="N", help="of the device; default 12000000")
+    own = ", or the board's"
+    group.add_argument(
+        "--baud", type=integer(1), metavar="N", help=f"of the simulated wire; default 3000000{own}"
+    )
+    group.add_argument(
+        "--clock-hz", type=integer(1), metavar="N", help=f"of the device; default 12000000{own}"
+    )
     engines = "compiled (default), amaranth (Amaranth's own simulator, slow) or cxxrtl (needs Yosys)"
     group.add_argument("--engine", default="compiled", metavar="NAME", help=engines)
 
@@ -187,23 +192,16 @@ def live(arguments: argparse.Namespace) -> bool:
     return sys.stderr.isatty() and not getattr(arguments, "plain", False)
 
 
-def device_options(arguments: argparse.Namespace) -> dict[str, int]:
-    """Return what `add_geometry` collected, by the names of `DeviceConfig.parse`.
+def given_options(arguments: argparse.Namespace) -> dict[str, int]:
+    """Return what `add_geometry` collected besides ``--board``, by the names of `DeviceConfig.parse`.
 
     Raises
     ------
     UsageError
-        If a ``--set`` is malformed, something is given twice, or besides ``--board``.
+        If a ``--set`` is malformed, or something is given twice.
     """
     given = {name: getattr(arguments, name) for name in ("rows", "columns", "width")}
     options: dict[str, int] = {name: value for name, value in given.items() if value is not None}
-    if arguments.board is not None:
-        from ..verify.ask import options as flat
-        from .devices import board_device
-
-        if options or arguments.set:
-            raise UsageError("--board has an array and memories of its own; leave the other options out")
-        return flat(board_device(arguments.board))
     for item in arguments.set:
         name, equals, text = item.partition("=")
         if not equals or not (text.isascii() and text.isdecimal() and len(text) < 19):
@@ -215,18 +213,18 @@ def device_options(arguments: argparse.Namespace) -> dict[str, int]:
 
 
 def device_config(arguments: argparse.Namespace) -> DeviceConfig:
-    """Return the device that `add_geometry` collected.
+    """Return the device that `add_geometry` collected: the board's, or the default, but for what is given.
 
     Raises
     ------
     UsageError
-        As `device_options`.
+        As `given_options`; or there is no such board.
     GeometryError
         If an option is unknown or a value illegal.
     """
-    from ..isa.device import DeviceConfig
+    from ..boards import board_config
 
-    return DeviceConfig.parse(**device_options(arguments))
+    return board_config(arguments.board, given_options(arguments))
 
 
 def sim_spec(arguments: argparse.Namespace) -> str:
@@ -240,7 +238,8 @@ def sim_spec(arguments: argparse.Namespace) -> str:
     device_config(arguments)
     if not arguments.engine.isalnum():
         raise UsageError(f"--engine {arguments.engine!r} is not the name of an engine")
-    options: dict[str, int | str] = {**device_options(arguments)}
+    board = {} if arguments.board is None else {"board": arguments.board}
+    options: dict[str, int | str] = {**board, **given_options(arguments)}
     options |= {"link": arguments.link, "engine": arguments.engine}
     if arguments.baud is not None:
         options["baud"] = arguments.baud

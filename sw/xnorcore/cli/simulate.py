@@ -20,7 +20,17 @@ from .drawing import gallery, picture
 from .files import check_output, write_array
 from .inputs import add_reading, user_images
 from .live import Live, cause_rows, drawn
-from .options import Parser, add_batch, add_network, add_output, add_simulator, integer, seconds, sim_spec
+from .options import (
+    Parser,
+    add_batch,
+    add_network,
+    add_output,
+    add_simulator,
+    given_options,
+    integer,
+    seconds,
+    sim_spec,
+)
 from .sizes import sizes
 from .waves import add_waves, check, recorded
 
@@ -143,6 +153,8 @@ def _simulate(
         **measured.as_dict(),
         **report,
         **extra,
+        "board": arguments.board,
+        "changed": sorted(given_options(arguments)) if arguments.board else [],
         "engine": arguments.engine,
         "link": arguments.link,
         "clocks_per_bit": measured.divisor,
@@ -239,6 +251,9 @@ def _summary(report: dict[str, Any], bars: bool) -> list[tuple[str, str]]:
     g = report["geometry"]
     array = f"{g['rows']} x {g['columns']} x {g['width']}: {report['peak_macs_per_cycle']:,} MACs/cycle"
     rows = [("array", array + ("; rows share an image" if report["spread"] else ""))]
+    if report.get("board"):
+        changed = f"; {', '.join(report['changed'])} as given" if report["changed"] else ""
+        rows.append(("board", report["board"] + changed))
     if "engine" in report:
         wire = f"uart, {report['clocks_per_bit']} clocks per bit" if report["link"] == "uart" else "direct"
         rows.append(("simulator", f"{report['engine']}; link {wire}"))

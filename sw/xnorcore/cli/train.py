@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import datasets
+from ..boards import board_config
 from ..errors import UsageError
 from ..files import xnorfile
 from ..files.userfile import write_file
-from ..isa.device import DeviceConfig
 from .bars import spark
 from .console import Console, table
-from .devices import board_device
 from .files import check_output
 from .options import Parser, add_plain, integer, live
 from .train_folder import is_data, train_folder
@@ -76,7 +75,7 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.recipe is None:
         raise UsageError(f"which recipe? One of {', '.join(sorted(RECIPES))}, or a .toml file")
     if is_data(arguments.recipe):
-        config = board_device(arguments.board) if arguments.board else DeviceConfig()
+        config = board_config(arguments.board, {})
         return train_folder(arguments, console, config, _Show(console, live(arguments)))
     for option in ("board", "rate", "label"):
         if getattr(arguments, option) is not None:

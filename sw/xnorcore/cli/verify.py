@@ -17,10 +17,10 @@ from ..verify.first_light import first_light
 from ..verify.planted import FORMS
 from ..verify.random_networks import random_images
 from .console import Console, table
-from .devices import board_devices
+from .devices import configurations
 from .files import check_output
 from .inputs import add_reading, user_images
-from .options import Parser, add_simulator, device_config, device_options, integer, seconds, sim_spec
+from .options import Parser, add_simulator, device_config, given_options, integer, seconds, sim_spec
 
 _SIDES = {
     "model": "one of the models: golden and fast disagree",
@@ -133,7 +133,7 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
 
 def _report(arguments: argparse.Namespace, network: Network, result: Report | XnorcoreError) -> None:
     if arguments.report:
-        value = first_light(network, arguments.port, result, board_devices())
+        value = first_light(network, arguments.port, result, configurations())
         write_file(arguments.report, (json.dumps(value, indent=1) + "\n").encode())
 
 
@@ -147,7 +147,7 @@ def _devices(arguments: argparse.Namespace, console: Console, fault: Fault | Non
         machine = Device("machine", machine_url(config), keep_on=True)
         return [machine, Device("rtl", f"sim:{spec}", fault, arguments.timeout, True)]
 
-    if not device_options(arguments):
+    if arguments.board is None and not given_options(arguments):
         with Accelerator.open(
             arguments.port, timeout=arguments.timeout, progress=console.progress
         ) as accelerator:

@@ -11,7 +11,7 @@ from ..verify.campaign import Campaign
 from ..verify.campaign import run as run_campaign
 from ..verify.random_devices import random_configs
 from .console import Console, table
-from .options import device_config, device_options
+from .options import device_config, given_options
 
 COUNT = 50
 """Networks, if nothing else is asked for."""
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _configs(arguments: argparse.Namespace, total: int) -> list[DeviceConfig]:
-    if device_options(arguments):
+    if arguments.board is not None or given_options(arguments):
         return [device_config(arguments)]
     geometry = None if arguments.geometry == "random" else Geometry.parse(arguments.geometry)
     return random_configs(arguments.seed, arguments.devices or max(4, total // 64), geometry)

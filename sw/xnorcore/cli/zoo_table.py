@@ -11,7 +11,7 @@ from ..errors import CompileError, UsageError
 from ..isa.device import DeviceConfig
 from ..model.network import Network
 from .console import Console, table
-from .devices import board_devices
+from .devices import configurations
 from .models import describe
 from .options import Parser
 
@@ -25,7 +25,7 @@ def add_zoo(parser: Parser) -> None:
 
 
 def _zoo(arguments: argparse.Namespace, console: Console) -> int:
-    boards = board_devices()
+    boards = configurations()
     networks = [_entry(name, boards) for name in zoo.names()]
     rows = []
     for entry in networks:

@@ -243,3 +243,9 @@ class DeviceConfig:
                 raise GeometryError(f"{name} is 0; leave it out for the default")
         geometry = Geometry(**{k: v for k, v in options.items() if k in shape})
         return cls(geometry=geometry, **{k: v for k, v in options.items() if k in rest})
+
+
+def options(config: DeviceConfig) -> dict[str, int]:
+    """Return a configuration as the flat options of `DeviceConfig.parse`."""
+    values = asdict(config)
+    return {**values.pop("geometry"), **values}

@@ -204,19 +204,26 @@ class InterpretedDevice:
 def open_machine(rest: str, *, progress: Progress | None = None) -> InterpretedDevice:
     """Open what ``machine:`` names: options of `DeviceConfig.parse`, as in ``machine:rows=2,columns=16``.
 
+    ``board=NAME`` is a board's configuration, of which the other options change a part.
+
     Raises
     ------
     UsageError
-        If an option is no ``NAME=N``.
+        If an option is no ``NAME=N``, or there is no such board.
     GeometryError
         If an option is unknown or a value illegal.
     """
+    from ..boards import board_config
     from ..errors import UsageError
 
+    board: str | None = None
     options: dict[str, int] = {}
     for item in filter(None, rest.split(",")):
         name, equals, text = item.partition("=")
+        if name == "board" and equals:
+            board = text
+            continue
         if not equals or not (text.isascii() and text.isdecimal() and len(text) < 19):
             raise UsageError(f"machine: option {item!r} is not NAME=N, for instance rows=2")
         options[name] = int(text)
-    return InterpretedDevice(DeviceConfig.parse(**options), f"machine:{rest}")
+    return InterpretedDevice(board_config(board, options), f"machine:{rest}")

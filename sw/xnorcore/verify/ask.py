@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..compiler.compile import compile_network
 from ..compiler.stops import sums_network
 from ..errors import CapacityError, EngineError, LinkError, NetworkError
-from ..isa.device import DeviceConfig
+from ..isa.device import DeviceConfig, options
 from ..isa.program import Block, Program
 from ..isa.protocol import VERSION, Space
 from ..model.layers import has_weights
@@ -259,12 +259,6 @@ def _stale(device: Accelerator, program: Program, seed: int) -> None:
     size = program.used["act_depth"] * g.width // 8
     blocks = (Block(Space.ACTIVATIONS, row, 0, rng.bytes(size)) for row in range(g.rows))
     write(device.session, program, blocks)
-
-
-def options(config: DeviceConfig) -> dict[str, int]:
-    """Return a configuration as the flat options of `DeviceConfig.parse`."""
-    values = asdict(config)
-    return {**values.pop("geometry"), **values}
 
 
 def machine_url(config: DeviceConfig) -> str:
