@@ -321,3 +321,72 @@ def test_absurd_values_are_refused_before_the_work(
     captured = capsys.readouterr()
     assert words in captured.err and captured.err.count("\n") == 1 and captured.out == ""
     assert sorted(path.name for path in folder.iterdir()) == ["absurd.toml", "mine.npz", "tiny.toml"]
+
+
+def test_curves_are_those_of_the_training(torch: Any, folder: Path, capsys: Any) -> None:
+    assert main(["train", "tiny.toml", "--html", "page.html", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    history = value["history"]
+    assert [each["epoch"] for each in history] == [1, 2, 3, 4]
+    assert value["validation_accuracy"] == max(each["accuracy"] for each in history)
+    assert all(len(each["flips"]) == 2 and len(each["dead"]) == 1 for each in history)
+    text = (folder / "page.html").read_text()
+    assert text.count("<svg") == 5 and "share of flipped signs" in text and "<script" not in text
+
+
+def test_a_resumed_training_has_the_same_curves(
+    torch: Any, folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["train", "tiny.toml", "-o", "a.xnor", "--html", "a.html", "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    from xnorcore.train.run import Run
+
+    step = Run.step
+
+    def stop(run: Any, told: Any = None) -> Any:
+        if run.epoch == 2:
+            raise KeyboardInterrupt
+        return step(run, told)
+
+    monkeypatch.setattr(Run, "step", stop)
+    assert main(["train", "tiny.toml", "-o", "b.xnor"]) == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    capsys.readouterr()
+    assert main(["train", "tiny.toml", "-o", "b.xnor", "--html", "b.html", "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["history"] == whole["history"]
+
+
+def test_flips_and_dead_channels_by_hand(torch: Any, folder: Path) -> None:
+    """From the weights before and after an epoch, and the bits that the exported network gives."""
+    from xnorcore import datasets
+    from xnorcore.train.recipes import load
+    from xnorcore.train.run import Run
+
+    run = Run(load("tiny.toml"), datasets.load("mine.npz"), 0, "cpu")
+    before = [layer.weight.detach().clone() for layer in run.model.linears]
+    state = run.step()
+    after = [layer.weight.detach() for layer in run.model.linears]
+    flips = [float(((a >= 0) != (b >= 0)).double().mean()) for a, b in zip(before, after, strict=True)]
+    assert list(state.flips) == flips and max(flips) > 0
+    with torch.no_grad():
+        run.model.norms[0].bias[:5] = 1e6  # five of twelve channels are always +1
+    _, _, dead = run._validate()
+    network = run.export()
+    assert dead[0] >= 5 / 12 and network.layers[0].weight_bits
+
+
+def test_a_damaged_record_of_epochs_is_refused(torch: Any) -> None:
+    from xnorcore.errors import FileFormatError
+    from xnorcore.train.checkpoint import MOST_EPOCHS, _history, remember
+
+    history: list[dict[str, Any]] = []
+    for epoch in range(1, 3 * MOST_EPOCHS):
+        remember(history, epoch, 1.0, 0.5, (0.1,), ())
+    assert len(history) <= MOST_EPOCHS and history[-1]["epoch"] == 3 * MOST_EPOCHS - 1
+    assert _history(history[-5:], 3 * MOST_EPOCHS) == history[-5:]
+    sound = history[-1]
+    for bad in (None, [1], [sound | {"loss": float("nan")}], [sound | {"flips": 3}], [sound | {"more": 1}],
+                [sound | {"epoch": 9 * MOST_EPOCHS}], [sound, sound | {"dead": [0.0]}]):  # fmt: skip
+        with pytest.raises(FileFormatError, match="record of epochs"):
+            _history(bad, 3 * MOST_EPOCHS)

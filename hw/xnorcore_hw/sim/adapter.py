@@ -7,6 +7,8 @@ from the public `amaranth.back.rtlil.convert`, which writes every bit of an empt
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from amaranth.back import rtlil
@@ -34,7 +36,7 @@ __all__ = [
     "AnyValue", "AssignmentList", "AsyncProperty", "AsyncReadPort", "FlipFlop", "Initial",
     "Matches", "Netlist", "Operator", "Part", "PriorityMatch",
     "SyncProperty", "SyncReadPort", "SyncWritePort",
-    "lower", "to_rtlil", "top_ports",
+    "lower", "named_values", "to_rtlil", "top_ports",
 ]  # fmt: skip
 
 
@@ -63,6 +65,46 @@ def lower(component: wiring.Component) -> Netlist:
     _ir._emit_netlist(netlist, design)
     netlist.resolve_all_nets()
     return netlist
+
+
+def named_values(netlist: Netlist) -> Iterator[tuple[tuple[str, ...], tuple[int, ...], dict[int, str]]]:
+    """Yield every signal that has a name in its source, or its fields if it is a structure.
+
+    Yields
+    ------
+    path : tuple of str
+        Modules from the top down, then the signal, then the field. A signal comes once for each module that
+        knows it by a name of its own.
+    nets : tuple of int
+        Lowest bit first.
+    words : dict of int to str
+        What values are called, of an enumeration and of a state machine's state.
+    """
+    for module in netlist.modules:
+        place = tuple(str(name).partition("$")[0] for name in module.name)
+        for signal, name in module.signal_names.items():
+            if "$" in name or name in ("clk", "rst") or signal not in netlist.signals or not len(signal):
+                continue
+            fields = {path: f for path, f in netlist.signal_fields.get(signal, {}).items() if path}
+            leaves = [path for path in fields if not any(o[: len(path)] == path != o for o in fields)]
+            for path in leaves:
+                nets = tuple(int(net) for net in netlist.resolve_value(fields[path].value))
+                if nets:
+                    yield (*place, name, *map(str, path)), nets, dict(fields[path].enum_variants or {})
+            if not leaves:
+                yield (*place, name), tuple(int(net) for net in netlist.signals[signal]), _words(signal)
+
+
+def _words(signal: Any) -> dict[int, str]:
+    decoder = signal._decoder
+    if decoder is None or len(signal) > 8:
+        return {}
+    words: dict[int, str] = {}
+    for value in range(1 << len(signal)):
+        with suppress(KeyError, ValueError):
+            said = decoder(value)
+            words[value] = str(getattr(said, "name", said)).partition("/")[0]
+    return words
 
 
 class _ModuleEmitter(rtlil.ModuleEmitter):

@@ -23,6 +23,8 @@ from .toolchain import FLAGS, NO_COMPILER, compile_library, find_compiler
 if TYPE_CHECKING:
     from amaranth.lib import wiring
 
+    from .fast.schedule import Schedule
+
 _HARNESS = ("harness.cc", "wire.h")
 _SUFFIX = ".dll" if os.name == "nt" else ".so"
 _MAX_PARTS = 8
@@ -158,8 +160,12 @@ def generate(component: wiring.Component, say: Progress = print) -> Sources:
     from .fast.schedule import Schedule
 
     schedule = Schedule(Nets(lower(component)))
-    parts = max(1, min(os.cpu_count() or 1, _MAX_PARTS, len(schedule.order) // 400))
-    return Sources(Emitter(schedule).sources(parts), flags={"lanes.cc": ("-O3",)})
+    return Sources(Emitter(schedule).sources(parts_of(schedule)), flags={"lanes.cc": ("-O3",)})
+
+
+def parts_of(schedule: Schedule) -> int:
+    """Return into how many files a design's C++ is split, which are compiled at the same time."""
+    return max(1, min(os.cpu_count() or 1, _MAX_PARTS, len(schedule.order) // 400))
 
 
 COMPILED = Backend("compiled", lambda: (f"amaranth {version('amaranth')}",), generate)

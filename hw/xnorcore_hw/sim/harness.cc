@@ -3,6 +3,10 @@
 #include "wire.h"
 #include <stdlib.h>
 
+#ifdef TRACED
+extern "C" const char xc_names[];
+#endif
+
 #if defined(_WIN32)
 #define EXPORT extern "C" __declspec(dllexport)
 #else
@@ -130,8 +134,16 @@ struct Device {
     return level;
   }
 
+  // Whether changes wait to be taken away, before they take too much room.
+  bool full() const {
+#ifdef TRACED
+    return design.trace.full() || design.trace.out_of_memory;
+#else
+    return false;
+#endif
+  }
   void run(u64 limit) {
-    while (limit-- && !design.failed && !out_of_memory)
+    while (limit-- && !design.failed && !out_of_memory && !full())
       if (direct ? cycle_direct() : cycle_uart()) return;
   }
 };
@@ -149,6 +161,9 @@ EXPORT void *xc_open(int direct, u64 divisor) {
 }
 EXPORT void xc_close(Device *device) {
   device->design.power_off();
+#ifdef TRACED
+  free(device->design.trace.data);
+#endif
   free(device->queue.data);
   free(device->arrived.data);
   free(device);
@@ -187,3 +202,24 @@ EXPORT int xc_memory(Device *device) { return !device->out_of_memory; }
 EXPORT const char *xc_failed(Device *device) {
   return device->design.failure();
 }
+#ifdef TRACED
+EXPORT const char *xc_signals() { return xc_names; }
+// Keep changes from now on: of the cycles behind `first` beginnings of descriptors, until `tail` cycles
+// after `last` ends of their results; with last 0, all.
+EXPORT void xc_record(Device *device, u64 first, u64 last, u64 tail) {
+  Trace &trace = device->design.trace;
+  trace.started = true;
+  trace.time = trace.begun = trace.ended = 0;
+  trace.first = first;
+  trace.last = last;
+  trace.left = tail;
+}
+EXPORT u64 xc_changes(Device *device) { return device->design.trace.size; }
+EXPORT u64 xc_recorded(Device *device) { return device->design.trace.time; }
+EXPORT int xc_lost(Device *device) { return device->design.trace.out_of_memory; }
+EXPORT void xc_take(Device *device, u64 *data) {
+  Trace &trace = device->design.trace;
+  memcpy(data, trace.data, trace.size * sizeof(u64));
+  trace.size = 0;
+}
+#endif

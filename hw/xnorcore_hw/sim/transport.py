@@ -157,6 +157,8 @@ class SimTransport(EngineTransport):
     engine : Engine
     name : str
         What messages call it.
+    at_once : int, optional
+        Cycles between two looks at Ctrl-C.
 
     Attributes
     ----------
@@ -167,8 +169,10 @@ class SimTransport(EngineTransport):
         Clock of the device in Hz.
     """
 
-    def __init__(self, options: SimOptions, engine: Engine, name: str = "sim:") -> None:
-        super().__init__(engine, options.clock_hz, name, _AT_ONCE[options.engine])
+    def __init__(
+        self, options: SimOptions, engine: Engine, name: str = "sim:", at_once: int | None = None
+    ) -> None:
+        super().__init__(engine, options.clock_hz, name, at_once or _AT_ONCE[options.engine])
         self.options = options
 
     @property

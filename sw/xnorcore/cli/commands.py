@@ -32,6 +32,7 @@ COMMANDS = (
     ("eval", "evaluate", "Measure the accuracy of a network on a data set."),
     ("verify", "verify",
      "Compare golden, fast, machine, RTL and a board layer by layer; or random networks."),
+    ("report", "report", "Show a network on a device as one page: cycles, memory, accuracy, floorplan."),
     ("doctor", "doctor", "Say what is installed, what is missing and what mends it."),
 )  # fmt: skip
 """Name, module of this package, and one sentence for the help. ``add_NAME(parser)`` of the module adds the

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from .. import datasets, zoo
 from ..datasets import TestPart
 from ..errors import UsageError
+from ..files.userfile import write_file
 from ..model.network import Network
 from ..reference import fast, golden
 from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure
 from .console import Console, table
 from .data import add_folder
+from .files import check_output
 from .inputs import add_fit, add_inputs, network_inputs, test_part
 from .options import Parser, add_geometry, add_network, device_config, integer, sim_spec
 from .sizes import sizes
@@ -49,6 +51,9 @@ def add_eval(parser: Parser) -> None:
         dest="model",
         help="bit-packed model (default), reference model, or the simulated device, compared with the model",
     )
+    parser.add_argument(
+        "--html", metavar="FILE", help="write accuracy and the worst examples as one HTML page"
+    )
     add_geometry(parser)
     parser.set_defaults(engine="compiled", link="direct", baud=None, clock_hz=None)
 
@@ -56,6 +61,11 @@ def add_eval(parser: Parser) -> None:
 def _eval(arguments: argparse.Namespace, console: Console) -> int:
     # A wrong option is told before the work.
     device_config(arguments)
+    if arguments.html:
+        from ..pages.plots import require
+
+        require()
+        check_output(arguments.html, arguments.network)
     network = zoo.load(arguments.network)
     name = arguments.data or _trained_on(network)
     part = test_part(network, name, arguments.folder, arguments.fit, arguments.invert)
@@ -87,8 +97,30 @@ def _eval(arguments: argparse.Namespace, console: Console) -> int:
         "efficiency": measured.efficiency if measured else None,
         "wall_s": wall_s,
     }
+    if arguments.html:
+        value |= _page(arguments, network, value, results, part)
     console.result(value, table(_rows(network, value)))
     return 1 if value["mismatches"] or value["reproduced"] is False else 0
+
+
+def _page(
+    arguments: argparse.Namespace,
+    network: Network,
+    value: dict[str, Any],
+    results: NDArray[Any],
+    part: TestPart,
+) -> dict[str, Any]:
+    """Write the page; return what it says beyond `value`."""
+    from ..pages.html import document, pairs
+    from ..report.gather import accuracy, command_line, provenance
+    from ..report.page import accuracy_parts, worst_pictures
+
+    found = accuracy(network, results, part.labels[: len(results)])
+    pictures = worst_pictures(found, part.images, part.maximum)
+    parts = [pairs(_rows(network, value)), accuracy_parts(found, pictures)]
+    about = provenance(network, None, command_line())
+    write_file(arguments.html, document(f"{network.name} on {value['data']}", parts, about).encode())
+    return {key: found[key] for key in ("classes", "confusion", "worst")} | {"html": arguments.html}
 
 
 def trained_on(network: Network) -> str | None:

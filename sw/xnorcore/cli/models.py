@@ -59,13 +59,13 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
     try:
         program: Program | None = compile_network(network, config)
     except CompileError as error:
-        refusal, program = str(error), _without_limits(network, config)
+        refusal, program = str(error), without_limits(network, config)
     value = {
         "command": "info",
         **describe(network),
         "metadata": network.metadata,
-        "layers": _layers(network, program),
-        **_needs(config, program),
+        "layers": layer_facts(network, program),
+        **device_facts(config, program),
         "fits": refusal is None,
         "refusal": refusal,
         "device": {"board": arguments.board, "simulated": not arguments.board, "chosen": chosen},
@@ -75,7 +75,7 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if refusal else 0
 
 
-def _without_limits(network: Network, config: DeviceConfig) -> Program | None:
+def without_limits(network: Network, config: DeviceConfig) -> Program | None:
     """Compile for the same array with the largest memories, to say what is needed; None if that fails too."""
     depths = dict.fromkeys(("weight_depth", "threshold_depth", "act_depth"), MAX_DEPTH)
     for acc_width in (config.acc_width, 32):
@@ -86,7 +86,8 @@ def _without_limits(network: Network, config: DeviceConfig) -> Program | None:
     return None
 
 
-def _layers(network: Network, program: Program | None) -> list[dict[str, Any]]:
+def layer_facts(network: Network, program: Program | None) -> list[dict[str, Any]]:
+    """Return what is to be said of each layer, in the form of ``--json``."""
     shapes, macs = network.shapes, network.layer_macs
     layers: list[dict[str, Any]] = []
     for index, layer in enumerate(network.layers):
@@ -123,7 +124,7 @@ WINDOWS: dict[type, Callable[[Any], dict[str, Any]]] = {Conv2d: _conv_window, Ma
 """By kind of layer: what it does to the windows of a map; others have none."""
 
 
-def _kind(layer: dict[str, Any]) -> str:
+def kind_of(layer: dict[str, Any]) -> str:
     """Return a layer's kind in short, as ``conv2d 3x3``; ``/2`` is a stride, ``+1`` padding."""
     text = layer["kind"]
     if "window" in layer:
@@ -136,7 +137,8 @@ def _kind(layer: dict[str, Any]) -> str:
     return text
 
 
-def _needs(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
+def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any]:
+    """Return what a program needs of a device, and what there is, in the form of ``--json``."""
     g = config.geometry
     memory = {
         name: {"used": program.used[name] if program else None, "available": getattr(config, name)}
@@ -184,7 +186,7 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     rows = [
         (
             layer["name"],
-            _kind(layer),
+            kind_of(layer),
             " x ".join(map(str, layer["input"])) if len(layer["reads"]) == 1 else ", ".join(layer["reads"]),
             " x ".join(map(str, layer["output"])),
             *(shown(layer[key]) for key in ("weight_bits", "macs", "beats", "accumulator_bits")),

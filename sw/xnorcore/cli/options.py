@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -173,6 +174,17 @@ def add_batch(parser: Parser) -> None:
         "default all",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not read back what was loaded")
+    add_plain(parser)
+
+
+def add_plain(parser: Parser) -> None:
+    """Add --plain."""
+    parser.add_argument("--plain", action="store_true", help="on a terminal, too, lines as in a log")
+
+
+def live(arguments: argparse.Namespace) -> bool:
+    """Return whether to draw in place: on a terminal, unless ``--plain`` says otherwise."""
+    return sys.stderr.isatty() and not getattr(arguments, "plain", False)
 
 
 def device_options(arguments: argparse.Namespace) -> dict[str, int]:

@@ -14,14 +14,15 @@ from .. import zoo
 from ..errors import UsageError
 from ..model import classes
 from ..model.network import Network, prepare
-from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
 from .drawing import gallery, picture
 from .files import check_output, write_array
 from .inputs import add_reading, user_images
+from .live import Live, cause_rows, drawn
 from .options import Parser, add_batch, add_network, add_output, add_simulator, integer, seconds, sim_spec
 from .sizes import sizes
+from .waves import add_waves, check, recorded
 
 _SHOWN, _SHOWN_LARGE = 8, 4
 _VALUE_WIDTH = 60
@@ -44,6 +45,7 @@ def add_sim(parser: Parser) -> None:
     add_output(parser, required=False)
     add_batch(parser)
     add_simulator(parser, link="direct")
+    add_waves(parser)
 
 
 def add_run(parser: Parser) -> None:
@@ -89,7 +91,7 @@ def _demo(arguments: argparse.Namespace, console: Console) -> int:
         ("images", f"{count:,} that training never saw"),
         ("correct", f"{correct:,} ({correct / count:.1%})"),
     ]
-    console.result(report, [*lines, *table(summary + _summary(report))])
+    console.result(report, [*lines, *table(summary + _summary(report, drawn(arguments)))])
     return code
 
 
@@ -119,10 +121,11 @@ def _sim(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.images)
     network = zoo.load(arguments.network)
     images = user_images(arguments, console, network)
+    check(arguments, network, len(images))
     results, report, code = _simulate(arguments, console, network, images)
     report["output"] = _write(arguments, network, results)
     summary = [*_network(network), ("images", f"{len(images):,}")]
-    console.result(report, table(summary + _summary(report)))
+    console.result(report, table(summary + _summary(report, drawn(arguments))))
     return code
 
 
@@ -153,11 +156,16 @@ def _device(
 ) -> tuple[NDArray[Any], Measurement, dict[str, Any]]:
     opened = time.perf_counter()
     timeout = getattr(arguments, "timeout", 1.0)
-    with Accelerator.open(url, timeout=timeout, progress=console.progress) as accelerator:
+    shown = Live(console, arguments)
+    with recorded(arguments, url, shown, timeout) as waves:
+        accelerator = shown.accelerator = waves.accelerator
         ready = time.perf_counter()
         written = accelerator.load(network, verify=not arguments.no_verify, at_once=arguments.batch)
         loaded = time.perf_counter()
+        waves.start()
+        shown.start()
         results, measured = measure(accelerator, images, batch=arguments.batch or 0)
+        recording = waves.finish()
         config = accelerator.info.config
         g = config.geometry
         stats = accelerator.session.stats
@@ -171,6 +179,7 @@ def _device(
         "frames_resent": stats.resent,
         "open_wall_s": ready - opened,
         "load_wall_s": loaded - ready,
+        **recording,
     }
     return results, measured, extra
 
@@ -204,7 +213,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     report["wall_s"] = time.perf_counter() - started
     uploaded = "uploaded" if report["uploaded"] else "was on the device already"
     summary = [*_network(network, uploaded), ("images", f"{len(images):,}")]
-    console.result(report, table(summary + _summary(report)))
+    console.result(report, table(summary + _summary(report, drawn(arguments))))
     return 1 if report.get("mismatches") else 0
 
 
@@ -225,7 +234,7 @@ def _rows(name: str, parts: list[str]) -> list[tuple[str, str]]:
     return [("" if row else name, text) for row, text in enumerate(fold(parts, _VALUE_WIDTH))]
 
 
-def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
+def _summary(report: dict[str, Any], bars: bool) -> list[tuple[str, str]]:
     """Rows of the human report; figures that were not measured are left out."""
     g = report["geometry"]
     array = f"{g['rows']} x {g['columns']} x {g['width']}: {report['peak_macs_per_cycle']:,} MACs/cycle"
@@ -240,10 +249,7 @@ def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("passes", f"{report['passes']}: weights cross the link for each batch"))
     if report["cycles_per_image"] is not None:
         rows.append(("cycles per image", f"{report['cycles_per_image']:,.1f}"))
-        cause = report["cycles_per_image_by_cause"]
-        parts = {"busy": cause["busy"], "drain": cause["drain"], **cause["idle"]}
-        shown = [f", {name} {value:,.1f}" for name, value in parts.items() if value]
-        rows += _rows("  by cause", [shown[0].removeprefix(", "), *shown[1:]])
+        rows += cause_rows(report["cycles_per_image_by_cause"], bars)
         rows.append(("MACs per image", f"{report['macs_per_image']:,}"))
         rows.append(("efficiency", f"{report['efficiency']:.1%}"))
     elif not report["counters"]:
@@ -256,6 +262,10 @@ def _summary(report: dict[str, Any]) -> list[tuple[str, str]]:
         )
     if report["frames_resent"]:
         rows.append(("frames sent again", f"{report['frames_resent']:,}"))
+    if waveform := report.get("waveform"):
+        kept = f"{waveform['changes']:,} changes of {waveform['signals']:,} signals"
+        rows.append(("waveform", f"{waveform['file']}: {kept}"))
+        rows += [("", path) for path in (*waveform["views"], waveform["listing"])]
     if report.get("output"):
         rows.append(("written to", report["output"]))
     rows.append(("wall time", f"{report['wall_s']:.1f} s"))

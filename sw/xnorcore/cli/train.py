@@ -16,13 +16,15 @@ from ..errors import UsageError
 from ..files import xnorfile
 from ..files.userfile import write_file
 from ..isa.device import DeviceConfig
+from .bars import spark
 from .console import Console, table
 from .devices import board_device
 from .files import check_output
-from .options import Parser, integer
+from .options import Parser, add_plain, integer, live
 from .train_folder import is_data, train_folder
 
 if TYPE_CHECKING:
+    from ..datasets import Dataset
     from ..model.network import Network
     from ..train.loop import Progress
     from ..train.recipe import Recipe
@@ -62,6 +64,8 @@ def add_train(parser: Parser) -> None:
     group.add_argument("--label", metavar="NAME", help="column of labels; default label, or the last")
     parser.add_argument("--images", metavar="OUT.npz", help="also write the first held-out images and labels")
     parser.add_argument("--count", type=integer(1), default=200, metavar="N", help="of them; default 200")
+    parser.add_argument("--html", metavar="FILE", help="write the curves of the training as one HTML page")
+    add_plain(parser)
 
 
 def _train(arguments: argparse.Namespace, console: Console) -> int:
@@ -73,7 +77,9 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"which recipe? One of {', '.join(sorted(RECIPES))}, or a .toml file")
     if is_data(arguments.recipe):
         config = board_device(arguments.board) if arguments.board else DeviceConfig()
-        return train_folder(arguments, console, config, _Show(console))
+        if arguments.html is not None:
+            raise UsageError("--html is of a recipe, and not of a folder or .csv file; see eval --html")
+        return train_folder(arguments, console, config, _Show(console, live(arguments)))
     for option in ("board", "rate", "label"):
         if getattr(arguments, option) is not None:
             raise UsageError(f"--{option} is of a folder or .csv file, and not of a recipe")
@@ -87,23 +93,32 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.epochs is not None:
         recipe = replace(recipe, epochs=arguments.epochs)
     data = datasets.load(recipe.dataset, Path(arguments.folder) if arguments.folder else None)
+    if arguments.html is not None:
+        from ..pages.plots import require
+
+        require()
+        check_output(arguments.html, arguments.recipe)
     from ..train.loop import held_out, train
 
     started = time.monotonic()
-    show = _Show(console)
+    show = _Show(console, live(arguments))
+    history: list[dict[str, Any]] = []
 
     def save(network: Network) -> None:
         show.trained = True
         xnorfile.save(network, output)
         if arguments.images is not None:
             write_file(arguments.images, held_out(recipe, data, arguments.count))
+        if arguments.html is not None:
+            write_file(arguments.html, _page(recipe, data, network, history).encode())
 
     try:
         network = train(
             recipe, data, seed=arguments.seed, device=arguments.device, threads=arguments.threads,
             checkpoint=checkpoint, resume=arguments.resume, finish=arguments.finish, save=save,
-            progress=show, step=show.step,
+            progress=show, step=show.step, record=history.extend,
         )  # fmt: skip
+        show.end()
     except BaseException:
         if show.trained and checkpoint.exists():
             console.say(
@@ -111,8 +126,32 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
                 "exports the best one"
             )
         raise
-    console.result(*_result(network, output, time.monotonic() - started))
+    value, lines = _result(network, output, time.monotonic() - started)
+    if arguments.html is not None:
+        value |= {"html": arguments.html, "history": history}
+    console.result(value, lines)
     return 0
+
+
+def _page(recipe: Recipe, data: Dataset, network: Network, history: list[dict[str, Any]]) -> str:
+    from ..pages.html import document, pairs
+    from ..reference import fast
+    from ..report.gather import accuracy, command_line, provenance
+    from ..report.page import accuracy_parts, training_parts, worst_pictures
+    from ..train.loop import values
+
+    results = fast.run(network, values(recipe, data.test_images))
+    found = accuracy(network, results, data.test_labels)
+    names = [
+        layer.name or f"layer{number}" for number, layer in enumerate(network.layers) if layer.weight_bits
+    ]
+    about = [(key, value) for key, value in network.metadata.items() if isinstance(value, int | float | str)]
+    parts = [
+        pairs([("data", recipe.dataset), *about]),
+        training_parts(history, names),
+        accuracy_parts(found, worst_pictures(found, data.test_images, data.maximum)),
+    ]
+    return document(f"{network.name}: training", parts, provenance(network, None, command_line()))
 
 
 def _check_outputs(output: Path, images: str | None, sources: Sequence[str | None]) -> Path:
@@ -158,11 +197,19 @@ def _layers(recipe: Recipe) -> str:
 
 
 class _Show:
-    """Progress on stderr: on a terminal one line that changes, in a log one per ten epochs or ten seconds."""
+    """Progress on stderr: on a terminal curves that grow, in a log one line per ten epochs or ten seconds.
 
-    def __init__(self, console: Console) -> None:
-        self.console, self.shown, self.best = console, time.monotonic(), ""
+    Parameters
+    ----------
+    console : Console
+    live : bool
+        Draw curves in place; else a line for each epoch that is told.
+    """
+
+    def __init__(self, console: Console, live: bool) -> None:
+        self.console, self.shown, self.best, self.live = console, time.monotonic(), "", live
         self.trained = False
+        self.epochs: list[Progress] = []
 
     def __call__(self, state: Progress) -> None:
         """Show the state after an epoch."""
@@ -170,14 +217,33 @@ class _Show:
         last = state.epoch == state.epochs
         now = time.monotonic()
         self.trained = True
-        if sys.stderr.isatty() or state.epoch % 10 == 0 or last or now - self.shown > 10:
+        self.epochs.append(state)
+        if self.live:
+            self.console.status(self._curves())
+        elif sys.stderr.isatty() or state.epoch % 10 == 0 or last or now - self.shown > 10:
             self.shown = now
             self.console.say(
                 f"epoch {state.epoch}/{state.epochs}: loss {state.loss:.4f}, "
                 f"validation {state.accuracy:.2%}{self.best}"
             )
 
+    def _curves(self) -> str:
+        """Return the state with small curves of the epochs so far."""
+        state, width = self.epochs[-1], 12
+        loss = spark([each.loss for each in self.epochs], width)
+        right = spark([each.accuracy for each in self.epochs], width)
+        flips, dead = (max(share, default=0.0) for share in (state.flips, state.dead))
+        return (
+            f"epoch {state.epoch}/{state.epochs}: loss {loss} {state.loss:.4f}, validation {right} "
+            f"{state.accuracy:.2%}, flips {flips:.1%}, dead {dead:.1%}{self.best}"
+        )
+
     def step(self, epoch: int, done: int, total: int) -> None:
         """Show where in an epoch training is, on a terminal."""
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not (self.live and self.epochs):
             self.console.count(f"epoch {epoch}{self.best}; batch", done, total)
+
+    def end(self) -> None:
+        """Leave the last state standing."""
+        if self.live and self.epochs:
+            self.console.say(self._curves())

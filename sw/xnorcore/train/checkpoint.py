@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from sys import float_info
 from typing import Any
@@ -19,6 +19,8 @@ from ._torch import torch
 _KEY = "xnorcore-checkpoint"
 _VERSION = 2
 _MAX_HEADER = 1 << 22
+MOST_EPOCHS = 1000
+"""Epochs of a training whose loss, accuracy and shares are kept."""
 _TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
 
 
@@ -50,7 +52,7 @@ class Best:
 
 def save(
     path: Path, run: dict[str, Any], epoch: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
-    best: Best,
+    best: Best, history: list[dict[str, Any]] | None = None,
 ) -> None:  # fmt: skip
     """Write the state after `epoch`; an interruption leaves the previous file whole.
 
@@ -61,7 +63,7 @@ def save(
         What identifies the run (recipe, seed, data), as plain JSON values; `load` compares it.
     epoch : int
         Epochs done, at least 1.
-    model, optimizer, best
+    model, optimizer, best, history
         State to keep.
 
     Raises
@@ -77,14 +79,14 @@ def save(
     arrays = {key: value.detach().cpu().contiguous().numpy() for key, value in tensors.items()}
     header = {
         "version": _VERSION, "run": run, "epoch": epoch,
-        "best": {"epoch": best.epoch, "accuracy": best.accuracy, "loss": best.loss},
+        "best": {"epoch": best.epoch, "accuracy": best.accuracy, "loss": best.loss}, "history": history or [],
     }  # fmt: skip
     write_file(path, container.dumps(_KEY, header, arrays))
 
 
 def load(
     path: Path, run: dict[str, Any], epochs: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, Best]:
+) -> tuple[int, Best, list[dict[str, Any]]]:
     """Restore `model` and `optimizer` from a checkpoint of the same run.
 
     Parameters
@@ -102,6 +104,8 @@ def load(
     epoch : int
         Epochs done.
     best : Best
+    history : list of dict
+        As of `remember`.
 
     Raises
     ------
@@ -115,6 +119,7 @@ def load(
         header, tensors = _read(path, expected)
         _same_run(path, header.get("run"), run)
         epoch, best = _progress(header, epochs)
+        history = _history(header.get("history", []), epoch)
         _check(tensors, expected)
     except (OSError, ValueError, FileFormatError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -132,7 +137,42 @@ def load(
     model.load_state_dict(parts["model"])
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
     best.state = parts["best"]
-    return epoch, best
+    return epoch, best, history
+
+
+def remember(
+    history: list[dict[str, Any]], epoch: int, loss: float, accuracy: float,
+    flips: tuple[float, ...], dead: tuple[float, ...],
+) -> None:  # fmt: skip
+    """Add an epoch to the record of a training; of a long one every second, fourth, ... epoch is kept."""
+    history.append({"epoch": epoch, "loss": loss, "accuracy": accuracy, "flips": [*flips], "dead": [*dead]})
+    if len(history) > MOST_EPOCHS:
+        del history[::2]
+
+
+def _history(found: Any, epoch: int) -> list[dict[str, Any]]:
+    """Return the record of a training, if it is one: of its own epochs, all of the same layers."""
+
+    def number(value: Any) -> bool:
+        return type(value) is float and isfinite(value)
+
+    def sound(each: Any) -> bool:
+        if not isinstance(each, dict) or set(each) != {"epoch", "loss", "accuracy", "flips", "dead"}:
+            return False
+        shares = each["flips"], each["dead"]
+        return (
+            type(each["epoch"]) is int
+            and 1 <= each["epoch"] <= epoch
+            and number(each["loss"])
+            and number(each["accuracy"])
+            and all(isinstance(share, list) and all(map(number, share)) for share in shares)
+        )
+
+    if not isinstance(found, list) or len(found) > MOST_EPOCHS or not all(map(sound, found)):
+        raise FileFormatError("its record of epochs is damaged")
+    if len({(len(each["flips"]), len(each["dead"])) for each in found}) > 1:
+        raise FileFormatError("its record of epochs is of several networks")
+    return found
 
 
 def _expected(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, tuple[str, list[int]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ def train(
     save: Callable[[Network], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     step: Callable[[int, int, int], None] | None = None,
+    record: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> Network:
     """Train a network and export it; the held-out part is only used to measure the result.
 
@@ -48,11 +50,9 @@ def train(
     threads : int
         CPU threads; another number can change the last bit of a float, and so the network.
     checkpoint : pathlib.Path, optional
-        File replaced after every epoch. Deleted at the end only once `save` has returned: without it, delete
-        the file when the network is safe.
+        Replaced after every epoch. Deleted once `save` has returned: without that, delete it yourself.
     resume : bool
-        Go on from `checkpoint` if it exists: with the same device, threads and PyTorch, the result is the
-        same as without the interruption.
+        Go on from `checkpoint` if it exists: on the same device, threads and PyTorch with the same result.
     finish : bool
         Train no more: export the best epoch that `checkpoint` holds.
     save : callable, optional
@@ -61,6 +61,8 @@ def train(
         Called with a `Progress` after every epoch.
     step : callable, optional
         Called with (epoch, batches done, batches in all) after every batch.
+    record : callable, optional
+        Called before `save` with what `Progress` says of each epoch of the whole run.
 
     Returns
     -------
@@ -80,9 +82,7 @@ def train(
     if data is None:
         data = datasets.load(recipe.dataset)
     exists = _check_checkpoint(checkpoint, resume=resume, finish=finish)
-    if not 0 <= seed < 1 << 32:
-        raise UsageError(f"seed is {seed}, but must be 0 to {(1 << 32) - 1}")
-    _check_data(recipe, data)
+    _check(recipe, data, seed)
     with deterministic(seed, threads, device), enough_memory(recipe):
         run = Run(recipe, data, seed, device)
         if checkpoint is not None and exists:
@@ -94,6 +94,8 @@ def train(
             if progress is not None:
                 progress(report)
         network = run.export()
+    if record is not None:
+        record(run.history)
     if save is not None:
         save(network)
         if checkpoint is not None:
@@ -113,8 +115,10 @@ def _check_checkpoint(checkpoint: Path | None, *, resume: bool, finish: bool) ->
     return exists
 
 
-def _check_data(recipe: Recipe, data: Dataset) -> None:
-    """Refuse, before the work, what a recipe asks of data that has it not."""
+def _check(recipe: Recipe, data: Dataset, seed: int) -> None:
+    """Refuse, before the work, a seed that is none, and what a recipe asks of data that has it not."""
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"seed is {seed}, but must be 0 to {(1 << 32) - 1}")
     images, shape = len(data.train_labels), data.train_images.shape[1:]
     place = f"recipe {recipe.name!r}"
     if recipe.validation > images - 2:

@@ -166,10 +166,21 @@ class BinaryNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits (batch, classes) of integer `images` (batch, ...)."""
-        scores = self.trace(images)[-1]
+        return self.logits(self.trace(images)[-1])
+
+    def logits(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return the logits of integer scores, both (batch, classes)."""
         if len(self.norms) == len(self.convs) + len(self.linears):
             return self.norms[-1](scores)
         return scores * self.temperature
+
+    def channels(self) -> list[int]:
+        """Return the channels of each hidden layer, in the order of `trace`."""
+        return [conv.channels for conv in self.conv_options] + [len(x.weight) for x in self.linears[:-1]]
+
+    def signs(self) -> list[torch.Tensor]:
+        """Return for each layer which weights are +1."""
+        return [layer.weight.detach() >= 0 for layer in (*self.convs, *self.linears)]
 
     def clip(self) -> None:
         """Clip all latent weights to [-1, 1]; call it after every optimizer step."""

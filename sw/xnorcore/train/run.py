@@ -42,6 +42,10 @@ class Progress:
         The epoch that would be exported now.
     best_accuracy : float
         Its accuracy on the validation part.
+    flips : tuple of float
+        For each layer, the share of weights whose sign is another one than before the epoch.
+    dead : tuple of float
+        For each hidden layer, the share of channels that give the same bit for all of the validation part.
     """
 
     epoch: int
@@ -50,6 +54,8 @@ class Progress:
     accuracy: float
     best_epoch: int
     best_accuracy: float
+    flips: tuple[float, ...] = ()
+    dead: tuple[float, ...] = ()
 
 
 class Run:
@@ -69,6 +75,7 @@ class Run:
         self.identity: dict[str, Any] = {"recipe": recipe.plain(), "seed": seed, "split": data.split}
         self.epoch = 0
         self.best = checkpoints.Best()
+        self.history: list[dict[str, Any]] = []
         kept, chosen = stratified_split(data.train_labels, recipe.validation, seed)
         self.images, self.labels = self._move(kept)
         self.validation_images, self.validation_labels = self._move(chosen)
@@ -99,13 +106,13 @@ class Run:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of this run; raises as `checkpoint.load`."""
-        self.epoch, self.best = checkpoints.load(
+        self.epoch, self.best, self.history = checkpoints.load(
             path, self._key, self.recipe.epochs, self.model, self.optimizer
         )
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
-        checkpoints.save(path, self._key, self.epoch, self.model, self.optimizer, self.best)
+        checkpoints.save(path, self._key, self.epoch, self.model, self.optimizer, self.best, self.history)
 
     def step(self, told: Callable[[int, int, int], None] | None = None) -> Progress:
         """Train for one epoch, then offer the result as the best one."""
@@ -121,6 +128,7 @@ class Run:
         order = torch.randperm(len(images), generator=generator).to(self.device)
         batches = [b for b in order.split(self.recipe.batch) if len(b) > 1]
         self.model.train()
+        before = self.model.signs()
         total = 0.0
         for index, batch in enumerate(batches):
             done = (self.epoch + index / len(batches)) / self.recipe.epochs
@@ -136,12 +144,17 @@ class Run:
                 self._diverged("the loss")
             if told is not None:
                 told(self.epoch + 1, index + 1, len(batches))
-        accuracy, loss = self._validate()
+        accuracy, loss, dead = self._validate()
         self._check_finite(loss)
         self.epoch += 1
         self.best.offer(self.epoch, accuracy, loss, self.model)
         mean, best = total / len(batches), self.best
-        return Progress(self.epoch, self.recipe.epochs, mean, accuracy, best.epoch, best.accuracy)
+        pairs = zip(before, self.model.signs(), strict=True)
+        flips = tuple((a != b).double().mean().item() for a, b in pairs)
+        checkpoints.remember(self.history, self.epoch, mean, accuracy, flips, dead)
+        return Progress(
+            self.epoch, self.recipe.epochs, mean, accuracy, best.epoch, best.accuracy, flips, dead
+        )
 
     def _check_finite(self, loss: float) -> None:
         """Refuse a state from which nothing can be exported, before it becomes a checkpoint."""
@@ -168,12 +181,18 @@ class Run:
             return (1 - sides * logits).clamp(min=0).square().sum(1).mean()
         return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
-    def _validate(self) -> tuple[float, float]:
+    def _validate(self) -> tuple[float, float, tuple[float, ...]]:
+        """Return accuracy and loss of the validation part, and the share of dead channels by hidden layer."""
         self.model.eval()
         with torch.no_grad():
-            logits = torch.cat([self.model(self._read(part)) for part in self.validation_images.split(1000)])
+            traces = [self.model.trace(self._read(part)) for part in self.validation_images.split(1000)]
+            logits = torch.cat([self.model.logits(trace[-1]) for trace in traces])
             right = (logits.argmax(1) == self.validation_labels).double().mean()
-            return right.item(), self._loss(logits, self.validation_labels).item()
+            dead = []
+            for number, channels in enumerate(self.model.channels()):
+                bits = torch.cat([trace[number].reshape(-1, channels) >= 0 for trace in traces])
+                dead.append((bits.all(0) | ~bits.any(0)).double().mean().item())
+            return right.item(), self._loss(logits, self.validation_labels).item(), tuple(dead)
 
     def export(self) -> Network:
         """Fold the best epoch, and measure the integer network on the held-out part."""

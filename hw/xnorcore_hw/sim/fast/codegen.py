@@ -46,6 +46,7 @@ class Emitter(Combinational):
     def __init__(self, schedule: Schedule) -> None:
         super().__init__(schedule)
         self._functions: list[_Function] = []
+        self.members: list[str] = []
 
     def sources(self, parts: int) -> dict[str, str]:
         """Return file name to text: headers, `parts` files that compile on their own, and ``lanes.cc``.
@@ -60,13 +61,14 @@ class Emitter(Combinational):
             else:
                 self.edge(item)
             if count % CHUNK == 0:
-                self._close()
+                self.close()
         for name, nets in self.nets.outputs.items():
             for limb in range(limbs(len(nets))):
                 self.set(f"o_{name}[{limb}]" if len(nets) > LIMB else f"o_{name}", self.take(nets, limb))
+        self.extra()
         for port in self.schedule.writes:
             self.write(self.cells[port])
-        self._close()
+        self.close()
         shared = self._shared()
         bodies = [self._body(i, function, shared) for i, function in enumerate(self._functions)]
         plain = [text for text, f in zip(bodies, self._functions, strict=True) if not f.loop]
@@ -78,14 +80,18 @@ class Emitter(Combinational):
             texts["lanes.cc"] = loops
         return files | {name: "\n".join(['#include "design.h"', *text]) for name, text in texts.items()}
 
-    def _close(self) -> None:
+    def extra(self) -> None:
+        """Add lines, and `members` of the class, that see the values of a cycle; here none."""
+
+    def close(self) -> None:
+        """End a function: what follows goes into the next one."""
         if self.lines:
             self._functions.append(_Function(self.lines))
             self.lines = []
 
     def _lanes(self, loop: Loop) -> None:
         """Add a function of its own: gather what enters each lane, then run lane 0's steps for all."""
-        self._close()
+        self.close()
         self.loop, self.slots = loop, {}
         for item in loop.order:
             if isinstance(item, Step):
@@ -129,7 +135,7 @@ class Emitter(Combinational):
         return "\n".join([*lines, "}", ""])
 
     def _header(self, shared: set[str]) -> str:
-        fields, members = [], []
+        fields, members = [], list(self.members)
         for index, lanes in self.schedule.states:
             width = self.nets.width(index)
             size = f"[{lanes}]" if lanes > 1 else ""

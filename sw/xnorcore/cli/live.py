@@ -1,0 +1,119 @@
+"""What ``run`` and ``sim`` draw on a terminal while images pass, and of what their cycles went to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from ..runtime.accelerator import Accelerator, Progress
+from .bars import bar
+from .console import Console, fold
+from .options import live
+
+__all__ = ["Live", "cause_rows", "drawn"]
+
+_BITS_PER_BYTE = 10
+"""On the wire, with start and stop bit."""
+_BAR, _BAR_OF_CAUSE = 20, 32
+_EVERY_S = 0.1
+_VALUE_WIDTH = 60
+
+
+def drawn(arguments: argparse.Namespace) -> bool:
+    """Return whether results are drawn: on a terminal, unless ``--plain`` or ``--json`` says otherwise."""
+    plain = getattr(arguments, "plain", False) or arguments.json
+    return sys.stdout.isatty() and not plain
+
+
+class Live:
+    """A progress callback: on a terminal a line with images, their rate and the wire's share, in place.
+
+    Parameters
+    ----------
+    console : Console
+        Shows everything else, and all of it where there is no terminal.
+    arguments : Namespace
+        With ``plain``.
+
+    Attributes
+    ----------
+    accelerator : Accelerator or None
+        Whose images are counted, once it is open.
+    """
+
+    def __init__(self, console: Console, arguments: argparse.Namespace) -> None:
+        self._console, self._live = console, live(arguments)
+        self.accelerator: Accelerator | None = None
+        self._started: float | None = None
+        self._shown = 0.0
+        self._before = self._done = 0
+
+    def start(self) -> None:
+        """Count from now on: in the device's time where it is simulated, else in ours."""
+        if self.accelerator is not None:
+            self._started = self.accelerator.session.transport.now()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show a progress."""
+        if not self._live or progress.stage != "infer" or self._started is None:
+            self._console.progress(progress)
+            return
+        if progress.done < self._done:  # the next of several calls
+            self._before += self._done
+        self._done = progress.done
+        now = time.monotonic()
+        if now - self._shown >= _EVERY_S:
+            self._shown = now
+            self._console.status(self._line(progress.total))
+
+    def _line(self, total: int) -> str:
+        assert self.accelerator is not None and self._started is not None
+        program, transport = self.accelerator.program, self.accelerator.session.transport
+        done = self._before + self._done
+        passed = transport.now() - self._started
+        text = f"{bar(self._done / max(total, 1), _BAR):{_BAR}} {done:,} images"
+        if passed <= 0:
+            return text
+        rate = done / passed
+        text += f", {rate:,.0f}/s"
+        baud = _baud(transport, self.accelerator.info.clock_hz)
+        if baud and program.passes == 1:
+            share = rate * program.image_bytes * _BITS_PER_BYTE / baud
+            text += f", wire {bar(share, 8):8} {min(share, 1):.0%}"
+        return text
+
+
+def _baud(transport: Any, clock_hz: int) -> float | None:
+    """Return the bits per second of a wire; None where there is none, or nobody knows."""
+    if getattr(transport, "link", None) == "uart":
+        return clock_hz / transport.divisor
+    return getattr(transport, "baud", None)
+
+
+def cause_rows(causes: dict[str, Any], bars: bool) -> list[tuple[str, str]]:
+    """Return rows of what the cycles of an image went to.
+
+    Parameters
+    ----------
+    causes : dict
+        As `Measurement.per_image` gives them.
+    bars : bool
+        A row with a bar for each; else few rows of numbers.
+    """
+    parts = {"busy": causes["busy"], "drain": causes["drain"], **causes["idle"]}
+    kept = {name: value for name, value in parts.items() if value}
+    if not bars:
+        shown = [f", {name} {value:,.1f}" for name, value in kept.items()]
+        lines = fold([shown[0].removeprefix(", "), *shown[1:]], _VALUE_WIDTH) if shown else []
+        return [("" if row else "  by cause", text) for row, text in enumerate(lines)]
+    whole = sum(kept.values())
+    width = max((len(f"{value:,.1f}") for value in kept.values()), default=0)
+    return [
+        (
+            f"  {name.replace('_', ' ')}",
+            f"{value:{width},.1f} {value / whole:6.1%} {bar(value / whole, _BAR_OF_CAUSE)}",
+        )
+        for name, value in kept.items()
+    ]

@@ -1,0 +1,189 @@
+"""The command ``report``: a network on a device, as one page."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import datasets, zoo
+from ..compiler.compile import Program, compile_network
+from ..errors import CompileError, MissingDependencyError, UsageError
+from ..files.userfile import write_file
+from ..isa.device import DeviceConfig
+from ..model.network import Network, prepare
+from ..pages import plots
+from ..reference import fast
+from ..report import gather
+from ..report.page import page, worst_pictures
+from .console import Console
+from .data import add_folder
+from .evaluate import trained_on
+from .files import check_output
+from .inputs import add_fit, add_inputs, network_inputs, test_part
+from .models import describe, device_facts, kind_of, layer_facts, without_limits
+from .options import Parser, add_geometry, add_network, device_config, integer, sim_spec
+
+__all__ = ["add_report"]
+
+PROFILES = "xnorcore.profiles"
+"""Entry-point group of what counts cycles by layer, called as ``profile(spec, network, images)``."""
+BUILDS = "xnorcore.builds"
+"""Entry-point group of builds; each entry is called with a board's name and a folder or None."""
+
+_BATCHES = 4
+_CLOCK_HZ, _BAUD = 12_000_000, 3_000_000
+
+
+def add_report(parser: Parser) -> None:
+    """Add the arguments of ``report``."""
+    parser.set_defaults(call=_report)
+    add_network(parser)
+    parser.add_argument("-o", "--output", metavar="PAGE.html", required=True, help="where the page goes")
+    parser.add_argument(
+        "--data", metavar="NAME",
+        help=f"{', '.join(sorted(datasets.DATASETS))}, or the path of your own data set; default what is "
+        "packaged with the network, else what it was trained with",
+    )  # fmt: skip
+    add_folder(parser)
+    add_inputs(parser)
+    add_fit(parser)
+    parser.add_argument("--limit", type=integer(1), metavar="N", help="the first N images; default all")
+    parser.add_argument("--build", metavar="DIR", help="build folder of the board; default build/BOARD-RxCxW")
+    parser.add_argument("--no-sim", action="store_true", help="count no cycles on the simulated device")
+    add_geometry(parser)
+    parser.set_defaults(engine="compiled", link="direct", baud=None, clock_hz=None)
+
+
+def _report(arguments: argparse.Namespace, console: Console) -> int:
+    plots.require()
+    check_output(arguments.output, arguments.network)
+    if arguments.build and not arguments.board:
+        raise UsageError("--build is of a board; give --board, too")
+    config = device_config(arguments)
+    network = zoo.load(arguments.network)
+    program, refusal = _program(network, config)
+    value: dict[str, Any] = {
+        "command": "report",
+        **describe(network),
+        "graph": gather.graph(network),
+        "layers": [{**layer, "what": kind_of(layer)} for layer in layer_facts(network, program)],
+        **device_facts(config, program),
+        "refusal": refusal,
+        "device": {"board": arguments.board},
+        "regions": gather.where_it_lies(program) if program else [],
+        "build": _build(arguments),
+    }
+    value |= _clock(value["build"])
+    images = _images(arguments, network)
+    value["accuracy"], pictures = _accuracy(network, images, console)
+    whole = None if refusal else program
+    value["measured"], value["roofline"] = _measure(arguments, console, network, whole, images, value)
+    value["made_by"] = gather.provenance(network, whole, gather.command_line())
+    value["output"] = arguments.output
+    write_file(arguments.output, page(value, pictures).encode())
+    said = [f"{network.name}: {arguments.output}"]
+    console.result(value, [*said, *([f"does not fit: {refusal}"] if refusal else [])])
+    return 1 if refusal or (value["measured"] and value["measured"]["mismatches"]) else 0
+
+
+def _program(network: Network, config: DeviceConfig) -> tuple[Program | None, str | None]:
+    try:
+        return compile_network(network, config), None
+    except CompileError as error:
+        return without_limits(network, config), str(error)
+
+
+def _clock(build: dict[str, Any] | None) -> dict[str, Any]:
+    figures = build["figures"] if build else {}
+    clock = round(figures["clock_mhz"] * 1e6) if figures.get("clock_mhz") else _CLOCK_HZ
+    return {"clock_hz": clock, "baud": figures.get("baud") or _BAUD}
+
+
+def _images(
+    arguments: argparse.Namespace, network: Network
+) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.int64], int] | None:
+    """Return pixels, inputs, labels and the largest pixel of the held-out images; None if there are none."""
+    given = arguments.data is not None or arguments.folder is not None
+    if not given:
+        try:
+            pixels, labels = zoo.test_images(arguments.network)
+            count = arguments.limit or len(pixels)
+            return pixels[:count], prepare(network, pixels[:count]), labels[:count], int(max(pixels.max(), 1))
+        except UsageError:
+            pass
+    name = arguments.data or trained_on(network)
+    if name is None:
+        if given:
+            raise UsageError(f"network {network.name!r} names no data set to look for; give --data as well")
+        return None
+    try:
+        part = test_part(network, name, arguments.folder, arguments.fit, arguments.invert)
+    except MissingDependencyError:
+        if given:
+            raise
+        return None
+    count = arguments.limit or len(part.labels)
+    inputs, _ = network_inputs(network, part, count, arguments.inputs)
+    return part.images[:count], inputs, part.labels[:count].astype(np.int64), part.maximum
+
+
+def _accuracy(
+    network: Network, images: Any, console: Console
+) -> tuple[dict[str, Any] | None, dict[int, Any]]:
+    if images is None:
+        return None, {}
+    pixels, inputs, labels, largest = images
+    results = fast.run(network, inputs, progress=console.counting("images"))
+    found = gather.accuracy(network, results, labels)
+    return found, worst_pictures(found, pixels, largest)
+
+
+def _measure(
+    arguments: argparse.Namespace, console: Console, network: Network, program: Program | None, images: Any,
+    value: dict[str, Any],
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:  # fmt: skip
+    """Count cycles on the simulated device; nothing of a network that runs in passes."""
+    entries = metadata.entry_points(group=PROFILES, name="sim")
+    if arguments.no_sim or program is None or program.passes > 1 or not entries:
+        return None, None
+    count = _BATCHES * program.batch
+    if images is not None and len(images[1]):
+        inputs = np.resize(images[1], (count, images[1].shape[1]))
+    else:
+        inputs = np.random.default_rng(0).integers(
+            0, 1 << network.input.bits, (count, network.input.size), np.uint8
+        )
+    profile = next(iter(entries)).load()
+    found = profile(sim_spec(arguments), network, inputs, progress=console.progress)
+    expected = fast.run(network, inputs)
+    layers = gather.layers_measured(program, found, _BATCHES)
+    cycles = sum(row["cycles_per_batch"] for row in layers[:-1])
+    sent = max(program.image_bytes, program.result_bytes)
+    measured = {
+        "batches": _BATCHES,
+        "layers": layers,
+        "cycles_per_image": found["measurement"]["cycles_per_image"],
+        "efficiency": found["measurement"]["efficiency"],
+        "array_images_per_s": value["clock_hz"] * program.batch / cycles,
+        "wire_images_per_s": value["baud"] / 10 / sent,
+        "mismatches": int(np.count_nonzero(found["results"] != expected)),
+        "scores": int(expected.size),
+    }
+    return measured, gather.roofline(program, layers, value["clock_hz"], value["baud"])
+
+
+def _build(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    if not arguments.board:
+        return None
+    if arguments.build and not Path(arguments.build).is_dir():
+        raise UsageError(f"--build {arguments.build!r} is no folder; xnorcore build BOARD makes one")
+    for entry in sorted(metadata.entry_points(group=BUILDS), key=lambda entry: entry.name):
+        found = entry.load()(arguments.board, arguments.build)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,1 @@
+"""Pieces of HTML pages that need nothing else: text that is never markup, tables, figures, pictures."""

@@ -1,0 +1,1 @@
+"""A network on a device as one page: what is measured, and how it is shown."""

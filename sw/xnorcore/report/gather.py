@@ -1,0 +1,192 @@
+"""What a report says, as plain values: the page shows these and no others."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..files.xnorfile import content_hash
+from ..isa.listing import listing
+from ..isa.program import Program
+from ..model import classes
+from ..model.network import Network
+
+__all__ = ["accuracy", "command_line", "graph", "layers_measured", "provenance", "roofline", "where_it_lies"]
+
+WORST = 12
+"""Wrong images that are shown."""
+MOST_CLASSES = 64
+"""Classes up to which a confusion matrix is made."""
+_BITS_PER_BYTE = 10
+"""On the wire, with start and stop bit."""
+
+
+def graph(network: Network) -> list[dict[str, Any]]:
+    """Return the values of a network and what each is made of: ``name``, ``lines``, ``reads``."""
+    nodes: list[dict[str, Any]] = []
+    for number, value in enumerate(network.values):
+        shape = " x ".join(map(str, value.shape))
+        if number == 0:
+            lines = ["image", f"{shape}, {network.input.bits} bit"]
+            reads: list[int] = []
+        else:
+            layer = network.layers[number - 1]
+            weights = f", {layer.weight_bits:,} weight bits" if layer.weight_bits else ""
+            last = number == len(network.values) - 1 and network.output_kind == "scores"
+            lines = [type(layer).__name__ + weights, f"{shape}, {'scores' if last else value.coding}"]
+            reads = list(network.reads[number - 1])
+        nodes.append({"name": value.name or f"value {number}", "lines": lines, "reads": reads})
+    return nodes
+
+
+def layers_measured(program: Program, found: Mapping[str, Any], batches: int) -> list[dict[str, Any]]:
+    """Return where the cycles of a run went, for each layer that has a program, and between batches.
+
+    Parameters
+    ----------
+    program : Program
+    found : mapping
+        ``descriptors`` and ``between``, cycles by cause.
+    batches : int
+        Over which they were counted.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for (plan, _), counted in zip(program.sections[0].parts, found["descriptors"], strict=True):
+        number = program.layers[plan].layer
+        name = program.network.layers[number].name or f"layer{number}"
+        row = rows.setdefault(number, {"layer": name, "causes": dict.fromkeys(counted, 0)})
+        for cause, cycles in counted.items():
+            row["causes"][cause] += cycles
+    result = []
+    for number, row in rows.items():
+        cycles = sum(row["causes"].values())
+        causes = {cause: count / batches for cause, count in row["causes"].items() if count}
+        plans = [plan for plan in program.layers if plan.layer == number]
+        result.append(
+            {
+                "layer": row["layer"],
+                "number": number,
+                "cycles_per_batch": cycles / batches,
+                "busy_share": row["causes"]["busy"] / cycles if cycles else None,
+                "causes": causes,
+                "macs_per_cycle": program.batch * sum(p.macs for p in plans) / (cycles / batches)
+                if cycles
+                else None,
+            }
+        )
+    between = {cause: count / batches for cause, count in found["between"].items()}
+    result.append(
+        {"layer": "between batches", "cycles_per_batch": sum(between.values()), "busy_share": None,
+         "causes": {cause: count for cause, count in between.items() if count}, "macs_per_cycle": None}
+    )  # fmt: skip
+    return result
+
+
+def roofline(
+    program: Program, measured: Sequence[Mapping[str, Any]], clock_hz: int, baud: int | None
+) -> dict[str, Any]:
+    """Return what bounds each layer and the whole network.
+
+    Returns
+    -------
+    dict
+        ``peak`` MACs per cycle; ``slopes``, bytes per cycle of ``memory`` (operands out of activation memory)
+        and ``wire``; ``points``: name, what feeds it, MACs per byte, MACs per cycle.
+    """
+    g = program.config.geometry
+    slopes = {"memory": g.rows * g.width / 8}
+    if baud:
+        slopes["wire"] = baud / _BITS_PER_BYTE / clock_hz
+    points = []
+    cycles = 0.0
+    for row in measured[:-1]:
+        own = [p for p in program.layers if p.layer == row["number"]]
+        macs, beats = program.batch * sum(p.macs for p in own), sum(p.beats for p in own)
+        cycles += row["cycles_per_batch"]
+        if macs and beats:
+            points.append(
+                {"name": row["layer"], "fed_by": "memory", "macs_per_byte": macs / (beats * slopes["memory"]),
+                 "macs_per_cycle": row["macs_per_cycle"]}
+            )  # fmt: skip
+    sent = program.image_bytes + program.result_bytes
+    whole = program.network.macs * program.batch
+    if cycles:
+        points.append(
+            {"name": "whole network", "fed_by": "wire", "macs_per_byte": program.network.macs / sent,
+             "macs_per_cycle": whole / cycles}
+        )  # fmt: skip
+    return {"peak": g.peak, "slopes": slopes, "points": points}
+
+
+def where_it_lies(program: Program) -> list[dict[str, Any]]:
+    """Return the regions of activation memory: ``name``, ``first``, ``words``, ``copies``."""
+    regions = listing(program)["regions"]
+    return [{"name": name, **region} for name, region in regions.items() if region["words"]]
+
+
+def accuracy(network: Network, results: NDArray[Any], labels: NDArray[Any]) -> dict[str, Any]:
+    """Return how right a network is.
+
+    Returns
+    -------
+    dict
+        ``images``, ``correct``, ``accuracy``, ``classes``; ``confusion``: rows are what images are, columns
+        what the network says, None with more than `MOST_CLASSES`; ``worst``: the wrong ones, those first
+        that the network is surest of.
+    """
+    predicted, count = network.classify(results), network.class_count
+    names = classes.names(network.metadata, count)
+    wrong = np.flatnonzero(predicted != labels)
+    margins = np.zeros(len(results))
+    if network.output_kind == "scores":
+        values = network.affine(results)
+        each = np.arange(len(values))
+        margins = values[each, predicted] - values[each, labels]
+    order = wrong[np.argsort(-margins[wrong], kind="stable")][:WORST]
+    table = None
+    if count <= MOST_CLASSES:
+        matrix = np.zeros((count, count), np.int64)
+        np.add.at(matrix, (labels, predicted), 1)
+        table = matrix.tolist()
+    return {
+        "images": len(labels),
+        "correct": int(len(labels) - len(wrong)),
+        "accuracy": float((predicted == labels).mean()),
+        "classes": names,
+        "confusion": table,
+        "worst": [
+            {
+                "image": int(i),
+                "label": int(labels[i]),
+                "predicted": int(predicted[i]),
+                "margin": float(margins[i]),
+            }
+            for i in order
+        ],
+    }
+
+
+def command_line() -> str:
+    """Return the command that runs, as a shell reads it."""
+    return shlex.join(["xnorcore", *sys.argv[1:]])
+
+
+def provenance(network: Network, program: Program | None, command: str) -> dict[str, Any]:
+    """Return versions, hashes, and the command."""
+    value: dict[str, Any] = {
+        "command": command,
+        "xnorcore": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "network sha256": content_hash(network),
+    }
+    if program is not None:
+        value |= {"device digest": program.config.digest().hex(), "program": program.identifier.hex()}
+    return value

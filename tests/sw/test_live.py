@@ -1,0 +1,112 @@
+"""What ``run`` and ``sim`` draw on a terminal, and that without one, or with --plain, nothing is drawn."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xnorcore import zoo
+from xnorcore.cli import bars, live, main
+from xnorcore.cli.console import Console
+from xnorcore.cli.live import Live, cause_rows
+from xnorcore.runtime.accelerator import Progress
+
+CAUSES = {
+    "busy": 60.0,
+    "drain": 0.0,
+    "idle": {"fetch": 30.0, "tail": 10.0},
+    "wait_output": 1,
+    "wait_input": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bars, "can_print", lambda text: True)
+
+
+def test_causes() -> None:
+    assert cause_rows(CAUSES, False) == [("  by cause", "busy 60.0, fetch 30.0, tail 10.0")]
+    drawn = dict(cause_rows(CAUSES, True))
+    assert list(drawn) == ["  busy", "  fetch", "  tail"]
+    assert drawn["  busy"].startswith("60.0  60.0% ") and drawn["  busy"].count("\u2588") == 19
+    assert cause_rows(CAUSES | {"busy": 0.0, "idle": {}}, True) == []
+
+
+class Said(Console):
+    """Keeps what stands on the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.counted: list[str] = []
+
+    def status(self, text: str) -> None:
+        self.lines.append(text)
+
+    def progress(self, progress: Progress) -> None:
+        self.counted.append(progress.stage)
+
+
+@pytest.mark.parametrize(("link", "wire"), [("uart", True), ("direct", False)])
+def test_rate_and_wire(link: str, wire: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(live, "_EVERY_S", 0)
+    transport = SimpleNamespace(seconds=1.0, link=link, divisor=4)
+    transport.now = lambda: transport.seconds
+    device: Any = SimpleNamespace(
+        session=SimpleNamespace(transport=transport),
+        program=SimpleNamespace(passes=1, image_bytes=100),
+        info=SimpleNamespace(clock_hz=4_000_000),
+    )
+    said = Said()
+    shown = Live(said, argparse.Namespace(plain=False))
+    shown(Progress("load", 1, 2))
+    shown.accelerator = device
+    shown.start()
+    transport.seconds = 1.5
+    shown(Progress("infer", 250, 500))
+    # A second call of infer counts on.
+    shown(Progress("infer", 500, 500))
+    transport.seconds = 2.0
+    shown(Progress("infer", 100, 500))
+    assert said.counted == ["load"]
+    assert " 250 images, 500/s" in said.lines[0] and " 600 images, 600/s" in said.lines[2]
+    # 500 images of 100 bytes, 10 bits each, of 1 Mbaud.
+    assert ("wire" in said.lines[0]) == wire == said.lines[0].endswith(" 50%")
+
+
+def test_plain_and_no_terminal_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Said()
+    for terminal, plain in ((False, False), (True, True)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        shown = Live(said, argparse.Namespace(plain=plain))
+        shown(Progress("infer", 1, 2))
+    assert said.counted == ["infer", "infer"] and not said.lines
+
+
+def test_run_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: Any) -> None:
+    np.save(tmp_path / "in.npy", zoo.test_images("digits")[0][:8])
+    command = [
+        "run",
+        "digits",
+        str(tmp_path / "in.npy"),
+        "--port",
+        "machine:",
+        "-o",
+        str(tmp_path / "out.npy"),
+    ]
+    assert main(command) == 0
+    today = capsys.readouterr()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(live, "_EVERY_S", 0)
+    assert main(command) == 0
+    drawn = capsys.readouterr()
+    assert "images, " in drawn.err and "images, " not in today.err
+    assert main([*command, "--plain"]) == 0
+    assert "/s" not in capsys.readouterr().err
