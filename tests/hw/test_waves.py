@@ -16,14 +16,17 @@ from vcd.reader import TokenKind, tokenize
 from xnorcore import zoo
 from xnorcore.cli import main
 from xnorcore.compiler.compile import compile_network
-from xnorcore.errors import EngineError, UsageError
+from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.machine import Machine
 from xnorcore.isa.machine.walk import Walk
 from xnorcore.model.bits import pack_images
 from xnorcore.model.network import prepare
+from xnorcore_hw.sim.adapter import lower
 from xnorcore_hw.sim.amaranth_engine import AmaranthEngine
 from xnorcore_hw.sim.engine import standard_top
+from xnorcore_hw.sim.fast.netlist import Nets
+from xnorcore_hw.sim.waves.choose import choose, dumps, loads
 from xnorcore_hw.sim.waves.engine import RecordingEngine
 from xnorcore_hw.sim.waves.vcdfile import VcdFile
 
@@ -84,7 +87,7 @@ def record(path: Path, pattern: str, cycles: int, **options: Any) -> RecordingEn
 
 
 REQUEST = b"\x03\x01\x02\x05\x41\x42\x43\x44\x00\x05\x11\x12\x13\x14\x00" * 3
-CYCLES = 120
+CYCLES = 60
 
 
 def test_every_named_signal_is_what_amaranth_says_in_every_cycle(tmp_path: Path) -> None:
@@ -202,7 +205,10 @@ def test_a_whole_run_takes_at_most_twenty_times_as_long(tmp_path: Path, capsys: 
         (["--vcd", "w.vcd", "--image", "8"], "--image is 8, but there are 8 images"),
         (["--vcd", "w.vcd", "--engine", "amaranth"], "--vcd needs the compiled engine, not 'amaranth'"),
         (["--vcd", "w.gtkw"], "that ending is of the files beside it"),
-        (["--vcd", "w.vcd", "--signals", "sequencer.turn"], "no signal is called 'sequencer.turn'"),
+        (
+            ["--vcd", "w.vcd", "--signals", "sequencer.turn", "--columns", "4", "--width", "8"],
+            "no signal is called 'sequencer.turn'",
+        ),
         (["--vcd", "nowhere/w.vcd"], "nowhere"),
     ],
 )
@@ -214,13 +220,18 @@ def test_what_is_refused(more: list[str], said: str, tmp_path: Path, capsys: Any
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npy"]
 
 
-def test_patterns_and_errors(tmp_path: Path) -> None:
-    with record(tmp_path / "w.vcd", "sequencer.turns.fsm_state,top.direct", 5) as engine:
-        assert {name for signal in engine.signals for name in map(".".join, signal.names)} >= {
-            f"{CORE}sequencer.turns.fsm_state", "top.direct"
-        }  # fmt: skip
-        assert len(engine.signals) == 2
-    with pytest.raises(EngineError, match="closed"):
-        engine.record()
-    with pytest.raises(UsageError, match="no signal is called"):
-        RecordingEngine(SMALL, 12_000_000, "nobody", lambda *_: None, top=standard_top)
+def test_patterns() -> None:
+    netlist = lower(standard_top(SMALL, 12_000_000))
+    nets = Nets(netlist)
+    chosen = [signal for signal, _ in choose(netlist, nets, "sequencer.turns.fsm_state,top.direct")]
+    assert {".".join(name) for signal in chosen for name in signal.names} >= {
+        f"{CORE}sequencer.turns.fsm_state", "top.direct"
+    }  # fmt: skip
+    assert len(chosen) == 2 and loads(dumps(chosen)) == chosen
+    assert {"IDLE", "ISSUE"} <= {word for signal in chosen for word in signal.words.values()}
+    with pytest.raises(UsageError, match="no signal is called 'nobody'"):
+        choose(netlist, nets, "nobody")
+    # What lies between the registers of processing elements is there for those who ask for it.
+    inner = {".".join(name) for signal, _ in choose(netlist, nets, "*.pe*") for name in signal.names}
+    every = {".".join(name) for signal, _ in choose(netlist, nets, "all") for name in signal.names}
+    assert inner and len(inner & every) < len(inner)

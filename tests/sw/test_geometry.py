@@ -75,8 +75,8 @@ def test_info_refusals() -> None:
     with pytest.raises(WrongDeviceError, match="not an xnorcore accelerator"):
         DeviceInfo.unpack(b"HTTP" + payload[4:])
     newer, older = (
-        "version 9, this driver speaks version 2; its bitstream is newer: update xnorcore",
-        "version 1, this driver speaks version 2; its bitstream is older: build it and program the board",
+        "version 9, this driver speaks version 3; its bitstream is newer: update xnorcore",
+        "version 1, this driver speaks version 3; its bitstream is older: build it and program the board",
     )
     for version, words in ((9, newer), (1, older)):
         with pytest.raises(ProtocolVersionError, match=f"the device speaks protocol {words}"):

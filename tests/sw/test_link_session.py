@@ -240,7 +240,7 @@ class OldBoard(FakeDevice):
     ],
 )
 def test_a_board_of_another_version_is_refused_in_words(version, words):
-    message = f"the device speaks protocol version {version}, this driver speaks version 2; {words}"
+    message = f"the device speaks protocol version {version}, this driver speaks version 3; {words}"
     device = OldBoard(version)
     with pytest.raises(ProtocolVersionError, match=message):
         Accelerator(Session(device, seed=1))

@@ -22,8 +22,9 @@ from ..report import gather
 from ..report.page import page, worst_pictures
 from .console import Console
 from .data import add_folder
-from .evaluate import add_inputs, network_inputs, trained_on
+from .evaluate import trained_on
 from .files import check_output
+from .inputs import add_fit, add_inputs, network_inputs, test_part
 from .models import describe, device_facts, kind_of, layer_facts, without_limits
 from .options import Parser, add_geometry, add_network, device_config, integer, sim_spec
 
@@ -50,6 +51,7 @@ def add_report(parser: Parser) -> None:
     )  # fmt: skip
     add_folder(parser)
     add_inputs(parser)
+    add_fit(parser)
     parser.add_argument("--limit", type=integer(1), metavar="N", help="the first N images; default all")
     parser.add_argument("--build", metavar="DIR", help="build folder of the board; default build/BOARD-RxCxW")
     parser.add_argument("--no-sim", action="store_true", help="count no cycles on the simulated device")
@@ -120,7 +122,7 @@ def _images(
             raise UsageError(f"network {network.name!r} names no data set to look for; give --data as well")
         return None
     try:
-        part = datasets.load_test(name, arguments.folder)
+        part = test_part(network, name, arguments.folder, arguments.fit, arguments.invert)
     except MissingDependencyError:
         if given:
             raise

@@ -76,6 +76,8 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"which recipe? One of {', '.join(sorted(RECIPES))}, or a .toml file")
     if is_data(arguments.recipe):
         config = board_config(arguments.board, {})
+        if arguments.html is not None:
+            raise UsageError("--html is of a recipe, and not of a folder or .csv file; see eval --html")
         return train_folder(arguments, console, config, _Show(console, live(arguments)))
     for option in ("board", "rate", "label"):
         if getattr(arguments, option) is not None:

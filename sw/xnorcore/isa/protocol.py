@@ -9,7 +9,7 @@ from enum import IntEnum
 from ..errors import ProtocolVersionError, WrongDeviceError
 from .device import DeviceConfig, Geometry
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"XNOR"
 RESPONSE = 0x80
 """Set in the type byte of every response."""

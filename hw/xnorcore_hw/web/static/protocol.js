@@ -1,6 +1,6 @@
-// Numbers of the link protocol, version 2, and what a device says about itself (docs/protocol.md, section 4).
+// Numbers of the link protocol, version 3, and what a device says about itself (docs/protocol.md, section 4).
 
-export const VERSION = 2;
+export const VERSION = 3;
 export const COMMAND = {
   INFO: 1, WRITE: 2, READ: 3, ARM: 4, INFER: 5, RUN: 6, COUNTERS: 7, RESET: 8,
 };
