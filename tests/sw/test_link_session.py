@@ -236,7 +236,7 @@ class OldBoard(FakeDevice):
     ("version", "words"),
     [
         (1, "its bitstream is older: build it and program the board again"),
-        (3, "its bitstream is newer: update xnorcore"),
+        (4, "its bitstream is newer: update xnorcore"),
     ],
 )
 def test_a_board_of_another_version_is_refused_in_words(version, words):
