@@ -1,4 +1,4 @@
-"""What the gateware adds to the command line: three commands, and lines of ``doctor``."""
+"""What the gateware adds to the command line: four commands, and lines of ``doctor``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ from xnorcore.cli.options import Commands, Parser, add_simulator, command, sim_s
 from xnorcore.errors import EngineError
 from xnorcore.extras import install_extra
 
-__all__ = ["add_export_verilog", "add_serve_sim", "add_web", "checks", "preparations"]
+__all__ = ["add_bench", "add_export_verilog", "add_serve_sim", "add_web", "checks", "preparations"]
+
+
+def add_bench(commands: Commands) -> None:
+    """Add the command ``bench`` to the parser; the rest of it is imported when it runs."""
+
+    def fill(parser: Parser) -> None:
+        from .bench.command import fill
+
+        fill(parser)
+
+    text = "Measure what the documentation claims; exit 1 if a figure misses its limit."
+    command(commands, "bench", text, fill=fill)
 
 
 def add_export_verilog(commands: Commands) -> None:

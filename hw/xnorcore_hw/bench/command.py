@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from xnorcore.cli.console import Console, table
-from xnorcore.cli.options import Commands, command
+from xnorcore.cli.options import Parser
 from xnorcore.errors import UsageError
 from xnorcore.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from .figure import Figure
 
-__all__ = ["add"]
+__all__ = ["fill"]
 
 Benchmark: TypeAlias = "Callable[[Console], Iterator[Figure]]"
 
@@ -65,10 +65,9 @@ NAMES = (
 )
 
 
-def add(commands: Commands) -> None:
-    """Add the command to the parser."""
-    text = "Measure what the documentation claims; exit 1 if a figure misses its limit."
-    parser = command(commands, "bench", text, _bench)
+def fill(parser: Parser) -> None:
+    """Add the arguments."""
+    parser.set_defaults(call=_bench)
     parser.add_argument("which", nargs="*", metavar="WHICH", help=f"{', '.join(NAMES)} or all (default)")
     parser.add_argument(
         "--frames", type=int, default=2000, metavar="N", help="link-faults: frames to damage (default 2000)"
