@@ -132,16 +132,11 @@ class LoopNest(wiring.Component):
         m = Module()
         lasts = {loop: self.layer[f"{loop}_last"] for loop in self.loops}
         absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in lasts)
-        at_last, at_first = (
-            Signal(len(LOOPS), name="at_last"),
-            Signal(len(LOOPS), name="at_first", init=absent),
-        )
+        at_last, at_first = (Signal(len(LOOPS), name=name, init=absent) for name in ("at_last", "at_first"))
         advance = Signal(len(LOOPS))
         for level, loop in enumerate(LOOPS):
             if loop in lasts:
                 m.d.comb += advance[level].eq(at_last[:level].all() & ~at_last[level])
-            else:
-                m.d.comb += at_last[level].eq(1)
 
         with m.If(self.load):
             m.d.sync += self.more.eq(1)
@@ -149,12 +144,11 @@ class LoopNest(wiring.Component):
             m.d.sync += self.more.eq(0)
         for loop, last in lasts.items():
             level, left = LOOPS.index(loop), Signal(len(last), name=f"{loop}_left", reset_less=True)
-            m.d.comb += at_last[level].eq(left == 0)
             with m.If(self.load | (self.step & at_last[:level].all())):
                 with m.If(self.load | at_last[level]):
-                    m.d.sync += [left.eq(last), at_first[level].eq(1)]
+                    m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
                 with m.Else():
-                    m.d.sync += [left.eq(left - 1), at_first[level].eq(0)]
+                    m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
 
         ends = {
             "moved": advance,
