@@ -23,6 +23,7 @@ COMMANDS = (
     ("classify", "classify", "Say what is on pictures: class and scores."),
     ("zoo", "zoo_table", "List the packaged networks."),
     ("info", "models", "Describe a network, and say what it needs of a device."),
+    ("plan", "plan", "Say which boards run a network, how fast, and what the others lack."),
     ("golden", "golden", "Run a network on the reference model."),
     ("listing", "listing", "Print a network's program: loops, addresses, beats."),
     ("sample", "sample", "Write images for a network: held-out ones if there are any, else random ones."),

@@ -1,0 +1,98 @@
+"""The command ``plan``: which boards run a network, how fast, and what the others lack."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from .. import zoo
+from ..boards import BoardDevice, board_devices, find_device
+from ..compiler.compile import compile_network
+from ..compiler.obstacles import obstacles
+from ..errors import CompileError, UsageError
+from ..model.network import Network
+from ..runtime.rates import Rates, rates
+from .console import Console, table
+from .models import describe
+from .options import Parser, add_network
+
+_RATES = tuple(Rates.__dataclass_fields__)
+
+
+def add_plan(parser: Parser) -> None:
+    """Add the arguments of ``plan``."""
+    parser.set_defaults(call=_plan)
+    add_network(parser)
+    parser.add_argument("--board", metavar="BOARD", help="only this one; default all that are installed")
+
+
+def plan(network: Network, board: str, device: BoardDevice) -> dict[str, Any]:
+    """Return what a board does with a network, in the form of ``--json``.
+
+    Returns
+    -------
+    dict
+        ``board``; ``runs``: ``resident``, ``passes`` or ``no``; the rates of `Rates`, None where it does not
+        run; ``store``: where weights come from that the buffers do not hold; ``passes``;
+        ``cycles_per_batch``, ``images_per_batch`` as of ``info``; ``missing``: everything that the device
+        lacks, each with ``field``, ``there``, ``needed`` and ``reason``.
+    """
+    value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
+    value |= {"clock_hz": device.clock_hz, "baud": device.baud}
+    value |= dict.fromkeys(("passes", "cycles_per_batch", "images_per_batch"))
+    try:
+        program = compile_network(network, device.config)
+    except CompileError:
+        return value | {"missing": [asdict(lack) for lack in obstacles(network, device.config)]}
+    return value | {
+        "runs": "resident" if program.passes == 1 else "passes",
+        **asdict(rates(program, device)),
+        "store": None if program.passes == 1 else "wire",
+        "passes": program.passes,
+        "cycles_per_batch": program.cycles,
+        "images_per_batch": program.batch,
+        "missing": [],
+    }
+
+
+def _plan(arguments: argparse.Namespace, console: Console) -> int:
+    network = zoo.load(arguments.network)
+    devices = board_devices()
+    if arguments.board is not None:
+        devices = {arguments.board: find_device(arguments.board)}
+    if not devices:
+        raise UsageError("no board is installed; xnorcore info NET describes the simulated device")
+    rows = [plan(network, board, device) for board, device in devices.items()]
+    value = {"command": "plan", **describe(network), "boards": rows}
+    console.result(value, _lines(arguments.network, rows))
+    return 0 if any(row["runs"] != "no" for row in rows) else 1
+
+
+def _lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    cells = []
+    for row in rows:
+        runs = f"{row['passes']} passes" if row["runs"] == "passes" else row["runs"]
+        figures = ["" if row[rate] is None else _figure(row[rate]) for rate in _RATES]
+        cells.append((row["board"], runs, *figures, row["store"] or ""))
+    head = ("board", "runs", "device images/s", "wire images/s", "images/s", "latency, us", "store")
+    lines = table(cells, head, drop=("store", "wire images/s", "device images/s"))
+    lacking = [row for row in rows if row["missing"]]
+    for row in lacking:
+        lines += ["", f"{row['board']} does not run it:"]
+        for lack in row["missing"]:
+            fix = f"{lack['field']} is {lack['there']:,}, needed {lack['needed']:,}" if lack["field"] else ""
+            lines.append(f"  {fix or lack['reason']}")
+        options = " ".join(
+            f"--set {lack['field']}={lack['needed']}" for lack in row["missing"] if lack["field"]
+        )
+        if options:
+            lines.append(f"  would run: xnorcore info {name} --board {row['board']} {options}")
+    able = [row["board"] for row in rows if row["runs"] != "no"]
+    if lacking and able:
+        lines += ["", f"boards that run it as they are: {', '.join(able)}"]
+    return lines
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}"

@@ -1,0 +1,91 @@
+"""Everything that keeps a network from running on a device, at once: what it needs, found by compiling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..errors import CompileError
+from ..isa.device import MAX_DEPTH, DeviceConfig
+from ..isa.program import Program
+from ..model.network import Network
+from .compile import compile_network
+
+__all__ = ["Obstacle", "obstacles"]
+
+_MOST = {
+    "convolution": 1,
+    "line_bytes": MAX_DEPTH,
+    "weight_depth": MAX_DEPTH,
+    "threshold_depth": MAX_DEPTH,
+    "acc_width": 32,
+    "act_depth": MAX_DEPTH,
+    "program_depth": 4096,
+}
+"""The fields of a device that may be too small for a network, and the largest values that are legal.
+
+Buffers come before activation memory: in passes, a network needs less of that.
+"""
+
+_KNOWN = ("act_depth", "program_depth")
+"""Those of which a program says exactly what it uses, and less does not do."""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """One thing that a device lacks.
+
+    Attributes
+    ----------
+    field : str
+        Of `DeviceConfig`; "" if no device of this array runs the network.
+    there, needed : int
+        What the device has; the least that suffices where everything else does.
+    reason : str
+        What the compiler says of a device that lacks nothing else.
+    """
+
+    field: str
+    there: int
+    needed: int
+    reason: str
+
+
+def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
+    """Return all that a device lacks for a network; none if it runs, be it in passes.
+
+    With every obstacle's field set to what is needed, the network compiles.
+    """
+    device = replace(config, **_MOST)
+    found = _compiled(network, device)
+    if isinstance(found, CompileError):
+        return [Obstacle("", 0, 0, str(found))]
+    lacking = []
+    for field in _MOST:
+        there = getattr(config, field)
+        trial = replace(device, line_bytes=0) if field == "convolution" and not there else device
+        trial = replace(trial, **{field: there})
+        said = _compiled(network, trial)
+        if isinstance(said, Program):
+            device, found = trial, said
+            continue
+        needed = found.used[field] if field in _KNOWN else _least(network, device, field, there)
+        lacking.append(Obstacle(field, there, needed, str(said)))
+        device = replace(device, **{field: needed})
+    return lacking
+
+
+def _compiled(network: Network, config: DeviceConfig) -> Program | CompileError:
+    try:
+        return compile_network(network, config)
+    except CompileError as error:
+        return error
+
+
+def _least(network: Network, device: DeviceConfig, field: str, low: int) -> int:
+    """Return the least value of a field with which a network compiles, which it does not with `low`."""
+    high = getattr(device, field)
+    while high - low > 1:
+        middle = (low + high) // 2
+        runs = isinstance(_compiled(network, replace(device, **{field: middle})), Program)
+        low, high = (low, middle) if runs else (middle, high)
+    return high

@@ -1,0 +1,104 @@
+"""``plan``: what it says is what the simulated board does, and what it misses suffices."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xnorcore import zoo
+from xnorcore.boards import board_devices, find_device
+from xnorcore.cli.plan import plan
+from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.obstacles import obstacles
+from xnorcore.errors import CompileError
+from xnorcore.files import xnorfile
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.network import Dense, InputSpec, Network
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.measure import measure
+
+from .test_commands import run
+
+ICEBREAKER = "icebreaker"
+
+
+def measured(name, count, batch=0):
+    network = zoo.load(name)
+    images = np.random.default_rng(1).integers(0, 2, (count, network.input.size), np.uint8)
+    with Accelerator.open(f"sim:board={ICEBREAKER},link=uart") as accelerator:
+        accelerator.load(network, verify=False, at_once=batch or None)
+        return measure(accelerator, images, batch=batch)[1]
+
+
+def planned(name):
+    return plan(zoo.load(name), ICEBREAKER, find_device(ICEBREAKER))
+
+
+def test_images_per_second_are_those_of_the_simulated_board():
+    """Bound by the wire; start and end of the run are in what is measured."""
+    said = planned("mnist-tfc")
+    assert said["runs"] == "resident" and said["images_per_s"] == said["wire_images_per_s"]
+    assert measured("mnist-tfc", 60).images_per_s == pytest.approx(said["images_per_s"], rel=0.02)
+
+
+def test_passes_are_those_of_the_simulated_board():
+    said = planned("mnist-sfc")
+    assert said["runs"] == "passes" and said["passes"] == 6 and said["store"] == "wire"
+    assert measured("mnist-sfc", 3).images_per_s == pytest.approx(said["images_per_s"], rel=0.02)
+
+
+def test_latency_is_that_of_the_simulated_board():
+    found = measured("mnist-tfc", 1, batch=1)
+    assert found.device_cycles is not None
+    assert found.device_cycles / found.clock_hz * 1e6 == pytest.approx(
+        planned("mnist-tfc")["latency_us"], rel=0.05
+    )
+
+
+CASES = [(name, board) for name in ("digits", "fashion", "mnist-lfc") for board in board_devices()]
+
+
+@pytest.mark.parametrize(("name", "board"), CASES)
+def test_what_is_missing_is_all_and_is_needed(name, board):
+    network, config = zoo.load(name), find_device(board).config
+    lacking = obstacles(network, config)
+    enough = {lack.field: lack.needed for lack in lacking}
+    try:
+        compile_network(network, config)
+        assert not lacking
+    except CompileError:
+        assert lacking
+    compile_network(network, replace(config, **enough))
+    for lack in lacking:
+        assert lack.there == getattr(config, lack.field) < lack.needed and lack.reason
+        if lack.field == "convolution":  # without it the line buffer is no question
+            continue
+        with pytest.raises(CompileError):
+            compile_network(network, replace(config, **{**enough, lack.field: lack.needed - 1}))
+
+
+def test_weights_of_one_tile_may_be_too_many():
+    weights = np.ones((4, 8 * 100), np.int8)
+    network = Network("wide", InputSpec((800,)), [Dense(weights, None)])
+    (lack,) = obstacles(network, DeviceConfig(Geometry(1, 4, 8), weight_depth=64))
+    assert (lack.field, lack.there, lack.needed) == ("weight_depth", 64, 100)
+
+
+def test_the_command(capsys, tmp_path):
+    code, out, err = run(capsys, "plan", "fashion", "--json")
+    value = json.loads(out)
+    rows = {row["board"]: row for row in value["boards"]}
+    assert code == 0 and not err and rows.keys() == board_devices().keys()
+    assert rows["ulx3s-25f"]["runs"] == "resident" and not rows["ulx3s-25f"]["missing"]
+    assert [lack["field"] for lack in rows[ICEBREAKER]["missing"]][:2] == ["convolution", "line_bytes"]
+    code, out, _ = run(capsys, "plan", "fashion", "--board", ICEBREAKER)
+    assert code == 1 and "would run: xnorcore info fashion --board icebreaker --set convolution=1" in out
+    assert run(capsys, *out.partition("xnorcore ")[2].split())[0] == 0
+    code, out, err = run(capsys, "plan", "fashion", "--board", "icebraeker")
+    assert (code, out) == (2, "") and 'did you mean "icebreaker"' in err
+    deep = [Dense(np.ones((8, 8), np.int8), np.zeros(8, int)) for _ in range(40)]
+    path = tmp_path / "deep.xnor"
+    xnorfile.save(Network("deep", InputSpec((8,)), deep), path)
+    code, out, _ = run(capsys, "plan", str(path), "--board", ICEBREAKER)
+    assert code == 1 and "program_depth is" in out and "boards that run it" not in out
