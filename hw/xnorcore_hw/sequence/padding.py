@@ -106,8 +106,8 @@ class TapTracker(wiring.Component):
     ) -> Signal:
         """Return the tap's place along an axis; before the map it is a large number.
 
-        A step adds something to one of three places: the tap, the first tap of its position, and the first one of
-        its window; or it begins.
+        A step adds something to one of three places: the tap, the first tap of its position, and the first
+        one of its window; or it begins.
         """
         layer = self.layer
         tap, position, window = (Signal(_BITS, name=f"{n}_{axis}") for n in ("tap", "pos", "win"))
