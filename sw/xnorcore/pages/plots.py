@@ -47,7 +47,7 @@ def require() -> Any:
 def _figure(name: str, says: str, width: float, height: float, found: list[Markup]) -> Iterator[Any]:
     import matplotlib  # pyright: ignore[reportMissingImports]
 
-    rules = {
+    rules: Any = {
         "svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,
         "text.parse_math": False, "axes.spines.top": False, "axes.spines.right": False,
     }  # fmt: skip
@@ -246,7 +246,7 @@ def grid(name: str, says: str, cells: Sequence[tuple[int, int, int]], kinds: Seq
                 continue
             squares = np.array(own)[:, np.newaxis] + _SQUARE
             axes.add_collection(
-                PolyCollection(squares, color=colours[number % len(colours)], label=_short(kind))
+                PolyCollection(list(squares), color=colours[number % len(colours)], label=_short(kind))
             )
         axes.set_xlim(min(xs) - 1, max(xs) + 1)
         axes.set_ylim(min(ys) - 1, max(ys) + 1)
