@@ -38,7 +38,7 @@ BOARD = Board(
     ),
     clock_pin="clk12",
     clock_in_hz=12_000_000,
-    clock_hz=108_000_000,
+    clock_hz=96_000_000,
     baud=3_000_000,
     best_baud=12_000_000,
     programmers=(("iceprog", "{}"), ("openFPGALoader", "-b", "ice40_generic", "-f", "{}")),
