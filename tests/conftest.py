@@ -22,7 +22,7 @@ VARIABLE = "XNORCORE_CACHE"
 OWN = pytest.StashKey[Path]()
 
 TESTS = Path(__file__).parent
-UNMEASURED = ("boards", "faults", "formal", "hw", "mutants", "test_readme.py", "web")
+UNMEASURED = ("boards", "faults", "formal", "hw", "mutants", "web")
 COMMANDS = "COVERAGE_PROCESS_CONFIG"
 """What makes coverage measure the processes that a process starts."""
 
