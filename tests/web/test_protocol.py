@@ -10,7 +10,7 @@ import pytest
 
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import COUNTERS, HEADER
-from xnorcore.isa.protocol import Command, DeviceInfo, Space, Status
+from xnorcore.isa.protocol import VERSION, Command, DeviceInfo, Space, Status
 from xnorcore.link import cobs
 from xnorcore.link.frames import decode_request, encode_request, encode_response
 
@@ -119,7 +119,7 @@ def test_numbers_are_those_of_the_driver(tmp_path):
         tmp_path,
     )
     assert found[0] == {c.name: int(c) for c in Command} and found[1] == {s.name: int(s) for s in Status}
-    assert found[2] == {s.name: int(s) for s in Space} and found[3] == list(COUNTERS) and found[4] == 2
+    assert found[2] == {s.name: int(s) for s in Space} and found[3] == list(COUNTERS) and found[4] == VERSION
     assert HEADER.fields["id_low"].word == 10  # MARK of accelerator.js
 
 
