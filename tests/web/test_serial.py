@@ -109,7 +109,7 @@ def test_a_board_is_driven_and_unplugged(tab, site, served):
     page.click("#board")
     expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
     assert page.evaluate("window.shownPort.opened.baudRate") == 3_000_000
-    assert page.get_attribute("#board", "aria-pressed") == "true" and served.wrote > 12_000
+    assert page.get_attribute("#board", "aria-pressed") == "true" and served.wrote > 9_000
     expect(page.locator("#cost")).to_contain_text("ms of the board; the simulation says the same")
     draw(page, SEVEN)
     expect(page.locator("#answer")).to_have_text("7")
