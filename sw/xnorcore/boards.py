@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 from .errors import UsageError
 from .isa.device import DeviceConfig, options
 from .nearest import did_you_mean
 
-__all__ = ["BOARDS", "BoardDevice", "board_config", "board_devices", "find_device"]
+__all__ = [
+    "BAUD",
+    "BOARDS",
+    "CLOCK_HZ",
+    "BoardDevice",
+    "board_config",
+    "board_devices",
+    "find_device",
+    "user_device",
+]
+
+CLOCK_HZ, BAUD = 12_000_000, 3_000_000
+"""Of a simulated device that is no board's, if nothing else is said."""
 
 BOARDS = "xnorcore.boards"
 """Entry-point group of boards: each entry is called and returns a dict of name to `BoardDevice`."""
@@ -80,3 +92,23 @@ def board_config(name: str | None, given: Mapping[str, int]) -> DeviceConfig:
     """
     own = options(find_device(name).config) if name is not None else {}
     return DeviceConfig.parse(**{**own, **given})
+
+
+def user_device(name: str | None, config: DeviceConfig) -> BoardDevice:
+    """Return what clock and wire a configuration has: a board's, or those of a simulated device.
+
+    Parameters
+    ----------
+    name : str or None
+        None: no board.
+    config : DeviceConfig
+        The board's own, or with a part of it changed.
+
+    Raises
+    ------
+    UsageError
+        If there is no such board.
+    """
+    if name is not None:
+        return replace(find_device(name), config=config)
+    return BoardDevice(config, CLOCK_HZ, BAUD, {BAUD: CLOCK_HZ // BAUD})

@@ -134,6 +134,7 @@ PLAN: dict[str, list[str]] = {
     "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH],
     "sequence/hazards.py": [*_WAITS, *_MAPS, *_NETWORK],
     "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
+    "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK],
     "sequence/nest.py": [*_NEST, *_NETWORK],
     "sequence/padding.py": [*_NEST, *_MAPS],
     "sequence/program_memory.py": [*_MEMORIES, *_BAKED, *_NETWORK, *_HOSTILE],
@@ -159,6 +160,7 @@ LEFT_OUT = {
     "export": "writes the gateware as Verilog, on the host",
     "shells/baked.py": "compiles a network, on the host",
     "memory/ports.py": "declares payloads: names, in which nothing can be changed",
+    "web": "a page with the simulated device, on the host; tests/web compare what it shows with golden",
     "sim": "engines that run the gateware, which their own tests compare with each other",
 }
 """Files and folders without gateware, and what they are."""

@@ -14,11 +14,13 @@ from xnorcore import boards, zoo
 from xnorcore.boards import BoardDevice
 from xnorcore.cli import evaluate
 from xnorcore.datasets import FASHION, MNIST, published
+from xnorcore.errors import EngineError
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model import pixels
 from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.reference import fast
+from xnorcore.runtime.accelerator import Accelerator
 
 from .cli_tools import SMALL, Run, deadline, one_object, runner, spawn
 from .idx_files import npm, parts, small, store
@@ -181,6 +183,29 @@ def test_eval(
     value = one_object(run("eval", "net.xnor", "--data", "mnist", "--limit", "4", "--json")[1])
     assert value["images"] == 4
     assert "correct" in run("eval", "net.xnor", "--data", "mnist")[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "opened"),
+    [([], []), (["--rows", "1"], ["sim:rows=1,"]), (["--rows", "1", "--engine", "fast"], [])],
+    ids=["none", "a part", "another engine"],
+)
+def test_eval_of_a_device_simulates_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], opened: list[str]
+) -> None:
+    """What is said of a device is never left aside without a word."""
+    shrink(monkeypatch)
+    store(tmp_path / "data" / "mnist")
+    xnorfile.save(random_network(), "net.xnor")
+    urls: list[str] = []
+
+    def open_device(url: str, **_: object) -> None:
+        urls.append(url)
+        raise EngineError("no simulator here")
+
+    monkeypatch.setattr(Accelerator, "open", open_device)
+    assert run("eval", "net.xnor", "--data", "mnist", *more)[0] == (2 if opened else 0)
+    assert [url[: len(start)] for url, start in zip(urls, opened, strict=True)] == opened
 
 
 def test_eval_holds_a_network_to_its_own_number(

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from xnorcore import datasets, pictures
-from xnorcore.cli import main
 from xnorcore.datasets import csvfile
 from xnorcore.datasets.folders import gather
 from xnorcore.errors import UsageError, XnorcoreError
@@ -18,6 +17,7 @@ from xnorcore.files import xnorfile
 from xnorcore.pictures import PictureRule
 
 from .. import needs
+from .cli_tools import runner
 from .shapes import CLASSES, write
 
 PLAIN = PictureRule((12, 12, 1), "stretch")
@@ -25,12 +25,7 @@ PLAIN = PictureRule((12, 12, 1), "stretch")
 
 @pytest.fixture
 def run(capsys):
-    def call(*argv) -> tuple[int, str, str]:
-        code = main([str(word) for word in argv])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return runner(capsys)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +38,9 @@ def shapes(tmp_path_factory) -> Path:
 def held_names(folder: Path, seed: int = 0) -> set[str]:
     """Which pictures are held out, by their content."""
     found = gather(folder, [PLAIN], seed)
-    return {found.pixels[0][at].tobytes() for at in np.flatnonzero(found.held)}  # type: ignore[index]
+    (pixels,) = found.pixels
+    assert pixels is not None
+    return {pixels[at].tobytes() for at in np.flatnonzero(found.held)}
 
 
 def test_the_split_is_of_the_files(shapes, tmp_path):
@@ -72,10 +69,10 @@ def test_near_duplicates_stay_on_one_side(tmp_path):
             near = np.clip(image + rng.integers(-3, 4, image.shape), 0, 255).astype(np.uint8)
             Image.fromarray(near).save(path.with_name(f"{path.stem} {number}.png"))
     folder = gather(tmp_path / "set", [PLAIN])
-    sides: dict[tuple[int, int], set[bool]] = {}
+    sides: dict[tuple[str, str], set[bool]] = {}
     names = [each.parts for each in pictures.find(tmp_path / "set")]
     for (kind, name), held in zip(names, folder.held.tolist(), strict=True):
-        sides.setdefault((kind, name.rpartition(".")[0].split()[1]), set()).add(held)  # type: ignore[arg-type]
+        sides.setdefault((kind, name.rpartition(".")[0].split()[1]), set()).add(held)
     assert len(sides) == 45 and all(len(side) == 1 for side in sides.values())
     assert 0 < folder.held.mean() < 0.5
 

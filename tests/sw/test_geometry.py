@@ -82,6 +82,6 @@ def test_info_refusals() -> None:
         with pytest.raises(ProtocolVersionError, match=f"the device speaks protocol {words}"):
             DeviceInfo.unpack(payload[:4] + bytes([version]) + payload[5:])
     # What a driver of version 1 looks at, and refuses: any other version in this byte.
-    assert payload[:5] == b"XNOR\2"
+    assert payload[:5] == b"XNOR\3"
     with pytest.raises(WrongDeviceError, match="55 bytes"):
         DeviceInfo.unpack(payload[:-1])

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from xnorcore import pictures, zoo
-from xnorcore.cli import main
 from xnorcore.errors import FileFormatError, InputError, UsageError, XnorcoreError
 from xnorcore.files import xnorfile
 from xnorcore.model import pixels
@@ -22,7 +21,7 @@ from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.pictures import PictureRule, decode, paper
 from xnorcore.reference import fast
 
-from .cli_tools import network
+from .cli_tools import network, runner
 from .photos import FONTS, photos
 
 
@@ -34,12 +33,7 @@ def png(array: np.ndarray, form: str = "PNG", **options) -> bytes:
 
 @pytest.fixture
 def run(capsys):
-    def call(*argv) -> tuple[int, str, str]:
-        code = main([str(word) for word in argv])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return runner(capsys)
 
 
 @pytest.fixture

@@ -131,11 +131,11 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_a_device_is_read_as_by_the_driver(config, tmp_path):
-    from xnorcore_hw.web.bundle import flat_config
+    from xnorcore.isa.device import options
 
     info = DeviceInfo(config, 36_000_000, True, bytes(range(8)), bytes(range(8, 16)))
     found = run("done(protocol.parseInfo(Uint8Array.from(given.info)))", tmp_path, info=list(info.pack()))
-    assert found["config"] == flat_config(config)
+    assert found["config"] == options(config)
     assert (found["clockHz"], found["armed"]) == (36_000_000, True)
     assert (found["build"], found["network"]) == (info.build_id.hex(), info.network_id.hex())
 

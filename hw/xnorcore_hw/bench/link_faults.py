@@ -14,6 +14,7 @@ from xnorcore.cli.console import Console, table
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError
 from xnorcore.link.session import Session
+from xnorcore.link.transport import BITS_PER_BYTE
 from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
@@ -182,7 +183,7 @@ def goodput(console: Console, flips: float, count: int = 1000, seed: int = 0) ->
         raise EngineError(f"{network.name} at a bit error rate of {flips:g}: wrong scores")
     size = -(-network.input.size // 8)
     return {
-        "share": count * size * 10 * transport.divisor / cycles,
+        "share": count * size * BITS_PER_BYTE * transport.divisor / cycles,
         "load_s": first / transport.clock_hz,
         "best_payload": device.session.best_payload,
         "repeated": device.session.stats.resent - stats.resent,

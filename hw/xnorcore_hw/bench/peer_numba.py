@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorcore.model.bits import pack_u64
-from xnorcore.model.layers import Conv2d, MaxPool2d
+from xnorcore.model.layers import Conv2d, MaxPool2d, has_weights
 from xnorcore.model.network import Network
 
 __all__ = ["packed"]
@@ -24,34 +24,31 @@ def _popcount(x: Any) -> Any:
     return (x * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
+@numba.njit(inline="always")
+def _total(words: Any, weights: Any, i: Any, o: Any) -> Any:
+    total = np.uint64(0)
+    for p in range(words.shape[0]):
+        part = np.uint64(0)
+        for k in range(words.shape[2]):
+            part += _popcount(words[p, i, k] ^ weights[o, k])
+        total = total + total + part
+    return total
+
+
 @numba.njit
 def _mismatches(words: Any, weights: Any, out: Any) -> None:
     """Words (planes, n, k) and weights (outputs, k) to mismatches (n, outputs)."""
-    planes, count, size = words.shape
-    for i in range(count):
+    for i in range(words.shape[1]):
         for o in range(weights.shape[0]):
-            total = np.uint64(0)
-            for p in range(planes):
-                part = np.uint64(0)
-                for k in range(size):
-                    part += _popcount(words[p, i, k] ^ weights[o, k])
-                total = total + total + part
-            out[i, o] = total
+            out[i, o] = _total(words, weights, i, o)
 
 
 @numba.njit
 def _bits(words: Any, weights: Any, limits: Any, out: Any) -> None:
     """The same, compared with limits and packed: (n, ceil(outputs / 64))."""
-    planes, count, size = words.shape
-    for i in range(count):
+    for i in range(words.shape[1]):
         for o in range(weights.shape[0]):
-            total = np.uint64(0)
-            for p in range(planes):
-                part = np.uint64(0)
-                for k in range(size):
-                    part += _popcount(words[p, i, k] ^ weights[o, k])
-                total = total + total + part
-            if total < limits[o]:
+            if _total(words, weights, i, o) < limits[o]:
                 out[i, o // 64] |= np.uint64(1) << np.uint64(o % 64)
 
 
@@ -64,15 +61,17 @@ def packed(network: Network) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
         if isinstance(layer, MaxPool2d):
             steps.append((layer, None, None, None))
             continue
-        plus: Any = layer.weights > 0  # type: ignore[union-attr]
+        if not has_weights(layer):
+            raise TypeError(f"{type(layer).__name__} is none of the layers that this peer computes")
+        plus = layer.weights > 0
         # Each tap, or each position of a map, takes whole words.
         channels = shape[-1]
-        words = pack_u64(plus.reshape(layer.outputs, -1, channels)).reshape(layer.outputs, -1)  # type: ignore[union-attr]
+        words = pack_u64(plus.reshape(layer.outputs, -1, channels)).reshape(layer.outputs, -1)
         if bits > 1:
             step, base = 1, ((1 << bits) - 1) * plus.reshape(len(plus), -1).sum(axis=1)
         else:
             step, base = 2, np.full(len(plus), plus[0].size)
-        thresholds = layer.thresholds  # type: ignore[union-attr]
+        thresholds = layer.thresholds
         limits = None
         if thresholds is not None:
             limits = np.clip((base - thresholds) // step + 1, 0, 1 << 40).astype(np.uint64)

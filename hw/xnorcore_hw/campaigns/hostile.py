@@ -15,6 +15,7 @@ from xnorcore.isa.protocol import CRC_BYTES, HEADER_BYTES, KEY_BYTES, Command, S
 from xnorcore.link.cobs import encode
 from xnorcore.link.frames import decode_request, encode_request
 from xnorcore.link.session import Session
+from xnorcore.link.transport import BITS_PER_BYTE
 from xnorcore.model.network import Network
 from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
@@ -262,7 +263,7 @@ class Target:
 
     def _send(self, data: bytes) -> bool:
         self.engine.write(data)
-        bits = 1 if self.transport.link == "direct" else 10 * self.transport.divisor
+        bits = 1 if self.transport.link == "direct" else BITS_PER_BYTE * self.transport.divisor
         left = len(data) * bits * _MOST_CYCLES
         while self.engine.pending and left > 0:
             start = self.engine.cycles

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xnorcore.boards import CLOCK_HZ
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.options import Parser, add_geometry, device_config, integer
 from xnorcore.errors import UsageError
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fill"]
 
-_CLOCK_HZ = 12_000_000
 _MAX_IMAGES = 1000
 
 
@@ -38,7 +38,7 @@ def fill(parser: Parser) -> None:
         help="that the testbench plays; default two batches and one image",
     )
     parser.add_argument(
-        "--clock-hz", type=integer(1), default=_CLOCK_HZ, metavar="N", help="of aclk; default 12000000"
+        "--clock-hz", type=integer(1), default=CLOCK_HZ, metavar="N", help=f"of aclk; default {CLOCK_HZ}"
     )
     parser.add_argument("--baud", type=integer(1), metavar="N", help="of the UART; default 3000000 or near")
     add_geometry(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 
-from xnorcore.boards import board_config, find_device
+from xnorcore.boards import BAUD, CLOCK_HZ, board_config, find_device
 from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import MIN_DIVISOR
@@ -13,8 +13,6 @@ from xnorcore.isa.protocol import MIN_DIVISOR
 from .engine import ENGINES, LINKS, MAX_DIVISOR, Engine, Progress
 from .engine_transport import EngineTransport
 
-CLOCK_HZ = 12_000_000
-BAUD = 3_000_000
 MAX_CLOCK_HZ = 1_000_000_000
 
 _SIZES = [f.name for f in fields(Geometry)] + [f.name for f in fields(DeviceConfig) if f.name != "geometry"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from xnorcore.cli.sizes import sizes
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CapacityError, InputError, UsageError
 from xnorcore.isa.blocks import Block
-from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.device import DeviceConfig, options
 from xnorcore.isa.program import Program
 from xnorcore.isa.results import Stop, Values
 from xnorcore.model import pixels
@@ -25,17 +24,11 @@ from xnorcore.model.network import Network
 
 from .watched import lags
 
-__all__ = ["FORMAT", "bundle", "flat_config", "result_values"]
+__all__ = ["FORMAT", "bundle", "result_values"]
 
 FORMAT = "xnorcore page network 1"
 """First entry of the file; the page refuses others."""
 _SAMPLE_BYTES = 64_000
-
-
-def flat_config(config: DeviceConfig) -> dict[str, int]:
-    """Return a configuration as one mapping, names as in `DeviceConfig` and `Geometry`."""
-    fields = asdict(config)
-    return {**fields.pop("geometry"), **fields}
 
 
 def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
@@ -66,7 +59,7 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
         "format": FORMAT,
         "name": network.name,
         "sizes": sizes(network),
-        "device": flat_config(config),
+        "device": options(config),
         "identifier": program.identifier.hex(),
         "cycles": program.cycles,
         "macs": network.macs,

@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xnorcore.boards import CLOCK_HZ, user_device
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.options import Parser, add_geometry, device_config, integer
 from xnorcore.errors import UsageError
@@ -23,7 +24,6 @@ __all__ = ["DEFAULT_NETWORKS", "ENDING", "contents", "fill"]
 DEFAULT_NETWORKS = ("digits", "mnist-sfc", "fashion")
 ENDING = ".page.json"
 """Of the file of one network, which the page takes."""
-_CLOCK_HZ = 12_000_000
 
 
 def fill(parser: Parser) -> None:
@@ -47,7 +47,7 @@ def fill(parser: Parser) -> None:
     parser.add_argument("--no-serve", action="store_true", help="write the files and stop")
     parser.add_argument(
         "--clock-hz", type=integer(1, 1_000_000_000), metavar="N",
-        help="of the simulated device; default 12000000, or the board's",
+        help=f"of the simulated device; default {CLOCK_HZ}, or the board's",
     )  # fmt: skip
     add_geometry(parser)
 
@@ -68,10 +68,11 @@ def contents(
     made : str
         The command, for the page.
     """
-    from .bundle import flat_config
+    from xnorcore.isa.device import options
+
     from .page import page
 
-    files = {"index.html": page(wasm, clock_hz, flat_config(config), networks, made).encode()}
+    files = {"index.html": page(wasm, clock_hz, options(config), networks, made).encode()}
     for network in networks:
         # A network's name may be anything, a file's may not.
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", network["name"]).strip(".-") or "network"
@@ -91,7 +92,7 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
     from .serve import Server, serve
     from .wasm import device_wasm
 
-    clock_hz = arguments.clock_hz or _clock(arguments.board)
+    clock_hz = arguments.clock_hz or user_device(arguments.board, config).clock_hz
     names: list[str] = arguments.networks or list(DEFAULT_NETWORKS)
     if len(set(names)) < len(names):
         raise UsageError(f"a network is named twice: {' '.join(names)}")
@@ -122,12 +123,6 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
     serve(server, announce)
     console.say("xnorcore: stopped")
     return 0
-
-
-def _clock(board: str | None) -> int:
-    from xnorcore.boards import find_device
-
-    return find_device(board).clock_hz if board else _CLOCK_HZ
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:

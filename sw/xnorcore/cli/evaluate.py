@@ -20,8 +20,8 @@ from ..runtime.measure import Measurement, first_mismatch, measure
 from .console import Console, table
 from .data import add_folder
 from .files import check_output
-from .inputs import add_fit, add_inputs, network_inputs, test_part
-from .options import Parser, add_geometry, add_network, device_config, integer, sim_spec
+from .inputs import add_fit, add_inputs, held_out, network_inputs
+from .options import Parser, add_geometry, add_network, device_config, given_options, integer, sim_spec
 from .sizes import sizes
 
 SAMPLE = 500
@@ -47,9 +47,9 @@ def add_eval(parser: Parser) -> None:
     parser.add_argument(
         "--engine",
         choices=("fast", "golden", "sim"),
-        default="fast",
         dest="model",
-        help="bit-packed model (default), reference model, or the simulated device, compared with the model",
+        help="bit-packed model, reference model, or the simulated device, compared with the model; default "
+        "sim if a board or a part of a device is given, else fast",
     )
     parser.add_argument(
         "--html", metavar="FILE", help="write accuracy and the worst examples as one HTML page"
@@ -61,6 +61,9 @@ def add_eval(parser: Parser) -> None:
 def _eval(arguments: argparse.Namespace, console: Console) -> int:
     # A wrong option is told before the work.
     device_config(arguments)
+    if arguments.model is None:
+        device = arguments.board is not None or given_options(arguments)
+        arguments.model = "sim" if device else "fast"
     if arguments.html:
         from ..pages.plots import require
 
@@ -68,7 +71,7 @@ def _eval(arguments: argparse.Namespace, console: Console) -> int:
         check_output(arguments.html, arguments.network)
     network = zoo.load(arguments.network)
     name = arguments.data or _trained_on(network)
-    part = test_part(network, name, arguments.folder, arguments.fit, arguments.invert)
+    part = held_out(network, name, arguments.folder, arguments.fit, arguments.invert)
     limit = arguments.limit or (SAMPLE if arguments.model == "sim" else len(part.labels))
     images, rule = network_inputs(network, part, limit, arguments.inputs)
     labels = part.labels[: len(images)]

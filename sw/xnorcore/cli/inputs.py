@@ -190,16 +190,13 @@ def see(name: str, path: Path | None, fit: PictureRule) -> NDArray[np.uint8]:
         raise InputError(f"{name!r}: {error}") from None
 
 
-def test_part(
+def held_out(
     network: Network, name: str, folder: Path | None, fit: str | None = None, invert: bool | None = None
 ) -> TestPart:
     """Return the held-out part of a data set; of pictures in folders, as the network sees them."""
     if folder is None and datasets.canonical(name) is None and pictures.classes_of(name):
         return labelled(Path(name), pictures.rule(network, fit, invert), network)
     return datasets.load_test(name, folder)
-
-
-test_part.__test__ = False  # type: ignore[attr-defined]
 
 
 def network_inputs(

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from ..link.transport import BITS_PER_BYTE
 from ..runtime.accelerator import Accelerator, Progress
 from .bars import bar
 from .console import Console, fold
@@ -14,8 +15,6 @@ from .options import live
 
 __all__ = ["Live", "cause_rows", "drawn"]
 
-_BITS_PER_BYTE = 10
-"""On the wire, with start and stop bit."""
 _BAR, _BAR_OF_CAUSE = 20, 32
 _EVERY_S = 0.1
 _VALUE_WIDTH = 60
@@ -80,7 +79,7 @@ class Live:
         text += f", {rate:,.0f}/s"
         baud = _baud(transport, self.accelerator.info.clock_hz)
         if baud and program.passes == 1:
-            share = rate * program.image_bytes * _BITS_PER_BYTE / baud
+            share = rate * program.image_bytes * BITS_PER_BYTE / baud
             text += f", wire {bar(share, 8):8} {min(share, 1):.0%}"
         return text
 

@@ -11,7 +11,7 @@ from typing import Any
 from .. import zoo
 from ..compiler.compile import Program, compile_network
 from ..errors import CompileError
-from ..isa.device import MAX_DEPTH, DeviceConfig, Geometry
+from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
 from ..model.layers import Conv2d, MaxPool2d
 from ..model.network import Network
 from .console import Console, table
@@ -81,7 +81,7 @@ def without_limits(network: Network, config: DeviceConfig) -> Program | None:
     for acc_width in (config.acc_width, 32):
         with contextlib.suppress(CompileError):
             return compile_network(
-                network, replace(config, acc_width=acc_width, program_depth=4096, **depths)
+                network, replace(config, acc_width=acc_width, program_depth=MAX_PROGRAM_DEPTH, **depths)
             )
     return None
 

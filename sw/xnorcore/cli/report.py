@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import datasets, zoo
+from ..boards import BoardDevice, user_device
 from ..compiler.compile import Program, compile_network
 from ..errors import CompileError, MissingDependencyError, UsageError
 from ..files.userfile import write_file
@@ -20,11 +21,12 @@ from ..pages import plots
 from ..reference import fast
 from ..report import gather
 from ..report.page import page, worst_pictures
+from ..runtime.rates import rates
 from .console import Console
 from .data import add_folder
 from .evaluate import trained_on
 from .files import check_output
-from .inputs import add_fit, add_inputs, network_inputs, test_part
+from .inputs import add_fit, add_inputs, held_out, network_inputs
 from .models import describe, device_facts, kind_of, layer_facts, without_limits
 from .options import Parser, add_geometry, add_network, device_config, integer, sim_spec
 
@@ -36,7 +38,6 @@ BUILDS = "xnorcore.builds"
 """Entry-point group of builds; each entry is called with a board's name and a folder or None."""
 
 _BATCHES = 4
-_CLOCK_HZ, _BAUD = 12_000_000, 3_000_000
 
 
 def add_report(parser: Parser) -> None:
@@ -78,11 +79,12 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
         "regions": gather.where_it_lies(program) if program else [],
         "build": _build(arguments),
     }
-    value |= _clock(value["build"])
+    device = user_device(arguments.board, config)
+    value |= {"clock_hz": device.clock_hz, "baud": device.baud}
     images = _images(arguments, network)
     value["accuracy"], pictures = _accuracy(network, images, console)
     whole = None if refusal else program
-    value["measured"], value["roofline"] = _measure(arguments, console, network, whole, images, value)
+    value["measured"], value["roofline"] = _measure(arguments, console, network, whole, images, device)
     value["made_by"] = gather.provenance(network, whole, gather.command_line())
     value["output"] = arguments.output
     write_file(arguments.output, page(value, pictures).encode())
@@ -96,12 +98,6 @@ def _program(network: Network, config: DeviceConfig) -> tuple[Program | None, st
         return compile_network(network, config), None
     except CompileError as error:
         return without_limits(network, config), str(error)
-
-
-def _clock(build: dict[str, Any] | None) -> dict[str, Any]:
-    figures = build["figures"] if build else {}
-    clock = round(figures["clock_mhz"] * 1e6) if figures.get("clock_mhz") else _CLOCK_HZ
-    return {"clock_hz": clock, "baud": figures.get("baud") or _BAUD}
 
 
 def _images(
@@ -122,7 +118,7 @@ def _images(
             raise UsageError(f"network {network.name!r} names no data set to look for; give --data as well")
         return None
     try:
-        part = test_part(network, name, arguments.folder, arguments.fit, arguments.invert)
+        part = held_out(network, name, arguments.folder, arguments.fit, arguments.invert)
     except MissingDependencyError:
         if given:
             raise
@@ -145,7 +141,7 @@ def _accuracy(
 
 def _measure(
     arguments: argparse.Namespace, console: Console, network: Network, program: Program | None, images: Any,
-    value: dict[str, Any],
+    device: BoardDevice,
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:  # fmt: skip
     """Count cycles on the simulated device; nothing of a network that runs in passes."""
     entries = metadata.entry_points(group=PROFILES, name="sim")
@@ -163,18 +159,17 @@ def _measure(
     expected = fast.run(network, inputs)
     layers = gather.layers_measured(program, found, _BATCHES)
     cycles = sum(row["cycles_per_batch"] for row in layers[:-1])
-    sent = max(program.image_bytes, program.result_bytes)
     measured = {
         "batches": _BATCHES,
         "layers": layers,
         "cycles_per_image": found["measurement"]["cycles_per_image"],
         "efficiency": found["measurement"]["efficiency"],
-        "array_images_per_s": value["clock_hz"] * program.batch / cycles,
-        "wire_images_per_s": value["baud"] / 10 / sent,
+        "array_images_per_s": device.clock_hz * program.batch / cycles,
+        "wire_images_per_s": rates(program, device).wire_images_per_s,
         "mismatches": int(np.count_nonzero(found["results"] != expected)),
         "scores": int(expected.size),
     }
-    return measured, gather.roofline(program, layers, value["clock_hz"], value["baud"])
+    return measured, gather.roofline(program, layers, device.clock_hz, device.baud)
 
 
 def _build(arguments: argparse.Namespace) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from .console import Console
 from .data import add_folder
 from .evaluate import trained_on
 from .files import check_output, write_array
-from .inputs import add_inputs, network_inputs, test_part
+from .inputs import add_inputs, held_out, network_inputs
 from .options import Parser, add_network, integer
 
 COUNT = 100
@@ -132,7 +132,7 @@ def _find(arguments: argparse.Namespace, network: Network) -> Sample:
             raise UsageError(f"network {network.name!r} names no data set to look for; give --data as well")
         return _random(arguments, network, count, "its file names no data set; --data does")
     try:
-        part = test_part(network, data, arguments.folder)
+        part = held_out(network, data, arguments.folder)
     except MissingDependencyError as error:
         if given:
             raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import datasets
-from ..boards import board_config
+from ..boards import board_config, user_device
 from ..errors import UsageError
 from ..files import xnorfile
 from ..files.userfile import write_file
@@ -75,10 +75,10 @@ def _train(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.recipe is None:
         raise UsageError(f"which recipe? One of {', '.join(sorted(RECIPES))}, or a .toml file")
     if is_data(arguments.recipe):
-        config = board_config(arguments.board, {})
+        device = user_device(arguments.board, board_config(arguments.board, {}))
         if arguments.html is not None:
             raise UsageError("--html is of a recipe, and not of a folder or .csv file; see eval --html")
-        return train_folder(arguments, console, config, _Show(console, live(arguments)))
+        return train_folder(arguments, console, device, _Show(console, live(arguments)))
     for option in ("board", "rate", "label"):
         if getattr(arguments, option) is not None:
             raise UsageError(f"--{option} is of a folder or .csv file, and not of a recipe")

@@ -10,27 +10,26 @@ from typing import Any
 
 import numpy as np
 
+from ..boards import BoardDevice
 from ..datasets import csvfile
 from ..datasets.folders import gather
 from ..errors import UsageError
 from ..files import xnorfile
 from ..files.userfile import write_file
 from ..isa.device import DeviceConfig
-from ..model import pixels
 from ..model.network import Network, prepare
+from ..pages.html import document, pairs, section, tab
 from ..reference import fast
+from ..report.gather import command_line, provenance
 from ..runtime.accelerator import Accelerator
 from ..runtime.measure import Measurement, first_mismatch, measure
+from ..runtime.rates import rates
 from ..verify.ask import sim_url
 from .console import Console, table
 from .files import check_output
-from .train_page import page
 
 SIMULATED = 100
 """Held-out images that the board's device is simulated with."""
-CLOCK_HZ, BAUD = 12_000_000, 3_000_000
-"""What a rate is reckoned with: the simulated device's clock, and the wire's."""
-_RECKONED = f"at {CLOCK_HZ / 1e6:g} MHz, {BAUD / 1e6:g} Mbaud"
 
 
 def is_data(name: str | None) -> bool:
@@ -38,7 +37,7 @@ def is_data(name: str | None) -> bool:
     return name is not None and (Path(name).is_dir() or Path(name).suffix.lower() == ".csv")
 
 
-def train_folder(arguments: argparse.Namespace, console: Console, config: DeviceConfig, show: Any) -> int:
+def train_folder(arguments: argparse.Namespace, console: Console, device: BoardDevice, show: Any) -> int:
     """Make a classifier of a folder or a file of values.
 
     Parameters
@@ -46,7 +45,7 @@ def train_folder(arguments: argparse.Namespace, console: Console, config: Device
     arguments : argparse.Namespace
         Of ``train``.
     console : Console
-    config : DeviceConfig
+    device : BoardDevice
         What the network must fit.
     show : callable
         Called with a `Progress` after every epoch.
@@ -58,6 +57,7 @@ def train_folder(arguments: argparse.Namespace, console: Console, config: Device
     """
     from ..train.automatic import choose
     from ..train.loop import train
+    from ..train.run import values as read
 
     source = Path(arguments.recipe)
     for option in ("data", "folder", "resume", "finish", "images"):
@@ -69,11 +69,12 @@ def train_folder(arguments: argparse.Namespace, console: Console, config: Device
     for path in (output, html):
         check_output(str(path), None if source.is_dir() else str(source), regular=True)
     started = time.monotonic()
-    options = _options(source, config, arguments, console)
+    options = _options(source, device.config, arguments, console)
     rate = arguments.rate or 0
     choice = choose(
-        options, config, name=name, dataset=str(source), seed=arguments.seed, threads=arguments.threads,
-        fast_enough=lambda program: _rate(program) >= rate, say=lambda text: console.say(f"xnorcore: {text}"),
+        options, device.config, name=name, dataset=str(source), seed=arguments.seed,
+        threads=arguments.threads, say=lambda text: console.say(f"xnorcore: {text}"),
+        fast_enough=lambda program: rates(program, device).images_per_s >= rate,
     )  # fmt: skip
     recipe = choice.recipe
     if arguments.epochs is not None:
@@ -87,17 +88,17 @@ def train_folder(arguments: argparse.Namespace, console: Console, config: Device
         progress=show,
     )
     xnorfile.save(network, output)
-    values = _inputs(network, choice.data.test_images)
+    values = prepare(network, read(recipe, choice.data.test_images))
     labels = choice.data.test_labels
     results = fast.run(network, values)
-    found = network.classify(results)
-    measured, mismatches = _simulate(network, config, values[:SIMULATED], results[:SIMULATED], console)
+    measured, mismatches = _simulate(network, device.config, values[:SIMULATED], results[:SIMULATED], console)
     value = _value(arguments, network, choice, output, measured, mismatches)
+    value |= {"expected_images_per_s": round(rates(choice.program, device).images_per_s, 1)}
+    value |= {"clock_hz": device.clock_hz, "baud": device.baud}
     value["page"], value["wall_s"] = str(html), round(time.monotonic() - started, 1)
-    confusion = np.zeros((len(choice.data.classes),) * 2, int)
-    np.add.at(confusion, (labels, found), 1)
-    write_file(html, page(value, choice.data.classes, confusion.tolist()).encode())
-    console.result(value, table(_rows(value)))
+    rows = _rows(value)
+    write_file(html, _page(network, rows, value["classes"], labels, network.classify(results)).encode())
+    console.result(value, table(rows))
     return 1 if mismatches else 0
 
 
@@ -124,16 +125,18 @@ def _options(
     ]
 
 
-def _rate(program: Any) -> float:
-    """Images per second, of the device or of the wire, whichever is slower."""
-    device = CLOCK_HZ * program.batch / program.cycles
-    return min(device, BAUD / 10 / program.image_bytes)
-
-
-def _inputs(network: Network, images: np.ndarray) -> np.ndarray:
-    rule = network.metadata.get(pixels.KEY)
-    values = images if rule is None else (images >= rule["threshold"]).astype(np.uint8)
-    return prepare(network, values.reshape(len(values), -1))
+def _page(
+    network: Network, rows: list[tuple[str, str]], classes: list[str], labels: np.ndarray, found: np.ndarray
+) -> str:
+    confusion = np.zeros((len(classes),) * 2, int)
+    np.add.at(confusion, (labels, found), 1)
+    table = [
+        (name, *((f"{count:,}", "equal" if at == number else "differs" if count else "hidden")
+                 for at, count in enumerate(row)))
+        for number, (name, row) in enumerate(zip(classes, confusion.tolist(), strict=True))
+    ]  # fmt: skip
+    parts = [pairs(rows), section("Is, and what the network says", tab(("", *classes), table))]
+    return document(f"{network.name}: training", parts, provenance(network, None, command_line()))
 
 
 def _simulate(
@@ -174,7 +177,6 @@ def _value(
         "simulated": measured.images,
         "mismatches": mismatches,
         "cycles_per_image": round((measured.device_cycles or 0) / measured.images, 1),
-        "expected_images_per_s": round(_rate(choice.program), 1),
     }
 
 
@@ -191,7 +193,8 @@ def _rows(value: dict[str, Any]) -> list[tuple[str, str]]:
         ("cycles per image", f"{value['cycles_per_image']:,}, link included"),
         (
             "images per second",
-            f"{value['expected_images_per_s']:,.0f} at {CLOCK_HZ / 1e6:g} MHz, {BAUD / 1e6:g} Mbaud",
+            f"{value['expected_images_per_s']:,.0f} at {value['clock_hz'] / 1e6:g} MHz, "
+            f"{value['baud']:,} baud",
         ),
         ("page", value["page"]),
         ("wall time", f"{value['wall_s']:.1f} s"),

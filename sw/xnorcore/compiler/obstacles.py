@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import CompileError
-from ..isa.device import MAX_DEPTH, DeviceConfig
+from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig
 from ..isa.program import Program
 from ..model.network import Network
 from .compile import compile_network
@@ -19,7 +19,7 @@ _MOST = {
     "threshold_depth": MAX_DEPTH,
     "acc_width": 32,
     "act_depth": MAX_DEPTH,
-    "program_depth": 4096,
+    "program_depth": MAX_PROGRAM_DEPTH,
 }
 """The fields of a device that may be too small for a network, and the largest values that are legal.
 

@@ -14,6 +14,7 @@ ROWS = (1, 8)
 COLUMNS = (4, 128)
 WIDTH = (8, 128)
 MAX_DEPTH = 65536
+MAX_PROGRAM_DEPTH = 4096
 
 
 def _range(name: str, value: int, low: int, high: int, multiple: int = 1) -> None:
@@ -175,7 +176,7 @@ class DeviceConfig:
         _range("weight_depth", self.weight_depth, 64, MAX_DEPTH)
         _range("threshold_depth", self.threshold_depth, 16, MAX_DEPTH)
         _range("act_depth", self.act_depth, 64, MAX_DEPTH)
-        _range("program_depth", self.program_depth, 64, 4096)
+        _range("program_depth", self.program_depth, 64, MAX_PROGRAM_DEPTH)
         _range("fifo_bytes", self.fifo_bytes, 512, 16384)
         if self.fifo_bytes & (self.fifo_bytes - 1):
             raise GeometryError(f"fifo_bytes is {self.fifo_bytes}, but must be a power of two, 512 to 16384")

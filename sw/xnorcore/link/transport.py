@@ -25,6 +25,8 @@ _OTHERS = {
 
 DEFAULT_BAUD = 3_000_000
 """Bits per second of a serial port whose URL does not say."""
+BITS_PER_BYTE = 10
+"""Of a byte on a serial line: start, eight, stop."""
 
 Progress = Callable[[str], None]
 """Receives one line of text at a time while something slow goes on."""

@@ -15,6 +15,7 @@ from .. import __version__
 from ..files.xnorfile import content_hash
 from ..isa.listing import listing
 from ..isa.program import Program
+from ..link.transport import BITS_PER_BYTE
 from ..model import classes
 from ..model.network import Network
 
@@ -24,8 +25,6 @@ WORST = 12
 """Wrong images that are shown."""
 MOST_CLASSES = 64
 """Classes up to which a confusion matrix is made."""
-_BITS_PER_BYTE = 10
-"""On the wire, with start and stop bit."""
 
 
 def graph(network: Network) -> list[dict[str, Any]]:
@@ -103,7 +102,7 @@ def roofline(
     g = program.config.geometry
     slopes = {"memory": g.rows * g.width / 8}
     if baud:
-        slopes["wire"] = baud / _BITS_PER_BYTE / clock_hz
+        slopes["wire"] = baud / BITS_PER_BYTE / clock_hz
     points = []
     cycles = 0.0
     for row in measured[:-1]:

@@ -75,7 +75,7 @@ def _head(value: Mapping[str, Any], where: str) -> Markup:
             rows.append(
                 (
                     "images per second of the wire",
-                    f"{measured['wire_images_per_s']:,.0f} at {value['baud']:,} baud, all of it images",
+                    f"{measured['wire_images_per_s']:,.0f} at {value['baud']:,} baud",
                 )
             )
         rows.append(("outputs that differ", f"{measured['mismatches']:,} of {measured['scores']:,}"))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..link.transport import BITS_PER_BYTE
 from ..model.network import Network
 from ..reference import fast, golden
 from .accelerator import Accelerator
@@ -76,7 +77,7 @@ class Measurement:
         """Image payload bits as a share of the 8 per 10-bit slot that the wire could have carried."""
         if self.divisor is None or not self.device_cycles:
             return None
-        return self.images * self.image_bytes * 10 * self.divisor / self.device_cycles
+        return self.images * self.image_bytes * BITS_PER_BYTE * self.divisor / self.device_cycles
 
     @property
     def images_per_s(self) -> float | None:

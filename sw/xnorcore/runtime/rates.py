@@ -11,12 +11,11 @@ from ..boards import BoardDevice
 from ..compiler.compile import compile_network
 from ..isa.program import Program
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Space
+from ..link.transport import BITS_PER_BYTE
 from .requests import image_requests, read_requests, write_requests
 
 __all__ = ["Rates", "rates"]
 
-_BITS = 10
-"""Of a byte on the wire: start, eight, stop."""
 _EXTRA = 3
 """Bytes of a frame on the wire beyond its body: COBS code, delimiter, code of a second block."""
 _STATUS = 1
@@ -53,7 +52,7 @@ def rates(program: Program, device: BoardDevice) -> Rates:
         For `device`'s configuration.
     device : BoardDevice
     """
-    byte_s = _BITS * device.clocks_per_bit[device.baud] / device.clock_hz
+    byte_s = BITS_PER_BYTE * device.clocks_per_bit[device.baud] / device.clock_hz
     array_s = program.cycles / device.clock_hz / program.batch
     if program.passes > 1:
         down, up = _pass_bytes(program)
