@@ -41,6 +41,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Keep this run's options from the runs of pytest that tests start: with `--cov`, each erases all data.
+
+    The workers of pytest-xdist have started by now.
+    """
+    os.environ.pop("PYTEST_ADDOPTS", None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure coverage of sw/xnorcore by the tests that are about it, and the commands that those start.

@@ -26,6 +26,11 @@ def run(argv: list[str], **more: str) -> str:
     return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False).stdout
 
 
+def test_options_of_this_run_are_not_those_of_others():
+    """Coverage's options in CI: a second run of pytest would erase what the commands of this one measured."""
+    assert "PYTEST_ADDOPTS" not in os.environ
+
+
 def test_the_test_extra_has_every_extra_but_training():
     extras = CONFIG["project"]["optional-dependencies"]
     (own,) = [text for text in extras["test"] if text.startswith("xnorcore[")]
