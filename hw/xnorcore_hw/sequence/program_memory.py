@@ -66,17 +66,18 @@ class ProgramMemory(wiring.Component):
         halves = [word >> 16 * half & 0xFFFF for word in self.contents for half in range(2)]
         m.submodules.memory = memory = Memory(shape=16, depth=len(halves), init=halves)
         read, port = memory.read_port(), memory.write_port(granularity=8)
-        # The low half is read while `high` is 0; both halves are those of one word if the address stayed.
-        high, low_addr = Signal(), Signal.like(addr)
-        low, kept = Signal(16, reset_less=True), Signal(16, reset_less=True)
-        m.d.sync += high.eq(~high)
-        with m.If(high):  # and so not `ready`
-            m.d.sync += [low.eq(read.data), out.ready.eq(low_addr == out.addr)]
-        with m.Else():
-            m.d.sync += [low_addr.eq(addr), kept.eq(read.data), out.ready.eq(0)]
+        # A new word begins with its low half; from the next cycle on, the high one is read again and again.
+        begins, fresh, low_addr = Signal(), Signal(), Signal.like(addr)
+        changed, low = Signal(init=1), Signal(16, reset_less=True)
+        m.d.comb += begins.eq(out.move | changed | (low_addr != out.addr))
+        m.d.sync += [changed.eq(chosen), fresh.eq(begins), out.ready.eq(~begins)]
+        with m.If(begins):
+            m.d.sync += low_addr.eq(addr)
+        with m.If(fresh):
+            m.d.sync += low.eq(read.data)
         m.d.comb += [
-            read.addr.eq(Cat(high, addr)),
-            out.data.eq(Cat(low, Mux(high, kept, read.data))),
+            read.addr.eq(Cat(~begins, addr)),
+            out.data.eq(Cat(low, read.data)),
             port.addr.eq(Cat(write.lane[1], write.place.addr)),
             port.data.eq(write.data.replicate(2)),
             port.en.eq(chosen.replicate(2) & (1 << write.lane[0])),
