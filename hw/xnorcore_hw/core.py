@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -14,14 +14,14 @@ from .array.array import Array
 from .command.control import Control
 from .command.counters import Counters
 from .command.identity import identity
-from .command.records import RecordQueue
+from .command.records import RecordMemory, RecordQueue
 from .command.responder import Responder
 from .input.images import ImageInput
-from .interfaces import ControlLayout, EmitLayout, byte_stream
+from .interfaces import ControlLayout, byte_stream
 from .memory.activation import operand_latency, write_latency
 from .memory.rows import ActivationRows
 from .memory.writer import ResultWriter
-from .parts.delay import delayed_bundle
+from .parts.delay import delayed, delayed_bundle
 from .parts.stream_register import StreamRegister
 from .sequence.batches import Batches
 from .sequence.program_memory import ProgramMemory
@@ -70,7 +70,9 @@ class Core(wiring.Component):
         self._control, self._sequencer = Control(config, bake is not None), Sequencer(config)
         self._images, self._rows = ImageInput(config), ActivationRows(config)
         self._array, self._writer = Array(config, bake), ResultWriter(config)
-        self._responder, self._records = Responder(config), RecordQueue(_RECORDS)
+        self._responder = Responder(config)
+        # Small devices have logic cells, large ones memory to spare.
+        self._records = RecordMemory(2 * _RECORDS) if config.line_bytes else RecordQueue(_RECORDS)
         self._batches, self._counters = Batches(), Counters(config)
 
     @property
@@ -156,7 +158,7 @@ class Core(wiring.Component):
         late = operand_latency(self.config) - 1
         m.d.comb += [
             array.ctl.eq(delayed_bundle(m, sequencer.ctl, late, "ctl", ControlLayout.RESET)),
-            writer.emit.eq(delayed_bundle(m, sequencer.emit, late, "emit", EmitLayout.RESET)),
+            writer.emit.eq(delayed(m, Value.cast(sequencer.emit), late, "emit", resets=True)),
             array.x.eq(self._rows.x),
             array.write.valid.eq(self._control.write.valid),
             array.write.p.eq(self._control.write.p),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
@@ -14,7 +14,7 @@ __all__ = [
     "CounterSignature",
     "CutLayout",
     "DescriptorLayout",
-    "EmitLayout",
+    "Emission",
     "HeaderLayout",
     "LayerLayout",
     "LoaderSignature",
@@ -53,6 +53,7 @@ class HeaderLayout(data.StructLayout):
             limits[name] = address
             names.append(name)
         if config.line_bytes:
+            limits["row_values"] = config.line_bytes.bit_length()
             names += [name for name in HEADER.fields if name not in (*names, "magic", "id_low", "id_high")]
         fields = {name: HEADER.fields[name].width for name in names}
         super().__init__({name: min(width, limits.get(name, width)) for name, width in fields.items()})
@@ -137,30 +138,24 @@ class OperandLayout(data.StructLayout):
         super().__init__({"addr": bits_for_depth(config.act_depth), "strip": 16, "cut": CutLayout(config)})
 
 
-class EmitLayout(data.StructLayout):
-    """What the sequencer says about the bits that a beat emits.
+class Emission(enum.Enum, shape=3):
+    """What the sequencer says about a beat: whether it emits a bit per column and row, and what follows it.
 
-    Members
-    -------
-    valid : 1
-        The beat emits a bit per column and row.
-    layer_first, layer_last : 1
-        First and last emission of a layer.
-    window_first, window_last : 1
-        First and last position of a pooling window; the last one's bits, ORed with those before, are the
-        result.
-    slice : 1
-        More slices of the same scores follow.
-    tile : 1
-        Last position of a tile.
+    Few bits, since they go as many cycles through registers as their beat takes through the array.
     """
 
-    RESET = ("valid",)
-    """What a reset must stop on its way to the writer."""
-
-    def __init__(self) -> None:
-        names = ("valid", "layer_first", "window_first", "window_last", "slice", "tile", "layer_last")
-        super().__init__(dict.fromkeys(names, 1))
+    NONE = 0
+    """Nothing is emitted."""
+    WINDOW = 1
+    """More positions of a pooling window; the last one's bits, ORed with those before, are the result."""
+    SLICE = 2
+    """More slices of the same scores."""
+    POSITION = 3
+    """Another position of the tile."""
+    TILE = 4
+    """Another tile of the layer."""
+    LAYER = 5
+    """Another layer."""
 
 
 class LayerLayout(data.StructLayout):

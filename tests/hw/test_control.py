@@ -16,7 +16,7 @@ from xnorcore.isa.layout import HEADER
 from xnorcore.isa.protocol import Command, DeviceInfo, Space, Status
 from xnorcore_hw.command.control import Control
 from xnorcore_hw.command.identity import IDENTITY_WORDS, identity
-from xnorcore_hw.command.records import RecordKind, RecordQueue
+from xnorcore_hw.command.records import RecordKind, RecordMemory, RecordQueue
 from xnorcore_hw.interfaces import HeaderLayout
 from xnorcore_hw.parts.selection import select
 
@@ -95,10 +95,13 @@ def test_nothing_is_armed_at_power_up(baked: bool, words: str) -> None:
     assert len(response) == 4 * IDENTITY_WORDS + 4
 
 
-@pytest.mark.parametrize("depth", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("queue", "depth"),
+    [(RecordQueue, 1), (RecordQueue, 2), (RecordQueue, 8), (RecordMemory, 4), (RecordMemory, 16)],
+)
 @pytest.mark.parametrize("seed", range(3))
-def test_records_keep_their_order(depth: int, seed: int) -> None:
-    dut = RecordQueue(depth)
+def test_records_keep_their_order(queue: type[RecordQueue | RecordMemory], depth: int, seed: int) -> None:
+    dut = queue(depth)
     rng = random.Random(seed)
     sent = [{"value": rng.randrange(256), "kind": rng.randrange(4)} for _ in range(60)]
     received = []
@@ -137,14 +140,15 @@ def test_selection(count: int) -> None:
     sim.run()
 
 
-def test_records_wait_in_the_queue() -> None:
+@pytest.mark.parametrize(("queue", "places"), [(RecordQueue, 8), (RecordMemory, 7)])
+def test_records_wait_in_the_queue(queue: type[RecordQueue | RecordMemory], places: int) -> None:
     """The queue holds as many records as it has places, and none is lost there."""
-    dut = RecordQueue(8)
+    dut = queue(8)
 
     async def send(ctx) -> None:
-        await put(ctx, dut.i, [{"value": n, "kind": 0} for n in range(8)])
+        await put(ctx, dut.i, [{"value": n, "kind": 0} for n in range(places)])
         await ctx.tick().repeat(20)
         assert not ctx.get(dut.i.ready)
-        assert [item.value for item in await get(ctx, dut.o, 8)] == list(range(8))
+        assert [item.value for item in await get(ctx, dut.o, places)] == list(range(places))
 
     simulate(dut, send)

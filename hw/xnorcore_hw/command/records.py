@@ -6,9 +6,10 @@ from enum import IntEnum
 
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["RecordKind", "RecordLayout", "RecordQueue"]
+__all__ = ["RecordKind", "RecordLayout", "RecordMemory", "RecordQueue"]
 
 
 class RecordKind(IntEnum):
@@ -71,4 +72,60 @@ class RecordQueue(wiring.Component):
                 m.d.sync += free[place].eq(leaves)
             item, offered = place_item, ~free[place]
         m.d.comb += [self.o.payload.eq(item), self.o.valid.eq(offered), self.empty.eq(free.all())]
+        return m
+
+
+class RecordMemory(wiring.Component):
+    """A queue in a memory, for devices that have one to spare: it needs little but the two addresses.
+
+    An item takes two cycles to the other end, and one can enter and leave every other cycle.
+
+    Parameters
+    ----------
+    depth : int
+        Words of the memory, a power of two, at least 4; one place fewer is used.
+
+    Members
+    -------
+    i, o, empty
+        As in `RecordQueue`.
+    """
+
+    def __init__(self, depth: int) -> None:
+        assert depth >= 4 and depth & (depth - 1) == 0
+        self.depth = depth
+        super().__init__(
+            {
+                "i": In(stream.Signature(RecordLayout)),
+                "o": Out(stream.Signature(RecordLayout)),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        i, o = self.i, self.o
+        m.submodules.memory = memory = Memory(shape=RecordLayout, depth=self.depth, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        entering, leaving = Signal(range(self.depth)), Signal(range(self.depth))
+        following = Signal.like(entering)
+        m.d.comb += [
+            following.eq(entering + 1),
+            self.empty.eq(entering == leaving),
+            write.addr.eq(entering),
+            write.data.eq(i.p),
+            write.en.eq(i.ready),  # what is not valid is written again
+            read.addr.eq(leaving),
+            o.p.eq(read.data),
+        ]
+        # An item that leaves makes room, and one that enters is there, a cycle late: nobody is too early.
+        m.d.sync += [
+            i.ready.eq(~(i.valid & i.ready) & (following != leaving)),
+            o.valid.eq(~(o.valid & o.ready) & ~self.empty),
+        ]
+        with m.If(i.valid & i.ready):
+            m.d.sync += entering.eq(following)
+        with m.If(o.valid & o.ready):
+            m.d.sync += leaving.eq(leaving + 1)
         return m

@@ -13,7 +13,7 @@ from ..interfaces import LayerLayout, bits_for_depth
 __all__ = ["MarkLayout", "ResultPlace"]
 
 MarkLayout = data.StructLayout({"slice": 1, "tile": 1, "layer_last": 1})
-"""Of `EmitLayout`, what says where the result behind the present one goes."""
+"""Of an `Emission`, what says where the result behind the present one goes."""
 
 
 class ResultPlace(wiring.Component):

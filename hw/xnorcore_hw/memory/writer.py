@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 
 from ..array.array import array_latency
-from ..interfaces import EmitLayout, LayerLayout
+from ..interfaces import Emission, LayerLayout
+from ..parts.delay import delayed
 from .place import MarkLayout, ResultPlace
 from .ports import results
 
@@ -26,7 +27,7 @@ class ResultWriter(wiring.Component):
 
     Members
     -------
-    emit : In(EmitLayout)
+    emit : In(Emission)
         In step with the array's control word.
     layer : In(stream of LayerLayout)
         Taken with the first emission of a layer, which it must not come after.
@@ -43,7 +44,7 @@ class ResultWriter(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "emit": In(EmitLayout()),
+                "emit": In(Emission),
                 "layer": In(stream.Signature(LayerLayout(config))),
                 "bits": In(g.rows * g.columns),
                 "o": Out(results(config)),
@@ -56,33 +57,42 @@ class ResultWriter(wiring.Component):
         """Build the module."""
         m = Module()
         g, pools, o = self.config.geometry, self.config.convolution, self.o
-        now = self.emit
-        for stage in range(array_latency(self.config)):
-            early, now = now, Signal(EmitLayout(), name=f"emit_d{stage}")
-            m.d.sync += now.eq(early)
+        # What is emitted in the next cycle; it is taken apart on its last way to this one.
+        early = Signal(Emission)
+        m.d.comb += early.eq(
+            delayed(m, Value.cast(self.emit), array_latency(self.config) - 1, "emit", resets=True)
+        )
+        emits, starts, now = Signal(), Signal(), Signal(MarkLayout)
+        m.d.sync += [
+            emits.eq(early != Emission.NONE),
+            starts.eq((early != Emission.NONE) & (early != Emission.WINDOW)),
+            now.slice.eq(early == Emission.SLICE),
+            now.tile.eq((early == Emission.TILE) | (early == Emission.LAYER)),
+            now.layer_last.eq(early == Emission.LAYER),
+        ]
 
         # The descriptor's output side is copied one cycle before the layer's first emission arrives.
         m.submodules.place = place = ResultPlace(self.config)
         connect(m, flipped(self.layer), place.layer)
-        m.d.comb += place.begin.eq(early.valid & early.layer_first)
+        fresh = Signal(init=1)
+        with m.If(early != Emission.NONE):
+            m.d.sync += fresh.eq(early == Emission.LAYER)
+        m.d.comb += place.begin.eq((early != Emission.NONE) & fresh)
 
         # Pooling: OR over a window.
-        pooled, window = Signal(len(self.bits)), Signal(len(self.bits), reset_less=True)
+        pooled, window = Signal(len(self.bits)), Signal(len(self.bits))
         m.d.comb += pooled.eq(self.bits | (window if pools else 0))
-        with m.If(early.valid & early.window_first):
-            m.d.sync += window.eq(0)  # before a window's first
-        with m.Elif(now.valid):
+        with m.If(starts):
+            m.d.sync += window.eq(0)
+        with m.Elif(emits):
             m.d.sync += window.eq(pooled)
 
         # The parts of a result after the first wait in a register, with their marks.
-        starts, rest, writing = Signal(), Signal(), Signal()
+        rest, writing = Signal(), Signal()
         kept, marks = Signal(MarkLayout), Signal(MarkLayout)
         later, bits = Signal(len(self.bits), reset_less=True), Signal(len(self.bits))
         chunk = len(o.p.bits[0])
-        m.d.sync += [
-            starts.eq(early.valid & (early.window_last if pools else 1)),
-            rest.eq(writing & ~place.done),
-        ]
+        m.d.sync += rest.eq(writing & ~place.done)
         m.d.comb += [
             writing.eq(starts | rest),
             *(marks[name].eq(Mux(rest, kept[name], now[name])) for name in MarkLayout.members),

@@ -10,10 +10,10 @@ from amaranth.lib import data
 __all__ = ["delayed", "delayed_bundle"]
 
 
-def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
-    """Return `value` so many cycles later, in registers of `m` that a reset leaves as they are."""
+def delayed(m: Module, value: Value, cycles: int, name: str, *, resets: bool = False) -> Value:
+    """Return `value` so many cycles later, in registers of `m` that a reset leaves as they are, or clears."""
     for stage in range(cycles):
-        register = Signal(len(value), name=f"{name}_d{stage}", reset_less=True)
+        register = Signal(len(value), name=f"{name}_d{stage}", reset_less=not resets)
         m.d.sync += register.eq(value)
         value = register
     return value

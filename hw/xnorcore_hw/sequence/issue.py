@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 
-from ..interfaces import ControlLayout, DescriptorLayout, EmitLayout, OperandLayout, bits_for_depth
+from ..interfaces import ControlLayout, DescriptorLayout, Emission, OperandLayout, bits_for_depth
 from ..parts.naming import take_names
 from .causes import CauseLayout
 from .hazards import WritePort
@@ -47,7 +47,7 @@ class Issue(wiring.Component):
         Nothing runs: clear what a reset may have left in the array.
     operand : Out(OperandLayout)
     ctl : Out(ControlLayout)
-    emit : Out(EmitLayout)
+    emit : Out(Emission)
     beat : Out(1)
         There is a beat, which may have to wait.
     reads : Out(1)
@@ -76,7 +76,7 @@ class Issue(wiring.Component):
                 **dict.fromkeys(names_in, In(1)),
                 "operand": Out(OperandLayout(config)),
                 "ctl": Out(ControlLayout(config)),
-                "emit": Out(EmitLayout()),
+                "emit": Out(Emission),
                 **dict.fromkeys(names_out, Out(1)),
                 "causes": Out(CauseLayout(*self.CAUSES)),
             }
@@ -85,13 +85,13 @@ class Issue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        config, descriptor, emit = self.config, self.descriptor, self.emit
+        config, descriptor = self.config, self.descriptor
         m.submodules.nest = nest = LoopNest(config)
         m.submodules.moves = moves = Moves(config)
         m.submodules.slices = slices = ScoreSlices(config)
         m.submodules.port = port = WritePort(config)
         m.submodules.starts = starts = SharedStarts(config)
-        issue, draining, fresh = Signal(), Signal(), Signal()
+        issue, draining = Signal(), Signal()
         free, slot_free = Signal(), Signal()
         take_names(m, nest.layer, descriptor, but=("read_base",))
         m.d.comb += [
@@ -114,7 +114,7 @@ class Issue(wiring.Component):
             slices.closes.eq(nest.closes),
             draining.eq(slices.draining),
             port.strips.eq(descriptor.strips),
-            port.result.eq(emit.valid & emit.window_last),
+            port.result.eq(issue & nest.emits & nest.window_last),
             starts.first.eq(self.ctl.first),
             starts.next_load.eq(Mux(nest.step, nest.tile_next, nest.tile_first)),
             self.bar.eq(starts.bar),
@@ -133,22 +133,20 @@ class Issue(wiring.Component):
             m.d.sync += self.beat.eq(1)
         with m.Elif(self.last):
             m.d.sync += self.beat.eq(0)
-        with m.If(self.load):
-            m.d.sync += fresh.eq(1)
-        with m.Elif(emit.valid):
-            m.d.sync += fresh.eq(0)
         outside = self._outside(m, nest)
         self._operand(m, nest, outside)
         self._control(m, nest, issue, draining, outside)
-        m.d.comb += [
-            emit.valid.eq(issue & nest.emits),
-            emit.slice.eq(~nest.closes),
-            emit.window_first.eq(nest.window_first),
-            emit.window_last.eq(nest.window_last),
-            emit.tile.eq(nest.tile_end & nest.closes),
-            emit.layer_first.eq(fresh),
-            emit.layer_last.eq(nest.layer_end & nest.closes),
-        ]
+        with m.If(issue & nest.emits):
+            with m.If(~nest.window_last):
+                m.d.comb += self.emit.eq(Emission.WINDOW)
+            with m.Elif(~nest.closes):
+                m.d.comb += self.emit.eq(Emission.SLICE)
+            with m.Elif(nest.layer_end):
+                m.d.comb += self.emit.eq(Emission.LAYER)
+            with m.Elif(nest.tile_end):
+                m.d.comb += self.emit.eq(Emission.TILE)
+            with m.Else():
+                m.d.comb += self.emit.eq(Emission.POSITION)
         return m
 
     def _outside(self, m: Module, nest: LoopNest) -> Value:

@@ -106,8 +106,8 @@ class LoopNest(wiring.Component):
         Last word of a run.
     plane_first : Out(1)
         First plane.
-    window_first, window_last : Out(1)
-        First and last position of a pooling window.
+    window_last : Out(1)
+        Last position of a pooling window.
     tile_end, layer_end : Out(1)
         With `last`: last position of a tile; of the layer.
     """
@@ -121,7 +121,7 @@ class LoopNest(wiring.Component):
         ports |= {name: In(1) for name in ("load", "step", "sliced", "whole")}
         ports |= {name: In(1) for name in ("slice", "slice_emits", "slice_last")}
         flags = ("more", "tile_first", "tile_next", "first", "doubles", "last", "emits", "closes")
-        flags += ("run_end", "plane_first", "window_first", "window_last")
+        flags += ("run_end", "plane_first", "window_last")
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
         ports |= {"place": Out(place_bits()), "distance": In(MoveLayout(config).members["distance"])}
@@ -159,7 +159,6 @@ class LoopNest(wiring.Component):
             "closes": ~(at_last[: _PLANE + 1].all() & self.sliced),
             "run_end": at_last[_RUN],
             "plane_first": at_first[_PLANE],
-            "window_first": at_first[_WIN_X] & at_first[_WIN_Y],
             "window_last": at_last[_WIN_X] & at_last[_WIN_Y],
             "tile_first": at_first[:_TILE].all(),
             "tile_end": at_last[:_TILE].all(),

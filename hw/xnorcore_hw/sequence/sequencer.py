@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import COUNTERS
 
-from ..interfaces import ControlLayout, EmitLayout, HeaderLayout, LayerLayout, OperandLayout
+from ..interfaces import ControlLayout, Emission, HeaderLayout, LayerLayout, OperandLayout
 from ..memory.ports import ProgramReadSignature
 from .causes import merged
 from .fetch import Fetch
@@ -49,7 +49,7 @@ class Sequencer(wiring.Component):
         Nothing runs and every result is written.
     operand : Out(OperandLayout)
     ctl : Out(ControlLayout)
-    emit : Out(EmitLayout)
+    emit : Out(Emission)
         In step with `ctl`.
     layer : Out(stream of LayerLayout)
         The layer whose descriptor was fetched last, until its first emission reaches the writer.
@@ -85,7 +85,7 @@ class Sequencer(wiring.Component):
                 "idle": Out(1),
                 "operand": Out(OperandLayout(config)),
                 "ctl": Out(ControlLayout(config)),
-                "emit": Out(EmitLayout()),
+                "emit": Out(Emission),
                 "layer": Out(stream.Signature(LayerLayout(config))),
                 "layer_done": In(1),
                 "fault": Out(1),
