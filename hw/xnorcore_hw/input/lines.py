@@ -67,7 +67,8 @@ class LineBuffer(wiring.Component):
         m.submodules.memory = memory = Memory(shape=8, depth=depth, init=[])
         read, write = memory.read_port(), memory.write_port()
         bit, row_last, image_last = Signal(3), Signal(), Signal()
-        values_left, rows_left, write_at = Signal(16), Signal(10), Signal(len(self.addr))
+        values_left, rows_left = Signal(len(header.row_values)), Signal(10)
+        write_at = Signal(len(self.addr))
         m.d.comb += [
             read.addr.eq(self.addr),
             read.en.eq(self.en),
