@@ -126,16 +126,18 @@ class Core(wiring.Component):
         free = [0] * (config.program_depth - len(baked))
         contents = [*baked, *free, *identity(config, self.clock_hz)]
         m.submodules.program = program = ProgramMemory(config, contents)
+        # Control reads a word between those of the sequencer, which waits; but not while that one moves on.
+        held = Signal()
+        m.d.sync += held.eq(control.program.valid & ~sequencer.program.move)
         m.d.comb += [
-            # Control reads program memory only while nothing runs or is about to.
             program.read.addr.eq(Mux(control.program.valid, control.program.addr, sequencer.program.addr)),
             program.read.following.eq(sequencer.program.following),
             program.read.move.eq(sequencer.program.move),
             program.write.valid.eq(control.write.valid),
             program.write.p.eq(control.write.p),
         ]
-        for reader in (control.program, sequencer.program):
-            m.d.comb += [reader.data.eq(program.read.data), reader.ready.eq(program.read.ready)]
+        for reader, turn in ((control.program, held), (sequencer.program, ~held)):
+            m.d.comb += [reader.data.eq(program.read.data), reader.ready.eq(program.read.ready & turn)]
 
     def _connect_memories(self, m: Module) -> None:
         control, images, rows, sequencer = self._control, self._images, self._rows, self._sequencer

@@ -49,9 +49,9 @@ def check(words: list[int], baked: bool, command: Command) -> tuple[bytes, dict[
         port.addr.eq(dut.program.addr),
         port.en.eq(dut.program.valid),
         dut.program.data.eq(port.data),
-        dut.program.ready.eq(1),
         dut.idle.eq(1),
     ]
+    bench.d.sync += dut.program.ready.eq(dut.program.valid)
     response = bytearray()
     header: dict[str, int] = {}
 

@@ -119,8 +119,8 @@ class Control(wiring.Component):
             words.running.eq(command == Command.RUN),
             words.idle.eq(self.idle),
             self.header.eq(words.header),
-            infer.key.eq(words.key),
-            infer.key_valid.eq(words.key_valid),
+            infer.key.eq(words.byte),
+            infer.key_known.eq(words.known),
             infer.armed.eq(self._armed),
             infer.ended.eq(self._ended),
             infer.loader.busy.eq(self.loader.busy),
@@ -189,6 +189,8 @@ class Control(wiring.Component):
             m.next = "EXECUTE"
             with m.Switch(command):
                 with m.Case(Command.INFER):
+                    # The key of images is the low word of the program's identifier.
+                    m.d.comb += [arguments.next.eq(1), arguments.to_network.eq(1)]
                     m.next = "INFER"
                 for value, (first, last) in _ARGUMENTS.items():
                     with m.Case(value):
@@ -280,6 +282,7 @@ class Control(wiring.Component):
             self._pass_records(m, words.record)
         with m.State("INFER"):
             m.d.comb += [infer.active.eq(1), infer.i.valid.eq(self.i.valid), self._take.eq(infer.i.ready)]
+            m.d.comb += self.program.valid.eq(infer.asks)
             m.d.sync += self.loader.restart.eq(infer.loader.restart)
             self._follow(m, infer)
             self._pass_records(m, infer.record)

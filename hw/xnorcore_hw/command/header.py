@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import HEADER, PROGRAM_MAGIC
-from xnorcore.isa.protocol import KEY_BYTES
 
 from ..interfaces import HeaderLayout
 
@@ -29,9 +28,6 @@ class HeaderStore(wiring.Component):
         Of the word in the header.
     take : In(1)
     header : Out(HeaderLayout)
-    key : Out(8 * KEY_BYTES)
-    key_valid : Out(1)
-        The word that is taken is the key of the program's images.
     foreign : Out(1)
         The word shows that this is no header.
     """
@@ -43,8 +39,6 @@ class HeaderStore(wiring.Component):
                 "number": In((HEADER.words - 1).bit_length()),
                 "take": In(1),
                 "header": Out(HeaderLayout(config)),
-                "key": Out(8 * KEY_BYTES),
-                "key_valid": Out(1),
                 "foreign": Out(1),
             }
         )
@@ -58,10 +52,6 @@ class HeaderStore(wiring.Component):
                 for name, field in HEADER.fields.items():
                     if field.word == place and name in kept:
                         m.d.sync += self.header[name].eq(self.word[field.low :][: field.width])
-        magic, key = HEADER.fields["magic"].word, HEADER.fields["id_low"].word
-        m.d.comb += [
-            self.key.eq(self.word),
-            self.key_valid.eq(self.take & (self.number == key)),
-            self.foreign.eq((self.number == magic) & (self.word != PROGRAM_MAGIC)),
-        ]
+        magic = HEADER.fields["magic"].word
+        m.d.comb += self.foreign.eq((self.number == magic) & (self.word != PROGRAM_MAGIC))
         return m

@@ -31,9 +31,11 @@ class Infer(wiring.Component):
         There is one more.
     armed : In(1)
         There is a program.
-    key : In(8 * KEY_BYTES)
-    key_valid : In(1)
-        That of the program that is being armed; not while `active`.
+    asks : Out(1)
+        A byte of the key has come, and that of the program's key is needed.
+    key : In(8)
+    key_known : In(1)
+        `key` is that byte, the one at `count`; only after `asks`, and at any time after it.
     forget : In(1)
         No group of images is open.
     loader : Out(LoaderSignature)
@@ -54,8 +56,9 @@ class Infer(wiring.Component):
                 "count": In(3),
                 "step": Out(1),
                 "armed": In(1),
-                "key": In(8 * KEY_BYTES),
-                "key_valid": In(1),
+                "asks": Out(1),
+                "key": In(8),
+                "key_known": In(1),
                 "forget": In(1),
                 "loader": Out(LoaderSignature()),
                 "record": Out(stream.Signature(RecordLayout)),
@@ -73,18 +76,12 @@ class Infer(wiring.Component):
         part, end = i.p.data[:7], i.p.data[7]
         expected = Signal(7)  # part of the group of images that is open; 0, none
         closing, differs = Signal(), Signal()
-        # The byte that comes first is lowest, again after each request.
-        key = Signal(8 * KEY_BYTES, reset_less=True)
         m.d.comb += [
             loader.images.p.eq(i.p.data),
             record.p.kind.eq(RecordKind.BATCH),
             record.p.value.eq(i.p.data),  # of which the lower half is used,
             record.p.value[:4].eq(loader.batch.p),
         ]
-        with m.If(self.key_valid):
-            m.d.sync += key.eq(self.key)
-        with m.Elif(self.step):
-            m.d.sync += key.eq(key.rotate_right(8))
         with m.FSM():
             with m.State("PART"):
                 reason = Mux(self.armed, Status.SEQUENCE, Status.NOT_ARMED)
@@ -109,11 +106,14 @@ class Infer(wiring.Component):
                     with m.If(differs):
                         m.next = "PART"
                 with m.Else():
-                    m.d.comb += [self.status_valid.eq(1), i.ready.eq(~self.ended)]
-                    # As many steps for a request that is too short, so that the key is in its place again.
-                    with m.If(self.ended | i.valid):
-                        m.d.comb += self.step.eq(1)
-                        m.d.sync += differs.eq(differs | self.ended | (i.p.data != key[:8]))
+                    m.d.comb += [self.status_valid.eq(1), self.asks.eq(i.valid & ~self.ended)]
+                    with m.If(self.ended):
+                        m.d.sync += differs.eq(0)
+                        m.d.comb += self.refuse.eq(1)
+                        m.next = "PART"
+                    with m.Elif(i.valid & self.key_known):
+                        m.d.comb += [i.ready.eq(1), self.step.eq(1)]
+                        m.d.sync += differs.eq(differs | (i.p.data != self.key))
             with m.State("IMAGES"):
                 self._pass_batches(m)
                 with m.If(closing):

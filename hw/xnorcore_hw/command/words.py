@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.protocol import FLAG_ARMED, INFO_FLAGS_OFFSET, INFO_NETWORK_OFFSET, KEY_BYTES, Space, Status
+from xnorcore.isa.protocol import FLAG_ARMED, INFO_FLAGS_OFFSET, INFO_NETWORK_OFFSET, Space, Status
 
 from ..interfaces import CounterSignature, HeaderLayout
 from ..memory.ports import WordReadSignature
@@ -49,8 +49,10 @@ class WordLoop(wiring.Component):
     record : Out(stream of RecordLayout)
     header : Out(HeaderLayout)
         Of the program that was armed last.
-    key, key_valid : Out
-        The key of its images, as it is read.
+    byte : Out(8)
+        That of the word at `addr`, if it is
+    known : Out(1)
+        known by now; only if the word is asked for, here or by someone else.
     take : Out(1)
         A word of the header is read.
     next_word, to_network : Out(1)
@@ -77,8 +79,8 @@ class WordLoop(wiring.Component):
                 "counter": Out(CounterSignature()),
                 "record": Out(stream.Signature(RecordLayout)),
                 "header": Out(HeaderLayout(config)),
-                "key": Out(8 * KEY_BYTES),
-                "key_valid": Out(1),
+                "byte": Out(8),
+                "known": Out(1),
                 "status": Out(range(max(Status) + 1)),
                 **dict.fromkeys(outputs, Out(1)),
             }
@@ -92,21 +94,21 @@ class WordLoop(wiring.Component):
         m.submodules.store = store = self._header
         # Large memories answer late in the cycle.
         stored: Value = self.program.data
-        if not halves:
+        if halves:
+            m.d.comb += self.known.eq(self.program.ready)
+        else:
             stored = Signal(32, reset_less=True)
-            m.d.sync += stored.eq(self.program.data)
+            m.d.sync += [stored.eq(self.program.data), self.known.eq(self.program.ready)]
         shown, counted = stored, Const(1)
         if self.config.counters:
             shown, counted = Mux(self.counting, counter.data, stored), counter.ready | ~self.counting
-        asked, byte = Signal(), Signal(8)
+        byte = self.byte
         m.d.comb += [
             byte.eq(shown.word_select(self.count, 8)),
             store.word.eq(stored),
             store.number.eq(self.addr),
             store.take.eq(self.take),
             self.header.eq(store.header),
-            self.key.eq(store.key),
-            self.key_valid.eq(store.key_valid),
             record.p.value.eq(byte),
             self.program.addr.eq(self.addr),
             counter.index.eq(self.addr if self.config.counters else 0),
@@ -128,12 +130,9 @@ class WordLoop(wiring.Component):
                     m.d.comb += [self.done.eq(self.exhausted), self.refuse.eq(~self.exhausted)]
                     m.next = "NEXT"
                 with m.Elif(self.space == Space.PROGRAM):
-                    # What is ready in the first cycle may still be the word before.
-                    m.d.sync += asked.eq(1)
                     m.d.comb += counter.valid.eq(1)
-                    with m.If(self.program.ready & counted & (asked | (not halves))):
-                        m.d.sync += asked.eq(0)
-                        m.next = "BYTES" if halves else "WORD"
+                    with m.If(self.program.ready & counted):
+                        m.next = "BYTES"
                 with m.Else():
                     m.d.comb += record.valid.eq(1)
                     with m.If(record.ready):
@@ -143,9 +142,6 @@ class WordLoop(wiring.Component):
             with m.State("SETTLE"), m.If(self.idle):
                 m.d.comb += [self.done.eq(self.running), self.next_word.eq(~self.running)]
                 m.next = "NEXT"
-            with m.State("WORD"):
-                m.d.comb += self.program.valid.eq(1)
-                m.next = "BYTES"
             self._bytes(m, byte)
         return m
 

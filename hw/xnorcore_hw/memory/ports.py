@@ -127,14 +127,14 @@ class ProgramReadSignature(wiring.Signature):
 
 
 class WordReadSignature(wiring.Signature):
-    """A request to read one word of program memory while nothing runs.
+    """A request to read one word of program memory.
 
     Members
     -------
     valid : Out(1)
     addr : Out
     data, ready : In
-        As in `ProgramReadSignature`.
+        As in `ProgramReadSignature`; `ready` only if `valid` in the cycle before.
     """
 
     def __init__(self, depth: int) -> None:
