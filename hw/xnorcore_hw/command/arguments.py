@@ -10,6 +10,7 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import COUNTERS, HEADER
 from xnorcore.isa.protocol import Space
 
+from ..parts.limits import at_least
 from .identity import IDENTITY_WORDS
 
 __all__ = ["Arguments"]
@@ -85,7 +86,7 @@ class Arguments(wiring.Component):
         with m.Switch(space):
             for value, (banks, depth, size) in self.limits.items():
                 with m.Case(value):
-                    m.d.sync += self.inside.eq((bank < banks) & (addr < depth) & ~stray)
+                    m.d.sync += self.inside.eq(~(at_least(bank, banks) | at_least(addr, depth) | stray))
                     m.d.comb += self.lane_last.eq(size - 1)
         readable = (Space.PROGRAM, Space.ACTIVATIONS)
         m.d.sync += [self.readable.eq(space.matches(*readable)), self.exhausted.eq((words == 0) & ~stray)]

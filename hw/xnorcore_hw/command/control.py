@@ -11,6 +11,7 @@ from xnorcore.isa.protocol import Command, Status
 
 from ..interfaces import CounterSignature, HeaderLayout, LoaderSignature, bits_for_depth, byte_stream
 from ..memory.ports import PlaceLayout, WordReadSignature, writes
+from ..parts.limits import at_least
 from .arguments import Arguments
 from .identity import IDENTITY_WORDS
 from .infer import Infer
@@ -181,7 +182,7 @@ class Control(wiring.Component):
             with m.If(i.ready & i.valid):
                 m.d.sync += count.eq(count + 1)
                 with m.If(count == 0):
-                    m.d.sync += command.eq(Mux(i.p.data > max(Command), 0, i.p.data))
+                    m.d.sync += command.eq(Mux(at_least(i.p.data, max(Command) + 1), 0, i.p.data))
                 with m.If(count == 2):
                     m.d.sync += count.eq(0)
                     m.next = "TYPE"

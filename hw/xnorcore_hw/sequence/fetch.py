@@ -11,6 +11,7 @@ from xnorcore.isa.layout import DESCRIPTOR, WIDE_WORDS
 
 from ..interfaces import DescriptorLayout, LayerLayout, bits_for_depth
 from ..memory.ports import ProgramReadSignature
+from ..parts.limits import at_least
 from .causes import CauseLayout
 from .moves import MoveLayout
 from .nest import loop_bits
@@ -161,7 +162,7 @@ class Fetch(wiring.Component):
         """
         beyond, behind = Signal(name="beyond"), Signal(name="behind")
         with m.If(capture):
-            m.d.sync += [beyond.eq(pc >= self.config.program_depth - 2), behind.eq(beyond)]
+            m.d.sync += [beyond.eq(at_least(pc, self.config.program_depth - 2)), behind.eq(beyond)]
         leads_out = self.last & beyond & (~self.descriptor.end | behind)
         m.d.comb += self.astray.eq(strange | leads_out)
         return beyond

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 
 from ..interfaces import ControlLayout, DescriptorLayout, Emission, OperandLayout, bits_for_depth
+from ..parts.limits import at_least
 from ..parts.naming import take_names
 from .causes import CauseLayout
 from .hazards import WritePort
@@ -195,5 +196,5 @@ class Issue(wiring.Component):
             (nest.waddr, config.weight_depth),
             (nest.taddr, config.threshold_depth),
         ):
-            with m.If(issue & ~draining & ~outside & (addr > depth - 1)):
+            with m.If(issue & ~draining & ~outside & at_least(addr, depth)):
                 m.d.comb += self.astray.eq(1)

@@ -9,6 +9,8 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DESCRIPTOR
 
+from ..parts.limits import at_least
+
 __all__ = ["ScoreSlices"]
 
 
@@ -63,7 +65,7 @@ class ScoreSlices(wiring.Component):
         m.d.sync += [
             self.sliced.eq(self.score),
             self.whole.eq(~self.score | (self.slices == bits)),
-            all_but_one.eq(self.slices >= bits - 1),
+            all_but_one.eq(at_least(self.slices, bits - 1)),
         ]
         emits = self.emits | (left == self.slices) | last_but_one
         m.d.comb += [

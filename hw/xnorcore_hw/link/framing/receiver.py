@@ -11,6 +11,7 @@ from xnorcore.isa.protocol import CRC_BYTES, HEADER_BYTES, Command
 from xnorcore.link.cobs import FULL
 
 from ...parts.counting import down_or_load
+from ...parts.limits import at_least
 from .checksum import Checksum
 
 __all__ = ["FrameReceiver"]
@@ -125,7 +126,7 @@ class FrameReceiver(wiring.Component):
         m.d.sync += [
             full.eq(place == read ^ self.config.fifo_bytes),
             longest_taken.eq(taken == prefix + longest),
-            sound.eq(check.good & ~bad & (taken >= prefix + HEADER_BYTES + CRC_BYTES)),
+            sound.eq(check.good & ~bad & at_least(taken, prefix + HEADER_BYTES + CRC_BYTES)),
         ]
         m.d.comb += [
             place.eq(start + taken),
