@@ -66,7 +66,7 @@ class ResultPlace(wiring.Component):
         g = self.config.geometry
         layer = Signal(LayerLayout(self.config))
         m.d.comb += [
-            self.strips.eq(layer.strips if self.config.convolution else 0),
+            self.strips.eq(layer.strips if self.config.convolution and g.rows > 1 else 0),
             self.final.eq(layer.final),
             self.layer.ready.eq(self.begin),
         ]
