@@ -11,6 +11,7 @@ from xnorcore.isa.protocol import Status
 
 from ..interfaces import HeaderLayout, byte_stream
 from ..memory.ports import PlaceLayout, ReadoutSignature
+from ..parts.counting import down_or_load, load_or_up
 from ..parts.selection import select
 from .records import RecordKind, RecordLayout
 
@@ -62,12 +63,14 @@ class Responder(wiring.Component):
         record, o, readout, g = self.record, self.o, self.readout, self.config.geometry
         header, address = self.header, len(self.header.out_base0)
         kind, value = record.payload.kind, record.payload.value
-        # Row, word of its results, byte of the word; each ends at 0, where the next begins.
-        row, number = Signal(range(g.rows)), Signal(address)
+        # Row, word of its results and how many are left, byte of the word.
+        row, addr, left = Signal(range(g.rows)), Signal(address), Signal(address)
         lane = Signal(range(max(g.width // 8, 2)))
-        next_row, next_number = Signal(range(g.rows + 1)), Signal(address)
-        word = Signal(g.width, reset_less=True)
-        single = Signal()
+        next_row = Signal(range(g.rows + 1))
+        # What is kept is as much of a word as one tile's bits fill; if more is sent, the word is read again.
+        kept = min(g.width // 8, 1 << (-(-g.columns // 8) - 1).bit_length())
+        part = Signal(8 * kept, reset_less=True)
+        first, onward, single = Signal(), Signal(), Signal()
         # Known a cycle after the counters, since `o` takes a byte every other cycle at most.
         last_byte, last_word, last_row = Signal(), Signal(), Signal()
         base = Mux(single, self.word.addr, Mux(self.parity, header.out_base1, header.out_base0))
@@ -75,17 +78,23 @@ class Responder(wiring.Component):
             single.eq(kind == RecordKind.WORD),
             o.payload.data.eq(value),
             next_row.eq(row + 1),
-            next_number.eq(number + 1),
+            readout.addr.eq(addr),
         ]
+        with m.If(first | onward):
+            m.d.sync += [
+                addr.eq(load_or_up(first, base[:address], addr)),
+                left.eq(down_or_load(~first, left, header.out_words)),
+            ]
         m.d.sync += [
             last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == header.out_bytes))),
-            readout.addr.eq((base + number)[:address]),
             readout.row.eq(Mux(single, self.word.bank, row)),
-            last_word.eq(next_number == header.out_words),
+            last_word.eq(left == 1),
             last_row.eq(next_row == value[: len(next_row)]),
         ]
 
-        lanes = [word[at : at + 8] for at in range(0, g.width, 8)]
+        lanes = [part[at : at + 8] for at in range(0, 8 * kept, 8)]
+        within = (kept - 1).bit_length()
+        parts = [readout.data[at : at + 8 * kept] for at in range(0, g.width, 8 * kept)]
         with m.FSM():
             with m.State("RECORD"):
                 plain = ~kind[1]
@@ -93,6 +102,7 @@ class Responder(wiring.Component):
                 with m.If(self.fault & (kind == RecordKind.LAST) & ok):
                     m.d.comb += o.payload.data.eq(Status.BAD_PROGRAM)
                 m.d.comb += [
+                    first.eq(1),
                     self.idle.eq(1),
                     o.valid.eq(record.valid & plain),
                     o.payload.last.eq(kind[0]),
@@ -103,21 +113,24 @@ class Responder(wiring.Component):
             with m.State("READ"):
                 m.d.comb += readout.valid.eq(1)
                 with m.If(readout.done):
-                    m.d.sync += word.eq(readout.data)
+                    m.d.sync += part.eq(select(parts, lane[within:]))
                     m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += [o.valid.eq(1), o.payload.data.eq(select(lanes, lane))]
+                m.d.comb += [o.valid.eq(1), o.payload.data.eq(select(lanes, lane[:within]))]
                 with m.If(o.ready):
                     m.d.sync += lane.eq(lane + 1)
+                    with m.If(lane[:within].all()):
+                        m.next = "READ"
                     with m.If(last_byte):
-                        m.d.sync += [lane.eq(0), number.eq(next_number)]
+                        m.d.sync += lane.eq(0)
+                        m.d.comb += onward.eq(1)
                         m.next = "READ"
                         with m.If(single):
-                            m.d.sync += number.eq(0)
                             m.d.comb += record.ready.eq(1)
                             m.next = "RECORD"
                         with m.Elif(last_word):
-                            m.d.sync += [number.eq(0), row.eq(next_row)]
+                            m.d.comb += first.eq(1)
+                            m.d.sync += row.eq(next_row)
                             with m.If(last_row):
                                 m.d.sync += [row.eq(0), self.parity.eq(~self.parity)]
                                 m.d.comb += [self.release.eq(1), record.ready.eq(1)]
