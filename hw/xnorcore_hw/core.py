@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -160,7 +160,7 @@ class Core(wiring.Component):
         late = operand_latency(self.config) - 1
         m.d.comb += [
             array.ctl.eq(delayed_bundle(m, sequencer.ctl, late, "ctl", ControlLayout.RESET)),
-            writer.emit.eq(delayed(m, Value.cast(sequencer.emit), late, "emit", resets=True)),
+            writer.emit.eq(delayed(m, sequencer.emit, late, "emit", resets=True)),
             array.x.eq(self._rows.x),
             array.write.valid.eq(self._control.write.valid),
             array.write.p.eq(self._control.write.p),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from amaranth.hdl import unsigned
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
@@ -138,7 +140,7 @@ class OperandLayout(data.StructLayout):
         super().__init__({"addr": bits_for_depth(config.act_depth), "strip": 16, "cut": CutLayout(config)})
 
 
-class Emission(enum.Enum, shape=3):
+class Emission(IntEnum):
     """What the sequencer says about a beat: whether it emits a bit per column and row, and what follows it.
 
     Few bits, since they go as many cycles through registers as their beat takes through the array.

@@ -145,6 +145,8 @@ class Control(wiring.Component):
         ]
         with m.If(i.ready & i.valid):
             m.d.sync += self._ended.eq(i.p.last)
+        with m.If(writer.changed | words.take):
+            m.d.sync += self._armed.eq(0)
         # Decisions, in registers a cycle after what they depend on.
         m.d.sync += [
             words.reading.eq(command == Command.READ),
@@ -190,8 +192,7 @@ class Control(wiring.Component):
             m.next = "EXECUTE"
             with m.Switch(command):
                 with m.Case(Command.INFER):
-                    # The key of images is the low word of the program's identifier.
-                    m.d.comb += [arguments.next.eq(1), arguments.to_network.eq(1)]
+                    m.d.comb += [arguments.next.eq(1), arguments.to_network.eq(1)]  # the images' key
                     m.next = "INFER"
                 for value, (first, last) in _ARGUMENTS.items():
                     with m.Case(value):
@@ -266,15 +267,11 @@ class Control(wiring.Component):
         writer, words, infer = self._writer, self._words, self._infer
         with m.State("WRITE"):
             m.d.comb += [writer.active.eq(1), writer.i.valid.eq(self.i.valid), self._take.eq(writer.i.ready)]
-            with m.If(writer.changed):
-                m.d.sync += self._armed.eq(0)
             self._follow(m, writer)
             with m.If(writer.next):
                 m.d.sync += self._count.eq(0)
         with m.State("WORDS"):
             m.d.comb += words.active.eq(1)
-            with m.If(words.take):
-                m.d.sync += self._armed.eq(0)
             with m.If(words.done):
                 m.d.sync += self.clear_counters.eq((self._command == Command.COUNTERS) & self._clear)
                 with m.If(words.arming):

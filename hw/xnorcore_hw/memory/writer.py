@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -58,10 +58,7 @@ class ResultWriter(wiring.Component):
         m = Module()
         g, pools, o = self.config.geometry, self.config.convolution, self.o
         # What is emitted in the next cycle; it is taken apart on its last way to this one.
-        early = Signal(Emission)
-        m.d.comb += early.eq(
-            delayed(m, Value.cast(self.emit), array_latency(self.config) - 1, "emit", resets=True)
-        )
+        early = delayed(m, self.emit, array_latency(self.config) - 1, "emit", resets=True)
         emits, starts, now = Signal(), Signal(), Signal(MarkLayout)
         m.d.sync += [
             emits.eq(early != Emission.NONE),
