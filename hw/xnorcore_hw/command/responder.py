@@ -70,7 +70,7 @@ class Responder(wiring.Component):
         # What is kept is as much of a word as one tile's bits fill; if more is sent, the word is read again.
         kept = min(g.width // 8, 1 << (-(-g.columns // 8) - 1).bit_length())
         part = Signal(8 * kept, reset_less=True)
-        first, onward, single = Signal(), Signal(), Signal()
+        first, moves, single = Signal(), Signal(), Signal()
         # Known a cycle after the counters, since `o` takes a byte every other cycle at most.
         last_byte, last_word, last_row = Signal(), Signal(), Signal()
         base = Mux(single, self.word.addr, Mux(self.parity, header.out_base1, header.out_base0))
@@ -80,7 +80,7 @@ class Responder(wiring.Component):
             next_row.eq(row + 1),
             readout.addr.eq(addr),
         ]
-        with m.If(first | onward):
+        with m.If(moves):
             m.d.sync += [
                 addr.eq(load_or_up(first, base[:address], addr)),
                 left.eq(down_or_load(~first, left, header.out_words)),
@@ -103,6 +103,7 @@ class Responder(wiring.Component):
                     m.d.comb += o.payload.data.eq(Status.BAD_PROGRAM)
                 m.d.comb += [
                     first.eq(1),
+                    moves.eq(1),
                     self.idle.eq(1),
                     o.valid.eq(record.valid & plain),
                     o.payload.last.eq(kind[0]),
@@ -116,20 +117,24 @@ class Responder(wiring.Component):
                     m.d.sync += part.eq(select(parts, lane[within:]))
                     m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += [o.valid.eq(1), o.payload.data.eq(select(lanes, lane[:within]))]
+                # Behind a row's last word comes the next one's first: that a byte leaves is known late.
+                m.d.comb += [
+                    o.valid.eq(1),
+                    o.payload.data.eq(select(lanes, lane[:within])),
+                    first.eq(last_word),
+                ]
                 with m.If(o.ready):
                     m.d.sync += lane.eq(lane + 1)
                     with m.If(lane[:within].all()):
                         m.next = "READ"
                     with m.If(last_byte):
                         m.d.sync += lane.eq(0)
-                        m.d.comb += onward.eq(1)
+                        m.d.comb += moves.eq(1)
                         m.next = "READ"
                         with m.If(single):
                             m.d.comb += record.ready.eq(1)
                             m.next = "RECORD"
                         with m.Elif(last_word):
-                            m.d.comb += first.eq(1)
                             m.d.sync += row.eq(next_row)
                             with m.If(last_row):
                                 m.d.sync += [row.eq(0), self.parity.eq(~self.parity)]
