@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -56,45 +56,39 @@ class Responder(wiring.Component):
                 "idle": Out(1),
             }
         )
+        g = config.geometry
+        # What is kept is as much of a word as one tile's bits fill; if more is sent, the word is read again.
+        # Behind the choice between many rows there is no time for one between bytes.
+        tile = 1 << (-(-g.columns // 8) - 1).bit_length()
+        self._kept = min(g.width // 8, tile) if g.rows <= 4 else g.width // 8
+        # Row, and byte of its word; the first word of a row comes next; it, or the next one, does.
+        self._row, self._lane = Signal(range(g.rows)), Signal(range(max(g.width // 8, 2)))
+        self._first, self._moves = Signal(), Signal()
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         record, o, readout, g = self.record, self.o, self.readout, self.config.geometry
-        header, address = self.header, len(self.header.out_base0)
         kind, value = record.payload.kind, record.payload.value
-        # Row, word of its results and how many are left, byte of the word.
-        row, addr, left = Signal(range(g.rows)), Signal(address), Signal(address)
-        lane = Signal(range(max(g.width // 8, 2)))
-        next_row = Signal(range(g.rows + 1))
-        # What is kept is as much of a word as one tile's bits fill; if more is sent, the word is read again.
-        kept = min(g.width // 8, 1 << (-(-g.columns // 8) - 1).bit_length())
-        part = Signal(8 * kept, reset_less=True)
-        first, moves, single = Signal(), Signal(), Signal()
+        row, lane, first, moves = self._row, self._lane, self._first, self._moves
+        next_row, single = Signal(range(g.rows + 1)), Signal()
         # Known a cycle after the counters, since `o` takes a byte every other cycle at most.
-        last_byte, last_word, last_row = Signal(), Signal(), Signal()
-        base = Mux(single, self.word.addr, Mux(self.parity, header.out_base1, header.out_base0))
+        last_byte, last_row = Signal(), Signal()
         m.d.comb += [
             single.eq(kind == RecordKind.WORD),
             o.payload.data.eq(value),
             next_row.eq(row + 1),
-            readout.addr.eq(addr),
         ]
-        with m.If(moves):
-            m.d.sync += [
-                addr.eq(load_or_up(first, base[:address], addr)),
-                left.eq(down_or_load(~first, left, header.out_words)),
-            ]
         m.d.sync += [
-            last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == header.out_bytes))),
+            last_byte.eq((lane == g.width // 8 - 1) | (~single & (lane + 1 == self.header.out_bytes))),
             readout.row.eq(Mux(single, self.word.bank, row)),
-            last_word.eq(left == 1),
             last_row.eq(next_row == value[: len(next_row)]),
         ]
-
-        lanes = [part[at : at + 8] for at in range(0, 8 * kept, 8)]
-        within = (kept - 1).bit_length()
-        parts = [readout.data[at : at + 8 * kept] for at in range(0, g.width, 8 * kept)]
+        last_word = self._address(m, single)
+        part = Signal(8 * self._kept, reset_less=True)
+        within = (self._kept - 1).bit_length()
+        lanes = [part[at : at + 8] for at in range(0, len(part), 8)]
+        parts = [readout.data[at : at + len(part)] for at in range(0, g.width, len(part))]
         with m.FSM():
             with m.State("RECORD"):
                 plain = ~kind[1]
@@ -141,3 +135,18 @@ class Responder(wiring.Component):
                                 m.d.comb += [self.release.eq(1), record.ready.eq(1)]
                                 m.next = "RECORD"
         return m
+
+    def _address(self, m: Module, single: Value) -> Value:
+        """Follow the address, and return whether it is that of a row's last word, a cycle late."""
+        header, word, first = self.header, self.readout.addr, self._first
+        left, last = Signal(len(header.out_words)), Signal(name="last_word")
+        base = Mux(single, self.word.addr, Mux(self.parity, header.out_base1, header.out_base0))
+        addr = Signal(len(header.out_base0), name="addr")
+        m.d.comb += word.eq(addr)
+        m.d.sync += last.eq(left == 1)
+        with m.If(self._moves):
+            m.d.sync += [
+                addr.eq(load_or_up(first, base[: len(addr)], addr)),
+                left.eq(down_or_load(~first, left, header.out_words)),
+            ]
+        return last

@@ -19,12 +19,12 @@ __all__ = ["BEGIN", "END", "Traced", "choose", "dumps", "loads"]
 CORE = (
     "sequencer.turns.*", "sequencer.hazards.*", "sequencer.arbiter.*",
     "sequencer.fetch.pc", "sequencer.fetch.last", "sequencer.fetch.load", "sequencer.fetch.go",
-    "sequencer.issue.beat", "sequencer.issue.draining", "sequencer.ctl.*", "sequencer.emit.*",
+    "sequencer.issue.beat", "sequencer.issue.draining", "sequencer.ctl.*", "sequencer.emit",
     "sequencer.operand.*", "sequencer.stalls", "sequencer.fault", "sequencer.layer_done",
     "writer.o.*", "writer.addr", "writer.mask", "writer.bits", "writer.writing", "writer.o__*",
     "writer.layer_done", "writer.batch_done",
     "rows.x", "rows.row0.waddr", "rows.row0.wdata", "rows.row0.wmask",
-    "batches.*", "control.*.fsm_state", "responder.fsm_state", "responder.number", "input.loader.fsm_state",
+    "batches.*", "control.*.fsm_state", "responder.fsm_state", "responder.addr", "input.loader.fsm_state",
 )  # fmt: skip
 """What ``core`` stands for, below the core: who does what in a cycle, and what is read and written."""
 
