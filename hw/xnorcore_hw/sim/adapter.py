@@ -85,14 +85,17 @@ def named_values(netlist: Netlist) -> Iterator[tuple[tuple[str, ...], tuple[int,
         for signal, name in module.signal_names.items():
             if "$" in name or name in ("clk", "rst") or signal not in netlist.signals or not len(signal):
                 continue
-            fields = {path: f for path, f in netlist.signal_fields.get(signal, {}).items() if path}
+            every = netlist.signal_fields.get(signal, {})
+            fields = {path: f for path, f in every.items() if path}
             leaves = [path for path in fields if not any(o[: len(path)] == path != o for o in fields)]
             for path in leaves:
                 nets = tuple(int(net) for net in netlist.resolve_value(fields[path].value))
                 if nets:
                     yield (*place, name, *map(str, path)), nets, dict(fields[path].enum_variants or {})
             if not leaves:
-                yield (*place, name), tuple(int(net) for net in netlist.signals[signal]), _words(signal)
+                words = dict(every[()].enum_variants or {}) if () in every else {}
+                nets = tuple(int(net) for net in netlist.signals[signal])
+                yield (*place, name), nets, words or _words(signal)
 
 
 def _words(signal: Any) -> dict[int, str]:
