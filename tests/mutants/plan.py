@@ -127,6 +127,7 @@ PLAN: dict[str, list[str]] = {
     "parts/counting.py": [*_NEST, *_LOADER, *_FRAMES, *_MAPS],
     "parts/delay.py": [*_NETWORK, *_HOSTILE],
     "parts/naming.py": [*_MAPS, *_NETWORK],
+    "parts/limits.py": ["tests/hw/test_limits.py", *_CONTROL],
     "parts/selection.py": ["tests/hw/test_control.py::test_selection", *_MEMORIES],
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/batches.py": [*_BATCHES, *_MAPS, *_NETWORK],
