@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from amaranth.hdl import Cat, Signal, Value
-from amaranth.lib import stream
+from amaranth.hdl import Array, Cat, Elaboratable, Module, Signal, Value
+from amaranth.lib import data, stream
 
-from xnorcore_hw.command.records import RecordQueue
+from xnorcore_hw.command import records
+from xnorcore_hw.command.records import RecordMemory, RecordQueue
 from xnorcore_hw.parts.stream_register import StreamRegister
 
 from .scenario import Scenario
@@ -59,6 +61,114 @@ def queue_scenario(queue: RecordQueue) -> Scenario:
 @pytest.mark.parametrize("depth", [1, 2, 8])
 def test_the_queue_keeps_order_and_loses_nothing(depth: int, tmp_path: Path) -> None:
     queue_scenario(RecordQueue(depth)).prove(tmp_path, steps=2, within=2 * depth + 4)
+
+
+class Registers(Elaboratable):
+    """What `amaranth.lib.memory.Memory` is, made of registers, of which a claim can speak."""
+
+    def __init__(self, shape: data.StructLayout, depth: int, init: list[int]) -> None:
+        assert not init
+        self.words = Array(Signal(shape.size, name=f"word{place}") for place in range(depth))
+        self.write = SimpleNamespace(addr=Signal(range(depth)), data=Signal(shape), en=Signal())
+        self.read = SimpleNamespace(addr=Signal(range(depth)), data=Signal(shape))
+
+    def write_port(self) -> SimpleNamespace:
+        """Return the one port that writes."""
+        return self.write
+
+    def read_port(self) -> SimpleNamespace:
+        """Return the one port that reads: what was there a cycle ago."""
+        return self.read
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        with m.If(self.write.en):
+            m.d.sync += self.words[self.write.addr].eq(Value.cast(self.write.data))
+        m.d.sync += Value.cast(self.read.data).eq(self.words[self.read.addr])
+        return m
+
+
+def memory_scenario(queue: RecordMemory, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    """One marked item, put in anywhere among the others, leaves unchanged and in its turn."""
+    made: list[Registers] = []
+
+    def registers(**of: object) -> Registers:
+        made.append(Registers(**of))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr(records, "Memory", registers)
+    s = Scenario(queue)
+    m, last = s.m, queue.depth - 1
+    (memory,) = made
+    s.drive(queue.i.valid, queue.i.payload, queue.o.ready)
+    entering, leaving = s.inside["entering"], s.inside["leaving"]
+    entered, inside = Signal.like(entering), Signal.like(entering)
+    puts, takes = Signal(), Signal()
+    m.d.comb += [
+        puts.eq(queue.i.valid & queue.i.ready),
+        takes.eq(queue.o.valid & queue.o.ready),
+        inside.eq(entering - leaving),
+    ]
+    m.d.sync += entered.eq(entered + puts - takes)
+    s.claim(entered == inside, "count")
+    s.claim(queue.empty == (inside == 0), "empty")
+    s.claim(~queue.i.ready | (inside != last), "room")
+    s.claim(~queue.o.valid | (inside != 0), "offer")
+    offered = Value.cast(queue.o.payload)
+    s.claim(~queue.o.valid | (offered == memory.words[leaving]), "first")
+    choose, marked, gone = s.free(1, "choose"), Signal(), Signal()
+    value, slot, ahead = Signal(len(offered)), Signal.like(entering), Signal.like(entering)
+    with m.If(puts & choose & ~marked):
+        m.d.sync += [
+            marked.eq(1),
+            value.eq(Value.cast(queue.i.payload)),
+            slot.eq(entering),
+            ahead.eq(entered - takes),
+        ]
+    with m.Elif(marked & ~gone & takes):
+        m.d.sync += [ahead.eq(ahead - 1), gone.eq(ahead == 0)]
+    waiting, distance = marked & ~gone, Signal.like(entering)
+    m.d.comb += distance.eq(slot - leaving)
+    s.claim(~waiting | ((ahead < entered) & (distance == ahead)))
+    s.claim(~waiting | (memory.words[slot] == value), "kept")
+    s.claim(~(waiting & takes & (ahead == 0)) | (offered == value), "value")
+    s.claim(~gone | marked)
+    s.reach(waiting & (ahead == last - 1) & (value != 0), "marked_behind_others")
+    s.reach(gone & (inside == last), "full_again")
+    return s
+
+
+@pytest.mark.parametrize("depth", [4, 16])
+def test_a_queue_in_a_memory_keeps_order_and_loses_nothing(
+    depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory_scenario(RecordMemory(depth), monkeypatch).prove(tmp_path, steps=2, within=2 * depth + 8)
+
+
+class Overfull(RecordMemory):
+    """Takes an item that has no place."""
+
+    def elaborate(self, platform: object):
+        m = super().elaborate(platform)
+        m.d.sync += self.i.ready.eq(1)
+        return m
+
+
+class Hasty(RecordMemory):
+    """Offers what is behind an item that leaves before it has been read."""
+
+    def elaborate(self, platform: object):
+        m = super().elaborate(platform)
+        m.d.sync += self.o.valid.eq(~self.empty)
+        return m
+
+
+@pytest.mark.parametrize(("wrong", "claims"), [(Overfull, {"room"}), (Hasty, {"first"})])
+def test_the_proof_sees_a_wrong_queue_in_a_memory(
+    wrong: type[RecordMemory], claims: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert claims <= memory_scenario(wrong(4), monkeypatch).refuted(tmp_path, cycles=12)
 
 
 def test_an_offer_stays(tmp_path: Path) -> None:

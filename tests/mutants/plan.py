@@ -102,7 +102,7 @@ PLAN: dict[str, list[str]] = {
         *_WIDE_BATCH,
         *_MAP_REQUESTS,
     ],
-    "command/records.py": [*_CONTROL, *_NETWORK],
+    "command/records.py": ["tests/formal/test_queue.py", *_CONTROL, *_NETWORK],
     "command/responder.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH],
     "command/words.py": [*_CONTROL, *_REQUESTS, *_MEMORIES, *_BAKED, *_MAPS],
     "command/writing.py": [*_MEMORIES, *_REQUESTS, *_NETWORK],

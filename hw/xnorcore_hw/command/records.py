@@ -108,7 +108,8 @@ class RecordMemory(wiring.Component):
         i, o = self.i, self.o
         m.submodules.memory = memory = Memory(shape=RecordLayout, depth=self.depth, init=[])
         write, read = memory.write_port(), memory.read_port()
-        entering, leaving = Signal(range(self.depth)), Signal(range(self.depth))
+        entering = Signal(range(self.depth))
+        leaving = Signal.like(entering)
         following = Signal.like(entering)
         m.d.comb += [
             following.eq(entering + 1),

@@ -50,9 +50,9 @@ class WordLoop(wiring.Component):
     header : Out(HeaderLayout)
         Of the program that was armed last.
     byte : Out(8)
-        That of the word at `addr`, if it is
+        Of the word at `addr`, while `known`.
     known : Out(1)
-        known by now; only if the word is asked for, here or by someone else.
+        That word has been read; only while it is asked for, here or by someone else.
     take : Out(1)
         A word of the header is read.
     next_word, to_network : Out(1)
