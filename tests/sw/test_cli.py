@@ -90,7 +90,8 @@ def test_info_predicts_the_cycles(run, files):
     net, images = files
     value = one_object(run("info", net, "--json", *SMALL)[1])
     measured = one_object(run("sim", net, images, "--json", *SMALL)[1])
-    assert measured["cycles_per_image"] == pytest.approx(value["expected_cycles_per_batch"], rel=0.1)
+    least, most = value["expected_cycles_per_batch"], value["one_image"]["expected_cycles"]
+    assert least <= measured["cycles_per_image"] <= most
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_rows_share_an_image(run, tmp_path):
     assert "rows share an image" in run(*command, "--batch", "1")[1]
     value = one_object(run("info", tmp_path / "conv.xnor", *SMALL, "--rows", "2", "--json")[1])
     assert value["one_image"]["spread"] and value["images_per_batch"] == 2
-    assert alone["cycles_per_image"] == pytest.approx(value["one_image"]["expected_cycles"], rel=0.1)
+    assert alone["cycles_per_image"] == value["one_image"]["expected_cycles"]
     assert "strips" in run("info", tmp_path / "conv.xnor", *SMALL, "--rows", "2")[1]
 
 

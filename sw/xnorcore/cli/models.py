@@ -150,7 +150,7 @@ def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any
     if program:
         # Alone, an image may have all rows to itself.
         alone = compile_network(program.network, program.config, at_once=1)
-        one_image = {"expected_cycles": alone.cycles, "spread": alone.spread}
+        one_image = {"expected_cycles": alone.latency, "spread": alone.spread}
         drains = sum(layer.drains for layer in program.layers)
         expected = program.cycles
         # Where weights cross the link for each batch, that is what takes the time.

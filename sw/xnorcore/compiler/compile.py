@@ -230,11 +230,8 @@ class _Compiler:
 
     def _plan(self, step: Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.starts.shape[1]
-        # A tile's start values are read once those of the tile before are used up.
-        used = words[0] // layer.tiles * (1 if layer.descriptor.double else layer.nest.count("plane"))
-        waits = layer.tiles * max(self.config.threshold_share - used, 0)
         return LayerPlan(
-            step.name, layer.beats, layer.drains, waits, step.macs, layer.acc_bits, *words, layer=step.plan
+            step.name, layer.beats, layer.drains, step.macs, layer.acc_bits, *words, layer=step.plan
         )
 
     def _check(self, name: str, words: int) -> None:

@@ -21,6 +21,7 @@ from .device import DeviceConfig
 from .layout import HEADER
 from .protocol import Space
 from .results import Results, Stop, SumsPlan, Values
+from .timing import Cycles, Timed, alone, steady
 
 __all__ = [
     "Block", "LayerPlan", "Pass", "Program", "Results", "Section", "Stop",
@@ -39,8 +40,6 @@ class LayerPlan:
         Array cycles that multiply, per batch.
     drains : int
         Array cycles that shift scores out, per batch.
-    waits : int
-        Cycles that wait for start values of columns that share a threshold memory, per batch.
     macs : int
         Useful XNOR multiply-accumulates per image.
     acc_bits : int
@@ -54,7 +53,6 @@ class LayerPlan:
     name: str
     beats: int
     drains: int
-    waits: int
     macs: int
     acc_bits: int
     weight_words: int
@@ -207,9 +205,40 @@ class Program:
 
     @property
     def cycles(self) -> int:
-        """Cycles per batch to expect: beats, drains, waits, and one pipeline latency per layer."""
-        changes = len(self.layers) * self.config.latency
-        return sum(layer.beats + layer.drains + layer.waits for layer in self.layers) + changes
+        """Cycles of a batch: between others, or, where they do not overlap, by itself (`timing`).
+
+        The counters' ``active`` without ``wait_output``, but for the words of the results before, which are
+        read for the link meanwhile: each takes a cycle at most.
+        """
+        return self.latency if len(self.sections) > 1 else self.busy.active
+
+    @property
+    def latency(self) -> int:
+        """Cycles of a batch by itself, from its start to its last result; of all passes together."""
+        return sum(cycles.active for cycles in self.by_itself)
+
+    @cached_property
+    def busy(self) -> Cycles:
+        """Cycles by cause of a batch between others."""
+        return steady(self.timed[0], self.config)
+
+    @cached_property
+    def by_itself(self) -> tuple[Cycles, ...]:
+        """Cycles by cause of a batch alone, and of each RUN that a further pass takes."""
+        return tuple(alone(layers, self.config) for layers in self.timed)
+
+    @cached_property
+    def timed(self) -> list[list[Timed]]:
+        """What runs without a pause: the first pass's layers, and of further ones each by itself, for RUN."""
+        runs: list[list[Timed]] = [[]]
+        for number, section in enumerate(self.sections):
+            words, entries = section.encoded(self.regions, self.config.geometry.width)
+            ends = [*entries[1:], HEADER.words + len(words)]
+            for descriptor, first, end in zip(section.descriptors, entries, ends, strict=True):
+                if number:
+                    runs.append([])
+                runs[-1].append(Timed(descriptor, first, end - first))
+        return runs
 
     def contents(self, space: Space, bank: int) -> list[int]:
         """Return the words of a memory bank that `blocks` writes, from address 0 on."""

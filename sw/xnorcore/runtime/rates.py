@@ -28,7 +28,7 @@ class Rates:
     Attributes
     ----------
     device_images_per_s : float
-        Of the array alone, by the compiler's cycles; all its rows have images.
+        Of the array alone, by `Program.cycles`; all its rows have images.
     wire_images_per_s : float
         Of the wire alone, at its true rate, in the slower direction. Weights that cross it are counted.
     images_per_s : float
@@ -63,7 +63,7 @@ def rates(program: Program, device: BoardDevice) -> Rates:
     down, up = _image_bytes(program, images)
     wire_s = max(down, up) * byte_s / images
     alone = compile_network(program.network, program.config, at_once=1)
-    one_s = sum(_image_bytes(alone, 1)) * byte_s + alone.cycles / device.clock_hz
+    one_s = sum(_image_bytes(alone, 1)) * byte_s + alone.latency / device.clock_hz
     return Rates(1 / array_s, 1 / wire_s, 1 / max(array_s, wire_s), one_s * 1e6)
 
 

@@ -1,0 +1,214 @@
+"""The cycles that a program's descriptors take, exactly as the gateware counts them.
+
+The model follows `xnorcore_hw.sequence` (docs/architecture.md, Timing). It knows nothing of the link: waits
+for images, and for results to be sent, are not in it, nor are the cycles in which words of results are read
+for the link while the next batch computes, one for each word at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from .descriptor import Descriptor
+from .device import DeviceConfig
+from .layout import HEADER, LOOPS
+
+__all__ = ["Cycles", "Timed", "alone", "steady", "total"]
+
+_LOAD = 2
+"""Cycles between a descriptor's last word and the layer's first beat."""
+_LONG_AGO = -(1 << 40)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A descriptor, its first word in program memory, and how many it takes."""
+
+    descriptor: Descriptor
+    place: int
+    words: int
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Cycles by cause: the counters of these names.
+
+    Attributes
+    ----------
+    busy, drain, fetch, hazard, port, tail : int
+    """
+
+    busy: int = 0
+    drain: int = 0
+    fetch: int = 0
+    hazard: int = 0
+    port: int = 0
+    tail: int = 0
+
+    @property
+    def active(self) -> int:
+        """All of them."""
+        return sum(vars(self).values())
+
+
+def steady(layers: Sequence[Timed], config: DeviceConfig) -> Cycles:
+    """Return the cycles of a batch that follows others of the same program, each of which was there in time.
+
+    Parameters
+    ----------
+    layers : sequence of Timed
+        In order; all that run for a batch.
+    config : DeviceConfig
+    """
+    clock, seen = _Clock(config), list[Cycles]()
+    # A batch sees of the one before how its last layer ended: after a few, all are alike.
+    while len(seen) < 2 or seen[-1] != seen[-2]:
+        seen.append(clock.batch(layers))
+    return seen[-1]
+
+
+def alone(layers: Sequence[Timed], config: DeviceConfig, batches: int = 1) -> Cycles:
+    """Return the cycles of batches, or of a RUN, that nothing precedes and nothing follows.
+
+    Parameters
+    ----------
+    layers, config
+        As of `steady`.
+    batches : int
+        One right after the other. The cycle that starts the first is one of ``fetch``.
+    """
+    clock = _Clock(config)
+    found = total(clock.batch(layers) for _ in range(batches))
+    # The device rests at the first descriptor; to read halves of a word elsewhere takes a cycle more.
+    jump = int(config.program_halves and layers[0].place != HEADER.words)
+    return replace(found, fetch=found.fetch + 1 + jump, tail=clock.written - clock.now + 1)
+
+
+def total(parts: Iterable[Cycles]) -> Cycles:
+    """Return the sums, cause by cause."""
+    rows = [vars(part) for part in parts]
+    return Cycles(**{name: sum(row[name] for row in rows) for name in vars(Cycles())})
+
+
+class _Clock:
+    """The state of a device between two layers, in cycles since some beginning.
+
+    Attributes
+    ----------
+    now : int
+        First cycle that is not yet accounted for.
+    taken : int
+        The cycle in which the writer took where the results of the layer before go.
+    written : int
+        The one that writes the last of these results.
+    free : int
+        The first one in which a beat may leave that has a result.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        self.now, self.taken, self.written, self.free = 0, _LONG_AGO, _LONG_AGO, _LONG_AGO
+
+    def batch(self, layers: Iterable[Timed]) -> Cycles:
+        """Run layers, and return their cycles."""
+        return total(self._layer(layer) for layer in layers)
+
+    def _layer(self, layer: Timed) -> Cycles:
+        config, start = self.config, self.now
+        step = 2 if config.program_halves else 1
+        # The descriptor's last word is taken once the writer has the one of the layer before.
+        asked = start + step * (layer.words - 2) + 1
+        last = max(start + step * (layer.words - 1), self.taken + 1)
+        held = max(self.taken + 1 - asked, 0)
+        ready = first = last + 1 + _LOAD
+        if layer.descriptor.depends:
+            first = max(ready, self.written + 1)
+        beats = _Beats(layer.descriptor, config)
+        emitted, end = beats.run(first, self.free)
+        self.now = end + 1
+        self.free = end + beats.parts
+        self.written = end + config.latency + beats.parts - 1
+        # Results wait in a register on their way into memories that are two.
+        self.taken = emitted + config.latency - 1 - (1 if config.offset_bits else 0)
+        return Cycles(
+            busy=beats.busy,
+            drain=beats.drain,
+            fetch=ready - start - held,
+            hazard=held + first - ready,
+            port=self.now - first - beats.busy - beats.drain,
+        )
+
+
+class _Beats:
+    """The beats and slices of one descriptor.
+
+    Attributes
+    ----------
+    busy, drain : int
+        How many there are of each.
+    parts : int
+        Words of a result: so many cycles lie between two.
+    """
+
+    def __init__(self, descriptor: Descriptor, config: DeviceConfig) -> None:
+        nest, g = descriptor.nest, config.geometry
+        counts = {loop: nest.count(loop) for loop in LOOPS}
+        self.tiles, self.window = counts["tile"], counts["win_x"] * counts["win_y"]
+        self.results = counts["x"] * counts["y"]
+        self.position = prod(counts[loop] for loop in ("run", "col", "row", "plane"))
+        # Beats of a position from the last one on that takes a start value.
+        self.behind = self.position // (counts["plane"] if descriptor.double else 1)
+        self.share = config.threshold_share
+        self.parts = g.words_per_tile * (g.rows if descriptor.strips else 1)
+        self.silent, self.slices = 0, 0
+        self.whole = True
+        if descriptor.slices:
+            self.slices = min(descriptor.slices, config.acc_width - 1)
+            self.silent = config.acc_width - 1 - self.slices
+            self.whole = descriptor.slices == config.acc_width
+        self.busy = nest.beats
+        self.drain = self.tiles * self.results * (self.silent + self.slices)
+
+    def run(self, first: int, free: int) -> tuple[int, int]:
+        """Return the cycles of the first and the last beat with a result, or with a part of one to pool.
+
+        Parameters
+        ----------
+        first : int
+            In which a beat may leave.
+        free : int
+            In which one may that has a result.
+        """
+        emitted = end = 0
+        for tile in range(self.tiles):
+            begins, end, used = self._result(first, free, opens=True)
+            emitted = emitted if tile else begins
+            if self.results > 1:
+                # All further ones are alike, the last one too.
+                _, following, used = self._result(end + 1, end + self.parts, opens=False)
+                before = (self.results - 2) * (following - end)
+                end, used = following + before, used + before
+            # The next tile's start values are read where these are used up.
+            first, free = max(end + 1, used + self.share), end + self.parts
+        return emitted, end
+
+    def _result(self, first: int, free: int, *, opens: bool) -> tuple[int, int, int]:
+        """Return the cycles of the first and the last emission of a result, and of its last start value.
+
+        `opens`: it is the first of its tile.
+        """
+        last = first + self.position - 1
+        emits = max(last, free) if self.whole else last
+        used = emits if self.behind == 1 else last - self.behind + 1
+        if not self.slices:
+            end = emits + (self.window - 1) * self.position
+            if self.window > 1:
+                used = end - self.behind + 1
+            return emits, end, used
+        free = emits + self.parts if self.whole else free
+        # A tile's first beat is at the outputs until the slices behind it have left.
+        wait = self.share if opens and self.position == 1 else 1
+        begins = max(emits + wait + self.silent, free)
+        return emits if self.whole else begins, begins + (self.slices - 1) * self.parts, used

@@ -1,0 +1,115 @@
+"""The cycles that `xnorcore.isa.timing` gives are those that the device counts, cause by cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.campaigns import some
+from tests.hw.held import HeldTop
+from xnorcore import zoo
+from xnorcore.boards import board_devices
+from xnorcore.compiler.compile import compile_network
+from xnorcore.errors import CompileError
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.program import Program
+from xnorcore.isa.timing import Cycles, alone, total
+from xnorcore.link.session import Session
+from xnorcore.model.network import Conv2d, InputSpec, Network
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.case import draw
+from xnorcore.verify.random_devices import random_configs
+from xnorcore.verify.random_networks import dense_network, random_images, signs
+from xnorcore_hw.sim.compiled import CompiledEngine
+from xnorcore_hw.sim.transport import SimOptions, SimTransport
+
+CAUSES = tuple(vars(Cycles()))
+SEED, DEVICES, NETWORKS = 7, 12, 10
+
+
+@contextmanager
+def held(config: DeviceConfig) -> Iterator[Accelerator]:
+    """Open a device that counts, and takes all images of two batches before it starts."""
+    config = replace(config, counters=1, fifo_bytes=16384)
+    options = SimOptions(config)
+    engine = CompiledEngine(config, options.clock_hz, top=HeldTop)
+    with Accelerator(Session(SimTransport(options, engine))) as device:
+        yield device
+
+
+def counted(device: Accelerator, program: Program, batches: int) -> Cycles:
+    """Run batches one right after the other, and return what the device has counted."""
+    images = random_images(np.random.default_rng(0), program.network, batches * program.batch)
+    device.load_program(program, verify=False)
+    device.clear_counters()
+    device.infer(images)
+    counters = device.counters
+    assert counters is not None and counters["batches"] == batches
+    found = Cycles(**{cause: counters[cause] for cause in CAUSES})
+    # Held, it takes the array for one that waits for the link.
+    assert found.active == counters["active"] - counters["wait_output"]
+    return found
+
+
+def check(device: Accelerator, program: Program) -> None:
+    """Compare model and device for one batch, and for two."""
+    one = counted(device, program, 1)
+    assert one == total(program.by_itself) and program.latency == one.active
+    if program.passes == 1:
+        two = counted(device, program, 2)
+        assert two == alone(program.timed[0], program.config, 2)
+        assert program.cycles == two.active - one.active
+
+
+@pytest.mark.parametrize("number", some(range(DEVICES), always=1))
+def test_random_networks(number: int) -> None:
+    with held(random_configs(SEED, DEVICES)[number]) as device:
+        config = device.info.config
+        for index in range(NETWORKS):
+            case = draw(SEED, NETWORKS * number + index, config)
+            check(device, compile_network(case.network, config, case.at_once))
+
+
+def conv(side: int, channels: int, bits: int, kernel: int) -> Network:
+    """Return a network of one convolution, which gives bits of more than two tiles."""
+    rng = np.random.default_rng(0)
+    layer = Conv2d(signs(rng, 130, kernel, kernel, channels), rng.integers(-9, 9, 130))
+    return Network("conv", InputSpec((side, side, channels), bits), [layer])
+
+
+def test_results_of_many_words() -> None:
+    """Between positions, before a tile, whose start values take long, and before slices of whole scores."""
+    config = DeviceConfig(Geometry(1, 64, 16), acc_width=10, threshold_share=4, weight_depth=256)
+    with held(config) as device:
+        for network in (conv(4, 16, 3, 1), dense_network(np.random.default_rng(0), (1000, 70))):
+            program = compile_network(network, device.info.config)
+            check(device, program)
+    assert program.timed[0][0].descriptor.slices == config.acc_width
+
+
+def test_results_of_many_rows_before_the_next_batch() -> None:
+    config = DeviceConfig(Geometry(4, 64, 8), acc_width=14)
+    with held(config) as device:
+        program = compile_network(conv(10, 8, 1, 3), device.info.config, at_once=1)
+        assert program.spread
+        check(device, program)
+
+
+@pytest.mark.parametrize("board", some(board_devices(), always=0))
+def test_packaged_networks_on_the_boards(board: str) -> None:
+    """All that run there, also one image alone, of which the rows have strips."""
+    ran = 0
+    with held(board_devices()[board].config) as device:
+        for name in zoo.names():
+            for at_once in (None, 1):
+                try:
+                    program = compile_network(zoo.load(name), device.info.config, at_once)
+                except CompileError:
+                    continue
+                check(device, program)
+                ran += 1
+    assert ran or board == "icestick"
