@@ -10,11 +10,12 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 
 from ..board import Board
+from ..families.family import Family
 from ..measure.estimate import estimate_area, may_fit
 from ..measure.memories import Memory, find_memories, total_blocks
 from ..top import BoardTop
 
-__all__ = ["Design", "check_size", "elaborate", "fit_memories"]
+__all__ = ["Design", "check_size", "elaborate", "fit_memories", "least_blocks"]
 
 _LEAST_WEIGHTS = 64
 
@@ -79,7 +80,7 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
     """
     part, family = board.part, board.part.family
     cells = estimate_area(family.name, config)
-    least = bram if bram is not None else total_blocks(_buffers(config), family)
+    least = bram if bram is not None else least_blocks(config, family)
     if may_fit(family.name, config, part.lut4) and least <= part.bram:
         return
     fix = "choose a smaller --geometry"
@@ -92,12 +93,20 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
     )
 
 
-def _buffers(config: DeviceConfig) -> list[Memory]:
-    """Return the memories that grow with the array, weight buffers as small as they may be."""
+def least_blocks(config: DeviceConfig, family: Family, depth: int = _LEAST_WEIGHTS) -> int:
+    """Return the memory blocks of what grows with the array, weight buffers as small as they may be.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    family : Family
+    depth : int, optional
+        Of a weight buffer instead.
+    """
     g = config.geometry
-    weights = Memory("weights", _LEAST_WEIGHTS, g.width, 8)
+    weights = Memory("weights", depth, g.width, 8)
     activations = Memory("memory", config.act_depth, g.width, g.lane)
-    return [*[weights] * g.columns, *[activations] * g.rows]
+    return total_blocks([*[weights] * g.columns, *[activations] * g.rows], family)
 
 
 def elaborate(

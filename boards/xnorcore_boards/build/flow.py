@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from xnorcore.cli.phases import Phases
 from xnorcore.errors import BuildError
 from xnorcore.files.userfile import write_file
+from xnorcore.isa.device import options
 
 from ..families.family import Part, Usage
 from ..measure.usage import count_cells, usage
@@ -87,6 +88,7 @@ def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT
     steps = {"yosys": synthesize(design, folder, yosys, phases)}
 
     timings: dict[int, Timing] = {}
+    best = 0
     failed: BuildError | None = None
     for seed in range(1, (seeds or _TRIES) + 1):
         which = f", seed {seed} of {seeds or f'at most {_TRIES}'}" if seeds > 1 or seed > 1 else ""
@@ -103,6 +105,10 @@ def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT
         timings[seed] = read_timing(folder / f"{stem}.report.json", mhz, design.modules)
         if seeds != 1:
             phases.say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz of {mhz:g} MHz")
+        best = max(timings, key=lambda seed: timings[seed].fmax_mhz)
+        for other in timings.keys() - {best}:
+            # A large one has hundreds of megabytes.
+            (folder / family.netlist(f"seed{other}")).unlink(missing_ok=True)
         if not seeds and timings[seed].met:
             break
     if failed and not timings and not isinstance(failed, HopelessError):
@@ -112,7 +118,6 @@ def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT
             f"{board.name}: no placement of {seed} can be routed at {mhz:g} MHz; ask for a lower --clock-hz, "
             "or for a smaller --geometry"
         )
-    best = max(timings, key=lambda seed: timings[seed].fmax_mhz)
 
     stem, bitstream = f"seed{best}", f"{board.name}.{family.bitstream}"
     arguments = family.pack_arguments(board.part, stem, bitstream) + list(board.pack)
@@ -194,6 +199,8 @@ def _record(design: Design, built: Built, tools: list[Tool], array: dict[str, in
         "part": board.part.name,
         "clock_hz": board.true_hz,
         "divisor": design.divisor,
+        "config": options(design.config),
+        "usage": asdict(built.usage),
         "tools": {tool.name: tool.version for tool in tools},
         "seed": built.seed,
         "fmax_mhz": {str(seed): round(mhz, 2) for seed, mhz in built.fmax.items()},

@@ -165,9 +165,13 @@ class Family(ABC):
         """Change Yosys' netlist, a JSON file, where nextpnr would not take it well; return whether it was."""
         return False
 
-    @abstractmethod
+    def netlist(self, stem: str) -> str:
+        """Return the name of nextpnr's own netlist, with the place of every cell."""
+        return f"{stem}.json"
+
     def results(self, part: Part, stem: str) -> list[str]:
-        """Return nextpnr's options for the files, named `stem`, that it writes."""
+        """Return nextpnr's options for what the packer reads, if that is not nextpnr's netlist."""
+        return []
 
     def inputs(self, part: Part) -> list[str]:
         """Return nextpnr's options for the part, the netlist and the constraints."""
@@ -176,7 +180,8 @@ class Family(ABC):
     def place_arguments(self, part: Part, stem: str, seed: int, mhz: float) -> list[str]:
         """Return nextpnr's arguments: ``top.json`` and constraints in, files named `stem` out."""
         return [
-            *self.inputs(part), *self.results(part, stem), "--report", f"{stem}.report.json",
+            *self.inputs(part), *self.results(part, stem), "--write", self.netlist(stem),
+            "--report", f"{stem}.report.json",
             "--freq", f"{mhz:g}", "--seed", str(seed), *self.tune, "--timing-allow-fail",
         ]  # fmt: skip
 

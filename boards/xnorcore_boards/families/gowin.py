@@ -134,17 +134,13 @@ class Gowin(Family):
         """Return ``synth_gowin``."""
         return " ".join(["synth_gowin", "-top", top, "-family", self.series, *_OPTIONS, *part.synth])
 
-    def results(self, part: Part, stem: str) -> list[str]:
-        """Return nextpnr's option for its own netlist."""
-        return ["--write", self.placed(part, stem)]
-
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
         """Return the arguments of gowin_pack."""
         return [*part.pack, "-o", output, self.placed(part, stem)]
 
     def placed(self, part: Part, stem: str) -> str:
         """Return the name of nextpnr's result, its own netlist with places."""
-        return f"{stem}.json"
+        return self.netlist(stem)
 
     def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
         """Count look-up tables, adders, and the four of a distributed memory."""

@@ -100,8 +100,8 @@ class Ice40(Family):
         return map_with_abc(" ".join(["synth_ice40", "-top", top, *part.synth]), top, mapping)
 
     def results(self, part: Part, stem: str) -> list[str]:
-        """Return nextpnr's options for a bitstream as text, and for its own netlist."""
-        return ["--asc", self.placed(part, stem), "--write", f"{stem}.json"]
+        """Return nextpnr's option for a bitstream as text."""
+        return ["--asc", self.placed(part, stem)]
 
     def pack_arguments(self, part: Part, stem: str, output: str) -> list[str]:
         """Return the arguments of icepack."""

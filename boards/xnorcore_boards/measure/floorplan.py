@@ -1,4 +1,4 @@
-"""What is known of a board's build: usage, clock, critical path, and where the placer put each module."""
+"""What is known of a device on a board: its build, with a floorplan; a record; or an estimate."""
 
 from __future__ import annotations
 
@@ -8,97 +8,151 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from xnorcore.errors import BuildError
+from xnorcore.errors import BuildError, XnorcoreError
+from xnorcore.isa.device import DeviceConfig, options
 
-from ..board import all_boards
+from ..board import Board, all_boards
+from ..families.family import Usage
 from .records import measured
 
-__all__ = ["build_facts", "floorplan"]
+__all__ = ["MODULES", "build_facts", "floorplan"]
 
-MOST_BYTES = 1 << 30
-"""Largest placed netlist that is read."""
 MODULES = ("array", "sequencer", "rows", "writer", "input", "control", "responder", "program")
-_SHOWN = (
-    "device", "lut4", "lut4_available", "logic_cells", "ff", "bram", "bram_available", "clock_mhz",
-    "fmax_mhz", "critical_path", "seed", "tools", "xnorcore",
+_CELL = re.compile(r'^        "(.+)": \{$')
+_PLACE = re.compile(r'^ +"NEXTPNR_BEL": "X(\d+)/?Y(\d+)')
+
+_RECORDED = (
+    "lut4", "lut4_available", "logic_cells", "ff", "bram", "bram_available", "clock_mhz", "fmax_mhz",
 )  # fmt: skip
-_PLACE = re.compile(r"X(\d+)/?Y(\d+)")
 
 
-def build_facts(name: str, folder: str | None) -> dict[str, Any] | None:
-    """Return what is known of a board's own design: the figures kept of it, and a floorplan of a build.
+def build_facts(name: str, folder: str | None, config: DeviceConfig) -> dict[str, Any] | None:
+    """Return what is known of a device on a board.
 
     Parameters
     ----------
     name : str
+        Of the board.
     folder : str, optional
-        Of a build; default ``build/BOARD-RxCxW``, if it is there.
+        Of a build, whose device it is then; default ``build/BOARD-RxCxW``, if that is of `config`.
+    config : DeviceConfig
+        The device, if no folder is given.
 
     Returns
     -------
     dict or None
-        ``figures`` by name; ``floorplan`` as of `floorplan`, or None. None if nothing is known.
+        ``source``: ``build``, ``record`` (the board's own design, built before) or ``estimate``;
+        ``device``: options of `DeviceConfig.parse`; ``clock_hz``; ``figures`` by name; ``refusal``: why an
+        estimate does not fit the board. Of a build, else None: ``folder``, ``divisor``, ``floorplan``. Not of
+        an estimate: ``seed``, ``tools``, ``critical_path``. None without such a board.
 
     Raises
     ------
     BuildError
-        If the build cannot be read.
+        If the folder that is given cannot be read.
     """
     board = all_boards().get(name)
     if board is None:
         return None
-    place = Path(folder) if folder else Path(f"build/{name}-{board.config.geometry}")
-    record = measured(board)
-    figures: dict[str, Any] = {"clock_mhz": round(board.true_hz / 1e6, 3), "baud": board.best_baud}
-    if record:
-        figures |= {key: record[key] for key in _SHOWN if key in record}
-    if isinstance(figures.get("tools"), dict):
-        figures["tools"] = ", ".join(f"{tool} {version}" for tool, version in figures["tools"].items())
-    plan = None
-    if (place / "build.json").is_file():
-        try:
-            built = json.loads((place / "build.json").read_text())
-            if folder and built.get("board") != name:
-                raise BuildError(f"{place} is a build of {built.get('board')!r}, not of {name!r}")
-            figures |= {"build folder": str(place), "seed": built["seed"]}
-            plan = floorplan(place, f"seed{built['seed']}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BuildError(f"cannot read the build in {place}: {error}; build it again") from None
-    elif folder:
+    place = Path(folder) if folder else Path(f"build/{name}-{config.geometry}")
+    found = _of_build(board, place, folder is not None)
+    if found is not None and (folder is not None or found["device"] == options(config)):
+        return found | {"floorplan": floorplan(place / board.part.family.netlist(f"seed{found['seed']}"))}
+    none = dict.fromkeys(("folder", "divisor", "seed", "tools", "critical_path", "floorplan", "refusal"))
+    common = {"device": options(config), "clock_hz": board.true_hz, **none}
+    record = measured(board) if config == board.config else None
+    if record is None:
+        return {"source": "estimate", **common, **_estimate(board, config)}
+    own = {key: record[key] for key in ("seed", "tools", "critical_path")}
+    figures = {key: record[key] for key in _RECORDED}
+    return {"source": "record", **common, **own, "figures": figures}
+
+
+def _of_build(board: Board, place: Path, given: bool) -> dict[str, Any] | None:
+    """Return what the file of a build says, without a floorplan; None if there is none and none was given."""
+    path = place / "build.json"
+    if not path.is_file():
+        if not given:
+            return None
         raise BuildError(
-            f"{place} holds no finished build (no build.json); run xnorcore build {name} --out {place}"
+            f"{place} holds no finished build (no build.json); run xnorcore build {board.name} --out {place}"
         )
-    return {"figures": figures, "floorplan": plan}
+    try:
+        built = json.loads(path.read_text())
+        if built["board"] != board.name:
+            raise BuildError(f"{place} is a build of {built['board']!r}, not of {board.name!r}")
+        used, seed = Usage(**built["usage"]), int(built["seed"])
+        figures = {
+            "lut4": used.lut4, "lut4_available": board.part.lut4, "logic_cells": used.logic_cells,
+            "ff": used.ff, "bram": used.bram, "bram_available": board.part.bram,
+            "clock_mhz": round(built["clock_hz"] / 1e6, 3), "fmax_mhz": built["fmax_mhz"][str(seed)],
+        }  # fmt: skip
+        device = options(DeviceConfig.parse(**built["config"]))
+        return {
+            "source": "build", "folder": str(place), "device": device, "clock_hz": int(built["clock_hz"]),
+            "divisor": int(built["divisor"]), "seed": seed, "tools": dict(built["tools"]), "figures": figures,
+            "critical_path": str(built["critical_path"]), "refusal": None,
+        }  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, XnorcoreError) as error:
+        if not given:
+            return None
+        if isinstance(error, BuildError):
+            raise
+        said = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise BuildError(f"cannot read the build in {place}: {said}; build it again") from None
 
 
-def floorplan(folder: Path, stem: str) -> dict[str, Any] | None:
+def _estimate(board: Board, config: DeviceConfig) -> dict[str, Any]:
+    from ..build.design import check_size, least_blocks
+    from .estimate import estimate_area
+
+    part, refusal = board.part, None
+    blocks = least_blocks(config, part.family, config.weight_depth)
+    try:
+        check_size(board, config)
+        if blocks > part.bram:
+            refusal = f"{board.name}: its memories take at least {blocks} blocks of {part.bram}"
+    except BuildError as error:
+        refusal = str(error)
+    figures = {
+        "logic_cells_estimated": estimate_area(part.family.name, config), "lut4_available": part.lut4,
+        "bram_at_least": blocks, "bram_available": part.bram,
+        "clock_mhz": round(board.true_hz / 1e6, 3),
+    }  # fmt: skip
+    return {"figures": figures, "refusal": refusal}
+
+
+def floorplan(netlist: Path) -> dict[str, Any] | None:
     """Return where a placed netlist's cells lie.
+
+    Parameters
+    ----------
+    netlist : Path
+        As nextpnr writes it, for any family: read line by line, since a large one has hundreds of megabytes.
 
     Returns
     -------
     dict or None
         ``modules``: names; ``cells``: (x, y, module) of each tile, by the module with the most cells there.
-        None if the family's tool leaves no placed netlist behind.
+        None without such a file.
+
+    Raises
+    ------
+    BuildError
+        If no cell in it has a place.
     """
-    for name in (f"{stem}.json", f"{stem}.placed.json"):
-        path = folder / name
-        if path.is_file() and path.stat().st_size <= MOST_BYTES:
-            return _read(json.loads(path.read_text()))
-    return None
-
-
-def _read(netlist: dict[str, Any]) -> dict[str, Any] | None:
-    tiles: dict[tuple[int, int], Counter[int]] = {}
-    top = next((module for module in netlist["modules"].values() if module.get("cells")), {"cells": {}})
-    names = [*MODULES, "others"]
-    for cell, what in top["cells"].items():
-        place = _PLACE.search(str(what.get("attributes", {}).get("NEXTPNR_BEL", "")))
-        if place is None:
-            continue
-        parts = set(re.split(r"[.\\$ ]", cell))
-        kind = next((number for number, module in enumerate(MODULES) if module in parts), len(MODULES))
-        tiles.setdefault((int(place[1]), int(place[2])), Counter())[kind] += 1
-    if not tiles:
+    if not netlist.is_file():
         return None
+    tiles: dict[tuple[int, int], Counter[int]] = {}
+    kind = len(MODULES)
+    with netlist.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if cell := _CELL.match(line):
+                parts = set(re.split(r"[.\\$ ]", cell[1]))
+                kind = next((at for at, module in enumerate(MODULES) if module in parts), len(MODULES))
+            elif place := _PLACE.match(line):
+                tiles.setdefault((int(place[1]), int(place[2])), Counter())[kind] += 1
+    if not tiles:
+        raise BuildError(f"{netlist} has no placed cells; build it again")
     cells = [[x, y, count.most_common(1)[0][0]] for (x, y), count in sorted(tiles.items())]
-    return {"modules": names, "cells": cells}
+    return {"modules": [*MODULES, "others"], "cells": cells}

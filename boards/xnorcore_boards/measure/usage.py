@@ -48,7 +48,7 @@ def usage(
     array_lut4 = family.luts(cells[array]) if array else 0
     array_cells = array_lut4
     if array and family.shared_cells:
-        array_cells = _logic_cells(folder / f"{stem}.json", array.removeprefix("top.") + ".")
+        array_cells = _logic_cells(folder / family.netlist(stem), array.removeprefix("top.") + ".")
     return Usage(lut4, array_lut4, logic_cells, array_cells, bram, family.flip_flops(everything))
 
 

@@ -20,7 +20,9 @@ from ..model.network import Network, prepare
 from ..pages import plots
 from ..reference import fast
 from ..report import gather
+from ..report.board import way_text
 from ..report.page import page, worst_pictures
+from ..report.ways import ways
 from ..runtime.rates import rates
 from .console import Console
 from .data import add_folder
@@ -28,14 +30,14 @@ from .evaluate import trained_on
 from .files import check_output
 from .inputs import add_fit, add_inputs, held_out, network_inputs
 from .models import describe, device_facts, kind_of, layer_facts, without_limits
-from .options import Parser, add_geometry, add_network, device_config, integer, sim_spec
+from .options import Parser, add_geometry, add_network, device_config, given_options, integer, sim_spec
 
 __all__ = ["add_report"]
 
 PROFILES = "xnorcore.profiles"
 """Entry-point group of what counts cycles by layer, called as ``profile(spec, network, images)``."""
 BUILDS = "xnorcore.builds"
-"""Entry-point group of builds; each entry is called with a board's name and a folder or None."""
+"""Entry-point group of builds; each entry is called with a board's name, a folder or None, and a device."""
 
 _BATCHES = 4
 
@@ -54,7 +56,12 @@ def add_report(parser: Parser) -> None:
     add_inputs(parser)
     add_fit(parser)
     parser.add_argument("--limit", type=integer(1), metavar="N", help="the first N images; default all")
-    parser.add_argument("--build", metavar="DIR", help="build folder of the board; default build/BOARD-RxCxW")
+    parser.add_argument(
+        "--build",
+        metavar="DIR",
+        help="build folder of the board, whose device it is; default build/BOARD-RxCxW, if "
+        "that is of this device",
+    )
     parser.add_argument("--no-sim", action="store_true", help="count no cycles on the simulated device")
     add_geometry(parser)
     parser.set_defaults(engine="compiled", link="direct", baud=None, clock_hz=None)
@@ -63,11 +70,10 @@ def add_report(parser: Parser) -> None:
 def _report(arguments: argparse.Namespace, console: Console) -> int:
     plots.require()
     check_output(arguments.output, arguments.network)
-    if arguments.build and not arguments.board:
-        raise UsageError("--build is of a board; give --board, too")
-    config = device_config(arguments)
+    config, build = _built(arguments)
     network = zoo.load(arguments.network)
     program, refusal = _program(network, config)
+    device = _device(arguments, config, build)
     value: dict[str, Any] = {
         "command": "report",
         **describe(network),
@@ -75,22 +81,78 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
         "layers": [{**layer, "what": kind_of(layer)} for layer in layer_facts(network, program)],
         **device_facts(config, program),
         "refusal": refusal,
+        "ways": _ways(arguments, network, config, program, refusal),
         "device": {"board": arguments.board},
         "regions": gather.where_it_lies(program) if program else [],
-        "build": _build(arguments),
+        "build": build,
+        "clock_hz": device.clock_hz,
+        "baud": device.baud,
     }
-    device = user_device(arguments.board, config)
-    value |= {"clock_hz": device.clock_hz, "baud": device.baud}
     images = _images(arguments, network)
     value["accuracy"], pictures = _accuracy(network, images, console)
     whole = None if refusal else program
-    value["measured"], value["roofline"] = _measure(arguments, console, network, whole, images, device)
+    value["measured"] = _measure(arguments, console, network, whole, images, device)
+    expected = gather.layers_expected(program) if program else []
+    layers = value["measured"]["layers"][:-1] if value["measured"] else expected
+    value["expected"] = expected
+    value["roofline"] = gather.roofline(program, layers, device.clock_hz, device.baud) if program else None
     value["made_by"] = gather.provenance(network, whole, gather.command_line())
     value["output"] = arguments.output
     write_file(arguments.output, page(value, pictures).encode())
     said = [f"{network.name}: {arguments.output}"]
-    console.result(value, [*said, *([f"does not fit: {refusal}"] if refusal else [])])
+    if refusal:
+        said.append(f"does not fit: {refusal}")
+    console.result(value, [*said, *(f"would run: {text}" for text in map(way_text, value["ways"]))])
     return 1 if refusal or (value["measured"] and value["measured"]["mismatches"]) else 0
+
+
+def _built(arguments: argparse.Namespace) -> tuple[DeviceConfig, dict[str, Any] | None]:
+    """Return the device, and what is known of its build on a board; with ``--build`` it is what was built."""
+    config = device_config(arguments)
+    if not arguments.board:
+        if arguments.build:
+            raise UsageError("--build is of a board; give --board, too")
+        return config, None
+    if arguments.build:
+        if not Path(arguments.build).is_dir():
+            raise UsageError(f"--build {arguments.build!r} is no folder; xnorcore build BOARD makes one")
+        if given := given_options(arguments):
+            raise UsageError(f"--build says what the device is; leave {', '.join(given)} out")
+    found = _facts(arguments.board, arguments.build, config)
+    if arguments.build and found:
+        arguments.set = [f"{name}={number}" for name, number in found["device"].items()]
+        config = device_config(arguments)
+    return config, found
+
+
+def _facts(board: str, folder: str | None, config: DeviceConfig) -> dict[str, Any] | None:
+    for entry in sorted(metadata.entry_points(group=BUILDS), key=lambda entry: entry.name):
+        if (found := entry.load()(board, folder, config)) is not None:
+            return found
+    return None
+
+
+def _device(arguments: argparse.Namespace, config: DeviceConfig, build: dict[str, Any] | None) -> BoardDevice:
+    """Return clock and wire: those of the build, the board's, or those of a simulated device."""
+    device = user_device(arguments.board, config)
+    if build is None or build["divisor"] is None:
+        return device
+    clock, divisor = build["clock_hz"], build["divisor"]
+    return BoardDevice(config, clock, clock // divisor, {clock // divisor: divisor})
+
+
+def _ways(
+    arguments: argparse.Namespace, network: Network, config: DeviceConfig, program: Program | None,
+    refusal: str | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    if program is None or (not refusal and program.passes == 1):
+        return []
+
+    def fits(device: DeviceConfig) -> str | None:
+        found = _facts(arguments.board, None, device) if arguments.board else None
+        return found["refusal"] if found else None
+
+    return ways(network, config, fits)
 
 
 def _program(network: Network, config: DeviceConfig) -> tuple[Program | None, str | None]:
@@ -142,11 +204,11 @@ def _accuracy(
 def _measure(
     arguments: argparse.Namespace, console: Console, network: Network, program: Program | None, images: Any,
     device: BoardDevice,
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:  # fmt: skip
+) -> dict[str, Any] | None:  # fmt: skip
     """Count cycles on the simulated device; nothing of a network that runs in passes."""
     entries = metadata.entry_points(group=PROFILES, name="sim")
     if arguments.no_sim or program is None or program.passes > 1 or not entries:
-        return None, None
+        return None
     count = _BATCHES * program.batch
     if images is not None and len(images[1]):
         inputs = np.resize(images[1], (count, images[1].shape[1]))
@@ -159,7 +221,7 @@ def _measure(
     expected = fast.run(network, inputs)
     layers = gather.layers_measured(program, found, _BATCHES)
     cycles = sum(row["cycles_per_batch"] for row in layers[:-1])
-    measured = {
+    return {
         "batches": _BATCHES,
         "layers": layers,
         "cycles_per_image": found["measurement"]["cycles_per_image"],
@@ -169,16 +231,3 @@ def _measure(
         "mismatches": int(np.count_nonzero(found["results"] != expected)),
         "scores": int(expected.size),
     }
-    return measured, gather.roofline(program, layers, device.clock_hz, device.baud)
-
-
-def _build(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    if not arguments.board:
-        return None
-    if arguments.build and not Path(arguments.build).is_dir():
-        raise UsageError(f"--build {arguments.build!r} is no folder; xnorcore build BOARD makes one")
-    for entry in sorted(metadata.entry_points(group=BUILDS), key=lambda entry: entry.name):
-        found = entry.load()(arguments.board, arguments.build)
-        if found is not None:
-            return found
-    return None

@@ -19,7 +19,16 @@ from ..link.transport import BITS_PER_BYTE
 from ..model import classes
 from ..model.network import Network
 
-__all__ = ["accuracy", "command_line", "graph", "layers_measured", "provenance", "roofline", "where_it_lies"]
+__all__ = [
+    "accuracy",
+    "command_line",
+    "graph",
+    "layers_expected",
+    "layers_measured",
+    "provenance",
+    "roofline",
+    "where_it_lies",
+]
 
 WORST = 12
 """Wrong images that are shown."""
@@ -88,10 +97,38 @@ def layers_measured(program: Program, found: Mapping[str, Any], batches: int) ->
     return result
 
 
+def layers_expected(program: Program) -> list[dict[str, Any]]:
+    """Return what the cycles of each layer go to by computation, in the form of `layers_measured`.
+
+    Beats and scores are counted, idle cycles are not.
+    """
+    rows: list[dict[str, Any]] = []
+    for number in sorted({plan.layer for plan in program.layers}):
+        plans = [plan for plan in program.layers if plan.layer == number]
+        causes = {"busy": sum(plan.beats for plan in plans), "drain": sum(plan.drains for plan in plans)}
+        cycles = sum(causes.values())
+        macs = program.batch * sum(plan.macs for plan in plans)
+        rows.append(
+            {"layer": program.network.layers[number].name or f"layer{number}", "number": number,
+             "cycles_per_batch": cycles, "busy_share": causes["busy"] / cycles if cycles else None,
+             "causes": {cause: count for cause, count in causes.items() if count},
+             "macs_per_cycle": macs / cycles if cycles else None}
+        )  # fmt: skip
+    return rows
+
+
 def roofline(
-    program: Program, measured: Sequence[Mapping[str, Any]], clock_hz: int, baud: int | None
+    program: Program, layers: Sequence[Mapping[str, Any]], clock_hz: int, baud: int | None
 ) -> dict[str, Any]:
     """Return what bounds each layer and the whole network.
+
+    Parameters
+    ----------
+    program : Program
+    layers : sequence of mapping
+        Those of `layers_measured` that are layers, or `layers_expected`.
+    clock_hz : int
+    baud : int or None
 
     Returns
     -------
@@ -105,7 +142,7 @@ def roofline(
         slopes["wire"] = baud / BITS_PER_BYTE / clock_hz
     points = []
     cycles = 0.0
-    for row in measured[:-1]:
+    for row in layers:
         own = [p for p in program.layers if p.layer == row["number"]]
         macs, beats = program.batch * sum(p.macs for p in own), sum(p.beats for p in own)
         cycles += row["cycles_per_batch"]
@@ -114,7 +151,7 @@ def roofline(
                 {"name": row["layer"], "fed_by": "memory", "macs_per_byte": macs / (beats * slopes["memory"]),
                  "macs_per_cycle": row["macs_per_cycle"]}
             )  # fmt: skip
-    sent = program.image_bytes + program.result_bytes
+    sent = program.image_bytes + program.result_bytes + program.bytes_per_batch / program.batch
     whole = program.network.macs * program.batch
     if cycles:
         points.append(

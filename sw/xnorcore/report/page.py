@@ -11,6 +11,7 @@ from ..pages import plots
 from ..pages.diagram import diagram
 from ..pages.html import Markup, document, figure, join, pairs, paragraph, section, tab
 from ..pages.pictures import picture
+from .board import build_part, percent, ways_part
 
 __all__ = ["accuracy_parts", "page", "training_parts", "worst_pictures"]
 
@@ -31,18 +32,15 @@ def page(value: Mapping[str, Any], pictures: Mapping[int, Markup]) -> str:
     where = f"board {board}" if board else "the simulated device"
     parts = [
         _head(value, where),
+        ways_part(value),
         section("Network", figure(diagram(value["graph"])), _layers(value)),
         _cycles(value),
         _roofline(value),
         _memory(value),
         *([accuracy_parts(value["accuracy"], pictures)] if value["accuracy"] else []),
-        _build(value["build"]),
+        build_part(value["build"]),
     ]
     return document(f"{value['network']} on {where}", parts, value["made_by"])
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
 
 
 def _head(value: Mapping[str, Any], where: str) -> Markup:
@@ -59,12 +57,13 @@ def _head(value: Mapping[str, Any], where: str) -> Markup:
     ]
     if value["refusal"]:
         rows.append(("does not fit", value["refusal"]))
-    elif value["passes"]:
+    if value["passes"]:
         rows.append(("passes", value["passes"]))
-        rows.append(("expected cycles per batch", value["expected_cycles_per_batch"]))
+        with_room = " with memory enough" if value["refusal"] else ""
+        rows.append((f"expected cycles per batch{with_room}", value["expected_cycles_per_batch"]))
     if measured:
         rows.append(("cycles per image, measured", f"{measured['cycles_per_image']:,.1f}"))
-        rows.append(("efficiency, measured", _percent(measured["efficiency"])))
+        rows.append(("efficiency, measured", percent(measured["efficiency"])))
         rows.append(
             (
                 "images per second of the array",
@@ -100,10 +99,10 @@ def _layers(value: Mapping[str, Any]) -> Markup:
 
 def _cycles(value: Mapping[str, Any]) -> Markup:
     measured = value["measured"]
-    if not measured:
+    layers = measured["layers"] if measured else value["expected"]
+    if not layers:
         return Markup()
-    layers = measured["layers"]
-    own = layers[:-1]
+    own = layers[:-1] if measured else layers
     used = [cause for cause in _CAUSES if any(cause in row["causes"] for row in own)]
     plot = plots.bars(
         "cycles", "cycles of each layer by cause", [row["layer"] for row in own],
@@ -112,7 +111,7 @@ def _cycles(value: Mapping[str, Any]) -> Markup:
     every = [cause for cause in _CAUSES if any(cause in row["causes"] for row in layers)]
     rows = [
         (
-            row["layer"], f"{row['cycles_per_batch']:,.1f}", _percent(row["busy_share"]),
+            row["layer"], f"{row['cycles_per_batch']:,.1f}", percent(row["busy_share"]),
             *(f"{row['causes'][cause]:,.1f}" if cause in row["causes"] else "" for cause in every),
         )
         for row in layers
@@ -120,11 +119,16 @@ def _cycles(value: Mapping[str, Any]) -> Markup:
     table = tab(
         ("layer", "cycles per batch", "busy share", *(cause.replace("_", " ") for cause in every)), rows
     )
-    note = paragraph(
-        f"Counted cycle by cycle on the simulated device, over {measured['batches']:,} batches, without the "
-        "wire's bit times. Between batches the array waits for images.", "soft"
-    )  # fmt: skip
-    return section("Where the cycles go", figure(plot), table, note)
+    if measured:
+        note = (
+            f"Counted cycle by cycle on the simulated device, over {measured['batches']:,} batches, without "
+            "the wire's bit times. Between batches the array waits for images."
+        )
+    else:
+        note = (
+            "By the program, not measured: what a layer multiplies and shifts out. Idle cycles come on top."
+        )
+    return section("Where the cycles go", figure(plot), table, paragraph(note, "soft"))
 
 
 def _roofline(value: Mapping[str, Any]) -> Markup:
@@ -158,7 +162,7 @@ def _memory(value: Mapping[str, Any]) -> Markup:
                 _MEMORIES.get(name, name),
                 "" if entry["used"] is None else entry["used"],
                 entry["available"],
-                _percent(share),
+                percent(share),
             )
         )
     parts = [tab(("memory", "needed", "there is", "share"), rows)]
@@ -236,15 +240,3 @@ def training_parts(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -
         if lines
     ]
     return section("Training", *figures)
-
-
-def _build(value: Mapping[str, Any] | None) -> Markup:
-    if not value:
-        return Markup()
-    rows = [(key.replace("_", " "), item) for key, item in value["figures"].items() if item is not None]
-    parts = [pairs(rows)]
-    if value.get("floorplan"):
-        plan = value["floorplan"]
-        plot = plots.grid("floorplan", "where each module lies on the chip", plan["cells"], plan["modules"])
-        parts.append(figure(plot, "Placed cells by module, as the place and route tool left them."))
-    return section("Build", *parts)
