@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from .. import datasets, zoo
 from ..boards import BoardDevice, user_device
 from ..compiler.compile import Program, compile_network
+from ..compiler.obstacles import obstacles
 from ..errors import CompileError, MissingDependencyError, UsageError
 from ..files.userfile import write_file
 from ..isa.device import DeviceConfig
@@ -145,7 +147,7 @@ def _ways(
     arguments: argparse.Namespace, network: Network, config: DeviceConfig, program: Program | None,
     refusal: str | None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    if program is None or (not refusal and program.passes == 1):
+    if program is not None and program.passes == 1 and not refusal:
         return []
 
     def fits(device: DeviceConfig) -> str | None:
@@ -156,10 +158,18 @@ def _ways(
 
 
 def _program(network: Network, config: DeviceConfig) -> tuple[Program | None, str | None]:
+    """Return the program, or why there is none, and one for the same array that lacks nothing."""
     try:
         return compile_network(network, config), None
     except CompileError as error:
-        return without_limits(network, config), str(error)
+        refusal = str(error)
+    program = without_limits(network, config)
+    if program is None:
+        lacking = obstacles(network, config)
+        if all(lack.field for lack in lacking):
+            changes = {lack.field: lack.needed for lack in lacking}
+            program = compile_network(network, replace(config, **changes))
+    return program, refusal
 
 
 def _images(

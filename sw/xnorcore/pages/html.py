@@ -51,9 +51,10 @@ def section(title: str, *parts: Markup) -> Markup:
 
 
 def figure(content: Markup, caption: object = "") -> Markup:
-    """Return a drawing or picture with what it shows."""
+    """Return a drawing or picture with what it shows; a drawing that is too wide can be scrolled."""
     below = f"<figcaption>{shown(caption)}</figcaption>" if caption else ""
-    return Markup(f"<figure>{content}{below}</figure>")
+    wide = ' tabindex="0"' if content.startswith("<svg") else ""
+    return Markup(f"<figure{wide}>{content}{below}</figure>")
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> Markup:
@@ -62,7 +63,7 @@ def pairs(rows: Iterable[tuple[str, object]]) -> Markup:
         f'<tr><th scope="row">{shown(key)}</th><td><code>{shown(value)}</code></td></tr>'
         for key, value in rows
     )
-    return Markup(f'<div class="wide"><table><tbody>{"".join(lines)}</tbody></table></div>')
+    return _wide(f"<tbody>{''.join(lines)}</tbody>")
 
 
 def tab(titles: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Markup:
@@ -70,9 +71,12 @@ def tab(titles: Sequence[str], rows: Iterable[Sequence[object]], caption: str = 
     head = "".join(f'<th scope="col">{shown(title)}</th>' for title in titles)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     above = f"<caption>{shown(caption)}</caption>" if caption else ""
-    return Markup(
-        f'<div class="wide"><table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    return _wide(f"{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+
+
+def _wide(rows: str) -> Markup:
+    # What can be scrolled is reached by the keyboard.
+    return Markup(f'<div class="wide" tabindex="0"><table>{rows}</table></div>')
 
 
 def _cell(value: object) -> str:
@@ -103,5 +107,5 @@ def document(title: str, parts: Iterable[Markup], about: Mapping[str, object] | 
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{shown(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<title>{shown(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )

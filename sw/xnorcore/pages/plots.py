@@ -23,6 +23,8 @@ COLOURS = {
 }  # fmt: skip
 _OTHERS = ("#2f6fb5", "#c7502f", "#3d8f5f", "#8d5fb0", "#e0a32e", "#5aa8b0", "#a05a3c", "#7b7b7b")
 
+_TOGETHER = 0.2
+"""Points of a roofline that are no further apart, in powers of ten, share a label."""
 _SQUARE = 0.46 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 
 
@@ -154,11 +156,9 @@ def roofline(
                 color=colour,
                 label=f"{_short(what)}: {slope:,.3g} bytes/cycle",
             )
-        for number, (what, at, done) in enumerate(points):
-            axes.plot([at], [done], "o", color="#3d8f5f", markersize=5)
-            axes.annotate(
-                _short(what), (at, done), xytext=(5, -3 - 9 * (number % 2)), textcoords="offset points"
-            )
+        for names, at, done in _groups(points):
+            axes.annotate(names, (at, done), xytext=(6, -9), textcoords="offset points")
+        axes.plot([x for _, x, _ in points], [y for *_, y in points], "o", color="#3d8f5f", markersize=5)
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
@@ -169,6 +169,26 @@ def roofline(
         axes.set_ylabel("MACs per cycle")
         axes.legend(loc="lower right", frameon=False)
     return found[0]
+
+
+def _groups(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Return points with names for all that lie together: names, and the place of the lowest of them."""
+    groups: list[list[tuple[str, float, float]]] = []
+    for point in points:
+        for group in groups:
+            apart = np.log10(np.array(point[1:]) / np.array(group[0][1:]))
+            if (abs(apart) < _TOGETHER).all():
+                group.append(point)
+                break
+        else:
+            groups.append([point])
+    found = []
+    for group in groups:
+        names = ", ".join(_short(what) for what, *_ in group[:3])
+        rest = f" and {len(group) - 3} more" if len(group) > 3 else ""
+        _, x, y = min(group, key=lambda point: point[2])
+        found.append((names + rest, x, y))
+    return found
 
 
 def confusion(name: str, says: str, counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:

@@ -31,7 +31,7 @@ def ways_part(value: Mapping[str, Any]) -> Markup:
     rows = [
         (
             way_text(way), way["passes"], way["images_per_batch"], way["cycles_per_batch"],
-            ("yes" if way["refusal"] is None else way["refusal"]) if board else "simulated",
+            ("yes, by estimate" if way["refusal"] is None else way["refusal"]) if board else "simulated",
         )
         for way in value["ways"]
     ]  # fmt: skip

@@ -57,10 +57,9 @@ def _head(value: Mapping[str, Any], where: str) -> Markup:
     ]
     if value["refusal"]:
         rows.append(("does not fit", value["refusal"]))
-    if value["passes"]:
+    elif value["passes"]:
         rows.append(("passes", value["passes"]))
-        with_room = " with memory enough" if value["refusal"] else ""
-        rows.append((f"expected cycles per batch{with_room}", value["expected_cycles_per_batch"]))
+        rows.append(("expected cycles per batch", value["expected_cycles_per_batch"]))
     if measured:
         rows.append(("cycles per image, measured", f"{measured['cycles_per_image']:,.1f}"))
         rows.append(("efficiency, measured", percent(measured["efficiency"])))
