@@ -29,6 +29,7 @@ from xnorcore.model.layers import Conv2d, Dense, InputSpec
 from xnorcore.model.network import Network
 from xnorcore.reference import fast, golden
 from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.counters import Watch
 from xnorcore.runtime.measure import measure
 
 from .networks import random_images, random_network
@@ -327,3 +328,23 @@ def test_results_that_come_before_the_image_ends() -> None:
     with Accelerator.open(url) as device:
         device.load(network)
         np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
+def test_counters_are_read_between_images() -> None:
+    """Looks change neither results nor what is counted of images; without a watch, nothing is asked."""
+    network, images = zoo.load("digits"), zoo.test_images("digits")[0][:200]
+    seen: list[dict[str, int]] = []
+    with Accelerator.open("sim:rows=2,columns=32,width=16") as accelerator:
+        accelerator.load(network)
+        plain, before = measure(accelerator, images)
+        asked = accelerator.session.stats.sent
+        measure(accelerator, images)
+        unwatched = accelerator.session.stats.sent - asked
+        accelerator.watch = Watch(seen.append, every_s=0)
+        results, after = measure(accelerator, images)
+        assert accelerator.session.stats.sent == asked + 2 * unwatched + len(seen)
+    assert (results == plain).all() and (results == fast.run(network, images)).all()
+    assert len(seen) > 2 and seen[0]["busy"] > 0
+    assert [each["images"] for each in seen] == sorted(each["images"] for each in seen)
+    assert before.counters is not None and after.counters is not None
+    assert before.counters["images"] == after.counters["images"] == 200 >= seen[-1]["images"]

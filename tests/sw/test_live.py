@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from xnorcore import zoo
 from xnorcore.cli import bars, live, main
 from xnorcore.cli.console import Console
 from xnorcore.cli.live import Live, cause_rows
+from xnorcore.isa.layout import COUNTERS
 from xnorcore.runtime.accelerator import Progress
 
 CAUSES = {
@@ -44,10 +46,12 @@ class Said(Console):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.blocks: list[list[str]] = []
         self.counted: list[str] = []
 
-    def status(self, text: str) -> None:
-        self.lines.append(text)
+    def block(self, lines: Sequence[str]) -> None:
+        self.lines.append(lines[0])
+        self.blocks.append(list(lines[1:]))
 
     def progress(self, progress: Progress) -> None:
         self.counted.append(progress.stage)
@@ -71,12 +75,17 @@ def test_rate_and_wire(link: str, wire: bool, monkeypatch: pytest.MonkeyPatch) -
     shown.start()
     transport.seconds = 1.5
     shown(Progress("infer", 250, 500))
+    # Counters go round; what they count is added up.
+    device.watch.seen(dict.fromkeys(COUNTERS, 0) | {"images": 100, "busy": (1 << 32) - 100, "fetch": 50})
+    device.watch.seen(dict.fromkeys(COUNTERS, 0) | {"images": 200, "busy": 100, "fetch": 50})
     # A second call of infer counts on.
     shown(Progress("infer", 500, 500))
     transport.seconds = 2.0
     shown(Progress("infer", 100, 500))
     assert said.counted == ["load"]
     assert " 250 images, 500/s" in said.lines[0] and " 600 images, 600/s" in said.lines[2]
+    assert said.blocks[0] == [] and [line.split()[0] for line in said.blocks[2]] == ["busy", "fetch"]
+    assert said.blocks[2][0].split()[1] == f"{((1 << 32) + 100) / 200:,.1f}"
     # 500 images of 100 bytes, 10 bits each, of 1 Mbaud.
     assert ("wire" in said.lines[0]) == wire == said.lines[0].endswith(" 50%")
 
@@ -110,3 +119,17 @@ def test_run_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsy
     assert "images, " in drawn.err and "images, " not in today.err
     assert main([*command, "--plain"]) == 0
     assert "/s" not in capsys.readouterr().err
+
+
+def test_a_block_is_drawn_in_place(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    console = Console()
+    console.block(["images", "busy ##", "x" * 500])
+    console.block(["more", "busy ###"])
+    console.status("one")
+    console.end_progress()
+    out = capsys.readouterr().err
+    up = "\x1b[1A\x1b[2K"
+    first, second, third = out.split("\r\x1b[2K")
+    assert first.split("\n")[:2] == ["images", "busy ##"] and len(first.split("\n")[2]) < 80
+    assert second == up * 2 + "more\nbusy ###" and third.startswith(up + "\rone") and third.endswith("\r")

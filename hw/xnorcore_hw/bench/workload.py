@@ -12,7 +12,8 @@ from xnorcore.errors import EngineError
 from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
-from xnorcore.runtime.measure import IDLE, Measurement, measure
+from xnorcore.runtime.counters import IDLE
+from xnorcore.runtime.measure import Measurement, measure
 
 __all__ = ["LFC", "SMALL", "causes", "random_images", "random_network", "simulate"]
 

@@ -34,7 +34,7 @@ class Console:
     def __init__(self, *, json: bool = False, aside: bool = False) -> None:
         self.json, self.aside = json, aside
         self._last = time.monotonic()
-        self._shown = 0
+        self._shown = self._above = 0
         self._lock = threading.RLock()
 
     def say(self, text: str) -> None:
@@ -77,13 +77,30 @@ class Console:
 
     def _in_place(self, text: str) -> None:
         with self._lock:
+            self._to_one_line()
             text = _encodable(text, sys.stderr)
             print("\r" + text.ljust(self._shown), end="", file=sys.stderr, flush=True)
             self._shown = len(text)
 
-    def end_progress(self) -> None:
-        """Wipe a count or a status that stands on the terminal."""
+    def block(self, lines: Sequence[str]) -> None:
+        """Show lines on a terminal, in place of what was shown last, and no longer than it is wide."""
         with self._lock:
+            width = _width() - 1
+            cut = [_encodable(line[:width], sys.stderr) for line in lines]
+            self.end_progress()
+            print("\n".join(cut), end="", file=sys.stderr, flush=True)
+            self._shown, self._above = len(cut[-1]), len(cut) - 1
+
+    def _to_one_line(self) -> None:
+        if self._above:
+            wipe = "\r\x1b[2K" + "\x1b[1A\x1b[2K" * self._above
+            print(wipe, end="", file=sys.stderr, flush=True)
+            self._shown = self._above = 0
+
+    def end_progress(self) -> None:
+        """Wipe a count, a status or a block that stands on the terminal."""
+        with self._lock:
+            self._to_one_line()
             if self._shown:
                 print("\r" + " " * self._shown + "\r", end="", file=sys.stderr, flush=True)
                 self._shown = 0

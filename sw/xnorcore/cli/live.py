@@ -1,4 +1,4 @@
-"""What ``run`` and ``sim`` draw on a terminal while images pass, and of what their cycles went to."""
+"""What ``run`` and ``sim`` draw on a terminal while images pass, and what their cycles go to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from ..link.transport import BITS_PER_BYTE
 from ..runtime.accelerator import Accelerator, Progress
+from ..runtime.counters import Watch, causes_per_image
 from .bars import bar
 from .console import Console, fold
 from .options import live
@@ -17,6 +18,7 @@ __all__ = ["Live", "cause_rows", "drawn"]
 
 _BAR, _BAR_OF_CAUSE = 20, 32
 _EVERY_S = 0.1
+_ALL_ONES = (1 << 32) - 1
 _VALUE_WIDTH = 60
 
 
@@ -27,7 +29,7 @@ def drawn(arguments: argparse.Namespace) -> bool:
 
 
 class Live:
-    """A progress callback: on a terminal a line with images, their rate and the wire's share, in place.
+    """A progress callback: on a terminal images, their rate, the wire's share and cycles by cause, in place.
 
     Parameters
     ----------
@@ -48,11 +50,22 @@ class Live:
         self._started: float | None = None
         self._shown = 0.0
         self._before = self._done = 0
+        self._counted: dict[str, int] = {}
+        self._last: dict[str, int] = {}
 
     def start(self) -> None:
         """Count from now on: in the device's time where it is simulated, else in ours."""
         if self.accelerator is not None:
             self._started = self.accelerator.session.transport.now()
+            if self._live:
+                self.accelerator.watch = Watch(self._count)
+
+    def _count(self, counters: dict[str, int]) -> None:
+        """Add what was counted since the last look; the device's counters go round."""
+        for name, value in counters.items():
+            passed = (value - self._last.get(name, 0)) & _ALL_ONES
+            self._counted[name] = self._counted.get(name, 0) + passed
+        self._last = counters
 
     def __call__(self, progress: Progress) -> None:
         """Show a progress."""
@@ -65,7 +78,14 @@ class Live:
         now = time.monotonic()
         if now - self._shown >= _EVERY_S:
             self._shown = now
-            self._console.status(self._line(progress.total))
+            self._console.block([self._line(progress.total), *self._causes()])
+
+    def _causes(self) -> list[str]:
+        images = self._counted.get("images", 0)
+        if not images:
+            return []
+        rows = cause_rows(causes_per_image(self._counted, images), True)
+        return [f"{name:14}{text}" for name, text in rows]
 
     def _line(self, total: int) -> str:
         assert self.accelerator is not None and self._started is not None

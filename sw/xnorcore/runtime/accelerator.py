@@ -14,7 +14,7 @@ from ..link.session import Session
 from ..link.transport import open_transport
 from ..model.bits import pack_images
 from ..model.network import Network
-from .counters import read_counters
+from .counters import Watch, read_counters
 from .inference import Inference, Lost, arm, holds, lost
 from .upload import Callback, Progress, remark, upload
 
@@ -33,6 +33,9 @@ class Accelerator:
     progress : callable, optional
         Called with a `Progress` during long work.
     """
+
+    watch: Watch | None = None
+    """Who looks at the counters during `infer`."""
 
     def __init__(self, session: Session, progress: Callback | None = None) -> None:
         self.session = session
@@ -243,7 +246,7 @@ class Accelerator:
         program = self.program
         wire = pack_images(program.network, images)
         try:
-            raw = Inference(self.session, program, self._info.clock_hz, self._progress).run(wire)
+            raw = Inference(self.session, program, self._info.clock_hz, self._progress, self.watch).run(wire)
         except DeviceError as error:
             # Whatever was refused: was it because the network is not there any more?
             if holds(self.session, program):

@@ -12,6 +12,7 @@ from ..isa.program import Program
 from ..isa.protocol import KEY_BYTES, Command, DeviceInfo, Space, Status
 from ..link.pieces import ImageBytes
 from ..link.session import Session
+from .counters import LOOK, Watch, unpack_counters, watched
 from .requests import image_requests, read_requests
 from .upload import Callback, Progress, claim, marked, without_mark, write
 
@@ -75,10 +76,21 @@ class Inference:
         Of the device; 0, if it does not know.
     progress : callable
         Called with a `Progress` where images are done.
+    watch : Watch, optional
+        Looks at the counters meanwhile, where results come with the images.
     """
 
-    def __init__(self, session: Session, program: Program, clock_hz: int, progress: Callback) -> None:
+    def __init__(
+        self,
+        session: Session,
+        program: Program,
+        clock_hz: int,
+        progress: Callback,
+        watch: Watch | None = None,
+    ) -> None:
         self._session, self._program, self._progress = session, program, progress
+        # What a device does not count, nobody looks at.
+        self._watch = watch if program.config.counters else None
         # A full receive buffer may wait for everything that is in it.
         batch = program.cycles + 100 * len(program.layers)
         waiting = program.config.fifo_bytes // program.image_bytes + 2 * program.config.geometry.rows
@@ -110,11 +122,16 @@ class Inference:
         program, session = self._program, self._session
         done, group = 0, b""
         expected: list[int] = []
-        requests = image_requests(program, wire, session.max_payload, expected)
+        watch = None if program.results_read else self._watch
+        requests = watched(image_requests(program, wire, session.max_payload, expected), expected, watch)
         # Where results are read from memory, a batch stays together.
         cost = None if program.results_read else ImageBytes(program.image_bytes, size, program.batch)
         for index, response in enumerate(session.stream(requests, timeout=self._timeout, images=cost)):
             count = expected[index]
+            if count == LOOK:
+                assert self._watch is not None
+                self._watch.seen(unpack_counters(response))
+                continue
             # An image's last rows may be ones that no kernel reads: its results come before its end.
             group += response
             if not count:

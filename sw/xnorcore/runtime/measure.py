@@ -14,9 +14,8 @@ from ..link.transport import BITS_PER_BYTE
 from ..model.network import Network
 from ..reference import fast, golden
 from .accelerator import Accelerator
+from .counters import causes_per_image
 
-IDLE = ("fetch", "hazard", "port", "tail")
-"""Counters of cycles in which the array does nothing for a batch that runs, by cause."""
 GOLDEN_MACS = 4_000_000_000
 """Most multiply-accumulates of a run whose results are compared with `golden`; above, with `fast`."""
 _WRAP = 1 << 32
@@ -88,16 +87,7 @@ class Measurement:
 
     def per_image(self) -> dict[str, Any] | None:
         """Return cycles per image: ``busy``, ``drain``, ``idle`` by cause, and the waits for the link."""
-        if self.counters is None:
-            return None
-        share = {name: count / self.images for name, count in self.counters.items()}
-        return {
-            "busy": share["busy"],
-            "drain": share["drain"],
-            "idle": {name: share[name] for name in IDLE},
-            "wait_output": share["wait_output"],
-            "wait_input": share["wait_input"],
-        }
+        return None if self.counters is None else causes_per_image(self.counters, self.images)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything in the form of ``--json``."""
