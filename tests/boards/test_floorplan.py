@@ -104,3 +104,11 @@ def test_without_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert deep is not None and deep["refusal"].endswith(
         f"at least {deep['figures']['bram_at_least']} blocks of 30"
     )
+
+
+@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-25f", "tang-nano-9k"])
+def test_every_family_writes_the_places_of_cells(name: str) -> None:
+    part = all_boards()[name].part
+    arguments = part.family.place_arguments(part, "seed3", 3, 12.0)
+    assert arguments[arguments.index("--write") + 1] == part.family.netlist("seed3") == "seed3.json"
+    assert arguments.count("--write") == 1

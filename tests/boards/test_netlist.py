@@ -26,6 +26,7 @@ from xnorcore_boards.gates.check import Checked, check_engine, check_networks
 from xnorcore_boards.gates.core import cut, netlist_circuit
 from xnorcore_boards.gates.engine import NetlistEngine, read_top
 from xnorcore_boards.gates.transport import open_netlist
+from xnorcore_boards.measure.floorplan import floorplan
 
 SMALL = DeviceConfig(
     Geometry(1, 4, 8),
@@ -131,6 +132,8 @@ def test_bitstream_is_the_same_machine(synthesize_once):
     place, pack = tools.values()
     assert place and pack
     run_tool(place, family.place_arguments(board.part, "seed1", 1, 12.0), folder, "seed1.log")
+    plan = floorplan(folder / family.netlist("seed1"))
+    assert plan is not None and {plan["modules"][kind] for *_, kind in plan["cells"]} == set(plan["modules"])
     run_tool(pack, family.pack_arguments(board.part, "seed1", "out.bin"), folder, "pack.log")
     circuit = bitstream_circuit(folder / "out.bin", folder / "top.pcf", board)
     engine = NetlistEngine(circuit, board.true_hz, design.divisor)

@@ -104,7 +104,9 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
     said = [f"{network.name}: {arguments.output}"]
     if refusal:
         said.append(f"does not fit: {refusal}")
-    console.result(value, [*said, *(f"would run: {text}" for text in map(way_text, value["ways"]))])
+    for way in value["ways"]:
+        said.append(f"{'would run' if refusal else 'in one pass'}: {way_text(way)}")
+    console.result(value, said)
     return 1 if refusal or (value["measured"] and value["measured"]["mismatches"]) else 0
 
 

@@ -42,7 +42,8 @@ def ways_part(value: Mapping[str, Any]) -> Markup:
     geometry = f"{g['rows']}x{g['columns']}x{g['width']}"
     said = f"xnorcore build {board} --geometry {geometry} and the same --set make the first." if board else ""
     note = f"By an estimate before synthesis. {said}" if board else "The simulated device has them at once."
-    return section("What would run it", tab(titles, rows), paragraph(note, "soft"))
+    title = "What would run it" if value["refusal"] else "What would run it in one pass"
+    return section(title, tab(titles, rows), paragraph(note, "soft"))
 
 
 _SOURCES = {
