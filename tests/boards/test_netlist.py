@@ -133,7 +133,8 @@ def test_bitstream_is_the_same_machine(synthesize_once):
     assert place and pack
     run_tool(place, family.place_arguments(board.part, "seed1", 1, 12.0), folder, "seed1.log")
     plan = floorplan(folder / family.netlist("seed1"))
-    assert plan is not None and {plan["modules"][kind] for *_, kind in plan["cells"]} == set(plan["modules"])
+    assert plan is not None
+    assert {"array", "sequencer", "control"} < {plan["modules"][kind] for *_, kind in plan["cells"]}
     run_tool(pack, family.pack_arguments(board.part, "seed1", "out.bin"), folder, "pack.log")
     circuit = bitstream_circuit(folder / "out.bin", folder / "top.pcf", board)
     engine = NetlistEngine(circuit, board.true_hz, design.divisor)

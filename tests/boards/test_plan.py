@@ -1,7 +1,9 @@
 """``plan``: what it says is what the simulated board does, and what it misses suffices."""
 
 import json
+import re
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
@@ -102,3 +104,37 @@ def test_the_command(capsys, tmp_path):
     xnorfile.save(Network("deep", InputSpec((8,)), deep), path)
     code, out, _ = run(capsys, "plan", str(path), "--board", ICEBREAKER)
     assert code == 1 and "program_depth is" in out and "boards that run it" not in out
+
+
+def test_the_page_says_what_json_says(tmp_path, capsys):
+    """Every board is there: its rates and the points of its roofline, or what it lacks."""
+    path = tmp_path / "plan.html"
+    code, out, err = run(capsys, "plan", "fashion", "--html", str(path), "--json")
+    assert code == 0, err
+    boards = json.loads(out)["boards"]
+    text = path.read_text()
+    rows = {tuple(re.findall(r"<t[dh][^>]*>(?:<code>)?(.*?)(?:</code>)?</t[dh]>", row))
+            for row in re.findall(r"<tr>(.*?)</tr>", text)}  # fmt: skip
+    assert {board["runs"] for board in boards} == {"resident", "no"} and text.count("<svg") >= 5
+    for board in boards:
+        rates = ("device_images_per_s", "wire_images_per_s", "images_per_s", "latency_us")
+        shown = ("" if board[key] is None else f"{board[key]:,.1f}" for key in rates)
+        assert (board["board"], board["runs"], *shown) in rows
+        assert (board["roofline"] is None) == bool(board["missing"])
+        for lack in board["missing"]:
+            cells = (lack["field"], f"{lack['there']:,}", f"{lack['needed']:,}", escape(lack["reason"]))
+            assert cells in rows
+        for point in (board["roofline"] or {"points": ()})["points"]:
+            cells = f"{point['macs_per_byte']:,.1f}", f"{point['macs_per_cycle']:,.1f}"
+            assert (point["name"], point["fed_by"], *cells) in rows
+    ulx = next(board for board in boards if board["board"] == "ulx3s-25f")
+    over = ulx["roofline"]["points"][-1]
+    assert over["name"] == "over the wire"
+    # What crosses the wire there is at most its bits: 10 for a byte, 33 cycles for a bit.
+    assert over["macs_per_cycle"] < over["macs_per_byte"] / 330
+    assert over["macs_per_cycle"] == pytest.approx(ulx["images_per_s"] * zoo.load("fashion").macs / 100e6)
+
+
+def test_a_page_that_cannot_be_written(tmp_path, capsys):
+    code, _, err = run(capsys, "plan", "digits", "--html", str(tmp_path))
+    assert code == 2 and str(tmp_path) in err

@@ -11,9 +11,14 @@ from ..boards import BoardDevice, board_devices, find_device
 from ..compiler.compile import compile_network
 from ..compiler.obstacles import obstacles
 from ..errors import CompileError, UsageError
+from ..files.userfile import write_file
 from ..model.network import Network
+from ..pages import plots
+from ..report.gather import command_line, graph, layers_expected, provenance, roofline
+from ..report.planned import plan_page
 from ..runtime.rates import Rates, rates
 from .console import Console, table
+from .files import check_output
 from .models import describe
 from .options import Parser, add_network
 
@@ -25,6 +30,9 @@ def add_plan(parser: Parser) -> None:
     parser.set_defaults(call=_plan)
     add_network(parser)
     parser.add_argument("--board", metavar="BOARD", help="only this one; default all that are installed")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write all of it as one page, with a roofline for each board"
+    )
 
 
 def plan(network: Network, board: str, device: BoardDevice) -> dict[str, Any]:
@@ -36,11 +44,12 @@ def plan(network: Network, board: str, device: BoardDevice) -> dict[str, Any]:
         ``board``; ``runs``: ``resident``, ``passes`` or ``no``; the rates of `Rates`, None where it does not
         run; ``store``: where weights come from that the buffers do not hold; ``passes``;
         ``cycles_per_batch``, ``images_per_batch`` as of ``info``; ``missing``: everything that the device
-        lacks, each with ``field``, ``there``, ``needed`` and ``reason``.
+        lacks, each with ``field``, ``there``, ``needed`` and ``reason``; ``roofline`` as of ``report``, by
+        computation.
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
-    value |= dict.fromkeys(("passes", "cycles_per_batch", "images_per_batch"))
+    value |= dict.fromkeys(("passes", "cycles_per_batch", "images_per_batch", "roofline"))
     try:
         program = compile_network(network, device.config)
     except CompileError:
@@ -53,10 +62,14 @@ def plan(network: Network, board: str, device: BoardDevice) -> dict[str, Any]:
         "cycles_per_batch": program.cycles,
         "images_per_batch": program.batch,
         "missing": [],
+        "roofline": roofline(program, layers_expected(program), device),
     }
 
 
 def _plan(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.html:
+        plots.require()
+        check_output(arguments.html, arguments.network)
     network = zoo.load(arguments.network)
     devices = board_devices()
     if arguments.board is not None:
@@ -65,7 +78,12 @@ def _plan(arguments: argparse.Namespace, console: Console) -> int:
         raise UsageError("no board is installed; xnorcore info NET describes the simulated device")
     rows = [plan(network, board, device) for board, device in devices.items()]
     value = {"command": "plan", **describe(network), "boards": rows}
-    console.result(value, _lines(arguments.network, rows))
+    lines = _lines(arguments.network, rows)
+    if arguments.html:
+        text = plan_page(value, graph(network), provenance(network, None, command_line()))
+        write_file(arguments.html, text.encode())
+        lines += ["", f"page: {arguments.html}"]
+    console.result(value, lines)
     return 0 if any(row["runs"] != "no" for row in rows) else 1
 
 

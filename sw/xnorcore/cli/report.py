@@ -97,7 +97,7 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
     expected = gather.layers_expected(program) if program else []
     layers = value["measured"]["layers"][:-1] if value["measured"] else expected
     value["expected"] = expected
-    value["roofline"] = gather.roofline(program, layers, device.clock_hz, device.baud) if program else None
+    value["roofline"] = gather.roofline(program, layers, device) if program else None
     value["made_by"] = gather.provenance(network, whole, gather.command_line())
     value["output"] = arguments.output
     write_file(arguments.output, page(value, pictures).encode())

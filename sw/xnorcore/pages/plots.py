@@ -162,7 +162,7 @@ def roofline(
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:,g}")
+            axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
             axis.set_minor_formatter(lambda value, _: "")
         axes.set_ylim(top=peak * 3, bottom=max(min([done for *_, done in points] + [peak]) / 5, 1e-3))
         axes.set_xlabel("MACs per byte")

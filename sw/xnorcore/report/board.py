@@ -8,12 +8,32 @@ from typing import Any
 from ..pages import plots
 from ..pages.html import Markup, figure, pairs, paragraph, section, tab
 
-__all__ = ["build_part", "percent", "way_text", "ways_part"]
+__all__ = ["build_part", "percent", "roofline_parts", "way_text", "ways_part"]
 
 
 def percent(value: float | None) -> str:
     """Return a share as text; nothing of None."""
     return "" if value is None else f"{value:.1%}"
+
+
+def roofline_parts(roof: Mapping[str, Any] | None, name: str) -> list[Markup]:
+    """Return a roofline as `gather.roofline` gives it, drawn and as a table; nothing of None.
+
+    Parameters
+    ----------
+    roof : mapping or None
+    name : str
+        Of the plot, once in a page.
+    """
+    if not roof:
+        return []
+    points = [(p["name"], p["macs_per_byte"], p["macs_per_cycle"]) for p in roof["points"]]
+    plot = plots.roofline(name, "MACs per cycle over MACs per byte", roof["peak"], roof["slopes"], points)
+    rows = [
+        (p["name"], p["fed_by"], f"{p['macs_per_byte']:,.1f}", f"{p['macs_per_cycle']:,.1f}")
+        for p in roof["points"]
+    ]
+    return [figure(plot), tab(("what", "fed by", "MACs per byte", "MACs per cycle"), rows)]
 
 
 def way_text(way: Mapping[str, Any]) -> str:

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
+from ..boards import BoardDevice
 from ..files.xnorfile import content_hash
 from ..isa.listing import listing
 from ..isa.program import Program
 from ..link.transport import BITS_PER_BYTE
 from ..model import classes
 from ..model.network import Network
+from ..runtime.rates import rates
 
 __all__ = [
     "accuracy",
@@ -117,9 +119,7 @@ def layers_expected(program: Program) -> list[dict[str, Any]]:
     return rows
 
 
-def roofline(
-    program: Program, layers: Sequence[Mapping[str, Any]], clock_hz: int, baud: int | None
-) -> dict[str, Any]:
+def roofline(program: Program, layers: Sequence[Mapping[str, Any]], device: BoardDevice) -> dict[str, Any]:
     """Return what bounds each layer and the whole network.
 
     Parameters
@@ -127,38 +127,42 @@ def roofline(
     program : Program
     layers : sequence of mapping
         Those of `layers_measured` that are layers, or `layers_expected`.
-    clock_hz : int
-    baud : int or None
+    device : BoardDevice
+        Whose clock and wire they are.
 
     Returns
     -------
     dict
         ``peak`` MACs per cycle; ``slopes``, bytes per cycle of ``memory`` (operands out of activation memory)
-        and ``wire``; ``points``: name, what feeds it, MACs per byte, MACs per cycle.
+        and ``wire``; ``points``: name, what feeds it, MACs per byte, MACs per cycle. The whole network is
+        there twice: in the array, and end to end over the wire, by `rates`.
     """
-    g = program.config.geometry
-    slopes = {"memory": g.rows * g.width / 8}
-    if baud:
-        slopes["wire"] = baud / BITS_PER_BYTE / clock_hz
+    g, macs = program.config.geometry, program.network.macs
+    memory = g.rows * g.width / 8
     points = []
     cycles = 0.0
     for row in layers:
         own = [p for p in program.layers if p.layer == row["number"]]
-        macs, beats = program.batch * sum(p.macs for p in own), sum(p.beats for p in own)
+        work, beats = program.batch * sum(p.macs for p in own), sum(p.beats for p in own)
         cycles += row["cycles_per_batch"]
-        if macs and beats:
-            points.append(
-                {"name": row["layer"], "fed_by": "memory", "macs_per_byte": macs / (beats * slopes["memory"]),
-                 "macs_per_cycle": row["macs_per_cycle"]}
-            )  # fmt: skip
-    sent = program.image_bytes + program.result_bytes + program.bytes_per_batch / program.batch
-    whole = program.network.macs * program.batch
-    if cycles:
-        points.append(
-            {"name": "whole network", "fed_by": "wire", "macs_per_byte": program.network.macs / sent,
-             "macs_per_cycle": whole / cycles}
-        )  # fmt: skip
-    return {"peak": g.peak, "slopes": slopes, "points": points}
+        if work and beats:
+            points.append(_point(row["layer"], "memory", work / (beats * memory), row["macs_per_cycle"]))
+    whole = program.batch * macs
+    points.append(_point("whole network", "memory", whole / (program.beats * memory), whole / cycles))
+    received = program.image_bytes + program.bytes_per_batch / program.batch
+    reached = rates(program, device).images_per_s * macs / device.clock_hz
+    points.append(_point("over the wire", "wire", macs / max(received, program.result_bytes), reached))
+    wire = 1 / (BITS_PER_BYTE * device.clocks_per_bit[device.baud])
+    return {"peak": g.peak, "slopes": {"memory": memory, "wire": wire}, "points": points}
+
+
+def _point(name: str, fed_by: str, macs_per_byte: float, macs_per_cycle: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "fed_by": fed_by,
+        "macs_per_byte": macs_per_byte,
+        "macs_per_cycle": macs_per_cycle,
+    }
 
 
 def where_it_lies(program: Program) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from ..pages import plots
 from ..pages.diagram import diagram
 from ..pages.html import Markup, document, figure, join, pairs, paragraph, section, tab
 from ..pages.pictures import picture
-from .board import build_part, percent, ways_part
+from .board import build_part, percent, roofline_parts, ways_part
 
 __all__ = ["accuracy_parts", "page", "training_parts", "worst_pictures"]
 
@@ -35,7 +35,7 @@ def page(value: Mapping[str, Any], pictures: Mapping[int, Markup]) -> str:
         ways_part(value),
         section("Network", figure(diagram(value["graph"])), _layers(value)),
         _cycles(value),
-        _roofline(value),
+        section("Roofline", *roofline_parts(value["roofline"], "roofline")),
         _memory(value),
         *([accuracy_parts(value["accuracy"], pictures)] if value["accuracy"] else []),
         build_part(value["build"]),
@@ -128,21 +128,6 @@ def _cycles(value: Mapping[str, Any]) -> Markup:
             "By the program, not measured: what a layer multiplies and shifts out. Idle cycles come on top."
         )
     return section("Where the cycles go", figure(plot), table, paragraph(note, "soft"))
-
-
-def _roofline(value: Mapping[str, Any]) -> Markup:
-    roof = value["roofline"]
-    if not roof:
-        return Markup()
-    points = [(p["name"], p["macs_per_byte"], p["macs_per_cycle"]) for p in roof["points"]]
-    plot = plots.roofline(
-        "roofline", "MACs per cycle over MACs per byte", roof["peak"], roof["slopes"], points
-    )
-    rows = [
-        (p["name"], p["fed_by"], f"{p['macs_per_byte']:,.1f}", f"{p['macs_per_cycle']:,.1f}")
-        for p in roof["points"]
-    ]
-    return section("Roofline", figure(plot), tab(("what", "fed by", "MACs per byte", "MACs per cycle"), rows))
 
 
 _MEMORIES = {
