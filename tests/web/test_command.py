@@ -40,7 +40,9 @@ def test_folder(run, wasm, tmp_path):
     assert (code, value["url"], value["networks"]) == (0, None, ["digits", "../no </script><b>path"])
     found = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
     assert found == value["files"]
-    assert set(found) == {"index.html", "device.wasm", "digits.page.json", "no-script-b-path.page.json"}
+    assert set(found) == {"index.html", "device.wasm", "digits.page.json", "no-script-b-path.page.json",
+                          "digits.xnor", "no-script-b-path.xnor"}  # fmt: skip
+    assert (tmp_path / "out/no-script-b-path.xnor").read_bytes() == Path(own).read_bytes()
     assert (tmp_path / "out/device.wasm").read_bytes() == wasm.read_bytes() and found["device.wasm"] < 100_000
     text = (tmp_path / "out/index.html").read_text()
     assert "</script><b>" not in text and "../no \\u003c/script>" in text

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import shlex
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,12 @@ def fill(parser: Parser) -> None:
 
 
 def contents(
-    networks: Sequence[Mapping[str, Any]], config: DeviceConfig, clock_hz: int, wasm: bytes, made: str
+    networks: Sequence[Mapping[str, Any]],
+    config: DeviceConfig,
+    clock_hz: int,
+    wasm: bytes,
+    made: str,
+    originals: Sequence[bytes] = (),
 ) -> dict[str, bytes]:
     """Return the files of the folder by name.
 
@@ -67,13 +73,15 @@ def contents(
         The simulated device.
     made : str
         The command, for the page.
+    originals : sequence of bytes
+        The ``.xnor`` file of each network, if they shall be there, too.
     """
     from xnorcore.isa.device import options
 
     from .page import page
 
     files = {"index.html": page(wasm, clock_hz, options(config), networks, made).encode()}
-    for network in networks:
+    for network, original in zip_longest(networks, originals):
         # A network's name may be anything, a file's may not.
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", network["name"]).strip(".-") or "network"
         name = next(
@@ -81,12 +89,17 @@ def contents(
             if name not in files
         )  # fmt: skip
         files[name] = json.dumps(network, separators=(",", ":")).encode()
+        if original is not None:
+            files[f"{name.removesuffix(ENDING)}.xnor"] = original
     files["device.wasm"] = wasm
     return files
 
 
 def _web(arguments: argparse.Namespace, console: Console) -> int:
     config = device_config(arguments)
+    from xnorcore import zoo
+    from xnorcore.files import xnorfile
+
     from ..export.folder import make_folder
     from .bundle import bundle
     from .serve import Server, serve
@@ -99,7 +112,8 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
     networks = [bundle(name, config) for name in names]
     wasm = device_wasm(config, clock_hz, console.say).read_bytes()
     folder = Path(arguments.output)
-    files = contents(networks, config, clock_hz, wasm, _command(arguments, names))
+    originals = [xnorfile.dumps(zoo.load(name)) for name in names]
+    files = contents(networks, config, clock_hz, wasm, _command(arguments, names), originals)
     # The port first: without it there is nothing to write for.
     server = None if arguments.no_serve else Server(files, arguments.port)
     make_folder(folder)

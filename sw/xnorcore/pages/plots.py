@@ -231,6 +231,7 @@ def curves(
         highest = max((value for values in lines.values() for value in values), default=0)
         axes.set_ylim(0, 1.05 * highest if highest > 0 else 1)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(_short(unit, 40))
         if len(lines) > 1:
             figure.legend(loc="outside right upper", frameon=False, fontsize=8)
