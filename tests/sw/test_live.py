@@ -123,6 +123,7 @@ def test_run_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsy
 
 def test_a_block_is_drawn_in_place(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     console = Console()
     console.block(["images", "busy ##", "x" * 500])
     console.block(["more", "busy ###"])
@@ -133,3 +134,6 @@ def test_a_block_is_drawn_in_place(monkeypatch: pytest.MonkeyPatch, capsys: Any)
     first, second, third = out.split("\r\x1b[2K")
     assert first.split("\n")[:2] == ["images", "busy ##"] and len(first.split("\n")[2]) < 80
     assert second == up * 2 + "more\nbusy ###" and third.startswith(up + "\rone") and third.endswith("\r")
+    monkeypatch.setenv("TERM", "dumb")
+    console.block(["images", "busy ##"])
+    assert capsys.readouterr().err == "\rimages"

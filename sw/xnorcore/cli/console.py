@@ -83,7 +83,13 @@ class Console:
             self._shown = len(text)
 
     def block(self, lines: Sequence[str]) -> None:
-        """Show lines on a terminal, in place of what was shown last, and no longer than it is wide."""
+        """Show lines on a terminal, in place of what was shown last, and no longer than it is wide.
+
+        Where it cannot go back up, only the first one.
+        """
+        if os.environ.get("TERM") == "dumb":
+            self.status(lines[0])
+            return
         with self._lock:
             width = _width() - 1
             cut = [_encodable(line[:width], sys.stderr) for line in lines]
