@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,11 @@ from xnorcore.cli import bars, live, main
 from xnorcore.cli.console import Console
 from xnorcore.cli.live import Live, cause_rows
 from xnorcore.isa.layout import COUNTERS
+from xnorcore.isa.protocol import Command
+from xnorcore.link.pieces import END
+from xnorcore.runtime import counters
 from xnorcore.runtime.accelerator import Progress
+from xnorcore.runtime.counters import LOOK, Watch, watched
 
 CAUSES = {
     "busy": 60.0,
@@ -137,3 +141,24 @@ def test_a_block_is_drawn_in_place(monkeypatch: pytest.MonkeyPatch, capsys: Any)
     monkeypatch.setenv("TERM", "dumb")
     console.block(["images", "busy ##"])
     assert capsys.readouterr().err == "\rimages"
+
+
+def test_looks_come_between_images_and_not_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(counters, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    expected: list[int] = []
+
+    def requests() -> Iterator[tuple[int, bytes]]:
+        # Batches of two requests each: the second one is part 1, and the last.
+        for _ in range(3):
+            for part, count in ((0, 0), (1 | END, 2)):
+                expected.append(count)
+                yield Command.INFER, bytes([part])
+
+    sent = []
+    for command, payload in watched(requests(), expected, Watch(lambda _: None, every_s=0.5)):
+        sent.append((command, payload[0]))
+        clock[0] += 0.2
+    first, last, look = (Command.INFER, 0), (Command.INFER, 1 | END), (Command.COUNTERS, 0)
+    assert sent == [first, last, first, last, look, first, last]
+    assert expected == [0, 2, 0, 2, LOOK, 0, 2]
