@@ -167,6 +167,16 @@ def test_a_router_with_more_conflicts_in_each_round_is_stopped():
     assert not hopeless(20589, 317, 42, 3, 42, 7, 20)
 
 
+def test_a_router_that_leaves_slow_paths_as_they_are_is_stopped():
+    def hopeless(*slow):
+        rounds = (f"Info:     iter={n} wires=9 overused=0 tmgfail={many}" for n, many in enumerate(slow))
+        return LFE5U_25F_BG381.family.hopeless("\n".join(rounds))
+
+    assert hopeless(7, *[4] * 20)
+    assert not hopeless(*[4] * 19)
+    assert not hopeless(7, *[4] * 12, 3, *[4] * 12)
+
+
 def test_an_interrupted_tool_is_stopped(tmp_path):
     def interrupt(end):
         raise KeyboardInterrupt

@@ -27,6 +27,8 @@ _MOST_ROUNDS = 250
 """Of the router."""
 _MOST_OVERUSED, _MOST_GROWTH = 500, 1.5
 """Wires with more than one user, and how many times as many as rounds before."""
+_MOST_IDLE = 20
+"""Rounds without a change, in which nothing but paths that are too slow is left."""
 _PFD = (Fraction(3_125_000), 400 * _MHZ)
 _VCO = (400 * _MHZ, 800 * _MHZ)
 _OUT = (3_125_000, 400 * _MHZ)
@@ -146,8 +148,11 @@ class Ecp5(Family):
         """Say whether the router gets no further, by its last rounds.
 
         What routes takes 25 to 110 rounds; what does not, it tries for ever. Or it takes wires from paths
-        that are too slow, and there are more of both in each round.
+        that are too slow, and there are more of both in each round; or it finds no better ones for them.
         """
+        slow = re.findall(r"iter=\d+ wires=\d+ overused=(\d+) .*tmgfail=(\d+)", end)[-_MOST_IDLE:]
+        if len(slow) == _MOST_IDLE and len(set(slow)) == 1 and slow[0][0] == "0":
+            return True
         rounds = re.findall(r"iter=(\d+) wires=\d+(?: overused=(\d+))?", end)
         if any(int(number) >= _MOST_ROUNDS for number, _ in rounds):
             return True

@@ -70,6 +70,6 @@ _85F = DeviceConfig(
 )
 
 BOARDS = (
-    _board("25F", LFE5U_25F_BG381, _25f, _25F, 90_000_000),
+    _board("25F", LFE5U_25F_BG381, _25f, _25F, 87_500_000),
     _board("85F", LFE5U_85F_BG381, _85f, _85F, 75_000_000),
 )
