@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from xnorcore.isa.protocol import Command, DeviceInfo
 from xnorcore.link.frames import decode_response, encode_request
 from xnorcore_hw.shells.framed import FramedCore
+from xnorcore_hw.shells.uart import UartShell
 
 from .streams import put, simulate
 from .test_core import small_config
@@ -75,3 +78,28 @@ def test_the_reset_from_outside_forgets_half_a_frame() -> None:
         assert decode_response((await answer(ctx, dut))[:-1]) is not None
 
     simulate(dut, run)
+
+
+def test_the_uart_shell_is_active_while_something_is_on_the_wire() -> None:
+    """Both ways: when a byte has come, and while the line out is not at rest."""
+    divisor = 4
+    dut = UartShell(CONFIG, 1_000_000, divisor)
+    seen: list[tuple[int, int]] = []
+
+    async def send(ctx) -> None:
+        for byte in (0, *INFO):
+            for bit in (0, *(byte >> place & 1 for place in range(8)), 1):
+                ctx.set(dut.rx, bit)
+                await ctx.tick().repeat(divisor)
+
+    async def watch(ctx) -> None:
+        for _ in range(20 * (len(INFO) + 1) * divisor):
+            seen.append((ctx.get(dut.active), ctx.get(dut.tx)))
+            await ctx.tick()
+
+    simulate(dut, send, watch)
+    first = [tx for _, tx in seen].index(0)
+    before = [active for active, _ in seen[:first]]
+    assert sum(now > last for last, now in pairwise(before)) == len(INFO) + 1
+    assert all(active for active, tx in seen if not tx)
+    assert not all(active for active, _ in seen[first:])
