@@ -113,8 +113,8 @@ def test_weights_that_do_not_fit_arrive_in_passes() -> None:
     assert program.used["weight_depth"] == 832
     weights = 832 * 32 * 4
     starts = 33 * 32 * 4
-    assert program.bytes_per_batch == weights + starts
-    assert compile_network(network, DeviceConfig()).bytes_per_batch == 0
+    assert program.bytes_per_call == weights + starts
+    assert compile_network(network, DeviceConfig()).bytes_per_call == 0
     for blocks in (program.blocks, *(further.blocks for further in program.later)):
         for block in blocks:
             if block.space is Space.WEIGHTS:

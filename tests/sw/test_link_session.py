@@ -18,6 +18,7 @@ from xnorcore.errors import (
     WrongDeviceError,
 )
 from xnorcore.isa.protocol import Command, DeviceConfig, Geometry, Status
+from xnorcore.link.groups import Chain
 from xnorcore.link.pieces import ImageBytes, divide
 from xnorcore.link.session import Session
 from xnorcore.model.layers import Dense, InputSpec
@@ -378,6 +379,46 @@ def test_version_and_impossible_device():
 
     with pytest.raises(WrongDeviceError, match="impossible device: rows is 99"):
         Session(Odd()).synchronise()
+
+
+class Register(FakeDevice):
+    """WRITE stores its payload, RUN makes something of it that READ gives: each needs those before it."""
+
+    held = made = b""
+
+    def execute(self, command, payload):
+        if command == Command.WRITE:
+            self.held = payload
+        elif command == Command.RUN:
+            self.made = self.held[::-1]
+        elif command != Command.READ:
+            return super().execute(command, payload)
+        return (self.made if command == Command.READ else b""), Status.OK
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_chains_are_whole_or_sent_again(seed):
+    """Nothing else runs between the requests of a chain, and none is left out, whatever gets lost."""
+    r = random.Random(seed)
+    faults = Faults(seed=seed, **NOISY) if seed else Faults()
+    device = Register(faults)
+    s = session(device, retries=100)
+    values = [r.randbytes(r.randrange(8, 60)) for _ in range(40)]
+    chains = [
+        Chain([(Command.WRITE, value), (Command.RUN, b""), (Command.READ, b""), (Command.READ, b"")])
+        for value in values
+    ]
+    found = list(s.stream(chains))
+    assert found == [answer for value in values for answer in (b"", b"", value[::-1], value[::-1])]
+    assert seed == 0 or s.stats.resent > 0
+    assert device.overflows == 0 and device.most_held <= 512
+
+
+def test_a_refused_request_of_a_chain_is_named():
+    s = session(FakeDevice())
+    with pytest.raises(UsageError, match="payload bytes; at most"):
+        list(s.stream([Chain([(Command.RUN, b"1"), (Command.RUN, bytes(s.max_payload + 1))])]))
+    assert s.call(Command.RUN, b"x") == b"x"
 
 
 def test_disconnection_passes_through():

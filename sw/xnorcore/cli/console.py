@@ -56,7 +56,9 @@ class Console:
         if progress.message:
             self.say(progress.message)
         else:
-            self.count(_LABELS.get(progress.stage, progress.stage), progress.done, progress.total)
+            label = _LABELS.get(progress.stage, progress.stage)
+            where = f", {progress.part}" if progress.part else ""
+            self.count(f"{label}{where}", progress.done, progress.total)
 
     def counting(self, label: str) -> Callable[[int, int], None]:
         """Return a progress callback that takes (done, total)."""

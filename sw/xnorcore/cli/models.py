@@ -153,7 +153,7 @@ def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any
         one_image = {"expected_cycles": alone.latency, "spread": alone.spread}
         drains = sum(layer.drains for layer in program.layers)
         expected = program.cycles
-        # Where weights cross the link for each batch, that is what takes the time.
+        # Where weights cross the link with each call, the link is what takes the time.
         if program.passes == 1:
             used = efficiency(program.network, program.batch, program.cycles, g)
     return {
@@ -163,7 +163,7 @@ def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any
         "image_bytes": program.image_bytes if program else None,
         "result_bytes": program.result_bytes if program else None,
         "passes": program.passes if program else None,
-        "link_bytes_per_batch": program.bytes_per_batch if program else None,
+        "link_bytes_per_call": program.bytes_per_call if program else None,
         "beats_per_batch": program.beats if program else None,
         "drains_per_batch": drains,
         "expected_cycles_per_batch": expected,
@@ -227,7 +227,7 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     elif value["passes"] > 1:
         verdict = (
             f"runs on {_device(value)} in {value['passes']} passes: "
-            f"{value['link_bytes_per_batch']:,} bytes of weights cross the link for each batch"
+            f"{value['link_bytes_per_call']:,} bytes of weights cross the link with each call"
         )
     lines += ["", verdict]
     if value["device"]["simulated"] and value["boards"]:

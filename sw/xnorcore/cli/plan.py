@@ -16,11 +16,11 @@ from ..model.network import Network
 from ..pages import plots
 from ..report.gather import command_line, graph, layers_expected, provenance, roofline
 from ..report.planned import plan_page
-from ..runtime.rates import Rates, rates
+from ..runtime.rates import CALL, Rates, rates
 from .console import Console, table
 from .files import check_output
 from .models import describe
-from .options import Parser, add_network
+from .options import Parser, add_network, integer
 
 _RATES = tuple(Rates.__dataclass_fields__)
 
@@ -33,32 +33,37 @@ def add_plan(parser: Parser) -> None:
     parser.add_argument(
         "--html", metavar="FILE", help="write all of it as one page, with a roofline for each board"
     )
+    parser.add_argument(
+        "--images", metavar="N", type=integer(1), default=CALL,
+        help="images of a call, which share the weights where they come in passes; default %(default)s",
+    )  # fmt: skip
 
 
-def plan(network: Network, board: str, device: BoardDevice) -> dict[str, Any]:
+def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) -> dict[str, Any]:
     """Return what a board does with a network, in the form of ``--json``.
 
     Returns
     -------
     dict
         ``board``; ``runs``: ``resident``, ``passes`` or ``no``; the rates of `Rates`, None where it does not
-        run; ``store``: where weights come from that the buffers do not hold; ``passes``;
-        ``cycles_per_batch``, ``images_per_batch`` as of ``info``; ``missing``: everything that the device
-        lacks, each with ``field``, ``there``, ``needed`` and ``reason``; ``roofline`` as of ``report``, by
-        computation.
+        run; ``store``: where weights come from that the buffers do not hold; ``passes``; ``call_images``:
+        images of the call that rates in passes are of; ``cycles_per_batch``, ``images_per_batch`` as of
+        ``info``; ``missing``: everything that the device lacks, each with ``field``, ``there``, ``needed``
+        and ``reason``; ``roofline`` as of ``report``, by computation.
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
-    value |= dict.fromkeys(("passes", "cycles_per_batch", "images_per_batch", "roofline"))
+    value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "images_per_batch", "roofline"))
     try:
         program = compile_network(network, device.config)
     except CompileError:
         return value | {"missing": [asdict(lack) for lack in obstacles(network, device.config)]}
     return value | {
         "runs": "resident" if program.passes == 1 else "passes",
-        **asdict(rates(program, device)),
+        **asdict(rates(program, device, images)),
         "store": None if program.passes == 1 else "wire",
         "passes": program.passes,
+        "call_images": None if program.passes == 1 else images,
         "cycles_per_batch": program.cycles,
         "images_per_batch": program.batch,
         "missing": [],
@@ -76,7 +81,7 @@ def _plan(arguments: argparse.Namespace, console: Console) -> int:
         devices = {arguments.board: find_device(arguments.board)}
     if not devices:
         raise UsageError("no board is installed; xnorcore info NET describes the simulated device")
-    rows = [plan(network, board, device) for board, device in devices.items()]
+    rows = [plan(network, board, device, arguments.images) for board, device in devices.items()]
     value = {"command": "plan", **describe(network), "boards": rows}
     lines = _lines(arguments.network, rows)
     if arguments.html:
@@ -95,6 +100,8 @@ def _lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
         cells.append((row["board"], runs, *figures, row["store"] or ""))
     head = ("board", "runs", "device images/s", "wire images/s", "images/s", "latency, us", "store")
     lines = table(cells, head, drop=("store", "wire images/s", "device images/s"))
+    calls = {row["call_images"] for row in rows} - {None}
+    lines += [f"in passes: of a call of {images:,} images, which share the weights" for images in calls]
     lacking = [row for row in rows if row["missing"]]
     for row in lacking:
         lines += ["", f"{row['board']} does not run it:"]

@@ -261,7 +261,7 @@ def _summary(report: dict[str, Any], bars: bool) -> list[tuple[str, str]]:
         compared = f"{report['scores']:,} scores against {report['reference']}"
         rows.append(("mismatches", f"{report['mismatches']:,} of {compared}"))
     if report["passes"] > 1:
-        rows.append(("passes", f"{report['passes']}: weights cross the link for each batch"))
+        rows.append(("passes", f"{report['passes']}: weights cross the link with each call"))
     if report["cycles_per_image"] is not None:
         rows.append(("cycles per image", f"{report['cycles_per_image']:,.1f}"))
         rows += cause_rows(report["cycles_per_image_by_cause"], bars)

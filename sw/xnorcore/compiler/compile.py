@@ -63,7 +63,7 @@ def compile_network(network: Network, config: DeviceConfig, at_once: int | None 
     ------
     CapacityError
         If the network needs more of a memory, or a wider accumulator, than the device has. Weights may
-        exceed the buffers: they then arrive in passes, for each batch again.
+        exceed the buffers: they then arrive in passes, with every call again.
     CompileError
         If the network has a layer that the device cannot run.
     """

@@ -200,6 +200,6 @@ def _ending(
         sections=sections,
         identifier=identifier_of(program.config, header, regions, sections, program.identifier + kind),
         values=values,
-        results=Results(regions.bases[region], words, values.word_bytes(program.config)),
+        results=Results(regions.bases[region], words, values.word_bytes(program.config), region),
         whole=program,
     )

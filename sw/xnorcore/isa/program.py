@@ -183,7 +183,7 @@ class Program:
 
     @property
     def passes(self) -> int:
-        """Times that weights are written for a batch; 1 if they are written once and stay."""
+        """Times that the buffers are filled with weights for an image; 1 if they are filled once and stay."""
         return len(self.sections)
 
     @property
@@ -192,8 +192,8 @@ class Program:
         return len(self.sections) > 1 or self.stopped
 
     @property
-    def bytes_per_batch(self) -> int:
-        """Bytes of weights and start values that cross the link for each batch; 0 with one pass."""
+    def bytes_per_call(self) -> int:
+        """Bytes of weights and start values that cross the link for the images of a call; 0 with one pass."""
         if len(self.sections) == 1:
             return 0
         return sum(len(block.data) for section in self.sections for block in section.buffers)

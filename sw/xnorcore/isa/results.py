@@ -22,11 +22,14 @@ class Results:
     base, words : int
     word_bytes : int
         Bytes of each word that matter, from the least significant on.
+    region : str
+        Of the program's `MemoryMap`, at whose beginning they are.
     """
 
     base: int
     words: int
     word_bytes: int
+    region: str = "results"
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from ..isa.device import DeviceConfig
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Command
 from .flight import Flight
 from .frames import DELIMITER
-from .groups import Group, Request, command_name
+from .groups import Chain, Group, Request, command_name
 from .patience import Patience
 from .pieces import END, ImageBytes, divide
 
@@ -21,7 +21,7 @@ class Exchange:
     Parameters
     ----------
     flight : Flight
-    requests : iterable of (int, bytes)
+    requests : iterable of (int, bytes) or Chain
         Command and payload.
     window : int
         Most encoded bytes in flight; a single frame always goes.
@@ -40,7 +40,7 @@ class Exchange:
     def __init__(
         self,
         flight: Flight,
-        requests: Iterable[tuple[int, bytes]],
+        requests: Iterable[tuple[int, bytes] | Chain],
         *,
         window: int,
         max_payload: int,
@@ -100,30 +100,45 @@ class Exchange:
         if self.exhausted:
             return False
         try:
-            command, payload = next(self.source)
+            pulled = next(self.source)
         except StopIteration:
             self.exhausted = True
             if self.groups:
                 self.groups[-1].complete = True
             return False
+        if isinstance(pulled, Chain):
+            self._begin()
+            for command, payload in pulled.requests:
+                self._join(command, payload)
+            self.groups[-1].complete = True
+            return True
+        command, payload = pulled
+        part = payload[0] if command == Command.INFER and payload else END
+        if not part & ~END or not self.groups or self.groups[-1].complete:
+            self._begin()
+        self._join(command, payload)
+        self.groups[-1].complete = bool(part & END)
+        if part == END:
+            self._shorten(self.groups[-1])
+        return True
+
+    def _begin(self) -> None:
+        """Begin a new group."""
+        if self.groups:
+            self.groups[-1].complete = True
+        self.groups.append(Group())
+
+    def _join(self, command: int, payload: bytes) -> None:
+        """Add a request to the newest group."""
         if len(payload) > self.max_payload:
             raise UsageError(
                 f"{command_name(command)} request with {len(payload)} payload bytes; "
                 f"at most {self.max_payload} fit"
             )
-        part = payload[0] if command == Command.INFER and payload else END
-        if not part & ~END or not self.groups or self.groups[-1].complete:
-            if self.groups:
-                self.groups[-1].complete = True
-            self.groups.append(Group())
         request = Request(self.count, command, bytes(payload))
         self.groups[-1].requests.append(request)
-        self.groups[-1].complete = bool(part & END)
         self.waiting.append(request)
         self.count += 1
-        if part == END:
-            self._shorten(self.groups[-1])
-        return True
 
     def _shorten(self, group: Group) -> Group:
         """Put requests of the length that pays best in place of one; return the first of their groups."""

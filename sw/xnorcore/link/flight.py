@@ -6,9 +6,9 @@ once. Only when nothing comes at all does the clock decide: then the oldest unan
 sent again as a probe, and its answer settles the rest. A late answer to an earlier transmission is
 as good as a new one, so a slow device is not asked for ever.
 
-Parts of one inference group (INFER with part numbers) mean something only together: they go out
-back to back, are sent again together, and the answer to a part counts only if all parts before it
-in the same attempt were answered.
+Parts of one inference group (INFER with part numbers) mean something only together, and so do the requests
+of a chain: they go out back to back, are sent again together, and the answer to a part counts only if all
+parts before it in the same attempt were answered.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import DeviceError
 from ..isa.protocol import Command, Status
 
-__all__ = ["Attempt", "Group", "Request", "command_name", "refusal"]
+__all__ = ["Attempt", "Chain", "Group", "Request", "command_name", "refusal"]
 
 _HINTS = {
     Status.BAD_COMMAND: "this device does not know the command; rebuild its bitstream",
@@ -18,6 +19,19 @@ _HINTS = {
     Status.BAD_PROGRAM: "the program memory holds no valid program; load the network again",
     Status.WRONG_PROGRAM: "the device holds another network; load the network again",
 }
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Requests each of which needs what those before it did: a group, like the parts of images.
+
+    Attributes
+    ----------
+    requests : sequence of (int, bytes)
+        Command and payload. Repeating all of them, from the first one on, must do no harm.
+    """
+
+    requests: Sequence[tuple[int, bytes]]
 
 
 @dataclass
@@ -62,7 +76,7 @@ class Attempt:
 
 @dataclass(eq=False)
 class Group:
-    """Requests that are sent again together; all but parts of an inference group stand alone.
+    """Requests that are sent again together: parts of images, or a chain; all others stand alone.
 
     Attributes
     ----------

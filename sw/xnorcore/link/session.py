@@ -11,6 +11,7 @@ from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Command, DeviceInfo
 from .exchange import Exchange
 from .flight import Flight, Stats
 from .frames import DELIMITER, MAX_RESPONSE
+from .groups import Chain
 from .pieces import ImageBytes
 from .transport import Transport
 
@@ -174,7 +175,7 @@ class Session:
 
     def stream(
         self,
-        requests: Iterable[tuple[int, bytes]],
+        requests: Iterable[tuple[int, bytes] | Chain],
         *,
         on_response: Callable[[int, bytes], None] | None = None,
         timeout: float | None = None,
@@ -186,11 +187,13 @@ class Session:
         the caller sees nothing.
 
         The device may execute a request more than once, and after later ones of the same stream: put
-        only requests in one stream that do not depend on each other (parts of one INFER group may).
+        only requests in one stream that do not depend on each other. Parts of one INFER group may, and those
+        of a `Chain`: after a loss the whole chain is sent again, and an answer counts only if all before it
+        in the chain were answered in the same attempt.
 
         Parameters
         ----------
-        requests : iterable of (int, bytes)
+        requests : iterable of (int, bytes) or Chain
             Command and payload; taken one by one as the window lets them go.
         on_response : callable, optional
             Called with the request's index and the response, just before it is yielded.

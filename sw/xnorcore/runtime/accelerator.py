@@ -15,8 +15,8 @@ from ..link.transport import open_transport
 from ..model.bits import pack_images
 from ..model.network import Network
 from .counters import Watch, read_counters
-from .inference import Inference, Lost, arm, holds, lost
-from .upload import Callback, Progress, remark, upload
+from .inference import Inference, arm, holds, lost
+from .upload import Callback, Lost, Progress, remark, upload
 
 __all__ = ["Accelerator", "Progress"]
 

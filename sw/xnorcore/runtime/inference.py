@@ -1,28 +1,23 @@
-"""Runs images through a loaded program, batch by batch, and tells whether the device still holds it."""
+"""Runs images through a loaded program, and tells whether the device still holds it."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, NotLoadedError
 from ..isa.program import Program
-from ..isa.protocol import KEY_BYTES, Command, DeviceInfo, Space, Status
+from ..isa.protocol import KEY_BYTES, Command, DeviceInfo, Status
 from ..link.pieces import ImageBytes
 from ..link.session import Session
 from .counters import LOOK, Watch, unpack_counters, watched
-from .requests import image_requests, read_requests
-from .upload import Callback, Progress, claim, marked, without_mark, write
+from .passes import Passes
+from .requests import image_requests
+from .upload import Callback, Lost, Progress, marked
 
-__all__ = ["Inference", "Lost", "arm", "holds", "lost"]
+__all__ = ["Inference", "arm", "holds", "lost"]
 
 _SLOW_CLOCK_HZ = 1_000_000
-
-
-class Lost(Exception):
-    """The device has lost the program; nobody outside this package sees it."""
 
 
 def holds(session: Session, program: Program) -> bool:
@@ -113,19 +108,14 @@ class Inference:
         LinkError
             As for every request.
         """
-        if self._program.results_read:
-            return b"".join(self._batches(wire))
-        return b"".join(self._stream(wire, len(wire), self._program.result_bytes))
-
-    def _stream(self, wire: NDArray[np.uint8], total: int, size: int) -> Iterator[bytes]:
-        """Send images, and give the results that come of them, `size` bytes each."""
         program, session = self._program, self._session
-        done, group = 0, b""
+        if program.results_read:
+            return Passes(session, program, self._timeout, self._progress).run(wire)
         expected: list[int] = []
-        watch = None if program.results_read else self._watch
-        requests = watched(image_requests(program, wire, session.max_payload, expected), expected, watch)
-        # Where results are read from memory, a batch stays together.
-        cost = None if program.results_read else ImageBytes(program.image_bytes, size, program.batch)
+        requests = image_requests(program, wire, session.max_payload, expected)
+        requests = watched(requests, expected, self._watch)
+        cost = ImageBytes(program.image_bytes, program.result_bytes, program.batch)
+        done, group, found = 0, b"", []
         for index, response in enumerate(session.stream(requests, timeout=self._timeout, images=cost)):
             count = expected[index]
             if count == LOOK:
@@ -136,45 +126,12 @@ class Inference:
             group += response
             if not count:
                 continue
-            if len(group) != count * size:
-                raise DeviceError(f"{count} images gave {len(group)} result bytes, not {count * size}")
+            if len(group) != count * program.result_bytes:
+                raise DeviceError(
+                    f"{count} images gave {len(group)} result bytes, not {count * program.result_bytes}"
+                )
             done += count
-            if len(wire) == total:
-                self._progress(Progress("infer", done, total))
-            yield group
+            self._progress(Progress("infer", done, len(wire)))
+            found.append(group)
             group = b""
-
-    def _batches(self, wire: NDArray[np.uint8]) -> Iterator[bytes]:
-        """Run batch after batch, and read the results; each pass of a batch brings its weights along."""
-        program, session = self._program, self._session
-        if not marked(session, program):
-            raise Lost  # before another program's weights are overwritten
-        for first in range(0, len(wire), program.batch):
-            part = wire[first : first + program.batch]
-            if (program.whole or program).later:
-                # The first pass's program is there already only for the first batch after `load`.
-                blocks = (block for block in program.blocks if block.space != Space.ACTIVATIONS)
-                write(session, program, without_mark(blocks))
-                claim(session, program)
-                session.call(Command.ARM)
-            for _ in self._stream(part, len(wire) + 1, 1):
-                pass
-            for further in program.later:
-                write(session, program, further.blocks)
-                for entry in further.entries:
-                    session.call(Command.RUN, entry.to_bytes(2, "little"), timeout=self._timeout)
-            read = [self._results(row) for row in range(len(part))]
-            if not marked(session, program):
-                raise Lost
-            yield from read
-            self._progress(Progress("infer", first + len(part), len(wire)))
-
-    def _results(self, row: int) -> bytes:
-        """Read the results of the image in a row from activation memory."""
-        config, results = self._program.config, self._program.results
-        requests = read_requests(config, Space.ACTIVATIONS, row, results.base, results.words)
-        data = b"".join(self._session.stream(requests))
-        if len(data) != results.words * config.geometry.width // 8:
-            raise DeviceError(f"READ of {results.words} words gave {len(data)} bytes")
-        words = np.frombuffer(data, np.uint8).reshape(results.words, -1)
-        return words[:, : results.word_bytes].tobytes()
+        return b"".join(found)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..boards import BoardDevice
 from ..compiler.compile import compile_network
 from ..isa.program import Program
-from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Space
+from ..isa.protocol import CRC_BYTES, HEADER_BYTES
+from ..link.session import Session
 from ..link.transport import BITS_PER_BYTE
-from .requests import image_requests, read_requests, write_requests
+from .passes import Passes
+from .requests import image_requests
+from .stages import Stage, stages
+from .timed import TimedDevice
+from .upload import Progress
 
-__all__ = ["Rates", "rates"]
+__all__ = ["CALL", "Rates", "rates"]
+
+CALL = 1000
+"""Images of a call in passes, if nothing else is said."""
 
 _EXTRA = 3
 """Bytes of a frame on the wire beyond its body: COBS code, delimiter, code of a second block."""
 _STATUS = 1
+_FEW = 8
+"""Batches after which one takes as long as the next."""
+_TIMEOUT = 1e9
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,7 @@ class Rates:
     wire_images_per_s : float
         Of the wire alone, at its true rate, in the slower direction. Weights that cross it are counted.
     images_per_s : float
-        From end to end. In passes, wire and array wait for each other; else they overlap.
+        From end to end, with wire and array at work at the same time as far as they can.
     latency_us : float
         Of one image, from its first bit on the wire to the last bit of its result; in passes, of a batch.
     """
@@ -43,7 +55,7 @@ class Rates:
     latency_us: float
 
 
-def rates(program: Program, device: BoardDevice) -> Rates:
+def rates(program: Program, device: BoardDevice, images: int = CALL) -> Rates:
     """Return what a program reaches on a board's device, over its own UART.
 
     Parameters
@@ -51,17 +63,20 @@ def rates(program: Program, device: BoardDevice) -> Rates:
     program : Program
         For `device`'s configuration.
     device : BoardDevice
+    images : int
+        Of a call, where the program runs in passes: its weights cross the wire once for all of them. Else any
+        number reaches the same, but for the beginning and the end.
     """
     byte_s = BITS_PER_BYTE * device.clocks_per_bit[device.baud] / device.clock_hz
     array_s = program.cycles / device.clock_hz / program.batch
     if program.passes > 1:
-        down, up = _pass_bytes(program)
-        wire_s = max(down, up) * byte_s / program.batch
-        batch_s = program.batch * (wire_s + array_s)
-        return Rates(1 / array_s, 1 / wire_s, program.batch / batch_s, batch_s * 1e6)
-    images = _step(program)
-    down, up = _image_bytes(program, images)
-    wire_s = max(down, up) * byte_s / images
+        call = _InPasses(program, device, byte_s)
+        call_s, wire_s = call.seconds(images)
+        batch_s, _ = call.seconds(program.batch)
+        return Rates(1 / array_s, images / wire_s, images / call_s, batch_s * 1e6)
+    step = _step(program)
+    down, up = _image_bytes(program, step)
+    wire_s = max(down, up) * byte_s / step
     alone = compile_network(program.network, program.config, at_once=1)
     one_s = sum(_image_bytes(alone, 1)) * byte_s + alone.latency / device.clock_hz
     return Rates(1 / array_s, 1 / wire_s, 1 / max(array_s, wire_s), one_s * 1e6)
@@ -90,20 +105,52 @@ def _image_bytes(program: Program, images: int) -> tuple[int, int]:
     return down, _frames(count * program.result_bytes + _STATUS for count in expected)
 
 
-def _pass_bytes(program: Program) -> tuple[int, int]:
-    """Return the bytes to the device, and back, for a batch in passes."""
-    config = program.config
-    blocks = [block for block in program.blocks if block.space != Space.ACTIVATIONS]
-    blocks += [block for part in program.later for block in part.blocks]
-    down = [len(payload) for block in blocks for _, payload in write_requests(config, block, _room(program))]
-    up = [_STATUS] * len(down)
-    entries = sum(len(part.entries) for part in program.later)
-    down += [2] * entries
-    up += [_STATUS] * entries
-    results = program.results
-    for row in range(program.batch):
-        for _, payload in read_requests(config, Space.ACTIVATIONS, row, results.base, results.words):
-            down.append(len(payload))
-            up.append(int.from_bytes(payload[4:], "little") * config.geometry.width // 8 + _STATUS)
-    images = _image_bytes(program, program.batch)
-    return _frames(down) + images[0], _frames(up) + images[1]
+class _InPasses:
+    """A call in passes on a device that only takes its time.
+
+    A few batches go through all passes. Each further one takes what the last of them took.
+
+    Parameters
+    ----------
+    program : Program
+    device : BoardDevice
+    byte_s : float
+    """
+
+    def __init__(self, program: Program, device: BoardDevice, byte_s: float) -> None:
+        self.program, self.clock_hz, self.byte_s = program, device.clock_hz, byte_s
+
+    def seconds(self, images: int) -> tuple[float, float]:
+        """Return the seconds that a call takes, and those that it takes the wire in its busier direction."""
+        batches = -(-images // self.program.batch)
+        plan, few = stages(self.program, batches), min(batches, _FEW)
+        began, ended, told = self._run(plan, few)
+        whole = ended - began
+        if few > 1:
+            first, last, _ = self._run(plan, 1)
+            further = (whole - (last - first)) / (few - 1)
+            # Requests are sent ahead of their turn: time alone goes on evenly with what has been done.
+            further[0] = sum(times[-1] - times[-2] for times in told.values())
+            whole += (images / self.program.batch - few) * further
+        return float(whole[0]), float(max(whole[1:])) * self.byte_s
+
+    def _run(
+        self, plan: Sequence[Stage], batches: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, list[float]]]:
+        """Return time, bytes sent and received before and after some batches, and when each was done."""
+        program = self.program
+        session = Session(TimedDevice(program, self.clock_hz, self.byte_s))
+        session.synchronise()
+        told: dict[str, list[float]] = {}
+
+        def now() -> NDArray[np.float64]:
+            stats = session.stats
+            return np.array([session.transport.now(), stats.bytes_sent, stats.bytes_received])
+
+        def tell(progress: Progress) -> None:
+            told.setdefault(progress.part, []).append(session.transport.now())
+
+        images = np.full((batches * program.batch, program.image_bytes), 0x55, np.uint8)
+        began = now()
+        Passes(session, program, _TIMEOUT, tell, plan).run(images)
+        return began, now(), told

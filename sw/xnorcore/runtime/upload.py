@@ -13,7 +13,11 @@ from ..link.session import Session
 from .readback import Readback
 from .requests import read_requests, write_requests
 
-__all__ = ["Callback", "Progress", "claim", "marked", "remark", "upload", "without_mark", "write"]
+__all__ = ["Callback", "Lost", "Progress", "claim", "marked", "remark", "upload", "without_mark", "write"]
+
+
+class Lost(Exception):
+    """The device has lost the program; nobody outside this package sees it."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +29,19 @@ class Progress:
     stage : str
         ``"build"``, ``"load"``, ``"verify"`` or ``"infer"``.
     done, total : int
-        Bytes (load, verify) or images (infer); both 0 for messages.
+        Bytes (load, verify) or images (infer); both 0 for messages. Images that are through some of several
+        passes count in part.
     message : str
         Text, for stages without a count.
+    part : str
+        Where the work is beside that, as ``pass 2 of 6``.
     """
 
     stage: str
     done: int = 0
     total: int = 0
     message: str = ""
+    part: str = ""
 
 
 Callback = Callable[[Progress], None]

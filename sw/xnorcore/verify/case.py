@@ -28,7 +28,7 @@ __all__ = ["Case", "check", "differences", "draw", "save"]
 MOST_CYCLES = 100_000
 """Cycles of a batch above which a network is drawn again: a run has to end some day."""
 MOST_BYTES = 100_000
-"""Likewise, bytes of weights that cross the link for each batch."""
+"""Likewise, bytes of weights that cross the link with each call."""
 ATTEMPTS = 200
 _UART = 1 / 16
 _SMALL = Bounds(side=5, channels=8, convs=2, dense=2, values=24)
@@ -111,7 +111,7 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
             if refused is not None:
                 refused[type(error).__name__] += 1
             continue
-        if program.cycles > MOST_CYCLES or program.bytes_per_batch > MOST_BYTES:
+        if program.cycles > MOST_CYCLES or program.bytes_per_call > MOST_BYTES:
             continue
         images = random_images(rng, network, int(rng.integers(1, 2 * rows + 2)))
         images[rng.random(len(images)) < 0.1] = rng.choice([0, network.input.maximum])
