@@ -100,15 +100,16 @@ def test_images_larger_than_a_frame(small: Accelerator) -> None:
 
 @pytest.mark.parametrize("options", ["rows=2,columns=32,width=16", "rows=3,columns=4,width=16"])
 def test_weights_in_passes(options: str) -> None:
-    """Weights that exceed the buffers arrive for each batch again."""
+    """Weights that exceed the buffers arrive with each call again, for all of its images."""
     url = f"sim:{options},weight_depth=64,threshold_depth=32,act_depth=2048"
     with Accelerator.open(url) as device:
         for kind in ({"bits": 1}, {"bits": 3, "scores": False}):
             network, images = network_and_images(sizes=(150, 190, 130, 10), count=7, **kind)
             device.load(network)
             assert device.program.passes > 1
-            for _ in range(2):
-                np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+            wanted = golden.run(network, images)
+            for count in (1, device.program.batch, device.program.batch + 1, 7):
+                np.testing.assert_array_equal(device.infer(images[:count]), wanted[:count])
 
 
 def test_passes_may_run_twice(monkeypatch) -> None:

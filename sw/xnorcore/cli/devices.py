@@ -26,7 +26,7 @@ def ask(network: Network, devices: Mapping[str, DeviceConfig]) -> dict[str, Answ
     -------
     dict of str to dict
         ``geometry``; ``fits``, ``passes``, ``refusal`` as of ``info``; ``efficiency`` of a batch, None where
-        weights cross the link for each batch, or nothing runs.
+        weights cross the link with each call, or nothing runs.
     """
     return {name: _answer(network, config) for name, config in devices.items()}
 
