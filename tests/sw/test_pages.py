@@ -198,3 +198,11 @@ def test_what_is_refused(more: list[str], said: str, tmp_path: Path, capsys: Any
 
 def test_markup_is_only_made_here() -> None:
     assert section("empty") == Markup() and "<h2>a</h2>" in section("a", paragraph("b"))
+
+
+def test_plan_of_a_name_that_would_be_markup(evil: str, tmp_path: Path, capsys: Any) -> None:
+    page = tmp_path / "plan.html"
+    assert main(["plan", evil, "--board", "ulx3s-25f", "--html", str(page)]) == 0
+    found = Reader(page.read_text())
+    assert "script" not in found.tags and "alert(1)" in page.read_text() and not found.outside
+    assert f"page: {page}" in capsys.readouterr().out
