@@ -91,6 +91,13 @@ def test_every_cycle_has_a_layer_and_a_cause(name: str, folder: Path) -> None:
     within = sum(row["cycles_per_batch"] for row in layers[:-1]) + layers[-1]["causes"]["tail"]
     assert within == pytest.approx(measured["cycles_per_image"])
     assert measured["mismatches"] == 0 and measured["scores"] > 0
+    # The program says the same, but for the start of the first batch, and for results on their way out.
+    for row, computed in zip(layers[:-1], value["expected"], strict=True):
+        assert computed["layer"] == row["layer"]
+        for cause in ("busy", "drain", "hazard"):
+            assert computed["causes"].get(cause, 0) == row["causes"].get(cause, 0), row["layer"]
+        assert 0 <= row["causes"]["fetch"] - computed["causes"]["fetch"] <= 1
+        assert abs(computed["cycles_per_batch"] - row["cycles_per_batch"]) <= 16, (row, computed)
 
 
 @pytest.mark.parametrize("name", REPORTS)

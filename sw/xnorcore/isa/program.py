@@ -21,7 +21,7 @@ from .device import DeviceConfig
 from .layout import HEADER
 from .protocol import Space
 from .results import Results, Stop, SumsPlan, Values
-from .timing import Cycles, Timed, alone, steady
+from .timing import Cycles, Timed, alone, steady, steady_layers
 
 __all__ = [
     "Block", "LayerPlan", "Pass", "Program", "Results", "Section", "Stop",
@@ -221,6 +221,13 @@ class Program:
     def busy(self) -> Cycles:
         """Cycles by cause of a batch between others."""
         return steady(self.timed[0], self.config)
+
+    @cached_property
+    def by_part(self) -> list[tuple[int, Cycles]]:
+        """The layer of each descriptor in `layers`, and its cycles by cause: between others, or in a RUN."""
+        parts = [part for section in self.sections for part, _ in section.parts]
+        first = steady_layers(self.timed[0], self.config)
+        return list(zip(parts, [*first, *self.by_itself[1:]], strict=True))
 
     @cached_property
     def by_itself(self) -> tuple[Cycles, ...]:

@@ -15,7 +15,7 @@ from .descriptor import Descriptor
 from .device import DeviceConfig
 from .layout import HEADER, LOOPS
 
-__all__ = ["Cycles", "Timed", "alone", "steady", "total"]
+__all__ = ["Cycles", "Timed", "alone", "steady", "steady_layers", "total"]
 
 _LOAD = 2
 """Cycles between a descriptor's last word and the layer's first beat."""
@@ -62,10 +62,15 @@ def steady(layers: Sequence[Timed], config: DeviceConfig) -> Cycles:
         In order; all that run for a batch.
     config : DeviceConfig
     """
-    clock, seen = _Clock(config), list[Cycles]()
+    return total(steady_layers(layers, config))
+
+
+def steady_layers(layers: Sequence[Timed], config: DeviceConfig) -> list[Cycles]:
+    """Return what `steady` adds up, for each layer."""
+    clock, seen = _Clock(config), list[list[Cycles]]()
     # A batch sees of the one before how its last layer ended: after a few, all are alike.
     while len(seen) < 2 or seen[-1] != seen[-2]:
-        seen.append(clock.batch(layers))
+        seen.append(clock.layers(layers))
     return seen[-1]
 
 
@@ -113,7 +118,11 @@ class _Clock:
 
     def batch(self, layers: Iterable[Timed]) -> Cycles:
         """Run layers, and return their cycles."""
-        return total(self._layer(layer) for layer in layers)
+        return total(self.layers(layers))
+
+    def layers(self, layers: Iterable[Timed]) -> list[Cycles]:
+        """Run layers, and return the cycles of each."""
+        return [self._layer(layer) for layer in layers]
 
     def _layer(self, layer: Timed) -> Cycles:
         config, start = self.config, self.now

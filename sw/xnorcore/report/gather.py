@@ -16,6 +16,7 @@ from ..boards import BoardDevice
 from ..files.xnorfile import content_hash
 from ..isa.listing import listing
 from ..isa.program import Program
+from ..isa.timing import total
 from ..link.transport import BITS_PER_BYTE
 from ..model import classes
 from ..model.network import Network
@@ -102,19 +103,17 @@ def layers_measured(program: Program, found: Mapping[str, Any], batches: int) ->
 def layers_expected(program: Program) -> list[dict[str, Any]]:
     """Return what the cycles of each layer go to by computation, in the form of `layers_measured`.
 
-    Beats and scores are counted, idle cycles are not.
+    Of a batch between others, or, in passes, of each RUN by itself.
     """
     rows: list[dict[str, Any]] = []
     for number in sorted({plan.layer for plan in program.layers}):
-        plans = [plan for plan in program.layers if plan.layer == number]
-        causes = {"busy": sum(plan.beats for plan in plans), "drain": sum(plan.drains for plan in plans)}
-        cycles = sum(causes.values())
-        macs = program.batch * sum(plan.macs for plan in plans)
+        found = total(cycles for part, cycles in program.by_part if program.layers[part].layer == number)
+        macs = program.batch * sum(plan.macs for plan in program.layers if plan.layer == number)
         rows.append(
             {"layer": program.network.layers[number].name or f"layer{number}", "number": number,
-             "cycles_per_batch": cycles, "busy_share": causes["busy"] / cycles if cycles else None,
-             "causes": {cause: count for cause, count in causes.items() if count},
-             "macs_per_cycle": macs / cycles if cycles else None}
+             "cycles_per_batch": found.active, "busy_share": found.busy / found.active,
+             "causes": {cause: count for cause, count in vars(found).items() if count},
+             "macs_per_cycle": macs / found.active}
         )  # fmt: skip
     return rows
 

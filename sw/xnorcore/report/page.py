@@ -124,9 +124,7 @@ def _cycles(value: Mapping[str, Any]) -> Markup:
             "the wire's bit times. Between batches the array waits for images."
         )
     else:
-        note = (
-            "By the program, not measured: what a layer multiplies and shifts out. Idle cycles come on top."
-        )
+        note = "Computed from the program, not measured; without waits for the wire."
     return section("Where the cycles go", figure(plot), table, paragraph(note, "soft"))
 
 
