@@ -27,7 +27,7 @@ def add_bench(commands: Commands) -> None:
         fill(parser)
 
     text = "Measure what the documentation claims; exit 1 if a figure misses its limit."
-    command(commands, "bench", text, fill=fill)
+    command(commands, "bench", text, fill=fill, example="lfc --json")
 
 
 def add_export_verilog(commands: Commands) -> None:
@@ -39,13 +39,15 @@ def add_export_verilog(commands: Commands) -> None:
         fill(parser)
 
     text = "Write the core as Verilog, with a list of its ports and a testbench."
-    command(commands, "export-verilog", text, fill=fill)
+    example = "--shell stream --bake digits -o core"
+    command(commands, "export-verilog", text, fill=fill, example=example)
 
 
 def add_serve_sim(commands: Commands) -> None:
     """Add the command ``serve-sim`` to the parser."""
     text = "Put the simulated accelerator behind a pseudo-terminal, until Ctrl-C."
-    add_simulator(command(commands, "serve-sim", text, _serve_sim), link="direct")
+    parser = command(commands, "serve-sim", text, _serve_sim, example="--board icebreaker")
+    add_simulator(parser, link="direct")
 
 
 def add_web(commands: Commands) -> None:
@@ -56,7 +58,8 @@ def add_web(commands: Commands) -> None:
 
         fill(parser)
 
-    command(commands, "web", "Make a page with the simulated accelerator in it, and serve it.", fill=fill)
+    text = "Make a page with the simulated accelerator in it, and serve it."
+    command(commands, "web", text, fill=fill, example="digits mnist-sfc -o site --no-serve")
 
 
 def _serve_sim(arguments: argparse.Namespace, console: Console) -> int:

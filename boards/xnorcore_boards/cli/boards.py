@@ -13,9 +13,8 @@ __all__ = ["add_boards"]
 
 def add_boards(commands: Commands) -> None:
     """Add the command ``boards`` to the parser."""
-    parser = command(
-        commands, "boards", "List the boards, what was measured on them, and what they run.", _boards
-    )
+    text = "List the boards, what was measured on them, and what they run."
+    parser = command(commands, "boards", text, _boards, example="--json")
     parser.add_argument("--markdown", action="store_true", help="print the tables of docs/boards.md")
     fit = "synthesize a spread of configurations of a family, and fit the area estimate to them"
     parser.add_argument("--fit", choices=("ice40", "ecp5", "gowin"), help=fit)

@@ -28,9 +28,8 @@ MAX_SEEDS = 100
 
 def add_build(commands: Commands) -> None:
     """Add the command ``build`` to the parser."""
-    parser = command(
-        commands, "build", "Make the bitstream of a board; exit 1 if it misses its clock.", _build
-    )
+    text = "Make the bitstream of a board; exit 1 if it misses its clock."
+    parser = command(commands, "build", text, _build, example="icebreaker --bake mnist-tfc")
     parser.add_argument("board", metavar="BOARD", help="name of a board (xnorcore boards), or sim")
     parser.add_argument("--geometry", metavar="RxCxW", help="rows x columns x width of the array")
     parser.add_argument(

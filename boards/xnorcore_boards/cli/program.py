@@ -14,7 +14,9 @@ __all__ = ["add_program"]
 
 def add_program(commands: Commands) -> None:
     """Add the command ``program`` to the parser."""
-    parser = command(commands, "program", "Write a bitstream to a board.", _program)
+    parser = command(
+        commands, "program", "Write a bitstream to a board.", _program, example="icebreaker --flash"
+    )
     parser.add_argument("board", metavar="BOARD", help="name of a board (xnorcore boards)")
     parser.add_argument(
         "--bitstream", metavar="FILE", help="default: of the build with the board's own geometry"

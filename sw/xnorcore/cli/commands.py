@@ -40,6 +40,28 @@ COMMANDS = (
 """Name, module of this package, and one sentence for the help. ``add_NAME(parser)`` of the module adds the
 arguments, and sets `call`."""
 
+EXAMPLES = {
+    "demo": "--net fashion --count 8",
+    "sim": "digits IN.npy --board ulx3s-25f -o OUT.npy",
+    "run": "digits IN.npy --port sim: -o OUT.npy --check",
+    "classify": "mnist-lfc photo.jpg",
+    "zoo": "",
+    "info": "digits --board icebreaker",
+    "plan": "digits",
+    "golden": "digits IN.npy -o OUT.npy",
+    "listing": "digits --board icebreaker",
+    "sample": "digits -o IN.npy --count 8 --labels LABELS.npy",
+    "import": "model.onnx -o model.xnor --inputs bipolar --report",
+    "train": "FOLDER --board icebreaker -o mine.xnor",
+    "data": "digits",
+    "eval": "digits --data held-out --html page.html",
+    "verify": "digits --port sim:",
+    "report": "fashion --board ulx3s-25f -o page.html",
+    "devices": "--list",
+    "doctor": "--warm",
+}
+"""Arguments of each, as the last line of its help shows them."""
+
 
 def build() -> Parser:
     """Return the parser of all commands; ``call(arguments, console)`` of its result runs one.
@@ -54,7 +76,7 @@ def build() -> Parser:
     parser.add_argument("-V", "--version", action="version", version=f"xnorcore {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, module, text in COMMANDS:
-        command(commands, name, text, fill=_filler(name, module))
+        command(commands, name, text, fill=_filler(name, module), example=EXAMPLES.get(name, ""))
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         entry.load()(commands)
     parser.set_defaults(call=lambda arguments, console: _help(parser))

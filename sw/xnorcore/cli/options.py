@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 Commands = Any
 """What ``argparse.ArgumentParser.add_subparsers`` returns; its class is private."""
 
+EXAMPLE = "example: "
+"""What the last line of a command's help begins with."""
+
+
+class Formatter(argparse.HelpFormatter):
+    """Help whose example stays one line, to be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLE) else super()._fill_text(text, width, indent)
+
 
 class Parser(argparse.ArgumentParser):
     """Parser whose errors are `UsageError`, and which takes no abbreviated options.
@@ -29,7 +39,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, fill: Callable[[Parser], None] | None = None, **options: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, **options})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": Formatter, **options})
         self._fill = fill
 
     def error(self, message: str) -> NoReturn:
@@ -63,6 +73,8 @@ def command(
     text: str,
     call: Callable[..., int] | None = None,
     fill: Callable[[Parser], None] | None = None,
+    *,
+    example: str = "",
 ) -> Parser:
     """Add a command with its ``--json`` option.
 
@@ -76,8 +88,11 @@ def command(
         ``call(arguments, console)`` returns the exit status; or `fill` sets it, as a default.
     fill : callable, optional
         ``fill(parser)`` adds further arguments, only if this command is the one to run.
+    example : str
+        Arguments to end the help with, such as ``"digits --columns 64"``.
     """
-    parser = commands.add_parser(name, help=text, description=text, fill=fill)
+    epilog = f"{EXAMPLE}xnorcore {name} {example}".rstrip()
+    parser = commands.add_parser(name, help=text, description=text, epilog=epilog, fill=fill)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.set_defaults(call=call, command=name)
     return parser
