@@ -5,14 +5,8 @@ import shlex
 import pytest
 
 from xnorcore.cli.commands import COMMANDS, EXAMPLES, build
-from xnorcore.cli.options import EXAMPLE, Parser
+from xnorcore.cli.options import EXAMPLE
 from xnorcore.errors import UsageError
-
-
-def parsers() -> dict[str, Parser]:
-    """Every command's parser, those of the gateware and the boards as well."""
-    (commands,) = (action for action in build()._actions if action.dest == "==SUPPRESS==" and action.choices)
-    return dict(commands.choices or {})
 
 
 def example_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -26,10 +20,10 @@ def example_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_there_is_an_example_for_each():
     assert set(EXAMPLES) == {name for name, _, _ in COMMANDS}
-    assert {"build", "bench", "web", "serve-sim", "export-verilog"} <= set(parsers())
+    assert {"build", "bench", "web", "serve-sim", "export-verilog"} <= set(build().commands())
 
 
-@pytest.mark.parametrize("name", parsers())
+@pytest.mark.parametrize("name", build().commands())
 def test_example(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")  # a narrow terminal does not break it
     program, command, *arguments = shlex.split(example_of(name, capsys))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from .commands import build
 
-        arguments = build().parse_args(argv)
+        parser = build()
+        if "_ARGCOMPLETE" in os.environ:  # a shell's user pressed Tab
+            from .completion import complete
+
+            complete(parser)
+        arguments = parser.parse_args(argv)
         from ..files.userfile import is_stdout
         from .console import Console
 

@@ -36,6 +36,7 @@ COMMANDS = (
     ("report", "report", "Show a network on a device as one page: cycles, memory, accuracy, floorplan."),
     ("devices", "plugged", "List the boards that are plugged in, and what answers there."),
     ("doctor", "doctor", "Say what is installed, what is missing and what mends it."),
+    ("completion", "completion", "Print what makes a shell complete commands, names and files at a Tab."),
 )  # fmt: skip
 """Name, module of this package, and one sentence for the help. ``add_NAME(parser)`` of the module adds the
 arguments, and sets `call`."""
@@ -59,6 +60,7 @@ EXAMPLES = {
     "report": "fashion --board ulx3s-25f -o page.html",
     "devices": "--list",
     "doctor": "--warm",
+    "completion": "bash",
 }
 """Arguments of each, as the last line of its help shows them."""
 

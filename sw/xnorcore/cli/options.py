@@ -42,15 +42,24 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, "formatter_class": Formatter, **options})
         self._fill = fill
 
+    def fill(self) -> None:
+        """Add the arguments, if they are not there yet."""
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
+
+    def commands(self) -> dict[str, Parser]:
+        """Return the parser of every command below this one."""
+        below = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        return {name: parser for action in below for name, parser in action.choices.items()}
+
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError`."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """Parse; what is not known is refused here, where the command's own options are at hand."""
-        fill, self._fill = self._fill, None
-        if fill is not None:
-            fill(self)
+        self.fill()
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             word = unknown[0].partition("=")[0]
