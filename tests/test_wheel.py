@@ -1,0 +1,104 @@
+"""The wheel, as somebody has it who has no clone: built, installed into an environment of its own, used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .sw.cli_tools import SMALL
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("sw/xnorcore", "hw/xnorcore_hw", "boards/xnorcore_boards")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def shell(wheel, tmp_path_factory):
+    """Run a command line of the installed wheel in a folder that is no clone."""
+    folder = tmp_path_factory.mktemp("stranger")
+    venv.create(folder / "venv", symlinks=True)
+    python = folder / "venv" / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    subprocess.run([*install, "--no-index", str(wheel)], check=True)
+    # What it depends on is here already; its own folder comes first, and nothing of it can come from there.
+    site = next((folder / "venv" / "lib").glob("*/site-packages"))
+    here = [entry for entry in sys.path if entry.endswith("-packages")]
+    (site / "dependencies.pth").write_text("\n".join(here))
+    (folder / "elsewhere").mkdir()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [str(python), *arguments], cwd=folder / "elsewhere", env=clean, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    names = ("xnorcore", "xnorcore_hw", "xnorcore_boards")
+    places = f"import {', '.join(names)}; print({', '.join(f'{name}.__file__' for name in names)})"
+    assert all(Path(place).is_relative_to(site) for place in run("-c", places).split())
+    return run
+
+
+def test_all_of_the_packages_is_in_it(wheel):
+    there = {
+        f"{Path(package).name}/{path.relative_to(ROOT / package).as_posix()}"
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert there == {name for name in names if ".dist-info/" not in name}
+    for kind in (".cc", ".h", ".v", ".js", ".css", ".html", ".toml", ".xnor", ".npz", "py.typed"):
+        assert any(name.endswith(kind) for name in names), kind
+
+
+def test_the_installed_command(shell, tmp_path):
+    script = "import sys; print(sys.prefix)"
+    command = Path(shell("-c", script).strip()) / "bin" / "xnorcore"
+    assert shell(str(command), "--version").startswith("xnorcore ")
+
+
+def test_every_command_is_found(shell):
+    out = shell("-m", "xnorcore", "--help")
+    assert all(name in out for name in ("demo", "bench", "export-verilog", "web", "build", "program"))
+
+
+def test_demo(shell):
+    """The packaged network, on gateware that is compiled from the wheel's own files."""
+    out = shell(
+        "-m", "xnorcore", "demo", "--count", "4", *SMALL, "--set", "weight_depth=2048", "--link", "direct"
+    )
+    assert "mismatches         0 of 40" in out
+
+
+def test_pages(shell):
+    """A page with its style, and the sources of the page with the machine in it."""
+    shell("-m", "xnorcore", "report", "mnist-tfc", "--board", "icebreaker", "--no-sim", "-o", "page.html")
+    page = shell("-c", "print(open('page.html').read())")
+    assert "<style>" in page and "mnist-tfc" in page
+    shell(
+        "-c",
+        "from importlib.resources import files; web = files('xnorcore_hw') / 'web';"
+        "assert (web / 'static' / 'app.js').is_file() and (web / 'device.cc').is_file()",
+    )  # fmt: skip
+
+
+def test_gateware_and_boards(shell):
+    shell("-c", "import xnorcore_boards.board as b; assert 'icebreaker' in b.configurations()")
+    assert "icebreaker" in shell("-m", "xnorcore", "plan", "digits")
