@@ -1,6 +1,7 @@
-"""README.md as a road: its commands and Python blocks, in order, as printed, section by section.
+"""README.md and the tutorials as a road: their commands and Python blocks, in order, as printed.
 
-Each section runs in a folder of its own, and so needs nothing from another one.
+Each section of README.md runs in a folder of its own, and so needs nothing from another one; a tutorial is
+one way from its first line to its last.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 LIMIT_S = 600
 
-# What cannot be run as printed, and what stands for it. A line that README no longer has fails a test.
+# What cannot be run as printed, and what stands for it. A line that no page has any more fails a test.
 SMALL = "--geometry 1x4x16 --clock-hz 12000000 --seeds 1 " + " ".join(
     f"--set {field}"
     for field in (
@@ -64,13 +65,13 @@ class Step:
     python: bool = False
 
 
-def sections() -> dict[str, list[Step]]:
-    """Steps of README.md under each of its headings."""
+def sections(text: str) -> dict[str, list[Step]]:
+    """Steps of a page under each of its headings; what is above them has its title."""
     found: dict[str, list[Step]] = {}
-    for part in re.split(r"^## ", README, flags=re.MULTILINE)[1:]:
-        heading, _, text = part.partition("\n")
+    for part in re.split(r"^##? ", text, flags=re.MULTILINE)[1:]:
+        heading, _, under = part.partition("\n")
         steps: list[Step] = []
-        for block in re.finditer(r"^```(\w*)\n(.*?)^```$|^    (\S[^\n]*)$", text, re.MULTILINE | re.DOTALL):
+        for block in re.finditer(r"^```(\w*)\n(.*?)^```$|^    (\S[^\n]*)$", under, re.MULTILINE | re.DOTALL):
             language, fenced, line = block.groups()
             if language == "python":
                 steps.append(Step(fenced, python=True))
@@ -82,7 +83,11 @@ def sections() -> dict[str, list[Step]]:
     return found
 
 
-SECTIONS = sections()
+SECTIONS = sections(README)
+TUTORIALS = {
+    path.name: [step for steps in sections(path.read_text()).values() for step in steps]
+    for path in sorted((ROOT / "docs").glob("tutorial-*.md"))
+}
 COMMANDS = [step.text for steps in SECTIONS.values() for step in steps if not step.python]
 
 
@@ -161,6 +166,16 @@ def test_section(heading, tmp_path, shell):
         assert np.array_equal(np.load(folder / "OUT.npy"), golden.run(network, np.load(folder / "IN.npy")))
 
 
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_tutorial(page, tmp_path, shell):
+    steps = TUTORIALS[page]
+    assert len(steps) >= 5 and any(step.python for step in steps)
+    folder = tmp_path / "somewhere"
+    folder.mkdir()
+    for step in steps:
+        do(step, folder, shell)
+
+
 def same_as_printed(demo: str) -> None:
     """What README shows of the demo is what it prints, but for the time."""
     shown = re.search(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -178,8 +193,9 @@ def test_every_section_with_commands_is_run():
             assert any(command in line for command in COMMANDS), line
 
 
-def test_stand_ins_are_of_commands_that_README_has():
-    assert set(STAND_INS) <= set(COMMANDS) and SERVE in COMMANDS
+def test_stand_ins_are_of_commands_that_the_pages_have():
+    there = {*COMMANDS, *(step.text for steps in TUTORIALS.values() for step in steps)}
+    assert set(STAND_INS) <= there and SERVE in COMMANDS
     for printed, instead in STAND_INS.items():
         assert instead.split()[:3] == printed.split()[:3] or not instead
 
