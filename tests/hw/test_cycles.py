@@ -12,7 +12,7 @@ import pytest
 from tests.campaigns import some
 from tests.hw.held import HeldTop
 from xnorcore import zoo
-from xnorcore.boards import board_devices
+from xnorcore.boards import find_device
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -28,7 +28,9 @@ from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
 CAUSES = tuple(vars(Cycles()))
-SEED, DEVICES, NETWORKS = 7, 12, 10
+SEED, DEVICES, NETWORKS = 7, 8, 10
+BOARDS = "icebreaker", "tang-nano-9k", "ulx3s-25f"
+"""One of each family; the others take minutes, and hold too."""
 
 
 @contextmanager
@@ -99,11 +101,11 @@ def test_results_of_many_rows_before_the_next_batch() -> None:
         check(device, program)
 
 
-@pytest.mark.parametrize("board", some(board_devices(), always=0))
+@pytest.mark.parametrize("board", some(BOARDS, always=0))
 def test_packaged_networks_on_the_boards(board: str) -> None:
     """All that run there, also one image alone, of which the rows have strips."""
     ran = 0
-    with held(board_devices()[board].config) as device:
+    with held(find_device(board).config) as device:
         for name in zoo.names():
             for at_once in (None, 1):
                 try:
@@ -112,4 +114,4 @@ def test_packaged_networks_on_the_boards(board: str) -> None:
                     continue
                 check(device, program)
                 ran += 1
-    assert ran or board == "icestick"
+    assert ran

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.options import Commands, command
+from xnorcore.errors import UsageError
 
 __all__ = ["add_boards"]
 
@@ -17,6 +18,12 @@ def add_boards(commands: Commands) -> None:
     parser = command(commands, "boards", text, _boards, example="--json")
     parser.add_argument("--markdown", action="store_true", help="print the tables of docs/boards.md")
     fit = "synthesize a spread of configurations of a family, and fit the area estimate to them"
+    parser.add_argument(
+        "--choose", metavar="BOARD", help="search this board's configurations, and propose the best one"
+    )
+    parser.add_argument(
+        "--networks", metavar="A,B", help="with --choose: for these networks (default: all packaged ones)"
+    )
     parser.add_argument("--fit", choices=("ice40", "ecp5", "gowin"), help=fit)
 
 
@@ -45,6 +52,12 @@ def _fit(family: str, console: Console) -> int:
 def _boards(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.fit:
         return _fit(arguments.fit, console)
+    if arguments.choose:
+        from .choose import choose
+
+        return choose(arguments.choose, arguments.networks, console)
+    if arguments.networks is not None:
+        raise UsageError("--networks goes with --choose BOARD")
     from ..board import all_boards
     from ..measure.table import describe_board, markdown
 

@@ -39,6 +39,7 @@ def add_build(commands: Commands) -> None:
         metavar="NAME=N",
         help="any other field of DeviceConfig, for instance act_depth=512",
     )
+    parser.add_argument("--for", metavar="NET", help="the configuration that is best for this network")
     parser.add_argument("--bake", metavar="NET", help="put a network into the bitstream, ready at power-up")
     parser.add_argument(
         "--seeds",
@@ -67,15 +68,23 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     from ..build.flow import build
     from ..build.tools import require_tools
     from ..measure.records import record, report
+    from .choose import for_network
 
+    network = getattr(arguments, "for")
+    if network and (arguments.geometry or arguments.set):
+        raise UsageError("--for chooses array and memories; leave --geometry and --set out")
     other = (arguments.geometry, arguments.set, arguments.clock_hz, arguments.baud, arguments.bake)
+    other += (network,)
     if arguments.record and any(other):
         raise UsageError("--record keeps figures of the board's own design; leave the other options out")
     board = find_board(arguments.board)
     if arguments.clock_hz:
         board = replace(board, clock_hz=arguments.clock_hz)
-    config = _config(board.config, arguments)
     require_tools(board.part.family.tools)
+    if network:
+        config = for_network(board, network, console)
+    else:
+        config = _config(board.config, arguments)
     started = time.monotonic()
     phases = Phases(console)
     with phases.phase(f"{board.name}: elaborating {config.geometry}"):
@@ -174,7 +183,7 @@ def _build_sim(arguments: argparse.Namespace, console: Console) -> int:
     from xnorcore.isa.device import DeviceConfig
     from xnorcore_hw.sim.transport import open_sim
 
-    names = ("bake", "seeds", "baud", "clock_hz", "out", "check_netlist", "record")
+    names = ("bake", "for", "seeds", "baud", "clock_hz", "out", "check_netlist", "record")
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
     if given:
         raise UsageError(f"build sim takes --geometry and --set, not {', '.join(given)}")

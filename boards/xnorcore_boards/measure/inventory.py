@@ -1,0 +1,71 @@
+"""The memories of a configuration without elaborating it, and the depths that use memory blocks whole."""
+
+from __future__ import annotations
+
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.protocol import INFO_BYTES
+
+from ..families.family import Family
+from .memories import Memory, blocks, total_blocks
+
+__all__ = ["config_blocks", "config_memories", "deepest", "filled"]
+
+_IDENTITY_WORDS = INFO_BYTES // 4
+_RECORDS = 16, 10
+_MOVES = 16
+
+
+def config_memories(config: DeviceConfig) -> list[Memory]:
+    """Return the memories of a board's design; those that `find_memories` finds in its RTLIL."""
+    g, share = config.geometry, config.threshold_share
+    found = [Memory("weights", config.weight_depth, g.width, 8)] * g.columns
+    start = 8 * -(-config.acc_width // 8)
+    found += [Memory("thresholds", config.threshold_depth * share, start, 8)] * (g.columns // share)
+    if config.offset_bits:
+        found += [Memory("memory", (config.act_depth + 1) // 2, g.width, g.lane)] * (2 * g.rows)
+    else:
+        found += [Memory("memory", config.act_depth, g.width, g.lane)] * g.rows
+    words = config.program_depth + _IDENTITY_WORDS
+    found.append(
+        Memory("program", 2 * words, 16, 8) if config.program_halves else Memory("program", words, 32, 8)
+    )
+    found.append(Memory("buffer", config.fifo_bytes, 8, 8))
+    if config.line_bytes:
+        found.append(Memory("lines", 1 << _bits(config.line_bytes), 8, 8))
+        found.append(Memory("records", _RECORDS[0], _RECORDS[1], _RECORDS[1]))
+    if config.convolution:
+        distance = _bits(config.act_depth) + config.offset_bits
+        found.append(Memory("moves", _MOVES, distance, distance))
+    return found
+
+
+def config_blocks(config: DeviceConfig, family: Family) -> int:
+    """Return the memory blocks that a configuration takes; exact."""
+    return total_blocks(config_memories(config), family)
+
+
+def deepest(memory: Memory, count: int, family: Family) -> int:
+    """Return the most words of `memory`'s kind that so many blocks hold, whatever depth it has itself."""
+    depth = 0
+    for shape, _, _ in family.block_ram.shapes:
+        rows = count
+        while rows and _taken(memory, rows * shape, family) > count:
+            rows -= 1
+        depth = max(depth, rows * shape)
+    return depth
+
+
+def filled(memory: Memory, family: Family) -> int:
+    """Return the words that the fewest blocks hold which hold a memory: at least its depth."""
+    count = max(_taken(memory, memory.depth, family), 1)
+    while deepest(memory, count, family) < memory.depth:
+        count += 1
+    return deepest(memory, count, family)
+
+
+def _taken(memory: Memory, depth: int, family: Family) -> int:
+    return blocks(Memory(memory.name, depth, memory.width, memory.granularity), family)
+
+
+def _bits(depth: int) -> int:
+    return max(1, (depth - 1).bit_length())
