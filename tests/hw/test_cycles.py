@@ -17,10 +17,13 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.program import Program
+from xnorcore.isa.protocol import KEY_BYTES
 from xnorcore.isa.timing import Cycles, alone, total
 from xnorcore.link.session import Session
 from xnorcore.model.network import Conv2d, InputSpec, Network
 from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.measure import measure
+from xnorcore.verify.ask import sim_url
 from xnorcore.verify.case import draw
 from xnorcore.verify.random_devices import random_configs
 from xnorcore.verify.random_networks import dense_network, random_images, signs
@@ -99,6 +102,26 @@ def test_results_of_many_rows_before_the_next_batch() -> None:
         program = compile_network(conv(10, 8, 1, 3), device.info.config, at_once=1)
         assert program.spread
         check(device, program)
+
+
+@pytest.mark.parametrize("number", some(range(2), always=0))
+def test_readouts_add_no_more_than_is_said(number: int) -> None:
+    """On a device as it is, whatever the link does: batches overlap or wait for images."""
+    config = replace(random_configs(SEED, DEVICES)[number], counters=1)
+    with Accelerator.open(sim_url(config)) as device:
+        for index in range(NETWORKS):
+            case = draw(SEED, NETWORKS * number + index, config)
+            program = compile_network(case.network, config, case.at_once)
+            if program.passes > 1:
+                continue
+            images = random_images(np.random.default_rng(1), case.network, 6 * program.batch)
+            device.load_program(program, verify=False)
+            found = measure(device, images)[1].counters
+            assert found is not None
+            cycles = found["active"] - found["wait_output"]
+            # The key in each request is compared with the one in program memory, while a fetch waits.
+            keys = 2 * KEY_BYTES * found["frames_good"]
+            assert 6 * program.cycles <= cycles <= 6 * (program.latency + program.readouts) + keys
 
 
 @pytest.mark.parametrize("board", some(BOARDS, always=0))

@@ -53,7 +53,8 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
-    value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "images_per_batch", "roofline"))
+    value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "readout_cycles_per_batch"))
+    value |= dict.fromkeys(("images_per_batch", "roofline"))
     try:
         program = compile_network(network, device.config)
     except CompileError:
@@ -65,6 +66,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         "passes": program.passes,
         "call_images": None if program.passes == 1 else images,
         "cycles_per_batch": program.cycles,
+        "readout_cycles_per_batch": program.readouts,
         "images_per_batch": program.batch,
         "missing": [],
         "roofline": roofline(program, layers_expected(program), device),

@@ -207,10 +207,14 @@ class Program:
     def cycles(self) -> int:
         """Cycles of a batch: between others, or, where they do not overlap, by itself (`timing`).
 
-        The counters' ``active`` without ``wait_output``, but for the words of the results before, which are
-        read for the link meanwhile: each takes a cycle at most.
+        The counters' ``active`` without ``wait_output``, but for the `readouts` at most.
         """
         return self.latency if len(self.sections) > 1 else self.busy.active
+
+    @property
+    def readouts(self) -> int:
+        """Cycles at most that reading a batch's results for the link takes from the next one."""
+        return 0 if self.results_read else self.batch * self.results.reads(self.config)
 
     @property
     def latency(self) -> int:

@@ -31,6 +31,13 @@ class Results:
     word_bytes: int
     region: str = "results"
 
+    def reads(self, config: DeviceConfig) -> int:
+        """Return how often the responder reads a word for the results of an image."""
+        g = config.geometry
+        # It keeps as much of a word as one tile fills; with more than four rows, all of it.
+        tile = 1 << (-(-g.columns // 8) - 1).bit_length() if g.rows <= 4 else g.width // 8
+        return self.words * -(-self.word_bytes // min(g.width // 8, tile))
+
 
 @dataclass(frozen=True, eq=False)
 class Values:
