@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import argcomplete
 from argcomplete.completers import FilesCompleter
+from argcomplete.shell_integration import shellcode
 
 if TYPE_CHECKING:
     from .console import Console
@@ -27,7 +28,7 @@ def add_completion(parser: Parser) -> None:
 
 
 def _completion(arguments: argparse.Namespace, console: Console) -> int:
-    script = argcomplete.shellcode(["xnorcore"], shell=arguments.shell)
+    script = shellcode(["xnorcore"], shell=arguments.shell)
     if console.json:
         console.result({"shell": arguments.shell, "script": script}, ())
     else:

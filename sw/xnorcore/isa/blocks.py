@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .descriptor import Descriptor, MemoryMap, encode
 from .device import DeviceConfig
+from .layout import HEADER
 from .protocol import Space
 
-__all__ = ["Block", "Pass", "word_bytes"]
+__all__ = ["Block", "Pass", "Section", "word_bytes"]
 
 
 def word_bytes(config: DeviceConfig, space: Space) -> int:
@@ -51,3 +53,30 @@ class Pass:
 
     blocks: tuple[Block, ...]
     entries: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A pass before it is encoded: the layers that it runs, and what their buffers hold.
+
+    Attributes
+    ----------
+    descriptors : tuple of Descriptor
+    parts : tuple of (int, int)
+        For each of them, which layer with weights it is, and its first tile where it is only a part.
+    buffers : tuple of Block
+        Weights and start values.
+    """
+
+    descriptors: tuple[Descriptor, ...]
+    parts: tuple[tuple[int, int], ...]
+    buffers: tuple[Block, ...]
+
+    def encoded(self, regions: MemoryMap, width: int) -> tuple[list[int], tuple[int, ...]]:
+        """Return the words behind the header, and every descriptor's address."""
+        words: list[int] = []
+        entries = []
+        for descriptor in self.descriptors:
+            entries.append(HEADER.words + len(words))
+            words += encode(descriptor, regions, width)
+        return words, tuple(entries)

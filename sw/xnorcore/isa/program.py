@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import DeviceError
 from ..model.network import Network
-from .blocks import Block, Pass, word_bytes
-from .descriptor import Descriptor, MemoryMap, encode
+from .blocks import Block, Pass, Section, word_bytes
+from .descriptor import MemoryMap
 from .device import DeviceConfig
 from .layout import HEADER
 from .protocol import Space
@@ -58,33 +58,6 @@ class LayerPlan:
     weight_words: int
     threshold_words: int
     layer: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Section:
-    """A pass before it is encoded: the layers that it runs, and what their buffers hold.
-
-    Attributes
-    ----------
-    descriptors : tuple of Descriptor
-    parts : tuple of (int, int)
-        For each of them, which layer with weights it is, and its first tile where it is only a part.
-    buffers : tuple of Block
-        Weights and start values.
-    """
-
-    descriptors: tuple[Descriptor, ...]
-    parts: tuple[tuple[int, int], ...]
-    buffers: tuple[Block, ...]
-
-    def encoded(self, regions: MemoryMap, width: int) -> tuple[list[int], tuple[int, ...]]:
-        """Return the words behind the header, and every descriptor's address."""
-        words: list[int] = []
-        entries = []
-        for descriptor in self.descriptors:
-            entries.append(HEADER.words + len(words))
-            words += encode(descriptor, regions, width)
-        return words, tuple(entries)
 
 
 @dataclass(frozen=True, eq=False)
