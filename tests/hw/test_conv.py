@@ -127,6 +127,16 @@ def test_random_networks(device: Accelerator, seed: int) -> None:
     np.testing.assert_array_equal(device.infer(images), wanted)
 
 
+def test_start_values_of_columns_that_share_a_memory_stay_for_all_positions() -> None:
+    url = f"sim:rows=1,columns=8,width=32,threshold_share=4,{SMALL}"
+    with Accelerator.open(url) as device:
+        for seed in range(8):
+            network = random_cnn(seed)
+            images = random_images(np.random.default_rng(seed), network, 2)
+            device.load(network, verify=False)
+            np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
 def test_strips_cut_the_latency_of_one_image() -> None:
     rng = np.random.default_rng(0)
     weights = rng.choice([-1, 1], (8, 3, 3, 8)).astype(np.int8)
