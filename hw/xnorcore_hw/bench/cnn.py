@@ -26,6 +26,7 @@ _CONVOLUTIONS = ((64, 64), (128, 128), (256, 256))
 _DENSE = (512, 512, 10)
 _FASHION = Geometry(1, 32, 32)
 _BOARD = "ulx3s-25f"
+_IMAGES = 16
 """The smallest board that has convolution."""
 
 
@@ -84,7 +85,8 @@ def cnn(console: Console) -> Iterator[Figure]:
         for key, config in (
             ("fashion", DeviceConfig(_FASHION)), ("fashion-board", find_device(_BOARD).config),
         ):  # fmt: skip
-            measured = simulate(console, sim_url(config), network, 16)
+            rows = config.geometry.rows  # all with an image, also in the last batch
+            measured = simulate(console, sim_url(config), network, -(-_IMAGES // rows) * rows)
             assert measured.efficiency is not None
             detail = {"url": sim_url(config), "array": str(config.geometry), **measured.as_dict()}
             yield CLAIMS[key].figure(measured.efficiency, detail, causes=causes(measured))

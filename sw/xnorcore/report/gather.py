@@ -20,7 +20,7 @@ from ..isa.timing import total
 from ..link.transport import BITS_PER_BYTE
 from ..model import classes
 from ..model.network import Network
-from ..runtime.rates import CALL, rates
+from ..runtime.rates import rates
 
 __all__ = [
     "accuracy",
@@ -148,10 +148,11 @@ def roofline(program: Program, layers: Sequence[Mapping[str, Any]], device: Boar
             points.append(_point(row["layer"], "memory", work / (beats * memory), row["macs_per_cycle"]))
     whole = program.batch * macs
     points.append(_point("whole network", "memory", whole / (program.beats * memory), whole / cycles))
-    received = program.image_bytes + program.bytes_per_call / CALL
-    reached = rates(program, device).images_per_s * macs / device.clock_hz
-    points.append(_point("over the wire", "wire", macs / max(received, program.result_bytes), reached))
     wire = 1 / (BITS_PER_BYTE * device.clocks_per_bit[device.baud])
+    reached, each = rates(program, device), macs / device.clock_hz
+    # Bytes of the slower direction, frames and weights counted.
+    sent = reached.wire_images_per_s * each / wire
+    points.append(_point("over the wire", "wire", sent, reached.images_per_s * each))
     return {"peak": g.peak, "slopes": {"memory": memory, "wire": wire}, "points": points}
 
 
