@@ -26,8 +26,8 @@ _CONVOLUTIONS = ((64, 64), (128, 128), (256, 256))
 _DENSE = (512, 512, 10)
 _FASHION = Geometry(1, 32, 32)
 _BOARD = "ulx3s-25f"
-_IMAGES = 16
 """The smallest board that has convolution."""
+_IMAGES = 16
 
 
 def random_cnv(seed: int = 0) -> Network:
