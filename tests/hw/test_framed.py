@@ -80,26 +80,29 @@ def test_the_reset_from_outside_forgets_half_a_frame() -> None:
     simulate(dut, run)
 
 
-def test_the_uart_shell_is_active_while_something_is_on_the_wire() -> None:
-    """Both ways: when a byte has come, and while the line out is not at rest."""
+def test_the_lights_of_the_uart_shell() -> None:
+    """It is active when a byte has come, and while the line out is not at rest; a frame is dropped."""
     divisor = 4
     dut = UartShell(CONFIG, 1_000_000, divisor)
     seen: list[tuple[int, int]] = []
+    sent, errors = bytes([0, INFO[0], INFO[1] ^ 0x40, *INFO[2:], *INFO]), []
 
     async def send(ctx) -> None:
-        for byte in (0, *INFO):
+        for byte in sent:
             for bit in (0, *(byte >> place & 1 for place in range(8)), 1):
                 ctx.set(dut.rx, bit)
                 await ctx.tick().repeat(divisor)
 
     async def watch(ctx) -> None:
-        for _ in range(20 * (len(INFO) + 1) * divisor):
+        for _ in range(20 * len(sent) * divisor):
             seen.append((ctx.get(dut.active), ctx.get(dut.tx)))
+            errors.append(ctx.get(dut.error))
             await ctx.tick()
 
     simulate(dut, send, watch)
     first = [tx for _, tx in seen].index(0)
     before = [active for active, _ in seen[:first]]
-    assert sum(now > last for last, now in pairwise(before)) == len(INFO) + 1
+    assert sum(now > last for last, now in pairwise(before)) == len(sent)
+    assert sum(errors) == 1
     assert all(active for active, tx in seen if not tx)
     assert not all(active for active, _ in seen[first:])
