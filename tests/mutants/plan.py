@@ -152,7 +152,7 @@ PLAN: dict[str, list[str]] = {
         [f"shells/stream/{part}.py" for part in ("feeder", "inquiry", "scores", "shell")], _STREAM
     ),
     "shells/pins.py": _EXPORT,
-    "shells/uart.py": ["tests/hw/test_framed.py -k lights", "tests/boards/test_targets.py -k lights", *_EXPORT],
+    "shells/uart.py": [*_FRAMED, "tests/boards/test_targets.py -k lights", *_EXPORT],
     "shells/sim.py": ["tests/hw/test_driver.py::test_uart_link_gives_the_same_scores", *_BAKED],
     "sequence/slices.py": [*_NETWORK, *_MAPS],
     "sequence/starts.py": [*_WAITS, *_NETWORK],
