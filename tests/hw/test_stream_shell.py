@@ -389,12 +389,18 @@ def test_images_without_end_do_not_hide_that_the_program_is_bad() -> None:
         ctx.set(dut.scores.ready, 1)
         ctx.set(dut.images.payload, {"data": 1, "last": 1})
         ctx.set(dut.images.valid, 1)
-        taken = 0
-        while ctx.get(dut.status) == Status.OK:
-            *_, ready = await ctx.tick().sample(dut.images.ready)
-            taken += ready
+        taken = answered = ready = 0
+        # What is offered is not withdrawn.
+        while ctx.get(dut.status) == Status.OK or not ready:
+            tick = ctx.tick().sample(dut.images.ready, dut.scores.valid & dut.scores.payload.last)
+            *_, ready, answer = await tick
+            taken, answered = taken + ready, answered + answer
             assert taken < 64 + 12
         assert ctx.get(dut.status) == Status.BAD_PROGRAM and taken >= 64
+        ctx.set(dut.images.valid, 0)
+        # All are answered, the last one by the reason.
+        found = await receive(ctx, dut, taken - answered)
+        assert found[-1] == (bytes([Status.BAD_PROGRAM]), True)
 
     run(dut, bench)
 
