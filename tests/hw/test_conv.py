@@ -89,13 +89,16 @@ def test_interleaver(shape, kernel, stride, padding, chance) -> None:
     assert [(v.value, bool(v.row_last), bool(v.image_last)) for v in found] == wanted
 
 
-def test_interleaver_of_packed_bits() -> None:
+@pytest.mark.parametrize(("shape", "count"), [((3, 3, 1), 3), ((600, 2, 1), 2)])
+def test_interleaver_of_packed_bits(shape: tuple[int, int, int], count: int) -> None:
     """Each bit is a value of two equal bits; an image that ends inside a byte leaves the rest of it."""
     dut = RowInterleaver(DeviceConfig(line_bytes=64))
     rng = np.random.default_rng(4)
-    images = [rng.integers(0, 2, (3, 3, 1)) for _ in range(3)]
-    setup = {"packed": 1, "kernel_last": 1, "row_values": 3, "map_width": 3, "map_height": 3, "stride": 1}
-    setup |= {"rows_last": 1, "column_step": 1 - 3 & 0xFFFF, "line_step": 1 - 3 & 0xFFFF}
+    height, width, _ = shape
+    images = [rng.integers(0, 2, shape) for _ in range(count)]
+    setup = {"packed": 1, "kernel_last": 1, "row_values": width, "map_width": width, "map_height": height}
+    setup |= {"stride": 1, "rows_last": height - 2}
+    setup |= {"column_step": 1 - width & 0xFFFF, "line_step": 1 - width & 0xFFFF}
     wanted = [value for image in images for value in interleaved(3 * image, 2, 1, (0, 0, 0, 0), 0)]
     found = []
 
