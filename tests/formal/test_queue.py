@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from amaranth.hdl import Array, Cat, Elaboratable, Module, Signal, Value
@@ -93,8 +94,8 @@ def memory_scenario(queue: RecordMemory, monkeypatch: pytest.MonkeyPatch) -> Sce
     """One marked item, put in anywhere among the others, leaves unchanged and in its turn."""
     made: list[Registers] = []
 
-    def registers(**of: object) -> Registers:
-        made.append(Registers(**of))  # type: ignore[arg-type]
+    def registers(**of: Any) -> Registers:
+        made.append(Registers(**of))
         return made[-1]
 
     monkeypatch.setattr(records, "Memory", registers)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from xnorcore import zoo
+from xnorcore.boards import BoardDevice
 from xnorcore.cli.devices import efficiency
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
-from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.protocol import CRC_BYTES, HEADER_BYTES
-from xnorcore.runtime.requests import infer_head
+from xnorcore.runtime.rates import rates
 
 from ..board import Board
 from .estimate import may_fit
@@ -19,11 +19,9 @@ from .records import measured
 __all__ = ["describe_board", "markdown", "throughput"]
 
 _ENTRY = ("macs", "passes", "efficiency", "images_per_s", "uart_images_per_s")
-_WIRE_EXTRA = 3
-"""Bytes of a frame on the wire beyond its body: COBS code, delimiter, code of a second block."""
 
 
-def throughput(config: DeviceConfig, hz: int, baud: int) -> dict[str, dict[str, Any]]:
+def throughput(device: BoardDevice) -> dict[str, dict[str, Any]]:
     """Return what the packaged networks do on a device, by name.
 
     Returns
@@ -32,7 +30,7 @@ def throughput(config: DeviceConfig, hz: int, baud: int) -> dict[str, dict[str, 
         ``macs``: useful work of an image. ``passes``: 1 if all weights fit at once, None if the network
         cannot run. ``images_per_s``: of the array, with all its rows at work; ``uart_images_per_s``:
         what the wire lets through of them; ``efficiency``: useful work of the array's. None where weights
-        cross the wire for each batch.
+        cross the wire with each call.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in zoo.names():
@@ -40,21 +38,16 @@ def throughput(config: DeviceConfig, hz: int, baud: int) -> dict[str, dict[str, 
         entry: dict[str, Any] = dict.fromkeys(_ENTRY)
         entry["macs"] = network.macs
         try:
-            program = compile_network(network, config)
+            program = compile_network(network, device.config)
         except CompileError:
             program = None
         if program:
             entry["passes"] = program.passes
         if program and program.passes == 1:
-            array = hz * program.batch / program.cycles
-            body = config.max_frame - HEADER_BYTES - CRC_BYTES - len(infer_head(program))
-            frame = config.max_frame + _WIRE_EXTRA
-            bytes_per_image = max(program.image_bytes, program.result_bytes) * frame / body
-            entry["efficiency"] = round(
-                efficiency(network, program.batch, program.cycles, config.geometry), 3
-            )
-            entry["images_per_s"] = round(array)
-            entry["uart_images_per_s"] = round(min(array, baud / 10 / bytes_per_image))
+            reached, g = rates(program, device), device.config.geometry
+            entry["efficiency"] = round(efficiency(network, program.batch, program.cycles, g), 3)
+            entry["images_per_s"] = round(reached.device_images_per_s)
+            entry["uart_images_per_s"] = round(reached.images_per_s)
         found[name] = entry
     return found
 
@@ -64,7 +57,7 @@ def describe_board(board: Board) -> dict[str, Any]:
     part, config, g = board.part, board.config, board.config.geometry
     result = measured(board)
     fits = may_fit(part.family.name, config, part.lut4)
-    networks = throughput(config, board.true_hz, board.best_baud)
+    networks = throughput(replace(board.device, baud=board.best_baud))
     if not fits:
         networks = {name: {**dict.fromkeys(entry), "macs": entry["macs"]} for name, entry in networks.items()}
     fitting = [name for name, entry in networks.items() if entry["passes"] == 1]

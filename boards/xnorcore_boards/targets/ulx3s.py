@@ -45,7 +45,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
 
 
 _25F = DeviceConfig(
-    # With a fourth row the chip has look-up tables left, and no wires: one placement of eight was routed.
+    # With a fourth row the chip has look-up tables left, and no wires: one placement of thirteen was routed.
     Geometry(3, 16, 64),
     acc_width=16,
     column_group=4,

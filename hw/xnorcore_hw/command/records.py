@@ -28,6 +28,14 @@ class RecordKind(IntEnum):
 RecordLayout = data.StructLayout({"value": 8, "kind": 2})
 
 
+_MEMBERS = {
+    "i": In(stream.Signature(RecordLayout)),
+    "o": Out(stream.Signature(RecordLayout)),
+    "empty": Out(1),
+}
+"""Of either queue."""
+
+
 class RecordQueue(wiring.Component):
     """A queue whose items move on by one place whenever the next place is free.
 
@@ -49,13 +57,7 @@ class RecordQueue(wiring.Component):
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
-        super().__init__(
-            {
-                "i": In(stream.Signature(RecordLayout)),
-                "o": Out(stream.Signature(RecordLayout)),
-                "empty": Out(1),
-            }
-        )
+        super().__init__(_MEMBERS)
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
@@ -94,13 +96,7 @@ class RecordMemory(wiring.Component):
     def __init__(self, depth: int) -> None:
         assert depth >= 4 and depth & (depth - 1) == 0
         self.depth = depth
-        super().__init__(
-            {
-                "i": In(stream.Signature(RecordLayout)),
-                "o": Out(stream.Signature(RecordLayout)),
-                "empty": Out(1),
-            }
-        )
+        super().__init__(_MEMBERS)
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Status
+from xnorcore.isa.results import bytes_at_once
 
 from ..interfaces import HeaderLayout, byte_stream
 from ..memory.ports import PlaceLayout, ReadoutSignature
@@ -57,10 +58,8 @@ class Responder(wiring.Component):
             }
         )
         g = config.geometry
-        # What is kept is as much of a word as one tile's bits fill; if more is sent, the word is read again.
-        # Behind the choice between many rows there is no time for one between bytes.
-        tile = 1 << (-(-g.columns // 8) - 1).bit_length()
-        self._kept = min(g.width // 8, tile) if g.rows <= 4 else g.width // 8
+        # If more is sent, the word is read again.
+        self._kept = bytes_at_once(g)
         # Row, and byte of its word; the first word of a row comes next; it, or the next one, does.
         self._row, self._lane = Signal(range(g.rows)), Signal(range(max(g.width // 8, 2)))
         self._first, self._moves = Signal(), Signal()

@@ -21,6 +21,7 @@ from xnorcore.model import pixels
 from xnorcore.model.bits import pack_images
 from xnorcore.model.classes import names
 from xnorcore.model.network import Network
+from xnorcore.runtime.rates import wire_bytes
 
 from .watched import lags
 
@@ -70,6 +71,7 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             "shape": _shape(network),
             "bits": network.input.bits,
             "bytes": program.image_bytes,
+            "wire_bytes": wire_bytes(program),
             "fit": _fit(network),
         },
         **_pixels(network, samples),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import argcomplete
-from argcomplete.completers import FilesCompleter
+from argcomplete.completers import BaseCompleter, FilesCompleter
 from argcomplete.shell_integration import shellcode
 
 if TYPE_CHECKING:
@@ -42,7 +42,14 @@ def complete(parser: Parser) -> None:
     for name, command in parser.commands().items():
         if name in typed:
             command.fill()  # before argcomplete looks
-    argcomplete.autocomplete(parser, default_completer=words, always_complete_options="long")  # type: ignore
+    argcomplete.autocomplete(parser, default_completer=_Words(), always_complete_options="long")
+
+
+class _Words(BaseCompleter):
+    """`words`, as argcomplete asks for them."""
+
+    def __call__(self, *, prefix: str, action: argparse.Action, **_: Any) -> Iterable[str]:
+        return words(prefix, action)
 
 
 def words(prefix: str, action: argparse.Action, **_: Any) -> Iterable[str]:

@@ -59,9 +59,10 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         program = compile_network(network, device.config)
     except CompileError:
         return value | {"missing": [asdict(lack) for lack in obstacles(network, device.config)]}
+    reached = rates(program, device, images)
     return value | {
         "runs": "resident" if program.passes == 1 else "passes",
-        **asdict(rates(program, device, images)),
+        **asdict(reached),
         "store": None if program.passes == 1 else "wire",
         "passes": program.passes,
         "call_images": None if program.passes == 1 else images,
@@ -69,7 +70,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         "readout_cycles_per_batch": program.readouts,
         "images_per_batch": program.batch,
         "missing": [],
-        "roofline": roofline(program, layers_expected(program), device),
+        "roofline": roofline(program, layers_expected(program), device, reached),
     }
 
 

@@ -25,7 +25,7 @@ from ..report import gather
 from ..report.board import way_text
 from ..report.page import page, worst_pictures
 from ..report.ways import ways
-from ..runtime.rates import rates
+from ..runtime.rates import Rates, rates
 from .console import Console
 from .data import add_folder
 from .evaluate import trained_on
@@ -93,11 +93,12 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
     images = _images(arguments, network)
     value["accuracy"], pictures = _accuracy(network, images, console)
     whole = None if refusal else program
-    value["measured"] = _measure(arguments, console, network, whole, images, device)
+    reached = rates(program, device) if program else None
+    value["measured"] = _measure(arguments, console, network, whole, images, device, reached)
     expected = gather.layers_expected(program) if program else []
     layers = value["measured"]["layers"][:-1] if value["measured"] else expected
     value["expected"] = expected
-    value["roofline"] = gather.roofline(program, layers, device) if program else None
+    value["roofline"] = gather.roofline(program, layers, device, reached) if program and reached else None
     value["made_by"] = gather.provenance(network, whole, gather.command_line())
     value["output"] = arguments.output
     write_file(arguments.output, page(value, pictures).encode())
@@ -215,11 +216,11 @@ def _accuracy(
 
 def _measure(
     arguments: argparse.Namespace, console: Console, network: Network, program: Program | None, images: Any,
-    device: BoardDevice,
+    device: BoardDevice, reached: Rates | None,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Count cycles on the simulated device; nothing of a network that runs in passes."""
     entries = metadata.entry_points(group=PROFILES, name="sim")
-    if arguments.no_sim or program is None or program.passes > 1 or not entries:
+    if arguments.no_sim or program is None or reached is None or program.passes > 1 or not entries:
         return None
     count = _BATCHES * program.batch
     if images is not None and len(images[1]):
@@ -239,7 +240,7 @@ def _measure(
         "cycles_per_image": found["measurement"]["cycles_per_image"],
         "efficiency": found["measurement"]["efficiency"],
         "array_images_per_s": device.clock_hz * program.batch / cycles,
-        "wire_images_per_s": rates(program, device).wire_images_per_s,
+        "wire_images_per_s": reached.wire_images_per_s,
         "mismatches": int(np.count_nonzero(found["results"] != expected)),
         "scores": int(expected.size),
     }

@@ -8,9 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .device import DeviceConfig
+from .device import DeviceConfig, Geometry
 
-__all__ = ["Results", "Stop", "SumsPlan", "Values"]
+__all__ = ["Results", "Stop", "SumsPlan", "Values", "bytes_at_once"]
+
+
+def bytes_at_once(geometry: Geometry) -> int:
+    """Return the bytes of a word of results that the device keeps when it has read the word: for more, again.
+
+    As much as one tile's bits fill. With more than four rows all of it: behind the choice between so many
+    there is no time for one between bytes.
+    """
+    word = geometry.width // 8
+    tile = 1 << (-(-geometry.columns // 8) - 1).bit_length()
+    return min(word, tile) if geometry.rows <= 4 else word
 
 
 @dataclass(frozen=True)
@@ -33,10 +44,7 @@ class Results:
 
     def reads(self, config: DeviceConfig) -> int:
         """Return how often the responder reads a word for the results of an image."""
-        g = config.geometry
-        # It keeps as much of a word as one tile fills; with more than four rows, all of it.
-        tile = 1 << (-(-g.columns // 8) - 1).bit_length() if g.rows <= 4 else g.width // 8
-        return self.words * -(-self.word_bytes // min(g.width // 8, tile))
+        return self.words * -(-self.word_bytes // bytes_at_once(config.geometry))
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from ..isa.timing import total
 from ..link.transport import BITS_PER_BYTE
 from ..model import classes
 from ..model.network import Network
-from ..runtime.rates import rates
+from ..runtime.rates import Rates
 
 __all__ = [
     "accuracy",
@@ -118,7 +118,9 @@ def layers_expected(program: Program) -> list[dict[str, Any]]:
     return rows
 
 
-def roofline(program: Program, layers: Sequence[Mapping[str, Any]], device: BoardDevice) -> dict[str, Any]:
+def roofline(
+    program: Program, layers: Sequence[Mapping[str, Any]], device: BoardDevice, reached: Rates
+) -> dict[str, Any]:
     """Return what bounds each layer and the whole network.
 
     Parameters
@@ -128,13 +130,15 @@ def roofline(program: Program, layers: Sequence[Mapping[str, Any]], device: Boar
         Those of `layers_measured` that are layers, or `layers_expected`.
     device : BoardDevice
         Whose clock and wire they are.
+    reached : Rates
+        Of the program on that device.
 
     Returns
     -------
     dict
         ``peak`` MACs per cycle; ``slopes``, bytes per cycle of ``memory`` (operands out of activation memory)
         and ``wire``; ``points``: name, what feeds it, MACs per byte, MACs per cycle. The whole network is
-        there twice: in the array, and end to end over the wire, by `rates`.
+        there twice: in the array, and end to end over the wire.
     """
     g, macs = program.config.geometry, program.network.macs
     memory = g.rows * g.width / 8
@@ -149,7 +153,7 @@ def roofline(program: Program, layers: Sequence[Mapping[str, Any]], device: Boar
     whole = program.batch * macs
     points.append(_point("whole network", "memory", whole / (program.beats * memory), whole / cycles))
     wire = 1 / (BITS_PER_BYTE * device.clocks_per_bit[device.baud])
-    reached, each = rates(program, device), macs / device.clock_hz
+    each = macs / device.clock_hz
     # Bytes of the slower direction, frames and weights counted.
     sent = reached.wire_images_per_s * each / wire
     points.append(_point("over the wire", "wire", sent, reached.images_per_s * each))

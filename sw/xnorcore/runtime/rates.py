@@ -20,7 +20,7 @@ from .stages import Stage, stages
 from .timed import TimedDevice
 from .upload import Progress
 
-__all__ = ["CALL", "Rates", "rates"]
+__all__ = ["CALL", "Rates", "rates", "wire_bytes"]
 
 CALL = 1000
 """Images of a call in passes, if nothing else is said."""
@@ -74,12 +74,22 @@ def rates(program: Program, device: BoardDevice, images: int = CALL) -> Rates:
         call_s, wire_s = call.seconds(images)
         batch_s, _ = call.seconds(program.batch)
         return Rates(1 / array_s, images / wire_s, images / call_s, batch_s * 1e6)
-    step = _step(program)
-    down, up = _image_bytes(program, step)
-    wire_s = max(down, up) * byte_s / step
+    wire_s = wire_bytes(program) * byte_s
     alone = compile_network(program.network, program.config, at_once=1)
     one_s = sum(_image_bytes(alone, 1)) * byte_s + alone.latency / device.clock_hz
     return Rates(1 / array_s, 1 / wire_s, 1 / max(array_s, wire_s), one_s * 1e6)
+
+
+def wire_bytes(program: Program) -> float:
+    """Return the bytes that an image takes on the wire, frames counted, in the slower direction.
+
+    Parameters
+    ----------
+    program : Program
+        In one pass; many images come one after the other.
+    """
+    step = _step(program)
+    return max(_image_bytes(program, step)) / step
 
 
 def _frames(payloads: Iterable[int]) -> int:

@@ -40,10 +40,9 @@ class TimedDevice:
 
     def __init__(self, program: Program, clock_hz: int, byte_s: float) -> None:
         self._program, self._clock_hz, self._byte_s = program, clock_hz, byte_s
-        # Every layer, or part of one, that a batch goes through is taken to be alike.
-        parts = [len(section.descriptors) for section in program.sections]
-        self._run_s = program.cycles / clock_hz / sum(parts)
-        self._infer_s = self._run_s * parts[0]
+        first, *runs = (cycles.active / clock_hz for cycles in program.by_itself)
+        self._infer_s = first
+        self._run_s = sum(runs) / len(runs)  # all are taken to be alike
         self._splitter = Splitter(_MAX_REQUEST)
         self._time = self._received = self._done = self._sent = 0.0
         self._answers: deque[tuple[float, bytes]] = deque()

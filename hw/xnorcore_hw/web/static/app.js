@@ -260,7 +260,7 @@ class App {
     return list("rates", [
       ["cycles of this image", show(this.cycles)],
       ["images per second", `${show(clock / this.cycles)} at ${show(clock / 1e6)} MHz, one after the other`],
-      ["the UART carries", `${show(baud / 10 / network.image.bytes)} images/s at ${show(baud)} baud`],
+      ["the UART carries", `${show(baud / 10 / network.image.wire_bytes)} images/s at ${show(baud)} baud`],
       ["useful work", `${show(100 * work)} % of the array's products`],
     ]);
   }

@@ -52,6 +52,7 @@ export function parseNetwork(content) {
   const count = image.shape.reduce((product, value) => product * value, 1);
   need(isInt(image.bits, 1, 8) && count <= 65536, "its images");
   need(image.bytes === (image.bits === 1 ? Math.ceil(count / 8) : count), "the bytes of its images");
+  need(Number.isFinite(image.wire_bytes) && image.wire_bytes > 0, "what its images take on the wire");
   need(content.pixels === null || isList(content.pixels, 256, (v) => isInt(v, 0, 2 ** image.bits - 1)), "its pixels");
   need(isList(output?.classes, -1, isText) && output.classes.length, "its classes");
   for (const name of ["scale", "offset"]) {
