@@ -75,7 +75,7 @@ def test_info_refusals() -> None:
     with pytest.raises(WrongDeviceError, match="not an xnorcore accelerator"):
         DeviceInfo.unpack(b"HTTP" + payload[4:])
     newer, older = (
-        "version 9, this driver speaks version 3; its bitstream is newer: update xnorcore",
+        "version 9, this driver speaks version 4; its bitstream is newer: update xnorcore",
         "version 1, this driver speaks version 3; its bitstream is older: build it and program the board",
     )
     for version, words in ((9, newer), (1, older)):

@@ -143,8 +143,8 @@ def test_a_device_is_read_as_by_the_driver(config, tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({4: 1}, "speaks protocol version 1, and this page speaks version 3; its bitstream is older"),
-        ({4: 4}, "speaks protocol version 4, and this page speaks version 3; its bitstream is newer"),
+        ({4: 1}, "speaks protocol version 1, and this page speaks version 4; its bitstream is older"),
+        ({4: 5}, "speaks protocol version 5, and this page speaks version 4; its bitstream is newer"),
         ({0: 0}, "is not an xnorcore accelerator"),
     ],
 )

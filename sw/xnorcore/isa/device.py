@@ -143,6 +143,12 @@ class DeviceConfig:
         of the width.
     program_halves : int
         1 for program memory of 16 bits, of which a word takes two cycles.
+    whole_windows : int
+        1 to store every window of an image that is convolved in words of its own. Otherwise neighbours share
+        what they have in common, and the array cuts operands out of two words: less memory, more logic.
+    act_ports : int
+        2, or 1 for activation memories that either read or write in a cycle. Needs `whole_windows` where
+        images are convolved.
 
     Raises
     ------
@@ -163,6 +169,8 @@ class DeviceConfig:
     convolution: int = 1
     threshold_share: int = 1
     program_halves: int = 0
+    whole_windows: int = 0
+    act_ports: int = 2
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -185,8 +193,14 @@ class DeviceConfig:
         _range("counters", self.counters, 0, 1)
         _range("convolution", self.convolution, 0, 1)
         _range("program_halves", self.program_halves, 0, 1)
+        _range("whole_windows", self.whole_windows, 0, 1)
+        _range("act_ports", self.act_ports, 1, 2)
         if self.line_bytes and not self.convolution:
             raise GeometryError(f"line_bytes is {self.line_bytes}, but must be 0 without convolution")
+        if self.whole_windows and not self.line_bytes:
+            raise GeometryError("whole_windows is 1, but must be 0 without line_bytes")
+        if self.act_ports == 1 and self.line_bytes and not self.whole_windows:
+            raise GeometryError("act_ports is 1, which needs whole_windows 1 where line_bytes is not 0")
         _range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
         share = self.threshold_share
         if share & (share - 1) or g.columns % share or self.column_group % share:
@@ -204,7 +218,8 @@ class DeviceConfig:
     def offset_bits(self) -> int:
         """Bits of an offset into a word, where the array can read across words; else 0."""
         width = self.geometry.width
-        return width.bit_length() - 1 if self.line_bytes and not width & (width - 1) else 0
+        across = self.line_bytes and not self.whole_windows
+        return width.bit_length() - 1 if across and not width & (width - 1) else 0
 
     @property
     def groups(self) -> int:

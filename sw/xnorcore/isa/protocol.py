@@ -9,7 +9,7 @@ from enum import IntEnum
 from ..errors import ProtocolVersionError, WrongDeviceError
 from .device import DeviceConfig, Geometry
 
-VERSION = 3
+VERSION = 4
 MAGIC = b"XNOR"
 RESPONSE = 0x80
 """Set in the type byte of every response."""
@@ -69,6 +69,8 @@ FLAG_ARMED = 1
 FLAG_COUNTERS = 2
 FLAG_CONVOLUTION = 4
 FLAG_PROGRAM_HALVES = 8
+FLAG_WHOLE_WINDOWS = 16
+FLAG_ONE_PORT = 32
 FLAGS_SHARE_LOW = 8
 """Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
 
@@ -105,6 +107,8 @@ class DeviceInfo:
             | FLAG_COUNTERS * c.counters
             | FLAG_CONVOLUTION * c.convolution
             | FLAG_PROGRAM_HALVES * c.program_halves
+            | FLAG_WHOLE_WINDOWS * c.whole_windows
+            | FLAG_ONE_PORT * (c.act_ports == 1)
             | c.threshold_share << FLAGS_SHARE_LOW
         )
         return _INFO.pack(
@@ -150,5 +154,7 @@ class DeviceInfo:
             convolution=int(bool(flags & FLAG_CONVOLUTION)),
             threshold_share=flags >> FLAGS_SHARE_LOW & 15,
             program_halves=int(bool(flags & FLAG_PROGRAM_HALVES)),
+            whole_windows=int(bool(flags & FLAG_WHOLE_WINDOWS)),
+            act_ports=1 if flags & FLAG_ONE_PORT else 2,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

@@ -1,6 +1,6 @@
-// Numbers of the link protocol, version 3, and what a device says about itself (docs/protocol.md, section 4).
+// Numbers of the link protocol, version 4, and what a device says about itself (docs/protocol.md, section 4).
 
-export const VERSION = 3;
+export const VERSION = 4;
 export const COMMAND = {
   INFO: 1, WRITE: 2, READ: 3, ARM: 4, INFER: 5, RUN: 6, COUNTERS: 7, RESET: 8,
 };
@@ -71,6 +71,7 @@ export function parseInfo(payload) {
   const config = {
     rows: payload[6], columns: payload[7], width: payload[8], acc_width: payload[9], column_group: payload[5],
     counters: (flags >> 1) & 1, convolution: (flags >> 2) & 1, program_halves: (flags >> 3) & 1,
+    whole_windows: (flags >> 4) & 1, act_ports: 2 - ((flags >> 5) & 1),
     threshold_share: (flags >> 8) & 15,
   };
   words.forEach((name, index) => { config[name] = view.getUint32(12 + 4 * index, true); });
