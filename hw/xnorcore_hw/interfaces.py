@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import DESCRIPTOR, HEADER
+from xnorcore.isa.layout import DESCRIPTOR, header_of
 
 __all__ = [
     "ControlLayout",
@@ -37,14 +37,14 @@ def bits_for_depth(depth: int) -> int:
 
 
 class HeaderLayout(data.StructLayout):
-    """Fields of a program's header (`xnorcore.isa.layout.HEADER`) that the gateware keeps.
+    """Fields of a program's header (`xnorcore.isa.layout.header_of`) that the gateware keeps.
 
     Addresses have the bits that the memories need; what interleaves the rows of an image is there only
     on a device with a line buffer.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        address = bits_for_depth(config.act_depth)
+        address, header = bits_for_depth(config.act_depth), header_of(config).fields
         limits = {
             "out_words": address,
             "out_bytes": (config.geometry.width // 8).bit_length(),
@@ -55,9 +55,10 @@ class HeaderLayout(data.StructLayout):
             limits[name] = address
             names.append(name)
         if config.line_bytes:
-            limits["row_values"] = config.line_bytes.bit_length()
-            names += [name for name in HEADER.fields if name not in (*names, "magic", "id_low", "id_high")]
-        fields = {name: HEADER.fields[name].width for name in names}
+            limits |= dict.fromkeys(("row_values", "row_length"), config.line_bytes.bit_length())
+            limits |= dict.fromkeys(("run_last", "window_step"), bits_for_depth(config.line_bytes))
+            names += [name for name in header if name not in (*names, "magic", "id_low", "id_high")]
+        fields = {name: header[name].width for name in names}
         super().__init__({name: min(width, limits.get(name, width)) for name, width in fields.items()})
 
 

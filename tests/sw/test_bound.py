@@ -57,7 +57,8 @@ def test_no_partial_sum_overflows(seed: int) -> None:
     pitch = -(-channels // width)
     lowered += [lower_conv(conv, None, Region(6, 6, channels, pitch), config, "conv")]
     planes = int(rng.integers(1, 9))
-    windows = Windows(9 * channels, 3 * channels, 4, 100, 400, max(planes, 2), planes == 1)
-    lowered += [lower_windows(conv, None, windows, 4, config, "windows")]
+    for whole in (False, True):
+        windows = Windows(whole, 9 * channels, 3 * channels, 4, 100, 400, max(planes, 2), planes == 1)
+        lowered += [lower_windows(conv, None, windows, 4, config, "windows")]
     for layer in lowered:
         assert needed_bits(layer, width) <= layer.acc_bits

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import HEADER, PROGRAM_MAGIC
+from xnorcore.isa.layout import HEADER, PROGRAM_MAGIC, header_of
 
 from ..interfaces import HeaderLayout
 
@@ -33,6 +33,7 @@ class HeaderStore(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig) -> None:
+        self._fields = header_of(config).fields
         super().__init__(
             {
                 "word": In(32),
@@ -49,7 +50,7 @@ class HeaderStore(wiring.Component):
         kept = self.header.shape().members
         for place in range(HEADER.words):
             with m.If(self.take & (self.number == place)):
-                for name, field in HEADER.fields.items():
+                for name, field in self._fields.items():
                     if field.word == place and name in kept:
                         m.d.sync += self.header[name].eq(self.word[field.low :][: field.width])
         magic = HEADER.fields["magic"].word

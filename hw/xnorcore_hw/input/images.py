@@ -13,6 +13,7 @@ from ..memory.ports import row_writes
 from ..parts.stream_register import StreamRegister
 from .interleaver import RowInterleaver
 from .loader import Loader
+from .windows import WindowInterleaver
 
 __all__ = ["ImageInput"]
 
@@ -68,7 +69,8 @@ class ImageInput(wiring.Component):
         if not self.config.line_bytes:
             connect(m, images, loader.i)
             return m
-        m.submodules.interleaver = interleaver = RowInterleaver(self.config)
+        kind = WindowInterleaver if self.config.whole_windows else RowInterleaver
+        m.submodules.interleaver = interleaver = kind(self.config)
         connect(m, interleaver.o, loader.values)
         m.d.comb += [
             interleaver.header.eq(self.header),

@@ -121,6 +121,9 @@ class ActivationMemory(wiring.Component):
         now = Signal(CutLayout(config))
         m.d.sync += now.eq(self.operand.cut)
         x = Mux(now.pad, now.pad_one.replicate(width), read.data) if config.convolution else read.data
+        if config.whole_windows:
+            # Where an odd number of lanes has no channel, the last one counts separately.
+            x = Cat(x[:-1], x[-1] & ~(now.pad & now.masked) | now.balance)
         m.d.comb += [
             read.addr.eq(Mux(self.readout, self.readout_addr, addr)),
             self.rdata.eq(read.data),

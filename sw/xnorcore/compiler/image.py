@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +83,10 @@ def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tu
     height, columns, channels = network.input.shape
     kh, kw = layer.kernel
     top, _, left, right = layer.padding
-    if not config.offset_bits:
-        what = f"width {width} is not a power of two" if config.line_bytes else "line_bytes is 0"
+    if not config.reads_windows:
+        what = "line_bytes is 0"
+        if config.line_bytes:
+            what = f"width {width} is not a power of two, nor whole_windows 1"
         raise CompileError(f"layer {step.name!r} convolves images, which this device cannot do: {what}")
     if max(height, columns) > MAX_MAP or channels > 256:
         raise CompileError(
@@ -91,17 +94,28 @@ def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tu
             "can be convolved"
         )
     row_values = columns * channels
-    if kh * row_values > min(config.line_bytes, (1 << 16) - 1):
+    # Where rows lie with their padding, there is some between two of them, and behind a window's last one.
+    beside = max(left * channels, right * channels, 1) if config.whole_windows else 0
+    behind = left * channels if config.whole_windows else 0
+    if kh * (row_values + beside) + behind > min(config.line_bytes, (1 << 16) - 1):
+        padding = f" and {beside} of padding" if beside else ""
         raise CapacityError(
-            f"layer {step.name!r} needs {kh} image rows of {row_values} values in the line buffer, "
+            f"layer {step.name!r} needs {kh} image rows of {row_values} values{padding} in the line buffer, "
             f"the device has {config.line_bytes} bytes (line_bytes)"
         )
     expanded = network.input.bits == 1 and any(layer.padding) and layer.pad_value == 0
     planes = 2 if expanded else network.input.bits
     rows, across, _ = layer.output_shape(network.input.shape)
-    column = kh * channels
-    row_words = -(-(left + columns + right) * column // width)
-    source = Windows(kw * column, column, rows, row_words, rows * row_words, planes, expanded)
+    window = kh * kw * channels
+    if config.whole_windows:
+        words = -(-window // width)
+        bits, row_words = words * width, across * words
+    else:
+        bits = layer.stride[1] * kh * channels
+        row_words = -(-(left + columns + right) * kh * channels // width)
+    source = Windows(
+        bool(config.whole_windows), window, bits, rows, row_words, rows * row_words, planes, expanded
+    )
     header = {
         "image_bytes": bytes_per_image(network),
         "in_bits_last": planes - 1,
@@ -110,22 +124,51 @@ def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tu
         "packed": network.input.bits == 1,
         "pad": 1 if expanded or layer.pad_value == 1 else 0,
         "kernel_last": kh - 1,
-        "channels_last": channels - 1,
         "stride": layer.stride[0],
-        "pad_left": left,
-        "pad_right": right,
         "pad_top": top,
-        "map_width": columns,
         "map_height": height,
         "rows_last": rows - 1,
         "row_values": row_values,
-        "first_place": (top * row_values + left * channels) & 0xFFFF,
-        "column_step": (1 - (kh - 1) * row_values) & 0xFFFF,
-        "line_step": (1 + (layer.stride[0] + 1 - kh) * row_values - (left + columns + right) * channels)
-        & 0xFFFF,
     }
+    header |= (_whole if config.whole_windows else _shared)(layer, network.input.shape, beside, across)
     lowered = lower_windows(layer, step.pool, source, across, config, step.name, strips)
     return lowered, Image(header, planes * source.plane_words, step.name)
+
+
+def _shared(layer: Conv2d, shape: Sequence[int], beside: int, across: int) -> dict[str, int]:
+    """Return the header's fields for columns that neighbours share."""
+    _, columns, channels = shape
+    (kh, _), (top, _, left, right) = layer.kernel, layer.padding
+    row_values = columns * channels
+    line = 1 + (layer.stride[0] + 1 - kh) * row_values - (left + columns + right) * channels
+    return {
+        "channels_last": channels - 1,
+        "pad_left": left,
+        "pad_right": right,
+        "map_width": columns,
+        "first_place": (top * row_values + left * channels) & 0xFFFF,
+        "column_step": (1 - (kh - 1) * row_values) & 0xFFFF,
+        "line_step": line & 0xFFFF,
+    }
+
+
+def _whole(layer: Conv2d, shape: Sequence[int], beside: int, across: int) -> dict[str, int]:
+    """Return the header's fields for windows in words of their own.
+
+    `beside` values of padding lie between two rows, of which a window takes what it needs on either side.
+    """
+    _, columns, channels = shape
+    (kh, kw), (sy, sx), left = layer.kernel, layer.stride, layer.padding[2]
+    length, run = columns * channels + beside, kw * channels
+    back = (kh - 1) * length + run - 1
+    return {
+        "run_last": run - 1,
+        "across_last": across - 1,
+        "row_length": length,
+        "first_place": (left * channels - beside) & 0x7FF,
+        "window_step": (sx * channels - back) & 0xFFFF,
+        "line_step": (sy * length - (across - 1) * sx * channels - back) & 0xFFFF,
+    }
 
 
 FIRST = {Dense: _dense, Conv2d: _conv}

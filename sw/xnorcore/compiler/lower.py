@@ -68,10 +68,9 @@ def lower_windows(
     width = config.geometry.width
     words = -(-source.window // width)
     nest = Nest.of(run=(words, width), plane=(source.planes, -source.plane_words * width))
-    across = source.column * layer.stride[1]
-    positions = Positions(source.rows, columns, source.row_words * width, across)
-    taps = layer.weights.transpose(0, 2, 1, 3).reshape(layer.outputs, 1, -1)
-    lanes = _lanes(taps, words, width)
+    positions = Positions(source.rows, columns, source.row_words * width, source.across)
+    taps = layer.weights if source.whole else layer.weights.transpose(0, 2, 1, 3)
+    lanes = _lanes(taps.reshape(layer.outputs, 1, -1), words, width)
     if source.expanded:
         planes, copies, factor = 1, 2, 1
     else:
@@ -90,7 +89,9 @@ def lower_windows(
         strips=strips,
     )
     base = (source.planes - 1) * source.plane_words
-    return _with(lowered, source=Place("", base), lanes=source.window - (words - 1) * width)
+    # In words of its own, a window has nothing but 0 behind it.
+    used = 0 if source.whole else source.window - (words - 1) * width
+    return _with(lowered, source=Place("", base), lanes=used)
 
 
 def lower_conv(

@@ -52,10 +52,11 @@ class Windows:
 
     Attributes
     ----------
-    window : int
-        Bits of a window, (kernel column, kernel row, channel), channel fastest.
-    column : int
-        Bits from one image column to the next.
+    whole : bool
+        Every window starts at a word and is (kernel row, kernel column, channel), channel fastest.
+        Otherwise neighbours overlap, and a window is (kernel column, kernel row, channel).
+    window, across : int
+        Bits of a window, and from one position's to the next one's.
     rows : int
         Rows of positions; each starts at a word.
     row_words, plane_words : int
@@ -65,8 +66,9 @@ class Windows:
         Planes hold (x, x) of 1-bit values and (1, 0) of zero padding: they add up and do not double.
     """
 
+    whole: bool
     window: int
-    column: int
+    across: int
     rows: int
     row_words: int
     plane_words: int

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..errors import CompileError
 from .descriptor import Nest, decode
 from .device import DeviceConfig
-from .layout import HEADER, LOOPS, PROGRAM_MAGIC, signed, unpack_descriptor
+from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
 from .starts import MAX_PLANES
 
 __all__ = ["Reach", "validate_descriptors", "validate_program"]
@@ -66,7 +66,7 @@ def validate_program(words: Sequence[int], config: DeviceConfig) -> list[Reach]:
     _at_most("the program", len(words), config.program_depth, "words of program memory")
     if len(words) < HEADER.words:
         raise CompileError(f"a program has at least {HEADER.words} words, this one {len(words)}")
-    header = HEADER.unpack(list(words[: HEADER.words]))
+    header = header_of(config).unpack(list(words[: HEADER.words]))
     if header["magic"] != PROGRAM_MAGIC:
         raise CompileError(f"program word 0 is {header['magic']:#010x}, not {PROGRAM_MAGIC:#010x}")
     if header["entry"] < HEADER.words:
@@ -169,6 +169,10 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
         raise CompileError(f"{what} uses {fields['lanes']} lanes of a word that has {g.width}")
     if fields["double"] and fields["plane_last"] >= MAX_PLANES:
         raise CompileError(f"{what} doubles {fields['plane_last'] + 1} planes, but {MAX_PLANES} at most can")
+    if config.whole_windows and fields["lanes"] not in (0, g.width - 1):
+        raise CompileError(
+            f"{what} uses {fields['lanes']} lanes, but with whole_windows only the last may go"
+        )
     for name, value in fields.items():
         if name.startswith("bits_") and value >> config.offset_bits:
             raise CompileError(f"{what} has {name} {value}, but offsets have {config.offset_bits} bits")
@@ -240,11 +244,20 @@ def _image(header: Mapping[str, int], config: DeviceConfig) -> None:
     if header["interleaved"]:
         if not config.line_bytes:
             raise CompileError("images are interleaved, but the device has no line buffer (line_bytes=0)")
-        used = (header["kernel_last"] + 1) * header["row_values"]
+        kernel, rows = header["kernel_last"] + 1, header["rows_last"] + 1
+        if config.whole_windows:
+            length, run = header["row_length"], header["run_last"] + 1
+            if not header["row_values"] < length or not run <= length:
+                raise CompileError(
+                    f"rows of {header['row_values']} values and windows of {run} across do not fit rows of "
+                    f"{length} (row_length)"
+                )
+            used, words = kernel * length, rows * (header["across_last"] + 1) * -(-kernel * run // width)
+        else:
+            across = header["pad_left"] + header["map_width"] + header["pad_right"]
+            row = across * kernel * (header["channels_last"] + 1)
+            used, words = kernel * header["row_values"], rows * -(-row // width)
         _at_most("the line buffer's used part", used, config.line_bytes, "bytes (line_bytes)")
-        across = header["pad_left"] + header["map_width"] + header["pad_right"]
-        row = across * (header["kernel_last"] + 1) * (header["channels_last"] + 1)
-        words = (header["rows_last"] + 1) * -(-row // width)
     else:
         values = header["image_bytes"] * (8 if planes == 1 else 1)
         words = -(-values // width)

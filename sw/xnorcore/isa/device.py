@@ -222,6 +222,11 @@ class DeviceConfig:
         return width.bit_length() - 1 if across and not width & (width - 1) else 0
 
     @property
+    def reads_windows(self) -> bool:
+        """Whether the array can read the windows of an image: a first layer may be a convolution."""
+        return bool(self.whole_windows or self.offset_bits)
+
+    @property
     def groups(self) -> int:
         """Systolic stages along a row."""
         return -(-self.geometry.columns // self.column_group)

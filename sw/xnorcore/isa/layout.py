@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
+from .device import DeviceConfig
 
 PROGRAM_MAGIC = int.from_bytes(b"XNP1", "little")
 LOOPS = ("run", "col", "row", "plane", "win_x", "win_y", "x", "y", "tile")
@@ -80,7 +81,7 @@ class Record:
         return {n: words[f.word] >> f.low & ((1 << f.width) - 1) for n, f in self.fields.items()}
 
 
-HEADER = Record(
+_FRONT = (
     (("magic", 32),),
     # Bytes of one image on the wire.
     (("image_bytes", 24), ("in_bits_last", 3), ("pad_top", 3)),
@@ -90,6 +91,11 @@ HEADER = Record(
     (("in_base0", 16), ("in_base1", 16)),
     (("plane_stride", 16), ("entry", 16)),
     (("out_base0", 16), ("out_base1", 16)),
+)
+_BACK = ((("id_low", 32),), (("id_high", 32),))
+
+HEADER = Record(
+    *_FRONT,
     # How the image rows under a kernel are interleaved, and `spread`: an image goes to all rows.
     (
         ("interleaved", 1),
@@ -105,9 +111,34 @@ HEADER = Record(
     (("map_width", 10), ("map_height", 10), ("rows_last", 10)),
     (("row_values", 16), ("first_place", 16)),
     (("column_step", 16), ("line_step", 16)),
-    (("id_low", 32),),
-    (("id_high", 32),),
+    *_BACK,
 )
+
+WINDOW_HEADER = Record(
+    *_FRONT,
+    # How windows are taken out of the image rows under a kernel, which lie there with their padding.
+    (
+        ("interleaved", 1),
+        ("spread", 1),
+        ("packed", 1),
+        ("pad", 1),
+        ("kernel_last", 3),
+        ("stride", 3),
+        ("run_last", 11),
+        ("first_place", 11),
+    ),
+    (("across_last", 10), ("map_height", 10), ("rows_last", 10)),
+    (("row_values", 16), ("row_length", 16)),
+    (("window_step", 16), ("line_step", 16)),
+    *_BACK,
+)
+"""The header on a device with `whole_windows`: it has the same fields where they mean the same."""
+
+
+def header_of(config: DeviceConfig) -> Record:
+    """Return the layout of the header of programs for a device."""
+    return WINDOW_HEADER if config.whole_windows else HEADER
+
 
 DESCRIPTOR = Record(
     (

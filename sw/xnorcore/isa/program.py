@@ -18,7 +18,7 @@ from ..model.network import Network
 from .blocks import Block, Pass, Section, word_bytes
 from .descriptor import MemoryMap
 from .device import DeviceConfig
-from .layout import HEADER
+from .layout import HEADER, header_of
 from .protocol import Space
 from .results import Results, Stop, SumsPlan, Values
 from .timing import Cycles, Timed, alone, steady, steady_layers
@@ -109,7 +109,7 @@ class Program:
         """Everything to write, program header last; of the first pass, if there are several."""
         words, _ = self.sections[0].encoded(self.regions, self.config.geometry.width)
         low, high = (int.from_bytes(self.identifier[at : at + 4], "little") for at in (0, 4))
-        header = HEADER.pack({**self.header, "id_low": low, "id_high": high})
+        header = header_of(self.config).pack({**self.header, "id_low": low, "id_high": high})
         program = Block(Space.PROGRAM, 0, 0, np.array(header + words, "<u4").tobytes())
         return (*self.sections[0].buffers, *self._images(), program)
 

@@ -98,7 +98,7 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
         If none can be found.
     """
     rng = np.random.default_rng([seed, 3, index])
-    maps = bool(config.convolution and config.offset_bits)
+    maps = config.reads_windows
     large = Bounds(maps=maps)
     small = Bounds(**{**vars(_SMALL), "maps": maps})
     for attempt in range(ATTEMPTS):

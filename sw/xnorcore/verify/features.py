@@ -33,7 +33,7 @@ def features(case: Case) -> set[str]:
     if len(case.images) > program.batch:
         found.add("several batches")
     config = case.config
-    for name, wanted in (("counters", 0), ("convolution", 0), ("program_halves", 1)):
+    for name, wanted in (("counters", 0), ("convolution", 0), ("program_halves", 1), ("whole_windows", 1)):
         if getattr(config, name) == wanted:
             found.add(f"device with {name}={wanted}")
     if config.threshold_share > 1:

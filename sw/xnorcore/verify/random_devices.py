@@ -36,6 +36,7 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         most = min(g.width.bit_length() - 1, 8)
         shares = [n for n in (2, 4, 8) if n <= most and g.columns % n == 0 and group % n == 0]
         share = int(rng.choice(shares)) if shares else 1
+    lines = int(rng.choice([256, 1000, 4096])) if convolution else 0
     return DeviceConfig(
         g,
         acc_width=int(rng.integers(14, 25)),
@@ -45,11 +46,12 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         program_depth=int(rng.choice([100, 128, 256])),
         fifo_bytes=int(rng.choice([512, 1024, 4096])),
         column_group=group,
-        line_bytes=int(rng.choice([256, 1000, 4096])) if convolution else 0,
+        line_bytes=lines,
         counters=int(rng.random() < 0.6),
         convolution=convolution,
         threshold_share=share,
         program_halves=int(rng.random() < 0.4),
+        whole_windows=int(lines > 0 and rng.random() < 0.4),
     )
 
 

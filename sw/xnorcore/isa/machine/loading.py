@@ -37,7 +37,8 @@ def store_images(
                 continue
             lines = image[np.newaxis]
         else:
-            lines = interleaved(header, image, memories.config.line_bytes)
+            take = windows if memories.config.whole_windows else interleaved
+            lines = take(header, image, memories.config.line_bytes)
         for plane in range(planes):
             at = base + plane * stride
             for line in lines:
@@ -60,15 +61,12 @@ def interleaved(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes:
 
     The buffer is a ring of the rows under the kernel: what it gives depends on what has come by then.
     """
-    if header["packed"]:
-        values = 3 * np.unpackbits(image, bitorder="little")
-    else:
-        values = image
+    values = _values(header, image)
     height, width, row_values = header["map_height"], header["map_width"], header["row_values"]
     kernel, channels = header["kernel_last"] + 1, header["channels_last"] + 1
     across = header["pad_left"] + width + header["pad_right"]
-    size = 1 << max(1, (line_bytes - 1).bit_length())
-    ring = np.zeros(size, np.uint8)
+    ring = _ring(line_bytes)
+    size = len(ring)
     lines = np.zeros((header["rows_last"] + 1, across, kernel, channels), np.uint8)
     steps = np.full((across, kernel, channels), 1)
     steps[:, :, -1] = row_values - (channels - 1)
@@ -90,3 +88,58 @@ def interleaved(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes:
         top += header["stride"]
         first += along
     return lines.reshape(len(lines), -1)
+
+
+def windows(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes: int) -> NDArray[np.uint8]:
+    """Return the values under the kernel, one row for each position, where they lie in words of their own.
+
+    The ring has the rows' padding in it: to the left of each row's values, and whole rows of it.
+    """
+    values, ring = _values(header, image), _ring(line_bytes)
+    size, length, row_values = len(ring), header["row_length"], header["row_values"]
+    kernel, run, across = header["kernel_last"] + 1, header["run_last"] + 1, header["across_last"] + 1
+    rows = header["rows_last"] + 1
+    steps = np.ones((across, kernel, run), np.int64)
+    steps[:, :, -1] = length - (run - 1)
+    steps[:, -1, -1] = header["window_step"]
+    steps[-1, -1, -1] = header["line_step"]
+    ends = np.cumsum(steps)
+    places, along = np.concatenate([[0], ends[:-1]]).reshape(across, -1), int(ends[-1])
+    found = np.zeros((rows, *places.shape), np.uint8)
+    at = header["first_place"] - (header["first_place"] >> 10 << 11)
+    beside = np.full(length - row_values, header["pad"], np.uint8)
+
+    def put(part: NDArray[np.uint8]) -> None:
+        nonlocal at
+        # What a ring overwrites itself is not needed any more.
+        for value in range(0, len(part), size):
+            piece = part[value : value + size]
+            ring[(at + np.arange(len(piece))) % size] = piece
+            at += len(piece)
+
+    put(beside)
+    ended = 0
+    for row in range(rows):
+        while ended < kernel + row * header["stride"]:
+            number = ended - header["pad_top"]
+            outside = not 0 <= number < header["map_height"]
+            first = number * row_values
+            put(
+                np.full(row_values, header["pad"], np.uint8)
+                if outside
+                else values[first : first + row_values]
+            )
+            put(beside)
+            ended += 1
+        found[row] = ring[(row * along + places) % size]
+    return found.reshape(rows * across, -1)
+
+
+def _values(header: Mapping[str, int], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image's values as the line buffer keeps them."""
+    return 3 * np.unpackbits(image, bitorder="little") if header["packed"] else image
+
+
+def _ring(line_bytes: int) -> NDArray[np.uint8]:
+    """Return an empty line buffer."""
+    return np.zeros(1 << max(1, (line_bytes - 1).bit_length()), np.uint8)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import CompileError
 from ..device import DeviceConfig
-from ..layout import HEADER, PROGRAM_MAGIC, signed, unpack_descriptor
+from ..layout import HEADER, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
 from ..starts import plane_starts
 from .loading import store_images
 from .memories import Memories, wrapped
@@ -69,7 +69,8 @@ class Machine:
         CompileError
             If there is none.
         """
-        header = HEADER.unpack([int(word) for word in self.memories.program[: HEADER.words]])
+        words = [int(word) for word in self.memories.program[: HEADER.words]]
+        header = header_of(self.config).unpack(words)
         if header["magic"] != PROGRAM_MAGIC:
             raise CompileError(f"program word 0 is {header['magic']:#010x}, not {PROGRAM_MAGIC:#010x}")
         return header
