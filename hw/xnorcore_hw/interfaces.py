@@ -55,7 +55,7 @@ class HeaderLayout(data.StructLayout):
             limits[name] = address
             names.append(name)
         if config.line_bytes:
-            limits |= dict.fromkeys(("row_values", "row_length"), config.line_bytes.bit_length())
+            limits |= dict.fromkeys(("row_values", "row_step"), config.line_bytes.bit_length())
             limits |= dict.fromkeys(("run_last", "window_step"), bits_for_depth(config.line_bytes))
             names += [name for name in header if name not in (*names, "magic", "id_low", "id_high")]
         fields = {name: header[name].width for name in names}

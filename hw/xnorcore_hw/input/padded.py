@@ -18,8 +18,9 @@ __all__ = ["PaddedLines"]
 class PaddedLines(wiring.Component):
     """Keep rows of values, as many of them as there is room for: a ring of a power of two of bytes.
 
-    A row is `row_length` values, of which the last `row_values` are an image's and those before them padding,
-    one at least. `pad_top` rows of nothing but padding come first; behind the image, they never end.
+    A row is as many values as there are from a window's row to the next, `row_step` and `run_last`. The last
+    `row_values` of them are an image's, and those before them padding, one at least. `pad_top` rows of only
+    padding come first; behind the image, they never end.
 
     Parameters
     ----------
@@ -73,11 +74,13 @@ class PaddedLines(wiring.Component):
         i, header = self.i, self.header
         m.submodules.memory = memory = Memory(shape=8, depth=self.depth, init=[])
         read, write = memory.read_port(), memory.write_port()
-        write_at, values_left = Signal(len(self.addr)), Signal(len(header.row_length))
+        write_at, values_left = Signal(len(self.addr)), Signal(len(header.row_values))
+        row_length, begun, begins = Signal.like(values_left), Signal(), Signal()
         above, rows_left, bit = Signal(3), Signal(10), Signal(3)
         real, last, row_last, image_last = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            self.between.eq(values_left > header.row_values),
+            begins.eq(values_left == header.row_values),
+            self.between.eq(~(begun | begins | last)),
             real.eq(~self.between & (above == 0) & ~self.complete),
             last.eq(values_left == 1),
             image_last.eq(last & row_last),
@@ -93,20 +96,23 @@ class PaddedLines(wiring.Component):
         ]
         with m.If(~real):
             m.d.comb += write.data.eq(header.pad)
-        m.d.sync += row_last.eq(rows_left == 1)
+        # Known long before they count.
+        m.d.sync += [row_length.eq(header.row_step + header.run_last), row_last.eq(rows_left == 1)]
         with m.If(self.clear | write.en):
             first = header.first_place.as_signed()
             m.d.sync += [
                 write_at.eq(load_or_up(self.clear, Cat(first, first[-1].replicate(16)), write_at)),
-                values_left.eq(down_or_load(~(self.clear | last), values_left, header.row_length)),
+                values_left.eq(down_or_load(~(self.clear | last), values_left, row_length)),
+                begun.eq(~(self.clear | last) & (begun | begins)),
             ]
         with m.If(self.clear | (write.en & real)):
             m.d.sync += bit.eq(Mux(self.clear | i.ready, 0, bit + 1))
-        with m.If(self.clear):
-            m.d.sync += [above.eq(header.pad_top), rows_left.eq(header.map_height), self.complete.eq(0)]
-        with m.Elif(self.row_ends):
-            with m.If(above != 0):
-                m.d.sync += above.eq(above - 1)
-            with m.Else():
-                m.d.sync += [rows_left.eq(rows_left - 1), self.complete.eq(self.complete | row_last)]
+        over = above == 0
+        with m.If(self.clear | (self.row_ends & ~over)):
+            m.d.sync += above.eq(down_or_load(~self.clear, above, header.pad_top))
+        with m.If(self.clear | (self.row_ends & over)):
+            m.d.sync += [
+                rows_left.eq(down_or_load(~(self.clear | self.complete), rows_left, header.map_height)),
+                self.complete.eq(~self.clear & (self.complete | row_last)),
+            ]
         return m

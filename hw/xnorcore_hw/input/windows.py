@@ -61,11 +61,8 @@ class WindowSteps(wiring.Component):
         across_left, rows_left = Signal(10), Signal(10)
         run_last = Signal()
         # What the counters say is needed in the cycle after: a step takes two.
-        row_step, distance = Signal.like(place), Signal.like(place)
-        m.d.sync += [
-            run_last.eq(run_left == 0),
-            row_step.eq(header.row_length - header.run_last),
-        ]
+        distance = Signal.like(place)
+        m.d.sync += run_last.eq(run_left == 0)
         window_last = (run_left == 0) & (kernel_left == 0)
         row_last = window_last & (across_left == 0)
         m.d.sync += [
@@ -76,7 +73,7 @@ class WindowSteps(wiring.Component):
                 Mux(
                     row_last,
                     header.line_step,
-                    Mux(window_last, header.window_step, Mux(run_left == 0, row_step, 1)),
+                    Mux(window_last, header.window_step, Mux(run_left == 0, header.row_step, 1)),
                 )
             ),
         ]

@@ -167,12 +167,14 @@ class Issue(wiring.Component):
     def _operand(self, m: Module, nest: LoopNest, outside: Value) -> None:
         """Say what the beat reads; a readout that reads instead takes the word as it is."""
         descriptor, operand, cut = self.descriptor, self.operand, self.operand.cut
+        # With windows in words of their own, all lanes or all but the last one count.
+        masked = descriptor.lanes[0] if self.config.whole_windows else descriptor.lanes != 0
         m.d.comb += [
             operand.addr.eq(nest.raddr),
             operand.strip.eq(Mux(descriptor.strips, descriptor.in_strip, 0)),
             cut.offset.eq(Mux(self.grant, 0, nest.offset)),
             cut.lanes.eq(descriptor.lanes),
-            cut.masked.eq(nest.run_end & (descriptor.lanes != 0) & ~self.grant),
+            cut.masked.eq(nest.run_end & masked & ~self.grant),
             cut.balance.eq(descriptor.balance & nest.run_end & ~nest.plane_first),
             cut.pad.eq(outside & ~descriptor.pad_zero & ~self.grant),
             cut.pad_one.eq(descriptor.pad_one),

@@ -164,7 +164,7 @@ def _whole(layer: Conv2d, shape: Sequence[int], beside: int, across: int) -> dic
     return {
         "run_last": run - 1,
         "across_last": across - 1,
-        "row_length": length,
+        "row_step": (length - run + 1) & 0xFFFF,
         "first_place": (left * channels - beside) & 0x7FF,
         "window_step": (sx * channels - back) & 0xFFFF,
         "line_step": (sy * length - (across - 1) * sx * channels - back) & 0xFFFF,

@@ -246,11 +246,13 @@ def _image(header: Mapping[str, int], config: DeviceConfig) -> None:
             raise CompileError("images are interleaved, but the device has no line buffer (line_bytes=0)")
         kernel, rows = header["kernel_last"] + 1, header["rows_last"] + 1
         if config.whole_windows:
-            length, run = header["row_length"], header["run_last"] + 1
-            if not header["row_values"] < length or not run <= length:
+            run = header["run_last"] + 1
+            length = signed(header["row_step"]) + run - 1
+            between = length - header["row_values"]
+            if between < 1 or run > length + between:
                 raise CompileError(
-                    f"rows of {header['row_values']} values and windows of {run} across do not fit rows of "
-                    f"{length} (row_length)"
+                    f"rows of {header['row_values']} values, {between} of padding (at least 1) between two, "
+                    f"do not hold windows of {run} across"
                 )
             used, words = kernel * length, rows * (header["across_last"] + 1) * -(-kernel * run // width)
         else:

@@ -128,7 +128,7 @@ WINDOW_HEADER = Record(
         ("first_place", 11),
     ),
     (("across_last", 10), ("map_height", 10), ("rows_last", 10)),
-    (("row_values", 16), ("row_length", 16)),
+    (("row_values", 16), ("row_step", 16)),
     (("window_step", 16), ("line_step", 16)),
     *_BACK,
 )

@@ -96,11 +96,11 @@ def windows(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes: int
     The ring has the rows' padding in it: to the left of each row's values, and whole rows of it.
     """
     values, ring = _values(header, image), _ring(line_bytes)
-    size, length, row_values = len(ring), header["row_length"], header["row_values"]
     kernel, run, across = header["kernel_last"] + 1, header["run_last"] + 1, header["across_last"] + 1
+    size, row_values, length = len(ring), header["row_values"], (header["row_step"] + run - 1) & 0xFFFF
     rows = header["rows_last"] + 1
     steps = np.ones((across, kernel, run), np.int64)
-    steps[:, :, -1] = length - (run - 1)
+    steps[:, :, -1] = header["row_step"]
     steps[:, -1, -1] = header["window_step"]
     steps[-1, -1, -1] = header["line_step"]
     ends = np.cumsum(steps)
