@@ -27,6 +27,7 @@ URLS = [
     f"sim:rows=1,columns=8,width=8,{SMALL}",
     f"sim:rows=3,columns=4,width=16,{SMALL}",
     f"sim:rows=2,columns=32,width=16,{SMALL}",
+    f"sim:rows=2,columns=24,width=24,whole_windows=1,{SMALL}",
 ]
 
 
@@ -169,6 +170,12 @@ def conv_network(shape=(8, 8, 2), bits=1, kernel=(3, 3), **options) -> Network:
             {"line_bytes": 40},
             CapacityError,
             "needs 3 image rows of 16 values in the line buffer",
+        ),
+        (
+            conv_network(padding=(1, 1, 1, 1)),
+            {"line_bytes": 55, "whole_windows": 1},
+            CapacityError,
+            "needs 3 image rows of 16 values and 2 of padding in the line buffer",
         ),
         (conv_network((60, 60, 2)), {"act_depth": 512}, CapacityError, "words of activation memory"),
         (conv_network((3, 1200, 1), kernel=(1, 1)), {}, CompileError, "at most 1000 x 1000 x 256"),

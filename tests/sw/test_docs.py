@@ -11,7 +11,7 @@ import pytest
 
 from xnorcore.cli.commands import build
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import COUNTERS, DESCRIPTOR, HEADER, LOOPS
+from xnorcore.isa.layout import COUNTERS, DESCRIPTOR, HEADER, LOOPS, WINDOW_HEADER
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -38,6 +38,21 @@ def test_program_layout(heading, record):
             listed[name] = (word, int(low), int(high[0]) if high else int(low))
     actual = {n: (f.word, f.low, f.low + f.width - 1) for n, f in record.fields.items()}
     assert listed == actual
+
+
+def test_header_of_windows():
+    """The second table has the words that are laid out otherwise, and names the fields that mean the same."""
+    listed = {}
+    for words, bits, text in table("Header with `whole_windows`:"):
+        names = re.findall(r"`(\w+)`", text)
+        places = [(int(word), *part.split("-")) for word in words.split(",") for part in bits.split(",")]
+        for name, (word, low, *high) in zip(names, places, strict=True):
+            listed[name] = (int(word), int(low), int(high[0]) if high else int(low))
+    fields = WINDOW_HEADER.fields
+    actual = {n: (f.word, f.low, f.low + f.width - 1) for n, f in fields.items() if 6 <= f.word <= 9}
+    assert listed == actual
+    others = {n: f for n, f in HEADER.fields.items() if not 6 <= f.word <= 9}
+    assert {n: f for n, f in fields.items() if n not in actual} == others
 
 
 def test_counters():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import CompileError
+from ..errors import CompileError, GeometryError
 from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig
 from ..isa.program import Program
 from ..model.network import Network
@@ -15,6 +15,7 @@ __all__ = ["Obstacle", "obstacles"]
 _MOST = {
     "convolution": 1,
     "line_bytes": MAX_DEPTH,
+    "whole_windows": 1,
     "weight_depth": MAX_DEPTH,
     "threshold_depth": MAX_DEPTH,
     "acc_width": 32,
@@ -25,6 +26,12 @@ _MOST = {
 
 Buffers come before activation memory: in passes, a network needs less of that.
 """
+
+_WITHOUT = {
+    "convolution": {"line_bytes": 0, "whole_windows": 0},
+    "line_bytes": {"whole_windows": 0},
+}
+"""What a device cannot have whose field of that name is 0."""
 
 _KNOWN = ("act_depth", "program_depth")
 """Those of which a program says exactly what it uses, and less does not do."""
@@ -56,17 +63,19 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
     With every obstacle's field set to what is needed, the network compiles.
     """
     device = replace(config, **_MOST)
+    width = config.geometry.width
+    if not (width & (width - 1) or config.act_ports == 1 or config.whole_windows):
+        # Nothing needs it, and it takes memory.
+        device = replace(device, whole_windows=0)
     found = _compiled(network, device)
-    if isinstance(found, CompileError):
+    if not isinstance(found, Program):
         return [Obstacle("", 0, 0, str(found))]
     lacking = []
     for field in _MOST:
         there = getattr(config, field)
-        trial = replace(device, line_bytes=0) if field == "convolution" and not there else device
-        trial = replace(trial, **{field: there})
-        said = _compiled(network, trial)
+        said = _compiled(network, device, **{field: there}, **({} if there else _WITHOUT.get(field, {})))
         if isinstance(said, Program):
-            device, found = trial, said
+            device, found = said.config, said
             continue
         needed = found.used[field] if field in _KNOWN else _least(network, device, field, there)
         lacking.append(Obstacle(field, there, needed, str(said)))
@@ -74,10 +83,12 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
     return lacking
 
 
-def _compiled(network: Network, config: DeviceConfig) -> Program | CompileError:
+def _compiled(
+    network: Network, config: DeviceConfig, **changes: int
+) -> Program | CompileError | GeometryError:
     try:
-        return compile_network(network, config)
-    except CompileError as error:
+        return compile_network(network, replace(config, **changes))
+    except (CompileError, GeometryError) as error:
         return error
 
 
@@ -86,6 +97,6 @@ def _least(network: Network, device: DeviceConfig, field: str, low: int) -> int:
     high = getattr(device, field)
     while high - low > 1:
         middle = (low + high) // 2
-        runs = isinstance(_compiled(network, replace(device, **{field: middle})), Program)
+        runs = isinstance(_compiled(network, device, **{field: middle}), Program)
         low, high = (low, middle) if runs else (middle, high)
     return high

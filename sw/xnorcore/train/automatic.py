@@ -80,7 +80,7 @@ def candidates(config: DeviceConfig) -> list[Candidate]:
             Candidate(f"grey, 16 x 16, {bits}", PictureRule((16, 16, 1), "crop", maximum=maximum)),
             Candidate(f"colour, 10 x 10, {bits}", PictureRule((10, 10, 3), "crop", maximum=maximum)),
         ]
-    if config.convolution and config.line_bytes:
+    if config.reads_windows:
         shape = PictureRule((30, 30, 3), "crop")
         found.append(Candidate("colour, 30 x 30, convolutions", shape, convolution=True))
     return found
