@@ -12,7 +12,7 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import DESCRIPTOR, LOOPS
 from xnorcore_hw.sequence.moves import BASE, DELTAS, PLACES, Moves
 from xnorcore_hw.sequence.nest import LoopNest
-from xnorcore_hw.sequence.padding import TapTracker
+from xnorcore_hw.sequence.padding import TapLayout, TapTracker
 
 OFFSET_BITS = 4
 CONFIG = DeviceConfig(
@@ -151,6 +151,7 @@ def test_taps_against_coordinates(seed: int) -> None:
             "step_y": stride[0] * pool[0], "step_x": stride[1] * pool[1],
             "map_height": size[0], "map_width": size[1],
         }  # fmt: skip
+        setup |= {name: lasts[loop] for loop in lasts if (name := f"{loop}_last") in TapLayout().members}
         for name, value in setup.items():
             ctx.set(taps.layer[name], value)
         for loop, value in lasts.items():

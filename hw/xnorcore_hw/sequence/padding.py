@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,17 +15,11 @@ _BITS = 10
 """Of a place along an axis of a map."""
 
 
-def _one_hot(choices: list[tuple[Value, Value]]) -> Value:
+def _either(choices: list[tuple[Value, Value]]) -> Value:
     merged: Value = Const(0)
     for chosen, value in choices:
         merged = merged | Mux(chosen, value, 0)
     return merged
-
-
-def _negative(pad: Value) -> Value:
-    # Without the carry chain that a subtraction from 0 would take.
-    low = Cat(pad[0], pad[1] ^ pad[0], pad[2] ^ pad[:2].any())
-    return Cat(low, pad.any().replicate(_BITS - len(low)))
 
 
 class TapLayout(data.StructLayout):
@@ -33,6 +27,8 @@ class TapLayout(data.StructLayout):
 
     Members
     -------
+    col_last, row_last, win_x_last, win_y_last
+        Columns and rows of the kernel and of a pooling window, minus one.
     pad_left, pad_top
         Padding before the first column and row.
     stride_x, stride_y
@@ -44,12 +40,16 @@ class TapLayout(data.StructLayout):
     """
 
     def __init__(self) -> None:
-        names = ("pad_left", "pad_top", "stride_x", "stride_y", "step_x", "step_y", "map_width", "map_height")
+        names = ("col_last", "row_last", "win_x_last", "win_y_last", "pad_left", "pad_top")
+        names += ("stride_x", "stride_y", "step_x", "step_y", "map_width", "map_height")
         super().__init__({name: DESCRIPTOR.fields[name].width for name in names})
 
 
 class TapTracker(wiring.Component):
     """Follow a `LoopNest` in map coordinates.
+
+    The tap's place is all that is kept: a loop that starts again has gone its whole length before, so that
+    the way back is the same every time.
 
     Members
     -------
@@ -81,13 +81,14 @@ class TapTracker(wiring.Component):
             m.d.sync += first.eq(1)
         with m.Elif(self.step):
             m.d.sync += first.eq(0)
-        begin = first | moved[_TILE]
+        begin = Signal()
+        m.d.comb += begin.eq(first | moved[_TILE])
         # Along x: the loops that go on by a tap, that start the position again, that go on to a position of a
         # window, that start the window again, that go on to a window, and that start at the edge of the map.
         x = moved[_COL], moved[_ROW:_WIN_X].any(), moved[_WIN_X], moved[_WIN_Y], moved[_X], begin | moved[_Y]
         y = moved[_ROW], moved[_PLANE:_WIN_Y].any(), moved[_WIN_Y], moved[_X], moved[_Y], begin
-        tap_x = self._axis(m, "x", layer.pad_left, moved[: _COL + 1].any(), *x)
-        tap_y = self._axis(m, "y", layer.pad_top, moved[: _ROW + 1].any(), *y)
+        tap_x = self._axis(m, "x", layer.pad_left, layer.col_last, *x)
+        tap_y = self._axis(m, "y", layer.pad_top, layer.row_last, *y)
         m.d.comb += self.inside.eq((tap_x < layer.map_width) & (tap_y < layer.map_height))
         return m
 
@@ -96,7 +97,7 @@ class TapTracker(wiring.Component):
         m: Module,
         axis: str,
         pad: Value,
-        within: Value,
+        taps_last: Value,
         tap_on: Value,
         again: Value,
         position_on: Value,
@@ -106,30 +107,22 @@ class TapTracker(wiring.Component):
     ) -> Signal:
         """Return the tap's place along an axis; before the map it is a large number.
 
-        A step adds something to one of three places: the tap, the first tap of its position, and the first
-        one of its window; or it begins.
+        A step goes on, and back to the first tap of a position or of a window before that; or it begins.
         """
         layer = self.layer
-        tap, position, window = (Signal(_BITS, name=f"{n}_{axis}") for n in ("tap", "pos", "win"))
-        place, change, following = (
-            Signal(_BITS, name=f"{n}_{axis}") for n in ("place", "change", "following")
-        )
-        places = [(again | position_on, position), (window_again | window_on, window), (within, tap)]
-        changes = [
-            (tap_on, Const(1)),
-            (position_on, layer[f"stride_{axis}"]),
-            (window_on, layer[f"step_{axis}"]),
-            (begin, _negative(pad)),
+        stride, positions_last = layer[f"stride_{axis}"], layer[f"win_{axis}_last"]
+        tap, on, back = Signal(_BITS, name=f"tap_{axis}"), Signal(4, name=f"on_{axis}"), Signal(5)
+        window_back = Signal(5, name=f"window_back_{axis}")  # known long before a window ends
+        change = Signal(signed(6), name=f"change_{axis}")
+        backs = [
+            (again | position_on, taps_last),
+            (window_again | window_on, window_back),
+            (begin, pad),
         ]
-        m.d.comb += [
-            place.eq(_one_hot(places)),
-            change.eq(_one_hot(changes)),
-            following.eq(place + change),
-        ]
+        ons = [(tap_on, Const(1)), (position_on, stride), (window_on, layer[f"step_{axis}"])]
+        once, twice = (Mux(bit, stride, 0) for bit in positions_last)
+        m.d.sync += window_back.eq(taps_last + once + (twice << 1))
+        m.d.comb += [on.eq(_either(ons)), back.eq(_either(backs)), change.eq(on - back)]
         with m.If(self.step):
-            m.d.sync += tap.eq(following)
-            with m.If(position_on | window_again | window_on | begin):
-                m.d.sync += position.eq(following)
-            with m.If(window_on | begin):
-                m.d.sync += window.eq(following)
+            m.d.sync += tap.eq(Mux(begin, change, tap + change))
         return tap
