@@ -97,8 +97,9 @@ class Arguments(wiring.Component):
                 m.d.sync += [place.eq(self.data), stray.eq(stray | self.data[len(place) :].any())]
         with m.If(self.to_identity):
             m.d.sync += addr.eq(self.config.program_depth)
-        with m.If(self.to_counters):
-            m.d.sync += words.eq(len(COUNTERS))
+        if self.config.counters:
+            with m.If(self.to_counters):
+                m.d.sync += words.eq(len(COUNTERS))
         with m.If(self.next | self.next_word):
             m.d.sync += addr.eq(Mux(self.to_network, HEADER.fields["id_low"].word, addr + 1))
         with m.If(self.next_word):

@@ -10,7 +10,7 @@ from xnorcore.isa.device import DeviceConfig
 
 from ..interfaces import HeaderLayout, bits_for_depth
 from ..memory.ports import row_writes
-from ..parts.counting import load_or_up
+from ..parts.counting import down_or_load, load_or_up
 from .interleaver import ValueLayout
 from .planes import BitPlanes
 
@@ -93,14 +93,12 @@ class Loader(wiring.Component):
     def _choose(self, m: Module, taken: Value) -> None:
         """Take bytes as values, or values of the interleaver."""
         config, value = self.config, self._value
-        # Bytes of an image so far, counted from one; no value takes less than two bits.
-        number = Signal(range(config.act_depth * config.geometry.width // 2 + 1), init=1, reset_less=True)
-        with m.If(self.boundary):
-            m.d.sync += number.eq(1)
-        with m.Elif(taken):
-            m.d.sync += number.eq(number + 1)
+        # Bytes of an image that are left; no value takes less than two bits.
+        left = Signal(range(config.act_depth * config.geometry.width // 2 + 1), name="left", reset_less=True)
+        with m.If(self.boundary | taken):
+            m.d.sync += left.eq(down_or_load(taken, left, self.header.image_bytes[: len(left)]))
         last = Signal()
-        m.d.comb += last.eq(number == self.header.image_bytes[: len(number)])
+        m.d.comb += last.eq(left == 1)
         with m.If(self._interleaved):
             m.d.comb += [value.valid.eq(self.values.valid), value.p.eq(self.values.p)]
         with m.Else():
