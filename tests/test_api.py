@@ -9,7 +9,10 @@ from types import ModuleType
 import pdoc.doc
 import pytest
 
+from tests import needs
+
 PACKAGES = ("xnorcore", "xnorcore_hw", "xnorcore_boards")
+TRAINING = "xnorcore.train"
 # Modules of these are left out where they are not installed.
 OPTIONAL = {"torch", "numba", "onnxruntime"}
 
@@ -19,6 +22,8 @@ def modules(package: str) -> list[ModuleType]:
     found = [root]
     for info in pkgutil.walk_packages(root.__path__, f"{package}."):
         if info.name.endswith("__main__"):
+            continue
+        if f"{info.name}.".startswith(f"{TRAINING}.") and package != TRAINING:
             continue
         try:
             found.append(importlib.import_module(info.name))
@@ -35,6 +40,15 @@ def documented(module: ModuleType) -> dict[str, pdoc.doc.Doc]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_is_in_it(package):
+    check_names(package, 50)
+
+
+def test_every_public_name_of_training_is_in_it():
+    needs.torch()
+    check_names(TRAINING, 10)
+
+
+def check_names(package: str, least: int) -> None:
     names = 0
     for module in modules(package):
         if module.__name__.rpartition(".")[2].startswith("_"):
@@ -60,4 +74,4 @@ def test_every_public_name_is_in_it(package):
             else:
                 assert name in members, where
             names += 1
-    assert names > 50
+    assert names > least

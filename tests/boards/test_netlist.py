@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from tests.sw.cli_tools import one_object, runner
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError, UsageError
@@ -98,7 +99,7 @@ def scores(found: Synthesized) -> int:
     return 9 + 15 + 9 + (12 if found.design.config.line_bytes else 0)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", some(CONFIGS, 2))
 def test_netlist_is_the_same_machine(name, synthesize_once):
     """A baked network answers at power-up, then others are loaded over the wire and read back."""
     device = synthesize_once(name)
@@ -121,6 +122,7 @@ def test_one_wrong_bit_is_seen(cell, parameter, bit, synthesize_once):
     assert not found.passed and (found.mismatches or "the device holds" in found.failure), found
 
 
+@pytest.mark.campaign
 def test_bitstream_is_the_same_machine(synthesize_once):
     """Placed, routed, packed, unpacked and turned back into Verilog by icebox_vlog."""
     tools = {name: find_tool(name) for name in ("nextpnr-ice40", "icepack")}

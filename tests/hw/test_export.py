@@ -55,7 +55,10 @@ def header(verilog: str) -> dict[str, tuple[str, int]]:
     return {name: (direction, int(high or 0) + 1) for direction, high, name in found}
 
 
-@pytest.mark.parametrize(("shell", "baked"), [("stream", False), ("stream", True), ("uart", False)])
+@pytest.mark.parametrize(
+    ("shell", "baked"),
+    [("stream", False), ("stream", True), pytest.param("uart", False, marks=pytest.mark.campaign)],
+)
 def test_the_testbench_passes_and_sees_a_wrong_score(
     shell: str, baked: bool, tmp_path: Path, network_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
