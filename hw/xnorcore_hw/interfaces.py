@@ -117,7 +117,7 @@ class CutLayout(data.StructLayout):
     balance : 1
         The last bit becomes 1.
     offset : config.offset_bits
-        Bit at which the operand starts; it goes on in the next word.
+        Where the operand starts, in units of `config.column_align` bits; it goes on in the next word.
     lanes : 8
     """
 

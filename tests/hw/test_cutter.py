@@ -15,30 +15,30 @@ from .streams import simulate
 _COUNT = 300
 
 
-def cut(width: int, first: int, second: int, fields: dict[str, int]) -> int:
+def cut(width: int, align: int, first: int, second: int, fields: dict[str, int]) -> int:
     """Return the operand that begins in the first of two words."""
-    value = (second << width | first) >> fields["offset"]
+    value = (second << width | first) >> fields["offset"] * align
     if fields["pad"]:
         value = -1 if fields["pad_one"] else 0
     lanes = fields["lanes"] if fields["masked"] else width
     return value & ((1 << lanes) - 1) | fields["balance"] << (width - 1)
 
 
-@pytest.mark.parametrize("width", [8, 32, 64])
-def test_operands(width: int) -> None:
-    dut = OperandCutter(DeviceConfig(Geometry(1, 8, width), line_bytes=64))
+@pytest.mark.parametrize(("width", "align"), [(8, 1), (32, 1), (64, 1), (16, 8), (32, 2), (64, 4), (64, 8)])
+def test_operands(width: int, align: int) -> None:
+    dut = OperandCutter(DeviceConfig(Geometry(1, 8, width), line_bytes=64, column_align=align))
     r = random.Random(width)
     words = [(r.getrandbits(width), r.getrandbits(width)) for _ in range(_COUNT)]
     cuts = [
         {
             **{name: r.getrandbits(1) for name in ("masked", "pad", "pad_one", "balance")},
-            "offset": r.randrange(width),
+            "offset": r.randrange(width // align),
             "lanes": r.randrange(1, width + 1),
         }
         for _ in range(_COUNT)
     ]
     odd = [r.getrandbits(1) for _ in range(_COUNT)]
-    wanted = [cut(width, *pair, fields) for pair, fields in zip(words, cuts, strict=True)]
+    wanted = [cut(width, align, *pair, fields) for pair, fields in zip(words, cuts, strict=True)]
     found: list[int] = []
 
     async def drive(ctx: Any) -> None:

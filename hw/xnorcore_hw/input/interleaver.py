@@ -14,7 +14,8 @@ from .walk import WindowWalk
 
 __all__ = ["RowInterleaver", "ValueLayout"]
 
-ValueLayout = data.StructLayout({"value": 8, "row_last": 1, "image_last": 1})
+ValueLayout = data.StructLayout({"value": 8, "column_last": 1, "row_last": 1, "image_last": 1})
+"""A value; behind the last one of a column come lanes without one, behind that of a row a new word."""
 
 
 class RowInterleaver(wiring.Component):
@@ -68,7 +69,7 @@ class RowInterleaver(wiring.Component):
         # A value moves every other cycle, decided a cycle before: by then the one before it has left. What
         # the buffer gives waits in a register of its own before it leaves.
         moves, leaves, found = Signal(), Signal(), Signal()
-        on_map, row_last, image_last = Signal(), Signal(), Signal()
+        on_map, column_last, row_last, image_last = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             lines.header.eq(header),
             lines.addr.eq(walk.place),
@@ -82,6 +83,7 @@ class RowInterleaver(wiring.Component):
             m.d.sync += [
                 o.valid.eq(found),
                 o.p.value.eq(Mux(on_map, lines.data, header.pad)),
+                o.p.column_last.eq(column_last),
                 o.p.row_last.eq(row_last),
                 o.p.image_last.eq(image_last),
                 found.eq(0),
@@ -90,6 +92,7 @@ class RowInterleaver(wiring.Component):
             m.d.sync += [
                 found.eq(1),
                 on_map.eq(walk.on_map),
+                column_last.eq(walk.column_last),
                 row_last.eq(walk.row_last),
                 image_last.eq(walk.image_last),
             ]

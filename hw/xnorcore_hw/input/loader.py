@@ -77,7 +77,7 @@ class Loader(wiring.Component):
         """Build the module."""
         m = Module()
         m.submodules.planes = planes = self._planes
-        taken, stored, fills = Signal(), Signal(), Signal()
+        taken, stored, fills, row_ended = Signal(), Signal(), Signal(reset_less=True), Signal(reset_less=True)
         m.d.comb += [
             planes.value.eq(self._value.p.value),
             planes.bits_last.eq(self.header.in_bits_last),
@@ -86,8 +86,8 @@ class Loader(wiring.Component):
             taken.eq(self._value.ready & self._value.valid),
         ]
         self._choose(m, taken)
-        self._place(m, stored, fills)
-        self._states(m, stored, fills)
+        self._place(m, stored, row_ended)
+        self._states(m, stored, fills, row_ended)
         return m
 
     def _choose(self, m: Module, taken: Value) -> None:
@@ -105,6 +105,7 @@ class Loader(wiring.Component):
             m.d.comb += [
                 value.valid.eq(self.i.valid),
                 value.p.value.eq(self.i.p),
+                value.p.column_last.eq(last),
                 value.p.row_last.eq(last),
                 value.p.image_last.eq(last),
                 self.i.ready.eq(value.ready),
@@ -136,18 +137,19 @@ class Loader(wiring.Component):
         with m.Elif(self._planes.advance & write.valid):
             m.d.sync += offset.eq(offset + header.plane_stride)
 
-    def _states(self, m: Module, stored: Signal, ends_row: Signal) -> None:
+    def _states(self, m: Module, stored: Signal, fills: Signal, row_ended: Signal) -> None:
         value, planes, write, row = self._value, self._planes, self.write, self._row
         one_step = bool(self.config.line_bytes)
-        # The last value of an image, of a row, has come in.
-        ended, row_ended, take = Signal(reset_less=True), Signal(reset_less=True), Signal()
-        m.d.comb += [ends_row.eq(row_ended), self.values.ready.eq(take), write.p.data.eq(value.p.value)]
+        # The last value of an image has come in, of a row (`row_ended`), or of a column that lanes without a
+        # value follow (`fills`).
+        ended, take = Signal(reset_less=True), Signal()
+        m.d.comb += [self.values.ready.eq(take), write.p.data.eq(value.p.value)]
         if one_step:
             m.d.sync += take.eq(0)
         with m.If(self.boundary):
             m.d.sync += ended.eq(0)
         with m.If(self.boundary | stored):
-            m.d.sync += row_ended.eq(0)
+            m.d.sync += [fills.eq(0), row_ended.eq(0)]
         with m.FSM():
             with m.State("START"):
                 m.d.comb += self.boundary.eq(1)
@@ -173,23 +175,29 @@ class Loader(wiring.Component):
                 with m.Elif(stored & value.p.image_last):
                     m.next = "IMAGE"
             with m.State("VALUES"):
-                # A row that does not end with a full eight is filled up with zeros.
+                # A row is filled up with zeros to a full eight, a column to its alignment.
                 if one_step:
                     # Known a cycle before, at the price of one cycle for eight values.
-                    ends = value.valid & take & (value.p.row_last | planes.last)
-                    m.d.sync += take.eq(~row_ended & ~ends & ~self.restart)
-                    m.d.comb += planes.shift.eq(take & value.valid | row_ended)
+                    ends = value.valid & take & (value.p.column_last | planes.last)
+                    m.d.sync += take.eq(~fills & ~ends & ~self.restart)
+                    m.d.comb += planes.shift.eq(take & value.valid | fills)
                 else:
-                    m.d.comb += take.eq(~row_ended & planes.value_last & planes.go)
-                    m.d.comb += planes.shift.eq((value.valid | row_ended) & planes.go)
-                m.d.comb += [self.busy.eq(row_ended), value.ready.eq(take)]
+                    m.d.comb += take.eq(~fills & planes.value_last & planes.go)
+                    m.d.comb += planes.shift.eq((value.valid | fills) & planes.go)
+                m.d.comb += [self.busy.eq(fills), value.ready.eq(take)]
                 with m.If(self.restart):
                     m.d.sync += row.eq(0)
                     m.next = "START"
                 with m.Elif(planes.shift):
                     m.d.comb += planes.advance.eq(1)
+                    with m.If(planes.column_last & ~row_ended):
+                        m.d.sync += fills.eq(0)
                     with m.If(take):
-                        m.d.sync += [row_ended.eq(value.p.row_last), ended.eq(value.p.image_last)]
+                        m.d.sync += [
+                            fills.eq(value.p.row_last | value.p.column_last & ~planes.column_last),
+                            row_ended.eq(value.p.row_last),
+                            ended.eq(value.p.image_last),
+                        ]
                     with m.If(planes.last):
                         m.next = "PLANES"
             with m.State("PLANES"):

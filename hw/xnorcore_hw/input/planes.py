@@ -42,8 +42,8 @@ class BitPlanes(wiring.Component):
         Bits of a value, minus one.
     go : Out(1)
         A step may be done in this cycle.
-    value_last, last : Out(1)
-        Last step of a value; of the eighth one.
+    value_last, column_last, last : Out(1)
+        Last step of a value; of one at whose end a column may end (`config.column_align`); of the eighth one.
     plane : Out(8)
         Byte of the plane that goes out.
     plane_last : Out(1)
@@ -53,7 +53,7 @@ class BitPlanes(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        self.bits_per_step = 8 if config.line_bytes else 1
+        self.bits_per_step, self.align = 8 if config.line_bytes else 1, config.column_align
         super().__init__(
             {
                 "clear": In(1),
@@ -64,6 +64,7 @@ class BitPlanes(wiring.Component):
                 "bits_last": In(3),
                 "go": Out(1),
                 "value_last": Out(1),
+                "column_last": Out(1),
                 "last": Out(1),
                 "plane": Out(8),
                 "plane_last": Out(1),
@@ -79,6 +80,8 @@ class BitPlanes(wiring.Component):
         count = Signal(range(8 * steps), reset_less=True)
         step, plane = count[: len(count) - 3], count[:3]
         whole = width == 8
+        unit = count[: self.align.bit_length() - 1]
+        m.d.comb += self.column_last.eq(unit.all() if len(unit) else 1)
         ends = [
             self.value_last.eq(step.all() if len(step) else 1),
             self.last.eq(count.all()),

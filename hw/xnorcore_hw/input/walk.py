@@ -36,12 +36,14 @@ class WindowWalk(wiring.Component):
     place : Out
         Of the value in the line buffer, if it is on the map; that of the first value is 0.
     on_map : Out(1)
+    column_last : Out(1)
+        The last value under the kernel's column, where columns have an alignment; else as `row_last`.
     row_last, image_last : Out(1)
         The last value of a row of positions, of the last row.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        self.depth = config.line_bytes
+        self.depth, self.align = config.line_bytes, config.column_align
         super().__init__(
             {
                 "header": In(HeaderLayout(config)),
@@ -51,6 +53,7 @@ class WindowWalk(wiring.Component):
                 "enough": Out(1),
                 "place": Out(bits_for_depth(self.depth)),
                 "on_map": Out(1),
+                "column_last": Out(1),
                 "row_last": Out(1),
                 "image_last": Out(1),
             }
@@ -75,6 +78,7 @@ class WindowWalk(wiring.Component):
             channel_end.eq(channel_left == 0),
             kernel_end.eq(channel_end & (kernel == header.kernel_last)),
             column_end.eq(x == last_x),
+            self.column_last.eq(kernel_end & (column_end | (self.align > 1))),
             self.row_last.eq(kernel_end & column_end),
             self.image_last.eq(self.row_last & (rows_left == 0)),
             begin.eq(self.clear | self.row_last),

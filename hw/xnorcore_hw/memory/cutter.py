@@ -1,4 +1,4 @@
-"""Cuts an operand that may start at any bit out of two words."""
+"""Cuts an operand that may start inside a word out of two words."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class OperandCutter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        width, bits = self.config.geometry.width, self.config.offset_bits
+        width, bits, align = self.config.geometry.width, self.config.offset_bits, self.config.column_align
         now = Signal(CutLayout(self.config))
         m.d.sync += now.eq(self.cut)
         # The operand is the first word's bits from the offset on, and then the next one's bits below it: each
@@ -60,7 +60,7 @@ class OperandCutter(wiring.Component):
         second = crossed ^ swapped.replicate(width)
         m.d.sync += [
             swapped.eq(self.odd),
-            crossed.eq(_below(self.cut.offset, width)),
+            crossed.eq(Cat(bit.replicate(align) for bit in _below(self.cut.offset, width // align))),
             taken.eq(self.odd_word & second | self.even_word & ~second),
         ]
         m.d.comb += self.word.eq(taken)
@@ -68,7 +68,7 @@ class OperandCutter(wiring.Component):
         # look-up table to a bit.
         # Every row has its own copies of the offset: they reach all of a word.
         late = Signal(bits, attrs={"keep": 1})
-        ones, last, lanes = Signal(), Signal(), Signal(bits + 1, reset_less=True)
+        ones, last, lanes = Signal(), Signal(), Signal(width.bit_length(), reset_less=True)
         counted = Mux(now.masked, now.lanes, width)
         m.d.sync += [
             late.eq(now.offset),
@@ -82,10 +82,10 @@ class OperandCutter(wiring.Component):
         rest_last, used, x = Signal(), Signal(width, reset_less=True), Signal(width, reset_less=True)
         m.d.sync += [
             rest.eq(late[:low]),
-            turned.eq(_rotated(taken | ones.replicate(width), late[low:], low)),
+            turned.eq(_rotated(taken | ones.replicate(width), late[low:], align << low)),
             rest_last.eq(last),
             used.eq(_below(lanes, width)),
-            x.eq(_rotated(turned, rest, 0) & used | rest_last << (width - 1)),
+            x.eq(_rotated(turned, rest, align) & used | rest_last << (width - 1)),
         ]
         m.d.comb += self.x.eq(x)
         return m
@@ -105,8 +105,8 @@ def _below(number: Value, width: int) -> Value:
     return Cat((high > upper) | (high == upper) & lower[place] for upper, place in places)
 
 
-def _rotated(value: Value, number: Value, low: int) -> Value:
-    """Return `value` rotated to the right by ``number << low``."""
-    for bit, on in enumerate(number, low):
-        value = Mux(on, value.rotate_right(1 << bit), value)
+def _rotated(value: Value, number: Value, unit: int) -> Value:
+    """Return `value` rotated to the right by `number` times `unit` bits."""
+    for bit, on in enumerate(number):
+        value = Mux(on, value.rotate_right(unit << bit), value)
     return value

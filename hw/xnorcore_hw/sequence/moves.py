@@ -38,7 +38,7 @@ class MoveLayout(data.StructLayout):
     place
         `BASE`, or one of `PLACES`.
     distance
-        Words and, below them, bits.
+        Words and, below them, units of an offset.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -51,7 +51,8 @@ class MoveLayout(data.StructLayout):
         k, words = config.offset_bits, bits_for_depth(config.act_depth)
         with_bits = [PLACES[loop] for loop in DELTAS if f"bits_{loop}" in DESCRIPTOR.fields]
         has_bits = Cat(number == place for place in with_bits).any()
-        distance = Cat(Mux(has_bits, word[16 : 16 + k], 0), word[:words]) if k else word[:words]
+        low = 16 + config.column_align.bit_length() - 1
+        distance = Cat(Mux(has_bits, word[low : low + k], 0), word[:words]) if k else word[:words]
         valid = Cat(number == place for place in (BASE, *PLACES.values())).any()
         return {"valid": valid, "place": number, "distance": distance}
 

@@ -85,7 +85,7 @@ class LoopNest(wiring.Component):
     raddr, waddr, taddr : Out
         Addresses of the beat in activation memory, weight and threshold buffers.
     offset : Out(config.offset_bits)
-        Bit of the word at `raddr` at which the beat's word starts.
+        Where in the word at `raddr` the beat's word starts.
     moved : Out(len(LOOPS))
         Loop that the next step will advance, one-hot; all 0 for the first beat.
     first, doubles, last : Out(1)

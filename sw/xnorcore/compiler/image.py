@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CapacityError, CompileError
-from ..isa.device import DeviceConfig
+from ..isa.device import DeviceConfig, aligned
 from ..model.bits import bytes_per_image
 from ..model.layers import Conv2d, Dense
 from ..model.network import Network
@@ -106,15 +106,27 @@ def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tu
     expanded = network.input.bits == 1 and any(layer.padding) and layer.pad_value == 0
     planes = 2 if expanded else network.input.bits
     rows, across, _ = layer.output_shape(network.input.shape)
-    window = kh * kw * channels
+    used = kh * channels
     if config.whole_windows:
-        words = -(-window // width)
+        column = used = kw * used
+        words = -(-used // width)
         bits, row_words = words * width, across * words
     else:
-        bits = layer.stride[1] * kh * channels
-        row_words = -(-(left + columns + right) * kh * channels // width)
+        column = aligned(used, config)
+        bits = layer.stride[1] * column
+        row_words = -(-(left + columns + right) * column // width)
+    window = column if config.whole_windows else kw * column
     source = Windows(
-        bool(config.whole_windows), window, bits, rows, row_words, rows * row_words, planes, expanded
+        bool(config.whole_windows),
+        window,
+        column,
+        used,
+        bits,
+        rows,
+        row_words,
+        rows * row_words,
+        planes,
+        expanded,
     )
     header = {
         "image_bytes": bytes_per_image(network),

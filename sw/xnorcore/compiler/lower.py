@@ -70,7 +70,7 @@ def lower_windows(
     nest = Nest.of(run=(words, width), plane=(source.planes, -source.plane_words * width))
     positions = Positions(source.rows, columns, source.row_words * width, source.across)
     taps = layer.weights if source.whole else layer.weights.transpose(0, 2, 1, 3)
-    lanes = _lanes(taps.reshape(layer.outputs, 1, -1), words, width)
+    lanes = _lanes(taps.reshape(layer.outputs, 1, -1), words, width, source.places)
     if source.expanded:
         planes, copies, factor = 1, 2, 1
     else:

@@ -55,8 +55,11 @@ class Windows:
     whole : bool
         Every window starts at a word and is (kernel row, kernel column, channel), channel fastest.
         Otherwise neighbours overlap, and a window is (kernel column, kernel row, channel).
-    window, across : int
-        Bits of a window, and from one position's to the next one's.
+    window, column, used : int
+        Bits of a window, of each of its columns, and of these those that are values; the others are 0. A
+        whole window is one column.
+    across : int
+        Bits from one position's window to the next one's.
     rows : int
         Rows of positions; each starts at a word.
     row_words, plane_words : int
@@ -68,12 +71,20 @@ class Windows:
 
     whole: bool
     window: int
+    column: int
+    used: int
     across: int
     rows: int
     row_words: int
     plane_words: int
     planes: int
     expanded: bool
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Where in a window each value is."""
+        places = np.arange(self.window).reshape(-1, self.column)
+        return places[:, : self.used].reshape(-1)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import CompileError
 from .descriptor import Nest, decode
-from .device import DeviceConfig
+from .device import DeviceConfig, aligned
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
 from .starts import MAX_PLANES
 
@@ -160,7 +160,7 @@ def _descriptors(
 
 def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None:
     """Check what is limited by itself."""
-    g = config.geometry
+    g, align = config.geometry, config.column_align
     if not config.convolution and (fields["wide"] or fields["strips"]):
         raise CompileError(f"{what} is a convolution, which the device has not (convolution=0)")
     if fields["score"] and not 1 <= fields["slices"] <= config.acc_width:
@@ -174,8 +174,9 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
             f"{what} uses {fields['lanes']} lanes, but with whole_windows only the last may go"
         )
     for name, value in fields.items():
-        if name.startswith("bits_") and value >> config.offset_bits:
-            raise CompileError(f"{what} has {name} {value}, but offsets have {config.offset_bits} bits")
+        if name.startswith("bits_") and (value % align or value // align >> config.offset_bits):
+            unit = f", in units of {align}" if align > 1 else ""
+            raise CompileError(f"{what} has {name} {value}, but offsets have {config.offset_bits} bits{unit}")
 
 
 def _walk(what: str, fields: Mapping[str, int], nest: Nest, config: DeviceConfig, base: int) -> range:
@@ -257,7 +258,7 @@ def _image(header: Mapping[str, int], config: DeviceConfig) -> None:
             used, words = kernel * length, rows * (header["across_last"] + 1) * -(-kernel * run // width)
         else:
             across = header["pad_left"] + header["map_width"] + header["pad_right"]
-            row = across * kernel * (header["channels_last"] + 1)
+            row = across * aligned(kernel * (header["channels_last"] + 1), config)
             used, words = kernel * header["row_values"], rows * -(-row // width)
         _at_most("the line buffer's used part", used, config.line_bytes, "bytes (line_bytes)")
     else:

@@ -146,6 +146,9 @@ class DeviceConfig:
     whole_windows : int
         1 to store every window of an image that is convolved in words of its own. Otherwise neighbours share
         what they have in common, and the array cuts operands out of two words: less memory, more logic.
+    column_align : int
+        1, 2, 4 or 8: bits at whose multiples the columns of a convolved image begin in memory. More of them
+        take more memory, and each doubling a level of logic less where operands are cut out of words.
     act_ports : int
         2, or 1 for activation memories that either read or write in a cycle. Needs `whole_windows` where
         images are convolved.
@@ -170,6 +173,7 @@ class DeviceConfig:
     threshold_share: int = 1
     program_halves: int = 0
     whole_windows: int = 0
+    column_align: int = 1
     act_ports: int = 2
 
     def __post_init__(self) -> None:
@@ -195,6 +199,9 @@ class DeviceConfig:
         _range("program_halves", self.program_halves, 0, 1)
         _range("whole_windows", self.whole_windows, 0, 1)
         _range("act_ports", self.act_ports, 1, 2)
+        _range("column_align", self.column_align, 1, 8)
+        if self.column_align != 1:
+            self._check_alignment()
         if self.line_bytes and not self.convolution:
             raise GeometryError(f"line_bytes is {self.line_bytes}, but must be 0 without convolution")
         if self.whole_windows and not self.line_bytes:
@@ -209,6 +216,16 @@ class DeviceConfig:
                 f"and column_group {self.column_group}"
             )
 
+    def _check_alignment(self) -> None:
+        width = self.geometry.width
+        if self.column_align & (self.column_align - 1):
+            raise GeometryError(f"column_align is {self.column_align}, but must be 1, 2, 4 or 8")
+        if not self.line_bytes or self.whole_windows or width < 16 or width & (width - 1):
+            raise GeometryError(
+                f"column_align is {self.column_align}, but must be 1 without line_bytes, with whole_windows, "
+                f"and at a width that is no power of two of at least 16; width is {width}"
+            )
+
     @property
     def max_frame(self) -> int:
         """Largest frame body in bytes; two of them fit the receive buffer."""
@@ -216,10 +233,10 @@ class DeviceConfig:
 
     @property
     def offset_bits(self) -> int:
-        """Bits of an offset into a word, where the array can read across words; else 0."""
+        """Bits of an offset into a word, in units of `column_align`; 0 where no operand starts inside one."""
         width = self.geometry.width
         across = self.line_bytes and not self.whole_windows
-        return width.bit_length() - 1 if across and not width & (width - 1) else 0
+        return (width // self.column_align).bit_length() - 1 if across and not width & (width - 1) else 0
 
     @property
     def reads_windows(self) -> bool:
@@ -264,6 +281,11 @@ class DeviceConfig:
                 raise GeometryError(f"{name} is 0; leave it out for the default")
         geometry = Geometry(**{k: v for k, v in options.items() if k in shape})
         return cls(geometry=geometry, **{k: v for k, v in options.items() if k in rest})
+
+
+def aligned(column: int, config: DeviceConfig) -> int:
+    """Return the bits that a column of `column` values under a kernel takes in each plane."""
+    return -(-column // config.column_align) * config.column_align
 
 
 def options(config: DeviceConfig) -> dict[str, int]:

@@ -71,6 +71,8 @@ FLAG_CONVOLUTION = 4
 FLAG_PROGRAM_HALVES = 8
 FLAG_WHOLE_WINDOWS = 16
 FLAG_ONE_PORT = 32
+FLAGS_ALIGN_LOW = 6
+"""Lowest of the two bits of the flags that hold the logarithm of `DeviceConfig.column_align`."""
 FLAGS_SHARE_LOW = 8
 """Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
 
@@ -109,6 +111,7 @@ class DeviceInfo:
             | FLAG_PROGRAM_HALVES * c.program_halves
             | FLAG_WHOLE_WINDOWS * c.whole_windows
             | FLAG_ONE_PORT * (c.act_ports == 1)
+            | c.column_align.bit_length() - 1 << FLAGS_ALIGN_LOW
             | c.threshold_share << FLAGS_SHARE_LOW
         )
         return _INFO.pack(
@@ -156,5 +159,6 @@ class DeviceInfo:
             program_halves=int(bool(flags & FLAG_PROGRAM_HALVES)),
             whole_windows=int(bool(flags & FLAG_WHOLE_WINDOWS)),
             act_ports=1 if flags & FLAG_ONE_PORT else 2,
+            column_align=1 << (flags >> FLAGS_ALIGN_LOW & 3),
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

@@ -38,6 +38,8 @@ def features(case: Case) -> set[str]:
             found.add(f"device with {name}={wanted}")
     if config.threshold_share > 1:
         found.add("device with threshold_share > 1")
+    if config.column_align > 1:
+        found.add("device with column_align > 1")
     if config.groups > 1:
         found.add("device with several column groups")
     return found

@@ -51,7 +51,8 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         convolution=convolution,
         threshold_share=share,
         program_halves=int(rng.random() < 0.4),
-        whole_windows=int(lines > 0 and rng.random() < 0.4),
+        whole_windows=(whole := int(lines > 0 and rng.random() < 0.4)),
+        column_align=int(rng.choice([1, 1, 2, 4, 8])) if lines and power and g.width > 8 and not whole else 1,
     )
 
 

@@ -72,6 +72,7 @@ export function parseInfo(payload) {
     rows: payload[6], columns: payload[7], width: payload[8], acc_width: payload[9], column_group: payload[5],
     counters: (flags >> 1) & 1, convolution: (flags >> 2) & 1, program_halves: (flags >> 3) & 1,
     whole_windows: (flags >> 4) & 1, act_ports: 2 - ((flags >> 5) & 1),
+    column_align: 1 << ((flags >> 6) & 3),
     threshold_share: (flags >> 8) & 15,
   };
   words.forEach((name, index) => { config[name] = view.getUint32(12 + 4 * index, true); });

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..device import DeviceConfig
 from ..layout import signed
 from .memories import Memories
 
@@ -38,7 +39,7 @@ def store_images(
             lines = image[np.newaxis]
         else:
             take = windows if memories.config.whole_windows else interleaved
-            lines = take(header, image, memories.config.line_bytes)
+            lines = take(header, image, memories.config)
         for plane in range(planes):
             at = base + plane * stride
             for line in lines:
@@ -56,7 +57,9 @@ def _store(memories: Memories, rows: slice, base: int, bits: NDArray[np.uint8]) 
         memories.activations[rows, base + first // width, : len(part)] = part
 
 
-def interleaved(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes: int) -> NDArray[np.uint8]:
+def interleaved(
+    header: Mapping[str, int], image: NDArray[np.uint8], config: DeviceConfig
+) -> NDArray[np.uint8]:
     """Return the values under the kernel, one row for each row of positions, as the line buffer gives them.
 
     The buffer is a ring of the rows under the kernel: what it gives depends on what has come by then.
@@ -65,7 +68,7 @@ def interleaved(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes:
     height, width, row_values = header["map_height"], header["map_width"], header["row_values"]
     kernel, channels = header["kernel_last"] + 1, header["channels_last"] + 1
     across = header["pad_left"] + width + header["pad_right"]
-    ring = _ring(line_bytes)
+    ring = _ring(config.line_bytes)
     size = len(ring)
     lines = np.zeros((header["rows_last"] + 1, across, kernel, channels), np.uint8)
     steps = np.full((across, kernel, channels), 1)
@@ -87,15 +90,18 @@ def interleaved(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes:
         line[columns, on_map] = ring[(first + places[columns, on_map]) % size]
         top += header["stride"]
         first += along
-    return lines.reshape(len(lines), -1)
+    columns_at = np.pad(
+        lines.reshape(len(lines), across, -1), ((0, 0), (0, 0), (0, -kernel * channels % config.column_align))
+    )
+    return columns_at.reshape(len(lines), -1)
 
 
-def windows(header: Mapping[str, int], image: NDArray[np.uint8], line_bytes: int) -> NDArray[np.uint8]:
+def windows(header: Mapping[str, int], image: NDArray[np.uint8], config: DeviceConfig) -> NDArray[np.uint8]:
     """Return the values under the kernel, one row for each position, where they lie in words of their own.
 
     The ring has the rows' padding in it: to the left of each row's values, and whole rows of it.
     """
-    values, ring = _values(header, image), _ring(line_bytes)
+    values, ring = _values(header, image), _ring(config.line_bytes)
     kernel, run, across = header["kernel_last"] + 1, header["run_last"] + 1, header["across_last"] + 1
     size, row_values, length = len(ring), header["row_values"], (header["row_step"] + run - 1) & 0xFFFF
     rows = header["rows_last"] + 1

@@ -180,7 +180,7 @@ class Machine:
         bits = walk.addresses[chunk, plane] + ((base << k) + tile * walk.tile_step)
         if fields["strips"]:
             bits = bits + (row * fields["in_strip"] << k)
-        words, offsets = bits >> k, bits & ((1 << k) - 1)
+        words, offsets = bits >> k, (bits & ((1 << k) - 1)) * config.column_align
         memory = self.memories.activations[row]
         inside = walk.inside[chunk]
         if not fields["strips"]:

@@ -55,14 +55,14 @@ class Walk:
         advances, its delta is added to the address of the last beat.
         """
         counts = {loop: fields[f"{loop}_last"] + 1 for loop in LOOPS}
-        word = 1 << config.offset_bits
+        word, align = 1 << config.offset_bits, config.column_align
         steps: dict[str, int] = {}
         behind = 0
         for loop in LOOPS:
             delta = word
             if loop not in ("run", "col"):
                 delta = signed(fields[f"delta_{loop}"]) * word
-                delta += fields.get(f"bits_{loop}", 0) & (word - 1)
+                delta += fields.get(f"bits_{loop}", 0) // align & (word - 1)
             # From the last beat of the inner loops: their way back is part of the delta.
             steps[loop] = delta + behind
             behind += steps[loop] * (counts[loop] - 1)
