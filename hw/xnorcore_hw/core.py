@@ -156,6 +156,8 @@ class Core(wiring.Component):
         sequencer, array, writer = self._sequencer, self._array, self._writer
         connect(m, sequencer.layer, writer.layer)
         connect(m, writer.o, self._rows.result)
+        if self.config.act_ports == 1:
+            m.d.comb += sequencer.result.eq(writer.next)
         # Control words wait for operands that take longer than a plain read.
         late = operand_latency(self.config) - 1
         m.d.comb += [

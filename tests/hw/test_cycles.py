@@ -20,7 +20,8 @@ from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import KEY_BYTES
 from xnorcore.isa.timing import Cycles, alone, total
 from xnorcore.link.session import Session
-from xnorcore.model.network import Conv2d, InputSpec, Network
+from xnorcore.model.network import Conv2d, Dense, InputSpec, MaxPool2d, Network
+from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.runtime.measure import measure
 from xnorcore.verify.ask import sim_url
@@ -104,19 +105,74 @@ def test_results_of_many_rows_before_the_next_batch() -> None:
         check(device, program)
 
 
-@pytest.mark.parametrize("number", some(range(2), always=0))
-def test_readouts_add_no_more_than_is_said(number: int) -> None:
-    """On a device as it is, whatever the link does: batches overlap or wait for images."""
-    config = replace(random_configs(SEED, DEVICES)[number], counters=1)
-    with Accelerator.open(sim_url(config)) as device:
+def one_port(number: int) -> DeviceConfig:
+    """Return one of the random devices with memories of one port."""
+    return replace(random_configs(SEED, DEVICES)[number], line_bytes=0, act_ports=1, counters=1)
+
+
+@pytest.mark.parametrize("number", some((4, 0, 1, 2, 3, 5, 6, 7), always=1))
+def test_random_networks_on_one_port(number: int) -> None:
+    """The first one has three words per result."""
+    with held(one_port(number)) as device:
+        config = device.info.config
         for index in range(NETWORKS):
             case = draw(SEED, NETWORKS * number + index, config)
+            check(device, compile_network(case.network, config, case.at_once))
+
+
+def maps(width: int) -> Network:
+    """Return a network whose image has a word a pixel, with padding and pooling behind that."""
+    rng = np.random.default_rng(0)
+    layers = [
+        Conv2d(signs(rng, 20, 1, 1, width), rng.integers(-5, 5, 20)),
+        Conv2d(signs(rng, 33, 3, 3, 20), rng.integers(-9, 9, 33), padding=(1, 1, 1, 1)),
+        MaxPool2d((2, 2)),
+        Dense(signs(rng, 11, 9 * 33)),
+    ]
+    return Network("maps", InputSpec((6, 6, width), 1), layers)
+
+
+@pytest.mark.parametrize(
+    "config",
+    some(
+        [
+            DeviceConfig(Geometry(3, 32, 16), 14, threshold_share=2, whole_windows=1, act_ports=1),
+            DeviceConfig(Geometry(1, 8, 32), 14, whole_windows=1, act_ports=1),
+            DeviceConfig(Geometry(4, 8, 8), 14, column_group=4, whole_windows=1, act_ports=1),
+        ],
+        always=1,
+    ),
+)
+def test_maps_on_one_port(config: DeviceConfig) -> None:
+    """Windows of one pixel of a word are whole ones on any device."""
+    with held(config) as device:
+        config = device.info.config
+        for at_once in (None, 1):
+            shared = replace(config, whole_windows=0, act_ports=2)
+            program = replace(compile_network(maps(config.geometry.width), shared, at_once), config=config)
+            assert program.busy.port > 10 and (program.spread or at_once is None or config.geometry.rows == 1)
+            check(device, program)
+            images = random_images(np.random.default_rng(1), program.network, 2 * program.batch)
+            assert (device.infer(images) == golden.run(program.network, images)).all()
+
+
+ANY = [*(replace(config, counters=1) for config in random_configs(SEED, 2)), one_port(0)]
+
+
+@pytest.mark.parametrize("config", [pytest.param(ANY[2]), *some(ANY[:2], always=0)])
+def test_readouts_add_no_more_than_is_said(config: DeviceConfig) -> None:
+    """On a device as it is, whatever the link does: batches overlap or wait for images."""
+    with Accelerator.open(sim_url(config)) as device:
+        for index in range(NETWORKS):
+            case = draw(SEED, index, config)
             program = compile_network(case.network, config, case.at_once)
             if program.passes > 1:
                 continue
             images = random_images(np.random.default_rng(1), case.network, 6 * program.batch)
             device.load_program(program, verify=False)
-            found = measure(device, images)[1].counters
+            scores, measured = measure(device, images)
+            assert (scores == golden.run(case.network, images)).all()
+            found = measured.counters
             assert found is not None
             cycles = found["active"] - found["wait_output"]
             # The key in each request is compared with the one in program memory, while a fetch waits.

@@ -12,6 +12,7 @@ from xnorcore.isa.device import DeviceConfig
 from ..interfaces import CutLayout, OperandLayout, bits_for_depth
 from .cutter import OperandCutter
 from .ports import results, row_writes
+from .single.generic import Access, SingleMemory, single_of
 
 __all__ = ["ActivationMemory", "operand_latency", "word_latency", "write_latency"]
 
@@ -36,6 +37,10 @@ class ActivationMemory(wiring.Component):
 
     Where operands may start inside a word, even and odd addresses have a memory each, so that a word and
     the next one are read at once.
+
+    With one port for both, a cycle that writes reads nothing: `rdata` and `x` mean nothing behind it. The
+    first byte of a word clears the others, so that lanes that no byte of an image reaches are 0 from
+    power-up on, whatever such a memory holds then.
 
     Parameters
     ----------
@@ -79,6 +84,8 @@ class ActivationMemory(wiring.Component):
         m = Module()
         if self.config.offset_bits:
             self._two_memories(m)
+        elif self.config.act_ports == 1:
+            self._one_port(m, single_of(platform))
         else:
             self._one_memory(m)
         return m
@@ -100,6 +107,11 @@ class ActivationMemory(wiring.Component):
                 word.eq(write.data.replicate(g.width // 8)),
                 mask.eq(mine.replicate(g.width // g.lane) & (((1 << lanes) - 1) << (write.lane * lanes))),
             ]
+            if self.config.act_ports == 1:
+                first = Signal()
+                m.d.comb += first.eq(write.lane == 0)
+                with m.If(first):
+                    m.d.comb += [word.eq(write.data), mask.eq(mine.replicate(g.width // g.lane))]
         return addr, word, mask
 
     def _read_addresses(self, m: Module) -> tuple[Value, Value]:
@@ -132,6 +144,19 @@ class ActivationMemory(wiring.Component):
             port.en.eq(wmask),
             self.x.eq(x),
         ]
+
+    def _one_port(self, m: Module, single: SingleMemory) -> None:
+        config, width = self.config, self.config.geometry.width
+        (addr, _), (waddr, wdata, wmask) = self._read_addresses(m), self._written(m)
+        now, write, port_addr = Signal(CutLayout(config)), Signal(name="port_write"), Signal.like(waddr)
+        m.d.sync += now.eq(self.operand.cut)
+        m.d.comb += [
+            write.eq(self.result.valid | self.write.valid),
+            port_addr.eq(Mux(write, waddr, Mux(self.readout, self.readout_addr, addr))),
+        ]
+        word = single.add(m, Access(port_addr, write, wmask, wdata), config.act_depth)
+        x = Mux(now.pad, now.pad_one.replicate(width), word) if config.convolution else word
+        m.d.comb += [self.rdata.eq(word), self.x.eq(x)]
 
     def _two_memories(self, m: Module) -> None:
         config, width = self.config, self.config.geometry.width

@@ -20,6 +20,8 @@ __all__ = ["ActivationRows"]
 class ActivationRows(wiring.Component):
     """One activation memory for each row; all read and write at once.
 
+    Memories of one port write a byte in a cycle that the array grants, as they read out a word.
+
     Parameters
     ----------
     config : DeviceConfig
@@ -37,9 +39,9 @@ class ActivationRows(wiring.Component):
         As in `WriteStage`.
     readout : In(ReadoutSignature)
     request : Out(1)
-        A word is to be read out.
+        A word is to be read out; or, with one port, a byte to be written.
     grant : In(1)
-        It is read in this cycle, and no operand.
+        The word is read in this cycle, and no operand; or else the byte is written.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -65,26 +67,32 @@ class ActivationRows(wiring.Component):
         m.submodules.write_stage = stage = WriteStage(self.config)
         connect(m, flipped(self.control), stage.control)
         connect(m, flipped(self.loader), stage.loader)
-        m.d.comb += [stage.o.ready.eq(~self.result.valid), self.flushed.eq(stage.flushed)]
+        granted = Signal(word_latency(self.config))
+        asked = self.readout.valid & ~granted.any()
+        reads, writes, room, request = self.grant, stage.o.valid, ~self.result.valid, asked
+        if self.config.act_ports == 1:
+            reads, writes = Signal(name="reads"), Signal(name="writes")
+            m.d.comb += [reads.eq(self.grant & asked), writes.eq(self.grant & ~asked)]
+            room, request = writes, asked | stage.o.valid
+        m.d.comb += [stage.o.ready.eq(room), self.flushed.eq(stage.flushed)]
         operands, words = [], []
         for row in range(self.config.geometry.rows):
             m.submodules[f"row{row}"] = memory = ActivationMemory(self.config, row)
             m.d.comb += [
                 memory.operand.eq(self.operand),
-                memory.readout.eq(self.grant),
+                memory.readout.eq(reads),
                 memory.readout_addr.eq(self.readout.addr),
                 memory.result.valid.eq(self.result.valid),
                 memory.result.p.eq(self.result.p),
-                memory.write.valid.eq(stage.o.valid),
+                memory.write.valid.eq(writes),
                 memory.write.p.eq(stage.o.p),
             ]
             operands.append(memory.x)
             words.append(memory.rdata)
-        granted = Signal(word_latency(self.config))
-        m.d.sync += granted.eq(Cat(self.grant, granted))
+        m.d.sync += granted.eq(Cat(reads, granted))
         m.d.comb += [
             self.x.eq(Cat(*operands)),
-            self.request.eq(self.readout.valid & ~granted.any()),
+            self.request.eq(request),
             self.readout.data.eq(select(words, self.readout.row)),
             self.readout.done.eq(granted[-1]),
         ]

@@ -35,6 +35,8 @@ class ResultWriter(wiring.Component):
         The array's output, `array_latency` cycles later.
     o : Out(stream of ResultLayout)
         To all activation memories.
+    next : Out(1)
+        A word is written in the next cycle.
     layer_done, batch_done : Out(1)
         The last word of a layer (of a batch's last layer) is on its way into the memories.
     """
@@ -48,6 +50,7 @@ class ResultWriter(wiring.Component):
                 "layer": In(stream.Signature(LayerLayout(config))),
                 "bits": In(g.rows * g.columns),
                 "o": Out(results(config)),
+                **({"next": Out(1)} if config.act_ports == 1 else {}),
                 "layer_done": Out(1),
                 "batch_done": Out(1),
             }
@@ -60,9 +63,10 @@ class ResultWriter(wiring.Component):
         # What is emitted in the next cycle; it is taken apart on its last way to this one.
         early = delayed(m, self.emit, array_latency(self.config) - 1, "emit", resets=True)
         emits, starts, now = Signal(), Signal(), Signal(MarkLayout)
+        starting = (early != Emission.NONE) & (early != Emission.WINDOW)
         m.d.sync += [
             emits.eq(early != Emission.NONE),
-            starts.eq((early != Emission.NONE) & (early != Emission.WINDOW)),
+            starts.eq(starting),
             now.slice.eq(early == Emission.SLICE),
             now.tile.eq((early == Emission.TILE) | (early == Emission.LAYER)),
             now.layer_last.eq(early == Emission.LAYER),
@@ -90,6 +94,8 @@ class ResultWriter(wiring.Component):
         later, bits = Signal(len(self.bits), reset_less=True), Signal(len(self.bits))
         chunk = len(o.p.bits[0])
         m.d.sync += rest.eq(writing & ~place.done)
+        if self.config.act_ports == 1:
+            m.d.comb += self.next.eq(starting | writing & ~place.done)
         m.d.comb += [
             writing.eq(starts | rest),
             *(marks[name].eq(Mux(rest, kept[name], now[name])) for name in MarkLayout.members),

@@ -42,6 +42,8 @@ class Issue(wiring.Component):
         The layer must wait.
     barred : In(1)
         No beat may leave in this cycle.
+    writes : In(1)
+        Only with memories of one port: none that reads may.
     grant : In(1)
         The memories read something else in this cycle.
     clear : In(1)
@@ -68,6 +70,8 @@ class Issue(wiring.Component):
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         names_in = ("load", "hazard", "barred", "grant", "clear")
+        if config.act_ports == 1:
+            names_in += ("writes",)
         names_out = ("beat", "reads", "bar", "last", "astray")
         super().__init__(
             {
@@ -95,6 +99,10 @@ class Issue(wiring.Component):
         issue, draining = Signal(), Signal()
         free, slot_free = Signal(), Signal()
         take_names(m, nest.layer, descriptor, but=("read_base",))
+        # A beat goes to the array unless something it needs is not there yet.
+        room = ~(nest.emits & port.busy) & ~self.barred
+        if config.act_ports == 1:
+            room &= draining | ~self.writes
         m.d.comb += [
             nest.layer.read_base.eq(Mux(descriptor.in_image, self.in_base, 0)),
             nest.load.eq(self.load),
@@ -119,8 +127,7 @@ class Issue(wiring.Component):
             starts.first.eq(self.ctl.first),
             starts.next_load.eq(Mux(nest.step, nest.tile_next, nest.tile_first)),
             self.bar.eq(starts.bar),
-            # A beat goes to the array unless something it needs is not there yet.
-            slot_free.eq(~(nest.emits & port.busy) & ~self.barred),
+            slot_free.eq(room),
             free.eq(slot_free & ~self.hazard),
             issue.eq(self.beat & free),
             self.reads.eq(issue & ~draining),

@@ -60,9 +60,11 @@ class Sequencer(wiring.Component):
         program memory, hold a number that a memory of this device has no place for, or lead to an address
         behind the end of one. Such a program ends all the same, or at the reset; its results mean nothing.
     forgive : In(1)
+    result : In(1)
+        Only with memories of one port: they are to write a result in the next cycle.
     readout_valid : In(1)
     readout_grant : Out(1)
-        The activation memories may read something else than the operand. Beats go first, for at most
+        The activation memories may do something else than read the operand. Beats go first, for at most
         16 cycles.
     stalls : Out(len(STALLS))
         One-hot, what this cycle is counted as.
@@ -70,6 +72,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
+        single = {"result": In(1)} if config.act_ports == 1 else {}
         super().__init__(
             {
                 "program": Out(ProgramReadSignature(config.program_depth)),
@@ -90,6 +93,7 @@ class Sequencer(wiring.Component):
                 "layer_done": In(1),
                 "fault": Out(1),
                 "forgive": In(1),
+                **single,
                 "readout_valid": In(1),
                 "readout_grant": Out(1),
                 "stalls": Out(len(STALLS)),
@@ -103,7 +107,7 @@ class Sequencer(wiring.Component):
         m.submodules.fetch = fetch = Fetch(self.config)
         m.submodules.hazards = hazards = LayerHazards()
         m.submodules.issue = issue = Issue(self.config)
-        m.submodules.arbiter = arbiter = ReadoutArbiter()
+        m.submodules.arbiter = arbiter = ReadoutArbiter(self.config.act_ports)
         connect(m, fetch.program, flipped(self.program))
         connect(m, fetch.layer, flipped(self.layer))
         header, descriptor = self.header, fetch.descriptor
@@ -138,6 +142,8 @@ class Sequencer(wiring.Component):
             arbiter.reads.eq(issue.reads),
             arbiter.bar.eq(issue.bar),
         ]
+        if self.config.act_ports == 1:
+            m.d.comb += [arbiter.result.eq(self.result), issue.writes.eq(arbiter.writes)]
         m.d.comb += [
             self.parity.eq(turns.parity),
             self.start.eq(turns.start),

@@ -186,8 +186,14 @@ class Program:
 
     @property
     def readouts(self) -> int:
-        """Cycles at most that reading a batch's results for the link takes from the next one."""
-        return 0 if self.results_read else self.batch * self.results.reads(self.config)
+        """Cycles at most that reading a batch's results for the link takes from the next one.
+
+        With activation memories of one port, also those that writing its images takes from the one before.
+        """
+        reads = 0 if self.results_read else self.batch * self.results.reads(self.config)
+        if self.config.act_ports == 1:
+            reads += self.batch * self.regions.sizes["image"] * self.config.geometry.width // 8
+        return reads
 
     @property
     def latency(self) -> int:

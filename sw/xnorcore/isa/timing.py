@@ -20,6 +20,8 @@ __all__ = ["Cycles", "Timed", "alone", "steady", "steady_layers", "total"]
 _LOAD = 2
 """Cycles between a descriptor's last word and the layer's first beat."""
 _LONG_AGO = -(1 << 40)
+_BATCHES = 16
+"""After which they are taken to be alike, should what waits for a port not repeat itself before."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def steady_layers(layers: Sequence[Timed], config: DeviceConfig) -> list[Cycles]
     """Return what `steady` adds up, for each layer."""
     clock, seen = _Clock(config), list[list[Cycles]]()
     # A batch sees of the one before how its last layer ended: after a few, all are alike.
-    while len(seen) < 2 or seen[-1] != seen[-2]:
+    while len(seen) < 2 or (seen[-1] != seen[-2] and len(seen) < _BATCHES):
         seen.append(clock.layers(layers))
     return seen[-1]
 
@@ -110,11 +112,13 @@ class _Clock:
         The one that writes the last of these results.
     free : int
         The first one in which a beat may leave that has a result.
+    memory : _Memory
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         self.now, self.taken, self.written, self.free = 0, _LONG_AGO, _LONG_AGO, _LONG_AGO
+        self.memory = _Memory(config)
 
     def batch(self, layers: Iterable[Timed]) -> Cycles:
         """Run layers, and return their cycles."""
@@ -135,7 +139,7 @@ class _Clock:
         if layer.descriptor.depends:
             first = max(ready, self.written + 1)
         beats = _Beats(layer.descriptor, config)
-        emitted, end = beats.run(first, self.free)
+        emitted, end = beats.run(first, self.free, self.memory)
         self.now = end + 1
         self.free = end + beats.parts
         self.written = end + config.latency + beats.parts - 1
@@ -180,7 +184,7 @@ class _Beats:
         self.busy = nest.beats
         self.drain = self.tiles * self.results * (self.silent + self.slices)
 
-    def run(self, first: int, free: int) -> tuple[int, int]:
+    def run(self, first: int, free: int, memory: _Memory) -> tuple[int, int]:
         """Return the cycles of the first and the last beat with a result, or with a part of one to pool.
 
         Parameters
@@ -189,35 +193,98 @@ class _Beats:
             In which a beat may leave.
         free : int
             In which one may that has a result.
+        memory : _Memory
         """
         emitted = end = 0
         for tile in range(self.tiles):
-            begins, end, used = self._result(first, free, opens=True)
+            begins, end, used = self._result(first, free, memory, opens=True)
             emitted = emitted if tile else begins
-            if self.results > 1:
-                # All further ones are alike, the last one too.
-                _, following, used = self._result(end + 1, end + self.parts, opens=False)
-                before = (self.results - 2) * (following - end)
-                end, used = following + before, used + before
+            end, used = self._further(end, used, memory)
             # The next tile's start values are read where these are used up.
             first, free = max(end + 1, used + self.share), end + self.parts
         return emitted, end
 
-    def _result(self, first: int, free: int, *, opens: bool) -> tuple[int, int, int]:
+    def _further(self, end: int, used: int, memory: _Memory) -> tuple[int, int]:
+        """Return the cycles of a tile's last emission, and of its last start value, from its first result's.
+
+        From where the memories are as they were behind an earlier result, all goes on as it did from there.
+        """
+        left = self.results - 1
+        seen = {memory.state(end): (left, end)}
+        while left:
+            _, end, used = self._result(end + 1, end + self.parts, memory, opens=False)
+            left -= 1
+            state = memory.state(end)
+            if state in seen:
+                count, before = seen[state]
+                times, left = divmod(left, count - left)
+                later = times * (end - before)
+                memory.pass_over(later)
+                end, used, seen = end + later, used + later, {}
+            else:
+                seen[state] = left, end
+        return end, used
+
+    def _result(self, first: int, free: int, memory: _Memory, *, opens: bool) -> tuple[int, int, int]:
         """Return the cycles of the first and the last emission of a result, and of its last start value.
 
         `opens`: it is the first of its tile.
         """
-        last = first + self.position - 1
-        emits = max(last, free) if self.whole else last
-        used = emits if self.behind == 1 else last - self.behind + 1
+        memory.forget(first)
+        before = memory.read(first, self.position - 1)
+        emits = memory.read(max(before + 1, free) if self.whole else before + 1, 1)
+        used = emits if self.behind == 1 else memory.read(first, self.position - self.behind + 1)
         if not self.slices:
-            end = emits + (self.window - 1) * self.position
+            further = (self.window - 1) * self.position
+            end = memory.read(emits + 1, further)
             if self.window > 1:
-                used = end - self.behind + 1
+                used = memory.read(emits + 1, further - self.behind + 1)
+            memory.write(end, self.parts)
             return emits, end, used
+        if self.whole:
+            memory.write(emits, self.parts)
         free = emits + self.parts if self.whole else free
         # A tile's first beat is at the outputs until the slices behind it have left.
         wait = self.share if opens and self.position == 1 else 1
         begins = max(emits + wait + self.silent, free)
+        memory.write(begins, self.slices * self.parts)
         return emits if self.whole else begins, begins + (self.slices - 1) * self.parts, used
+
+
+class _Memory:
+    """The cycles in which results are written to memories of one port, where no beat can read them.
+
+    Slices of scores read nothing. With two ports, nothing waits.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.single, self.latency = config.act_ports == 1, config.latency
+        self._taken: list[tuple[int, int]] = []
+
+    def forget(self, now: int) -> None:
+        """Nothing before this cycle will be asked for."""
+        self._taken = [span for span in self._taken if span[1] > now]
+
+    def read(self, first: int, beats: int) -> int:
+        """Return the cycle of the last one of some beats, of which the first may leave in `first`."""
+        after = first  # the cycle in which the next beat may leave
+        for start, stop in self._taken:
+            ahead = max(start - after, 0)
+            if beats <= ahead:
+                break
+            if stop > after:
+                beats, after = beats - ahead, stop
+        return after + beats - 1
+
+    def write(self, emitted: int, words: int) -> None:
+        """Take the cycles that write a result."""
+        if self.single:
+            self._taken.append((emitted + self.latency, emitted + self.latency + words))
+
+    def state(self, now: int) -> tuple[tuple[int, int], ...]:
+        """Return what is taken behind this cycle, counted from it."""
+        return tuple((max(start - now, 1), stop - now) for start, stop in self._taken if stop > now + 1)
+
+    def pass_over(self, cycles: int) -> None:
+        """Go on to a later time at which everything is as it is now."""
+        self._taken = [(start + cycles, stop + cycles) for start, stop in self._taken]

@@ -33,7 +33,8 @@ def features(case: Case) -> set[str]:
     if len(case.images) > program.batch:
         found.add("several batches")
     config = case.config
-    for name, wanted in (("counters", 0), ("convolution", 0), ("program_halves", 1), ("whole_windows", 1)):
+    named = {"counters": 0, "convolution": 0, "program_halves": 1, "whole_windows": 1, "act_ports": 1}
+    for name, wanted in named.items():
         if getattr(config, name) == wanted:
             found.add(f"device with {name}={wanted}")
     if config.threshold_share > 1:

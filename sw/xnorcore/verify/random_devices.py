@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..isa.device import DeviceConfig, Geometry
@@ -37,7 +39,7 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         shares = [n for n in (2, 4, 8) if n <= most and g.columns % n == 0 and group % n == 0]
         share = int(rng.choice(shares)) if shares else 1
     lines = int(rng.choice([256, 1000, 4096])) if convolution else 0
-    return DeviceConfig(
+    config = DeviceConfig(
         g,
         acc_width=int(rng.integers(14, 25)),
         weight_depth=int(rng.choice([64, 256, 1024, 4096])),
@@ -54,6 +56,9 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         whole_windows=(whole := int(lines > 0 and rng.random() < 0.4)),
         column_align=int(rng.choice([1, 1, 2, 4, 8])) if lines and power and g.width > 8 and not whole else 1,
     )
+    # Drawn last: devices without it are those that they always were.
+    single = rng.random() < 0.5 and config.whole_windows >= (config.line_bytes > 0)
+    return replace(config, act_ports=1) if single else config
 
 
 def random_configs(seed: int, count: int, geometry: Geometry | None = None) -> list[DeviceConfig]:

@@ -50,10 +50,12 @@ def store_images(
 
 
 def _store(memories: Memories, rows: slice, base: int, bits: NDArray[np.uint8]) -> None:
-    """Write bits into consecutive words; what the last word has beyond them stays."""
-    width = memories.config.geometry.width
+    """Write bits into consecutive words; what the last word has beyond them stays, or is 0 with one port."""
+    width, single = memories.config.geometry.width, memories.config.act_ports == 1
     for first in range(0, len(bits), width):
         part = bits[first : first + width]
+        if single:
+            part = np.pad(part, (0, width - len(part)))
         memories.activations[rows, base + first // width, : len(part)] = part
 
 

@@ -1,0 +1,1 @@
+"""Memories of one port, by family of FPGAs."""
