@@ -101,7 +101,7 @@ class Scenario:
             with m.If(~assumption):
                 m.d.comb += holds.eq(0)
         for name, claimed in self._claimed.items():
-            shown = Signal(name=f"claim_{name}")
+            shown = Signal(name=f"claim_{name}", attrs={"keep": 1})  # although it may be all that is left
             m.d.comb += shown.eq(claimed)
             with m.If(~shown):
                 m.d.comb += right.eq(0)
