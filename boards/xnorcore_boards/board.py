@@ -130,7 +130,7 @@ class Board:
         return cycles
 
     def new_platform(self) -> Any:
-        """Return a new Amaranth platform, which adds as the part's family does.
+        """Return a new Amaranth platform, which adds and keeps words as the part's family does.
 
         Raises
         ------
@@ -145,6 +145,7 @@ class Board:
                 f"run: {install_extra('boards')}"
             ) from None
         platform.carry = self.part.family.carry()
+        platform.single = self.part.family.single()
         return platform
 
 

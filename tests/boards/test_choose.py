@@ -19,7 +19,7 @@ from xnorcore_boards.cli.build import _config as build_config
 from xnorcore_boards.cli.choose import for_network
 from xnorcore_boards.measure.choose import Search, judge
 from xnorcore_boards.measure.inventory import config_blocks, config_memories, deepest, filled
-from xnorcore_boards.measure.memories import Memory, blocks
+from xnorcore_boards.measure.memories import Memory, blocks, single_blocks, total_blocks
 from xnorcore_boards.measure.space import cells_limit
 
 from .test_commands import run
@@ -56,6 +56,18 @@ def test_memories_are_those_of_the_elaborated_design(board, config):
         return Counter((m.depth, m.width, m.granularity, m.clocked) for m in memories)
 
     assert kinds(config_memories(config)) == kinds(elaborate(find_board(board), config).memories)
+
+
+def test_memories_of_one_port_are_those_of_the_elaborated_design():
+    config = replace(
+        SMALL, geometry=Geometry(1, 4, 16), act_depth=20000, line_bytes=0, convolution=0, act_ports=1
+    )
+    for name, spram in ((BOARD, 2), ("ice40-hx8k-b-evn", 0)):
+        board = find_board(name)
+        family = board.part.family
+        memories = elaborate(board, config).memories
+        assert single_blocks(memories, family) == single_blocks(config_memories(config), family) == spram
+        assert total_blocks(memories, family) == config_blocks(config, family)
 
 
 FAMILIES = {board.part.family.name: board.part.family for board in all_boards().values()}

@@ -21,8 +21,8 @@ from .test_flow import script
 
 FIELDS = [
     "board", "device", "geometry", "macs_per_cycle", "lut4", "lut4_available", "logic_cells", "ff", "bram",
-    "bram_available", "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac",
-    "array_logic_cells_per_mac", "bitstream", "seconds",
+    "bram_available", "spram", "spram_available", "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac",
+    "array_lut4_per_mac", "array_logic_cells_per_mac", "bitstream", "seconds",
 ]  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from amaranth.lib.memory import Memory as Ram
 
 from xnorcore_boards.families.ecp5 import LFE5U_25F_BG381
 from xnorcore_boards.families.gowin import GW1NR_9C_QN88P
-from xnorcore_boards.families.ice40 import HX8K_CT256
-from xnorcore_boards.measure.memories import Memory, blocks, find_memories, total_blocks
+from xnorcore_boards.families.ice40 import HX8K_CT256, UP5K_SG48
+from xnorcore_boards.measure.memories import Memory, blocks, find_memories, single_blocks, total_blocks
 
 ICE40, ECP5, GOWIN = HX8K_CT256.family, LFE5U_25F_BG381.family, GW1NR_9C_QN88P.family
 
@@ -57,6 +57,19 @@ def test_found_in_rtlil():
 )
 def test_blocks(family, memory, count):
     assert blocks(memory, family) == count
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "lane", "count"),
+    [(64, 8, 4, 1), (16384, 16, 8, 1), (16384, 24, 8, 2), (16385, 32, 8, 4), (65536, 16, 4, 4)],
+)
+def test_spram(depth, width, lane, count):
+    """Beside block RAM, where there is some; else in it."""
+    memories = [Memory("m", depth, width, lane, single=True), Memory("n", 256, 16, 8)]
+    family = UP5K_SG48.family
+    assert single_blocks(memories, family) == count and total_blocks(memories, family) == 1
+    assert single_blocks(memories, ICE40) == 0
+    assert total_blocks(memories, ICE40) == 1 + blocks(Memory("m", depth, width, lane), ICE40)
 
 
 def test_total():

@@ -42,8 +42,11 @@ SMALL = DeviceConfig(
 )
 # Together they have every part of the gateware.
 ICE40 = "ice40-hx8k-b-evn"
+LEAN = replace(SMALL, convolution=0, threshold_share=2, program_halves=1, counters=0)
 CONFIGS = {
-    ICE40: replace(SMALL, convolution=0, threshold_share=2, program_halves=1, counters=0),
+    ICE40: LEAN,
+    # SPRAM, two blocks behind each other; an image leaves bytes of its last words unwritten.
+    "icebreaker": replace(LEAN, geometry=Geometry(1, 4, 16), act_ports=1, act_depth=20000),
     "ulx3s-25f": replace(SMALL, act_depth=128, line_bytes=128),
     "tang-nano-9k": SMALL,
 }

@@ -139,6 +139,21 @@ def test_too_large():
         check_size(board, large)
 
 
+def test_too_much_spram():
+    board = boards.find_board("icebreaker")
+    config = replace(SMALL, geometry=Geometry(2, 8, 32), act_depth=16385, act_ports=1)
+    message = (
+        "icebreaker: with act_ports=1, 2 x 16385 words of 32 bits take 8 blocks of SPRAM, and iCE40UP5K has "
+        "4; choose fewer rows, a smaller width, or another --set act_depth=N or act_ports=2"
+    )
+    with pytest.raises(BuildError, match=message):
+        check_size(board, config)
+    check_size(board, replace(config, act_depth=16384))
+    # Where there is none, they are block RAM.
+    with pytest.raises(BuildError, match=r"and at least \d+ memory blocks of 32"):
+        check_size(boards.find_board("ice40-hx8k-b-evn"), config)
+
+
 def test_weights_shrink_to_block_ram():
     board = boards.find_board("icebreaker")
     design = elaborate(board, replace(SMALL, weight_depth=8192))

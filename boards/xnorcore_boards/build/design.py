@@ -12,7 +12,7 @@ from xnorcore.isa.program import Program
 from ..board import Board
 from ..families.family import Family
 from ..measure.estimate import estimate_area, may_fit
-from ..measure.memories import Memory, find_memories, total_blocks
+from ..measure.memories import Memory, find_memories, single_blocks, total_blocks
 from ..top import BoardTop
 
 __all__ = ["Design", "check_size", "elaborate", "fit_memories", "least_blocks"]
@@ -81,6 +81,14 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
     part, family = board.part, board.part.family
     cells = estimate_area(family.name, config)
     least = bram if bram is not None else least_blocks(config, family)
+    g = config.geometry
+    large = single_blocks([_activations(config)] * g.rows, family)
+    if large > part.spram:
+        raise BuildError(
+            f"{board.name}: with act_ports=1, {g.rows} x {config.act_depth} words of {g.width} bits take "
+            f"{large} blocks of SPRAM, and {part.name} has {part.spram}; choose fewer rows, a smaller width, "
+            "or another --set act_depth=N or act_ports=2"
+        )
     if may_fit(family.name, config, part.lut4) and least <= part.bram:
         return
     fix = "choose a smaller --geometry"
@@ -105,8 +113,12 @@ def least_blocks(config: DeviceConfig, family: Family, depth: int = _LEAST_WEIGH
     """
     g = config.geometry
     weights = Memory("weights", depth, g.width, 8)
-    activations = Memory("memory", config.act_depth, g.width, g.lane)
-    return total_blocks([*[weights] * g.columns, *[activations] * g.rows], family)
+    return total_blocks([*[weights] * g.columns, *[_activations(config)] * g.rows], family)
+
+
+def _activations(config: DeviceConfig) -> Memory:
+    g = config.geometry
+    return Memory("memory", config.act_depth, g.width, g.lane, single=config.act_ports == 1)
 
 
 def elaborate(
@@ -136,7 +148,7 @@ def elaborate(
     rtlil = _text(plan.files["top.il"])
     constraints = _text(plan.files[f"top.{board.part.family.constraints}"])
     modules = tuple(re.findall(r"^module \\(\S+)", rtlil, re.MULTILINE))
-    memories = tuple(find_memories(rtlil))
+    memories = tuple(find_memories(rtlil, board.part.family))
     return Design(board, config, rtlil, constraints, modules, memories, divisor, bake)
 
 

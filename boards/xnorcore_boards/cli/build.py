@@ -208,8 +208,8 @@ def _build_sim(arguments: argparse.Namespace, console: Console) -> int:
 
 _FIELDS = (
     "board", "device", "geometry", "macs_per_cycle", "lut4", "lut4_available", "logic_cells", "ff", "bram",
-    "bram_available", "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac", "array_lut4_per_mac",
-    "array_logic_cells_per_mac", "bitstream", "seconds",
+    "bram_available", "spram", "spram_available", "clock_mhz", "fmax_mhz", "timing_met", "lut4_per_mac",
+    "array_lut4_per_mac", "array_logic_cells_per_mac", "bitstream", "seconds",
 )  # fmt: skip
 
 
@@ -223,6 +223,7 @@ def _lines(value: dict[str, Any], critical: str, board: Board) -> list[str]:
         ("logic cells", f"{value['logic_cells']:,} of {value['lut4_available']:,}"),
         ("flip-flops", f"{value['ff']:,}"),
         ("block RAM", f"{value['bram']} of {value['bram_available']}"),
+        *([("SPRAM", f"{value['spram']} of {value['spram_available']}")] if value["spram_available"] else []),
         ("clock", f"{value['clock_mhz']:g} MHz; reaches {value['fmax_mhz']:.2f} MHz"),
         ("critical path", critical),
         *_checked(value),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from amaranth import Module, Signal
 
     from xnorcore_hw.array.carry.generic import Carry
+    from xnorcore_hw.memory.single.generic import SingleMemory
 
     from ..gates.models import CellModels
 
@@ -59,6 +60,8 @@ class Part:
         Arguments that name the part to Yosys.
     pack : tuple of str
         Arguments that name the part to the bitstream packer.
+    spram : int
+        Blocks of its family's `single_ram`.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Part:
     place: tuple[str, ...]
     synth: tuple[str, ...] = ()
     pack: tuple[str, ...] = ()
+    spram: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Usage:
     bram : int
     ff : int
         Flip-flops.
+    spram : int
     """
 
     lut4: int
@@ -91,6 +96,7 @@ class Usage:
     array_logic_cells: int
     bram: int
     ff: int
+    spram: int = 0
 
 
 class Family(ABC):
@@ -108,6 +114,8 @@ class Family(ABC):
     constrain, tune : tuple of str
         nextpnr's options for the constraint file, and for what suits this gateware.
     block_ram : BlockRam
+    single_ram : BlockRam or None
+        Blocks of one port beside it, which `single` makes memories of.
     lut_memory : bool
         Whether look-up tables can be memory cells of 16 x 4 bits.
     margin : float
@@ -123,6 +131,7 @@ class Family(ABC):
     constrain: ClassVar[tuple[str, ...]]
     tune: ClassVar[tuple[str, ...]] = ()
     block_ram: ClassVar[BlockRam]
+    single_ram: BlockRam | None = None
     lut_memory: ClassVar[bool] = False
     margin: ClassVar[float] = 1.0
     shared_cells: ClassVar[bool] = False
@@ -155,6 +164,10 @@ class Family(ABC):
 
     def carry(self) -> Carry | None:
         """Return how the family adds; None, if synthesis makes the best of plain sums."""
+        return None
+
+    def single(self) -> SingleMemory | None:
+        """Return what makes memories of one port; None, if they are block RAM like any other."""
         return None
 
     @abstractmethod
@@ -200,6 +213,10 @@ class Family(ABC):
     @abstractmethod
     def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
         """Return logic cells and memory blocks from nextpnr's numbers of cells."""
+
+    def single_blocks(self, used: Mapping[str, int]) -> int:
+        """Return blocks of `single_ram` from nextpnr's numbers of cells."""
+        return 0
 
     @abstractmethod
     def luts(self, cells: Mapping[str, int]) -> int:

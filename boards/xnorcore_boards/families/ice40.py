@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from amaranth import Module, Signal
 
     from xnorcore_hw.array.carry.generic import Carry
+    from xnorcore_hw.memory.single.generic import SingleMemory
 
     from ..gates.models import CellModels
 
@@ -35,6 +36,8 @@ class Ice40(Family):
     ----------
     pad : bool
         The clock comes in at the PLL's own pad; else at any pin.
+    spram : bool
+        It is an UltraPlus, which has SPRAM.
     """
 
     name = "ice40"
@@ -47,8 +50,10 @@ class Ice40(Family):
     # Words are written through a 16-bit port with a mask for each bit, whatever the width that is read.
     block_ram = BlockRam(("SB_RAM40_4K",), ((256, 16, 1), (512, 8, 1), (1024, 4, 1), (2048, 2, 1)), 64)
 
-    def __init__(self, *, pad: bool = False) -> None:
+    def __init__(self, *, pad: bool = False, spram: bool = False) -> None:
         self.pad = pad
+        if spram:
+            self.single_ram = BlockRam(("SB_SPRAM256KA",), ((16384, 16, 4),), 0)
 
     def cells(self) -> CellModels:
         """Return the models of the cells that Yosys has none for."""
@@ -91,6 +96,12 @@ class Ice40(Family):
 
         return Ice40Carry()
 
+    def single(self) -> SingleMemory | None:
+        """Make memories of one port of SPRAM, where there is some."""
+        from xnorcore_hw.memory.single.ice40 import Ice40Spram
+
+        return Ice40Spram() if self.single_ram else None
+
     def synthesis(self, part: Part, top: str) -> str:
         """Return ``synth_ice40``, mapped by ABC."""
         mapping = (
@@ -114,6 +125,10 @@ class Ice40(Family):
     def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
         """Count logic cells: one is a LUT4, a carry and a flip-flop, and used up by any of them."""
         return used["ICESTORM_LC"], used.get("ICESTORM_RAM", 0)
+
+    def single_blocks(self, used: Mapping[str, int]) -> int:
+        """Count SPRAM."""
+        return used.get("ICESTORM_SPRAM", 0)
 
     def luts(self, cells: Mapping[str, int]) -> int:
         """Count look-up tables; carries and registers that need a cell of their own are nextpnr's to say."""
@@ -141,6 +156,8 @@ def _plans(input_hz: int, wanted_hz: int) -> Iterator[PllPlan]:
 
 
 _SYNTH = ("-dffe_min_ce_use", "3")
-UP5K_SG48 = Part("iCE40UP5K", Ice40(pad=True), 5280, 30, ("--up5k", "--package", "sg48"), _SYNTH)
+UP5K_SG48 = Part(
+    "iCE40UP5K", Ice40(pad=True, spram=True), 5280, 30, ("--up5k", "--package", "sg48"), _SYNTH, spram=4
+)
 HX8K_CT256 = Part("iCE40HX8K", Ice40(), 7680, 32, ("--hx8k", "--package", "ct256"), _SYNTH)
 HX1K_TQ144 = Part("iCE40HX1K", Ice40(), 1280, 16, ("--hx1k", "--package", "tq144"), _SYNTH)

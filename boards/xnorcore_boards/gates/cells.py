@@ -19,6 +19,7 @@ from ..process import how_it_ended
 
 __all__ = ["lower_cells", "models", "run_script"]
 
+_NONE: Mapping[str, str] = {}
 # Of modules, not of a netlist: each kind of cell is converted once. techmap leaves no operator, dfflegalize
 # one kind of register, and the last steps what `GATES` of `flatten` are.
 LOWER = (
@@ -40,7 +41,7 @@ def _texts(share: Path, files: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     return prefix, found
 
 
-def models(files: tuple[str, ...], kinds: Iterable[str]) -> str:
+def models(files: tuple[str, ...], kinds: Iterable[str], own: Mapping[str, str] = _NONE) -> str:
     """Return Verilog models of some kinds of cells, and of the cells that these are made of.
 
     Parameters
@@ -48,6 +49,8 @@ def models(files: tuple[str, ...], kinds: Iterable[str]) -> str:
     files : tuple of str
         Of Yosys, relative to its data folder.
     kinds : iterable of str
+    own : mapping of str to str
+        Models in their place, by kind.
 
     Raises
     ------
@@ -56,6 +59,7 @@ def models(files: tuple[str, ...], kinds: Iterable[str]) -> str:
     """
     share = headers(require_yosys()).parents[3]
     prefix, texts = _texts(share, files)
+    texts = {**texts, **own}
     wanted, parts = list(dict.fromkeys(kinds)), []
     for kind in wanted:
         if kind not in texts:
@@ -67,13 +71,13 @@ def models(files: tuple[str, ...], kinds: Iterable[str]) -> str:
 
 
 def lower_cells(
-    files: tuple[str, ...], cells: Iterable[Mapping[str, Any]]
+    files: tuple[str, ...], cells: Iterable[Mapping[str, Any]], own: Mapping[str, str] = _NONE
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return modules of gates for cells of a netlist.
 
     Parameters
     ----------
-    files : tuple of str
+    files, own
         As for `models`.
     cells : iterable of mapping
         As in Yosys' JSON.
@@ -98,7 +102,7 @@ def lower_cells(
     }
     top = {"attributes": {"top": "1"}, "ports": {}, "cells": instances, "netnames": {}}
     texts = {
-        "models.v": models(files, (cell["type"] for cell in kinds.values())),
+        "models.v": models(files, (cell["type"] for cell in kinds.values()), own),
         "cells.json": json.dumps({"creator": "xnorcore", "modules": {"top": top}}),
     }
     script = "read_verilog -nomem2reg models.v; read_json cells.json; hierarchy -top top; " + LOWER

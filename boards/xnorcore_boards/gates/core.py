@@ -77,7 +77,7 @@ def netlist_circuit(top: Mapping[str, Any], board: Board) -> Circuit:
     """
     module, known = cut(top, board), board.part.family.cells()
     ordinary = [cell for cell in module["cells"].values() if cell["type"] not in known.blocks]
-    modules, names = lower_cells(known.files, ordinary)
+    modules, names = lower_cells(known.files, ordinary, known.own)
     module["cells"] = {
         name: cell
         if cell["type"] in known.blocks

@@ -56,12 +56,15 @@ class CellModels:
     plls : mapping of str to Pll
     blocks : mapping of str to BlockReader
         Block RAMs of which Yosys has no model.
+    own : mapping of str to str
+        Models in Verilog in place of those of Yosys.
     """
 
     files: tuple[str, ...]
     pads: Mapping[str, Pad]
     plls: Mapping[str, Pll]
     blocks: Mapping[str, BlockReader] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 def joined(nets: Nets, names: str) -> Bits:

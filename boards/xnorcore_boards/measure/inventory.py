@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import INFO_BYTES
 
 from ..families.family import Family
-from .memories import Memory, blocks, total_blocks
+from .memories import Memory, block_ram, blocks, total_blocks
 
 __all__ = ["config_blocks", "config_memories", "deepest", "filled"]
 
@@ -24,7 +26,8 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
     if config.offset_bits:
         found += [Memory("memory", (config.act_depth + 1) // 2, g.width, g.lane)] * (2 * g.rows)
     else:
-        found += [Memory("memory", config.act_depth, g.width, g.lane)] * g.rows
+        single = config.act_ports == 1
+        found += [Memory("memory", config.act_depth, g.width, g.lane, single=single)] * g.rows
     words = config.program_depth + _IDENTITY_WORDS
     found.append(
         Memory("program", 2 * words, 16, 8) if config.program_halves else Memory("program", words, 32, 8)
@@ -40,14 +43,14 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
 
 
 def config_blocks(config: DeviceConfig, family: Family) -> int:
-    """Return the memory blocks that a configuration takes; exact."""
+    """Return the memory blocks that a configuration takes, but for those of one port; exact."""
     return total_blocks(config_memories(config), family)
 
 
 def deepest(memory: Memory, count: int, family: Family) -> int:
     """Return the most words of `memory`'s kind that so many blocks hold, whatever depth it has itself."""
     depth = 0
-    for shape, _, _ in family.block_ram.shapes:
+    for shape, _, _ in block_ram(memory, family).shapes:
         rows = count
         while rows and _taken(memory, rows * shape, family) > count:
             rows -= 1
@@ -64,7 +67,7 @@ def filled(memory: Memory, family: Family) -> int:
 
 
 def _taken(memory: Memory, depth: int, family: Family) -> int:
-    return blocks(Memory(memory.name, depth, memory.width, memory.granularity), family)
+    return blocks(replace(memory, depth=depth), family)
 
 
 def _bits(depth: int) -> int:

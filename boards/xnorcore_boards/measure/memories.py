@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..families.family import Family
+from ..families.family import BlockRam, Family
 
-__all__ = ["Memory", "blocks", "find_memories", "total_blocks"]
+__all__ = ["Memory", "block_ram", "blocks", "find_memories", "single_blocks", "total_blocks"]
 
 _MEMORY = re.compile(r"^\s*memory width (\d+) size (\d+) \\(\S+)")
 _PORT = re.compile(r"^\s*cell \$mem(rd|wr)_v2")
+_CELL = re.compile(r"^\s*cell \\(\S+) ")
 _MEMID = re.compile(r'^\s*parameter \\MEMID "\\+(\S+)"')
 _CLOCKED = re.compile(r"^\s*parameter \\CLK_ENABLE (\d)")
 _ENABLE = re.compile(r"^\s*connect \\EN (.*)")
@@ -36,6 +37,8 @@ class Memory:
         Bits that are written together.
     clocked : bool
         Whether it is read through a register, as block RAM is.
+    single : bool
+        Whether it has one port: where a family has blocks for that, it takes those.
     """
 
     name: str
@@ -43,10 +46,12 @@ class Memory:
     width: int
     granularity: int
     clocked: bool = True
+    single: bool = False
 
 
-def find_memories(rtlil: str) -> list[Memory]:
-    """Return the memories of a design in RTLIL."""
+def find_memories(rtlil: str, family: Family | None = None) -> list[Memory]:
+    """Return the memories of a design in RTLIL, among them each block of one port of the family."""
+    single = family.single_ram if family else None
     found: list[Memory] = []
     inside: dict[str, dict[str, Any]] = {}
     port: dict[str, str] = {}
@@ -57,6 +62,8 @@ def find_memories(rtlil: str) -> list[Memory]:
         elif match := _MEMORY.match(line):
             width, depth, name = int(match[1]), int(match[2]), match[3]
             inside[name] = {"name": name, "depth": depth, "width": width, "granularity": width}
+        elif single and (match := _CELL.match(line)) and match[1] in single.cells:
+            found.append(Memory(match[1], *single.shapes[0], single=True))
         elif match := _PORT.match(line):
             port = {"kind": match[1]}
         elif port and (match := _MEMID.match(line)):
@@ -81,6 +88,8 @@ def _granularity(enable: str, width: int) -> int:
 def blocks(memory: Memory, family: Family) -> int:
     """Return the memory blocks that one memory takes; 0 if Yosys makes it of look-up tables or registers.
 
+    Of the family's blocks of one port, if the memory has one and there are such.
+
     Parameters
     ----------
     memory : Memory
@@ -88,9 +97,9 @@ def blocks(memory: Memory, family: Family) -> int:
     """
     if not memory.clocked:
         return 0
-    counts = []
+    counts, ram = [], block_ram(memory, family)
     granules = -(-memory.width // memory.granularity)
-    for depth, width, enable in family.block_ram.shapes:
+    for depth, width, enable in ram.shapes:
         if granules == 1:
             across = -(-memory.width // width)
         else:
@@ -99,15 +108,27 @@ def blocks(memory: Memory, family: Family) -> int:
             across = -(-lanes // (width // enable))
         counts.append(-(-memory.depth // depth) * across)
     least = min(counts)
-    if memory.depth * memory.width < family.block_ram.cost * least:
+    if memory.depth * memory.width < ram.cost * least:
         return 0
     if family.lut_memory:
         cells = -(-memory.depth // 16) * granules * -(-memory.granularity // 4)
-        if LUT_MEMORY_COST * cells < family.block_ram.cost * least:
+        if LUT_MEMORY_COST * cells < ram.cost * least:
             return 0
     return least
 
 
+def block_ram(memory: Memory, family: Family) -> BlockRam:
+    """Return the kind of block that a memory takes."""
+    return family.single_ram if memory.single and family.single_ram else family.block_ram
+
+
 def total_blocks(memories: Iterable[Memory], family: Family) -> int:
-    """Return the memory blocks of a design."""
-    return sum(blocks(memory, family) for memory in memories)
+    """Return the memory blocks of a design, without those of one port that the family has besides."""
+    shared = (memory for memory in memories if block_ram(memory, family) is family.block_ram)
+    return sum(blocks(memory, family) for memory in shared)
+
+
+def single_blocks(memories: Iterable[Memory], family: Family) -> int:
+    """Return the blocks of one port of a design."""
+    own = (memory for memory in memories if block_ram(memory, family) is family.single_ram)
+    return sum(blocks(memory, family) for memory in own)

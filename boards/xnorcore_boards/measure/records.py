@@ -15,6 +15,7 @@ from xnorcore.isa.device import DeviceConfig
 
 from ..board import Board
 from ..build.flow import Built
+from .estimate import config_of
 
 __all__ = ["MEASURED", "read_records", "record", "report"]
 
@@ -45,6 +46,8 @@ def report(board: Board, config: DeviceConfig, built: Built, seconds: float) -> 
         "ff": used.ff,
         "bram": used.bram,
         "bram_available": part.bram,
+        "spram": used.spram,
+        "spram_available": part.spram,
         "clock_mhz": round(built.timing.clock_mhz, 3),
         "fmax_mhz": round(built.timing.fmax_mhz, 2),
         "timing_met": built.timing.met,
@@ -101,7 +104,7 @@ def measured(board: Board, path: Path = MEASURED) -> dict[str, Any] | None:
     found = read_records(path).get(board.name)
     if (
         not found
-        or found["config"] != asdict(board.config)
+        or config_of(found["config"]) != board.config  # a record may be older than a field
         or found["clock_mhz"] != round(board.true_hz / 1e6, 3)
     ):
         return None

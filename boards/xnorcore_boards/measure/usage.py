@@ -49,7 +49,8 @@ def usage(
     array_cells = array_lut4
     if array and family.shared_cells:
         array_cells = _logic_cells(folder / family.netlist(stem), array.removeprefix("top.") + ".")
-    return Usage(lut4, array_lut4, logic_cells, array_cells, bram, family.flip_flops(everything))
+    spram = family.single_blocks(used)
+    return Usage(lut4, array_lut4, logic_cells, array_cells, bram, family.flip_flops(everything), spram)
 
 
 def _logic_cells(placed: Path, path: str) -> int:
