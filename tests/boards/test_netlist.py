@@ -22,7 +22,7 @@ from xnorcore_boards.board import Board, find_board
 from xnorcore_boards.build.design import Design, elaborate
 from xnorcore_boards.build.flow import synthesize
 from xnorcore_boards.build.tools import find_tool, run_tool
-from xnorcore_boards.families.ice40_bitstream import bitstream_circuit, find_icebox
+from xnorcore_boards.families.ice40_bitstream import bitstream_circuit, find_icebox, uses_spram
 from xnorcore_boards.gates.check import Checked, check_engine, check_networks
 from xnorcore_boards.gates.core import cut, netlist_circuit
 from xnorcore_boards.gates.engine import NetlistEngine, read_top
@@ -145,6 +145,16 @@ def test_bitstream_is_the_same_machine(synthesize_once):
     engine = NetlistEngine(circuit, board.true_hz, design.divisor)
     found = check_engine(engine, design.config, board.true_hz, design.divisor, design.bake)
     assert found.passed and found.scores == scores(device), found
+
+
+@pytest.mark.parametrize(("rows", "found"), [("00000000 00000000", False), ("0 0", False),
+    ("00000001 00000000", True), ("11111110 00000001", True), ("11111110 11111110", False)])  # fmt: skip
+def test_spram_is_seen_in_a_bitstream(rows, found):
+    """By the bits that enable it, in two tiles of the lowest row, and nothing else."""
+    more = "\n".join([*(row + "0" * 46 for row in rows.split()), "1" * 54])
+    bits = f".device 5k\n.ipcon_tile {{x}} {{y}}\n{more}\n.logic_tile 1 1\n{'1' * 54}\n"
+    assert uses_spram(bits.format(x=25, y=1)) == uses_spram(bits.format(x=0, y=1)) == found
+    assert not uses_spram(bits.format(x=0, y=2))
 
 
 def test_url_of_a_build_folder(synthesize_once):

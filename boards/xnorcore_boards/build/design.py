@@ -52,6 +52,11 @@ class Design:
         """Memory blocks that it takes; exact."""
         return total_blocks(self.memories, self.board.part.family)
 
+    @property
+    def spram(self) -> int:
+        """Blocks of one port that it takes beside them; exact."""
+        return single_blocks(self.memories, self.board.part.family)
+
     def check(self) -> None:
         """Compare with what the part has.
 

@@ -116,7 +116,9 @@ def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]
 
     board, family = design.board, design.board.part.family.name
     sources: dict[str, Any] = {"netlist": lambda: netlist_circuit(read_top(built.folder / "top.json"), board)}
-    if family == "ice40" and find_icebox():
+    if design.spram:
+        console.say(f"{board.name}: icebox_vlog leaves out SPRAM, so that only the netlist is simulated")
+    elif family == "ice40" and find_icebox():
         pcf = built.folder / "top.pcf"
         sources["bitstream"] = lambda: bitstream_circuit(built.bitstream, pcf, board)
     elif family == "ice40":

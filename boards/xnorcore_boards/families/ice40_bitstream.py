@@ -1,4 +1,4 @@
-"""An iCE40 bitstream as a circuit: IceStorm's icebox_vlog turns it back into Verilog."""
+"""An iCE40 bitstream as a circuit: IceStorm's icebox_vlog turns it back into Verilog, but for SPRAM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from ..gates.flatten import build_circuit
 from ..process import how_it_ended
 from .ice40_cells import CELLS
 
-__all__ = ["bitstream_circuit", "find_icebox"]
+__all__ = ["bitstream_circuit", "find_icebox", "uses_spram"]
+
+# Rows 0 and 1 of the tiles that configure SPRAM: their bits 7 enable a block each.
+_SPRAM = re.compile(r"^\.ipcon_tile \d+ 1\n([01]{7}1|[01]+\n[01]{7}1)", re.MULTILINE)
 
 # The PLL hands its input on. Its parameters are those that icebox_vlog writes.
 _PLL = """
@@ -57,7 +60,7 @@ def bitstream_circuit(bitstream: Path, constraints: Path, board: Board) -> Circu
     MissingDependencyError
         If icebox_vlog or icepack is not installed.
     EngineError
-        If the bitstream cannot be turned back, or not be simulated.
+        If the bitstream cannot be turned back, or not be simulated: icebox_vlog leaves out SPRAM.
     """
     icebox = find_icebox()
     if icebox is None:
@@ -70,6 +73,11 @@ def bitstream_circuit(bitstream: Path, constraints: Path, board: Board) -> Circu
         shutil.copy(bitstream, folder / "in.bin")
         shutil.copy(constraints, folder / "in.pcf")
         run_tool(icepack, ["-u", "in.bin", "in.asc"], folder, "unpack.log")
+        if uses_spram((folder / "in.asc").read_text()):
+            raise EngineError(
+                "the bitstream has memories in SPRAM, which icebox_vlog leaves out: it cannot be simulated, "
+                "but its netlist can"
+            )
         done = subprocess.run(
             [*icebox, "-s", "-n", "top", "-p", "in.pcf", "in.asc"],
             cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -78,6 +86,11 @@ def bitstream_circuit(bitstream: Path, constraints: Path, board: Board) -> Circu
         last = " | ".join(line.strip() for line in done.stderr.strip().splitlines()[-2:])
         raise EngineError(f"icebox_vlog failed ({how_it_ended(done.returncode)}): {last}")
     return _circuit(done.stdout, board)
+
+
+def uses_spram(asc: str) -> bool:
+    """Return whether a bitstream in IceStorm's text form has a block of SPRAM."""
+    return _SPRAM.search(asc) is not None
 
 
 def _circuit(verilog: str, board: Board) -> Circuit:

@@ -71,8 +71,10 @@ class ActivationRows(wiring.Component):
         asked = self.readout.valid & ~granted.any()
         reads, writes, room, request = self.grant, stage.o.valid, ~self.result.valid, asked
         if self.config.act_ports == 1:
-            reads, writes = Signal(name="reads"), Signal(name="writes")
-            m.d.comb += [reads.eq(self.grant & asked), writes.eq(self.grant & ~asked)]
+            # Whose cycle it is was decided when it was promised: addresses do not wait for that.
+            word, reads, writes = Signal(name="word_asked"), Signal(name="reads"), Signal(name="writes")
+            m.d.sync += word.eq(asked)
+            m.d.comb += [reads.eq(self.grant & word), writes.eq(self.grant & ~word)]
             room, request = writes, asked | stage.o.valid
         m.d.comb += [stage.o.ready.eq(room), self.flushed.eq(stage.flushed)]
         operands, words = [], []
