@@ -130,33 +130,34 @@ class ActivationMemory(wiring.Component):
         (addr, _), (waddr, wdata, wmask) = self._read_addresses(m), self._written(m)
         m.submodules.memory = memory = Memory(shape=width, depth=config.act_depth, init=[])
         read, port = memory.read_port(), memory.write_port(granularity=config.geometry.lane)
-        now = Signal(CutLayout(config))
-        m.d.sync += now.eq(self.operand.cut)
-        x = Mux(now.pad, now.pad_one.replicate(width), read.data) if config.convolution else read.data
-        if config.whole_windows:
-            # Where an odd number of lanes has no channel, the last one counts separately.
-            x = Cat(x[:-1], x[-1] & ~(now.pad & now.masked) | now.balance)
         m.d.comb += [
             read.addr.eq(Mux(self.readout, self.readout_addr, addr)),
             self.rdata.eq(read.data),
             port.addr.eq(waddr),
             port.data.eq(wdata),
             port.en.eq(wmask),
-            self.x.eq(x),
+            self.x.eq(self._operand(m, read.data)),
         ]
 
-    def _one_port(self, m: Module, single: SingleMemory) -> None:
-        config, width = self.config, self.config.geometry.width
-        (addr, _), (waddr, wdata, wmask) = self._read_addresses(m), self._written(m)
-        now, write, port_addr = Signal(CutLayout(config)), Signal(name="port_write"), Signal.like(waddr)
+    def _operand(self, m: Module, word: Value) -> Value:
+        """Return a word as the array takes it, in a tap of padding or with a last lane of its own."""
+        config, now = self.config, Signal(CutLayout(self.config))
         m.d.sync += now.eq(self.operand.cut)
+        x = Mux(now.pad, now.pad_one.replicate(len(word)), word) if config.convolution else word
+        if config.whole_windows:
+            # Where an odd number of lanes has no channel, the last one counts separately.
+            x = Cat(x[:-1], x[-1] & ~(now.pad & now.masked) | now.balance)
+        return x
+
+    def _one_port(self, m: Module, single: SingleMemory) -> None:
+        (addr, _), (waddr, wdata, wmask) = self._read_addresses(m), self._written(m)
+        write, port_addr = Signal(name="port_write"), Signal.like(waddr)
         m.d.comb += [
             write.eq(self.result.valid | self.write.valid),
             port_addr.eq(Mux(write, waddr, Mux(self.readout, self.readout_addr, addr))),
         ]
-        word = single.add(m, Access(port_addr, write, wmask, wdata), config.act_depth)
-        x = Mux(now.pad, now.pad_one.replicate(width), word) if config.convolution else word
-        m.d.comb += [self.rdata.eq(word), self.x.eq(x)]
+        word = single.add(m, Access(port_addr, write, wmask, wdata), self.config.act_depth)
+        m.d.comb += [self.rdata.eq(word), self.x.eq(self._operand(m, word))]
 
     def _two_memories(self, m: Module) -> None:
         config, width = self.config, self.config.geometry.width
