@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from xnorcore_hw.bench.cnn import random_cnv
 class Cells(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
+        self.text = text
         self.rows: list[list[str]] = []
         self._cell = False
         self.feed(text)
@@ -156,6 +158,10 @@ def test_the_board_on_the_page(name: str, folder: Path) -> None:
     ):
         if key in figures:
             assert by_name[label][1:3] == [f"{figures[key]:,}", f"{figures[there]:,}"]
+    # Nothing is built here: the page says what would bring a floorplan.
+    board, lacks = value["device"]["board"], "No floorplan: there is no build of this device in build/"
+    assert value["build"]["command"].split()[:3] == ["xnorcore", "build", board]
+    assert (page.text.count(lacks), page.text.count(escape(value["build"]["command"]))) == (1, 1)
     for way in value["ways"]:
         options = next(row for row in page.rows if row[1:2] == [str(way["passes"])] and row[0][:2] == "--")
         assert options[2:4] == [str(way["images_per_batch"]), f"{way['cycles_per_batch']:,}"]

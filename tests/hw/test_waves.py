@@ -205,6 +205,8 @@ def test_a_whole_run_takes_at_most_twenty_times_as_long(tmp_path: Path, capsys: 
         (["--vcd", "w.vcd", "--image", "8"], "--image is 8, but there are 8 images"),
         (["--vcd", "w.vcd", "--engine", "amaranth"], "--vcd needs the compiled engine, not 'amaranth'"),
         (["--vcd", "w.gtkw"], "that ending is of the files beside it"),
+        (["--vcd", "w.fst"], ".fst is another format, and VCD is what is written; name it w.vcd"),
+        (["--vcd", "a/w.vcd.GZ"], ".gz is another format, and VCD is what is written; name it a/w.vcd "),
         (
             ["--vcd", "w.vcd", "--signals", "sequencer.turn", "--columns", "4", "--width", "8"],
             "no signal is called 'sequencer.turn'",

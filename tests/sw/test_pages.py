@@ -21,6 +21,8 @@ from xnorcore.pages import plots
 from xnorcore.pages.diagram import diagram
 from xnorcore.pages.html import Markup, document, pairs, paragraph, section, tab
 from xnorcore.pages.pictures import picture
+from xnorcore.pages.svg import CAUSE_COLOURS
+from xnorcore.report.board import build_part
 from xnorcore.report.gather import accuracy
 
 EVIL = "</svg><script>alert(1)</script>&$x_1$ \x07\"'"
@@ -91,6 +93,35 @@ def test_whatever_is_not_made_here_is_text() -> None:
     assert len(ids) == len(set(ids)) and len(ids) > 20
     used = [v for n, v in found.attributes if v and n in ("href", "xlink:href")]
     assert {value[1:] for value in used} <= set(ids)
+
+
+def test_drawings_have_the_colours_and_the_width_of_the_page() -> None:
+    """No colour of their own, but white on the fullest cells; every name is one of the style, in both themes."""
+    nodes = [{"name": "a", "lines": ["", ""], "reads": [0] * (n > 0)} for n in range(4)]
+    some = np.arange(9).reshape(3, 3)
+    drawings = [
+        diagram(nodes[:1]), diagram(nodes),
+        plots.bars("a", "s", ["x", "y"], {cause: [1, 2] for cause in CAUSE_COLOURS}, "cycles"),
+        plots.curves("b", "s", [1, 2], {f"{n}": [1.0, 2.0] for n in range(9)}, "loss"),
+        plots.confusion("c", "s", some.tolist(), ["a", "b", "c"]),
+        plots.confusion("d", "s", np.eye(40, dtype=int).tolist(), [f"{n}" for n in range(40)]),
+        plots.confusion("e", "s", np.eye(20, dtype=int).tolist(), [f"{n}" for n in range(20)]),
+        plots.spans("f", "s", [("x", 0, 2), ("y", 2, 3)], "word"),
+        plots.roofline("g", "s", 8, {"memory": 1.0, "wire": 0.1}, [("x", 1.0, 2.0)]),
+        plots.grid("h", "s", [(x, y, x % 9) for x in range(9) for y in range(4)], list("abcdefghi")),
+    ]  # fmt: skip
+    style = (Path(plots.__file__).with_name("style.css")).read_text()
+    light, dark = style.split("@media screen and (prefers-color-scheme: dark)")
+    for text in drawings:
+        found = set(re.findall(r' (?:fill|stroke)="([^"]*)"', text))
+        names = set(re.findall(r"var\(--(\w+),#[0-9a-f]{6}\)", " ".join(found)))
+        plain = {value for value in found if not value.startswith("var(")}
+        assert plain <= {"none", "currentColor", "#ffffff"} and "currentColor" in plain, plain
+        assert all(f"--{name}: #" in part for name in names for part in (light, dark.split("@media")[0]))
+        head = text[: text.index(">")]
+        assert ' viewBox="0 0 ' in head
+    heads = [text[: text.index(">")] for text in drawings]
+    assert [("class=" in head) for head in heads] == [False, True] + [False] * 4 + [True] + [False] * 3
 
 
 def test_the_same_values_give_the_same_figure() -> None:
@@ -198,6 +229,26 @@ def test_what_is_refused(more: list[str], said: str, tmp_path: Path, capsys: Any
 
 def test_markup_is_only_made_here() -> None:
     assert section("empty") == Markup() and "<h2>a</h2>" in section("a", paragraph("b"))
+
+
+def test_what_brings_a_floorplan_is_told() -> None:
+    """Of a build without its netlist, of a record, of what does not fit; not where there is one."""
+    facts = {
+        "figures": {"clock_mhz": 12.0}, "folder": None, "refusal": None, "floorplan": None, "command": "make it",
+        "default_folder": "build/x-1x8x8",
+    }  # fmt: skip
+    there = {"modules": ["array"], "cells": [[0, 0, 0], [1, 0, 0]]}
+    said = [
+        build_part(facts | {"source": source, **more})
+        for source, more in (
+            ("record", {}), ("build", {"folder": "build/y"}), ("estimate", {"refusal": "too large"}),
+            ("build", {"folder": "build/y", "floorplan": there}),
+        )
+    ]  # fmt: skip
+    assert "No floorplan: there is no build of this device in build/x-1x8x8. With make it, and" in said[0]
+    assert "No floorplan: build/y has no placed netlist. With make it, and" in said[1]
+    assert "No floorplan: this device does not fit the board" in said[2]
+    assert "No floorplan" not in said[3] and ["<svg" in part for part in said] == [False] * 3 + [True]
 
 
 def test_plan_of_a_name_that_would_be_markup(evil: str, tmp_path: Path, capsys: Any) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -332,6 +335,38 @@ def test_curves_are_those_of_the_training(torch: Any, folder: Path, capsys: Any)
     assert all(len(each["flips"]) == 2 and len(each["dead"]) == 1 for each in history)
     text = (folder / "page.html").read_text()
     assert text.count("<svg") == 5 and "share of flipped signs" in text and "<script" not in text
+    # Words, not the names of the file's metadata.
+    rows = dict(re.findall(r'<th scope="row">(.*?)</th><td><code>(.*?)</code>', text))
+    assert not [name for name in rows if "_" in name] and "Made by" in text
+    assert rows["integer network"] == f"{value['accuracy']:.2%} right, of 30 held-out images"
+    assert rows["epochs"] == f"4 of 4; the best one is {value['best_epoch']}"
+    assert rows["inputs"] == "1 where a pixel is 8 or more"
+
+
+def test_curves_on_a_terminal_are_not_cut(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """After many epochs they still fit 40 columns, and the newest state is all that stands at the end."""
+    from types import SimpleNamespace
+
+    from xnorcore.cli.console import Console
+    from xnorcore.cli.train import _Show
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((40, 24)))
+    show = _Show(Console(), live=True)
+    for epoch in range(1, 301):
+        state: Any = SimpleNamespace(
+            epoch=epoch, epochs=1000, loss=300 - epoch / 2, accuracy=epoch / 300, best_epoch=epoch,
+            best_accuracy=epoch / 300, flips=(0.5, 1 / epoch), dead=(),
+        )  # fmt: skip
+        show(state)
+    capsys.readouterr()
+    show.end()
+    lines = capsys.readouterr().err.rsplit("\x1b[2K", 1)[-1].splitlines()
+    assert lines[:2] == ["epoch 300/1000: validation 100.00%", "best 100.00% in epoch 300"]
+    assert [line.split()[0] for line in lines[2:]] == ["loss", "validation", "flips", "dead"]
+    assert [line.split()[-1] for line in lines[2:]] == ["150.0000", "100.00%", "50.0%", "0.0%"]
+    assert all(len(line) < 40 for line in lines) and len({line.split()[1] for line in lines[2:4]}) == 2
 
 
 def test_a_resumed_training_has_the_same_curves(

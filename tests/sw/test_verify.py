@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ from xnorcore.isa.protocol import Space
 from xnorcore.model.layers import Concat, Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d
 from xnorcore.model.network import Network
 from xnorcore.reference import fast, golden
-from xnorcore.verify import Fault, Report, compare, plant
+from xnorcore.verify import Device, Fault, compare, plant, verify
+from xnorcore.verify.ask import machine_url
 from xnorcore.verify.case import Case, draw
 from xnorcore.verify.features import features
 from xnorcore.verify.page import page
@@ -249,16 +251,23 @@ def test_the_command_that_runs_a_case_again() -> None:
 
 def test_page() -> None:
     network = Network("<b>", InputSpec((4,)), [Dense(np.ones((2, 4)), np.zeros(2)), Dense(np.ones((2, 2)))])
-    images = np.array([[0, 0, 0, 0]])
+    images = np.array([[0, 0, 0, 0]], np.uint8)
+    found = verify(network, images, [Device("rtl", machine_url(CONFIG))], source="random", seed=7)
     expected = dict(enumerate(golden.layers(network, images)))
-    wrong = {**expected, 0: 1 - expected[0]}
-    checks = compare(network, "fast", expected, expected) + compare(network, "rtl", wrong, expected)
-    about = {"rtl": {"url": "sim:", "config": {"rows": 1}, "planted": None}}
-    text = page(Report("<b>", "0" * 64, {"count": 1, "source": "random"}, about, tuple(checks)))
+    wrong = compare(network, "rtl", {**expected, 0: 1 - expected[0]}, expected)
+    made_by = {"command": "xnorcore verify <b>", "xnorcore": "1.2.3"}
+    text = page(replace(found, checks=(*compare(network, "fast", expected, expected), *wrong)), made_by)
     assert "<b>" not in text and "&lt;b&gt;" in text
     assert 'class="differs"' in text and "An engine is wrong" in text and "channel 0: 1, golden 0" in text
-    text = page(Report("n", "0" * 64, {"count": 1}, about, tuple(checks[:2])))
-    assert "All engines agree" in text and 'class="differs"' not in text
+    assert "Made by" in text and "xnorcore verify &lt;b&gt;" in text and "1.2.3" in text
+    about = found.devices["rtl"]
+    plain = page(found, made_by)
+    assert "All engines agree" in plain and 'class="differs"' not in plain
+    # Words, not names of JSON, and no value as Python prints it.
+    names = re.findall(r'<th scope="row">(.*?)</th>', plain)
+    assert len(names) > 30 and not [name for name in names if "_" in name] and "{&#x27;" not in plain
+    assert f"<code>{about['build']}</code>" in plain and "random, seed 7" in plain
+    assert "accumulator, bits" in plain and f"{about['link']['sent']:,} frames sent" in plain
 
 
 def test_networks_without_maps() -> None:

@@ -98,7 +98,8 @@ def test_a_device_that_never_answers_is_left_alone(
     notes = {check.note for check in found.checks if check.engine == "rtl, again"}
     assert notes == {"not asked any more after errors"}
     assert found.as_dict()["errors"] == {"rtl": list(found.errors["rtl"])}
-    assert "layer 0: LinkTimeoutError: no answer" in page(found) and "An engine is wrong" in page(found)
+    text = page(found, {})
+    assert "layer 0: LinkTimeoutError: no answer" in text and "An engine is wrong" in text
 
 
 def test_a_device_that_cannot_be_opened(

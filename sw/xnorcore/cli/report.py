@@ -22,7 +22,7 @@ from ..model.network import Network, prepare
 from ..pages import plots
 from ..reference import fast
 from ..report import gather
-from ..report.board import way_text
+from ..report.board import build_command, way_text
 from ..report.page import page, worst_pictures
 from ..report.ways import ways
 from ..runtime.rates import Rates, rates
@@ -76,6 +76,9 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
     network = zoo.load(arguments.network)
     program, refusal = _program(network, config)
     device = _device(arguments, config, build)
+    if build is not None:
+        build["command"] = build_command(arguments.board, config)
+        build["default_folder"] = f"build/{arguments.board}-{config.geometry}"
     value: dict[str, Any] = {
         "command": "report",
         **describe(network),

@@ -20,6 +20,7 @@ from .bars import spark
 from .console import Console, table
 from .files import check_output
 from .options import Parser, add_plain, integer, live
+from .sizes import sizes
 from .train_folder import is_data, train_folder
 
 if TYPE_CHECKING:
@@ -144,13 +145,31 @@ def _page(recipe: Recipe, data: Dataset, network: Network, history: list[dict[st
     names = [
         layer.name or f"layer{number}" for number, layer in enumerate(network.layers) if layer.weight_bits
     ]
-    about = [(key, value) for key, value in network.metadata.items() if isinstance(value, int | float | str)]
     parts = [
-        pairs([("data", recipe.dataset), *about]),
+        pairs(_facts(recipe, network)),
         training_parts(history, names),
         accuracy_parts(found, worst_pictures(found, data.test_images, data.maximum)),
     ]
     return document(f"{network.name}: training", parts, provenance(network, None, command_line()))
+
+
+def _facts(recipe: Recipe, network: Network) -> list[tuple[str, object]]:
+    """What a training was, and how it ended, for its page."""
+    said = network.metadata
+    done = said.get("epochs_done", recipe.epochs)
+    rows: list[tuple[str, object]] = [
+        ("network", f"{network.name}, {sizes(network)}, {network.input.bits}-bit inputs"),
+        ("data", recipe.dataset),
+        ("split", said["split"]),
+        ("epochs", f"{done:,} of {recipe.epochs:,}; the best one is {said['best_epoch']:,}"),
+        ("validation", f"{said['validation_accuracy']:.2%} right, of {recipe.validation:,} images"),
+        ("integer network", f"{said['accuracy']:.2%} right, of {said['held_out_images']:,} held-out images"),
+        ("seed", said["seed"]),
+        ("trained with", said["trained_with"]),
+    ]
+    if recipe.threshold is not None:
+        rows.insert(3, ("inputs", f"1 where a pixel is {recipe.threshold} or more"))
+    return rows
 
 
 def _check_outputs(output: Path, images: str | None, sources: Sequence[str | None]) -> Path:
@@ -218,7 +237,7 @@ class _Show:
         self.trained = True
         self.epochs.append(state)
         if self.live:
-            self.console.status(self._curves())
+            self.console.block(self._curves())
         elif sys.stderr.isatty() or state.epoch % 10 == 0 or last or now - self.shown > 10:
             self.shown = now
             self.console.say(
@@ -226,16 +245,21 @@ class _Show:
                 f"validation {state.accuracy:.2%}{self.best}"
             )
 
-    def _curves(self) -> str:
-        """Return the state with small curves of the epochs so far."""
-        state, width = self.epochs[-1], 12
-        loss = spark([each.loss for each in self.epochs], width)
-        right = spark([each.accuracy for each in self.epochs], width)
-        flips, dead = (max(share, default=0.0) for share in (state.flips, state.dead))
-        return (
-            f"epoch {state.epoch}/{state.epochs}: loss {loss} {state.loss:.4f}, validation {right} "
-            f"{state.accuracy:.2%}, flips {flips:.1%}, dead {dead:.1%}{self.best}"
-        )
+    def _curves(self) -> list[str]:
+        """Return the state, and below it small curves of the epochs so far; all of it fits 40 columns."""
+        state = self.epochs[-1]
+        curves = {
+            "loss": ([each.loss for each in self.epochs], f"{state.loss:.4f}"),
+            "validation": ([each.accuracy for each in self.epochs], f"{state.accuracy:.2%}"),
+        }
+        for name in ("flips", "dead"):
+            shares = [max(getattr(each, name), default=0.0) for each in self.epochs]
+            curves[name] = shares, f"{shares[-1]:.1%}"
+        return [
+            f"epoch {state.epoch}/{state.epochs}: validation {state.accuracy:.2%}",
+            self.best.removeprefix(", "),
+            *(f"  {name:11}{spark(values, 16):16} {last}" for name, (values, last) in curves.items()),
+        ]
 
     def step(self, epoch: int, done: int, total: int) -> None:
         """Show where in an epoch training is, on a terminal."""
@@ -245,4 +269,4 @@ class _Show:
     def end(self) -> None:
         """Leave the last state standing."""
         if self.live and self.epochs:
-            self.console.say(self._curves())
+            self.console.say("\n".join(self._curves()))

@@ -123,9 +123,10 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
         raise
     _report(arguments, network, report)
     if arguments.html:
+        from ..report.gather import command_line, provenance
         from ..verify.page import page
 
-        write_file(arguments.html, page(report).encode())
+        write_file(arguments.html, page(report, provenance(network, None, command_line())).encode())
     value = {"command": "verify", **report.as_dict(), "html": arguments.html, "report": arguments.report}
     console.result(value, _lines(report))
     return 0 if report.equal else 1

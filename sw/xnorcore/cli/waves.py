@@ -23,6 +23,8 @@ __all__ = ["add_waves", "check", "recorded"]
 
 GROUP = "xnorcore.waves"
 """Entry-point group of recorders; ``sim`` is called as ``open(spec, path, pattern, progress=...)``."""
+_OTHER_FORMATS = (".fst", ".ghw", ".lxt", ".lxt2", ".vzt", ".fsdb", ".wlf", ".evcd", ".gz", ".zst", ".xz", ".bz2", ".zip")
+"""Endings by which viewers and people would take a file for something else."""
 
 
 def add_waves(parser: Parser) -> None:
@@ -53,7 +55,14 @@ def check(arguments: argparse.Namespace, network: Network, images: int) -> None:
         if given:
             raise UsageError(f"--{given[0]} is of a waveform; give --vcd FILE, too")
         return
-    if Path(arguments.vcd).suffix in (".gtkw", ".sucl", ".txt"):
+    ending = Path(arguments.vcd).suffix.lower()
+    if ending in _OTHER_FORMATS:
+        bare = str(Path(arguments.vcd).with_suffix(""))
+        raise UsageError(
+            f"--vcd {arguments.vcd}: {ending} is another format, and VCD is what is written; name it "
+            f"{bare.removesuffix('.vcd')}.vcd (of it GTKWave's vcd2fst makes an FST file)"
+        )
+    if ending in (".gtkw", ".sucl", ".txt"):
         raise UsageError(f"--vcd {arguments.vcd}: that ending is of the files beside it; use .vcd")
     check_output(arguments.vcd, arguments.images, regular=True)
     for ending in (".gtkw", ".sucl", ".txt"):

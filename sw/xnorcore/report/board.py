@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ..boards import board_config
+from ..isa.device import DeviceConfig, options
 from ..pages import plots
 from ..pages.html import Markup, figure, pairs, paragraph, section, tab
 
-__all__ = ["build_part", "percent", "roofline_parts", "way_text", "ways_part"]
+__all__ = ["build_command", "build_part", "percent", "roofline_parts", "way_text", "ways_part"]
 
 
 def percent(value: float | None) -> str:
@@ -73,6 +76,30 @@ _SOURCES = {
 }
 
 
+def build_command(board: str, config: DeviceConfig) -> str:
+    """Return the command that builds a device for a board."""
+    own, wanted = options(board_config(board, {})), options(config)
+    sizes = ("rows", "columns", "width")
+    words = ["xnorcore", "build", board]
+    if any(own[name] != wanted[name] for name in sizes):
+        words += ["--geometry", str(config.geometry)]
+    for name, number in wanted.items():
+        if name not in sizes and own[name] != number:
+            words += ["--set", f"{name}={number}"]
+    return shlex.join(words)
+
+
+def _no_floorplan(value: Mapping[str, Any]) -> str:
+    """Return why there is no floorplan, and what brings it."""
+    if value["refusal"]:
+        return "No floorplan: this device does not fit the board."
+    if value["source"] == "build":
+        lacks = f"{value['folder']} has no placed netlist"
+    else:
+        lacks = f"there is no build of this device in {value['default_folder']}"
+    return f"No floorplan: {lacks}. With {value['command']}, and this page made again in the same place, it is here."
+
+
 def build_part(value: Mapping[str, Any] | None) -> Markup:
     """Return usage, clock, critical path and floorplan of what is known of a board's build."""
     if not value:
@@ -105,4 +132,6 @@ def build_part(value: Mapping[str, Any] | None) -> Markup:
         plan = value["floorplan"]
         plot = plots.grid("floorplan", "where each module lies on the chip", plan["cells"], plan["modules"])
         parts.append(figure(plot, "Placed cells by module, as the place and route tool left them."))
+    else:
+        parts.append(paragraph(_no_floorplan(value), "soft"))
     return section("Build", *parts)

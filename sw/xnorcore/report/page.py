@@ -11,6 +11,7 @@ from ..pages import plots
 from ..pages.diagram import diagram
 from ..pages.html import Markup, document, figure, join, pairs, paragraph, section, tab
 from ..pages.pictures import picture
+from ..pages.words import DEVICE
 from .board import build_part, percent, roofline_parts, ways_part
 
 __all__ = ["accuracy_parts", "page", "training_parts", "worst_pictures"]
@@ -128,20 +129,13 @@ def _cycles(value: Mapping[str, Any]) -> Markup:
     return section("Where the cycles go", figure(plot), table, paragraph(note, "soft"))
 
 
-_MEMORIES = {
-    "weight_depth": "weights, words per column", "threshold_depth": "start values, words per column",
-    "act_depth": "activations, words per row", "program_depth": "program, words",
-    "acc_width": "accumulator, bits",
-}  # fmt: skip
-
-
 def _memory(value: Mapping[str, Any]) -> Markup:
     rows = []
     for name, entry in value["memory"].items():
         share = None if entry["used"] is None else entry["used"] / entry["available"]
         rows.append(
             (
-                _MEMORIES.get(name, name),
+                DEVICE.get(name, name),
                 "" if entry["used"] is None else entry["used"],
                 entry["available"],
                 percent(share),
