@@ -96,7 +96,7 @@ def test_whatever_is_not_made_here_is_text() -> None:
 
 
 def test_drawings_have_the_colours_and_the_width_of_the_page() -> None:
-    """No colour of their own, but white on the fullest cells; every name is one of the style, in both themes."""
+    """No colour of their own, but white on the fullest cells; both themes know every name."""
     nodes = [{"name": "a", "lines": ["", ""], "reads": [0] * (n > 0)} for n in range(4)]
     some = np.arange(9).reshape(3, 3)
     drawings = [
@@ -234,8 +234,8 @@ def test_markup_is_only_made_here() -> None:
 def test_what_brings_a_floorplan_is_told() -> None:
     """Of a build without its netlist, of a record, of what does not fit; not where there is one."""
     facts = {
-        "figures": {"clock_mhz": 12.0}, "folder": None, "refusal": None, "floorplan": None, "command": "make it",
-        "default_folder": "build/x-1x8x8",
+        "figures": {"clock_mhz": 12.0}, "folder": None, "refusal": None, "floorplan": None,
+        "command": "make it", "default_folder": "build/x-1x8x8",
     }  # fmt: skip
     there = {"modules": ["array"], "cells": [[0, 0, 0], [1, 0, 0]]}
     said = [
@@ -245,8 +245,8 @@ def test_what_brings_a_floorplan_is_told() -> None:
             ("build", {"folder": "build/y", "floorplan": there}),
         )
     ]  # fmt: skip
-    assert "No floorplan: there is no build of this device in build/x-1x8x8. With make it, and" in said[0]
-    assert "No floorplan: build/y has no placed netlist. With make it, and" in said[1]
+    assert "No floorplan: there is no build of this device in build/x-1x8x8. make it makes one" in said[0]
+    assert "No floorplan: build/y has no placed netlist. make it makes one" in said[1]
     assert "No floorplan: this device does not fit the board" in said[2]
     assert "No floorplan" not in said[3] and ["<svg" in part for part in said] == [False] * 3 + [True]
 

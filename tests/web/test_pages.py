@@ -52,6 +52,39 @@ def test_axe_finds_nothing_serious(width, scheme, tab, page_file, accurate):
         assert least > 0.75
 
 
+DRAWN = """() => [...document.querySelectorAll('figure svg')].map((svg) => {
+  const box = svg.getBoundingClientRect();
+  const ink = (e) => getComputedStyle(e).fill;
+  return { broad: svg.classList.length, right: box.right, ground: getComputedStyle(svg).backgroundColor,
+    letters: [...svg.querySelectorAll('text')].map((e) => [
+      ink(e), parseFloat(getComputedStyle(e).fontSize) * box.width / svg.viewBox.baseVal.width]),
+    data: [...new Set([...svg.querySelectorAll('path, rect, use')].map(ink))] };
+})"""
+DARK_INK, LIGHT_INK, WHITE = "rgb(230, 232, 236)", "rgb(29, 33, 41)", "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "media", "ink"),
+    [("light", "screen", LIGHT_INK), ("dark", "screen", DARK_INK), ("dark", "print", "rgb(0, 0, 0)")],
+)
+def test_drawings_fit_a_telephone_and_follow_the_theme(scheme, media, ink, tab, accurate):
+    one = tab(viewport={"width": 400, "height": 900}, color_scheme=scheme)
+    one.page.emulate_media(media=media, color_scheme=scheme)
+    one.page.goto(accurate.as_uri())
+    drawings = one.page.evaluate(DRAWN)
+    assert len(drawings) == 5
+    for drawing in drawings:
+        assert drawing["ground"] == "rgba(0, 0, 0, 0)" and not drawing["broad"]
+        assert drawing["right"] <= 400
+        letters = drawing["letters"]
+        assert letters and {colour for colour, _ in letters} - {WHITE} == {ink}
+        if media == "screen":
+            assert min(size for _, size in letters) >= 7.5
+    bars = drawings[1]["data"]
+    assert ("rgb(75, 139, 208)" in bars) == (scheme == "dark" and media == "screen")
+    assert ("rgb(47, 111, 181)" in bars) == (scheme == "light" or media == "print")
+
+
 def test_on_paper(tab, page_file, accurate):
     for path in (page_file, accurate):
         one = tab(viewport={"width": PAPER[0], "height": PAPER[1]})

@@ -23,7 +23,10 @@ __all__ = ["add_waves", "check", "recorded"]
 
 GROUP = "xnorcore.waves"
 """Entry-point group of recorders; ``sim`` is called as ``open(spec, path, pattern, progress=...)``."""
-_OTHER_FORMATS = (".fst", ".ghw", ".lxt", ".lxt2", ".vzt", ".fsdb", ".wlf", ".evcd", ".gz", ".zst", ".xz", ".bz2", ".zip")
+_OTHER_FORMATS = (
+    ".fst", ".ghw", ".lxt", ".lxt2", ".vzt", ".fsdb", ".wlf", ".evcd",
+    ".gz", ".zst", ".xz", ".bz2", ".zip",
+)  # fmt: skip
 """Endings by which viewers and people would take a file for something else."""
 
 

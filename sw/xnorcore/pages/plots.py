@@ -97,13 +97,20 @@ def roofline(
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+            axis.set_major_formatter(lambda value, _: _decade(value))
             axis.set_minor_formatter(lambda value, _: "")
         axes.set_ylim(top=peak * 3, bottom=max(min([done for *_, done in points] + [peak]) / 5, 1e-3))
         axes.set_xlabel("MACs per byte")
         axes.set_ylabel("MACs per cycle")
-        axes.legend(loc="lower right", frameon=False)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return found[0]
+
+
+def _decade(value: float) -> str:
+    for least, sign in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= least:
+            return f"{value / least:g}{sign}"
+    return f"{value:g}"
 
 
 def _groups(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:

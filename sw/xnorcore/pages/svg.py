@@ -83,7 +83,8 @@ def drawn(name: str, says: str, width: float, height: float, found: list[Markup]
         "text.parse_math": False, "axes.spines.top": False, "axes.spines.right": False,
         "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
     } | dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"),
+        INK,
     )  # fmt: skip
     with matplotlib.rc_context(rules):
         figure = figures(figsize=(width, height), layout="constrained")

@@ -97,7 +97,7 @@ def _no_floorplan(value: Mapping[str, Any]) -> str:
         lacks = f"{value['folder']} has no placed netlist"
     else:
         lacks = f"there is no build of this device in {value['default_folder']}"
-    return f"No floorplan: {lacks}. With {value['command']}, and this page made again in the same place, it is here."
+    return f"No floorplan: {lacks}. {value['command']} makes one; then make this page again."
 
 
 def build_part(value: Mapping[str, Any] | None) -> Markup:

@@ -51,7 +51,7 @@ def _device(about: Mapping[str, Any]) -> list[Markup]:
     """What a device is, what it was asked, and how that went."""
     config, clock = about["config"], about["clock_hz"]
     rows: list[tuple[str, object]] = [
-        ("where", about["url"]),
+        ("where", _where(about["url"], config)),
         ("array", "{rows} x {columns} x {width}".format(**config)),
         ("clock", f"{clock / 1e6:g} MHz" if clock else "unknown"),
         ("link protocol", f"version {about['protocol']}"),
@@ -67,6 +67,13 @@ def _device(about: Mapping[str, Any]) -> list[Markup]:
         ("time", f"{about['wall_s']:.2f} s; the whole network {about['infer_s']:.2f} s"),
     ]
     return [pairs(rows), Markup("<h3>Configuration</h3>"), pairs(device_rows(config))]
+
+
+def _where(url: str, config: Mapping[str, int]) -> str:
+    """Return a device's URL without what is said below it anyway."""
+    scheme, colon, spec = url.partition(":")
+    kept = [item for item in spec.split(",") if item.partition("=")[0] not in config]
+    return scheme + colon + ",".join(kept)
 
 
 def _layers(report: Report) -> Markup:
