@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from tests import needs
 from xnorcore.isa.device import DeviceConfig
-from xnorcore_hw.web.bundle import bundle
+from xnorcore_hw.web.bundle import bundle, sealed
 from xnorcore_hw.web.command import contents
 from xnorcore_hw.web.serve import Server
 from xnorcore_hw.web.wasm import device_wasm
@@ -38,7 +37,7 @@ def network_file(tmp_path_factory) -> Callable[[str], str]:
     def write(name: str) -> str:
         path = folder / f"{name}.page.json"
         if not path.exists():
-            path.write_text(json.dumps(bundle(name, CONFIG)))
+            path.write_bytes(sealed(bundle(name, CONFIG)))
         return str(path)
 
     return write

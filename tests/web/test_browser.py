@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from xnorcore import zoo
 from xnorcore.reference import golden
+from xnorcore_hw.web.bundle import FORMAT, bundle, sealed
+
+from .conftest import CONFIG
 
 NETWORK = zoo.load("digits")
 DRAWN = {
@@ -22,6 +23,10 @@ SEEN = """() => { const c = document.getElementById('seen');
   const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
   return [...data].filter((_, i) => i % 4 === 0); }"""
 MINUS = "\N{MINUS SIGN}"
+SIMULATED, BOARD = (
+    f"{kind}, 1 \N{MULTIPLICATION SIGN} 32 \N{MULTIPLICATION SIGN} 32"
+    for kind in ("Simulated device", "Board")
+)
 
 
 def expect(locator):
@@ -146,8 +151,18 @@ def test_keyboard_alone(tab, site):
         ("other.xnor", (8 + 2).to_bytes(8, "little") + b"{}" + bytes(8), "run “xnorcore web other.xnor”"),
         ("notes.txt", b"hello", "neither a picture nor a network of this page"),
         ("<img src=x onerror=alert(1)>", b"\xff\xfe", "<img src=x onerror=alert(1)> is neither"),
-        ("broken.page.json", b'{"format": "xnorcore page network 1"}', "This network file is damaged"),
-        ("next.page.json", b'{"format": "xnorcore page network 2"}', "it is not “xnorcore page network 1”"),
+        ("my net.xnor", (8 + 2).to_bytes(8, "little") + b"{}" + bytes(8), "run “xnorcore web 'my net.xnor'”"),
+        ("broken.page.json", b'{"format": "xnorcore page network 2"}', "damaged: its end, with the checksum"),
+        (
+            "less.page.json",
+            sealed({"format": FORMAT}),
+            "damaged: the file.name is missing",
+        ),
+        (
+            "next.page.json",
+            b'{"format": "xnorcore page network 3"}',
+            f"this page takes “{FORMAT}”",
+        ),
     ],
 )
 def test_what_is_no_network_is_refused_in_words(name, content, says, tab, site):
@@ -160,16 +175,16 @@ def test_what_is_no_network_is_refused_in_words(name, content, says, tab, site):
     expect(page.locator("#alert")).to_be_hidden()
 
 
-def test_a_network_is_dropped_and_its_names_are_no_markup(tab, site, network_file):
+def test_a_network_is_dropped_and_its_names_are_no_markup(tab, site):
     page = tab().open(site)
-    content = json.loads(Path(network_file("mnist-sfc")).read_text())
+    content = bundle("mnist-sfc", CONFIG)
     content["name"] = "<b>mine</b>"
     content["output"]["classes"][0] = "<i>none</i>"
     page.evaluate(
         """(text) => { const data = new DataTransfer();
         data.items.add(new File([text], 'mine.page.json'));
         document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true })); }""",
-        json.dumps(content),
+        sealed(content).decode(),
     )
     expect(page.locator("#truth")).to_contain_text("sample 1: is", timeout=10_000)
     expect(page.locator("#network option").nth(1)).to_contain_text("<b>mine</b>")
@@ -182,13 +197,11 @@ def test_a_network_is_dropped_and_its_names_are_no_markup(tab, site, network_fil
     assert np.allclose(texts, shown, atol=0.051)
 
 
-def test_a_network_for_another_device_is_refused(tab, site, network_file):
+def test_a_network_for_another_device_is_refused(tab, site):
     page = tab().open(site)
-    content = json.loads(Path(network_file("digits")).read_text())
+    content = bundle("digits", CONFIG)
     content["device"]["weight_depth"] = 512
-    page.set_input_files(
-        "#file", {"name": "d.page.json", "mimeType": "", "buffer": json.dumps(content).encode()}
-    )
+    page.set_input_files("#file", {"name": "d.page.json", "mimeType": "", "buffer": sealed(content)})
     expect(page.locator("#alert")).to_contain_text("compiled for another device than this one of 1x32x32")
     expect(page.locator("#alert")).to_contain_text("(weight_depth differ)")
     assert page.locator("#network option").count() == 1
@@ -214,11 +227,88 @@ def test_a_picture_is_opened(tab, site):
     assert scores(page) == golden.run(NETWORK, inputs(page)[np.newaxis])[0].tolist()
 
 
-def test_without_web_assembly(tab, site):
+NO_WASM = "delete globalThis.WebAssembly"
+NO_SERIAL = "delete Navigator.prototype.serial"
+SERIAL = "Object.defineProperty(Navigator.prototype, 'serial', { value: {}, configurable: true })"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "alert", "note", "device"),
+    [
+        (
+            (NO_WASM, SERIAL),
+            "no WebAssembly, so the simulated device cannot run here; a board can.",
+            "",
+            "no device",
+        ),
+        (
+            (NO_WASM, NO_SERIAL),
+            "neither WebAssembly nor Web Serial, so this page has no device",
+            "",
+            "no device",
+        ),
+        (
+            (NO_SERIAL,),
+            "",
+            "no Web Serial, or this page may not use it: a board needs",
+            SIMULATED,
+        ),
+    ],
+)
+def test_what_the_browser_lacks_is_one_sentence(lacks, alert, note, device, tab, site):
     one = tab()
-    one.page.add_init_script("delete globalThis.WebAssembly")
+    for script in lacks:
+        one.page.add_init_script(script)
     one.page.goto(site)
-    expect(one.page.locator("#alert")).to_contain_text("This browser has no WebAssembly")
+    expect(one.page.locator("#device-name")).to_have_text(device)
+    shown = one.page.locator("#alert")
+    if alert:
+        expect(shown).to_contain_text(alert)
+    else:
+        expect(one.page.locator("#answer")).to_have_text("0")
+        expect(shown).to_be_hidden()
+    expect(one.page.locator("#serial-note")).to_contain_text(note) if note else None
+    assert bool(one.page.text_content("#serial-note")) == bool(note)
+    assert one.page.locator(".ready").count() == (device != "no device")
+
+
+def test_without_scripts(tab, site):
+    page = tab(java_script_enabled=False).page
+    page.goto(site)
+    expect(page.locator("noscript .alert")).to_contain_text("This page needs JavaScript")
+    expect(page.locator("#device-name")).to_have_text("not running")
+
+
+def test_a_clock_or_a_rate_of_nothing_is_told(tab, site):
+    page = tab().open(site)
+    rates = page.locator("#rates")
+    expect(rates).to_contain_text("at 12 MHz, one after the other")
+    for value in ("0", "", "-3"):
+        page.fill("#clock", value)
+        expect(rates).to_contain_text("need a clock of more than 0 MHz")
+    page.fill("#clock", "24")
+    expect(rates).to_contain_text("at 24 MHz")
+    page.fill("#baud", "0")
+    expect(rates).to_contain_text("needs a baud rate of more than 0")
+
+
+def test_a_page_whose_device_has_no_clock(tab, files, tmp_path):
+    text = files["index.html"].decode()
+    assert text.count('"clockHz":12000000') == 1
+    (tmp_path / "index.html").write_text(text.replace('"clockHz":12000000', '"clockHz":0'))
+    page = tab().page
+    page.goto((tmp_path / "index.html").as_uri())
+    expect(page.locator("#alert")).to_contain_text("has a clock of 0 Hz: make this page again")
+    expect(page.locator("#device-name")).to_have_text("no device")
+
+
+def test_a_page_whose_network_is_damaged(tab, files, tmp_path):
+    text = files["index.html"].decode()
+    (tmp_path / "index.html").write_text(text.replace('"batch":1', '"batch":2'))
+    page = tab().page
+    page.goto((tmp_path / "index.html").as_uri())
+    expect(page.locator("#alert")).to_contain_text("This network file is damaged: batch is 2, but must be 1")
+    expect(page.locator("#device-name")).to_have_text("not running")
 
 
 @pytest.mark.parametrize("width", [400, 1280])

@@ -12,7 +12,7 @@ from .node import run
 
 OPEN = """
 const device = await wasm.WasmDevice.start(tools.bytes(given.wasm), 12e6);
-const net = network.parseNetwork(tools.content(given.net));
+const net = check.parseNetwork(check.openNetwork(tools.bytes(given.net)));
 """
 INFER = """
 const started = performance.now();

@@ -15,17 +15,15 @@ import pytest
 
 from xnorcore import zoo
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.protocol import DeviceInfo
+from xnorcore.isa.layout import COUNTERS
+from xnorcore.isa.protocol import Command, DeviceInfo, Status
 from xnorcore.link.frames import Splitter, decode_request, encode_response
 from xnorcore.reference import golden
+from xnorcore.runtime.interpreted import InterpretedDevice
 
-from .test_browser import draw, expect, inputs, scores
+from .test_browser import BOARD, SIMULATED, draw, expect, inputs, scores
 
 PORT = Path(__file__).with_name("fake_serial.js").read_text()
-SIMULATED, BOARD = (
-    f"{kind}, 1 \N{MULTIPLICATION SIGN} 32 \N{MULTIPLICATION SIGN} 32"
-    for kind in ("Simulated device", "Board")
-)
 SEVEN = [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.82)]]
 
 
@@ -35,6 +33,7 @@ class Bridge:
     def __init__(self, write: Callable[[bytes], Any], read: Callable[[], bytes | None]) -> None:
         self.wrote, self.read, self.write = 0, read, write
         self.plugged = True
+        self.lasts: int | None = None  # bytes from the page, after which it is unplugged
 
     def attach(self, page: Any) -> None:
         page.expose_function("pageWrote", self._take)
@@ -43,6 +42,7 @@ class Bridge:
 
     def _take(self, data: list[int]) -> None:
         self.wrote += len(data)
+        self.plugged = self.plugged and (self.lasts is None or self.wrote <= self.lasts)
         if self.plugged:
             self.write(bytes(data))
 
@@ -120,13 +120,71 @@ def test_a_board_is_driven_and_unplugged(tab, site, served):
     page.click("#all")
     expect(page.locator("#all-result")).to_contain_text("196 of 200 right", timeout=20_000)
     served.plugged = False
-    page.click("#sample")
+    # Nobody has to ask it for anything; what the board said does not stay.
     expect(page.locator("#alert")).to_contain_text("The board is gone: it was unplugged")
     expect(page.locator("#device-name")).to_have_text(SIMULATED)
+    expect(page.locator("#cost")).to_have_text("")
+    expect(page.locator("#all-result")).to_have_text("")
     page.click("#sample")
     expect(page.locator("#truth")).to_contain_text("sample")
     expect(page.locator("#alert")).to_be_hidden()
     served.plugged = True
+
+
+class Counting(InterpretedDevice):
+    """With counters, as the page's device has them; they count nothing."""
+
+    def _execute(self, command: int, payload: bytes) -> tuple[bytes, Status]:
+        if command == Command.COUNTERS:
+            return bytes(4 * len(COUNTERS)), Status.OK
+        return super()._execute(command, payload)
+
+
+def interpreted() -> Bridge:
+    """The interpreter of programs in place of a board; its INFO says 0 Hz."""
+    device = Counting(DeviceConfig())
+    device.config = DeviceConfig()
+    return Bridge(device.write, lambda: device.read(0))
+
+
+def test_a_board_is_unplugged_in_the_middle(tab, site):
+    """While it is loaded, and while it runs all samples: no progress stays behind."""
+    one, bridge = tab(), interpreted()
+    bridge.attach(one.page)
+    page = one.open(site)
+    expect(page.locator("#cost")).to_contain_text("of this page")
+    for start, bytes_to_go in (("#board", 4000), ("#all", 3000)):
+        bridge.lasts = bridge.wrote + bytes_to_go
+        page.click(start)
+        expect(page.locator("#alert")).to_be_visible()
+        expect(page.locator("#alert")).to_contain_text("The board is gone: it was unplugged")
+        expect(page.locator("#device-name")).to_have_text(SIMULATED)
+        assert not bridge.plugged
+        for place in ("#cost", "#all-result"):
+            expect(page.locator(place)).to_have_text("")
+        bridge.lasts, bridge.plugged = None, True
+        page.click("#board")
+        expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+        expect(page.locator("#cost")).to_contain_text("of the board")
+
+
+def test_a_board_that_does_not_know_its_clock(tab, site):
+    one = tab()
+    interpreted().attach(one.page)
+    page = one.open(site)
+    page.click("#board")
+    expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+    expect(page.locator("#facts")).to_contain_text("the device does not say it (0 Hz)")
+    expect(page.locator("#rates")).to_contain_text("at 12 MHz, one after the other")
+
+
+def test_a_baud_rate_that_is_none(tab, site):
+    one = tab()
+    one.page.add_init_script(PORT)
+    page = one.open(site)
+    page.fill("#baud", "")
+    page.click("#board")
+    expect(page.locator("#alert")).to_contain_text("0 is no baud rate: give the board's, 300 to 20,000,000.")
 
 
 def test_a_board_is_left_and_taken_again(tab, site, served):

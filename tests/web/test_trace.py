@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.reference import golden
 from xnorcore_hw.sequence.sequencer import STALLS
-from xnorcore_hw.web.bundle import bundle
+from xnorcore_hw.web.bundle import bundle, sealed
 from xnorcore_hw.web.wasm import device_wasm
 
 from .conftest import CLOCK_HZ, CONFIG
@@ -22,7 +20,7 @@ from .node import run
 OTHER = DeviceConfig(Geometry(2, 8, 32), 16, 2048, 512, 2048, 256, 512, 8)
 SHOWN = """
 const device = await wasm.WasmDevice.start(tools.bytes(given.wasm), 12e6);
-const net = network.parseNetwork(tools.content(given.net));
+const net = check.parseNetwork(check.openNetwork(tools.bytes(given.net)));
 const board = new accelerator.Accelerator(device);
 await board.open();
 await board.load(net);
@@ -69,7 +67,7 @@ def stops(name: str, config: DeviceConfig) -> dict[int, int]:
 def test_bits_of_every_layer_are_those_of_golden(name, config, tmp_path):
     wasm = device_wasm(config, CLOCK_HZ)
     content = bundle(name, config)
-    (tmp_path / "net.json").write_text(json.dumps(content))
+    (tmp_path / "net.json").write_bytes(sealed(content))
     shown = run(SHOWN, tmp_path, wasm=str(wasm), net=str(tmp_path / "net.json"))
     network, (images, _) = zoo.load(name), zoo.test_images(name)
     expected = golden.layers(network, images[:1])

@@ -3,7 +3,6 @@
 import { readFileSync } from "node:fs";
 
 export const bytes = (path) => new Uint8Array(readFileSync(path));
-export const content = (path) => JSON.parse(readFileSync(path, "utf8"));
 export const samples = ({ samples: { images }, image }, count) =>
   Array.from({ length: count }, (_, index) => images.subarray(index * image.bytes, (index + 1) * image.bytes));
 

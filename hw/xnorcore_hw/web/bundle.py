@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,9 +27,9 @@ from xnorcore.runtime.rates import wire_bytes
 
 from .watched import lags
 
-__all__ = ["FORMAT", "bundle", "result_values"]
+__all__ = ["FORMAT", "bundle", "result_values", "sealed"]
 
-FORMAT = "xnorcore page network 1"
+FORMAT = "xnorcore page network 2"
 """First entry of the file; the page refuses others."""
 _SAMPLE_BYTES = 64_000
 
@@ -90,6 +92,18 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             "labels": labels.tolist(),
         },
     }
+
+
+def sealed(network: Mapping[str, Any]) -> bytes:
+    """Return a network as a file: JSON, with the CRC-32 of what is in front of it as its last entry.
+
+    Parameters
+    ----------
+    network : mapping
+        As `bundle` gives it.
+    """
+    text = json.dumps(network, separators=(",", ":"), allow_nan=False).encode()[:-1]
+    return text + f',"crc32":"{zlib.crc32(text):08x}"}}'.encode()
 
 
 def _text(data: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 from itertools import zip_longest
@@ -78,6 +77,7 @@ def contents(
     """
     from xnorcore.isa.device import options
 
+    from .bundle import sealed
     from .page import page
 
     files = {"index.html": page(wasm, clock_hz, options(config), networks, made).encode()}
@@ -88,7 +88,7 @@ def contents(
             name for name in (f"{plain}{more}{ENDING}" for more in ("", *map("-{}".format, range(2, 1000))))
             if name not in files
         )  # fmt: skip
-        files[name] = json.dumps(network, separators=(",", ":")).encode()
+        files[name] = sealed(network)
         if original is not None:
             files[f"{name.removesuffix(ENDING)}.xnor"] = original
     files["device.wasm"] = wasm
@@ -106,6 +106,8 @@ def _web(arguments: argparse.Namespace, console: Console) -> int:
     from .wasm import device_wasm
 
     clock_hz = arguments.clock_hz or user_device(arguments.board, config).clock_hz
+    if clock_hz < 1:
+        raise UsageError(f"board {arguments.board!r} says no clock ({clock_hz} Hz): give --clock-hz N")
     names: list[str] = arguments.networks or list(DEFAULT_NETWORKS)
     if len(set(names)) < len(names):
         raise UsageError(f"a network is named twice: {' '.join(names)}")

@@ -3,15 +3,18 @@
 import { Accelerator, differences } from "./accelerator.js";
 import { Pad, pixelsOfPicture, pixelsOfStrokes } from "./drawing.js";
 import { Machine } from "./machine.js";
-import { bytesOf, classify, complaint, decodeResult, packImage, parseNetwork, shownScores, unpackImage } from "./network.js";
+import { bytesOf, openNetwork, parseNetwork } from "./check.js";
+import { classify, complaint, decodeResult, packImage, unpackImage } from "./network.js";
 import { PageError } from "./protocol.js";
+import { element, list, show, showAnswer, showInputs } from "./results.js";
 import { NO_SERIAL, SerialPortTransport, hasSerial } from "./serial.js";
-import { WasmDevice } from "./wasm.js";
+import { WasmDevice, hasWebAssembly } from "./wasm.js";
 
 const RECORD = 60000; // cycles of an image that are recorded
 const MOST_FILE = 64 << 20;
-const element = (id) => document.getElementById(id);
-const show = (value) => value.toLocaleString("en", { maximumFractionDigits: 1 }).replace("-", "−");
+const NOTHING =
+  "This browser has neither WebAssembly nor Web Serial, so this page has no device to run in it: open it in a current " +
+  "Firefox, Chrome, Edge or Safari.";
 
 class App {
   constructor() {
@@ -23,6 +26,8 @@ class App {
     this.sample = -1;
     this.work = Promise.resolve();
     this.simulated = this.board = null;
+    this.unfinished = null; // where a progress stands that has not come to its end
+    element("device-name").textContent = "starting";
     element("version").textContent = this.about.version;
     element("made").textContent = this.about.made;
     this.listen();
@@ -33,20 +38,26 @@ class App {
     return this.board ?? this.simulated;
   }
 
-  // One thing after the other; what goes wrong is a sentence in the page. A board that is gone is let go.
+  // One thing after the other; what goes wrong is a sentence in the page. A board that is gone is let go, and nothing
+  // stays of what did not come to its end.
   then(what) {
     this.work = this.work.then(what).catch(async (error) => {
       if (this.board?.session.transport.gone) await this.disconnect();
-      this.fail(error);
+      fail(error);
+    }).finally(() => {
+      if (this.unfinished) this.say(this.unfinished, "");
     });
     return this.work;
   }
 
-  fail(error) {
-    const known = error instanceof PageError;
-    if (!known) console.error(error);
-    element("alert").textContent = known ? error.message : `This page has a fault: ${error.message}`;
-    element("alert").hidden = false;
+  progress(id, text) {
+    element(id).textContent = text;
+    this.unfinished = id;
+  }
+
+  say(id, text) {
+    element(id).textContent = text;
+    if (this.unfinished === id) this.unfinished = null;
   }
 
   settle() {
@@ -54,32 +65,43 @@ class App {
   }
 
   async start() {
-    if (!hasSerial()) element("serial-note").textContent = NO_SERIAL;
-    const transport = await WasmDevice.start(bytesOf(this.about.wasm), this.about.clockHz);
-    const simulated = new Accelerator(transport, { timeout: 100 });
-    await simulated.open();
-    this.simulated = simulated;
-    this.named();
+    try {
+      if (!hasSerial() && !hasWebAssembly()) throw new PageError(NOTHING);
+      if (!hasSerial()) element("serial-note").textContent = NO_SERIAL;
+      const transport = await WasmDevice.start(bytesOf(this.about.wasm), this.about.clockHz);
+      const simulated = new Accelerator(transport, { timeout: 100 });
+      await simulated.open();
+      this.simulated = simulated;
+    } finally {
+      this.named();
+    }
     await this.choose(this.network);
   }
 
+  // Says which device there is.
   named() {
+    element("device-pill").classList.toggle("ready", Boolean(this.device));
+    element("simulated").setAttribute("aria-pressed", String(Boolean(this.device) && !this.board));
+    element("board").setAttribute("aria-pressed", String(Boolean(this.board)));
+    if (!this.device) {
+      element("device-name").textContent = "no device";
+      list("facts", []);
+      return;
+    }
     const { info } = this.device;
     const { rows, columns, width } = info.config;
     const kind = this.board ? "Board" : "Simulated device";
     element("device-name").textContent = `${kind}, ${rows} × ${columns} × ${width}`;
-    element("device-pill").classList.add("ready");
-    element("simulated").setAttribute("aria-pressed", String(!this.board));
-    element("board").setAttribute("aria-pressed", String(Boolean(this.board)));
     const facts = [
       ["array", `${rows} × ${columns} elements of ${width} bits`],
       ["weights", `${show(info.config.weight_depth)} words in each column`],
       ["activations", `${show(info.config.act_depth)} words in each row`],
-      ["clock", info.clockHz ? `${show(info.clockHz / 1e6)} MHz` : "unknown"],
+      ["clock", info.clockHz ? `${show(info.clockHz / 1e6)} MHz` : "the device does not say it (0 Hz): rates are for the clock that is given here"],
       ["build", info.build],
     ];
     list("facts", facts);
     if (info.clockHz) element("clock").value = info.clockHz / 1e6;
+    this.rates();
   }
 
   listNetworks() {
@@ -96,7 +118,7 @@ class App {
   // Loads a network into the device, and runs something on it at once.
   async choose(network) {
     this.network = network;
-    element("all-result").textContent = "";
+    this.say("all-result", "");
     element("network").value = this.networks.indexOf(network);
     element("all").disabled = element("sample").disabled = !network.samples.labels.length;
     element("draw-title").textContent = network.image.fit === "none" ? "Draw, or drop a picture" : "Draw a digit";
@@ -111,17 +133,13 @@ class App {
   async ready() {
     const { network, board, simulated } = this;
     if (!this.device) throw new PageError("There is no device that could run this: the simulated one did not start.");
-    const progress = (done, total) => this.busy(`loading ${network.name}: ${Math.floor((100 * done) / total)} %`);
+    const progress = (done, total) => this.progress("cost", `loading ${network.name}: ${Math.floor((100 * done) / total)} %`);
     for (const device of [board, simulated]) {
       if (!device || device.network === network) continue;
       // Beside a board, the simulated device is for the pictures, and may be another one.
       if (device === simulated && board && differences(device.info.config, network.device).length) continue;
       await device.load(network, progress);
     }
-  }
-
-  busy(text) {
-    element("cost").textContent = text;
   }
 
   drawn() {
@@ -174,7 +192,7 @@ class App {
   // Runs one image of input values, and shows all that there is to see.
   async runInputs(values) {
     const { network, simulated } = this;
-    this.paintSeen(values);
+    showInputs(network, values);
     await this.ready();
     const image = packImage(network, values);
     const started = performance.now();
@@ -195,72 +213,30 @@ class App {
       agrees = simulation && (String(simulation) === String(result) ? "; the simulation says the same" : "; the simulation says something else");
     }
     this.settle();
-    this.answer(decodeResult(network, result));
+    this.results = decodeResult(network, result);
+    this.found = classify(network, this.results);
+    showAnswer(network, this.results, this.found);
     const { trace } = this.machine;
     const cycles = trace ? trace.causes.filter((cause) => cause !== "wait_input").length : 0;
     this.cycles = cycles;
     const where = this.board ? "the board" : "this page";
     const took = this.board ? performance.now() - started - mine : mine;
-    element("cost").textContent = `${cycles ? `${show(cycles)} cycles of the array; ` : ""}${show(took)} ms of ${where}${agrees}`;
+    this.say("cost", `${cycles ? `${show(cycles)} cycles of the array; ` : ""}${show(took)} ms of ${where}${agrees}`);
     this.rates();
-  }
-
-  answer(results) {
-    const { network } = this;
-    const { classes, kind } = network.output;
-    const scores = kind === "bits" ? results.slice(0, classes.length) : shownScores(network, results);
-    this.found = classify(network, results);
-    this.results = results;
-    element("answer").textContent = classes[this.found];
-    element("answer").classList.toggle("long", classes[this.found].length > 3);
-    const others = scores.filter((_, index) => index !== this.found);
-    element("margin").textContent = others.length && kind === "scores"
-      ? `score ${show(scores[this.found])}, the next has ${show(Math.max(...others))}` : "";
-    const low = Math.min(0, ...scores);
-    const span = Math.max(1e-9, Math.max(0, ...scores) - low);
-    const bars = element("bars");
-    bars.classList.toggle("named", classes.some((name) => name.length > 3));
-    if (bars.children.length !== classes.length) bars.replaceChildren(...classes.map(bar));
-    classes.forEach((name, index) => {
-      const item = bars.children[index];
-      const [label, track, value] = item.children;
-      const [from, to] = [Math.min(0, scores[index]), Math.max(0, scores[index])];
-      item.classList.toggle("best", index === this.found);
-      label.textContent = name;
-      label.title = name;
-      track.firstChild.style.left = `${((from - low) / span) * 100}%`;
-      track.firstChild.style.width = `${((to - from) / span) * 100}%`;
-      track.lastChild.style.left = `${(-low / span) * 100}%`;
-      value.textContent = show(scores[index]);
-    });
-  }
-
-  paintSeen(values) {
-    const [height, width, channels] = this.network.image.shape;
-    const canvas = element("seen");
-    Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    const image = context.createImageData(width, height);
-    const most = this.network.pixels ? Math.max(1, ...this.network.pixels) : 2 ** this.network.image.bits - 1;
-    for (let at = 0; at < height * width; at++) {
-      for (let part = 0; part < 3; part++) {
-        image.data[4 * at + part] = (255 * values[at * channels + (channels >= 3 ? part : 0)]) / most;
-      }
-      image.data[4 * at + 3] = 255;
-    }
-    context.putImageData(image, 0, 0);
   }
 
   rates() {
     const clock = Number(element("clock").value) * 1e6;
-    if (!this.cycles || !(clock > 0)) return list("rates", []);
-    const baud = Number(element("baud").value) || 0;
+    const baud = Number(element("baud").value);
+    if (!this.cycles) return list("rates", []);
     const { network } = this;
     const work = network.macs / (this.cycles * network.device.rows * network.device.columns * network.device.width);
+    const each = clock > 0 ? `${show(clock / this.cycles)} at ${show(clock / 1e6)} MHz, one after the other` : "need a clock of more than 0 MHz";
+    const wire = baud > 0 ? `${show(baud / 10 / network.image.wire_bytes)} images/s at ${show(baud)} baud` : "needs a baud rate of more than 0";
     return list("rates", [
       ["cycles of this image", show(this.cycles)],
-      ["images per second", `${show(clock / this.cycles)} at ${show(clock / 1e6)} MHz, one after the other`],
-      ["the UART carries", `${show(baud / 10 / network.image.wire_bytes)} images/s at ${show(baud)} baud`],
+      ["images per second", each],
+      ["what the UART carries", wire],
       ["useful work", `${show(100 * work)} % of the array's products`],
     ]);
   }
@@ -273,25 +249,31 @@ class App {
     const images = Array.from({ length: count }, (_, index) => network.samples.images.subarray(index * bytes, (index + 1) * bytes));
     await device.clearCounters();
     const started = performance.now();
-    const results = await device.infer(images, (done, total) => { element("all-result").textContent = `${Math.floor((100 * done) / total)} %`; });
+    const results = await device.infer(images, (done, total) => this.progress("all-result", `${Math.floor((100 * done) / total)} %`));
     const seconds = (performance.now() - started) / 1000;
     this.all = results.map((raw) => decodeResult(network, raw));
     const right = this.all.filter((scores, index) => classify(network, scores) === network.samples.labels[index]).length;
     const counters = await device.counters();
     const causes = counters ? ["busy", "drain", "fetch", "hazard", "port", "tail"].map((name) => `${name} ${show(counters[name] / count)}`).join(", ") : "not counted by this device";
-    element("all-result").textContent = `${right} of ${count} right (${show((100 * right) / count)} %), ${show(count / seconds)} images per second ` +
-      `here. Cycles per image: ${causes}.`;
+    this.say("all-result", `${right} of ${count} right (${show((100 * right) / count)} %), ${show(count / seconds)} images per second ` +
+      `here. Cycles per image: ${causes}.`);
   }
 
   async connect() {
     if (!hasSerial()) throw new PageError(NO_SERIAL);
-    const transport = await SerialPortTransport.choose(Number(element("baud").value));
+    const baud = Number(element("baud").value);
+    if (!(baud >= 300 && baud <= 20e6)) throw new PageError(`${show(baud)} is no baud rate: give the board's, 300 to 20,000,000.`);
+    const transport = await SerialPortTransport.choose(baud);
     if (!transport) return;
     const board = new Accelerator(transport);
+    // Whatever is at work then fails by itself; an idle page would not know.
+    transport.lost = () => this.then(() => {
+      if (this.board === board) throw transport.gone;
+    });
     try {
       await this.disconnect();
       await board.open();
-      await board.load(this.network, (done, total) => this.busy(`loading the board: ${Math.floor((100 * done) / total)} %`));
+      await board.load(this.network, (done, total) => this.progress("cost", `loading the board: ${Math.floor((100 * done) / total)} %`));
     } catch (error) {
       await board.close();
       throw error;
@@ -305,8 +287,12 @@ class App {
   async disconnect() {
     const { board } = this;
     this.board = null;
-    if (board) await board.close();
-    if (this.simulated) this.named();
+    if (board) {
+      await board.close();
+      // They were the board's.
+      for (const id of ["cost", "all-result"]) this.say(id, "");
+    }
+    this.named();
   }
 
   // Runs what is on the drawing area once more.
@@ -333,22 +319,23 @@ class App {
       await this.runPixels(pixels);
       return;
     }
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    let content;
+    let bytes;
     try {
-      content = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+      bytes = new Uint8Array(await file.arrayBuffer());
     } catch {
-      throw new PageError(complaint(file.name, bytes.subarray(0, 16)));
+      throw new PageError(`${file.name} cannot be read: it is a folder, or was moved.`);
     }
-    if (!content || content.format === undefined) throw new PageError(complaint(file.name, bytes.subarray(0, 16)));
+    const content = openNetwork(bytes);
+    if (!content) throw new PageError(complaint(file.name, bytes.subarray(0, 16)));
     const network = parseNetwork(content);
-    const before = this.network;
-    this.networks.push(network);
+    const [before, networks] = [this.network, this.networks];
+    const other = ({ name, identifier }) => name !== network.name || identifier !== network.identifier;
+    this.networks = [...networks.filter(other), network];
     this.listNetworks();
     try {
       await this.choose(network);
     } catch (error) {
-      this.networks.pop();
+      this.networks = networks;
       this.network = before;
       this.listNetworks();
       await this.choose(before);
@@ -391,24 +378,17 @@ class App {
   }
 }
 
-function list(id, pairs) {
-  element(id).replaceChildren(...pairs.flatMap(([name, value]) => {
-    const [term, text] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = name;
-    text.textContent = value;
-    return [term, text];
-  }));
+// Shows in words what went wrong.
+function fail(error) {
+  const known = error instanceof PageError;
+  if (!known) console.error(error);
+  element("alert").textContent = known ? error.message : `This page has a fault: ${error.message}`;
+  element("alert").hidden = false;
 }
 
-function bar() {
-  const item = document.createElement("li");
-  const [name, track, value] = ["name", "track", "value"].map((kind) => Object.assign(document.createElement("span"), { className: kind }));
-  const [fill, zero] = ["fill", "zero"].map((kind) => Object.assign(document.createElement("span"), { className: kind }));
-  track.append(fill, zero);
-  track.setAttribute("aria-hidden", "true");
-  item.append(name, track, value);
-  return item;
+try {
+  const app = new App();
+  app.then(() => app.start());
+} catch (error) {
+  fail(error);
 }
-
-const app = new App();
-app.then(() => app.start());

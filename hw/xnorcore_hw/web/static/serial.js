@@ -7,8 +7,7 @@ export function hasSerial() {
 }
 
 export const NO_SERIAL =
-  "This browser has no Web Serial, or this page may not use it (Chrome, Edge and Opera on a computer have it), so " +
-  "the device is the simulated one.";
+  "This browser has no Web Serial, or this page may not use it: a board needs Chrome, Edge or Opera on a computer.";
 
 export class SerialPortTransport {
   // Lets the user choose a port and opens it; null if none was chosen.
@@ -36,6 +35,7 @@ export class SerialPortTransport {
     this.waiting = null;
     this.gone = null;
     this.closing = false;
+    this.lost = () => {}; // called when the board is gone
     this.writer = port.writable.getWriter();
     this.reading = this.listen();
   }
@@ -61,8 +61,10 @@ export class SerialPortTransport {
   }
 
   lose() {
+    const first = !this.gone && !this.closing;
     this.gone ??= new PageError("The board is gone: it was unplugged, or its port was closed. Plug it in and connect it again.");
     this.waiting?.();
+    if (first) this.lost();
   }
 
   now() {

@@ -5,6 +5,12 @@ import { PageError } from "./protocol.js";
 const SLICE = 500; // cycles between two looks at the clock
 const PATIENCE_MS = 14; // of this computer, between two chances for everything else in the page
 
+export function hasWebAssembly() {
+  return typeof WebAssembly === "object";
+}
+
+export const NO_WEB_ASSEMBLY = "This browser has no WebAssembly, so the simulated device cannot run here; a board can.";
+
 // Lets the page draw and hear its user.
 export function breathe() {
   return new Promise((resolve) => {
@@ -20,9 +26,8 @@ export function breathe() {
 export class WasmDevice {
   // `bytes`: the compiled device, as `xnorcore web` made it.
   static async start(bytes, clockHz) {
-    if (typeof WebAssembly !== "object") {
-      throw new PageError("This browser has no WebAssembly, so the device cannot run here; a board still can.");
-    }
+    if (!hasWebAssembly()) throw new PageError(NO_WEB_ASSEMBLY);
+    if (!(clockHz > 0)) throw new PageError(`The simulated device has a clock of ${clockHz} Hz: make this page again with --clock-hz N.`);
     let started;
     try {
       started = await WebAssembly.instantiate(bytes, {}); // the device asks nothing of its surroundings
