@@ -94,6 +94,36 @@ def test_rate_and_wire(link: str, wire: bool, monkeypatch: pytest.MonkeyPatch) -
     assert ("wire" in said.lines[0]) == wire == said.lines[0].endswith(" 50%")
 
 
+@pytest.mark.parametrize("columns", [40, 60, 120])
+def test_nothing_is_cut(columns: int, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Where there is no room for a line there are two, and bars keep their proportions."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(live, "_EVERY_S", 0)
+    monkeypatch.setattr("xnorcore.cli.console._width", lambda: columns)
+    monkeypatch.setenv("TERM", "xterm")
+    transport = SimpleNamespace(seconds=0.0, link="uart", divisor=4)
+    transport.now = lambda: transport.seconds
+    shown = Live(Console(), argparse.Namespace(plain=False))
+    shown.accelerator = device = SimpleNamespace(  # pyright: ignore[reportAttributeAccessIssue]
+        session=SimpleNamespace(transport=transport),
+        program=SimpleNamespace(passes=1, image_bytes=100),
+        info=SimpleNamespace(clock_hz=4_000_000),
+    )
+    shown.start()
+    transport.seconds = 123.0
+    device.watch.seen(
+        dict.fromkeys(COUNTERS, 0) | {"images": 10, "busy": 400_000, "fetch": 200_000, "tail": 400_000}
+    )
+    shown(Progress("infer", 123_456, 999_999))
+    said = capsys.readouterr().err
+    assert "123,456 images" in said and "1,004/s" in said and "wire " in said and said.count("100%") == 1
+    lines = said.splitlines()
+    assert all(len(line) < columns for line in lines), lines
+    assert len(lines) == (4 if columns > 60 else 5)
+    bars_drawn = [line.count("\u2588") for line in lines[-3:]]
+    assert bars_drawn[0] == bars_drawn[2] >= 3 and abs(bars_drawn[1] - bars_drawn[0] / 2) <= 1, lines
+
+
 def test_plain_and_no_terminal_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     said = Said()
     for terminal, plain in ((False, False), (True, True)):

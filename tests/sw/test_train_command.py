@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import resource
 import sys
@@ -352,7 +351,7 @@ def test_curves_on_a_terminal_are_not_cut(monkeypatch: pytest.MonkeyPatch, capsy
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((40, 24)))
+    monkeypatch.setattr("xnorcore.cli.console._width", lambda: 40)
     show = _Show(Console(), live=True)
     for epoch in range(1, 301):
         state: Any = SimpleNamespace(

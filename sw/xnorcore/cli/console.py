@@ -37,6 +37,11 @@ class Console:
         self._shown = self._above = 0
         self._lock = threading.RLock()
 
+    @property
+    def room(self) -> int:
+        """Columns that a line on a terminal may have and not be cut."""
+        return _width() - 1
+
     def say(self, text: str) -> None:
         """Print a line on stderr."""
         with self._lock:

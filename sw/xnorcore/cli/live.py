@@ -17,6 +17,8 @@ from .options import live
 __all__ = ["Live", "cause_rows", "drawn"]
 
 _BAR, _BAR_OF_CAUSE = 20, 32
+_BEFORE_BAR = 30
+"""Columns of a cause's name and numbers."""
 _EVERY_S = 0.1
 _ALL_ONES = (1 << 32) - 1
 _VALUE_WIDTH = 60
@@ -78,30 +80,32 @@ class Live:
         now = time.monotonic()
         if now - self._shown >= _EVERY_S:
             self._shown = now
-            self._console.block([self._line(progress.total), *self._causes()])
+            self._console.block([*fold(self._line(progress.total), self._console.room), *self._causes()])
 
     def _causes(self) -> list[str]:
         images = self._counted.get("images", 0)
         if not images:
             return []
-        rows = cause_rows(causes_per_image(self._counted, images), True)
+        widest = min(_BAR_OF_CAUSE, max(self._console.room - _BEFORE_BAR, 1))
+        rows = cause_rows(causes_per_image(self._counted, images), True, widest)
         return [f"{name:14}{text}" for name, text in rows]
 
-    def _line(self, total: int) -> str:
+    def _line(self, total: int) -> list[str]:
+        """Return how far it is, how fast, and how busy the wire: parts of a line, or of several."""
         assert self.accelerator is not None and self._started is not None
         program, transport = self.accelerator.program, self.accelerator.session.transport
         done = self._before + self._done
         passed = transport.now() - self._started
-        text = f"{bar(self._done / max(total, 1), _BAR):{_BAR}} {done:,} images"
+        parts = [f"{bar(self._done / max(total, 1), _BAR):{_BAR}} {done:,} images"]
         if passed <= 0:
-            return text
+            return parts
         rate = done / passed
-        text += f", {rate:,.0f}/s"
+        parts.append(f", {rate:,.0f}/s")
         baud = _baud(transport, self.accelerator.info.clock_hz)
         if baud and program.passes == 1:
             share = rate * program.image_bytes * BITS_PER_BYTE / baud
-            text += f", wire {bar(share, 8):8} {min(share, 1):.0%}"
-        return text
+            parts.append(f", wire {bar(share, 8):8} {min(share, 1):.0%}")
+        return parts
 
 
 def _baud(transport: Any, clock_hz: int) -> float | None:
@@ -111,7 +115,7 @@ def _baud(transport: Any, clock_hz: int) -> float | None:
     return getattr(transport, "baud", None)
 
 
-def cause_rows(causes: dict[str, Any], bars: bool) -> list[tuple[str, str]]:
+def cause_rows(causes: dict[str, Any], bars: bool, widest: int = _BAR_OF_CAUSE) -> list[tuple[str, str]]:
     """Return rows of what the cycles of an image went to.
 
     Parameters
@@ -120,6 +124,8 @@ def cause_rows(causes: dict[str, Any], bars: bool) -> list[tuple[str, str]]:
         As `Measurement.per_image` gives them.
     bars : bool
         A row with a bar for each; else few rows of numbers.
+    widest : int
+        Columns of a bar for all of it.
     """
     parts = {"busy": causes["busy"], "drain": causes["drain"], **causes["idle"]}
     kept = {name: value for name, value in parts.items() if value}
@@ -132,7 +138,7 @@ def cause_rows(causes: dict[str, Any], bars: bool) -> list[tuple[str, str]]:
     return [
         (
             f"  {name.replace('_', ' ')}",
-            f"{value:{width},.1f} {value / whole:6.1%} {bar(value / whole, _BAR_OF_CAUSE)}",
+            f"{value:{width},.1f} {value / whole:6.1%} {bar(value / whole, widest)}",
         )
         for name, value in kept.items()
     ]
