@@ -159,9 +159,11 @@ def test_the_board_on_the_page(name: str, folder: Path) -> None:
         if key in figures:
             assert by_name[label][1:3] == [f"{figures[key]:,}", f"{figures[there]:,}"]
     # Nothing is built here: the page says what would bring a floorplan.
-    board, lacks = value["device"]["board"], "No floorplan: there is no build of this device in build/"
+    board, refusal = value["device"]["board"], value["build"]["refusal"]
+    lacks = f"No floorplan: there is no build of this device in build/{board}-"
     assert value["build"]["command"].split()[:3] == ["xnorcore", "build", board]
-    assert (page.text.count(lacks), page.text.count(escape(value["build"]["command"]))) == (1, 1)
+    assert page.text.count(lacks) == page.text.count(escape(value["build"]["command"])) == (refusal is None)
+    assert page.text.count("No floorplan: this device does not fit the board.") == (refusal is not None)
     for way in value["ways"]:
         options = next(row for row in page.rows if row[1:2] == [str(way["passes"])] and row[0][:2] == "--")
         assert options[2:4] == [str(way["images_per_batch"]), f"{way['cycles_per_batch']:,}"]

@@ -145,6 +145,22 @@ def test_keyboard_alone(tab, site):
     assert page.locator("#answer").get_attribute("aria-live") == "polite"
 
 
+def test_a_finger_draws(tab, site):
+    """Of the drawing, not of the page behind it: nothing scrolls under it."""
+    page = tab(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True).open(site)
+    page.locator("#pad").scroll_into_view_if_needed()
+    page.tap("#clear")
+    expect(page.locator("#answer")).to_have_text("…")
+    box = page.locator("#pad").bounding_box()
+    session, before = page.context.new_cdp_session(page), page.evaluate("scrollY")
+    down = [(box["x"] + box["width"] / 2, box["y"] + box["height"] * part) for part in (0.2, 0.4, 0.6, 0.8)]
+    for kind, (x, y) in zip(("touchStart", "touchMove", "touchMove", "touchMove"), down, strict=True):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(page.locator("#answer")).to_have_text("1")
+    assert page.evaluate("scrollY") == before
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

@@ -53,7 +53,9 @@ def section(title: str, *parts: Markup) -> Markup:
 def figure(content: Markup, caption: object = "") -> Markup:
     """Return a drawing or picture with what it shows; a drawing that is too wide can be scrolled."""
     below = f"<figcaption>{shown(caption)}</figcaption>" if caption else ""
-    wide = ' tabindex="0"' if content.startswith("<svg") else ""
+    # What can be scrolled is reached by the keyboard.
+    head = content[: content.find(">")]
+    wide = ' tabindex="0"' if 'class="broad"' in head or 'class="natural"' in head else ""
     return Markup(f"<figure{wide}>{content}{below}</figure>")
 
 
@@ -75,7 +77,6 @@ def tab(titles: Sequence[str], rows: Iterable[Sequence[object]], caption: str = 
 
 
 def _wide(rows: str) -> Markup:
-    # What can be scrolled is reached by the keyboard.
     return Markup(f'<div class="wide" tabindex="0"><table>{rows}</table></div>')
 
 

@@ -16,6 +16,10 @@ _TOGETHER = 0.2
 _SQUARE = 0.46 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 _WHOLE_CELL = 0.5 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
 _HEAT = "#2f6fb5"
+_ROOF_HIGH = 3.9
+"""Inches of a roofline."""
+_LINE = 11
+"""Points from one line of text to the next."""
 _MOST_COUNTS = 20
 """Classes up to which a confusion matrix has its counts and names."""
 
@@ -75,7 +79,7 @@ def roofline(
         Name, MACs per byte, MACs per cycle.
     """
     found: list[Markup] = []
-    with drawn(name, says, WIDTH, 3.9, found) as figure:
+    with drawn(name, says, WIDTH, _ROOF_HIGH, found) as figure:
         axes = figure.subplots()
         corners = [peak / slope for slope in slopes.values()]
         across = [x for _, x, _ in points] + corners
@@ -91,19 +95,48 @@ def roofline(
                 color=colour,
                 label=f"{_short(what)}: {slope:,.3g} bytes/cycle",
             )
-        for names, at, done in _groups(points):
-            axes.annotate(names, (at, done), xytext=(6, -9), textcoords="offset points")
         axes.plot([x for _, x, _ in points], [y for *_, y in points], "o", color=COLOURS[2], markersize=5)
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: _decade(value))
             axis.set_minor_formatter(lambda value, _: "")
-        axes.set_ylim(top=peak * 3, bottom=max(min([done for *_, done in points] + [peak]) / 5, 1e-3))
+        bottom, top = max(min([done for *_, done in points] + [peak]) / 5, 1e-3), peak * 3
+        axes.set_ylim(top=top, bottom=bottom)
+        for (names, at, done), down in _apart(_groups(points), (low, high), (bottom, top)):
+            axes.annotate(names, (at, done), xytext=(6, -down), textcoords="offset points")
         axes.set_xlabel("MACs per byte")
         axes.set_ylabel("MACs per cycle")
         figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return found[0]
+
+
+_Label = tuple[str, float, float]
+
+
+def _apart(
+    labels: Sequence[_Label], across: tuple[float, float], up: tuple[float, float]
+) -> list[tuple[_Label, float]]:
+    """Return labels of points on logarithmic axes, each with how far below its point it stands.
+
+    In points of the drawing: further down where it would stand on another one.
+    """
+    sizes = 72 * (WIDTH - 0.8), 72 * (_ROOF_HIGH - 0.9)
+    placed: list[tuple[float, float, float]] = []
+    found = []
+    for label in sorted(labels, key=lambda label: -label[2]):
+        text, *values = label
+        x, y = (
+            size * np.log10(value / least) / np.log10(most / least)
+            for value, size, (least, most) in zip(values, sizes, (across, up), strict=True)
+        )
+        begin, end, line = x, x + 5.3 * len(text), y - 9
+        for other_begin, other_end, other in sorted(placed, key=lambda box: -box[2]):
+            if begin < other_end and other_begin < end and abs(line - other) < _LINE:
+                line = other - _LINE
+        placed.append((begin, end, line))
+        found.append((label, float(y - line)))
+    return found
 
 
 def _decade(value: float) -> str:
@@ -113,9 +146,9 @@ def _decade(value: float) -> str:
     return f"{value:g}"
 
 
-def _groups(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+def _groups(points: Sequence[_Label]) -> list[_Label]:
     """Return points with names for all that lie together: names, and the place of the lowest of them."""
-    groups: list[list[tuple[str, float, float]]] = []
+    groups: list[list[_Label]] = []
     for point in points:
         for group in groups:
             apart = np.log10(np.array(point[1:]) / np.array(group[0][1:]))
