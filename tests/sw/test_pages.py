@@ -237,10 +237,9 @@ def test_labels_of_a_roofline_do_not_stand_on_each_other() -> None:
     labels = [("one", 3.0, 10.0), ("another one", 3.1, 10.5), ("a third", 2.9, 9.8), ("far", 500.0, 10.0)]
     found = plots._apart(labels, (1.0, 1000.0), (1.0, 1000.0))
     sizes = 72 * (plots.WIDTH - 0.8), 72 * (plots._ROOF_HIGH - 0.9)
-    lines = {
-        label[0]: sizes[1] * math.log10(label[2]) / 3 - down for label, down in found
-    }  # points above the axis
-    assert dict((label[0], down) for label, down in found)["far"] == 9.0
+    # Points above the axis.
+    lines = {label[0]: sizes[1] * math.log10(label[2]) / 3 - down for label, down in found}
+    assert {label[0]: down for label, down in found}["far"] == 9.0
     near = sorted(lines[name] for name in ("one", "another one", "a third"))
     assert all(b - a >= plots._LINE - 1e-9 for a, b in pairwise(near))
 
