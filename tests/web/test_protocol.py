@@ -126,6 +126,9 @@ def test_numbers_are_those_of_the_driver(tmp_path):
 CONFIGS = [
     DeviceConfig(),
     DeviceConfig(Geometry(3, 8, 32), 12, 1024, 256, 512, 128, 512, 4, 0, 0, 0, 4, 1),
+    DeviceConfig(whole_windows=1),
+    DeviceConfig(whole_windows=1, act_ports=1),
+    DeviceConfig(Geometry(1, 8, 8), line_bytes=0, act_ports=1),
 ]
 
 

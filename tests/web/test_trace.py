@@ -16,8 +16,8 @@ from xnorcore_hw.web.wasm import device_wasm
 from .conftest import CLOCK_HZ, CONFIG
 from .node import run
 
-# Tiles that share a word, two rows, a line buffer: what the default device has not.
-OTHER = DeviceConfig(Geometry(2, 8, 32), 16, 2048, 512, 2048, 256, 512, 8)
+# Tiles that share a word, two rows, windows in words of their own, one port: what the default device has not.
+OTHER = DeviceConfig(Geometry(2, 8, 32), 16, 2048, 512, 2048, 256, 512, 8, whole_windows=1, act_ports=1)
 SHOWN = """
 const device = await wasm.WasmDevice.start(tools.bytes(given.wasm), 12e6);
 const net = check.parseNetwork(check.openNetwork(tools.bytes(given.net)));
