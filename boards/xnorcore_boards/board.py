@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
-from xnorcore.boards import BoardDevice
+from xnorcore.boards import BoardDevice, BoardSize
 from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.extras import install_extra
 from xnorcore.isa.device import DeviceConfig
@@ -182,11 +182,30 @@ def usb_numbers() -> list[tuple[str, str, str, int]]:
 
 
 def configurations() -> dict[str, BoardDevice]:
-    """Return the device of every board that holds one, by name; entry point of ``xnorcore.boards``."""
-    from .measure.estimate import may_fit
-
+    """Return the device of every board, and what it takes, by name; entry point of ``xnorcore.boards``."""
     return {
-        name: board.device
+        name: replace(board.device, refusal=_refusal(board), sizes=partial(_size, board))
         for name, board in all_boards().items()
-        if may_fit(board.part.family.name, board.config, board.part.lut4)
     }
+
+
+def _refusal(board: Board) -> str | None:
+    from .measure.estimate import estimate_area, may_fit
+
+    part, config = board.part, board.config
+    if may_fit(part.family.name, config, part.lut4):
+        return None
+    cells = estimate_area(part.family.name, config)
+    return f"{config.geometry} takes about {cells:,} logic cells of {part.lut4:,}"
+
+
+def _size(board: Board) -> BoardSize:
+    from .measure.estimate import estimate_area
+    from .measure.inventory import config_blocks
+    from .measure.recorded import measured
+
+    part, config = board.part, board.config
+    record = measured(board.name, config, board.true_hz)
+    built, fmax = (record["logic_cells"], record["fmax_mhz"]) if record else (None, None)
+    cells, taken = estimate_area(part.family.name, config), config_blocks(config, part.family)
+    return BoardSize(cells, built, part.lut4, taken, part.bram, fmax)

@@ -22,14 +22,13 @@ from .memory.activation import operand_latency, write_latency
 from .memory.rows import ActivationRows
 from .memory.writer import ResultWriter
 from .parts.delay import delayed, delayed_bundle
+from .parts.sizes import RECORD_WORDS, RECORDS
 from .parts.stream_register import StreamRegister
 from .sequence.batches import Batches
 from .sequence.program_memory import ProgramMemory
 from .sequence.sequencer import Sequencer
 
 __all__ = ["Core"]
-
-_RECORDS = 8
 
 
 class Core(wiring.Component):
@@ -72,7 +71,7 @@ class Core(wiring.Component):
         self._array, self._writer = Array(config, bake), ResultWriter(config)
         self._responder = Responder(config)
         # Small devices have logic cells, large ones memory to spare.
-        self._records = RecordMemory(2 * _RECORDS) if config.line_bytes else RecordQueue(_RECORDS)
+        self._records = RecordMemory(RECORD_WORDS) if config.line_bytes else RecordQueue(RECORDS)
         self._batches, self._counters = Batches(), Counters(config)
 
     @property

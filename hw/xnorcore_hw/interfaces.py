@@ -11,6 +11,8 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DESCRIPTOR, header_of
 
+from .parts.sizes import bits_for_depth
+
 __all__ = [
     "ControlLayout",
     "CounterSignature",
@@ -29,11 +31,6 @@ __all__ = [
 def byte_stream() -> stream.Signature:
     """Return the signature of a stream of packet bytes; `last` marks a packet's final byte."""
     return stream.Signature(data.StructLayout({"data": 8, "last": 1}))
-
-
-def bits_for_depth(depth: int) -> int:
-    """Return the address bits of a memory of `depth` words."""
-    return max(1, (depth - 1).bit_length())
 
 
 class HeaderLayout(data.StructLayout):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import metadata
 
 from .errors import UsageError
@@ -15,6 +16,7 @@ __all__ = [
     "BOARDS",
     "CLOCK_HZ",
     "BoardDevice",
+    "BoardSize",
     "board_config",
     "board_devices",
     "find_device",
@@ -26,6 +28,31 @@ CLOCK_HZ, BAUD = 12_000_000, 3_000_000
 
 BOARDS = "xnorcore.boards"
 """Entry-point group of boards: each entry is called and returns a dict of name to `BoardDevice`."""
+
+
+@dataclass(frozen=True)
+class BoardSize:
+    """What a board's design takes of its FPGA.
+
+    Attributes
+    ----------
+    logic_cells : int
+        By estimate, which is within 5 % of synthesis for boards that are built.
+    logic_cells_built : int or None
+        Those of the recorded build; None if this design was not built.
+    logic_cells_available : int
+    bram, bram_available : int
+        Memory blocks; exact.
+    fmax_mhz : float or None
+        The clock that the recorded build reaches after routing.
+    """
+
+    logic_cells: int
+    logic_cells_built: int | None
+    logic_cells_available: int
+    bram: int
+    bram_available: int
+    fmax_mhz: float | None
 
 
 @dataclass(frozen=True)
@@ -42,20 +69,41 @@ class BoardDevice:
     clocks_per_bit : mapping of int to int
         Clock cycles that its UART really takes for a bit, by the baud rate that was asked for: that of the
         UART, and the best one of the USB bridge.
+    refusal : str or None
+        Why the FPGA does not hold it; None if it may.
+    sizes : callable or None
+        Returns its `size`, if it is the board's own configuration.
     """
 
     config: DeviceConfig
     clock_hz: int
     baud: int
     clocks_per_bit: Mapping[int, int]
+    refusal: str | None = None
+    sizes: Callable[[], BoardSize] | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def size(self) -> BoardSize | None:
+        """What it takes of the FPGA; None of a configuration that is not the board's own."""
+        return self.sizes() if self.sizes else None
+
+    def having(self, config: DeviceConfig) -> BoardDevice:
+        """Return the same board with another configuration."""
+        return self if config == self.config else replace(self, config=config, refusal=None, sizes=None)
 
 
-def board_devices() -> dict[str, BoardDevice]:
-    """Return the device of every board that is installed."""
+def board_devices(*, unfit: bool = False) -> dict[str, BoardDevice]:
+    """Return the device of every board that is installed.
+
+    Parameters
+    ----------
+    unfit : bool
+        Also those that a board's FPGA does not hold.
+    """
     found: dict[str, BoardDevice] = {}
     for entry in sorted(metadata.entry_points(group=BOARDS), key=lambda entry: entry.name):
         found |= entry.load()()
-    return found
+    return {name: device for name, device in found.items() if unfit or device.refusal is None}
 
 
 def find_device(name: str) -> BoardDevice:
@@ -110,5 +158,5 @@ def user_device(name: str | None, config: DeviceConfig) -> BoardDevice:
         If there is no such board.
     """
     if name is not None:
-        return replace(find_device(name), config=config)
+        return find_device(name).having(config)
     return BoardDevice(config, CLOCK_HZ, BAUD, {BAUD: CLOCK_HZ // BAUD})

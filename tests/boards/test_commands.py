@@ -15,7 +15,8 @@ from xnorcore_boards.build.flow import Built
 from xnorcore_boards.build.timing import Timing
 from xnorcore_boards.families.family import Usage
 from xnorcore_boards.gates.check import Checked
-from xnorcore_boards.measure.records import read_records, record
+from xnorcore_boards.measure.recorded import read_records
+from xnorcore_boards.measure.records import record
 
 from .test_flow import script
 

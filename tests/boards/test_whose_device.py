@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from xnorcore import zoo
+from xnorcore.boards import board_devices
 from xnorcore.cli.console import Console
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError, UsageError
 from xnorcore.link.transport import open_transport
 from xnorcore.runtime.interpreted import open_machine
-from xnorcore_boards.board import all_boards, configurations, find_board
-from xnorcore_boards.measure.records import read_records
+from xnorcore_boards.board import all_boards, find_board
+from xnorcore_boards.measure.recorded import read_records
 from xnorcore_hw.bench.workload import simulate
 from xnorcore_hw.sim.transport import SimOptions
 
@@ -99,7 +100,7 @@ def test_a_part_of_a_boards_device_is_given(capsys):
     assert "fits the device of board icebreaker, 2 x 8 x 32 (rows, weight_depth as given)" in text
 
 
-@pytest.mark.parametrize("name", sorted(configurations()))
+@pytest.mark.parametrize("name", sorted(board_devices()))
 def test_sim_is_the_device_of_a_board(name):
     """A simulation of a board is what its bitstream says of itself, with the UART that is in it."""
     board = find_board(name)
@@ -145,7 +146,7 @@ def test_commands_simulate_a_board(capsys, tmp_path):
 
 
 def test_a_board_too_small_for_its_array_holds_nothing():
-    assert set(all_boards()) - set(configurations()) == {"icestick"}
+    assert set(all_boards()) - set(board_devices()) == {"icestick"}
 
 
 def test_efficiency_is_said_of_every_board(capsys):
@@ -190,4 +191,4 @@ def test_documents_say_what_has_run_on_every_board():
                 for line in checked.splitlines()
             )
             assert (said[name][source] == "yes") == own, f"{name}: {source}"
-        assert board.name not in configurations() or said[name]["simulation"] != "no"
+        assert board.name not in board_devices() or said[name]["simulation"] != "no"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.campaigns import some
-from tests.hw.held import HeldTop
 from xnorcore import zoo
 from xnorcore.boards import find_device
 from xnorcore.compiler.compile import compile_network
@@ -28,23 +25,12 @@ from xnorcore.verify.ask import sim_url
 from xnorcore.verify.case import draw
 from xnorcore.verify.random_devices import random_configs
 from xnorcore.verify.random_networks import dense_network, random_images, signs
-from xnorcore_hw.sim.compiled import CompiledEngine
-from xnorcore_hw.sim.transport import SimOptions, SimTransport
+from xnorcore_hw.bench.held import held
 
 CAUSES = tuple(vars(Cycles()))
 SEED, DEVICES, NETWORKS = 7, 8, 10
 BOARDS = "icebreaker", "tang-nano-9k", "ulx3s-25f"
 """One of each family; the others take minutes, and hold too."""
-
-
-@contextmanager
-def held(config: DeviceConfig) -> Iterator[Accelerator]:
-    """Open a device that counts, and takes all images of two batches before it starts."""
-    config = replace(config, counters=1, fifo_bytes=16384)
-    options = SimOptions(config)
-    engine = CompiledEngine(config, options.clock_hz, top=HeldTop)
-    with Accelerator(Session(SimTransport(options, engine))) as device:
-        yield device
 
 
 def counted(device: Accelerator, program: Program, batches: int) -> Cycles:

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import DeviceConfig, Geometry
 
-PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6])
+FEATURES = (
+    "constant", "convolution", "line_bytes", "counters", "array", "accumulators", "columns", "thresholds",
+    "words", "cutters", "whole_windows", "one_port",
+)  # fmt: skip
+PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
 _ERROR = 1.1
@@ -28,11 +32,11 @@ AREA = Path(__file__).with_name("area.json")
 
 
 def features(config: DeviceConfig) -> NDArray[np.float64]:
-    """Return what the logic cells of a configuration are linear in.
+    """Return what the logic cells of a configuration are linear in, in the order of `FEATURES`.
 
     A constant; convolution; the line buffer with its readers; counters; for the array its bits, its
     accumulators' bits, its columns, threshold memories, and the bits of its rows' words; rotators that let
-    operands start at any bit.
+    operands start at any bit; what makes whole windows instead; what arbitrates memories of one port.
     """
     g = config.geometry
     word_bits = g.rows * g.width
@@ -48,12 +52,17 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
             g.columns / config.threshold_share,
             word_bits,
             word_bits * config.offset_bits,
+            config.whole_windows,
+            1.0 if config.act_ports == 1 else 0.0,
         ]
     )
 
 
 def config_of(value: dict[str, Any]) -> DeviceConfig:
-    """Return the configuration that ``dataclasses.asdict`` has turned into a dict."""
+    """Return the configuration that ``dataclasses.asdict`` has turned into a dict.
+
+    Fields that there were not yet are what such a device has.
+    """
     return DeviceConfig(**{**value, "geometry": Geometry(**value["geometry"])})
 
 

@@ -13,7 +13,7 @@ from xnorcore.isa.device import DeviceConfig, options
 
 from ..board import Board, all_boards
 from ..families.family import Usage
-from .records import measured
+from .recorded import measured
 
 __all__ = ["MODULES", "build_facts", "floorplan"]
 
@@ -60,7 +60,7 @@ def build_facts(name: str, folder: str | None, config: DeviceConfig) -> dict[str
         return found | {"floorplan": floorplan(place / board.part.family.netlist(f"seed{found['seed']}"))}
     none = dict.fromkeys(("folder", "divisor", "seed", "tools", "critical_path", "floorplan", "refusal"))
     common = {"device": options(config), "clock_hz": board.true_hz, **none}
-    record = measured(board) if config == board.config else None
+    record = measured(name, config, board.true_hz)
     if record is None:
         return {"source": "estimate", **common, **_estimate(board, config)}
     own = {key: record[key] for key in ("seed", "tools", "critical_path")}

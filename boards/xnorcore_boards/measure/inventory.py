@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.protocol import INFO_BYTES
+from xnorcore_hw.command.identity import IDENTITY_WORDS
+from xnorcore_hw.parts.sizes import RECORD_BITS, RECORD_WORDS, bits_for_depth, place_bits
 
 from ..families.family import Family
 from .memories import Memory, block_ram, blocks, total_blocks
 
 __all__ = ["config_blocks", "config_memories", "deepest", "filled"]
-
-_IDENTITY_WORDS = INFO_BYTES // 4
-_RECORDS = 16, 10
-_MOVES = 16
 
 
 def config_memories(config: DeviceConfig) -> list[Memory]:
@@ -28,17 +25,17 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
     else:
         single = config.act_ports == 1
         found += [Memory("memory", config.act_depth, g.width, g.lane, single=single)] * g.rows
-    words = config.program_depth + _IDENTITY_WORDS
+    words = config.program_depth + IDENTITY_WORDS
     found.append(
         Memory("program", 2 * words, 16, 8) if config.program_halves else Memory("program", words, 32, 8)
     )
     found.append(Memory("buffer", config.fifo_bytes, 8, 8))
     if config.line_bytes:
-        found.append(Memory("lines", 1 << _bits(config.line_bytes), 8, 8))
-        found.append(Memory("records", _RECORDS[0], _RECORDS[1], _RECORDS[1]))
+        found.append(Memory("lines", 1 << bits_for_depth(config.line_bytes), 8, 8))
+        found.append(Memory("records", RECORD_WORDS, RECORD_BITS, RECORD_BITS))
     if config.convolution:
-        distance = _bits(config.act_depth) + config.offset_bits
-        found.append(Memory("moves", _MOVES, distance, distance))
+        distance = bits_for_depth(config.act_depth) + config.offset_bits
+        found.append(Memory("moves", 1 << place_bits(), distance, distance))
     return found
 
 
@@ -68,7 +65,3 @@ def filled(memory: Memory, family: Family) -> int:
 
 def _taken(memory: Memory, depth: int, family: Family) -> int:
     return blocks(replace(memory, depth=depth), family)
-
-
-def _bits(depth: int) -> int:
-    return max(1, (depth - 1).bit_length())

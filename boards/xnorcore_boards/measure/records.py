@@ -1,4 +1,4 @@
-"""Measured builds: what `xnorcore build` reports, and the file of them behind the documentation's table."""
+"""Measured builds: what `xnorcore build` reports, and how it is kept."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from xnorcore import __version__
-from xnorcore.errors import BuildError
 from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import DeviceConfig
 
 from ..board import Board
 from ..build.flow import Built
-from .estimate import config_of
+from .recorded import MEASURED, read_records
 
-__all__ = ["MEASURED", "read_records", "record", "report"]
-
-MEASURED = Path(__file__).with_name("measured.json")
-"""Measured builds by board; part of the package."""
+__all__ = ["record", "report"]
 
 
 def report(board: Board, config: DeviceConfig, built: Built, seconds: float) -> dict[str, Any]:
@@ -81,31 +77,3 @@ def record(
         "xnorcore": __version__,
     }
     write_file(path, (json.dumps(dict(sorted(records.items())), indent=1) + "\n").encode())
-
-
-def read_records(path: Path = MEASURED) -> dict[str, Any]:
-    """Return the measured builds by board; none if there is no file.
-
-    Raises
-    ------
-    BuildError
-        If the file is damaged.
-    """
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise BuildError(f"cannot read {path}: {error}; restore it from the repository") from None
-
-
-def measured(board: Board, path: Path = MEASURED) -> dict[str, Any] | None:
-    """Return a board's measured build, if it is one of its present configuration."""
-    found = read_records(path).get(board.name)
-    if (
-        not found
-        or config_of(found["config"]) != board.config  # a record may be older than a field
-        or found["clock_mhz"] != round(board.true_hz / 1e6, 3)
-    ):
-        return None
-    return found

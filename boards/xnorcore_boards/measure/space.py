@@ -18,7 +18,7 @@ from ..families.family import Family
 from .estimate import estimate_area
 from .inventory import config_memories, deepest, filled
 from .memories import Memory, total_blocks
-from .records import read_records
+from .recorded import read_records
 
 __all__ = ["Need", "arrays", "cells_limit", "depths", "least_depths", "needs", "smallest_arrays"]
 

@@ -15,10 +15,12 @@ from ..build.design import elaborate
 from ..build.tools import require_tools, run_tool
 from .estimate import estimate_area, write_area
 
-__all__ = ["FAMILIES", "sweep"]
+__all__ = ["FAMILIES", "points", "sweep"]
 
 FAMILIES = {"ice40": "ice40-hx8k-b-evn", "ecp5": "ulx3s-25f", "gowin": "tang-nano-9k"}
 """Board whose part stands for its family."""
+ONE_PORT = {"ice40": "icebreaker"}
+"""Board with memories of one port, in families that have some."""
 
 _SMALL = DeviceConfig(
     Geometry(1, 4, 8), 12, 256, 64, 256, 128, 512,
@@ -26,18 +28,44 @@ _SMALL = DeviceConfig(
 )  # fmt: skip
 
 
-def _points() -> Iterator[DeviceConfig]:
+def points(family: str) -> Iterator[tuple[Board, DeviceConfig]]:
+    """Return what is synthesized for a family: a spread of configurations, and those of its boards."""
+    board = find_board(FAMILIES[family])
+    for config in (*_dense(), *_convolutions()):
+        yield board, config
+    if one_port := ONE_PORT.get(family):
+        for config in _one_port():
+            yield find_board(one_port), config
+    for own in all_boards().values():
+        if own.part.family.name == family:
+            yield own, own.config
+
+
+def _dense() -> Iterator[DeviceConfig]:
     for rows, columns, width, share in (
         (1, 4, 8, 1), (1, 8, 32, 4), (4, 8, 16, 4), (3, 8, 32, 4), (3, 8, 32, 1), (2, 16, 32, 4),
-        (2, 8, 64, 4),
+        (2, 8, 64, 4), (2, 16, 32, 1),
     ):  # fmt: skip
         yield replace(_SMALL, geometry=Geometry(rows, columns, width), threshold_share=share)
-    for rows, columns, width in ((1, 4, 8), (2, 8, 32), (1, 8, 64)):
-        geometry = Geometry(rows, columns, width)
-        yield replace(_SMALL, geometry=geometry, acc_width=16, convolution=1, line_bytes=512)
-    yield replace(_SMALL, geometry=Geometry(2, 8, 32), convolution=1)
+    yield replace(_SMALL, geometry=Geometry(3, 8, 32), threshold_share=4, threshold_depth=256)
     yield replace(_SMALL, counters=1)
     yield replace(_SMALL, geometry=Geometry(4, 8, 16), acc_width=20)
+
+
+def _convolutions() -> Iterator[DeviceConfig]:
+    with_lines = replace(_SMALL, acc_width=16, convolution=1, line_bytes=512)
+    for rows, columns, width, whole in (
+        (1, 4, 8, 0), (2, 8, 32, 0), (1, 8, 64, 0), (1, 8, 32, 1), (3, 8, 32, 1), (2, 16, 64, 1),
+    ):  # fmt: skip
+        yield replace(with_lines, geometry=Geometry(rows, columns, width), whole_windows=whole)
+    yield replace(_SMALL, geometry=Geometry(2, 8, 32), convolution=1)
+
+
+def _one_port() -> Iterator[DeviceConfig]:
+    one = replace(_SMALL, acc_width=16, act_ports=1, act_depth=8192)
+    for rows, lines in ((1, 0), (2, 0), (1, 512), (2, 512)):
+        windows = {"convolution": 1, "whole_windows": 1, "line_bytes": lines} if lines else {}
+        yield replace(one, geometry=Geometry(rows, 8, 32), **windows)
 
 
 def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[DeviceConfig, int, int]]:
@@ -56,10 +84,8 @@ def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[D
     list of (DeviceConfig, int, int)
         Configuration, its logic cells, and what the fitted model says.
     """
-    points = [(find_board(FAMILIES[family]), config) for config in _points()]
-    points += [(board, board.config) for board in all_boards().values() if board.part.family.name == family]
     results: list[tuple[DeviceConfig, int]] = []
-    for board, config in points:
+    for board, config in points(family):
         cells = synthesize(board, config, folder / f"{config.digest().hex()}")
         say(f"{family} {config.geometry}: {cells:,} logic cells")
         results.append((config, cells))

@@ -14,7 +14,7 @@ from xnorcore.runtime.rates import rates
 
 from ..board import Board
 from .estimate import may_fit
-from .records import measured
+from .recorded import measured
 
 __all__ = ["describe_board", "markdown", "throughput"]
 
@@ -55,7 +55,7 @@ def throughput(device: BoardDevice) -> dict[str, dict[str, Any]]:
 def describe_board(board: Board) -> dict[str, Any]:
     """Return one board's row: what it is, what was measured, what networks it runs."""
     part, config, g = board.part, board.config, board.config.geometry
-    result = measured(board)
+    result = measured(board.name, config, board.true_hz)
     fits = may_fit(part.family.name, config, part.lut4)
     networks = throughput(replace(board.device, baud=board.best_baud))
     if not fits:

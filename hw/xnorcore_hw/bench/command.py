@@ -63,12 +63,16 @@ NAMES = (
     "link-faults",
     "hostile",
 )
+BOARDS = "boards"
+"""Benchmark of all boards, which has rows and a record of its own, and is not one of `all`: it takes long."""
 
 
 def fill(parser: Parser) -> None:
     """Add the arguments."""
     parser.set_defaults(call=_bench)
-    parser.add_argument("which", nargs="*", metavar="WHICH", help=f"{', '.join(NAMES)} or all (default)")
+    parser.add_argument(
+        "which", nargs="*", metavar="WHICH", help=f"{', '.join(NAMES)} or all (default); or {BOARDS}"
+    )
     parser.add_argument(
         "--frames", type=int, default=2000, metavar="N", help="link-faults: frames to damage (default 2000)"
     )
@@ -82,23 +86,34 @@ def fill(parser: Parser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="link-faults, hostile: of the first run"
     )
+    parser.add_argument("--boards", metavar="A,B", help="boards: only these (default: all)")
+    parser.add_argument(
+        "--networks", metavar="A,B", help="boards: these, or files of them (default: all packaged ones)"
+    )
     parser.add_argument(
         "--record", action="store_true", help="keep what is measured as the documentation's figures"
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="measure nothing: print the tables of docs/measurements.md"
+        "--markdown",
+        action="store_true",
+        help="measure nothing: print the tables of docs/measurements.md, or the one of docs/boards.md",
     )
 
 
 def _bench(arguments: argparse.Namespace, console: Console) -> int:
     from .record import store
 
+    if BOARDS in arguments.which:
+        return _boards(arguments, console)
+    if arguments.boards is not None or arguments.networks is not None:
+        raise UsageError(f"--boards and --networks go with bench {BOARDS}")
     if arguments.markdown:
         return _markdown(arguments, console)
     for name in arguments.which:
         if name not in (*NAMES, "all"):
-            meant = did_you_mean(name, NAMES)
-            raise UsageError(f"unknown benchmark {name!r}; known: {', '.join(NAMES)}, all{meant}")
+            known = (*NAMES, BOARDS, "all")
+            meant = did_you_mean(name, known)
+            raise UsageError(f"unknown benchmark {name!r}; known: {', '.join(known)}{meant}")
     least = {"frames": 1, "bytes": 1000, "seed": 0}
     for name, limit in least.items():
         if getattr(arguments, name) < limit:
@@ -126,6 +141,18 @@ def _bench(arguments: argparse.Namespace, console: Console) -> int:
     }
     console.result(value, _lines(figures))
     return 0 if passed else 1
+
+
+def _boards(arguments: argparse.Namespace, console: Console) -> int:
+    from .boards_table import bench_boards, print_record
+
+    if arguments.which != [BOARDS]:
+        raise UsageError(f"bench {BOARDS} is measured by itself; leave the other names out")
+    if not arguments.markdown:
+        return bench_boards(arguments, console)
+    if arguments.record or arguments.boards is not None or arguments.networks is not None:
+        raise UsageError("--markdown prints what was recorded; leave the other options out")
+    return print_record(console)
 
 
 def _markdown(arguments: argparse.Namespace, console: Console) -> int:

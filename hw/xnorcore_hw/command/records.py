@@ -9,6 +9,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..parts.sizes import KIND_BITS, VALUE_BITS
+
 __all__ = ["RecordKind", "RecordLayout", "RecordMemory", "RecordQueue"]
 
 
@@ -25,7 +27,7 @@ class RecordKind(IntEnum):
     """Send the one word that the command processor points at."""
 
 
-RecordLayout = data.StructLayout({"value": 8, "kind": 2})
+RecordLayout = data.StructLayout({"value": VALUE_BITS, "kind": KIND_BITS})
 
 
 _MEMBERS = {

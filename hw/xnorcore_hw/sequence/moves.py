@@ -10,9 +10,9 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
-from ..interfaces import bits_for_depth
+from ..parts.sizes import bits_for_depth, place_bits
 
-__all__ = ["BASE", "DELTAS", "ONE_WORD", "PLACES", "MoveLayout", "Moves", "place_bits"]
+__all__ = ["BASE", "DELTAS", "ONE_WORD", "PLACES", "MoveLayout", "Moves"]
 
 DELTAS = tuple(loop for loop in LOOPS if f"delta_{loop}" in DESCRIPTOR.fields)
 """Loops that change the read address by a distance of the descriptor's; the others go on by one word."""
@@ -22,11 +22,6 @@ PLACES = {loop: DESCRIPTOR.fields[f"delta_{loop}"].word for loop in DELTAS}
 """Place of each loop's distance: the number of the descriptor's word that it is in."""
 ONE_WORD = 0
 """Place of a distance that is always there."""
-
-
-def place_bits() -> int:
-    """Return the bits of a place."""
-    return DESCRIPTOR.words.bit_length()
 
 
 class MoveLayout(data.StructLayout):

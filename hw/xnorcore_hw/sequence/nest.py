@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
-from ..interfaces import bits_for_depth
-from .moves import BASE, ONE_WORD, PLACES, MoveLayout, place_bits
+from ..parts.sizes import bits_for_depth, place_bits
+from .moves import BASE, ONE_WORD, PLACES, MoveLayout
 
 __all__ = ["LoopLayout", "LoopNest", "loop_bits"]
 

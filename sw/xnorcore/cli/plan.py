@@ -48,11 +48,13 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         ``board``; ``runs``: ``resident``, ``passes`` or ``no``; the rates of `Rates`, None where it does not
         run; ``store``: where weights come from that the buffers do not hold; ``passes``; ``call_images``:
         images of the call that rates in passes are of; ``cycles_per_batch``, ``images_per_batch`` as of
-        ``info``; ``missing``: everything that the device lacks, each with ``field``, ``there``, ``needed``
+        ``info``; what its design takes of the FPGA as of `BoardSize`, None where that is not known, as
+        ``size``; ``missing``: everything that the device lacks, each with ``field``, ``there``, ``needed``
         and ``reason``; ``roofline`` as of ``report``, by computation.
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
+    value["size"] = None if device.size is None else asdict(device.size)
     value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "readout_cycles_per_batch"))
     value |= dict.fromkeys(("images_per_batch", "roofline"))
     try:
@@ -100,9 +102,15 @@ def _lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         runs = f"{row['passes']} passes" if row["runs"] == "passes" else row["runs"]
         figures = ["" if row[rate] is None else _figure(row[rate]) for rate in _RATES]
-        cells.append((row["board"], runs, *figures, row["store"] or ""))
-    head = ("board", "runs", "device images/s", "wire images/s", "images/s", "latency, us", "store")
-    lines = table(cells, head, drop=("store", "wire images/s", "device images/s"))
+        cells.append((row["board"], runs, *figures, row["store"] or "", *_size(row["size"])))
+    head = (
+        "board", "runs", "device images/s", "wire images/s", "images/s", "latency, us", "store",
+        "logic cells", "block RAM",
+    )  # fmt: skip
+    drop = ("store", "wire images/s", "device images/s", "block RAM", "logic cells")
+    lines = table(cells, head, drop=drop)
+    if any(row["size"] and row["size"]["logic_cells_built"] is None for row in rows):
+        lines.append("about: logic cells by estimate, of a design that was not built")
     calls = {row["call_images"] for row in rows} - {None}
     lines += [f"in passes: of a call of {images:,} images, which share the weights" for images in calls]
     lacking = [row for row in rows if row["missing"]]
@@ -120,6 +128,14 @@ def _lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
     if lacking and able:
         lines += ["", f"boards that run it as they are: {', '.join(able)}"]
     return lines
+
+
+def _size(size: dict[str, Any] | None) -> tuple[str, str]:
+    if size is None:
+        return "", ""
+    built, there = size["logic_cells_built"], size["logic_cells_available"]
+    cells = f"{built:,}" if built is not None else f"about {size['logic_cells']:,}"
+    return f"{cells} of {there:,}", f"{size['bram']} of {size['bram_available']}"
 
 
 def _figure(value: float) -> str:

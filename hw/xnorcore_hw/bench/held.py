@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 from amaranth import Module, Mux, Signal
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore_hw.core import Core
-from xnorcore_hw.shells.sim import SimTop
+from xnorcore.link.session import Session
+from xnorcore.runtime.accelerator import Accelerator
 
-__all__ = ["HeldTop"]
+from ..core import Core
+from ..shells.sim import SimTop
+from ..sim.compiled import CompiledEngine
+from ..sim.transport import SimOptions, SimTransport
+
+__all__ = ["HeldTop", "held"]
+
+_FIFO_BYTES = 16384
 
 QUIET = 4000
 """Cycles without a byte after which the images are all there."""
@@ -41,3 +52,26 @@ class HeldTop(SimTop):
     def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
         super().__init__(config, clock_hz)
         self.accelerator.core.__class__ = HeldCore
+
+
+@contextmanager
+def held(config: DeviceConfig, progress: Callable[[str], None] = lambda text: None) -> Iterator[Accelerator]:
+    """Open a simulated device with such a core, which counts, and has room for all images of two batches.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+        Of which all is kept that has a part in the cycles of a batch.
+    progress : callable, optional
+        Takes lines while the simulator is built.
+
+    Raises
+    ------
+    EngineError
+        If the simulator cannot be built.
+    """
+    config = replace(config, counters=1, fifo_bytes=_FIFO_BYTES)
+    options = SimOptions(config)
+    engine = CompiledEngine(config, options.clock_hz, top=HeldTop, progress=progress)
+    with Accelerator(Session(SimTransport(options, engine))) as device:
+        yield device

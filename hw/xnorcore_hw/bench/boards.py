@@ -1,0 +1,185 @@
+"""What ``bench boards`` measures: networks on every board's own device, cycle by cycle, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xnorcore.boards import BoardDevice
+from xnorcore.cli.devices import efficiency
+from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.obstacles import obstacles
+from xnorcore.errors import CompileError
+from xnorcore.isa.program import Program
+from xnorcore.model.network import Network
+from xnorcore.reference import fast
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.rates import CALL, rates
+
+from .held import held
+from .workload import random_images
+
+__all__ = ["BoardRow", "expected", "measure_board"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """What a network does on a board.
+
+    Attributes
+    ----------
+    board, network : str
+    runs : str
+        ``resident``, ``passes`` or ``no``.
+    passes : int or None
+        Times that weights are loaded for the images of a call.
+    call_images : int or None
+        Those images, which share the weights; None in one pass.
+    images_per_batch : int or None
+    cycles : int or None
+        Of a batch, as the device counts them: between others; in passes, of all of them, one after the other.
+    model_cycles : int or None
+        Of the same batch by computation.
+    clock_hz, baud : int
+    fmax_mhz : float or None
+        The clock that the recorded build of this device reaches after routing; None without one.
+    device_images_per_s, wire_images_per_s, images_per_s : float or None
+        As of `xnorcore.runtime.rates`.
+    wire_share : float or None
+        The part of the wire's images that come through.
+    efficiency : float or None
+        Useful work as a share of what the array could do in `cycles`.
+    images : int
+        Simulated.
+    mismatches : int
+        Among their scores.
+    missing : tuple of str
+        What the board lacks, where the network does not run.
+    """
+
+    board: str
+    network: str
+    runs: str
+    clock_hz: int
+    baud: int
+    fmax_mhz: float | None
+    passes: int | None = None
+    call_images: int | None = None
+    images_per_batch: int | None = None
+    cycles: int | None = None
+    model_cycles: int | None = None
+    device_images_per_s: float | None = None
+    wire_images_per_s: float | None = None
+    images_per_s: float | None = None
+    wire_share: float | None = None
+    efficiency: float | None = None
+    images: int = 0
+    mismatches: int = 0
+    missing: tuple[str, ...] = ()
+
+    @property
+    def clock_met(self) -> bool:
+        """Whether a build of this device is known that meets its clock."""
+        return self.fmax_mhz is not None and self.fmax_mhz * 1e6 >= self.clock_hz
+
+    @property
+    def passed(self) -> bool:
+        """Whether every score was right, and every cycle as computed."""
+        return self.cycles == self.model_cycles and not self.mismatches
+
+    @property
+    def cycles_per_image(self) -> float | None:
+        """`cycles` of a batch by its images."""
+        return self.cycles / self.images_per_batch if self.cycles and self.images_per_batch else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything in the form of ``--json``."""
+        more = {name: getattr(self, name) for name in ("cycles_per_image", "clock_met", "passed")}
+        return {**vars(self), "missing": list(self.missing), **more}
+
+
+def measure_board(
+    name: str, device: BoardDevice, networks: Mapping[str, Network], say: Say = lambda text: None
+) -> Iterator[BoardRow]:
+    """Run networks on the simulated device of a board.
+
+    Parameters
+    ----------
+    name : str
+    device : BoardDevice
+    networks : mapping of str to Network
+    say : callable, optional
+        Takes lines about the progress.
+
+    Raises
+    ------
+    EngineError
+        If the simulator cannot be built.
+    """
+    rows = {network: expected(name, device, network, networks[network]) for network in networks}
+    if all(row.runs == "no" for row in rows.values()):
+        yield from rows.values()
+        return
+    say(f"{name}: {device.config.geometry}")
+    with held(device.config, say) as accelerator:
+        for network, row in rows.items():
+            yield row if row.runs == "no" else _measured(row, accelerator, networks[network], say)
+
+
+def expected(name: str, device: BoardDevice, network: str, graph: Network) -> BoardRow:
+    """Return what a network does on a board by computation alone; `cycles` is None."""
+    config, size = device.config, device.size
+    row = BoardRow(name, network, "no", device.clock_hz, device.baud, size.fmax_mhz if size else None)
+    if device.refusal:
+        return replace(row, missing=(device.refusal,))
+    try:
+        program = compile_network(graph, config)
+    except CompileError:
+        return replace(row, missing=tuple(_said(lack) for lack in obstacles(graph, config)))
+    found, resident = rates(program, device), program.passes == 1
+    return replace(
+        row,
+        runs="resident" if resident else "passes",
+        passes=program.passes,
+        call_images=None if resident else CALL,
+        images_per_batch=program.batch,
+        model_cycles=program.cycles,
+        device_images_per_s=round(found.device_images_per_s, 3),
+        wire_images_per_s=round(found.wire_images_per_s, 3),
+        images_per_s=round(found.images_per_s, 3),
+        wire_share=round(found.images_per_s / found.wire_images_per_s, 4),
+        efficiency=round(efficiency(graph, program.batch, program.cycles, config.geometry), 4),
+    )
+
+
+def _said(lack: Any) -> str:
+    return f"{lack.field} is {lack.there:,}, needed {lack.needed:,}" if lack.field else lack.reason
+
+
+def _measured(row: BoardRow, accelerator: Accelerator, network: Network, say: Say) -> BoardRow:
+    program = compile_network(network, accelerator.info.config)
+    say(f"{row.board}: {row.network}")
+    accelerator.load_program(program, verify=False)
+    cycles, wrong = _counted(accelerator, program, 1)
+    images = program.batch
+    if row.runs == "resident":
+        # One batch ends before anything follows: the next one adds what a batch takes between others.
+        both, more = _counted(accelerator, program, 2)
+        cycles, wrong, images = both - cycles, wrong + more, 3 * images
+    return replace(row, cycles=cycles, images=images, mismatches=wrong)
+
+
+def _counted(accelerator: Accelerator, program: Program, batches: int) -> tuple[int, int]:
+    """Return the cycles of batches one right after the other, and their wrong scores."""
+    images = random_images(program.network, batches * program.batch)
+    accelerator.clear_counters()
+    results = accelerator.infer(images)
+    counters = accelerator.counters
+    assert counters is not None
+    wrong = int(np.count_nonzero(results != fast.run(program.network, images)))
+    return counters["active"] - counters["wait_output"], wrong
