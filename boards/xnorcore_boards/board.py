@@ -190,13 +190,12 @@ def configurations() -> dict[str, BoardDevice]:
 
 
 def _refusal(board: Board) -> str | None:
-    from .measure.estimate import estimate_area, may_fit
+    from .measure.estimate import may_fit
 
     part, config = board.part, board.config
     if may_fit(part.family.name, config, part.lut4):
         return None
-    cells = estimate_area(part.family.name, config)
-    return f"{config.geometry} takes about {cells:,} logic cells of {part.lut4:,}"
+    return f"{config.geometry} takes more than the {part.lut4:,} logic cells of {part.name}"
 
 
 def _size(board: Board) -> BoardSize:

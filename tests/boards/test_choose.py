@@ -20,7 +20,7 @@ from xnorcore_boards.cli.choose import for_network
 from xnorcore_boards.measure.choose import Search, judge
 from xnorcore_boards.measure.inventory import config_blocks, config_memories, deepest, filled
 from xnorcore_boards.measure.memories import Memory, blocks, single_blocks, total_blocks
-from xnorcore_boards.measure.space import cells_limit
+from xnorcore_boards.measure.space import arrays, cells_limit
 
 from .test_commands import run
 
@@ -116,6 +116,36 @@ def test_the_proposal_is_the_best_by_the_rule(search):
             assert one.cells < 0.96 * better.cells or one.images_per_s > better.images_per_s
 
 
+def test_memories_of_one_port_leave_block_ram_to_weights(search):
+    """Where the part has blocks of one port: they are counted, and no more of them taken than there are."""
+    board = find_board(BOARD)
+    found = [choice for choice in search.choices if choice.config.act_ports == 1]
+    assert found and all(0 < choice.single_blocks <= board.part.spram for choice in found)
+    assert not any(choice.single_blocks for choice in search.choices if choice.config.act_ports == 2)
+    for choice in found:
+        own = replace(choice.config, act_ports=2, act_depth=256)
+        assert choice.blocks < config_blocks(own, board.part.family)
+
+
+def test_whole_windows_are_among_the_candidates():
+    for name in (BOARD, "tang-nano-9k"):
+        board = find_board(name)
+        found = arrays(board, [zoo.load("fashion")])
+        kinds = {(config.convolution, config.whole_windows, config.act_ports) for config in found}
+        with_lines = {(1, 0, 2), (1, 1, 2)} | ({(1, 1, 1)} if board.part.spram else set())
+        assert with_lines <= kinds and (1, 0, 1) not in kinds
+        assert all(config.line_bytes for config in found if config.convolution)
+
+
+def test_images_of_a_call_share_the_weights():
+    board, some = find_board("tang-nano-9k"), networks("mnist-sfc")
+    few, many = (judge(board, board.config, some, images) for images in (4, 1000))
+    assert few.passes["mnist-sfc"] == many.passes["mnist-sfc"] > 1
+    assert many.images_per_s > 4 * few.images_per_s
+    said = plan(some["mnist-sfc"], "tang-nano-9k", find_device("tang-nano-9k"), 4)
+    assert few.images_per_s == pytest.approx(said["images_per_s"])
+
+
 def test_blocks_of_the_proposal_are_those_of_its_design(search):
     assert elaborate(find_board(BOARD), search.best.config).bram == search.best.blocks
 
@@ -123,7 +153,8 @@ def test_blocks_of_the_proposal_are_those_of_its_design(search):
 def test_the_command(capsys):
     code, out, err = run(capsys, "boards", "--choose", BOARD, "--networks", "digits", "--json")
     value = json.loads(out)
-    assert code == 0 and not err and value["networks"] == ["digits"]
+    assert code == 0 and value["networks"] == ["digits"] and value["call_images"] == 1000
+    assert all(": arrays: " in line for line in err.splitlines())  # on a slow machine
     assert value["proposed"] == value["frontier"][0] and value["now"]["resident"] == 0
     assert value["proposed"]["networks"]["digits"]["passes"] == 1
     code, out, _ = run(capsys, "boards", "--choose", BOARD, "--networks", "digits")
@@ -137,6 +168,7 @@ def test_the_command(capsys):
         (["--choose", BOARD, "--networks", "digit"], 'did you mean "digits"'),
         (["--choose", BOARD, "--networks", ","], "names none"),
         (["--networks", "digits"], "--choose"),
+        (["--images", "3"], "--choose"),
     ):
         code, out, err = run(capsys, "boards", *wrong)
         assert (code, out) == (2, "") and said in err

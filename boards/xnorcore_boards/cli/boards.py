@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from xnorcore.cli.console import Console, table
-from xnorcore.cli.options import Commands, command
+from xnorcore.cli.options import Commands, command, integer
 from xnorcore.errors import UsageError
 
 __all__ = ["add_boards"]
@@ -23,6 +23,9 @@ def add_boards(commands: Commands) -> None:
     )
     parser.add_argument(
         "--networks", metavar="A,B", help="with --choose: for these networks (default: all packaged ones)"
+    )
+    parser.add_argument(
+        "--images", metavar="N", type=integer(1), help="with --choose: of a call in passes (default: as plan)"
     )
     parser.add_argument("--fit", choices=("ice40", "ecp5", "gowin"), help=fit)
 
@@ -55,9 +58,9 @@ def _boards(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.choose:
         from .choose import choose
 
-        return choose(arguments.choose, arguments.networks, console)
-    if arguments.networks is not None:
-        raise UsageError("--networks goes with --choose BOARD")
+        return choose(arguments.choose, arguments.networks, arguments.images, console)
+    if arguments.networks is not None or arguments.images is not None:
+        raise UsageError("--networks and --images go with --choose BOARD")
     from ..board import all_boards
     from ..measure.table import describe_board, markdown
 

@@ -22,29 +22,30 @@ _SHOWN = 12
 _SIZES = ("rows", "columns", "width")
 
 
-def choose(name: str, networks: str | None, console: Console) -> int:
+def choose(name: str, networks: str | None, images: int | None, console: Console) -> int:
     """Search a board's configurations for some networks, print the frontier, and propose one."""
     from ..board import find_board
-    from ..measure.choose import Search, judge
+    from ..measure.choose import CALL, Search, judge
 
-    board = find_board(name)
+    board, images = find_board(name), images or CALL
     names = (
         zoo.names() if networks is None else [name.strip() for name in networks.split(",") if name.strip()]
     )
     if not names:
         raise UsageError("--networks names none; for instance --networks digits,fashion")
     found = {name: zoo.load(name) for name in names}
-    search = Search(board, found)
+    search = Search(board, found, images)
     interrupted = False
     try:
         search.run(console.counting(f"{board.name}: arrays"))
     except KeyboardInterrupt:
         interrupted = True
-    now = judge(board, board.config, found)
+    now = judge(board, board.config, found, images)
     value = {
         "command": "boards",
         "board": board.name,
         "networks": names,
+        "call_images": images,
         "arrays": {"searched": search.done, "all": search.total},
         "configurations": len(search.choices),
         "proposed": search.best.as_dict() if search.best else None,
@@ -103,7 +104,14 @@ def _others(board: Board, name: str, network: Network) -> str:
 def _described(config: DeviceConfig) -> str:
     fields = ("weight_depth", "threshold_depth", "act_depth", "program_depth", "line_bytes", "acc_width")
     values = [f"{field}={getattr(config, field)}" for field in fields if getattr(config, field)]
-    return f"{config.geometry}, " + ", ".join([*values, f"threshold_share={config.threshold_share}"])
+    return f"{config.geometry}, " + ", ".join([*values, *_kinds(config)])
+
+
+def _kinds(config: DeviceConfig) -> list[str]:
+    """Return the options that are numbers of something else than words."""
+    found = [f"threshold_share={config.threshold_share}"]
+    found += ["whole_windows=1"] if config.whole_windows else []
+    return found + (["act_ports=1"] if config.act_ports == 1 else [])
 
 
 def _command(board: Board, config: DeviceConfig) -> str:
@@ -145,6 +153,7 @@ def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
         "weights",
         "starts",
         "maps",
+        "kind",
         "cells",
         "blocks",
         "one pass",
@@ -152,10 +161,12 @@ def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
         "images/s",
         "of the array",
     )
-    lines += table(rows, head, drop=("starts", "maps"))
+    lines += table(rows, head, drop=("starts", "maps", "kind"))
     if len(frontier) > _SHOWN:
         lines.append(f"{len(frontier) - _SHOWN} more that are worse by the rule, but smaller: --json")
     lines += ["", f"rule: {RULE}"]
+    if any(count > 1 for choice in (best, now) for count in choice.passes.values()):
+        lines.append(f"in passes: of a call of {search.images:,} images, which share the weights")
     if best.config == board.config:
         return [*lines, "the board's own configuration is the best one"]
     lines.append(f"proposed: {_command(board, best.config)}")
@@ -165,14 +176,17 @@ def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
 
 def _row(mark: str, choice: Choice) -> tuple[str, ...]:
     c, passes = choice.config, choice.passes
+    kind = "windows" if c.whole_windows else "" if c.convolution else "dense"
+    kind += f"{', ' if kind else ''}SPRAM" if choice.single_blocks else ""
     one = [name for name, count in passes.items() if count == 1]
     more = [name for name, count in passes.items() if count > 1]
     return (
         mark,
-        str(c.geometry) + ("" if c.convolution else ", dense"),
+        str(c.geometry),
         f"{c.weight_depth:,}",
         f"{c.threshold_depth:,}",
         f"{c.act_depth:,}",
+        kind,
         f"{choice.cells:,}",
         str(choice.blocks),
         str(len(one)),

@@ -16,14 +16,14 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.model.network import Network
-from xnorcore.runtime.rates import Rates, rates
+from xnorcore.runtime.rates import CALL, Rates, rates
 
 from ..board import Board
 from .estimate import estimate_area
-from .inventory import config_blocks
+from .inventory import config_blocks, config_single_blocks
 from .space import arrays, cells_limit, depths, least_depths, needs, smallest_arrays
 
-__all__ = ["RULE", "Choice", "Search", "judge", "obstacle"]
+__all__ = ["CALL", "RULE", "Choice", "Search", "judge", "obstacle"]
 
 RULE = (
     "most networks in one pass; then most that run at all; then the geometric mean of images/s end to end, "
@@ -41,8 +41,8 @@ class Choice:
     Attributes
     ----------
     config : DeviceConfig
-    cells, blocks : int
-        Logic cells, estimated; memory blocks, exact.
+    cells, blocks, single_blocks : int
+        Logic cells, estimated; memory blocks, exact, and those of one port besides.
     passes : dict of str to int
         Of each network; 0, it does not run.
     rates : dict of str to Rates
@@ -52,6 +52,7 @@ class Choice:
     config: DeviceConfig
     cells: int
     blocks: int
+    single_blocks: int
     passes: Mapping[str, int]
     rates: Mapping[str, Rates]
 
@@ -91,6 +92,7 @@ class Choice:
             "config": asdict(self.config),
             "logic_cells": self.cells,
             "bram": self.blocks,
+            "spram": self.single_blocks,
             "runs": self.runs,
             "resident": self.resident,
             "images_per_s": self.images_per_s,
@@ -106,24 +108,25 @@ def _mean(values: Sequence[float]) -> float:
     return exp(sum(map(log, values)) / len(values)) if values else 0.0
 
 
-def judge(board: Board, config: DeviceConfig, networks: Mapping[str, Network]) -> Choice:
-    """Return what networks do on a configuration."""
+def judge(board: Board, config: DeviceConfig, networks: Mapping[str, Network], images: int = CALL) -> Choice:
+    """Return what networks do on a configuration, with so many images of a call in passes."""
     family, device = board.part.family, replace(board.device, config=config)
     passes, found = dict[str, int](), dict[str, Rates]()
     for name, network in networks.items():
-        rate = _rate(network, device)
+        rate = _rate(network, device, images)
         passes[name] = rate[0]
         if rate[1] is not None:
             found[name] = rate[1]
-    return Choice(config, estimate_area(family.name, config), config_blocks(config, family), passes, found)
+    cells, blocks = estimate_area(family.name, config), config_blocks(config, family)
+    return Choice(config, cells, blocks, config_single_blocks(config, family), passes, found)
 
 
-def _rate(network: Network, device: BoardDevice) -> tuple[int, Rates | None]:
+def _rate(network: Network, device: BoardDevice, images: int) -> tuple[int, Rates | None]:
     try:
         program = compile_network(network, device.config)
     except CompileError:
         return 0, None
-    return program.passes, rates(program, device)
+    return program.passes, rates(program, device, images)
 
 
 class Search:
@@ -133,6 +136,8 @@ class Search:
     ----------
     board : Board
     networks : mapping of str to Network
+    images : int
+        Of a call, which share the weights where they come in passes.
 
     Attributes
     ----------
@@ -142,8 +147,8 @@ class Search:
         Arrays.
     """
 
-    def __init__(self, board: Board, networks: Mapping[str, Network]) -> None:
-        self.board, self.networks = board, networks
+    def __init__(self, board: Board, networks: Mapping[str, Network], images: int = CALL) -> None:
+        self.board, self.networks, self.images = board, networks, images
         self._arrays = arrays(board, networks.values())
         self.choices: list[Choice] = []
         self.done, self.total = 0, len(self._arrays)
@@ -154,7 +159,7 @@ class Search:
         """Judge the arrays that are left; with `any_` only until something runs."""
         for array in self._arrays[self.done :]:
             for config in depths(self.board, array, needs(self.networks, array)):
-                self.choices.append(judge(self.board, config, self.networks))
+                self.choices.append(judge(self.board, config, self.networks, self.images))
             self.done += 1
             progress(self.done, self.total)
             if any_ and self.best:
@@ -195,6 +200,8 @@ def obstacle(board: Board, network: Network) -> str:
             continue
         config = least_depths(array, needed[name])
         cells, taken = estimate_area(part.family.name, config), config_blocks(config, part.family)
+        if config_single_blocks(config, part.family) > part.spram:
+            continue
         worst = max(cells / cells_limit(board), taken / part.bram)
         text = (
             f"the least that could run it, {config.geometry}, takes about {cells:,} logic cells of "

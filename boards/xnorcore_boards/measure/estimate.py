@@ -17,11 +17,13 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 
 FEATURES = (
     "constant", "convolution", "line_bytes", "counters", "array", "accumulators", "columns", "thresholds",
-    "words", "cutters", "whole_windows", "one_port",
+    "words", "cutters", "whole_windows", "one_port", "distributed", "weights",
 )  # fmt: skip
-PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50])
+PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
+_MOST_DISTRIBUTED = 112
+"""Words of 16 bits of which a memory of look-up tables costs less than a block."""
 _ERROR = 1.1
 """Of the estimate; what may just fit is left to the tools."""
 
@@ -36,7 +38,8 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
 
     A constant; convolution; the line buffer with its readers; counters; for the array its bits, its
     accumulators' bits, its columns, threshold memories, and the bits of its rows' words; rotators that let
-    operands start at any bit; what makes whole windows instead; what arbitrates memories of one port.
+    operands start at any bit; what makes whole windows instead; what arbitrates memories of one port;
+    distributed memories of start values, as families with such make them; the bits of the columns' words.
     """
     g = config.geometry
     word_bits = g.rows * g.width
@@ -54,8 +57,17 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
             word_bits * config.offset_bits,
             config.whole_windows,
             1.0 if config.act_ports == 1 else 0.0,
+            _distributed(config),
+            g.columns * g.width,
         ]
     )
+
+
+def _distributed(config: DeviceConfig) -> float:
+    """Return the memory cells of 16 x 4 bits that start values take, if they are too few for a block."""
+    words = config.threshold_depth * config.threshold_share
+    memories = config.geometry.columns / config.threshold_share
+    return memories * -(-words // 16) * 2 * -(-config.acc_width // 8) if words <= _MOST_DISTRIBUTED else 0.0
 
 
 def config_of(value: dict[str, Any]) -> DeviceConfig:

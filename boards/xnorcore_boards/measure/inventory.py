@@ -9,9 +9,9 @@ from xnorcore_hw.command.identity import IDENTITY_WORDS
 from xnorcore_hw.parts.sizes import RECORD_BITS, RECORD_WORDS, bits_for_depth, place_bits
 
 from ..families.family import Family
-from .memories import Memory, block_ram, blocks, total_blocks
+from .memories import Memory, block_ram, blocks, single_blocks, total_blocks
 
-__all__ = ["config_blocks", "config_memories", "deepest", "filled"]
+__all__ = ["config_blocks", "config_memories", "config_single_blocks", "deepest", "filled"]
 
 
 def config_memories(config: DeviceConfig) -> list[Memory]:
@@ -42,6 +42,11 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
 def config_blocks(config: DeviceConfig, family: Family) -> int:
     """Return the memory blocks that a configuration takes, but for those of one port; exact."""
     return total_blocks(config_memories(config), family)
+
+
+def config_single_blocks(config: DeviceConfig, family: Family) -> int:
+    """Return the memory blocks of one port that a configuration takes; exact."""
+    return single_blocks(config_memories(config), family)
 
 
 def deepest(memory: Memory, count: int, family: Family) -> int:

@@ -16,7 +16,7 @@ from xnorcore.model.network import Network
 from ..board import Board
 from ..families.family import Family
 from .estimate import estimate_area
-from .inventory import config_memories, deepest, filled
+from .inventory import config_memories, config_single_blocks, deepest, filled
 from .memories import Memory, total_blocks
 from .recorded import read_records
 
@@ -24,6 +24,8 @@ __all__ = ["Need", "arrays", "cells_limit", "depths", "least_depths", "needs", "
 
 _COLUMNS, _WIDTHS = (4, 8, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 _SHARES = (1, 2, 4)
+_KINDS = ((1, 0), (1, 1), (0, 0))
+"""With convolution or without, and with whole windows."""
 _SMALLEST = 8
 """Arrays that do less than this part of what the largest does are left out."""
 _LEAST_ACC = 10
@@ -87,21 +89,21 @@ def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
     """Return a board's own configuration with every array that its part may hold, the fullest first.
 
     Depths are as large as they may be; `convolution`, with a line buffer, is there where a network needs it
-    and it may fit; start values are shared by 1, 2 or 4 columns.
+    and it may fit, with windows that neighbours share, and with whole ones; start values are shared by 1, 2
+    or 4 columns; activation memories have one port where the part has blocks for that, or two.
     """
     family, limit = board.part.family.name, cells_limit(board)
     wanted = any(not isinstance(layer, Dense) for network in networks for layer in network.layers)
     found: dict[DeviceConfig, int] = {}
-    for geometry in _geometries():
-        for share in _SHARES:
-            for convolution in (1, 0) if wanted else (0,):
-                config = _array(board.config, geometry, share, convolution)
-                if config is None:
-                    continue
-                cells = estimate_area(family, config)
-                if cells <= limit:
-                    found[config] = cells
-                    break
+    for geometry, share, ports in product(_geometries(), _SHARES, _ports(board)):
+        fitting = 0
+        for convolution, whole in _KINDS if wanted else _KINDS[-1:]:
+            if fitting and not convolution:
+                continue
+            config = _array(board.config, geometry, share, (convolution, whole, ports))
+            if config is not None and (cells := estimate_area(family, config)) <= limit:
+                found[config] = cells
+                fitting += 1
     least = max((config.geometry.peak for config in found), default=0) / _SMALLEST
     return sorted(
         (config for config in found if config.geometry.peak >= least), key=lambda config: -found[config]
@@ -112,7 +114,11 @@ def smallest_arrays(board: Board, network: Network) -> list[DeviceConfig]:
     """Return arrays as `arrays` does, for one network, small ones that need not fit."""
     wanted = any(not isinstance(layer, Dense) for layer in network.layers)
     few = sorted(_geometries(), key=lambda geometry: geometry.peak)[:_FEW]
-    found = [_array(board.config, geometry, 1, int(wanted)) for geometry in few]
+    kinds = [kind for kind in _KINDS if kind[0] == wanted]
+    found = [
+        _array(board.config, geometry, 1, (*kind, ports))
+        for geometry, kind, ports in product(few, kinds, _ports(board))
+    ]
     return [config for config in found if config is not None]
 
 
@@ -137,7 +143,15 @@ def _geometries() -> Iterator[Geometry]:
                 yield Geometry(rows, columns, width)
 
 
-def _array(own: DeviceConfig, geometry: Geometry, share: int, convolution: int) -> DeviceConfig | None:
+def _ports(board: Board) -> tuple[int, ...]:
+    """Return the ports that activation memories may have: one, where the part has blocks of one port."""
+    return (2, 1) if board.part.spram else (2,)
+
+
+def _array(
+    own: DeviceConfig, geometry: Geometry, share: int, kind: tuple[int, int, int]
+) -> DeviceConfig | None:
+    convolution, whole, ports = kind
     try:
         return replace(
             own,
@@ -150,9 +164,11 @@ def _array(own: DeviceConfig, geometry: Geometry, share: int, convolution: int) 
             line_bytes=MAX_DEPTH if convolution else 0,
             convolution=convolution,
             threshold_share=share,
+            whole_windows=whole,
+            act_ports=ports,
         )
     except GeometryError:
-        return None  # of a share that does not divide the columns
+        return None  # a share that does not divide the columns; neighbours' windows out of memory of one port
 
 
 def needs(networks: Mapping[str, Network], array: DeviceConfig) -> dict[str, Need]:
@@ -204,6 +220,8 @@ def depths(board: Board, array: DeviceConfig, needed: Mapping[str, Need]) -> lis
     found: dict[DeviceConfig, None] = {}
     for act, start in product(sorted(acts), sorted(starts)):
         trial = _deep(_deep(config, "act_depth", act, family), "threshold_depth", start, family)
+        if config_single_blocks(trial, family) > board.part.spram:
+            continue
         others = [memory for memory in config_memories(trial) if memory.name != "weights"]
         left = (board.part.bram - total_blocks(others, family)) // g.columns
         depth = min(deepest(weights, left, family), enough, MAX_DEPTH) if left > 0 else 0
