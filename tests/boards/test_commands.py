@@ -11,7 +11,7 @@ import pytest
 from xnorcore.cli import main
 from xnorcore_boards.board import all_boards, find_board
 from xnorcore_boards.build.flash import _FLASH, program_command
-from xnorcore_boards.build.flow import Built
+from xnorcore_boards.build.flow import Built, building
 from xnorcore_boards.build.timing import Timing
 from xnorcore_boards.families.family import Usage
 from xnorcore_boards.gates.check import Checked
@@ -101,6 +101,16 @@ def test_check_netlist_without_icestorm(built, capsys, monkeypatch):
     code, out, err = run(capsys, "build", "icebreaker", *SMALL, "--check-netlist", "--json")
     assert code == 0 and "no icebox_vlog on the PATH" in err
     assert list(json.loads(out)) == [*FIELDS, "netlist_scores", "netlist_mismatches"]
+
+
+def test_a_folder_in_which_somebody_builds(built, capsys, monkeypatch):
+    folder = Path("build/icebreaker-1x8x8")
+    with building(folder):
+        code, out, err = run(capsys, "build", "icebreaker", *SMALL)
+        assert (code, out) == (2, "") and f"another build is at work in {folder}" in err
+        assert "choose another folder with --out DIR" in err and "folder" not in built
+        assert run(capsys, "build", "icebreaker", *SMALL, "--out", "elsewhere")[0] == 0
+    assert built["folder"] == Path("elsewhere")
 
 
 def test_missed_timing_is_exit_1(built, capsys):

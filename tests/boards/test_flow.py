@@ -47,6 +47,40 @@ def test_native_before_package(tmp_path, monkeypatch):
     assert found is not None and found.command == ("other", "-x")
 
 
+def test_a_tool_of_the_environment_says_its_version(tmp_path, monkeypatch):
+    said = "print('nextpnr-ecp5 -- Next Generation Place and Route (Version nextpnr-0.11-12-g0abc)')"
+    path = script(tmp_path, "mine", f"import sys\nif sys.argv[1:] == ['-x', '--version']: {said}")
+    for chosen, version in ((f"{path} -x", "0.11-12-g0abc"), (os.fspath(path), "of unknown version")):
+        monkeypatch.setenv("NEXTPNR_ECP5", chosen)
+        found = find_tool("nextpnr-ecp5")
+        assert found is not None and found.version == f"$NEXTPNR_ECP5, {version}"
+    monkeypatch.setenv("NEXTPNR_ECP5", os.fspath(tmp_path / "nobody"))
+    found = find_tool("nextpnr-ecp5")
+    assert found is not None and found.version == "$NEXTPNR_ECP5, of unknown version"
+
+
+def test_two_builds_in_one_folder(tmp_path):
+    """The second one is told of the first, and how to go on; a dead one keeps nobody out."""
+    folder = tmp_path / "a" / "b"
+    with flow.building(folder):
+        with pytest.raises(BuildError) as told, flow.building(folder, ", or go elsewhere"):
+            pass
+        assert (
+            str(told.value) == f"another build is at work in {folder}; wait until it is done, or go elsewhere"
+        )
+        with flow.building(tmp_path / "c"):
+            pass
+    with flow.building(folder):
+        assert folder.is_dir()
+    assert not list(folder.iterdir())
+    (folder / ".lock").touch()
+    with flow.building(folder):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(BuildError, match="cannot write the build folder"), flow.building(tmp_path / "file"):
+        pass
+
+
 def test_old_native_tool_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)

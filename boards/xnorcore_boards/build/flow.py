@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from xnorcore.cli.phases import Phases
 from xnorcore.errors import BuildError
 from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import options
+from xnorcore_hw.sim.workplace import alone
 
 from ..families.family import Part, Usage
 from ..measure.usage import count_cells, usage
@@ -20,7 +22,7 @@ from .progress import placing, reader, synthesizing
 from .timing import Timing, read_timing
 from .tools import HopelessError, Tool, first_starts, require_tools, run_tool
 
-__all__ = ["Built", "build", "find_array", "synthesis_script", "synthesize"]
+__all__ = ["Built", "build", "building", "find_array", "synthesis_script", "synthesize"]
 
 ARRAY = ".core.array"
 """End of the path of the module whose look-up tables are counted by themselves."""
@@ -58,6 +60,34 @@ class Built:
     seed: int
     fmax: dict[int, float]
     steps: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def building(folder: Path, otherwise: str = "") -> Iterator[None]:
+    """Keep other builds out of a folder, which is made.
+
+    Parameters
+    ----------
+    folder : Path
+    otherwise : str
+        What one can do besides waiting, for the message.
+
+    Raises
+    ------
+    BuildError
+        If another process builds there, or the folder cannot be written.
+    """
+
+    def busy() -> None:
+        raise BuildError(f"another build is at work in {folder}; wait until it is done{otherwise}")
+
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone(folder / ".lock", busy))
+        except OSError as error:
+            raise BuildError(f"cannot write the build folder {folder}: {error.strerror or error}") from None
+        yield
 
 
 def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT) -> Built:

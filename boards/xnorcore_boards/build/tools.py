@@ -53,7 +53,7 @@ class Tool:
     command : tuple of str
         Words that start it.
     version : str
-        Of the pip package, or ``native`` and its own.
+        Of the pip package; or ``native``, or the variable that names it, and what it says itself.
     """
 
     name: str
@@ -67,14 +67,15 @@ def find_tool(name: str) -> Tool | None:
     The order is the variable ``$NAME`` (``$NEXTPNR_ICE40`` for nextpnr-ice40), the PATH unless its version is
     too old, the pip package, the PATH.
     """
-    chosen = os.environ.get(name.replace("-", "_").upper(), "").strip()
-    if chosen:
-        return Tool(name, words(chosen), "chosen by the environment")
+    variable = name.replace("-", "_").upper()
+    if chosen := os.environ.get(variable, "").strip():
+        version = _version(words(chosen)) or "of unknown version"
+        return Tool(name, words(chosen), f"${variable}, {version}")
     native = None
     if path := shutil.which(name):
-        version = _version(path) if name in _OLDEST else ()
-        native = Tool(name, (path,), ("native " + ".".join(map(str, version))).strip())
-        if name not in _OLDEST or version >= _OLDEST[name]:
+        version = _version((path,)) if name in _OLDEST else ""
+        native = Tool(name, (path,), f"native {version}".strip())
+        if name not in _OLDEST or _numbers(version) >= _OLDEST[name]:
             return native
     if yowasp.installed(name):
         package = yowasp.PROGRAMS[name].package
@@ -93,14 +94,26 @@ def words(command: str) -> tuple[str, ...]:
         return (command,)
 
 
-def _version(path: str) -> tuple[int, ...]:
-    """Return what a program says about its version; nothing if it does not run."""
+def _version(command: Sequence[str]) -> str:
+    """Return what a program says about its version; nothing if it does not run, or says nothing of it."""
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [*command, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+        )
     except (OSError, subprocess.SubprocessError):
-        return ()
-    found = re.search(r"(?:Yosys |nextpnr-|Version )(\d+)\.(\d+)", done.stdout + done.stderr)
-    return (int(found[1]), int(found[2])) if found else ()
+        return ""
+    found = re.search(r"(?:Yosys |nextpnr-|Version )(\d+\.\d[\w.+-]*)", done.stdout + done.stderr)
+    return found[1] if found else ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version; none of an empty one."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def require_tools(names: Sequence[str]) -> list[Tool]:

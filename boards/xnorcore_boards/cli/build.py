@@ -65,9 +65,8 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.board == "sim":
         return _build_sim(arguments, console)
     from ..board import find_board
-    from ..build.flow import build
+    from ..build.flow import build, building
     from ..build.tools import require_tools
-    from ..measure.records import record, report
     from .choose import for_network
 
     network = getattr(arguments, "for")
@@ -90,8 +89,19 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     with phases.phase(f"{board.name}: elaborating {config.geometry}"):
         design = _design(board, config, arguments, console)
     folder = Path(arguments.out or f"build/{board.name}-{design.config.geometry}")
-    built = build(design, folder, arguments.seeds, phases)
-    value = report(board, design.config, built, time.monotonic() - started)
+    with building(folder, ", or choose another folder with --out DIR"):
+        built = build(design, folder, arguments.seeds, phases)
+        return _finish(design, built, time.monotonic() - started, arguments, console)
+
+
+def _finish(
+    design: Design, built: Built, seconds: float, arguments: argparse.Namespace, console: Console
+) -> int:
+    """Check, record and print a build; return the exit status."""
+    from ..measure.records import record, report
+
+    board = design.board
+    value = report(board, design.config, built, seconds)
     if not built.timing.met:
         console.say(
             f"xnorcore: check failed: {built.timing.fmax_mhz:.2f} MHz of {built.timing.clock_mhz:g} MHz; "

@@ -85,10 +85,11 @@ def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[D
         Configuration, its logic cells, and what the fitted model says.
     """
     results: list[tuple[DeviceConfig, int]] = []
-    for board, config in points(family):
-        cells = synthesize(board, config, folder / f"{config.digest().hex()}")
-        say(f"{family} {config.geometry}: {cells:,} logic cells")
-        results.append((config, cells))
+    with flow.building(folder):
+        for board, config in points(family):
+            cells = synthesize(board, config, folder / f"{config.digest().hex()}")
+            say(f"{family} {config.geometry}: {cells:,} logic cells")
+            results.append((config, cells))
     write_area(family, results)
     return [(config, cells, estimate_area(family, config)) for config, cells in results]
 
