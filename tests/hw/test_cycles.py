@@ -16,7 +16,6 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import KEY_BYTES
 from xnorcore.isa.timing import Cycles, alone, total
-from xnorcore.link.session import Session
 from xnorcore.model.network import Conv2d, Dense, InputSpec, MaxPool2d, Network
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator

@@ -57,8 +57,10 @@ def test_no_partial_sum_overflows(seed: int) -> None:
     pitch = -(-channels // width)
     lowered += [lower_conv(conv, None, Region(6, 6, channels, pitch), config, "conv")]
     planes = int(rng.integers(1, 9))
-    for whole in (False, True):
-        windows = Windows(whole, 9 * channels, 3 * channels, 4, 100, 400, max(planes, 2), planes == 1)
+    used = 3 * channels
+    for whole, column in ((False, used), (False, -(-used // 4) * 4), (True, 3 * used)):
+        window, values = (column, column) if whole else (3 * column, used)
+        windows = Windows(whole, window, column, values, column, 4, 100, 400, max(planes, 2), planes == 1)
         lowered += [lower_windows(conv, None, windows, 4, config, "windows")]
     for layer in lowered:
         assert needed_bits(layer, width) <= layer.acc_bits
