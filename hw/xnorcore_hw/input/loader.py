@@ -189,15 +189,7 @@ class Loader(wiring.Component):
                     m.d.sync += row.eq(0)
                     m.next = "START"
                 with m.Elif(planes.shift):
-                    m.d.comb += planes.advance.eq(1)
-                    with m.If(planes.column_last & ~row_ended):
-                        m.d.sync += fills.eq(0)
-                    with m.If(take):
-                        m.d.sync += [
-                            fills.eq(value.p.row_last | value.p.column_last & ~planes.column_last),
-                            row_ended.eq(value.p.row_last),
-                            ended.eq(value.p.image_last),
-                        ]
+                    self._end(m, take, fills, row_ended, ended)
                     with m.If(planes.last):
                         m.next = "PLANES"
             with m.State("PLANES"):
@@ -223,3 +215,16 @@ class Loader(wiring.Component):
                 with m.If(self.batch.ready):
                     m.d.sync += [row.eq(0), self.parity.eq(~self.parity)]
                     m.next = "START"
+
+    def _end(self, m: Module, take: Value, fills: Signal, row_ended: Signal, ended: Signal) -> None:
+        """Follow what ends with the value, or the lane without one, of this step."""
+        value, planes = self._value.p, self._planes
+        m.d.comb += planes.advance.eq(1)
+        with m.If(planes.column_last & ~row_ended):
+            m.d.sync += fills.eq(0)
+        with m.If(take):
+            m.d.sync += [
+                fills.eq(value.row_last | value.column_last & ~planes.column_last),
+                row_ended.eq(value.row_last),
+                ended.eq(value.image_last),
+            ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeviceError
+from ..errors import CompileError, DeviceError
 from ..isa.blocks import Block
 from ..isa.program import Program
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Command, Space
@@ -110,8 +110,16 @@ class Kept:
 
     @property
     def results(self) -> bytes:
-        """The results of all images."""
+        """The results of all images.
+
+        Raises
+        ------
+        CompileError
+            No pass of the program has written any.
+        """
         results = self._program.results
+        if results.region not in self._words:
+            raise CompileError(f"no pass of the program writes into {results.region}, where its results are")
         words = self._words[results.region][:, : results.words, : results.word_bytes]
         return words.tobytes()
 

@@ -38,7 +38,6 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         most = min(g.width.bit_length() - 1, 8)
         shares = [n for n in (2, 4, 8) if n <= most and g.columns % n == 0 and group % n == 0]
         share = int(rng.choice(shares)) if shares else 1
-    lines = int(rng.choice([256, 1000, 4096])) if convolution else 0
     config = DeviceConfig(
         g,
         acc_width=int(rng.integers(14, 25)),
@@ -48,17 +47,26 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         program_depth=int(rng.choice([100, 128, 256])),
         fifo_bytes=int(rng.choice([512, 1024, 4096])),
         column_group=group,
-        line_bytes=lines,
+        line_bytes=int(rng.choice([256, 1000, 4096])) if convolution else 0,
         counters=int(rng.random() < 0.6),
         convolution=convolution,
         threshold_share=share,
         program_halves=int(rng.random() < 0.4),
-        whole_windows=(whole := int(lines > 0 and rng.random() < 0.4)),
-        column_align=int(rng.choice([1, 1, 2, 4, 8])) if lines and power and g.width > 8 and not whole else 1,
     )
-    # Drawn last: devices without it are those that they always were.
-    single = rng.random() < 0.5 and config.whole_windows >= (config.line_bytes > 0)
-    return replace(config, act_ports=1) if single else config
+    # Drawn last: devices without these are those that they always were.
+    return replace(config, **_layout(rng, config))
+
+
+def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:
+    """Return how images lie in memory, and its ports."""
+    whole = bool(config.line_bytes and rng.random() < 0.4)
+    aligned = config.offset_bits > 3 and not whole
+    single = rng.random() < 0.5 and (whole or not config.line_bytes)
+    return {
+        "whole_windows": int(whole),
+        "column_align": int(rng.choice([1, 1, 2, 4, 8])) if aligned else 1,
+        "act_ports": 1 if single else 2,
+    }
 
 
 def random_configs(seed: int, count: int, geometry: Geometry | None = None) -> list[DeviceConfig]:
