@@ -176,7 +176,8 @@ def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
 
 def _row(mark: str, choice: Choice) -> tuple[str, ...]:
     c, passes = choice.config, choice.passes
-    kind = "windows" if c.whole_windows else "" if c.convolution else "dense"
+    kind = "" if c.convolution else "dense"
+    kind = "windows" if c.whole_windows else f"columns at {c.column_align}" if c.column_align > 1 else kind
     kind += f"{', ' if kind else ''}SPRAM" if choice.single_blocks else ""
     one = [name for name, count in passes.items() if count == 1]
     more = [name for name, count in passes.items() if count > 1]

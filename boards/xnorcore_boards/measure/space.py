@@ -24,8 +24,13 @@ __all__ = ["Need", "arrays", "cells_limit", "depths", "least_depths", "needs", "
 
 _COLUMNS, _WIDTHS = (4, 8, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 _SHARES = (1, 2, 4)
-_KINDS = ((1, 0), (1, 1), (0, 0))
-"""With convolution or without, and with whole windows."""
+_KINDS = (
+    {"convolution": 1, "whole_windows": 0, "column_align": 1},
+    {"convolution": 1, "whole_windows": 0, "column_align": 4},
+    {"convolution": 1, "whole_windows": 1, "column_align": 1},
+    {"convolution": 0, "whole_windows": 0, "column_align": 1},
+)
+"""With convolution or without, and how images lie in memory for it."""
 _SMALLEST = 8
 """Arrays that do less than this part of what the largest does are left out."""
 _LEAST_ACC = 10
@@ -97,10 +102,10 @@ def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
     found: dict[DeviceConfig, int] = {}
     for geometry, share, ports in product(_geometries(), _SHARES, _ports(board)):
         fitting = 0
-        for convolution, whole in _KINDS if wanted else _KINDS[-1:]:
-            if fitting and not convolution:
+        for kind in _KINDS if wanted else _KINDS[-1:]:
+            if fitting and not kind["convolution"]:
                 continue
-            config = _array(board.config, geometry, share, (convolution, whole, ports))
+            config = _array(board.config, geometry, share, {**kind, "act_ports": ports})
             if config is not None and (cells := estimate_area(family, config)) <= limit:
                 found[config] = cells
                 fitting += 1
@@ -114,9 +119,9 @@ def smallest_arrays(board: Board, network: Network) -> list[DeviceConfig]:
     """Return arrays as `arrays` does, for one network, small ones that need not fit."""
     wanted = any(not isinstance(layer, Dense) for layer in network.layers)
     few = sorted(_geometries(), key=lambda geometry: geometry.peak)[:_FEW]
-    kinds = [kind for kind in _KINDS if kind[0] == wanted]
+    kinds = [kind for kind in _KINDS if kind["convolution"] == wanted]
     found = [
-        _array(board.config, geometry, 1, (*kind, ports))
+        _array(board.config, geometry, 1, {**kind, "act_ports": ports})
         for geometry, kind, ports in product(few, kinds, _ports(board))
     ]
     return [config for config in found if config is not None]
@@ -126,13 +131,12 @@ def least_depths(array: DeviceConfig, need: Need) -> DeviceConfig:
     """Return an array with the least memory with which a network may run, in passes if that helps."""
     lines = max(1 << (need.line_bytes - 1).bit_length(), _LEAST_LINES) if need.line_bytes else 0
     return replace(
-        array,
+        _with_lines(array, lines),
         acc_width=max(need.acc_width, _LEAST_ACC),
         act_depth=max(need.passes_depth or need.act_depth, _LEAST["act_depth"]),
         weight_depth=_LEAST["weight_depth"],
         threshold_depth=_LEAST["threshold_depth"],
         program_depth=max(need.program_depth, _LEAST["program_depth"]),
-        line_bytes=lines,
     )
 
 
@@ -148,10 +152,7 @@ def _ports(board: Board) -> tuple[int, ...]:
     return (2, 1) if board.part.spram else (2,)
 
 
-def _array(
-    own: DeviceConfig, geometry: Geometry, share: int, kind: tuple[int, int, int]
-) -> DeviceConfig | None:
-    convolution, whole, ports = kind
+def _array(own: DeviceConfig, geometry: Geometry, share: int, kind: Mapping[str, int]) -> DeviceConfig | None:
     try:
         return replace(
             own,
@@ -161,14 +162,14 @@ def _array(
             threshold_depth=MAX_DEPTH,
             act_depth=MAX_DEPTH,
             program_depth=MAX_PROGRAM_DEPTH,
-            line_bytes=MAX_DEPTH if convolution else 0,
-            convolution=convolution,
+            line_bytes=MAX_DEPTH if kind["convolution"] else 0,
             threshold_share=share,
-            whole_windows=whole,
-            act_ports=ports,
+            **kind,
         )
     except GeometryError:
-        return None  # a share that does not divide the columns; neighbours' windows out of memory of one port
+        return (
+            None  # a share that does not divide the columns; what memories of one port, or a width, do not do
+        )
 
 
 def needs(networks: Mapping[str, Network], array: DeviceConfig) -> dict[str, Need]:
@@ -180,7 +181,7 @@ def needs(networks: Mapping[str, Network], array: DeviceConfig) -> dict[str, Nee
         except CompileError:
             continue
         header = whole.header
-        lines = (header["kernel_last"] + 1) * header["row_values"] if header.get("interleaved") else 0
+        lines = _lines(header, array) if header.get("interleaved") else 0
         found[name] = Need(
             max(layer.acc_bits for layer in whole.layers),
             **{field: whole.used[field] for field in whole.used},
@@ -188,6 +189,13 @@ def needs(networks: Mapping[str, Network], array: DeviceConfig) -> dict[str, Nee
             passes_depth=_passes_depth(network, array, whole),
         )
     return found
+
+
+def _lines(header: Mapping[str, int], array: DeviceConfig) -> int:
+    """Return the bytes of the line buffer that a network fills."""
+    padded = array.whole_windows  # the buffer holds the rows' padding as well
+    row = (header["row_step"] + header["run_last"]) & 0xFFFF if padded else header["row_values"]
+    return (header["kernel_last"] + 1) * row
 
 
 def _passes_depth(network: Network, array: DeviceConfig, whole: Program) -> int:
@@ -250,9 +258,16 @@ def _with_widths(board: Board, array: DeviceConfig, needed: Iterable[Need]) -> D
                 whole = filled(Memory("lines", 1 << (lines - 1).bit_length(), 8, 8), family)
                 lines = 1 << (min(whole, MAX_DEPTH).bit_length() - 1)
             program = max(need.program_depth for need in needed)
-            return _deep(replace(config, line_bytes=lines), "program_depth", program, family)
+            return _deep(_with_lines(config, lines), "program_depth", program, family)
         needed.pop()
     return None
+
+
+def _with_lines(config: DeviceConfig, lines: int) -> DeviceConfig:
+    """Return a configuration with a line buffer, or without and with nothing that needs one."""
+    if lines:
+        return replace(config, line_bytes=lines)
+    return replace(config, line_bytes=0, whole_windows=0, column_align=1)
 
 
 def _deep(config: DeviceConfig, field: str, least: int, family: Family) -> DeviceConfig:
