@@ -24,6 +24,8 @@ ACCEPTED = {
 }  # fmt: skip
 """Where another value may be as good as the one that was there: only the checksum tells."""
 
+NAMES = ("digits", "mnist-tfc", "fashion")
+
 DAMAGED = """
 const sound = check.openNetwork(tools.bytes(given.net));
 const text = JSON.stringify(sound);
@@ -159,9 +161,7 @@ def test_single_damages_of_the_file(network_file, tmp_path):
 
 def test_every_sound_network_is_taken(tmp_path):
     """Packaged ones, random ones of all kinds, another device."""
-    contents = [
-        bundle(name, config) for name in ("digits", "mnist-tfc", "fashion") for config in (CONFIG, OTHER)
-    ]
+    contents = [bundle(name, config) for name in NAMES for config in (CONFIG, OTHER)]
     rng = np.random.default_rng(6)
     while len(contents) < 30:
         path = tmp_path / f"{len(contents)}.xnor"

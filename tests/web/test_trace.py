@@ -17,7 +17,7 @@ from .conftest import CLOCK_HZ, CONFIG
 from .node import run
 
 # Tiles that share a word, two rows, windows in words of their own, one port: what the default device has not.
-OTHER = DeviceConfig(Geometry(2, 8, 32), 16, 2048, 512, 2048, 256, 512, 8, whole_windows=1, act_ports=1)
+OTHER = DeviceConfig(Geometry(2, 8, 32), 16, 2048, 512, 4096, 256, 512, 8, whole_windows=1, act_ports=1)
 SHOWN = """
 const device = await wasm.WasmDevice.start(tools.bytes(given.wasm), 12e6);
 const net = check.parseNetwork(check.openNetwork(tools.bytes(given.net)));
@@ -61,7 +61,7 @@ def stops(name: str, config: DeviceConfig) -> dict[int, int]:
 
 @pytest.mark.parametrize(
     ("name", "config"),
-    [("digits", CONFIG), ("fashion", CONFIG), ("digits", OTHER)],
+    [("digits", CONFIG), ("fashion", CONFIG), ("digits", OTHER), ("fashion", OTHER)],
     ids=lambda value: str(getattr(value, "geometry", value)),
 )
 def test_bits_of_every_layer_are_those_of_golden(name, config, tmp_path):

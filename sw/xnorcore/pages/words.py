@@ -14,6 +14,7 @@ DEVICE = {
     "column_group": "columns of a systolic stage", "line_bytes": "line buffer, bytes", "counters": "counters",
     "convolution": "convolution", "threshold_share": "columns that share start values",
     "program_halves": "program memory of 16 bits", "whole_windows": "windows in words of their own",
+    "column_align": "columns of images begin at multiples of, bits",
     "act_ports": "ports of the activation memories",
 }  # fmt: skip
 """By option of a device."""

@@ -2,7 +2,7 @@
 // its range, and its size against those of the others. Each refusal names the entry.
 
 import { crc32 } from "./frames.js";
-import { PageError, SPACE } from "./protocol.js";
+import { CONFIG, PageError, SPACE } from "./protocol.js";
 
 export const FORMAT = "xnorcore page network 2";
 const MOST_BYTES = 64 << 20;
@@ -12,12 +12,10 @@ const SEAL = /^,"crc32":"([0-9a-f]{8})"\}$/; // how such a file ends; the sum is
 const SEAL_BYTES = 20;
 const TEXT = new TextDecoder("utf-8", { fatal: true });
 
-// Fields of a device and their limits (DeviceConfig of the driver).
-const DEVICE = {
-  rows: [1, 8], columns: [4, 128], width: [8, 128], acc_width: [10, 32], weight_depth: [64, 65536],
-  threshold_depth: [16, 65536], act_depth: [64, 65536], program_depth: [64, 4096], fifo_bytes: [512, 16384],
-  column_group: [1, 128], line_bytes: [0, 65536], counters: [0, 1], convolution: [0, 1], threshold_share: [1, 15],
-  program_halves: [0, 1], whole_windows: [0, 1], act_ports: [1, 2],
+// Limits of what sizes rely on; other fields of a device are numbers, of which its INFO must say the same.
+const LIMITS = {
+  rows: [1, 8], columns: [4, 128], width: [8, 128], weight_depth: [64, 65536], threshold_depth: [16, 65536],
+  act_depth: [64, 65536], program_depth: [64, 4096],
 };
 const ENTRIES = [
   "format", "name", "sizes", "device", "identifier", "cycles", "macs", "batch", "spread", "blocks", "image", "pixels",
@@ -104,8 +102,8 @@ export function openNetwork(bytes) {
 }
 
 function checkDevice(device) {
-  record(device, "device", Object.keys(DEVICE));
-  for (const [name, [low, high]] of Object.entries(DEVICE)) integer(device[name], `device.${name}`, low, high);
+  record(device, "device", CONFIG);
+  for (const name of CONFIG) integer(device[name], `device.${name}`, ...(LIMITS[name] ?? [0, 65536]));
   const { columns, width } = device;
   if (columns % 4) throw damaged("device.columns", columns, "a multiple of 4");
   if (width % 8) throw damaged("device.width", width, "a multiple of 8");

@@ -47,6 +47,24 @@ export function refusal(command, status) {
 
 const hex = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
+// The configuration of an INFO answer, by the names of DeviceConfig.
+function configOf(payload, view) {
+  const flags = view.getUint16(10, true);
+  const words = ["weight_depth", "threshold_depth", "act_depth", "program_depth", "fifo_bytes", "line_bytes"];
+  const config = {
+    rows: payload[6], columns: payload[7], width: payload[8], acc_width: payload[9], column_group: payload[5],
+    counters: (flags >> 1) & 1, convolution: (flags >> 2) & 1, program_halves: (flags >> 3) & 1,
+    whole_windows: (flags >> 4) & 1, act_ports: 2 - ((flags >> 5) & 1),
+    column_align: 1 << ((flags >> 6) & 3),
+    threshold_share: (flags >> 8) & 15,
+  };
+  words.forEach((name, index) => { config[name] = view.getUint32(12 + 4 * index, true); });
+  return config;
+}
+
+// Names of its fields.
+export const CONFIG = Object.keys(configOf(new Uint8Array(INFO_BYTES), new DataView(new ArrayBuffer(INFO_BYTES))));
+
 // {config, clockHz, armed, build, network} of an INFO answer. Configuration names are those of DeviceConfig.
 export function parseInfo(payload) {
   const magic = [0x58, 0x4e, 0x4f, 0x52]; // XNOR
@@ -66,20 +84,10 @@ export function parseInfo(payload) {
     throw new PageError(`The device's description has ${payload.length} bytes, not ${INFO_BYTES}.`);
   }
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
-  const flags = view.getUint16(10, true);
-  const words = ["weight_depth", "threshold_depth", "act_depth", "program_depth", "fifo_bytes", "line_bytes"];
-  const config = {
-    rows: payload[6], columns: payload[7], width: payload[8], acc_width: payload[9], column_group: payload[5],
-    counters: (flags >> 1) & 1, convolution: (flags >> 2) & 1, program_halves: (flags >> 3) & 1,
-    whole_windows: (flags >> 4) & 1, act_ports: 2 - ((flags >> 5) & 1),
-    column_align: 1 << ((flags >> 6) & 3),
-    threshold_share: (flags >> 8) & 15,
-  };
-  words.forEach((name, index) => { config[name] = view.getUint32(12 + 4 * index, true); });
   return {
-    config,
+    config: configOf(payload, view),
     clockHz: view.getUint32(36, true),
-    armed: Boolean(flags & 1),
+    armed: Boolean(payload[10] & 1),
     build: hex(payload.subarray(40, 48)),
     network: hex(payload.subarray(48, 56)),
   };
