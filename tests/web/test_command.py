@@ -10,6 +10,7 @@ import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,6 +146,13 @@ def test_the_clock_of_a_board(run, wasm, tmp_path, monkeypatch):
         assert f'"clockHz":{asked[-1][1]},' in (tmp_path / "out/index.html").read_text()
     assert asked == [("3x8x32", 36_000_000), ("3x8x32", 12_500_000)]
     assert "--board icebreaker --clock-hz 12500000" in (tmp_path / "out/index.html").read_text()
+
+
+def test_a_board_without_a_clock(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("xnorcore_hw.web.command.user_device", lambda *_: SimpleNamespace(clock_hz=0))
+    code, _, err = run("web", "mnist-tfc", "--board", "icebreaker", "--no-serve", "-o", tmp_path / "out")
+    assert code == 2 and "board 'icebreaker' says no clock (0 Hz): give --clock-hz N" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_the_compiler(run, tmp_path, monkeypatch):
