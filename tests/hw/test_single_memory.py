@@ -98,6 +98,7 @@ def test_words_are_kept(kind: type[SingleMemory], depth: int, width: int, lane: 
                 words[place] = words[place] & ~bits | data & bits
             else:
                 await access(ctx, place, 0, data)
+                ctx.set(dut.addr, r.choice(places))  # the word is that of the cycle before
                 assert ctx.get(dut.word) == words[place]
 
     async def access(ctx: Any, place: int, mask: int, data: int) -> None:
