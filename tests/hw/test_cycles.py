@@ -92,7 +92,9 @@ def test_results_of_many_rows_before_the_next_batch() -> None:
 
 def one_port(number: int) -> DeviceConfig:
     """Return one of the random devices with memories of one port."""
-    return replace(random_configs(SEED, DEVICES)[number], line_bytes=0, act_ports=1, counters=1)
+    config = random_configs(SEED, DEVICES)[number]
+    whole = int(config.line_bytes > 0)
+    return replace(config, whole_windows=whole, column_align=1, act_ports=1, counters=1)
 
 
 @pytest.mark.parametrize("number", some((4, 0, 1, 2, 3, 5, 6, 7), always=1))
@@ -105,16 +107,16 @@ def test_random_networks_on_one_port(number: int) -> None:
             check(device, compile_network(case.network, config, case.at_once))
 
 
-def maps(width: int) -> Network:
-    """Return a network whose image has a word a pixel, with padding and pooling behind that."""
+def maps() -> Network:
+    """Return a network of convolutions of an image of bytes and of a map, with padding and pooling."""
     rng = np.random.default_rng(0)
     layers = [
-        Conv2d(signs(rng, 20, 1, 1, width), rng.integers(-5, 5, 20)),
+        Conv2d(signs(rng, 20, 3, 3, 3), rng.integers(-500, 500, 20)),
         Conv2d(signs(rng, 33, 3, 3, 20), rng.integers(-9, 9, 33), padding=(1, 1, 1, 1)),
         MaxPool2d((2, 2)),
         Dense(signs(rng, 11, 9 * 33)),
     ]
-    return Network("maps", InputSpec((6, 6, width), 1), layers)
+    return Network("maps", InputSpec((8, 8, 3), 8), layers)
 
 
 @pytest.mark.parametrize(
@@ -129,12 +131,10 @@ def maps(width: int) -> Network:
     ),
 )
 def test_maps_on_one_port(config: DeviceConfig) -> None:
-    """Windows of one pixel of a word are whole ones on any device."""
     with held(config) as device:
         config = device.info.config
         for at_once in (None, 1):
-            shared = replace(config, whole_windows=0, act_ports=2)
-            program = replace(compile_network(maps(config.geometry.width), shared, at_once), config=config)
+            program = compile_network(maps(), config, at_once)
             assert program.busy.port > 10 and (program.spread or at_once is None or config.geometry.rows == 1)
             check(device, program)
             images = random_images(np.random.default_rng(1), program.network, 2 * program.batch)

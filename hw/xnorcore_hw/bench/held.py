@@ -22,7 +22,7 @@ __all__ = ["HeldTop", "held"]
 _FIFO_BYTES = 16384
 
 QUIET = 4000
-"""Cycles without a byte after which the images are all there."""
+"""Cycles without a byte on the link, or on its way into memory, after which the images are all there."""
 
 
 class HeldCore(Core):
@@ -34,7 +34,8 @@ class HeldCore(Core):
     def _connect_batches(self, m: Module) -> None:
         super()._connect_batches(m)
         quiet, go = Signal(range(QUIET + 1)), Signal()
-        m.d.sync += quiet.eq(Mux(self.i.valid, 0, Mux(go, QUIET, quiet + 1)))
+        arrives = self.i.valid | self._images.write.valid
+        m.d.sync += quiet.eq(Mux(arrives, 0, Mux(go, QUIET, quiet + 1)))
         m.d.comb += go.eq(quiet == QUIET)
         with m.If(~go):
             m.d.comb += self._sequencer.batch.eq(0)
