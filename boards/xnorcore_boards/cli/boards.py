@@ -16,7 +16,7 @@ def add_boards(commands: Commands) -> None:
     """Add the command ``boards`` to the parser."""
     text = "List the boards, what was measured on them, and what they run."
     parser = command(commands, "boards", text, _boards, example="--json")
-    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/boards.md")
+    parser.add_argument("--markdown", action="store_true", help="print the table of builds in docs/boards.md")
     fit = "synthesize a spread of configurations of a family, and fit the area estimate to them"
     parser.add_argument(
         "--choose", metavar="BOARD", help="search this board's configurations, and propose the best one"

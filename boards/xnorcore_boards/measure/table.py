@@ -1,4 +1,4 @@
-"""What the boards can do: the rows of `xnorcore boards`, and of the table in docs/boards.md."""
+"""What the boards can do: the rows of `xnorcore boards`, and the table of builds in docs/boards.md."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def describe_board(board: Board) -> dict[str, Any]:
 
 
 def markdown(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the tables of docs/boards.md."""
+    """Return the table of builds in docs/boards.md."""
     head = [
         "board",
         "array",
@@ -99,6 +99,7 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
         "clock",
         "Fmax",
         "GMAC/s",
+        "best baud",
     ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
@@ -125,23 +126,5 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
                 "",
             ]
         peak = f"{row['peak_gmacs_per_s']:.1f}" if row["fits"] else ""
-        lines.append("| " + " | ".join([*cells, peak]) + " |")
-    names = list(rows[0]["networks"]) if rows else []
-    lines += ["", "| board | baud | " + " | ".join(names) + " |", "|" + "---|" * (2 + len(names))]
-    for row in rows:
-        cells = [row["board"], f"{row['best_baud']:,}", *(_rate(row["networks"][name]) for name in names)]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "| efficiency | " + " | ".join(names) + " |", "|" + "---|" * (1 + len(names))]
-    for row in rows:
-        shares = (row["networks"][name]["efficiency"] for name in names)
-        cells = [row["board"], *("" if share is None else f"{share:.3f}" for share in shares)]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join([*cells, peak, f"{row['best_baud']:,}"]) + " |")
     return lines
-
-
-def _rate(entry: dict[str, Any]) -> str:
-    if entry["passes"] is None:
-        return "does not fit"
-    if entry["passes"] > 1:
-        return f"in {entry['passes']} passes"
-    return f"{entry['images_per_s']:,}; {entry['uart_images_per_s']:,}"
