@@ -20,7 +20,7 @@ from xnorcore_boards.cli.choose import for_network
 from xnorcore_boards.measure.choose import Search, judge
 from xnorcore_boards.measure.inventory import config_blocks, config_memories, deepest, filled
 from xnorcore_boards.measure.memories import Memory, blocks, single_blocks, total_blocks
-from xnorcore_boards.measure.space import arrays, cells_limit
+from xnorcore_boards.measure.space import arrays, cells_limit, depths, needs
 
 from .test_commands import run
 
@@ -135,6 +135,11 @@ def test_whole_windows_are_among_the_candidates():
         with_lines = {(1, 0, 2), (1, 1, 2)} | ({(1, 1, 1)} if board.part.spram else set())
         assert with_lines <= kinds and (1, 0, 1) not in kinds
         assert all(config.line_bytes for config in found if config.convolution)
+        # Where the network with a line buffer is left out, dense ones go on without.
+        dense = networks("mnist-tfc")
+        (array, *_) = (config for config in found if config.whole_windows)
+        for config in depths(board, array, needs(dense, array)):
+            assert config.line_bytes == config.whole_windows == 0
 
 
 def test_images_of_a_call_share_the_weights():
