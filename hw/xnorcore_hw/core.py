@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -129,7 +129,9 @@ class Core(wiring.Component):
         held = Signal()
         m.d.sync += held.eq(control.program.valid & ~sequencer.program.move)
         m.d.comb += [
-            program.read.addr.eq(Mux(control.program.valid, control.program.addr, sequencer.program.addr)),
+            program.read.addr.eq(sequencer.program.addr),
+            program.instead.eq(control.program.valid),
+            program.instead_addr.eq(control.program.addr),
             program.read.following.eq(sequencer.program.following),
             program.read.move.eq(sequencer.program.move),
             program.write.valid.eq(control.write.valid),

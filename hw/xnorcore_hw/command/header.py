@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,11 +29,11 @@ class HeaderStore(wiring.Component):
     take : In(1)
     header : Out(HeaderLayout)
     foreign : Out(1)
-        The word shows that this is no header.
+        The word shows that this is no header; with `config.program_halves`, that of the cycle before.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        self._fields = header_of(config).fields
+        self._fields, self._halves = header_of(config).fields, config.program_halves
         super().__init__(
             {
                 "word": In(32),
@@ -54,5 +54,9 @@ class HeaderStore(wiring.Component):
                     if field.word == place and name in kept:
                         m.d.sync += self.header[name].eq(self.word[field.low :][: field.width])
         magic = HEADER.fields["magic"].word
-        m.d.comb += self.foreign.eq((self.number == magic) & (self.word != PROGRAM_MAGIC))
+        other = Signal()
+        # A word in halves is there for a cycle before it is taken.
+        domain = m.d.sync if self._halves else m.d.comb
+        domain += other.eq(self.word != PROGRAM_MAGIC)
+        m.d.comb += self.foreign.eq((self.number == magic) & other)
         return m

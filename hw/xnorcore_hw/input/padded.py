@@ -41,7 +41,8 @@ class PaddedLines(wiring.Component):
     row_ends : Out(1)
         A value comes in that is its row's last.
     between : Out(1)
-        The next value is one of padding, to the right of one row and to the left of the next.
+        The next value is one of padding, to the right of one row and to the left of the next, or that is not
+        known yet.
     complete : Out(1)
         All values of the image are there.
     addr : In
@@ -76,23 +77,30 @@ class PaddedLines(wiring.Component):
         read, write = memory.read_port(), memory.write_port()
         write_at, values_left = Signal(len(self.addr)), Signal(len(header.row_values))
         row_length, begun, begins = Signal.like(values_left), Signal(), Signal()
-        above, rows_left, bit = Signal(3), Signal(10), Signal(3)
+        above, over, rows_left, bit = Signal(3), Signal(), Signal(10), Signal(3)
         real, last, row_last, image_last = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += [
+        # What the counters say is known a cycle late: a value is taken every other cycle.
+        settled, inside = Signal(), Signal()
+        m.d.sync += [
+            settled.eq(~(self.clear | write.en)),
             begins.eq(values_left == header.row_values),
-            self.between.eq(~(begun | begins | last)),
-            real.eq(~self.between & (above == 0) & ~self.complete),
             last.eq(values_left == 1),
+            over.eq(above == 0),
+        ]
+        m.d.comb += [
+            inside.eq(begun | begins | last),
+            self.between.eq(~(inside & settled)),
+            real.eq(inside & over & ~self.complete),
             image_last.eq(last & row_last),
             read.addr.eq(self.addr),
             read.en.eq(self.en),
             self.data.eq(read.data),
             write.addr.eq(write_at),
             write.data.eq(Mux(header.packed, i.p.bit_select(bit, 1).replicate(2), i.p)),
-            write.en.eq(self.take & (i.valid | ~real)),
-            self.waits.eq(self.take & ~i.valid & real),
+            write.en.eq(self.take & settled & (i.valid | ~real)),
+            self.waits.eq(self.take & settled & ~i.valid & real),
             self.row_ends.eq(write.en & last),
-            i.ready.eq(self.take & real & (~header.packed | (bit == 7) | image_last)),
+            i.ready.eq(self.take & settled & real & (~header.packed | (bit == 7) | image_last)),
         ]
         with m.If(~real):
             m.d.comb += write.data.eq(header.pad)
@@ -107,7 +115,6 @@ class PaddedLines(wiring.Component):
             ]
         with m.If(self.clear | (write.en & real)):
             m.d.sync += bit.eq(Mux(self.clear | i.ready, 0, bit + 1))
-        over = above == 0
         with m.If(self.clear | (self.row_ends & ~over)):
             m.d.sync += above.eq(down_or_load(~self.clear, above, header.pad_top))
         with m.If(self.clear | (self.row_ends & over)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -115,6 +115,10 @@ class LoopNest(wiring.Component):
     def __init__(self, config: DeviceConfig) -> None:
         self.config, self.offset_bits = config, config.offset_bits
         self.loops = LOOPS if config.convolution else DENSE_LOOPS
+        counts = LoopLayout(config).members
+        self._left = {
+            loop: Signal(counts[f"{loop}_last"], name=f"{loop}_left", reset_less=True) for loop in self.loops
+        }
         bits = loop_bits(config)
         ports: dict = {"layer": In(LoopLayout(config))}
         ports |= {f"{name[0]}addr": Out(bits[f"{name}_base"]) for name in ("read", "weight", "threshold")}
@@ -133,18 +137,19 @@ class LoopNest(wiring.Component):
         lasts = {loop: self.layer[f"{loop}_last"] for loop in self.loops}
         absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in lasts)
         at_last, at_first = (Signal(len(LOOPS), name=name, init=absent) for name in ("at_last", "at_first"))
+        inner = self._inner(m, lasts, at_last)
         advance = Signal(len(LOOPS))
         for level, loop in enumerate(LOOPS):
             if loop in lasts:
-                m.d.comb += advance[level].eq(at_last[:level].all() & ~at_last[level])
+                m.d.comb += advance[level].eq(inner[level] & ~at_last[level])
 
         with m.If(self.load):
             m.d.sync += self.more.eq(1)
         with m.Elif(self.step & at_last.all()):
             m.d.sync += self.more.eq(0)
         for loop, last in lasts.items():
-            level, left = LOOPS.index(loop), Signal(len(last), name=f"{loop}_left", reset_less=True)
-            with m.If(self.load | (self.step & at_last[:level].all())):
+            level, left = LOOPS.index(loop), self._left[loop]
+            with m.If(self.load | (self.step & inner[level])):
                 with m.If(self.load | at_last[level]):
                     m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
                 with m.Else():
@@ -175,6 +180,29 @@ class LoopNest(wiring.Component):
         self._read_address(m, advance)
         self._buffer_addresses(m)
         return m
+
+    def _inner(self, m: Module, lasts: dict[str, Value], at_last: Signal) -> Signal:
+        """Return which loops have all loops inside them at their last round.
+
+        Of many loops it is in registers, since the decision whether a beat leaves is late: what each step
+        makes of it is known before.
+        """
+        inner, after = Signal(len(LOOPS)), Signal(len(LOOPS))
+        m.d.comb += after.eq(at_last)
+        for loop, last in lasts.items():
+            level = LOOPS.index(loop)
+            with m.If(inner[level]):
+                m.d.comb += after[level].eq(Mux(at_last[level], last == 0, self._left[loop] == 1))
+        if not self.config.convolution:
+            m.d.comb += [inner[level].eq(at_last[:level].all()) for level in range(len(LOOPS))]
+            return inner
+        alone = Cat(lasts[loop] == 0 for loop in LOOPS)
+        for level in range(len(LOOPS)):
+            with m.If(self.load):
+                m.d.sync += inner[level].eq(alone[:level].all())
+            with m.Elif(self.step):
+                m.d.sync += inner[level].eq(after[:level].all())
+        return inner
 
     def _register(self, m: Module, port: str) -> Signal:
         # Only `more` needs a reset, which would take a look-up table at every enable.

@@ -11,6 +11,7 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Space
 
 from ..memory.ports import ProgramReadSignature, writes
+from ..parts.sizes import bits_for_depth
 
 __all__ = ["ProgramMemory"]
 
@@ -30,6 +31,9 @@ class ProgramMemory(wiring.Component):
     Members
     -------
     read : In(ProgramReadSignature)
+    instead : In(1)
+    instead_addr : In
+        Read this address, not that of `read`. Whether it is so is known late.
     write : In(stream of WriteLayout)
         Always taken; others than those of `Space.PROGRAM` do not count.
     """
@@ -39,6 +43,8 @@ class ProgramMemory(wiring.Component):
         super().__init__(
             {
                 "read": In(ProgramReadSignature(len(contents))),
+                "instead": In(1),
+                "instead_addr": In(bits_for_depth(len(contents))),
                 "write": In(writes(taken=True)),
             }
         )
@@ -47,7 +53,7 @@ class ProgramMemory(wiring.Component):
         """Build the module."""
         m = Module()
         out, write, chosen, addr = self.read, self.write.p, Signal(), Signal.like(self.read.addr)
-        m.d.comb += addr.eq(Mux(out.move, out.following, out.addr))
+        m.d.comb += addr.eq(Mux(out.move, out.following, Mux(self.instead, self.instead_addr, out.addr)))
         m.d.comb += chosen.eq(self.write.valid & (write.space == Space.PROGRAM))
         if not self.config.program_halves:
             memory = Memory(shape=32, depth=len(self.contents), init=self.contents)
@@ -69,7 +75,8 @@ class ProgramMemory(wiring.Component):
         # A new word begins with its low half; from the next cycle on, the high one is read again and again.
         begins, fresh, low_addr = Signal(), Signal(), Signal.like(addr)
         changed, low = Signal(init=1), Signal(16, reset_less=True)
-        m.d.comb += begins.eq(out.move | changed | (low_addr != out.addr))
+        other = Mux(self.instead, low_addr != self.instead_addr, low_addr != out.addr)
+        m.d.comb += begins.eq(out.move | changed | other)
         m.d.sync += [changed.eq(chosen), fresh.eq(begins), out.ready.eq(~begins)]
         with m.If(begins):
             m.d.sync += low_addr.eq(addr)
