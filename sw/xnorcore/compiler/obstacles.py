@@ -28,8 +28,8 @@ Buffers come before activation memory: in passes, a network needs less of that.
 """
 
 _WITHOUT = {
-    "convolution": {"line_bytes": 0, "whole_windows": 0},
-    "line_bytes": {"whole_windows": 0},
+    "convolution": {"line_bytes": 0, "whole_windows": 0, "column_align": 1},
+    "line_bytes": {"whole_windows": 0, "column_align": 1},
 }
 """What a device cannot have whose field of that name is 0."""
 
