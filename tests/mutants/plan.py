@@ -55,6 +55,16 @@ _FRAMES = ["tests/hw/test_link_frames.py"]
 _RECEIVER = ["tests/formal/test_receiver.py"]
 _UART = ["tests/hw/test_link_uart.py"]
 _CONTROL = ["tests/hw/test_control.py"]
+_WINDOWS = [
+    "tests/hw/test_windows.py",
+    f"tests/hw/test_conv.py::test_random_networks[sim:rows=2,columns=24,width=24,whole_windows=1,{_SIZES}-0]",
+]
+_SINGLE = ["tests/hw/test_single_memory.py"]
+_ONE_PORT = [
+    "tests/hw/test_cycles.py::test_maps_on_one_port",
+    "tests/hw/test_cycles.py::test_random_networks_on_one_port",
+    "tests/formal/test_one_port.py",
+]
 _FRAMED = ["tests/hw/test_framed.py"]
 _EXPORT = ["tests/hw/test_export.py"]
 _STREAM = ["tests/hw/test_stream_shell.py", "tests/hw/test_stream_speed.py"]
@@ -111,6 +121,7 @@ PLAN: dict[str, list[str]] = {
     "input/interleaver.py": [*_INTERLEAVER, *_MAPS, *_MAP_REQUESTS],
     "input/lines.py": [*_INTERLEAVER, *_MAPS, *_MAP_REQUESTS],
     "input/loader.py": [*_LOADER, *_MAPS, *_BATCHES, *_MAP_REQUESTS],
+    **dict.fromkeys(["input/padded.py", "input/windows.py"], _WINDOWS),
     "input/planes.py": [*_LOADER, *_MAPS],
     "input/walk.py": [*_INTERLEAVER, *_MAPS],
     "interfaces.py": [*_NEST, *_LOADER, *_MEMORIES, *_NETWORK],
@@ -118,16 +129,18 @@ PLAN: dict[str, list[str]] = {
     "link/framing/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
     "link/framing/sender.py": [*_FRAMES, *_HOSTILE],
     "link/phy/uart.py": _UART,
-    "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES],
+    "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
+    **dict.fromkeys(["memory/single/generic.py", "memory/single/ice40.py"], _SINGLE),
     "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
     "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
-    "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES],
+    "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
     "memory/write_stage.py": [*_WRITES, *_MEMORIES, *_NETWORK],
-    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
+    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_ONE_PORT],
     "parts/counting.py": [*_NEST, *_LOADER, *_FRAMES, *_MAPS],
     "parts/delay.py": [*_NETWORK, *_HOSTILE],
     "parts/naming.py": [*_MAPS, *_NETWORK],
     "parts/limits.py": ["tests/hw/test_limits.py", *_CONTROL],
+    "parts/sizes.py": [*_NETWORK, *_MAPS],
     "parts/selection.py": ["tests/hw/test_control.py::test_selection", *_MEMORIES],
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/batches.py": [*_BATCHES, *_MAPS, *_NETWORK],
@@ -145,7 +158,7 @@ PLAN: dict[str, list[str]] = {
         *_NETWORK,
         *_HOSTILE,
     ],
-    "sequence/readout.py": [*_WAITS, *_SEQUENCER, *_BATCHES],
+    "sequence/readout.py": [*_WAITS, *_SEQUENCER, *_BATCHES, *_ONE_PORT],
     "sequence/sequencer.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
     "shells/framed.py": [*_FRAMED, *_BAKED, *_HOSTILE],
     **dict.fromkeys(
