@@ -160,9 +160,9 @@ def test_efficiency_is_said_of_every_board(capsys):
             assert (used is not None) == (answer["passes"] == 1)
     fashion = [networks["fashion"]["efficiency"] for networks in said.values()]
     assert {used for used in fashion if used} == {0.697, 0.699, 0.706}
-    for page in ("README.md", "docs/boards.md"):
+    for page in ("README.md", "docs/measurements.md"):
         text = (Path(__file__).parents[2] / page).read_text()
-        assert "0.704" in text and "--board ulx3s-25f" in text
+        assert "0.704" in text and "board ulx3s-25f" in text
 
 
 def test_what_is_expected_is_what_the_gateware_does(capsys):
