@@ -201,6 +201,8 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     say(~(both & moves))  # the last beat is the last
     absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in loops)
     say(((inside["at_last"] & absent) == absent) & ((inside["at_first"] & absent) == absent))
+    for level in range(len(LOOPS)):
+        say(inside["inner"][level] == inside["at_last"][:level].all())
     say(presents | ~ready | (nest.moved == 0))
     say(~both | ((nest.moved & absent) == 0))
 

@@ -34,6 +34,8 @@ EVERYTHING = {
     "convolution of an image", "dense layer", "dense layer of a map", "device with convolution=0",
     "device with counters=0", "device with program_halves=1", "device with several column groups",
     "device with whole_windows=1",
+    "device with act_ports=1",
+    "device with column_align > 1",
     "device with threshold_share > 1", "ends in conv2d bits", "ends in conv2d scores", "ends in dense bits",
     "ends in dense scores", "ends in maxpool2d bits", "global sum",
     *(f"input of {n} bits" for n in range(1, 9)),

@@ -187,15 +187,16 @@ class LoopNest(wiring.Component):
         Of many loops it is in registers, since the decision whether a beat leaves is late: what each step
         makes of it is known before.
         """
-        inner, after = Signal(len(LOOPS)), Signal(len(LOOPS))
+        inner = Signal(len(LOOPS), name="inner", init=1)
+        if not self.config.convolution:
+            m.d.comb += [inner[level].eq(at_last[:level].all()) for level in range(len(LOOPS))]
+            return inner
+        after = Signal(len(LOOPS), name="at_last_after")
         m.d.comb += after.eq(at_last)
         for loop, last in lasts.items():
             level = LOOPS.index(loop)
             with m.If(inner[level]):
                 m.d.comb += after[level].eq(Mux(at_last[level], last == 0, self._left[loop] == 1))
-        if not self.config.convolution:
-            m.d.comb += [inner[level].eq(at_last[:level].all()) for level in range(len(LOOPS))]
-            return inner
         alone = Cat(lasts[loop] == 0 for loop in LOOPS)
         for level in range(len(LOOPS)):
             with m.If(self.load):
