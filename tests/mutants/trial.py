@@ -37,8 +37,10 @@ class _Platform:
     def __init__(self, family: str) -> None:
         from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
         from xnorcore_hw.array.carry.ice40 import Ice40Carry
+        from xnorcore_hw.memory.single.ice40 import Ice40Spram
 
         self.carry = {"ice40": Ice40Carry, "ecp5": Ecp5Carry}.get(family, lambda: None)()
+        self.single = Ice40Spram() if family == "ice40" else None
 
 
 def digests() -> Iterator[str]:
@@ -55,9 +57,13 @@ def digests() -> Iterator[str]:
         Geometry(1, 4, 8), 12, 64, 32, 64, 64, 512, column_group=2, line_bytes=0,
         convolution=0, counters=0, threshold_share=2, program_halves=1,
     )  # fmt: skip
-    full = DeviceConfig(Geometry(2, 8, 16), 16, 100, 20, 100, 100, column_group=3)
+    full = DeviceConfig(Geometry(2, 8, 16), 16, 100, 20, 100, 100, column_group=3, column_align=2)
+    single = DeviceConfig(
+        Geometry(2, 4, 16), 16, 64, 32, 20_000, 100, 512, line_bytes=64, whole_windows=1, act_ports=1
+    )
     # Built one at a time: a design that is never elaborated makes Amaranth complain.
-    designs = [(partial(SimTop, small), "ice40")]
+    designs = [(partial(SimTop, small), "ice40"), (partial(SimTop, single), "ice40")]
+    designs += [(partial(SimTop, single), "generic")]
     elements = [partial(ProcessingElement, width, 12) for width in (8, 24)]
     designs += [(element, family) for element in elements for family in ("ice40", "ecp5", "generic")]
     designs += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
