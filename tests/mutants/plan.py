@@ -57,7 +57,7 @@ _UART = ["tests/hw/test_link_uart.py"]
 _CONTROL = ["tests/hw/test_control.py"]
 _WINDOWS = [
     "tests/hw/test_windows.py",
-    f"tests/hw/test_conv.py::test_random_networks[sim:rows=2,columns=24,width=24,whole_windows=1,{_SIZES}-0]",
+    *(f"tests/hw/test_conv.py::test_random_networks[device3-{seed}]" for seed in range(6)),
 ]
 _SINGLE = ["tests/hw/test_single_memory.py"]
 _ONE_PORT = [
