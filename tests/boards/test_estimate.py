@@ -20,13 +20,7 @@ CONVOLUTION = DeviceConfig(
 )  # fmt: skip
 
 
-OLD = pytest.mark.xfail(
-    strict=True, reason="its record is of a gateware with 15 % fewer cells: build it again"
-)
-NAMES = [pytest.param(name, marks=OLD if name.startswith("tang") else ()) for name in read_records()]
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", read_records())
 def test_what_was_built_is_as_estimated(name: str):
     """Cells within 5 %, memory blocks exactly; and `plan` has all of it."""
     record, board = read_records()[name], find_board(name)

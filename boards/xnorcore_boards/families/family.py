@@ -120,6 +120,8 @@ class Family(ABC):
         Whether look-up tables can be memory cells of 16 x 4 bits.
     margin : float
         The clock in the constraint file is higher by this factor.
+    packed : float
+        Logic cells in nextpnr's report of a placed design, as a share of those that it counts before.
     shared_cells : bool
         Whether a carry or a register may use up a logic cell whose look-up table then serves nothing.
     """
@@ -134,6 +136,7 @@ class Family(ABC):
     single_ram: BlockRam | None = None
     lut_memory: ClassVar[bool] = False
     margin: ClassVar[float] = 1.0
+    packed: ClassVar[float] = 1.0
     shared_cells: ClassVar[bool] = False
 
     @abstractmethod

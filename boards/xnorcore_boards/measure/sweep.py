@@ -95,11 +95,11 @@ def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[D
 
 
 def synthesize(board: Board, config: DeviceConfig, folder: Path) -> int:
-    """Return the logic cells of a configuration, synthesized and packed, but not placed."""
+    """Return the logic cells that a configuration takes once it is placed: it is synthesized and packed."""
     family = board.part.family
     design = elaborate(board, config)
     yosys, nextpnr, _ = require_tools(family.tools)
     flow.synthesize(design, folder, yosys)
     run_tool(nextpnr, [*family.inputs(board.part), "--pack-only"], folder, "pack.log")
     found = re.findall(r"^Info:\s+(\w+):\s*(\d+)/", (folder / "pack.log").read_text(), re.MULTILINE)
-    return family.utilisation({name: int(used) for name, used in found})[0]
+    return round(family.packed * family.utilisation({name: int(used) for name, used in found})[0])
