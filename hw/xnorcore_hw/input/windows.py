@@ -133,7 +133,6 @@ class WindowInterleaver(wiring.Component):
             o.p.value.eq(lines.data),
             self.starved.eq(lines.waits & ~o.valid),
         ]
-        m.d.sync += moves.eq(0)
         with m.If(moves):
             m.d.sync += [
                 o.valid.eq(1),
