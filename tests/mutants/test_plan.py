@@ -47,7 +47,7 @@ def collected(tests: list[str]) -> list[str]:
 
 
 def absent(tests: list[str], there: list[str]) -> list[str]:
-    """Return those of the tests that are not there: pytest is silent about one in a file that it takes whole."""
+    """Return those of the tests that are not there: pytest is silent about one of a file that it takes."""
     return [
         test for test in tests if not any(f"{name}[".startswith((f"{test}[", f"{test}::")) for name in there)
     ]

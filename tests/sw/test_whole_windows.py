@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xnorcore import zoo
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.obstacles import obstacles
 from xnorcore.errors import CompileError
@@ -79,3 +80,11 @@ def test_a_dense_network_lacks_no_windows() -> None:
     dense = Network("dense", InputSpec((8,)), [Dense(np.ones((2, 8), np.int8))])
     for changes in ({"act_ports": 1}, {"geometry": Geometry(1, 24, 24)}, {"convolution": 0}):
         assert not obstacles(dense, replace(CONFIG, whole_windows=0, **{"line_bytes": 0, **changes}))
+
+
+def test_what_a_device_with_aligned_columns_lacks() -> None:
+    """It has no windows of their own, and needs none."""
+    device = DeviceConfig(Geometry(1, 16, 64), act_depth=64, line_bytes=64, column_align=4)
+    lacking = obstacles(zoo.load("fashion"), device)
+    assert {one.field for one in lacking} == {"act_depth", "line_bytes"}
+    assert compile_network(zoo.load("fashion"), replace(device, **{one.field: one.needed for one in lacking}))

@@ -62,11 +62,10 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
 
     With every obstacle's field set to what is needed, the network compiles.
     """
-    device = replace(config, **_MOST)
-    width = config.geometry.width
+    width, most = config.geometry.width, dict(_MOST)
     if not (width & (width - 1) or config.act_ports == 1 or config.whole_windows):
-        # Nothing needs it, and it takes memory.
-        device = replace(device, whole_windows=0)
+        most["whole_windows"] = 0  # nothing needs it, and it takes memory
+    device = replace(config, **most)
     found = _compiled(network, device)
     if not isinstance(found, Program):
         return [Obstacle("", 0, 0, str(found))]
