@@ -151,6 +151,7 @@ def test_random_stalls(seed: int) -> None:
     check_network(small_config(2, 8, 8), (20, 17, 11), 7, bits=1 + 3 * (seed % 2), seed=seed, stalls=stalls)
 
 
+@pytest.mark.campaign
 def test_layers_follow_each_other_after_the_pipeline() -> None:
     """Between layers the array waits only for its own latency, which the fetch hides behind."""
     config = small_config(1, 32, 32, weight_depth=64)
