@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -19,7 +19,10 @@ from .command.responder import Responder
 from .input.images import ImageInput
 from .interfaces import ControlLayout, byte_stream
 from .memory.activation import operand_latency, write_latency
+from .memory.prefetch import Prefetcher
 from .memory.rows import ActivationRows
+from .memory.stores.access import StoreAccess
+from .memory.stores.choose import store_of
 from .memory.writer import ResultWriter
 from .parts.delay import delayed, delayed_bundle
 from .parts.sizes import RECORD_WORDS, RECORDS
@@ -117,6 +120,8 @@ class Core(wiring.Component):
         self._connect_array(m)
         self._connect_batches(m)
         self._connect_counters(m)
+        if self.config.store_words:
+            self._connect_store(m, platform)
         return m
 
     def _connect_program(self, m: Module) -> None:
@@ -199,7 +204,7 @@ class Core(wiring.Component):
     def _connect_counters(self, m: Module) -> None:
         counters, control, sequencer = self._counters, self._control, self._sequencer
         connect(m, control.counter, counters.readout)
-        testing = Signal()
+        testing = self._testing = Signal(name="testing")
         with m.If(control.run):
             m.d.sync += testing.eq(1)
         with m.Elif(sequencer.idle):
@@ -214,3 +219,24 @@ class Core(wiring.Component):
             counters.clear.eq(control.clear_counters),
             self.clear_counters.eq(control.clear_counters),
         ]
+
+    def _connect_store(self, m: Module, platform: object) -> None:
+        control, sequencer, array = self._control, self._sequencer, self._array
+        m.submodules.store = store = store_of(platform, self.config, self.bake)
+        m.submodules.store_access = access = StoreAccess(self.config)
+        m.submodules.prefetcher = prefetcher = Prefetcher(self.config)
+        connect(m, access.bus, store.bus)
+        connect(m, control.store.write, access.write)
+        connect(m, prefetcher.request, access.request)
+        connect(m, access.word, prefetcher.word)
+        connect(m, sequencer.ring, prefetcher.ring)
+        connect(m, prefetcher.fill, array.fill)
+        m.d.comb += [
+            # Whatever is asked for but INFER: what comes next begins with the stream's first tile.
+            prefetcher.rewind.eq(control.settled | self._testing & sequencer.idle),
+            access.quiet.eq(prefetcher.quiet),
+            access.valid.eq(control.program.valid & control.store.reads),
+            access.addr.eq(Cat(control.word.addr, control.word.bank)),
+        ]
+        with m.If(control.store.reads):
+            m.d.comb += [control.program.data.eq(access.data), control.program.ready.eq(access.ready)]

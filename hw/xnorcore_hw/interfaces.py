@@ -23,6 +23,7 @@ __all__ = [
     "LayerLayout",
     "LoaderSignature",
     "OperandLayout",
+    "RingSignature",
     "bits_for_depth",
     "byte_stream",
 ]
@@ -60,12 +61,16 @@ class HeaderLayout(data.StructLayout):
 
 
 class DescriptorLayout(data.FlexibleLayout):
-    """A layer's descriptor, word after word (`xnorcore.isa.layout.DESCRIPTOR`)."""
+    """A layer's descriptor, word after word (`xnorcore.isa.layout.DESCRIPTOR`).
 
-    def __init__(self) -> None:
+    `stream` is there only on a device with a store.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
         fields = {
             name: data.Field(unsigned(field.width), 32 * field.word + field.low)
             for name, field in DESCRIPTOR.fields.items()
+            if config.store_words or name != "stream"
         }
         super().__init__(32 * DESCRIPTOR.words, fields)
 
@@ -136,6 +141,28 @@ class OperandLayout(data.StructLayout):
 
     def __init__(self, config: DeviceConfig) -> None:
         super().__init__({"addr": bits_for_depth(config.act_depth), "strip": 16, "cut": CutLayout(config)})
+
+
+class RingSignature(wiring.Signature):
+    """What beats say about the words that they take out of the rings, which come from the store.
+
+    Members
+    -------
+    go : Out(1)
+        A layer begins that takes its weights from the store; its first tile is the present one from the next
+        cycle on.
+    base, start : Out
+        First word of weights, and start value, of the present tile.
+    next_word, next_start : Out
+        Behind the words of the present beat; behind that start value.
+    arrived : In
+        The words before this one are there, and the start values of their tiles.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        word, start = bits_for_depth(config.weight_depth), bits_for_depth(config.threshold_depth)
+        places = {"base": Out(word), "start": Out(start), "next_word": Out(word), "next_start": Out(start)}
+        super().__init__({"go": Out(1), **places, "arrived": In(word)})
 
 
 class Emission(IntEnum):

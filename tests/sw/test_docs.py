@@ -11,7 +11,7 @@ import pytest
 
 from xnorcore.cli.commands import build
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import COUNTERS, DESCRIPTOR, HEADER, LOOPS, WINDOW_HEADER
+from xnorcore.isa.layout import COUNTERS, DESCRIPTOR, HEADER, LOOPS, STORE_COUNTERS, WINDOW_HEADER
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -56,7 +56,10 @@ def test_header_of_windows():
 
 
 def test_counters():
-    assert [name for row in table("## Counters") for name in re.findall(r"`(\w+)`", row[0])] == list(COUNTERS)
+    assert [name for row in table("## Counters") for name in re.findall(r"`(\w+)`", row[0])] == [
+        *COUNTERS,
+        *STORE_COUNTERS,
+    ]
 
 
 def test_memories_and_loops():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xnorcore.isa.layout import COUNTERS
+from xnorcore.isa.layout import COUNTERS, STORE_COUNTERS
 from xnorcore.isa.protocol import INFO_BYTES, Command, Status
 from xnorcore.link import cobs
 from xnorcore.link.frames import Splitter, decode_request, decode_response, encode_request, encode_response
@@ -166,7 +166,7 @@ def test_the_tables_of_the_specification():
     counters, status = rest.split("### COUNTERS", 1)[1].split("## 5. Status", 1)
     row = re.compile(r"^\| (\d+) \| (\w+) \|", re.M)
     assert row.findall(commands) == [(str(c.value), c.name) for c in Command]
-    assert row.findall(counters) == [(str(i), name) for i, name in enumerate(COUNTERS)]
+    assert row.findall(counters) == [(str(i), name) for i, name in enumerate(COUNTERS + STORE_COUNTERS)]
     assert row.findall(status) == [(str(s.value), s.name) for s in Status]
     offsets = re.findall(r"^\| (\d+) \| (?:u(\d+)|(\d) bytes) \|", rest.split("### WRITE")[0], re.M)
     sizes = [int(bits) // 8 if bits else int(count) for _, bits, count in offsets]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.layout import COUNTERS, HEADER
+from xnorcore.isa.layout import COUNTERS, HEADER, STORE_COUNTERS
 from xnorcore.isa.protocol import VERSION, Command, DeviceInfo, Space, Status
 from xnorcore.link import cobs
 from xnorcore.link.frames import decode_request, encode_request, encode_response
@@ -115,11 +115,12 @@ def test_random_frames_against_the_driver(tmp_path):
 
 def test_numbers_are_those_of_the_driver(tmp_path):
     found = run(
-        "done([protocol.COMMAND, protocol.STATUS, protocol.SPACE, protocol.COUNTERS, protocol.VERSION])",
+        "done([protocol.COMMAND, protocol.STATUS, protocol.SPACE, protocol.COUNTERS, protocol.VERSION, protocol.STORE_COUNTERS])",
         tmp_path,
     )
     assert found[0] == {c.name: int(c) for c in Command} and found[1] == {s.name: int(s) for s in Status}
     assert found[2] == {s.name: int(s) for s in Space} and found[3] == list(COUNTERS) and found[4] == VERSION
+    assert found[5] == list(STORE_COUNTERS)
     assert HEADER.fields["id_low"].word == 10  # MARK of accelerator.js
 
 
@@ -129,6 +130,8 @@ CONFIGS = [
     DeviceConfig(whole_windows=1),
     DeviceConfig(whole_windows=1, act_ports=1),
     DeviceConfig(Geometry(1, 8, 8), line_bytes=0, act_ports=1),
+    DeviceConfig(act_ports=1, line_bytes=0, store_words=1 << 14),
+    DeviceConfig(store_words=1 << 24),
 ]
 
 

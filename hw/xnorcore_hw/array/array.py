@@ -10,15 +10,17 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
-from xnorcore.isa.starts import MAX_PLANES
+from xnorcore.isa.stream import packed_columns
 
 from ..interfaces import ControlLayout
 from ..memory.activation import operand_latency, write_latency
+from ..memory.fill import bytes_of_byte, bytes_of_fill, fill_of_byte, fills
 from ..memory.ports import writes
 from ..parts.delay import delayed
 from .carry.generic import carry_of
 from .pe import ProcessingElement, count_latency
 from .popcount import lane_delays
+from .starts import starts_by_planes
 
 __all__ = ["Array", "ColumnGroup", "array_latency"]
 
@@ -36,31 +38,6 @@ def _staggered(m: Module, word: Value, delays: list[int], name: str) -> Value:
     for _ in range(max(delays)):
         late.append(delayed(m, late[-1], 1, f"{name}_{len(late)}"))
     return Cat(late[delay][lane] for lane, delay in enumerate(delays))
-
-
-def _by_planes(m: Module, values: list[Value], first: Value, doubles: Value) -> list[Signal]:
-    """Return what each column adds, a cycle after `first`: its start value, or the next bit of it.
-
-    The first plane takes the whole value. A further one, of an accumulator that `doubles`, takes a bit, the
-    most significant first; what the first plane had in these places has left the accumulator by the end.
-    """
-    most, place, index = MAX_PLANES - 1, Signal(range(MAX_PLANES)), Signal(range(MAX_PLANES))
-    m.d.comb += index.eq(Mux(doubles, place, most))
-    with m.If(first):
-        m.d.sync += place.eq(Mux(doubles, place + 1, 0))
-    starts = []
-    for column, value in enumerate(values):
-        start = Signal(len(value), name=f"start{column}", reset_less=True)
-        with m.If(first):
-            m.d.sync += start[0].eq(Cat(*reversed(value[-most:]), value[0]).bit_select(index, 1))
-        with m.Else():
-            m.d.sync += start[0].eq(0)
-        with m.If(first & ~doubles):
-            m.d.sync += start[1:].eq(value[1:])
-        with m.Else():
-            m.d.sync += start[1:].eq(0)
-        starts.append(start)
-    return starts
 
 
 class ColumnGroup(wiring.Component):
@@ -82,7 +59,7 @@ class ColumnGroup(wiring.Component):
         Control word; leaves one cycle after it arrived.
     x_i, x_o : In, Out(rows * width)
         Activation words, one per row, one cycle after their control word.
-    write_i, write_o : In, Out(stream of WriteLayout)
+    write_i, write_o : In, Out(stream of WriteLayout, or of FillLayout on a device with a store)
         Always taken: writes into the buffers, one cycle later here and in the next group.
     bits : Out(rows * count)
         Emitted bits, row by row.
@@ -91,7 +68,8 @@ class ColumnGroup(wiring.Component):
     def __init__(self, config: DeviceConfig, first: int, count: int, bake: Program | None = None) -> None:
         g = config.geometry
         self.config, self.first, self.count, self.bake = config, first, count, bake
-        ctl, write, x = ControlLayout(config), writes(taken=True), g.rows * g.width
+        ctl, x = ControlLayout(config), g.rows * g.width
+        write = fills() if config.store_words else writes(taken=True)
         super().__init__(
             {
                 "ctl_i": In(ctl),
@@ -130,20 +108,17 @@ class ColumnGroup(wiring.Component):
         delays = lane_delays(g.width, carry)
         xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         values = self._start_values(m, early[0], early[1:])
-        starts = _by_planes(m, values, first, doubles)
+        starts = starts_by_planes(m, values, first, doubles)
         # Next to the other registers, so that no look-up table is on the way to all the buffers.
         weight_data = delayed(
             m, ~early_write.p.data if carry.inverted else early_write.p.data, 1, "weight_data"
         )
         for column in range(self.count):
-            select = write.p.place.bank == self.first + column
             shape = g.width, config.weight_depth
             # Where products are absorbed by the adders, weights are stored inverted.
             flip = (1 << g.width) - 1 if carry.inverted else 0
             baked = [word ^ flip for word in self._baked(Space.WEIGHTS, column)]
-            weights = self._buffer(
-                m, Space.WEIGHTS, column, shape, ctl.waddr, select, write.p.place.addr, weight_data, baked
-            )
+            weights = self._buffer(m, Space.WEIGHTS, column, shape, ctl.waddr, weight_data, baked)
             ws = _staggered(m, weights, delays, f"w{column}")
             for row in range(g.rows):
                 pe = ProcessingElement(g.width, config.acc_width)
@@ -176,13 +151,11 @@ class ColumnGroup(wiring.Component):
         reads = load | (step != 0)
         values = []
         for column in range(0, self.count, share):
-            select = write.place.bank[bits:] == (self.first + column) >> bits
-            place = Cat(write.place.bank[:bits], write.place.addr)
             lists = [self._baked(Space.THRESHOLDS, column + index) for index in range(share)]
             baked = [word & ((1 << shape[0]) - 1) for words in zip(*lists, strict=True) for word in words]
-            last = self._buffer(
-                m, Space.THRESHOLDS, column, shape, addr, select, place, write.data, baked, reads
-            )[: config.acc_width]
+            last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, write.data, baked, reads)[
+                : config.acc_width
+            ]
             # The first columns' values wait until the last one's is read; then all stay.
             late = [last]
             for stage in range(1, share):
@@ -200,23 +173,33 @@ class ColumnGroup(wiring.Component):
         column: int,
         shape: tuple[int, int],
         addr: Value,
-        select: Value,
-        place: Value,
         data: Value,
         baked: list[int],
         reads: Value = _ALWAYS,
     ) -> Value:
-        write, (width, depth) = self.write_o, shape
+        config, write, (width, depth) = self.config, self.write_o, shape
         memory = Memory(shape=width, depth=depth, init=baked)
         m.submodules[f"{space.name.lower()}{column}"] = memory
         read, port = memory.read_port(), memory.write_port(granularity=8)
-        chosen = write.valid & (write.p.space == space) & select
+        stored = config.store_words > 0
+        place = write.p if stored else write.p.place
+        column += self.first
+        # Neighbouring columns share a memory of start values, and may share a word of the store.
+        bits = (config.threshold_share if space is Space.THRESHOLDS else 1).bit_length() - 1
+        shared = packed_columns(config) if stored and space is Space.WEIGHTS else 1
+        same = bits or shared.bit_length() - 1
+        select = place.bank[same:] == column >> same if same else place.bank == column
+        if stored:
+            first = column % shared * width // 8
+            enables, words = bytes_of_fill(write.valid, write.p, data, space, select, width, first)
+        else:
+            enables, words = bytes_of_byte(write.valid, write.p, data, space, select, width)
         m.d.comb += [
             read.addr.eq(addr),
             read.en.eq(reads),
-            port.addr.eq(place),
-            port.data.eq(data.replicate(width // 8)),
-            port.en.eq(chosen.replicate(width // 8) & (1 << write.p.lane)),
+            port.addr.eq(Cat(place.bank[:bits], place.addr) if space is Space.THRESHOLDS else place.addr),
+            port.data.eq(words),
+            port.en.eq(enables),
         ]
         return read.data
 
@@ -237,6 +220,8 @@ class Array(wiring.Component):
         Activation words, one cycle after their control word.
     write : In(stream of WriteLayout)
         Always taken; others than those of the buffers do not count.
+    fill : In(stream of FillLayout)
+        On a device with a store: always taken, but lost in a cycle with a byte for the buffers.
     bits : Out(rows * columns)
         Row by row, `array_latency` cycles after the control word.
     """
@@ -249,6 +234,7 @@ class Array(wiring.Component):
                 "ctl": In(ControlLayout(config)),
                 "x": In(g.rows * g.width),
                 "write": In(writes(taken=True)),
+                **({"fill": In(fills())} if config.store_words else {}),
                 "bits": Out(g.rows * g.columns),
             }
         )
@@ -268,7 +254,7 @@ class Array(wiring.Component):
                 connect(m, last.write_o, group.write_i)
                 m.d.comb += [group.ctl_i.eq(last.ctl_o), group.x_i.eq(last.x_o)]
             else:
-                connect(m, flipped(self.write), group.write_i)
+                self._writes(m, group)
                 m.d.comb += [group.ctl_i.eq(self.ctl), group.x_i.eq(self.x)]
             groups.append(group)
             aligned.append(delayed(m, group.bits, config.groups - 1 - index, f"align{index}"))
@@ -281,3 +267,13 @@ class Array(wiring.Component):
             bits = delayed(m, Cat(*parts), 1 if config.offset_bits else 0, f"result{row}")
             m.d.comb += self.bits.word_select(row, g.columns).eq(bits)
         return m
+
+    def _writes(self, m: Module, group: ColumnGroup) -> None:
+        if not self.config.store_words:
+            connect(m, flipped(self.write), group.write_i)
+            return
+        byte_valid, byte = fill_of_byte(m, self.write, self.config)
+        m.d.comb += [
+            group.write_i.valid.eq(byte_valid | self.fill.valid),
+            group.write_i.p.eq(Mux(byte_valid, byte.as_value(), self.fill.p.as_value())),
+        ]

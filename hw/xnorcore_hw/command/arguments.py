@@ -7,8 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import COUNTERS, HEADER
-from xnorcore.isa.protocol import Space
+from xnorcore.isa.layout import HEADER, counters_of
+from xnorcore.isa.protocol import STORE_BANK, Space
 
 from ..parts.limits import at_least
 from .identity import IDENTITY_WORDS
@@ -59,6 +59,8 @@ class Arguments(wiring.Component):
             Space.WEIGHTS: (g.columns, config.weight_depth, g.width // 8),
             Space.ACTIVATIONS: (g.rows, config.act_depth, g.width // 8),
         }
+        if stored := config.store_words:
+            self.limits[Space.STORE] = (-(-stored // STORE_BANK), min(stored, STORE_BANK), 4)
         """Banks, words and bytes of a word, for each memory."""
         self.config = config
         longest = range(max(IDENTITY_WORDS + depth for _, depth, _ in self.limits.values()))
@@ -68,8 +70,8 @@ class Arguments(wiring.Component):
                 **dict.fromkeys(commands, In(1)),
                 "number": In(3),
                 "data": In(8),
-                "space": Out(2),
-                "bank": Out(range(max(g.rows, g.columns))),
+                "space": Out(3 if stored else 2),
+                "bank": Out(range(max(banks for banks, _, _ in self.limits.values()))),
                 "addr": Out(longest),
                 "words": Out(longest, init=IDENTITY_WORDS),
                 "inside": Out(1),
@@ -88,7 +90,12 @@ class Arguments(wiring.Component):
                 with m.Case(value):
                     m.d.sync += self.inside.eq(~(at_least(bank, banks) | at_least(addr, depth) | stray))
                     m.d.comb += self.lane_last.eq(size - 1)
-        readable = (Space.PROGRAM, Space.ACTIVATIONS)
+            if self.config.store_words:
+                with m.Default():
+                    m.d.sync += self.inside.eq(0)
+        readable = [Space.PROGRAM, Space.ACTIVATIONS]
+        if self.config.store_words:
+            readable.append(Space.STORE)
         m.d.sync += [self.readable.eq(space.matches(*readable)), self.exhausted.eq((words == 0) & ~stray)]
         with m.If(self.clear):
             m.d.sync += [space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0), words.eq(IDENTITY_WORDS)]
@@ -99,7 +106,7 @@ class Arguments(wiring.Component):
             m.d.sync += addr.eq(self.config.program_depth)
         if self.config.counters:
             with m.If(self.to_counters):
-                m.d.sync += words.eq(len(COUNTERS))
+                m.d.sync += words.eq(len(counters_of(self.config)))
         with m.If(self.next | self.next_word):
             m.d.sync += addr.eq(Mux(self.to_network, HEADER.fields["id_low"].word, addr + 1))
         with m.If(self.next_word):

@@ -7,10 +7,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.protocol import Command, Status
+from xnorcore.isa.protocol import Command, Space, Status
 
 from ..interfaces import CounterSignature, HeaderLayout, LoaderSignature, bits_for_depth, byte_stream
 from ..memory.ports import PlaceLayout, WordReadSignature, writes
+from ..memory.stores.port import store_ports
 from ..parts.limits import at_least
 from .arguments import Arguments
 from .identity import IDENTITY_WORDS
@@ -28,9 +29,8 @@ _ARGUMENTS = {Command.WRITE: (0, 3), Command.READ: (0, 5), Command.RUN: (2, 3), 
 class Control(wiring.Component):
     """Command processor.
 
-    INFER (`Infer`) hands its image bytes to the loader and leaves records for the responder. Every other
-    request waits until the array and the responder are idle. INFO, ARM, READ and COUNTERS are one loop over
-    words (`WordLoop`).
+    INFER (`Infer`) hands its image bytes to the loader and leaves records for the responder. Other requests
+    wait until nothing runs or is sent. INFO, ARM, READ and COUNTERS are one loop over words (`WordLoop`).
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ class Control(wiring.Component):
     counter : Out(CounterSignature)
         Ignored if the configuration has none.
     clear_counters : Out(1)
+    store : Out(LinkStoreSignature)
+        On a device with a store; `reads`: `program` asks for a word of it, at the place `word`.
     """
 
     def __init__(self, config: DeviceConfig, baked: bool = False) -> None:
@@ -79,6 +81,7 @@ class Control(wiring.Component):
                 "record": Out(stream.Signature(RecordLayout)),
                 "counter": Out(CounterSignature()),
                 "clear_counters": Out(1),
+                **store_ports(config),
             }
         )
         self._arguments, self._writer = Arguments(config), ByteWriter(config)
@@ -112,10 +115,7 @@ class Control(wiring.Component):
             arguments.next_word.eq(words.next_word),
             arguments.to_network.eq(words.to_network),
             words.count.eq(self._count),
-            words.space.eq(arguments.space),
-            words.addr.eq(arguments.addr),
-            words.words.eq(arguments.words),
-            words.exhausted.eq(arguments.exhausted),
+            *(getattr(words, n).eq(getattr(arguments, n)) for n in ("space", "addr", "words", "exhausted")),
             words.inside.eq(arguments.inside & arguments.readable),
             words.running.eq(command == Command.RUN),
             words.idle.eq(self.idle),
@@ -143,6 +143,9 @@ class Control(wiring.Component):
             self.record.p.kind.eq(RecordKind.LAST),
             self.record.p.value.eq(i.p.data),
         ]
+        if self.config.store_words:
+            connect(m, writer.store, flipped(self.store.write))
+            m.d.comb += self.store.reads.eq(arguments.space == Space.STORE)
         with m.If(i.ready & i.valid):
             m.d.sync += self._ended.eq(i.p.last)
         with m.If(writer.changed | words.take):
@@ -277,17 +280,11 @@ class Control(wiring.Component):
                 with m.If(words.arming):
                     m.d.sync += [self.loader.restart.eq(1), self._armed.eq(1)]
             self._follow(m, words)
-            self._pass_records(m, words.record)
         with m.State("INFER"):
             m.d.comb += [infer.active.eq(1), infer.i.valid.eq(self.i.valid), self._take.eq(infer.i.ready)]
             m.d.comb += self.program.valid.eq(infer.asks)
             m.d.sync += self.loader.restart.eq(infer.loader.restart)
             self._follow(m, infer)
-            self._pass_records(m, infer.record)
-
-    def _pass_records(self, m: Module, records: stream.Interface) -> None:
-        m.d.comb += [self.record.valid.eq(records.valid), self.record.p.eq(records.p)]
-        m.d.comb += records.ready.eq(self.record.ready)
 
     def _follow(self, m: Module, part: ByteWriter | WordLoop | Infer) -> None:
         with m.If(part.step):
@@ -298,3 +295,6 @@ class Control(wiring.Component):
             m.next = "DROP"
         with m.Elif(part.done):
             m.next = "DONE"
+        if not isinstance(part, ByteWriter):
+            record, found = self.record, part.record
+            m.d.comb += [record.valid.eq(found.valid), record.p.eq(found.p), found.ready.eq(record.ready)]

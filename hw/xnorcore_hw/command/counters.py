@@ -7,23 +7,23 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import COUNTERS
+from xnorcore.isa.layout import counters_of
 
 from ..interfaces import CounterSignature
-from ..sequence.sequencer import STALLS
+from ..sequence.sequencer import stalls
 
 __all__ = ["Counters"]
 
 
 class Counters(wiring.Component):
-    """Count what `xnorcore.isa.layout.COUNTERS` names, modulo 2**32, if `config.counters`.
+    """Count what `xnorcore.isa.layout.counters_of` names, modulo 2**32, if `config.counters`.
 
     The counters go round in a ring of registers, and one adder takes each in its turn. What happens until a
     counter's turn comes is a small number beside it.
 
     Members
     -------
-    stalls : In(len(STALLS))
+    stalls : In(len(stalls(config)))
         What this cycle is counted as.
     counting : In(1)
         A batch, and not a self-test, is what the cycle is spent on.
@@ -38,10 +38,10 @@ class Counters(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        self.config = config
+        self.config, self._causes = config, stalls(config)
         super().__init__(
             {
-                "stalls": In(len(STALLS)),
+                "stalls": In(len(self._causes)),
                 "counting": In(1),
                 "batch": In(1),
                 "images": In(4),
@@ -61,20 +61,21 @@ class Counters(wiring.Component):
         events = Cat(self.stalls, self.counting, self.batch, self.images, self.clear)
         late = Signal(len(events))
         m.d.sync += late.eq(events)
-        stalls, (counting, batch), clear = late[: len(STALLS)], late[len(STALLS) :][:2], late[-1]
-        images = late[len(STALLS) + 2 : -1]
+        causes, names = self._causes, counters_of(self.config)
+        cause, (counting, batch), clear = late[: len(causes)], late[len(causes) :][:2], late[-1]
+        images = late[len(causes) + 2 : -1]
         step = {
-            **{name: stalls[index] & counting for index, name in enumerate(STALLS)},
-            "active": counting & ~stalls[STALLS.index("wait_input")],
+            **{name: cause[index] & counting for index, name in enumerate(causes)},
+            "active": counting & ~cause[causes.index("wait_input")],
             "images": images & batch.replicate(len(images)),
             "batches": batch,
         }
-        size = len(COUNTERS)
+        size = len(names)
         turn = Signal(size, init=1)
         m.d.sync += turn.eq(turn.rotate_left(1))
         ring = [Signal(32, name=f"ring{place}") for place in range(size)]
         more, foreign = Const(0), Const(0)
-        for mine, name in zip(turn, COUNTERS, strict=True):
+        for mine, name in zip(turn, names, strict=True):
             if name in step:
                 bits = len(step[name])
                 most = size if bits == 1 else 2 * ((1 << bits) - 1)

@@ -71,7 +71,7 @@ class WordLoop(wiring.Component):
         super().__init__(
             {
                 **dict.fromkeys(flags, In(1)),
-                "space": In(2),
+                "space": In(3 if config.store_words else 2),
                 "count": In(2),
                 "addr": In(16),
                 "words": In(4),
@@ -129,7 +129,9 @@ class WordLoop(wiring.Component):
                 with m.If(self.exhausted | self.reading & ~self.inside):
                     m.d.comb += [self.done.eq(self.exhausted), self.refuse.eq(~self.exhausted)]
                     m.next = "NEXT"
-                with m.Elif(self.space == Space.PROGRAM):
+                with m.Elif(
+                    self.space.matches(Space.PROGRAM, *([Space.STORE] if self.config.store_words else []))
+                ):
                     m.d.comb += counter.valid.eq(1)
                     with m.If(self.program.ready & counted):
                         m.next = "BYTES"

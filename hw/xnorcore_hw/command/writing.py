@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux
-from amaranth.lib import wiring
+from amaranth import Cat, Const, Module, Mux
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
@@ -11,6 +11,7 @@ from xnorcore.isa.protocol import Space, Status
 
 from ..interfaces import byte_stream
 from ..memory.ports import PlaceLayout, writes
+from ..memory.stores.port import StoreWriteLayout
 
 __all__ = ["ByteWriter"]
 
@@ -42,6 +43,8 @@ class ByteWriter(wiring.Component):
     step, next : Out(1)
         To the next byte; to that of the next word.
     write : Out(stream of WriteLayout)
+    store : Out(stream of StoreWriteLayout)
+        For the store, on a device that has one.
     changed : Out(1)
         A byte is written that belongs to a program.
     status, status_valid : Out
@@ -53,15 +56,17 @@ class ByteWriter(wiring.Component):
     def __init__(self, config: DeviceConfig) -> None:
         lanes = range(max(config.geometry.width // 8, 8))
         inputs, outputs = ("active", "ended", "inside"), ("step", "next", "changed", "status_valid")
+        self.config = config
         super().__init__(
             {
                 **dict.fromkeys(inputs, In(1)),
                 "i": In(byte_stream()),
-                "space": In(2),
+                "space": In(3 if config.store_words else 2),
                 "place": In(PlaceLayout()),
                 "count": In(lanes),
                 "lane_last": In(lanes),
                 "write": Out(writes()),
+                **({"store": Out(stream.Signature(StoreWriteLayout(config)))} if config.store_words else {}),
                 "status": Out(range(max(Status) + 1)),
                 **dict.fromkeys((*outputs, "refuse", "done"), Out(1)),
             }
@@ -79,14 +84,24 @@ class ByteWriter(wiring.Component):
             self.status.eq(Mux(self.inside, Status.BAD_LENGTH, Status.BAD_ADDRESS)),
             self.status_valid.eq(self.active),
         ]
+        valid, ready = Const(1), write.ready
+        if self.config.store_words:
+            store, to_store = self.store, self.space == Space.STORE
+            valid, ready = ~to_store, Mux(to_store, store.ready, write.ready)
+            m.d.comb += [
+                store.valid.eq(self.active & ~self.ended & self.inside & i.valid & to_store),
+                store.p.addr.eq(Cat(self.place.addr, self.place.bank)),
+                store.p.lane.eq(self.count),
+                store.p.data.eq(i.p.data),
+            ]
         with m.If(self.active):
             with m.If(self.ended):
                 m.d.comb += self.done.eq(1)
             with m.Elif(~self.inside):
                 m.d.comb += self.refuse.eq(1)
             with m.Elif(i.valid):
-                m.d.comb += [write.valid.eq(1), i.ready.eq(write.ready)]
-                with m.If(write.ready):
+                m.d.comb += [write.valid.eq(valid), i.ready.eq(ready)]
+                with m.If(ready):
                     m.d.comb += [self.changed.eq(self.space != Space.ACTIVATIONS), self.step.eq(1)]
                     with m.If(self.count == self.lane_last):
                         m.d.comb += self.next.eq(1)

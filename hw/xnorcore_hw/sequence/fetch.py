@@ -79,7 +79,7 @@ class Fetch(wiring.Component):
                 "last": Out(1),
                 "load": Out(1),
                 "move": Out(MoveLayout(config)),
-                "descriptor": Out(DescriptorLayout()),
+                "descriptor": Out(DescriptorLayout(config)),
                 "layer": Out(stream.Signature(LayerLayout(config))),
                 "astray": Out(1),
                 "causes": Out(CauseLayout(*self.CAUSES)),
@@ -178,7 +178,7 @@ class Fetch(wiring.Component):
     def _layer(self, m: Module, word: Signal, arrived: Signal, beyond: Signal) -> None:
         """Offer where the layer's results go."""
         layer, descriptor = self.layer, self.descriptor
-        output = data.View(DescriptorLayout(), Cat(Const(0, 32 * _OUTPUT_WORD), word))
+        output = data.View(DescriptorLayout(self.config), Cat(Const(0, 32 * _OUTPUT_WORD), word))
         with m.If(layer.ready):
             m.d.sync += layer.valid.eq(0)
         with m.If(arrived):

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 
-from ..interfaces import ControlLayout, DescriptorLayout, Emission, OperandLayout, bits_for_depth
+from ..interfaces import (
+    ControlLayout,
+    DescriptorLayout,
+    Emission,
+    OperandLayout,
+    RingSignature,
+    bits_for_depth,
+)
 from ..parts.limits import at_least
 from ..parts.naming import take_names
 from .causes import CauseLayout
@@ -63,19 +70,22 @@ class Issue(wiring.Component):
         A beat leaves with an address behind the end of a memory.
     causes : Out(CauseLayout)
         Of a cycle with a `beat`.
+    ring : Out(RingSignature)
+        On a device with a store.
     """
 
-    CAUSES = ("busy", "drain", "hazard", "port")
+    CAUSES = ("busy", "drain", "hazard", "port", "wait_weights")
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
+        stored = bool(config.store_words)
         names_in = ("load", "hazard", "barred", "grant", "clear")
         if config.act_ports == 1:
             names_in += ("writes",)
         names_out = ("beat", "reads", "bar", "last", "astray")
         super().__init__(
             {
-                "descriptor": In(DescriptorLayout()),
+                "descriptor": In(DescriptorLayout(config)),
                 "move": In(MoveLayout(config)),
                 "in_base": In(bits_for_depth(config.act_depth)),
                 **dict.fromkeys(names_in, In(1)),
@@ -83,7 +93,8 @@ class Issue(wiring.Component):
                 "ctl": Out(ControlLayout(config)),
                 "emit": Out(Emission),
                 **dict.fromkeys(names_out, Out(1)),
-                "causes": Out(CauseLayout(*self.CAUSES)),
+                "causes": Out(CauseLayout(*(self.CAUSES if stored else self.CAUSES[:-1]))),
+                **({"ring": Out(RingSignature(config))} if stored else {}),
             }
         )
 
@@ -98,6 +109,11 @@ class Issue(wiring.Component):
         m.submodules.starts = starts = SharedStarts(config)
         issue, draining = Signal(), Signal()
         free, slot_free = Signal(), Signal()
+        ready = ~self.hazard
+        if config.store_words:
+            waits = self._waits(m, nest)
+            ready = ready & ~waits
+            m.d.comb += self.causes.wait_weights.eq(self.beat & ~self.hazard & waits)
         take_names(m, nest.layer, descriptor, but=("read_base",))
         # A beat goes to the array unless something it needs is not there yet.
         room = ~(nest.emits & port.busy) & ~self.barred
@@ -128,14 +144,14 @@ class Issue(wiring.Component):
             starts.next_load.eq(Mux(nest.step, nest.tile_next, nest.tile_first)),
             self.bar.eq(starts.bar),
             slot_free.eq(room),
-            free.eq(slot_free & ~self.hazard),
+            free.eq(slot_free & ready),
             issue.eq(self.beat & free),
             self.reads.eq(issue & ~draining),
             self.last.eq(issue & nest.layer_end & nest.closes),
             self.causes.busy.eq(self.reads),
             self.causes.drain.eq(issue & draining),
             self.causes.hazard.eq(self.beat & self.hazard),
-            self.causes.port.eq(self.beat & ~self.hazard & ~slot_free),
+            self.causes.port.eq(self.beat & ready & ~slot_free),
         ]
         with m.If(nest.step):
             m.d.sync += self.beat.eq(1)
@@ -156,6 +172,17 @@ class Issue(wiring.Component):
             with m.Else():
                 m.d.comb += self.emit.eq(Emission.POSITION)
         return m
+
+    def _waits(self, m: Module, nest: LoopNest) -> Signal:
+        """Return whether a beat must wait for its word of weights, or for the one behind: soon enough.
+
+        Only so are both sides of the comparison registers, and the next address needs not be known.
+        """
+        ring, waits = self.ring, Signal(name="waits")
+        connect(m, nest.ring, flipped(ring))
+        near = (nest.waddr == ring.arrived) | (ring.next_word == ring.arrived)
+        m.d.sync += waits.eq(self.descriptor.stream & near)
+        return waits
 
     def _outside(self, m: Module, nest: LoopNest) -> Value:
         """Return whether the beat's tap is outside the map."""

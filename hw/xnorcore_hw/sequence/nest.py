@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
+from ..interfaces import RingSignature
 from ..parts.sizes import bits_for_depth, place_bits
 from .moves import BASE, ONE_WORD, PLACES, MoveLayout
 
@@ -34,7 +35,7 @@ def loop_bits(config: DeviceConfig) -> dict[str, int]:
     longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
     bits = {f"{loop}_last": min(fields[f"{loop}_last"].width, longest[loop]) for loop in LOOPS}
     bases = {"weight_base": waddr, "threshold_base": bits_for_depth(config.threshold_depth)}
-    return bits | {"double": 1, "read_base": raddr} | bases
+    return bits | {"double": 1, "read_base": raddr} | bases | ({"stream": 1} if config.store_words else {})
 
 
 class LoopLayout(data.StructLayout):
@@ -50,6 +51,8 @@ class LoopLayout(data.StructLayout):
         First addresses.
     double
         The accumulator doubles between planes, and every plane takes a part of the start value.
+    stream
+        Weights and start values go on where those of the layer before have ended. On a device with a store.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -110,6 +113,8 @@ class LoopNest(wiring.Component):
         Last position of a pooling window.
     tile_end, layer_end : Out(1)
         With `last`: last position of a tile; of the layer.
+    ring : Out(RingSignature)
+        On a device with a store.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -129,6 +134,8 @@ class LoopNest(wiring.Component):
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
         ports |= {"place": Out(place_bits()), "distance": In(MoveLayout(config).members["distance"])}
+        if config.store_words:
+            ports["ring"] = Out(RingSignature(config))
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -240,3 +247,14 @@ class LoopNest(wiring.Component):
                 m.d.sync += address.eq(following)
             with m.Elif(moved[_PLANE:_TILE].any()):
                 m.d.sync += address.eq(tile)
+        if self.config.store_words:
+            ring, goes_on = self.ring, self.load & self.layer.stream
+            m.d.comb += [
+                ring.go.eq(goes_on),
+                ring.base.eq(tile),
+                ring.start.eq(start),
+                ring.next_word.eq(following),
+                ring.next_start.eq(start + 1),
+            ]
+            with m.If(goes_on):
+                m.d.sync += [address.eq(following), tile.eq(following), start.eq(start + 1)]

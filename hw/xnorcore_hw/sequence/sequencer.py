@@ -7,9 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import COUNTERS
+from xnorcore.isa.layout import COUNTERS, STORE_COUNTERS
 
-from ..interfaces import ControlLayout, Emission, HeaderLayout, LayerLayout, OperandLayout
+from ..interfaces import ControlLayout, Emission, HeaderLayout, LayerLayout, OperandLayout, RingSignature
 from ..memory.ports import ProgramReadSignature
 from .causes import merged
 from .fetch import Fetch
@@ -18,10 +18,16 @@ from .issue import Issue
 from .readout import ReadoutArbiter
 from .turns import Turns
 
-__all__ = ["STALLS", "Sequencer"]
+__all__ = ["STALLS", "Sequencer", "stalls"]
+
 
 STALLS = tuple(name for name in COUNTERS if name in {*Fetch.CAUSES, *Issue.CAUSES, *Turns.CAUSES})
-"""What each cycle is counted as; exactly one of them is 1."""
+"""What each cycle is counted as, on a device without a store."""
+
+
+def stalls(config: DeviceConfig) -> tuple[str, ...]:
+    """Return what each cycle is counted as, exactly one of them."""
+    return STALLS + (STORE_COUNTERS if config.store_words else ())
 
 
 class Sequencer(wiring.Component):
@@ -66,8 +72,10 @@ class Sequencer(wiring.Component):
     readout_grant : Out(1)
         The activation memories may do something else than read the operand. Beats go first, for at most
         16 cycles.
-    stalls : Out(len(STALLS))
+    stalls : Out(len(stalls(config)))
         One-hot, what this cycle is counted as.
+    ring : Out(RingSignature)
+        On a device with a store.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -96,7 +104,8 @@ class Sequencer(wiring.Component):
                 **single,
                 "readout_valid": In(1),
                 "readout_grant": Out(1),
-                "stalls": Out(len(STALLS)),
+                "stalls": Out(len(stalls(config))),
+                **({"ring": Out(RingSignature(config))} if config.store_words else {}),
             }
         )
 
@@ -110,6 +119,8 @@ class Sequencer(wiring.Component):
         m.submodules.arbiter = arbiter = ReadoutArbiter(self.config.act_ports)
         connect(m, fetch.program, flipped(self.program))
         connect(m, fetch.layer, flipped(self.layer))
+        if self.config.store_words:
+            connect(m, issue.ring, flipped(self.ring))
         header, descriptor = self.header, fetch.descriptor
         m.d.comb += [
             turns.batch.eq(self.batch),
@@ -156,7 +167,7 @@ class Sequencer(wiring.Component):
             self.readout_grant.eq(arbiter.grant),
         ]
         causes = [turns.causes, fetch.causes, issue.causes]
-        m.d.comb += self.stalls.eq(Cat(merged(causes, name) for name in STALLS))
+        m.d.comb += self.stalls.eq(Cat(merged(causes, name) for name in stalls(self.config)))
         astray = Signal(name="astray")
         m.d.sync += astray.eq(fetch.astray | issue.astray)
         with m.If(astray):

@@ -28,7 +28,7 @@ class WatchedTop(wiring.Component):
     Members
     -------
     stalls : Out(len(STALLS))
-        One-hot, what the cycle is counted as.
+        One-hot, what the cycle is counted as; none, if it waits for weights of the store.
     beat, first, double, clear : Out(1)
     weight_address : Out
         Of the array's control word (`xnorcore_hw.interfaces.ControlLayout`).
@@ -44,7 +44,7 @@ class WatchedTop(wiring.Component):
         sequencer, array, writer = self.simulated.accelerator.core.watched
         ctl, result = array.ctl, writer.o
         self._views = {
-            "stalls": sequencer.stalls,
+            "stalls": sequencer.stalls[: len(STALLS)],
             "beat": ctl.valid,
             "first": ctl.first,
             "double": ctl.double,
@@ -57,7 +57,6 @@ class WatchedTop(wiring.Component):
             "written_clear": result.p.clear,
             "written_bits": result.p.bits.as_value(),
         }
-        assert len(sequencer.stalls) == len(STALLS)
         views = {name: Out(len(value)) for name, value in self._views.items()}
         super().__init__({**engine_ports(), **views})
 

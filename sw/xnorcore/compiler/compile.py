@@ -35,6 +35,7 @@ from .pooling import PoolPass, lower_pool
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
 from .steps import IMAGE, Plan, Step, only_dense, plan_of
+from .stream import stream_blocks, stream_words, streams
 
 __all__ = ["compile_network"]
 
@@ -63,7 +64,8 @@ def compile_network(network: Network, config: DeviceConfig, at_once: int | None 
     ------
     CapacityError
         If the network needs more of a memory, or a wider accumulator, than the device has. Weights may
-        exceed the buffers: they then arrive in passes, with every call again.
+        exceed the buffers: they then come from the store or, if there is none that holds them, in passes,
+        with every call again.
     CompileError
         If the network has a layer that the device cannot run.
     """
@@ -102,21 +104,28 @@ class _Compiler:
         plan = plan_of(network)
         check_plan(plan)
         lowered, image, maps = self._lower(plan)
-        passes = cut(lowered, [step.name for step in plan.steps], config)
-        check_cut(passes, lowered, config)
+        stream = streams(lowered, config)
+        if stream:
+            passes = [[Piece(index, layer, 0, layer.tiles) for index, layer in enumerate(lowered)]]
+        else:
+            passes = cut(lowered, [step.name for step in plan.steps], config)
+        check_cut(passes, lowered, config, stream)
         alone = len(passes) == 1
         layout = lay_out(plan, lowered, image.words, alone)
         check_layout(plan, lowered, layout, config)
         self._check("act_depth", layout.words)
         regions = layout.regions
         sections = tuple(
-            self._section(plan, pieces, layout, stops=number > 0) for number, pieces in enumerate(passes)
+            self._section(plan, pieces, layout, stream, stops=number > 0)
+            for number, pieces in enumerate(passes)
         )
         used = {
             "weight_depth": sum(layer.weights.shape[1] for layer in lowered),
             "threshold_depth": sum(layer.starts.shape[1] for layer in lowered),
             "act_depth": layout.words,
         }
+        if config.store_words:
+            used["store_words"] = stream_words(lowered, config) if stream else 0
         words = [len(section.encoded(regions, config.geometry.width)[0]) for section in sections]
         used["program_depth"] = HEADER.words + max(words)
         self._check("program_depth", used["program_depth"])
@@ -177,7 +186,7 @@ class _Compiler:
             "out_base1": base + (regions.sizes["results"] if alone else 0),
         }
 
-    def _section(self, plan: Plan, pieces: list[Piece], layout: Layout, stops: bool) -> Section:
+    def _section(self, plan: Plan, pieces: list[Piece], layout: Layout, stream: bool, stops: bool) -> Section:
         """Say where the pieces of a pass read and write; `stops` ends a run at every layer."""
         descriptors: list[Descriptor] = []
         weights = starts = 0
@@ -191,8 +200,9 @@ class _Compiler:
                     nest=template.nest.with_loops(tile=(piece.tiles, 0)),
                     source=source.moved(template.source.offset),
                     target=target.moved(template.target.offset + behind),
-                    weights=weights,
-                    starts=starts,
+                    weights=0 if stream else weights,
+                    starts=0 if stream else starts,
+                    stream=stream,
                     depends=piece.index > 0,
                     end=stops or number == len(pieces) - 1,
                 )
@@ -200,7 +210,8 @@ class _Compiler:
             weights += piece.weight_words.stop - piece.weight_words.start
             starts += piece.start_words.stop - piece.start_words.start
         parts = tuple((piece.index, piece.first) for piece in pieces)
-        return Section(tuple(descriptors), parts, tuple(self._buffers(pieces)))
+        buffers = stream_blocks(pieces, self.config) if stream else tuple(self._buffers(pieces))
+        return Section(tuple(descriptors), parts, buffers)
 
     def _stops(
         self, plan: Plan, lowered: list[Lowered], layout: Layout, maps: dict[int, Values]

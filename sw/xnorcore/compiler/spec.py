@@ -9,7 +9,8 @@ lowering   a step's result has the shape of its value; channels lie in different
            start values are those of all columns and tiles, and of what the loops go over
 layout     what a step reads is what was written there last, part by part, and lies inside its region; no step
            writes over its input; regions lie inside the memory, behind the images and before the results
-cutting    the pieces of a step are all its tiles, in order, each once; no pass exceeds the buffers
+cutting    the pieces of a step are all its tiles, in order, each once; no pass exceeds the buffers, no
+           tile of a stream the rings
 ========== ==================================================================================================
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from ..errors import InternalError
 from ..isa.device import DeviceConfig
+from ..isa.stream import most_words
 from .layout import Layout
 from .nest import Lowered, stored_words
 from .split import Piece
@@ -121,8 +123,10 @@ def check_layout(plan: Plan, lowered: Sequence[Lowered], layout: Layout, config:
     _hold(not lost, f"signals {lost} of the result were overwritten or never written")
 
 
-def check_cut(passes: Sequence[Sequence[Piece]], lowered: Sequence[Lowered], config: DeviceConfig) -> None:
-    """Check the pieces of each pass."""
+def check_cut(
+    passes: Sequence[Sequence[Piece]], lowered: Sequence[Lowered], config: DeviceConfig, stream: bool = False
+) -> None:
+    """Check the pieces of each pass; of the only one, if weights are a `stream`."""
     tiles = [0] * len(lowered)
     behind = 0
     for pieces in passes:
@@ -139,6 +143,9 @@ def check_cut(passes: Sequence[Sequence[Piece]], lowered: Sequence[Lowered], con
             weights += piece.weight_words.stop - piece.weight_words.start
             starts += piece.start_words.stop - piece.start_words.start
         fits = weights <= config.weight_depth and starts <= config.threshold_depth
+        if stream:
+            sizes = [piece.layer.weights.shape[1] // piece.layer.tiles for piece in pieces]
+            fits = len(passes) == 1 and max(sizes) <= most_words(config)
         _hold(fits, f"a pass has {weights} words of weights and {starts} start values per column")
     _hold(tiles == [layer.tiles for layer in lowered], "the passes leave tiles out")
 

@@ -1,8 +1,8 @@
 """Programs that end behind a layer, so that its results can be read from activation memory.
 
 They compute with the very weights and start values of the whole program: some descriptors are replaced, and
-nothing else. Their identifiers differ: a device that was left with one is not taken for one that holds the
-network.
+nothing else but the length of what the store repeats. Their identifiers differ: a device that was left with
+one is not taken for one that holds the network.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from ..errors import CapacityError, UsageError
 from ..isa.descriptor import Descriptor, MemoryMap, Place
 from ..isa.program import Program, Results, Section, Stop, Values, identifier_of
+from ..isa.stream import shortened
 from ..model.layers import has_weights
 from ..model.network import Network
 
@@ -162,7 +163,12 @@ def _up_to(program: Program, number: int) -> tuple[Section, ...]:
     count = 1 + max(at for at, (layer, _) in enumerate(section.parts) if layer == number)
     descriptors = section.descriptors[:count]
     descriptors = (*descriptors[:-1], replace(descriptors[-1], end=True))
-    return (*program.sections[:last], replace(section, descriptors=descriptors, parts=section.parts[:count]))
+    buffers = section.buffers
+    if descriptors[0].stream:
+        tiles = sum(one.nest.count("tile") for one in descriptors)
+        buffers = shortened(buffers, tiles, program.config)
+    ended = replace(section, descriptors=descriptors, parts=section.parts[:count], buffers=buffers)
+    return (*program.sections[:last], ended)
 
 
 def _room(program: Program, source: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ __all__ = ["Block", "Pass", "Section", "word_bytes"]
 
 def word_bytes(config: DeviceConfig, space: Space) -> int:
     """Return the bytes of a word of `space` on the link."""
-    return 4 if space in (Space.PROGRAM, Space.THRESHOLDS) else config.geometry.width // 8
+    return config.geometry.width // 8 if space in (Space.WEIGHTS, Space.ACTIVATIONS) else 4
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Block:
     ----------
     space : Space
     bank : int
-        Column or row; 0 for program memory.
+        Column or row; 0 for program memory; of the store, 65,536 words each.
     address : int
         First word.
     data : bytes
@@ -65,7 +65,7 @@ class Section:
     parts : tuple of (int, int)
         For each of them, which layer with weights it is, and its first tile where it is only a part.
     buffers : tuple of Block
-        Weights and start values.
+        Weights and start values, in their buffers or in the store.
     """
 
     descriptors: tuple[Descriptor, ...]

@@ -15,6 +15,7 @@ from .descriptor import Nest, decode
 from .device import DeviceConfig, aligned
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
 from .starts import MAX_PLANES
+from .stream import most_words
 
 __all__ = ["Reach", "validate_descriptors", "validate_program"]
 
@@ -34,7 +35,8 @@ class Reach:
         Words of activation memory; `reads` without the taps of padding, and without the rows of strips after
         the first, which may reach beyond the map for results that nobody reads.
     weights, starts : range
-        Words of each column's weight and threshold buffer.
+        Words of each column's weight and threshold buffer; of a tile that comes from the store, how many,
+        counted from 0.
     """
 
     place: int
@@ -124,17 +126,23 @@ def validate_descriptors(
         nest = decode(words, place, config.geometry.width)[0].nest
         counts = {loop: nest.count(loop) for loop in LOOPS}
         reads = (_map if fields["padded"] else _walk)(what, fields, nest, config, image_in)
-        taps = counts["run"] * counts["col"] * counts["row"] * counts["tile"]
+        tiles = 1 if fields["stream"] else counts["tile"]
+        taps = counts["run"] * counts["col"] * counts["row"] * tiles
         reach = Reach(
             place,
             reads,
             _results(fields, counts, config, image_out),
             range(fields["weight_base"], fields["weight_base"] + taps),
-            range(fields["threshold_base"], fields["threshold_base"] + counts["tile"]),
+            range(fields["threshold_base"], fields["threshold_base"] + tiles),
         )
         _inside(f"{what} reads", reach.reads, config.act_depth, "act_depth")
         _inside(f"{what} writes", reach.writes, config.act_depth, "act_depth")
         _inside(f"{what} uses weights", reach.weights, config.weight_depth, "weight_depth")
+        if fields["stream"] and taps > most_words(config):
+            raise CompileError(
+                f"{what} has tiles of {taps} words, but a ring of {config.weight_depth} (weight_depth) takes "
+                f"{most_words(config)}"
+            )
         _inside(f"{what} uses start values", reach.starts, config.threshold_depth, "threshold_depth")
         if _overlap(reach.reads, reach.writes):
             raise CompileError(f"{what} writes words {_text(reach.writes)}, over its input {_text(reads)}")
@@ -163,6 +171,10 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
     g, align = config.geometry, config.column_align
     if not config.convolution and (fields["wide"] or fields["strips"]):
         raise CompileError(f"{what} is a convolution, which the device has not (convolution=0)")
+    if fields["stream"] and not config.store_words:
+        raise CompileError(f"{what} takes weights from a store, which the device has not (store_words=0)")
+    if fields["stream"] and (fields["weight_base"] or fields["threshold_base"]):
+        raise CompileError(f"{what} takes weights from the store, but has a base in their buffers")
     if fields["score"] and not 1 <= fields["slices"] <= config.acc_width:
         raise CompileError(f"{what} has {fields['slices']} slices, but a score has 1 to {config.acc_width}")
     if fields["lanes"] > g.width or (fields["lanes"] and not config.convolution):

@@ -44,6 +44,8 @@ class Descriptor:
         Bits used of a run's last word; 0, all.
     padding : Padding or None
     strips : Strips or None
+    stream : bool
+        Weights and start values come from the store (`xnorcore.isa.stream`).
     """
 
     nest: Nest
@@ -60,6 +62,7 @@ class Descriptor:
     lanes: int = 0
     padding: Padding | None = None
     strips: Strips | None = None
+    stream: bool = False
 
 
 def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
@@ -84,6 +87,7 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
         "slices": d.slices,
         "depends": d.depends,
         "double": d.double,
+        "stream": d.stream,
         "in_image": d.source.region in regions.paired,
         "out_image": d.target.region in regions.paired,
         "in_base": regions.word(d.source),
@@ -186,5 +190,6 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         f["lanes"],
         padding,
         Strips(f["in_strip"], f["out_strip"]) if f["strips"] else None,
+        bool(f["stream"]),
     )
     return descriptor, after

@@ -159,6 +159,8 @@ DESCRIPTOR = Record(
         ("strips", 1),
         ("slices", 6),
         ("plane_last", 16),
+        # Weights and start values come from the store, in the order of their use, and have no base.
+        ("stream", 1),
     ),
     (("run_last", 16), ("tile_last", 16)),
     (("in_base", 16), ("weight_base", 16)),
@@ -253,3 +255,10 @@ COUNTERS = (
     "frames_bad",
 )
 """Names of the 32-bit counters, in the order the COUNTERS command returns them."""
+STORE_COUNTERS = ("wait_weights",)  # idle: a word of weights has not come from the store
+"""Names of those that a device with a store has behind them."""
+
+
+def counters_of(config: DeviceConfig) -> tuple[str, ...]:
+    """Return the names of a device's counters, in the order of the answer to COUNTERS."""
+    return COUNTERS + (STORE_COUNTERS if config.store_words else ())

@@ -71,6 +71,7 @@ def _descriptor(program: Program, one: Descriptor, part: tuple[int, int], entry:
         "writes": _place(one.target, program.regions),
         "weights": [one.weights, one.weights + taps * tiles],
         "starts": [one.starts, one.starts + tiles],
+        "stream": one.stream,
         "result": f"{one.slices} slices" if one.slices else "bits",
         "out_step": one.out_step,
         "out_tile": one.out_tile,
@@ -139,7 +140,8 @@ def _descriptor_lines(one: dict[str, Any]) -> Iterator[str]:
         yield f"  {what:<8} {place['region']}{offset}, from word {place['word']}"
     for what in ("weights", "starts"):
         first, behind = one[what]
-        yield f"  {what:<8} words {first} to {behind - 1}"
+        place = f"{behind} words from the store" if one["stream"] else f"words {first} to {behind - 1}"
+        yield f"  {what:<8} {place}"
     yield f"  result   {one['result']}; {one['out_step']} words per position, {one['out_tile']} per tile"
     if one["flags"]:
         yield f"  flags    {'; '.join(one['flags'])}"

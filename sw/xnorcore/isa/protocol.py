@@ -56,8 +56,10 @@ class Space(IntEnum):
     THRESHOLDS = 1
     WEIGHTS = 2
     ACTIVATIONS = 3
+    STORE = 4
 
 
+_STORE_BITS = 10
 _INFO = struct.Struct("<4sBBBBBBH7I8s8s")
 INFO_BYTES = _INFO.size
 INFO_FLAGS_OFFSET = 10
@@ -75,6 +77,10 @@ FLAGS_ALIGN_LOW = 6
 """Lowest of the two bits of the flags that hold the logarithm of `DeviceConfig.column_align`."""
 FLAGS_SHARE_LOW = 8
 """Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
+FLAGS_STORE_LOW = 12
+"""Lowest of the four bits that hold the size of the store: 0, none; n, 2**(n + 9) words."""
+STORE_BANK = 1 << 16
+"""Words of a bank of the store."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,7 @@ class DeviceInfo:
             | FLAG_ONE_PORT * (c.act_ports == 1)
             | c.column_align.bit_length() - 1 << FLAGS_ALIGN_LOW
             | c.threshold_share << FLAGS_SHARE_LOW
+            | max(c.store_words.bit_length() - _STORE_BITS, 0) << FLAGS_STORE_LOW
         )
         return _INFO.pack(
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
@@ -160,5 +167,6 @@ class DeviceInfo:
             whole_windows=int(bool(flags & FLAG_WHOLE_WINDOWS)),
             act_ports=1 if flags & FLAG_ONE_PORT else 2,
             column_align=1 << (flags >> FLAGS_ALIGN_LOW & 3),
+            store_words=1 << (size + _STORE_BITS - 1) if (size := flags >> FLAGS_STORE_LOW) else 0,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

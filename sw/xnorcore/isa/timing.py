@@ -3,6 +3,9 @@
 The model follows `xnorcore_hw.sequence` (docs/architecture.md, Timing). It knows nothing of the link: waits
 for images, and for results to be sent, are not in it, nor are the cycles in which words of results are read
 for the link while the next batch computes, one for each word at most.
+
+Of layers whose weights come from a store, ``wait_weights`` is an upper bound, for a store that gives a word a
+cycle: a beat is taken to wait for the word behind its own, which one that is not held up does not.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from math import prod
 from .descriptor import Descriptor
 from .device import DeviceConfig
 from .layout import HEADER, LOOPS
+from .refill import Refill
 
 __all__ = ["Cycles", "Timed", "alone", "steady", "steady_layers", "total"]
 
@@ -39,7 +43,7 @@ class Cycles:
 
     Attributes
     ----------
-    busy, drain, fetch, hazard, port, tail : int
+    busy, drain, fetch, hazard, port, tail, wait_weights : int
     """
 
     busy: int = 0
@@ -48,6 +52,7 @@ class Cycles:
     hazard: int = 0
     port: int = 0
     tail: int = 0
+    wait_weights: int = 0
 
     @property
     def active(self) -> int:
@@ -113,10 +118,11 @@ class _Clock:
     free : int
         The first one in which a beat may leave that has a result.
     memory : _Memory
+    refill : Refill
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        self.config = config
+        self.config, self.refill = config, Refill(config)
         self.now, self.taken, self.written, self.free = 0, _LONG_AGO, _LONG_AGO, _LONG_AGO
         self.memory = _Memory(config)
 
@@ -139,6 +145,9 @@ class _Clock:
         if layer.descriptor.depends:
             first = max(ready, self.written + 1)
         beats = _Beats(layer.descriptor, config)
+        if layer.descriptor.stream:
+            self.refill.begin(ready)
+            beats.refill = self.refill
         emitted, end = beats.run(first, self.free, self.memory)
         self.now = end + 1
         self.free = end + beats.parts
@@ -150,7 +159,8 @@ class _Clock:
             drain=beats.drain,
             fetch=ready - start - held,
             hazard=held + first - ready,
-            port=self.now - first - beats.busy - beats.drain,
+            port=self.now - first - beats.busy - beats.drain - beats.waited,
+            wait_weights=beats.waited,
         )
 
 
@@ -163,6 +173,10 @@ class _Beats:
         How many there are of each.
     parts : int
         Words of a result: so many cycles lie between two.
+    refill : Refill or None
+        Where the weights come from, if not from the buffers.
+    waited : int
+        Cycles that beats have waited for them.
     """
 
     def __init__(self, descriptor: Descriptor, config: DeviceConfig) -> None:
@@ -171,6 +185,9 @@ class _Beats:
         self.tiles, self.window = counts["tile"], counts["win_x"] * counts["win_y"]
         self.results = counts["x"] * counts["y"]
         self.position = prod(counts[loop] for loop in ("run", "col", "row", "plane"))
+        self.words = self.position // counts["plane"]
+        self.refill: Refill | None = None
+        self.waited = 0
         # Beats of a position from the last one on that takes a start value.
         self.behind = self.position // (counts["plane"] if descriptor.double else 1)
         self.share = config.threshold_share
@@ -197,9 +214,15 @@ class _Beats:
         """
         emitted = end = 0
         for tile in range(self.tiles):
+            if self.refill:
+                there = self.refill.tile(self.words) - self.words + 1
+                self.waited += max(there - first, 0)
+                first = max(first, there)
             begins, end, used = self._result(first, free, memory, opens=True)
             emitted = emitted if tile else begins
             end, used = self._further(end, used, memory)
+            if self.refill:
+                self.refill.ended(end)
             # The next tile's start values are read where these are used up.
             first, free = max(end + 1, used + self.share), end + self.parts
         return emitted, end

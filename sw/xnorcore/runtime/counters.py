@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DeviceError
-from ..isa.layout import COUNTERS
+from ..isa.layout import COUNTERS, STORE_COUNTERS
 from ..isa.protocol import Command
 from ..link.pieces import END
 from ..link.session import Session
@@ -26,7 +26,7 @@ __all__ = [
     "watched",
 ]
 
-IDLE = ("fetch", "hazard", "port", "tail")
+IDLE = ("fetch", "hazard", "port", "tail", "wait_weights")
 """Counters of cycles in which the array does nothing for a batch that runs, by cause."""
 LOOK = -1
 """What stands for a look at the counters where images of a request are counted."""
@@ -55,9 +55,10 @@ def unpack_counters(payload: bytes) -> dict[str, int]:
     DeviceError
         If it has another number of counters.
     """
-    if len(payload) != 4 * len(COUNTERS):
-        raise DeviceError(f"COUNTERS returned {len(payload)} bytes, not {4 * len(COUNTERS)}")
-    return dict(zip(COUNTERS, np.frombuffer(payload, "<u4").tolist(), strict=True))
+    for names in (COUNTERS, COUNTERS + STORE_COUNTERS):
+        if len(payload) == 4 * len(names):
+            return dict(zip(names, np.frombuffer(payload, "<u4").tolist(), strict=True))
+    raise DeviceError(f"COUNTERS returned {len(payload)} bytes, not {4 * len(COUNTERS)}")
 
 
 def causes_per_image(counters: Mapping[str, int], images: int) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def causes_per_image(counters: Mapping[str, int], images: int) -> dict[str, Any]
     return {
         "busy": share["busy"],
         "drain": share["drain"],
-        "idle": {name: share[name] for name in IDLE},
+        "idle": {name: share[name] for name in IDLE if name in share},
         "wait_output": share["wait_output"],
         "wait_input": share["wait_input"],
     }

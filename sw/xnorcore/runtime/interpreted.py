@@ -15,7 +15,7 @@ from ..errors import CompileError
 from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.machine import Machine
-from ..isa.protocol import KEY_BYTES, Command, DeviceInfo, Space, Status
+from ..isa.protocol import KEY_BYTES, STORE_BANK, Command, DeviceInfo, Space, Status
 from ..link.frames import Splitter, decode_request, encode_response
 from ..link.pieces import END
 from ..link.transport import Progress
@@ -93,6 +93,7 @@ class InterpretedDevice:
         if command == Command.INFER:
             return self._infer(payload), Status.OK
         self._group = None
+        self.machine.rewind()
         if command == Command.INFO and not payload:
             info = DeviceInfo(self.config, 0, build_id=self.config.digest())
             if self._armed is not None:
@@ -122,6 +123,7 @@ class InterpretedDevice:
             Space.THRESHOLDS: (g.columns, config.threshold_depth),
             Space.WEIGHTS: (g.columns, config.weight_depth),
             Space.ACTIVATIONS: (g.rows, config.act_depth),
+            Space.STORE: (-(-config.store_words // STORE_BANK), min(config.store_words, STORE_BANK)),
         }[space]
         if bank >= banks or address >= depth:
             raise _Refused(Status.BAD_ADDRESS)

@@ -138,7 +138,7 @@ class Readback:
                 self._compare(block, first, wanted[:, None], found[: len(wanted), block.bank, None])
 
     def plain(self, block: Block) -> None:
-        """Check a block of program or activation memory.
+        """Check a block of program or activation memory, or of the store.
 
         Raises
         ------

@@ -106,7 +106,8 @@ def remark(session: Session, old: Program, new: Program) -> bool:
         shows only in the identifier of what is armed.
     """
     claim(session, new)
-    blocks = [block for block in new.blocks if block.space == Space.PROGRAM]
+    first = [block for block in new.blocks if (block.space, block.bank, block.address) == (Space.STORE, 0, 0)]
+    blocks = [*first, *(block for block in new.blocks if block.space == Space.PROGRAM)]
     write(session, new, without_mark(blocks))
     if _read_mark(session, new) != new.identifier[:4] + old.identifier[4:]:
         return False
@@ -173,11 +174,11 @@ def _upload(session: Session, program: Program, verify: bool, progress: Callback
     advance("load", len(program.identifier))
     # Checking weights and thresholds uses the other memories, which are therefore written last.
     weights = send(Space.WEIGHTS)
-    if verify:
+    if verify and weights:
         check.weights(weights)
     thresholds = send(Space.THRESHOLDS)
-    if verify:
+    if verify and thresholds:
         check.thresholds(thresholds)
-    for block in send(Space.ACTIVATIONS, Space.PROGRAM):
+    for block in send(Space.STORE, Space.ACTIVATIONS, Space.PROGRAM):
         if verify:
             check.plain(block)

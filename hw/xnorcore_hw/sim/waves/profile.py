@@ -14,7 +14,7 @@ from xnorcore.runtime.accelerator import Accelerator, Callback
 from xnorcore.runtime.measure import measure
 from xnorcore.runtime.upload import Progress
 
-from ...sequence.sequencer import STALLS
+from ...sequence.sequencer import stalls
 from ..transport import SimOptions, SimTransport
 from .engine import RecordingEngine
 
@@ -29,10 +29,10 @@ BETWEEN = ("tail", "wait_output", "wait_input")
 class _Count:
     """Adds up cycles by descriptor and cause."""
 
-    def __init__(self, descriptors: int) -> None:
-        self.cycles = np.zeros((descriptors, len(STALLS)), np.int64)
-        self.between = np.zeros(len(STALLS), np.int64)
-        self._idle = [STALLS.index(name) for name in BETWEEN]
+    def __init__(self, descriptors: int, causes: Sequence[str]) -> None:
+        self.cycles = np.zeros((descriptors, len(causes)), np.int64)
+        self.between = np.zeros(len(causes), np.int64)
+        self._idle = [causes.index(name) for name in BETWEEN]
         self._cause, self._since, self._done, self._at = -1, 0, False, 0
         self.causes = self.issued = 0
 
@@ -104,15 +104,16 @@ def profile(
     transport = SimTransport(options, engine, f"sim:{spec}", at_once=_AT_ONCE)
     with Accelerator(Session(transport, timeout=1.0, retries=5), progress) as accelerator:
         accelerator.load(network)
-        count = _Count(len(accelerator.program.sections[0].parts))
+        causes = stalls(options.config)
+        count = _Count(len(accelerator.program.sections[0].parts), causes)
         names = [[name for path in signal.names for name in [".".join(path)]] for signal in engine.signals]
         count.causes = next(at for at, own in enumerate(names) if any(n.endswith(_CAUSES) for n in own))
         counts.append(count)
         engine.record()
         results, measured = measure(accelerator, images)
         count.finish(engine.recorded)
-    rows = [dict(zip(STALLS, map(int, row), strict=True)) for row in count.cycles]
+    rows = [dict(zip(causes, map(int, row), strict=True)) for row in count.cycles]
     between = {
-        name: int(number) for name, number in zip(STALLS, count.between, strict=True) if name in BETWEEN
+        name: int(number) for name, number in zip(causes, count.between, strict=True) if name in BETWEEN
     }
     return {"descriptors": rows, "between": between, "measurement": measured.as_dict(), "results": results}

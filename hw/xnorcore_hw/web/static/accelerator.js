@@ -1,7 +1,9 @@
 // What the driver does with a device: loads a network, runs images, reads counters.
 
 import { join } from "./frames.js";
-import { COMMAND, COUNTERS, END, KEY_BYTES, PageError, SPACE, STATUS, parseInfo } from "./protocol.js";
+import {
+  COMMAND, COUNTERS, END, KEY_BYTES, PageError, SPACE, STATUS, STORE_COUNTERS, parseInfo,
+} from "./protocol.js";
 import { Session } from "./session.js";
 
 const MARK = 10; // word of the program header where the identifier begins
@@ -26,8 +28,8 @@ export class Accelerator {
   }
 
   wordBytes(space) {
-    const plain = space === SPACE.PROGRAM || space === SPACE.THRESHOLDS;
-    return plain ? 4 : this.info.config.width / 8;
+    const words = space === SPACE.WEIGHTS || space === SPACE.ACTIVATIONS;
+    return words ? this.info.config.width / 8 : 4;
   }
 
   writes({ space, bank, address, data }) {
@@ -152,8 +154,9 @@ export class Accelerator {
     if (!this.info.config.counters) return null;
     const payload = await this.session.call(COMMAND.COUNTERS, Uint8Array.of(0));
     const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
-    if (payload.length !== 4 * COUNTERS.length) throw new PageError(`COUNTERS gave ${payload.length} bytes.`);
-    return Object.fromEntries(COUNTERS.map((name, index) => [name, view.getUint32(4 * index, true)]));
+    const names = this.info.config.store_words ? [...COUNTERS, ...STORE_COUNTERS] : COUNTERS;
+    if (payload.length !== 4 * names.length) throw new PageError(`COUNTERS gave ${payload.length} bytes.`);
+    return Object.fromEntries(names.map((name, index) => [name, view.getUint32(4 * index, true)]));
   }
 
   async clearCounters() {

@@ -4,7 +4,7 @@ export const VERSION = 4;
 export const COMMAND = {
   INFO: 1, WRITE: 2, READ: 3, ARM: 4, INFER: 5, RUN: 6, COUNTERS: 7, RESET: 8,
 };
-export const SPACE = { PROGRAM: 0, THRESHOLDS: 1, WEIGHTS: 2, ACTIVATIONS: 3 };
+export const SPACE = { PROGRAM: 0, THRESHOLDS: 1, WEIGHTS: 2, ACTIVATIONS: 3, STORE: 4 };
 export const END = 0x80;
 export const KEY_BYTES = 4;
 export const STATUS = {
@@ -14,6 +14,7 @@ export const COUNTERS = [
   "active", "busy", "drain", "fetch", "hazard", "port", "wait_output", "tail", "wait_input", "images",
   "batches", "frames_good", "frames_bad",
 ];
+export const STORE_COUNTERS = ["wait_weights"]; // behind them, on a device with a store
 
 const INFO_BYTES = 56;
 const HINTS = {
@@ -56,7 +57,7 @@ function configOf(payload, view) {
     counters: (flags >> 1) & 1, convolution: (flags >> 2) & 1, program_halves: (flags >> 3) & 1,
     whole_windows: (flags >> 4) & 1, act_ports: 2 - ((flags >> 5) & 1),
     column_align: 1 << ((flags >> 6) & 3),
-    threshold_share: (flags >> 8) & 15,
+    threshold_share: (flags >> 8) & 15, store_words: flags >> 12 ? 2 ** ((flags >> 12) + 9) : 0,
   };
   words.forEach((name, index) => { config[name] = view.getUint32(12 + 4 * index, true); });
   return config;

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CompileError
-from ..blocks import Block
+from ..blocks import Block, word_bytes
 from ..device import DeviceConfig
-from ..protocol import Space
+from ..protocol import STORE_BANK, Space
 
 __all__ = ["Memories"]
 
@@ -28,6 +28,7 @@ class Memories:
     starts : array of int64, shape (columns, threshold_depth)
         Start values of `acc_width` bits.
     activations : array of uint8, shape (rows, act_depth, width)
+    store : array of uint32, shape (store_words,)
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -37,6 +38,7 @@ class Memories:
         self.weights = np.zeros((g.columns, config.weight_depth, g.width), np.uint8)
         self.starts = np.zeros((g.columns, config.threshold_depth), np.int64)
         self.activations = np.zeros((g.rows, config.act_depth, g.width), np.uint8)
+        self.store = np.zeros(config.store_words, np.uint32)
 
     def write(self, block: Block) -> None:
         """Store a block, as WRITE does.
@@ -46,23 +48,26 @@ class Memories:
         CompileError
             If there is no such bank, or the block is longer than the memory.
         """
-        config, width = self.config, self.config.geometry.width
+        config = self.config
         space, first = block.space, block.address
-        bank = (self.program, self.starts, self.weights, self.activations)[space]
-        if space != Space.PROGRAM:
+        bank = (self.program, self.starts, self.weights, self.activations, self.store)[space]
+        plain = space in (Space.PROGRAM, Space.STORE)
+        if space == Space.STORE:
+            first += block.bank * STORE_BANK
+        elif space != Space.PROGRAM:
             if block.bank >= len(bank):
                 raise CompileError(
                     f"a block for bank {block.bank} of {space.name.lower()}, which has {len(bank)}"
                 )
             bank = bank[block.bank]
-        size = 4 if space in (Space.PROGRAM, Space.THRESHOLDS) else width // 8
+        size = word_bytes(config, space)
         count = len(block.data) // size
         if first + count > len(bank):
             raise CompileError(
                 f"a block of {space.name.lower()} reaches word {first + count - 1}, but the memory ends at "
                 f"{len(bank) - 1}"
             )
-        if space == Space.PROGRAM:
+        if plain:
             bank[first : first + count] = np.frombuffer(block.data, "<u4")
         elif space == Space.THRESHOLDS:
             bank[first : first + count] = wrapped(
@@ -73,7 +78,10 @@ class Memories:
             bank[first : first + count] = np.unpackbits(words, axis=-1, bitorder="little")
 
     def read(self, space: Space, bank: int, address: int, words: int) -> bytes:
-        """Return words of program or activation memory, as READ does."""
+        """Return words of program or activation memory, or of the store, as READ does."""
+        if space == Space.STORE:
+            first = bank * STORE_BANK + address
+            return self.store[first : first + words].astype("<u4").tobytes()
         if space == Space.PROGRAM:
             return self.program[address : address + words].astype("<u4").tobytes()
         return np.packbits(

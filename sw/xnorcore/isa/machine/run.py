@@ -12,6 +12,7 @@ from ...errors import CompileError
 from ..device import DeviceConfig
 from ..layout import HEADER, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
 from ..starts import plane_starts
+from ..stream import tile_at
 from .loading import store_images
 from .memories import Memories, wrapped
 from .walk import Walk
@@ -59,6 +60,12 @@ class Machine:
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         self.memories = Memories(config)
+        # Next word of the store; where the rings go on.
+        self._place, self._next_word, self._next_start = 1, 0, 0
+
+    def rewind(self) -> None:
+        """Begin with the store's first tile again, as every request but INFER makes a device do."""
+        self._place = 1
 
     @property
     def header(self) -> dict[str, int]:
@@ -112,6 +119,8 @@ class Machine:
         CompileError
             They do not end, or lead out of a memory.
         """
+        if parity is None:
+            self.rewind()
         traces = []
         words = [int(word) for word in self.memories.program]
         place, end = entry, False
@@ -119,6 +128,8 @@ class Machine:
             fields, after = unpack_descriptor(words, place)
             traces.append(self._layer(place, fields, parity))
             place, end = after, bool(fields["end"])
+        if parity is None:
+            self.rewind()
         return traces
 
     def _layer(self, place: int, fields: dict[str, int], parity: int | None) -> LayerTrace:
@@ -137,15 +148,10 @@ class Machine:
 
     def _tile(self, fields: Mapping[str, int], walk: Walk, base: int, tile: int) -> NDArray[np.int64]:
         """Return the accumulators of one tile, shape (rows, positions, columns)."""
-        config, g, memories = self.config, self.config.geometry, self.memories
+        config, g = self.config, self.config.geometry
         planes, taps = walk.counts["plane"], walk.taps
-        first = fields["weight_base"] + tile * taps
-        start = fields["threshold_base"] + tile
-        _inside("weights", range(first, first + taps), config.weight_depth)
-        _inside("start values", range(start, start + 1), config.threshold_depth)
-        weights = memories.weights[:, first : first + taps].reshape(g.columns, taps * g.width)
-        signs = 2 * weights.astype(np.float32) - 1
-        starts = memories.starts[:, start]
+        weights, starts = self._weights(fields, taps, tile)
+        signs = 2 * weights.reshape(g.columns, taps * g.width).astype(np.float32) - 1
         sums = np.zeros((g.rows, walk.positions, g.columns), np.int64)
         step = max(_CHUNK // (taps * g.width), 1)
         for at in range(0, walk.positions, step):
@@ -163,6 +169,32 @@ class Machine:
                     acc = wrapped(acc, config.acc_width)
                 sums[row, chunk] = acc
         return sums
+
+    def _weights(
+        self, fields: Mapping[str, int], taps: int, tile: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return the bits of a tile's weights, shape (columns, taps, width), and its start values."""
+        config, memories = self.config, self.memories
+        first, start = fields["weight_base"] + tile * taps, fields["threshold_base"] + tile
+        if not fields["stream"]:
+            _inside("weights", range(first, first + taps), config.weight_depth)
+            _inside("start values", range(start, start + 1), config.threshold_depth)
+            return memories.weights[:, first : first + taps], memories.starts[:, start]
+        if not config.store_words:
+            raise CompileError("weights come from a store, which the device has not (store_words=0)")
+        words, starts, self._place = tile_at(memories.store, self._place, config)
+        if words.shape[1] != taps:
+            raise CompileError(f"a tile of {taps} words meets one of {words.shape[1]} in the store")
+        if self._place > memories.store[0]:
+            self._place = 1
+        # Through the rings, which then hold what a device has in them.
+        ring = (self._next_word + np.arange(taps)) % config.weight_depth
+        memories.weights[:, ring] = np.unpackbits(words, axis=-1, bitorder="little")
+        memories.starts[:, self._next_start] = wrapped(starts, config.acc_width)
+        given = memories.weights[:, ring], memories.starts[:, self._next_start]
+        self._next_word = (self._next_word + taps) % config.weight_depth
+        self._next_start = (self._next_start + 1) % config.threshold_depth
+        return given
 
     def _operands(
         self,

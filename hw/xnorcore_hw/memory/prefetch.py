@@ -1,0 +1,98 @@
+"""Brings weights and start values from the store into the buffers, before the beats that need them."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorcore.isa.device import DeviceConfig
+
+from ..interfaces import RingSignature, bits_for_depth
+from .fill import fills
+from .ring import RingWriter
+
+__all__ = ["Prefetcher"]
+
+FLIGHT = 7
+"""Words that may be on their way at once."""
+
+
+class Prefetcher(wiring.Component):
+    """Ask for the words of the stream (`xnorcore.isa.stream`), round and round, and put each into its ring.
+
+    It begins with the first layer that takes its weights from the store, and goes on, also for a batch that
+    has not come, until the `rewind`. A request goes out without a look at the rings: the store keeps a place
+    for the word, which waits there until the ring has one.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    rewind : In(1)
+        Nothing runs: the next layer has the stream's first words. Words on their way are dropped.
+    ring : In(RingSignature)
+    request : Out(stream)
+        Addresses of the store,
+    word : In(stream of 32)
+        and the words there.
+    fill : Out(stream of FillLayout)
+    quiet : Out(1)
+        It rests, and no word is on its way.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "rewind": In(1),
+                "ring": In(RingSignature(config)),
+                "request": Out(stream.Signature(bits_for_depth(config.store_words))),
+                "word": In(stream.Signature(32)),
+                "fill": Out(fills()),
+                "quiet": Out(1),
+            }
+        )
+        self._writer = RingWriter(config)
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.writer = writer = self._writer
+        request, word = self.request, self.word
+        on, drops, flying = Signal(name="on"), Signal(name="drops"), Signal(range(FLIGHT + 1), name="flying")
+        address, known = Signal.like(request.p, name="address"), Signal(name="known")
+        last = Signal.like(request.p, name="last", reset_less=True)
+        asked, taken = Signal(name="asked"), Signal(name="taken")
+        connect(m, flipped(self.ring), writer.ring)
+        connect(m, writer.fill, flipped(self.fill))
+        m.d.comb += [
+            # Until its length is known, only the stream's first word.
+            request.valid.eq(on & ~drops & (flying != FLIGHT) & (known | (address == 0))),
+            request.p.eq(address),
+            writer.clear.eq(~on),
+            writer.word.valid.eq(word.valid & known & ~drops),
+            writer.word.p.eq(word.p),
+            word.ready.eq(drops | ~known | writer.word.ready),
+            asked.eq(request.valid & request.ready),
+            taken.eq(word.valid & word.ready),
+            self.quiet.eq(~on & ~drops),
+        ]
+        m.d.sync += flying.eq(flying + asked - taken)
+        with m.If(self.rewind):
+            m.d.sync += [on.eq(0), drops.eq(1)]
+        with m.Else():
+            with m.If(self.ring.go):
+                m.d.sync += on.eq(1)
+            with m.If(flying == 0):
+                m.d.sync += drops.eq(0)
+        with m.If(~on):
+            m.d.sync += [address.eq(0), known.eq(0)]
+        with m.Else():
+            with m.If(asked):
+                m.d.sync += address.eq(Mux(known & (address == last), 1, address + 1))
+            with m.If(taken & ~known & ~drops):
+                m.d.sync += [known.eq(1), last.eq(word.p)]
+        return m

@@ -1,0 +1,123 @@
+"""Turns the words of a stream into writes of the buffers, which are rings."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stream import packed_columns, word_parts
+
+from ..interfaces import RingSignature
+from ..parts.delay import delayed
+from .activation import operand_latency
+from .fill import fills
+
+__all__ = ["RingWriter"]
+
+
+class _Next(IntEnum):
+    """What the next word is, in a block of a tile."""
+
+    HEAD = 0
+    START = 1
+    WEIGHT = 2
+
+
+class RingWriter(wiring.Component):
+    """Follow the blocks of a stream (`xnorcore.isa.stream`) into the rings.
+
+    A ring is full while but one place is free in front of the words, or the start values, of the tile whose
+    beats leave: what a ring holds is then never as many as it has places, or none.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    clear : In(1)
+        The next word begins a block, which goes where the present tile's words have ended.
+    ring : In(RingSignature)
+    word : In(stream of 32)
+    fill : Out(stream of FillLayout)
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "clear": In(1),
+                "ring": In(RingSignature(config)),
+                "word": In(stream.Signature(32)),
+                "fill": Out(fills()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        config, ring, fill, word = self.config, self.ring, self.fill, self.word
+        columns, shared, parts = config.geometry.columns, packed_columns(config), word_parts(config)
+        following, left = (
+            Signal(_Next, name="following"),
+            Signal.like(ring.arrived, name="left", reset_less=True),
+        )
+        column, part = Signal(range(columns), name="column"), Signal(range(max(parts, 2)), name="part")
+        arrived = Signal.like(ring.arrived, name="arrived", reset_less=True)
+        start = Signal.like(ring.start, name="start", reset_less=True)
+        is_start, is_weight = following == _Next.START, following == _Next.WEIGHT
+        # Operands come later than the words that they meet.
+        base = delayed(m, ring.base, operand_latency(config) - 1, "base")
+        starts_full, weights_full = Signal(name="starts_full"), Signal(name="weights_full")
+        m.d.comb += [
+            starts_full.eq((start + 1)[: len(start)] == self._used(m)),
+            weights_full.eq((arrived + 1)[: len(arrived)] == base),
+            ring.arrived.eq(arrived),
+            word.ready.eq(~(is_start & starts_full) & ~(is_weight & weights_full)),
+            fill.valid.eq(word.valid & word.ready & (is_start | is_weight)),
+            fill.p.starts.eq(is_start),
+            fill.p.bank.eq(column),
+            fill.p.addr.eq(Mux(is_start, start, arrived)),
+            fill.p.part.eq(part),
+            fill.p.mask.eq(0b1111),
+            fill.p.data.eq(word.p),
+        ]
+        part_end, row_end = part == parts - 1, Signal()
+        m.d.comb += row_end.eq(column == Mux(is_start, columns - 1, columns - shared))
+        with m.If(word.valid & word.ready):
+            with m.Switch(following):
+                with m.Case(_Next.HEAD):
+                    m.d.sync += [left.eq(word.p), following.eq(_Next.START)]
+                with m.Case(_Next.START):
+                    m.d.sync += column.eq(Mux(row_end, 0, column + 1))
+                    with m.If(row_end):
+                        m.d.sync += [start.eq(start + 1), following.eq(_Next.WEIGHT)]
+                with m.Case(_Next.WEIGHT):
+                    m.d.sync += part.eq(Mux(part_end, 0, part + 1))
+                    with m.If(part_end):
+                        m.d.sync += column.eq(Mux(row_end, 0, column + shared))
+                        with m.If(row_end):
+                            m.d.sync += [arrived.eq(arrived + 1), left.eq(left - 1)]
+                            with m.If(left == 1):
+                                m.d.sync += following.eq(_Next.HEAD)
+        with m.If(self.clear):
+            m.d.sync += [following.eq(_Next.HEAD), column.eq(0), part.eq(0)]
+            m.d.sync += [arrived.eq(ring.next_word), start.eq(ring.next_start)]
+        return m
+
+    def _used(self, m: Module) -> Signal:
+        """Return the start value of the present tile, late enough that the one before it has been read.
+
+        It is read some cycles after the tile's first beat has left, which may be the tile's only one.
+        """
+        ring = self.ring
+        turn = Signal(range(self.config.latency), name="turn")
+        seen, used = (Signal.like(ring.start, name=name, reset_less=True) for name in ("seen", "used"))
+        m.d.sync += turn.eq(turn + 1)
+        with m.If(turn.all() | self.clear):
+            m.d.sync += [seen.eq(ring.start), used.eq(seen)]
+        return used

@@ -1,0 +1,64 @@
+"""When words of weights come from a store that gives one a cycle, for the model of cycles (`timing`)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .device import DeviceConfig
+from .stream import packed_columns, word_parts
+
+__all__ = ["Refill"]
+
+_BEGIN = 1
+"""Cycles from a layer's first possible beat to the stream's length being known, the first time."""
+_LATE = 2
+"""Cycles from the last part of a word to the first beat that may leave because of it."""
+
+
+class Refill:
+    """The prefetcher and its rings, tile after tile, in cycles of the clock of `timing`.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        g = config.geometry
+        self._depth, self._starts = config.weight_depth, config.threshold_depth
+        self._head = 1 + g.columns
+        self._row = g.columns // packed_columns(config) * word_parts(config)
+        # Cycle in which the last word came; None, nothing has been asked for.
+        self._time: int | None = None
+        self._words = 0
+        # Tiles that have ended: the word behind each, and when its places were free.
+        self._free: deque[tuple[int, int]] = deque()
+
+    def begin(self, ready: int) -> None:
+        """A layer may have its first beat in cycle `ready`."""
+        if self._time is None:
+            self._time = ready + _BEGIN
+
+    def tile(self, words: int) -> int:
+        """Return the cycle in which the last beat of the next tile's first position may leave at the earliest."""
+        assert self._time is not None
+        self._time += self._head
+        at = self._time
+        # Words that go where nothing was come at their own pace; the others behind those that leave.
+        for _ in range(words):
+            self._words += 1
+            self._time = self._placed(self._time + self._row)
+        return max(at, self._time + self._head + self._row) + _LATE
+
+    def _placed(self, time: int) -> int:
+        """Return when a word is written whose last part could come at `time`."""
+        behind = self._words - self._depth + 1
+        while self._free and self._free[0][0] < behind:
+            self._free.popleft()
+        if behind > 0 and self._free:
+            time = max(time, self._free[0][1] + self._row)
+        return time
+
+    def ended(self, cycle: int) -> None:
+        """The last beat of the tile leaves in `cycle`: its places are free."""
+        self._free.append((self._words, cycle))

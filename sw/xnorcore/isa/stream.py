@@ -1,0 +1,125 @@
+"""How the store holds weights and start values: one stream of 32-bit words, in the order of their use.
+
+Word 0 is the address of the last word. Behind it lies a block for each tile: the number of weight words of a
+column; the start value of every column; and for each of the weight words that of every column, least
+significant part first. Where a word of weights has 8 or 16 bits, neighbouring columns share a word of the
+store. Behind the last block, the first one follows again.
+
+A tile's words go on in the rings where those of the tile before have ended, whatever the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from .blocks import Block
+from .device import DeviceConfig
+from .protocol import STORE_BANK, Space
+
+__all__ = [
+    "block_of_tile", "most_words", "packed_columns", "shortened", "store_blocks", "tile_at", "word_parts",
+]  # fmt: skip
+
+
+def packed_columns(config: DeviceConfig) -> int:
+    """Return how many columns' words of weights share a word of the store."""
+    width = config.geometry.width
+    return 32 // width if width in (8, 16) else 1
+
+
+def word_parts(config: DeviceConfig) -> int:
+    """Return how many words of the store a column's word of weights takes."""
+    return -(-config.geometry.width // 32)
+
+
+def most_words(config: DeviceConfig) -> int:
+    """Return the most weight words per column that a tile may have.
+
+    A beat leaves once the word behind its own has come too, and a ring never fills its last place.
+    """
+    return config.weight_depth - 2
+
+
+def _words_of_row(config: DeviceConfig) -> int:
+    """Return the words of the store that one word of weights of every column takes."""
+    return config.geometry.columns // packed_columns(config) * word_parts(config)
+
+
+def block_of_tile(
+    weights: NDArray[np.uint8], starts: NDArray[np.int64], config: DeviceConfig
+) -> NDArray[np.uint32]:
+    """Return the block of one tile.
+
+    Parameters
+    ----------
+    weights : array of uint8, shape (columns, words, width / 8)
+    starts : array of int64, shape (columns,)
+        As the threshold buffers hold them.
+    config : DeviceConfig
+    """
+    columns, words, size = weights.shape
+    padded = np.zeros((words, columns, -(-size // 4) * 4 if packed_columns(config) == 1 else size), np.uint8)
+    padded[:, :, :size] = weights.transpose(1, 0, 2)
+    return np.concatenate(
+        [
+            np.array([words], np.uint32),
+            starts.astype("<i4").view("<u4"),
+            padded.reshape(-1).view("<u4"),
+        ]
+    )
+
+
+def tile_at(
+    store: NDArray[np.uint32], place: int, config: DeviceConfig
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+    """Return weights and start values, as of `block_of_tile`, of the block at a word, and the word behind it.
+
+    Raises
+    ------
+    CompileError
+        If the block has no length that the device can take.
+    """
+    g, words = config.geometry, int(store[place])
+    behind = place + 1 + g.columns + words * _words_of_row(config)
+    if not 1 <= words <= most_words(config) or behind > len(store):
+        raise CompileError(
+            f"the block at word {place} of the store has {words} words of weights, but a tile has 1 to "
+            f"{most_words(config)}, and the store {len(store)} words"
+        )
+    starts = store[place + 1 : place + 1 + g.columns].view(np.int32).astype(np.int64)
+    raw = store[place + 1 + g.columns : behind].astype("<u4").view(np.uint8)
+    size = g.width // 8
+    weights = raw.reshape(words, g.columns, -1)[:, :, :size].transpose(1, 0, 2)
+    return weights, starts, behind
+
+
+def store_blocks(blocks: Sequence[NDArray[np.uint32]]) -> tuple[Block, ...]:
+    """Return what is written into the store for a stream; its length is a block by itself, the first one."""
+    stream = np.concatenate(blocks)
+    found = [_length(len(stream))]
+    place = 1
+    while place <= len(stream):
+        bank, address = divmod(place, STORE_BANK)
+        part = stream[place - 1 :][: STORE_BANK - address]
+        found.append(Block(Space.STORE, bank, address, part.astype("<u4").tobytes()))
+        place += len(part)
+    return tuple(found)
+
+
+def shortened(buffers: Sequence[Block], tiles: int, config: DeviceConfig) -> tuple[Block, ...]:
+    """Return the blocks of `store_blocks` with the length of their first `tiles` tiles; the others stay."""
+    length, *rest = buffers
+    stream = np.frombuffer(b"".join(block.data for block in rest), "<u4")
+    place = 0
+    for _ in range(tiles):
+        place += 1 + config.geometry.columns + int(stream[place]) * _words_of_row(config)
+    return (replace(length, data=_length(place).data), *rest)
+
+
+def _length(words: int) -> Block:
+    return Block(Space.STORE, 0, 0, words.to_bytes(4, "little"))
