@@ -220,9 +220,12 @@ class Core(wiring.Component):
             self.clear_counters.eq(control.clear_counters),
         ]
 
+    def _store(self, platform: object) -> wiring.Component:
+        return store_of(platform, self.config, self.bake)
+
     def _connect_store(self, m: Module, platform: object) -> None:
         control, sequencer, array = self._control, self._sequencer, self._array
-        m.submodules.store = store = store_of(platform, self.config, self.bake)
+        m.submodules.store = store = self._store(platform)
         m.submodules.store_access = access = StoreAccess(self.config)
         m.submodules.prefetcher = prefetcher = Prefetcher(self.config)
         connect(m, access.bus, store.bus)

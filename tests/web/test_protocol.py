@@ -115,7 +115,8 @@ def test_random_frames_against_the_driver(tmp_path):
 
 def test_numbers_are_those_of_the_driver(tmp_path):
     found = run(
-        "done([protocol.COMMAND, protocol.STATUS, protocol.SPACE, protocol.COUNTERS, protocol.VERSION, protocol.STORE_COUNTERS])",
+        "done([protocol.COMMAND, protocol.STATUS, protocol.SPACE, protocol.COUNTERS, protocol.VERSION, "
+        "protocol.STORE_COUNTERS])",
         tmp_path,
     )
     assert found[0] == {c.name: int(c) for c in Command} and found[1] == {s.name: int(s) for s in Status}

@@ -26,6 +26,7 @@ class Refill:
     def __init__(self, config: DeviceConfig) -> None:
         g = config.geometry
         self._depth, self._starts = config.weight_depth, config.threshold_depth
+        self._operand = 3 if config.offset_bits else 0
         self._head = 1 + g.columns
         self._row = g.columns // packed_columns(config) * word_parts(config)
         # Cycle in which the last word came; None, nothing has been asked for.
@@ -33,22 +34,34 @@ class Refill:
         self._words = 0
         # Tiles that have ended: the word behind each, and when its places were free.
         self._free: deque[tuple[int, int]] = deque()
+        # The places of start values are free in turns, two at most behind the end of the tile.
+        self._lag = 2 << (config.latency - 1).bit_length()
+        self._ends: deque[int] = deque(maxlen=config.threshold_depth)
 
     def begin(self, ready: int) -> None:
         """A layer may have its first beat in cycle `ready`."""
         if self._time is None:
             self._time = ready + _BEGIN
+        else:
+            self.ended(ready - 2)
 
     def tile(self, words: int) -> int:
-        """Return the cycle in which the last beat of the next tile's first position may leave at the earliest."""
+        """Return the first cycle in which the last beat of the next tile's first position may leave."""
         assert self._time is not None
-        self._time += self._head
-        at = self._time
+        self._time = self._begun(self._time, 0)
         # Words that go where nothing was come at their own pace; the others behind those that leave.
         for _ in range(words):
             self._words += 1
             self._time = self._placed(self._time + self._row)
-        return max(at, self._time + self._head + self._row) + _LATE
+        return self._begun(self._time, 1) + self._row + _LATE
+
+    def _begun(self, time: int, ahead: int) -> int:
+        """Return when the start values of the tile so many `ahead` are written, behind `time`."""
+        # As many tiles before it, one has to be through.
+        place = len(self._ends) - self._starts + 1 + ahead
+        if place >= 0:
+            time = max(time, self._ends[place] + self._lag)
+        return time + self._head
 
     def _placed(self, time: int) -> int:
         """Return when a word is written whose last part could come at `time`."""
@@ -60,5 +73,6 @@ class Refill:
         return time
 
     def ended(self, cycle: int) -> None:
-        """The last beat of the tile leaves in `cycle`: its places are free."""
-        self._free.append((self._words, cycle))
+        """The tile's places are free behind `cycle`: its last beat leaves, or the next layer is loaded."""
+        self._free.append((self._words, cycle + self._operand))
+        self._ends.append(cycle)

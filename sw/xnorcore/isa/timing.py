@@ -215,14 +215,14 @@ class _Beats:
         emitted = end = 0
         for tile in range(self.tiles):
             if self.refill:
+                if tile:
+                    self.refill.ended(end)
                 there = self.refill.tile(self.words) - self.words + 1
                 self.waited += max(there - first, 0)
                 first = max(first, there)
             begins, end, used = self._result(first, free, memory, opens=True)
             emitted = emitted if tile else begins
             end, used = self._further(end, used, memory)
-            if self.refill:
-                self.refill.ended(end)
             # The next tile's start values are read where these are used up.
             first, free = max(end + 1, used + self.share), end + self.parts
         return emitted, end

@@ -52,6 +52,7 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         convolution=convolution,
         threshold_share=share,
         program_halves=int(rng.random() < 0.4),
+        store_words=int(rng.choice([1 << 12, 1 << 14, 1 << 16])) if rng.random() < 0.4 else 0,
     )
     # Drawn last: devices without these are those that they always were.
     return replace(config, **_layout(rng, config))
