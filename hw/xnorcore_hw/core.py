@@ -22,7 +22,7 @@ from .memory.activation import operand_latency, write_latency
 from .memory.prefetch import Prefetcher
 from .memory.rows import ActivationRows
 from .memory.stores.access import StoreAccess
-from .memory.stores.choose import store_of
+from .memory.stores.ram import RamStore
 from .memory.writer import ResultWriter
 from .parts.delay import delayed, delayed_bundle
 from .parts.sizes import RECORD_WORDS, RECORDS
@@ -44,8 +44,8 @@ class Core(wiring.Component):
         Reported by INFO; 0 if unknown.
     bake : Program or None
         What the memories hold from power-up on; it is armed at once. Compiled for `config`, in one pass,
-        and not stopped early: where the host reads results from memory, the driver relies on a device
-        that restarts not to hold the same program again.
+        and not stopped early, nor with weights from the store: where the host reads results from memory, the
+        driver relies on a device that restarts not to hold the same program again.
 
     Members
     -------
@@ -58,7 +58,7 @@ class Core(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
-        assert bake is None or not bake.results_read, "only a whole program of one pass can be baked"
+        assert bake is None or not (bake.results_read or bake.streams), "only what the buffers hold at once"
         self.config, self.clock_hz, self.bake = config, clock_hz, bake
         super().__init__(
             {
@@ -221,7 +221,7 @@ class Core(wiring.Component):
         ]
 
     def _store(self, platform: object) -> wiring.Component:
-        return store_of(platform, self.config, self.bake)
+        return RamStore(self.config)
 
     def _connect_store(self, m: Module, platform: object) -> None:
         control, sequencer, array = self._control, self._sequencer, self._array

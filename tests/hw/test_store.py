@@ -27,10 +27,10 @@ from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.runtime.requests import infer_head, read_requests, write_requests
 from xnorcore.verify.case import draw
 from xnorcore.verify.random_networks import dense_network, random_images
+from xnorcore_hw.bench.held import held
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
-from .held import HeldTop
 from .slow_store import SlowTop
 
 SMALL = {"weight_depth": 64, "threshold_depth": 16, "act_depth": 2048, "store_words": 1 << 14}
@@ -44,9 +44,9 @@ DEVICES = [
 SMALLEST = dense_network(np.random.default_rng(3), (400, 60, 40, 10))
 
 
-def engine_of(config: DeviceConfig, top: type = SlowTop) -> SimTransport:
+def engine_of(config: DeviceConfig) -> SimTransport:
     options = SimOptions(config)
-    return SimTransport(options, CompiledEngine(config, options.clock_hz, top=top))
+    return SimTransport(options, CompiledEngine(config, options.clock_hz, top=SlowTop))
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +185,8 @@ def test_places_of_the_store(slow: tuple[SimTransport, Accelerator]) -> None:
 @pytest.mark.parametrize("number", some(range(2), always=1))
 def test_cycles_are_those_expected(number: int) -> None:
     """All exact but the waits for weights, for which there is a bound."""
-    config = replace(DEVICES[number], fifo_bytes=16384)
-    with Accelerator(Session(engine_of(config, HeldTop))) as device:
+    with held(DEVICES[number]) as device:
+        config = device.info.config
         for program in programs(config, 40 + number, 5):
             images = some_images(program.network, 2 * program.batch)
             device.load_program(program, verify=False)

@@ -36,6 +36,8 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
     if config.convolution:
         distance = bits_for_depth(config.act_depth) + config.offset_bits
         found.append(Memory("moves", 1 << place_bits(), distance, distance))
+    if config.store_words:
+        found.append(Memory("memory", config.store_words, 32, 8, single=True))
     return found
 
 

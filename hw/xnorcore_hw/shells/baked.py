@@ -27,4 +27,10 @@ def bake(network: Network, config: DeviceConfig) -> Program:
             f"network {network.name!r} needs {program.passes} passes on {config.geometry}: only a network "
             "that fits at once can be baked; choose larger --set weight_depth=N and threshold_depth=N"
         )
+    if program.streams:
+        raise CapacityError(
+            f"network {network.name!r} takes its weights from the store of {config.geometry}, which forgets "
+            "them: only a network that the buffers hold can be baked; choose larger --set weight_depth=N and "
+            "threshold_depth=N"
+        )
     return program

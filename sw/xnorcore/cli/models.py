@@ -144,6 +144,10 @@ def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any
         name: {"used": program.used[name] if program else None, "available": getattr(config, name)}
         for name in _MEMORIES
     }
+    if config.store_words:
+        memory["store_words"] = {
+            "used": program.used["store_words"] if program else None, "available": config.store_words,
+        }  # fmt: skip
     bits = max(layer.acc_bits for layer in program.layers) if program else None
     memory["acc_width"] = {"used": bits, "available": config.acc_width}
     expected = drains = one_image = used = None
@@ -163,6 +167,7 @@ def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any
         "image_bytes": program.image_bytes if program else None,
         "result_bytes": program.result_bytes if program else None,
         "passes": program.passes if program else None,
+        "streams": program.streams if program else None,
         "link_bytes_per_call": program.bytes_per_call if program else None,
         "beats_per_batch": program.beats if program else None,
         "drains_per_batch": drains,
@@ -199,13 +204,14 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
         "",
         f"{_device(value)}: {value['peak_macs_per_cycle']:,} MACs/cycle",
     ]
-    names = {**_MEMORIES, "acc_width": "accumulator, bits"}
+    names = {**_MEMORIES, "acc_width": "accumulator, bits", "store_words": "store, 32-bit words"}
     memory = []
     for name, entry in value["memory"].items():
         short = entry["used"] is not None and entry["used"] > entry["available"]
         hint = f"too small: --set {name}={entry['used']} or more" if short else ""
         if short and value["fits"]:
-            hint = f"in passes; at once with --set {name}={entry['used']}"
+            how = "from the store" if value["streams"] else "in passes"
+            hint = f"{how}; at once with --set {name}={entry['used']}"
         memory.append((names[name], shown(entry["used"]), shown(entry["available"]), hint))
     lines += table(memory, ("memory", "needed", "there is", ""), "  ")
     if value["expected_cycles_per_batch"]:
@@ -229,6 +235,8 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
             f"runs on {_device(value)} in {value['passes']} passes: "
             f"{value['link_bytes_per_call']:,} bytes of weights cross the link with each call"
         )
+    elif value["streams"]:
+        verdict = f"runs on {_device(value)} with weights that stream from its store"
     lines += ["", verdict]
     if value["device"]["simulated"] and value["boards"]:
         lines += board_lines(value["boards"], Geometry(g["rows"], g["columns"], g["width"]))

@@ -45,10 +45,10 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     Returns
     -------
     dict
-        ``board``; ``runs``: ``resident``, ``passes`` or ``no``; the rates of `Rates`, None where it does not
-        run; ``store``: where weights come from that the buffers do not hold; ``passes``; ``call_images``:
-        images of the call that rates in passes are of; ``cycles_per_batch``, ``images_per_batch`` as of
-        ``info``; what its design takes of the FPGA as of `BoardSize`, None where that is not known, as
+        ``board``; ``runs``: ``resident``, ``stream``, ``passes`` or ``no``; the rates of `Rates`, None where
+        it does not run; ``store``: where weights come from that the buffers do not hold; ``passes``;
+        ``call_images``: images of the call that rates in passes are of; ``cycles_per_batch``,
+        ``images_per_batch`` as of ``info``; what its design takes of the FPGA as of `BoardSize`, None where that is not known, as
         ``size``; ``missing``: everything that the device lacks, each with ``field``, ``there``, ``needed``
         and ``reason``; ``roofline`` as of ``report``, by computation.
     """
@@ -63,9 +63,9 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         return value | {"missing": [asdict(lack) for lack in obstacles(network, device.config)]}
     reached = rates(program, device, images)
     return value | {
-        "runs": "resident" if program.passes == 1 else "passes",
+        "runs": "passes" if program.passes > 1 else "stream" if program.streams else "resident",
         **asdict(reached),
-        "store": None if program.passes == 1 else "wire",
+        "store": "wire" if program.passes > 1 else "ram" if program.streams else None,
         "passes": program.passes,
         "call_images": None if program.passes == 1 else images,
         "cycles_per_batch": program.cycles,

@@ -15,7 +15,7 @@ from .descriptor import Nest, decode
 from .device import DeviceConfig, aligned
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
 from .starts import MAX_PLANES
-from .stream import most_words
+from .stream import check_stream
 
 __all__ = ["Reach", "validate_descriptors", "validate_program"]
 
@@ -137,12 +137,8 @@ def validate_descriptors(
         )
         _inside(f"{what} reads", reach.reads, config.act_depth, "act_depth")
         _inside(f"{what} writes", reach.writes, config.act_depth, "act_depth")
+        check_stream(what, fields, taps, config)
         _inside(f"{what} uses weights", reach.weights, config.weight_depth, "weight_depth")
-        if fields["stream"] and taps > most_words(config):
-            raise CompileError(
-                f"{what} has tiles of {taps} words, but a ring of {config.weight_depth} (weight_depth) takes "
-                f"{most_words(config)}"
-            )
         _inside(f"{what} uses start values", reach.starts, config.threshold_depth, "threshold_depth")
         if _overlap(reach.reads, reach.writes):
             raise CompileError(f"{what} writes words {_text(reach.writes)}, over its input {_text(reads)}")
@@ -171,10 +167,6 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
     g, align = config.geometry, config.column_align
     if not config.convolution and (fields["wide"] or fields["strips"]):
         raise CompileError(f"{what} is a convolution, which the device has not (convolution=0)")
-    if fields["stream"] and not config.store_words:
-        raise CompileError(f"{what} takes weights from a store, which the device has not (store_words=0)")
-    if fields["stream"] and (fields["weight_base"] or fields["threshold_base"]):
-        raise CompileError(f"{what} takes weights from the store, but has a base in their buffers")
     if fields["score"] and not 1 <= fields["slices"] <= config.acc_width:
         raise CompileError(f"{what} has {fields['slices']} slices, but a score has 1 to {config.acc_width}")
     if fields["lanes"] > g.width or (fields["lanes"] and not config.convolution):

@@ -9,6 +9,7 @@ from math import gcd
 
 from ..errors import GeometryError
 from ..nearest import did_you_mean
+from .ranges import fitting, in_range, power_of_two_at_least
 
 ROWS = (1, 8)
 COLUMNS = (4, 128)
@@ -16,18 +17,6 @@ WIDTH = (8, 128)
 MAX_DEPTH = 65536
 MAX_PROGRAM_DEPTH = 4096
 STORE_WORDS = (1 << 10, 1 << 24)
-
-
-def _range(name: str, value: int, low: int, high: int, multiple: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise GeometryError(f"{name} is {value!r}, but must be an integer")
-    if not low <= value <= high or value % multiple:
-        step = f" and a multiple of {multiple}" if multiple > 1 else ""
-        raise GeometryError(f"{name} is {value}, but must be {low} to {high}{step}")
-
-
-def _power_of_two_at_least(value: int) -> int:
-    return 1 << max(value - 1, 0).bit_length()
 
 
 @dataclass(frozen=True)
@@ -55,13 +44,13 @@ class Geometry:
     width: int = 32
 
     def __post_init__(self) -> None:
-        _range("rows", self.rows, *ROWS)
-        _range("columns", self.columns, *COLUMNS, multiple=4)
-        _range("width", self.width, *WIDTH, multiple=8)
+        in_range("rows", self.rows, *ROWS)
+        in_range("columns", self.columns, *COLUMNS, multiple=4)
+        in_range("width", self.width, *WIDTH, multiple=8)
         if self.columns % self.width and self.width % self.columns:
             raise GeometryError(
                 f"columns {self.columns} and width {self.width}: one must be a multiple of the other; "
-                f"try {_fix(self.columns, self.width)}"
+                f"try {fitting(self.columns, self.width, *WIDTH)}"
             )
 
     @property
@@ -100,13 +89,6 @@ class Geometry:
         if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
             raise GeometryError(f"geometry {text!r} is not ROWSxCOLUMNSxWIDTH, for instance 1x32x32")
         return cls(*(int(part) for part in parts))
-
-
-def _fix(columns: int, width: int) -> str:
-    legal = [w for w in range(WIDTH[0], WIDTH[1] + 1, 8) if columns % w == 0 or w % columns == 0]
-    if not legal:
-        return f"{width} columns with width {width}"
-    return f"{columns} columns with width {min(legal, key=lambda w: abs(w - width))}"
 
 
 @dataclass(frozen=True)
@@ -185,27 +167,27 @@ class DeviceConfig:
     def __post_init__(self) -> None:
         g = self.geometry
         if not self.weight_depth:
-            depth = _power_of_two_at_least((4 << 20) // (g.columns * g.width))
+            depth = power_of_two_at_least((4 << 20) // (g.columns * g.width))
             object.__setattr__(self, "weight_depth", min(max(depth, 512), MAX_DEPTH))
         if not self.threshold_depth:
-            depth = _power_of_two_at_least(16384 // g.columns)
+            depth = power_of_two_at_least(16384 // g.columns)
             object.__setattr__(self, "threshold_depth", max(depth, 256))
-        _range("acc_width", self.acc_width, 10, 32)
-        _range("weight_depth", self.weight_depth, 64, MAX_DEPTH)
-        _range("threshold_depth", self.threshold_depth, 16, MAX_DEPTH)
-        _range("act_depth", self.act_depth, 64, MAX_DEPTH)
-        _range("program_depth", self.program_depth, 64, MAX_PROGRAM_DEPTH)
-        _range("fifo_bytes", self.fifo_bytes, 512, 16384)
+        in_range("acc_width", self.acc_width, 10, 32)
+        in_range("weight_depth", self.weight_depth, 64, MAX_DEPTH)
+        in_range("threshold_depth", self.threshold_depth, 16, MAX_DEPTH)
+        in_range("act_depth", self.act_depth, 64, MAX_DEPTH)
+        in_range("program_depth", self.program_depth, 64, MAX_PROGRAM_DEPTH)
+        in_range("fifo_bytes", self.fifo_bytes, 512, 16384)
         if self.fifo_bytes & (self.fifo_bytes - 1):
             raise GeometryError(f"fifo_bytes is {self.fifo_bytes}, but must be a power of two, 512 to 16384")
-        _range("column_group", self.column_group, 1, COLUMNS[1])
-        _range("line_bytes", self.line_bytes, 0, MAX_DEPTH)
-        _range("counters", self.counters, 0, 1)
-        _range("convolution", self.convolution, 0, 1)
-        _range("program_halves", self.program_halves, 0, 1)
-        _range("whole_windows", self.whole_windows, 0, 1)
-        _range("act_ports", self.act_ports, 1, 2)
-        _range("column_align", self.column_align, 1, 8)
+        in_range("column_group", self.column_group, 1, COLUMNS[1])
+        in_range("line_bytes", self.line_bytes, 0, MAX_DEPTH)
+        in_range("counters", self.counters, 0, 1)
+        in_range("convolution", self.convolution, 0, 1)
+        in_range("program_halves", self.program_halves, 0, 1)
+        in_range("whole_windows", self.whole_windows, 0, 1)
+        in_range("act_ports", self.act_ports, 1, 2)
+        in_range("column_align", self.column_align, 1, 8)
         if self.column_align != 1:
             self._check_alignment()
         if self.line_bytes and not self.convolution:
@@ -215,7 +197,7 @@ class DeviceConfig:
         if self.act_ports == 1 and self.line_bytes and not self.whole_windows:
             raise GeometryError("act_ports is 1, which needs whole_windows 1 where line_bytes is not 0")
         self._check_store()
-        _range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
+        in_range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
         share = self.threshold_share
         if share & (share - 1) or g.columns % share or self.column_group % share:
             raise GeometryError(
@@ -236,12 +218,12 @@ class DeviceConfig:
     def _check_store(self) -> None:
         if self.store_words == 0:
             return
-        _range("store_words", self.store_words, *STORE_WORDS)
+        in_range("store_words", self.store_words, *STORE_WORDS)
         for name in ("store_words", "weight_depth", "threshold_depth"):
             if (value := getattr(self, name)) & (value - 1):
                 raise GeometryError(
                     f"{name} is {value}, but must be a power of two on a device with a store; "
-                    f"try {_power_of_two_at_least(value)}"
+                    f"try {power_of_two_at_least(value)}"
                 )
 
     @property

@@ -160,6 +160,11 @@ class Program:
         return len(self.sections)
 
     @property
+    def streams(self) -> bool:
+        """Whether weights and start values come from the device's store."""
+        return any(one.stream for one in self.sections[0].descriptors)
+
+    @property
     def results_read(self) -> bool:
         """Whether the host reads the results from activation memory, a batch at a time."""
         return len(self.sections) > 1 or self.stopped

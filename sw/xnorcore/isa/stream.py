@@ -10,7 +10,7 @@ A tile's words go on in the rings where those of the tile before have ended, wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from .device import DeviceConfig
 from .protocol import STORE_BANK, Space
 
 __all__ = [
-    "block_of_tile", "most_words", "packed_columns", "shortened", "store_blocks", "tile_at", "word_parts",
+    "block_of_tile", "check_stream", "most_words", "packed_columns", "shortened", "store_blocks", "tile_at", "word_parts",
 ]  # fmt: skip
 
 
@@ -43,6 +43,36 @@ def most_words(config: DeviceConfig) -> int:
     A beat leaves once the word behind its own has come too, and a ring never fills its last place.
     """
     return config.weight_depth - 2
+
+
+def check_stream(what: str, fields: Mapping[str, int], words: int, config: DeviceConfig) -> None:
+    """Check what a descriptor says of the store.
+
+    Parameters
+    ----------
+    what : str
+        The descriptor, in messages.
+    fields : mapping
+    words : int
+        Of weights, of a tile.
+    config : DeviceConfig
+
+    Raises
+    ------
+    CompileError
+        If the device has no store, or no ring for such tiles, or there is a base.
+    """
+    if not fields["stream"]:
+        return
+    if not config.store_words:
+        raise CompileError(f"{what} takes weights from a store, which the device has not (store_words=0)")
+    if fields["weight_base"] or fields["threshold_base"]:
+        raise CompileError(f"{what} takes weights from the store, but has a base in their buffers")
+    if words > most_words(config):
+        raise CompileError(
+            f"{what} has tiles of {words} words, but a ring of {config.weight_depth} (weight_depth) takes "
+            f"{most_words(config)}"
+        )
 
 
 def _words_of_row(config: DeviceConfig) -> int:

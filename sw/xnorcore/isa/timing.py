@@ -17,6 +17,7 @@ from math import prod
 from .descriptor import Descriptor
 from .device import DeviceConfig
 from .layout import HEADER, LOOPS
+from .oneport import OnePort
 from .refill import Refill
 
 __all__ = ["Cycles", "Timed", "alone", "steady", "steady_layers", "total"]
@@ -117,14 +118,14 @@ class _Clock:
         The one that writes the last of these results.
     free : int
         The first one in which a beat may leave that has a result.
-    memory : _Memory
+    memory : OnePort
     refill : Refill
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config, self.refill = config, Refill(config)
         self.now, self.taken, self.written, self.free = 0, _LONG_AGO, _LONG_AGO, _LONG_AGO
-        self.memory = _Memory(config)
+        self.memory = OnePort(config)
 
     def batch(self, layers: Iterable[Timed]) -> Cycles:
         """Run layers, and return their cycles."""
@@ -201,7 +202,7 @@ class _Beats:
         self.busy = nest.beats
         self.drain = self.tiles * self.results * (self.silent + self.slices)
 
-    def run(self, first: int, free: int, memory: _Memory) -> tuple[int, int]:
+    def run(self, first: int, free: int, memory: OnePort) -> tuple[int, int]:
         """Return the cycles of the first and the last beat with a result, or with a part of one to pool.
 
         Parameters
@@ -210,7 +211,7 @@ class _Beats:
             In which a beat may leave.
         free : int
             In which one may that has a result.
-        memory : _Memory
+        memory : OnePort
         """
         emitted = end = 0
         for tile in range(self.tiles):
@@ -227,7 +228,7 @@ class _Beats:
             first, free = max(end + 1, used + self.share), end + self.parts
         return emitted, end
 
-    def _further(self, end: int, used: int, memory: _Memory) -> tuple[int, int]:
+    def _further(self, end: int, used: int, memory: OnePort) -> tuple[int, int]:
         """Return the cycles of a tile's last emission, and of its last start value, from its first result's.
 
         From where the memories are as they were behind an earlier result, all goes on as it did from there.
@@ -248,7 +249,7 @@ class _Beats:
                 seen[state] = left, end
         return end, used
 
-    def _result(self, first: int, free: int, memory: _Memory, *, opens: bool) -> tuple[int, int, int]:
+    def _result(self, first: int, free: int, memory: OnePort, *, opens: bool) -> tuple[int, int, int]:
         """Return the cycles of the first and the last emission of a result, and of its last start value.
 
         `opens`: it is the first of its tile.
@@ -272,42 +273,3 @@ class _Beats:
         begins = max(emits + wait + self.silent, free)
         memory.write(begins, self.slices * self.parts)
         return emits if self.whole else begins, begins + (self.slices - 1) * self.parts, used
-
-
-class _Memory:
-    """The cycles in which results are written to memories of one port, where no beat can read them.
-
-    Slices of scores read nothing. With two ports, nothing waits.
-    """
-
-    def __init__(self, config: DeviceConfig) -> None:
-        self.single, self.latency = config.act_ports == 1, config.latency
-        self._taken: list[tuple[int, int]] = []
-
-    def forget(self, now: int) -> None:
-        """Nothing before this cycle will be asked for."""
-        self._taken = [span for span in self._taken if span[1] > now]
-
-    def read(self, first: int, beats: int) -> int:
-        """Return the cycle of the last one of some beats, of which the first may leave in `first`."""
-        after = first  # the cycle in which the next beat may leave
-        for start, stop in self._taken:
-            ahead = max(start - after, 0)
-            if beats <= ahead:
-                break
-            if stop > after:
-                beats, after = beats - ahead, stop
-        return after + beats - 1
-
-    def write(self, emitted: int, words: int) -> None:
-        """Take the cycles that write a result."""
-        if self.single:
-            self._taken.append((emitted + self.latency, emitted + self.latency + words))
-
-    def state(self, now: int) -> tuple[tuple[int, int], ...]:
-        """Return what is taken behind this cycle, counted from it."""
-        return tuple((max(start - now, 1), stop - now) for start, stop in self._taken if stop > now + 1)
-
-    def pass_over(self, cycles: int) -> None:
-        """Go on to a later time at which everything is as it is now."""
-        self._taken = [(start + cycles, stop + cycles) for start, stop in self._taken]

@@ -1,54 +1,53 @@
-"""A store in block RAM: a word a cycle, each a cycle after its address."""
+"""A store in memory of one port: a word a cycle, each a cycle after its address."""
 
 from __future__ import annotations
 
-from amaranth import Module
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
 from xnorcore.isa.device import DeviceConfig
 
+from ..single.generic import Access, single_of
 from .port import StoreSignature
 
 __all__ = ["RamStore"]
 
 
 class RamStore(wiring.Component):
-    """Block RAM behind a store's interface.
+    """Memory of one port (`xnorcore_hw.memory.single`) behind a store's interface.
 
     Parameters
     ----------
     config : DeviceConfig
-    contents : list of int
-        First words at power-up.
 
     Members
     -------
     bus : In(StoreSignature)
     """
 
-    def __init__(self, config: DeviceConfig, contents: list[int] | None = None) -> None:
-        self.config, self.contents = config, contents or []
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
         super().__init__({"bus": In(StoreSignature(config))})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         request, word, write = self.bus.request, self.bus.word, self.bus.write
-        m.submodules.memory = memory = Memory(shape=32, depth=self.config.store_words, init=self.contents)
-        read, port = memory.read_port(), memory.write_port(granularity=8)
-        # A word stays in the memory's output register until it is taken.
+        # A word that waits is read again and again.
+        shown, addr = Signal.like(request.p, reset_less=True), Signal.like(request.p)
         m.d.comb += [
-            request.ready.eq(~word.valid | word.ready),
-            read.addr.eq(request.p),
-            read.en.eq(request.valid & request.ready),
-            word.p.eq(read.data),
             write.ready.eq(1),
-            port.addr.eq(write.p.addr),
-            port.data.eq(write.p.data.replicate(4)),
-            port.en.eq(write.valid.replicate(4) & (1 << write.p.lane)),
+            request.ready.eq((~word.valid | word.ready) & ~write.valid),
+            addr.eq(Mux(word.valid & ~word.ready, shown, request.p)),
         ]
-        with m.If(request.ready):
-            m.d.sync += word.valid.eq(request.valid)
+        access = Access(
+            addr=Mux(write.valid, write.p.addr, addr),
+            write=write.valid,
+            mask=write.valid.replicate(4) & (1 << write.p.lane),
+            data=write.p.data.replicate(4),
+        )
+        m.d.comb += word.p.eq(single_of(platform).add(m, access, self.config.store_words))
+        with m.If(~word.valid | word.ready):
+            m.d.sync += [word.valid.eq(request.valid & request.ready), shown.eq(addr)]
         return m
