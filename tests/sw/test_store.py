@@ -179,7 +179,7 @@ def test_what_a_program_says_of_it() -> None:
 )
 def test_illegal_stores(options: dict[str, int], message: str) -> None:
     with pytest.raises(GeometryError, match=message):
-        DeviceConfig(**options)
+        DeviceConfig.parse(**options)
 
 
 def test_a_device_without_a_store_is_the_same_as_ever() -> None:

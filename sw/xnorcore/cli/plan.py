@@ -45,12 +45,12 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     Returns
     -------
     dict
-        ``board``; ``runs``: ``resident``, ``stream``, ``passes`` or ``no``; the rates of `Rates`, None where
-        it does not run; ``store``: where weights come from that the buffers do not hold; ``passes``;
-        ``call_images``: images of the call that rates in passes are of; ``cycles_per_batch``,
-        ``images_per_batch`` as of ``info``; what its design takes of the FPGA as of `BoardSize`, None where that is not known, as
-        ``size``; ``missing``: everything that the device lacks, each with ``field``, ``there``, ``needed``
-        and ``reason``; ``roofline`` as of ``report``, by computation.
+        ``board``; ``runs``: ``resident``, ``stream``, ``passes`` or ``no``; the rates of `Rates`, None
+        where it does not run; ``store``: where weights come from that the buffers do not hold;
+        ``passes``; ``call_images``: images of the call that rates in passes are of; ``cycles_per_batch``,
+        ``images_per_batch`` as of ``info``; what its design takes of the FPGA as of `BoardSize`, None
+        where that is not known, as ``size``; ``missing``: everything that the device lacks, each with
+        ``field``, ``there``, ``needed`` and ``reason``; ``roofline`` as of ``report``, by computation.
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}

@@ -28,7 +28,7 @@ def power_of_two_at_least(value: int) -> int:
 
 
 def fitting(columns: int, width: int, low: int, high: int) -> str:
-    """Say which number of columns and which width, from `low` to `high`, are the nearest to these that fit."""
+    """Say which number of columns and which width, from `low` to `high`, fit and are near to these."""
     legal = [w for w in range(low, high + 1, 8) if columns % w == 0 or w % columns == 0]
     if not legal:
         return f"{width} columns with width {width}"

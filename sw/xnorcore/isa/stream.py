@@ -22,7 +22,8 @@ from .device import DeviceConfig
 from .protocol import STORE_BANK, Space
 
 __all__ = [
-    "block_of_tile", "check_stream", "most_words", "packed_columns", "shortened", "store_blocks", "tile_at", "word_parts",
+    "block_of_tile", "check_stream", "most_words", "packed_columns", "shortened", "store_blocks",
+    "tile_at", "word_parts",
 ]  # fmt: skip
 
 

@@ -1,0 +1,148 @@
+"""The prefetcher alone: whatever the store's pace and that of beats, each finds its word."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from tests.campaigns import some
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stream import block_of_tile, most_words, packed_columns, store_blocks
+from xnorcore_hw.memory.prefetch import FLIGHT, Prefetcher
+
+from .streams import simulate
+
+SHAPES = [(4, 8), (8, 32), (8, 16), (4, 40), (4, 64)]
+
+
+class Beats:
+    """Beats of one tile after the other, as the sequencer lets them go, and what they find in the rings."""
+
+    def __init__(self, dut: Prefetcher, config: DeviceConfig, tiles: list[np.ndarray], seed: int) -> None:
+        self.dut, self.config, self.tiles = dut, config, tiles
+        self.random = random.Random(seed)
+        g = config.geometry
+        self.weights = np.zeros((config.weight_depth, g.columns, g.width // 8), np.uint8)
+        self.starts = np.zeros((config.threshold_depth, g.columns), np.int64)
+        self.waited, self.done = 0, False
+
+    async def fill(self, ctx) -> None:
+        """Write into the rings what comes, as the array's memories do."""
+        dut, shared, size = self.dut, packed_columns(self.config), self.config.geometry.width // 8
+        while not self.done:
+            *_, valid, word = await ctx.tick().sample(dut.fill.valid, dut.fill.p)
+            if not valid:
+                continue
+            if word.starts:
+                self.starts[word.addr, word.bank] = np.int64(np.int32(np.uint32(word.data)))
+                continue
+            data = np.frombuffer(int(word.data).to_bytes(4, "little"), np.uint8)
+            if shared > 1:
+                self.weights[word.addr, word.bank : word.bank + shared] = data.reshape(shared, size)
+            else:
+                part = self.weights[word.addr, word.bank, 4 * word.part : 4 * word.part + 4]
+                part[:] = data[: len(part)]
+
+    async def run(self, ctx, tiles: int) -> None:
+        """Use so many tiles from the stream's beginning, and rewind."""
+        dut, ring, config = self.dut, self.dut.ring, self.config
+        word, start = ctx.get(ring.next_word), ctx.get(ring.next_start)
+        await ctx.tick().repeat(self.random.randint(1, 20))
+        # The layer's first tile is the present one from the next cycle on.
+        ctx.set(ring.go, 1)
+        await ctx.tick()
+        ctx.set(ring.go, 0)
+        for number in range(tiles):
+            weights, starts = self.tiles[number % len(self.tiles)]
+            base, length = word, weights.shape[1]
+            for position in range(self.random.randint(1, 3)):
+                for place in range(length):
+                    word = (base + place) % config.weight_depth
+                    before = ctx.get(ring.arrived)
+                    ctx.set(ring.base, base)
+                    ctx.set(ring.start, start)
+                    ctx.set(ring.next_word, (word + 1) % config.weight_depth)
+                    ctx.set(ring.next_start, (start + 1) % config.threshold_depth)
+                    await ctx.tick()
+                    while before in (word, (word + 1) % config.weight_depth):
+                        before = ctx.get(ring.arrived)
+                        await ctx.tick()
+                        self.waited += 1
+                    # Read some cycles later, but not before the next tile's words may come.
+                    assert (self.weights[word] == weights[:, place]).all(), (number, position, place)
+                    if not place:
+                        assert (self.starts[start] == starts).all(), number
+                if self.random.random() < 0.2:
+                    await ctx.tick().repeat(self.random.randint(1, 60))
+            word, start = (base + length) % config.weight_depth, (start + 1) % config.threshold_depth
+        ctx.set(dut.rewind, 1)
+        await ctx.tick()
+        ctx.set(dut.rewind, 0)
+        await ctx.tick().until(dut.quiet)
+
+
+class Store:
+    """A store that takes requests and gives words when it likes; it knows what it was asked for."""
+
+    def __init__(self, dut: Prefetcher, words: np.ndarray, chance: float, seed: int) -> None:
+        self.dut, self.words, self.chance = dut, words, chance
+        self.random = random.Random(seed)
+        self.asked: list[int] = []
+        self.given = 0
+
+    async def run(self, ctx, beats: Beats) -> None:
+        """Serve until the beats are through."""
+        dut, shown = self.dut, False
+        while not beats.done:
+            ctx.set(dut.request.ready, self.random.random() >= self.chance)
+            if not shown and self.given < len(self.asked) and self.random.random() >= self.chance:
+                ctx.set(dut.word.p, int(self.words[self.asked[self.given]]))
+                shown = True
+            ctx.set(dut.word.valid, shown)
+            signals = dut.request.valid, dut.request.ready, dut.request.p, dut.word.ready
+            *_, valid, ready, address, taken = await ctx.tick().sample(*signals)
+            if shown and taken:
+                self.given, shown = self.given + 1, False
+            if valid and ready:
+                self.asked.append(address)
+                assert len(self.asked) - self.given <= FLIGHT
+
+
+@pytest.mark.parametrize("shape", some(SHAPES, always=3), ids=str)
+@pytest.mark.parametrize("chance", [0.0, 0.6])
+def test_every_beat_finds_its_word(shape: tuple[int, int], chance: float) -> None:
+    columns, width = shape
+    config = DeviceConfig(
+        Geometry(1, columns, width), weight_depth=64, threshold_depth=16, store_words=1 << 14, line_bytes=0
+    )
+    rng = np.random.default_rng(columns + width)
+    tiles = []
+    for length in (*rng.integers(1, 9, 12), most_words(config), *rng.integers(1, 30, 6)):
+        starts = rng.integers(-(2**31), 2**31, columns)
+        tiles.append((rng.integers(0, 256, (columns, length, width // 8)).astype(np.uint8), starts))
+    blocks = store_blocks([block_of_tile(*tile, config) for tile in tiles])
+    words = np.concatenate([np.frombuffer(block.data, "<u4") for block in blocks])
+    dut = Prefetcher(config)
+    beats = Beats(dut, config, tiles, columns)
+    store = Store(dut, words, chance, width)
+
+    async def run(ctx) -> None:
+        for tiles_used in (45, 3, 0, 25):
+            await beats.run(ctx, tiles_used)
+            # One after the other, from the first on; then again from the second.
+            expected = [0, *range(1, len(words))]
+            while len(expected) < len(store.asked):
+                expected += range(1, len(words))
+            assert store.asked == expected[: len(store.asked)]
+            assert store.given == len(store.asked)
+            store.asked.clear()
+            store.given = 0
+        assert beats.waited
+        beats.done = True
+
+    async def serve(ctx) -> None:
+        await store.run(ctx, beats)
+
+    simulate(dut, run, beats.fill, serve, cycles=60_000)
