@@ -8,7 +8,9 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 
-__all__ = ["LayerHazards", "WritePort"]
+from ..parts.sizes import bits_for_depth
+
+__all__ = ["LayerHazards", "WordHazards", "WritePort"]
 
 
 class LayerHazards(wiring.Component):
@@ -53,6 +55,41 @@ class LayerHazards(wiring.Component):
             self.unwritten.eq(marks.any()),
         ]
         m.d.sync += self.hazard.eq(self.depends & marks.bit_select(before, 1) & ~written)
+        return m
+
+
+class WordHazards(wiring.Component):
+    """Let beats wait for words of weights that have not come from the store.
+
+    A beat that is held up waits for the word behind its own, too, which comes soon: so what is compared are
+    registers, and the next beat's address needs not be known.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+
+    Members
+    -------
+    stream : In(1)
+        The present layer's weights come from the store.
+    word, next_word : In
+        Address of the present beat's word, and the one behind it. In the next cycle the beat is the same, or
+        has the next word, or goes back to words that have been used.
+    arrived : In
+        The words before this one have come.
+    waits : Out(1)
+        No beat may leave.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        places = dict.fromkeys(("word", "next_word", "arrived"), In(bits_for_depth(config.weight_depth)))
+        super().__init__({"stream": In(1), **places, "waits": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        near = (self.word == self.arrived) | (self.next_word == self.arrived)
+        m.d.sync += self.waits.eq(self.stream & near)
         return m
 
 

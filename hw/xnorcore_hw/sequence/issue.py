@@ -19,7 +19,7 @@ from ..interfaces import (
 from ..parts.limits import at_least
 from ..parts.naming import take_names
 from .causes import CauseLayout
-from .hazards import WritePort
+from .hazards import WordHazards, WritePort
 from .moves import MoveLayout, Moves
 from .nest import LoopNest
 from .padding import TapTracker
@@ -174,15 +174,17 @@ class Issue(wiring.Component):
         return m
 
     def _waits(self, m: Module, nest: LoopNest) -> Signal:
-        """Return whether a beat must wait for its word of weights, or for the one behind: soon enough.
-
-        Only so are both sides of the comparison registers, and the next address needs not be known.
-        """
-        ring, waits = self.ring, Signal(name="waits")
+        """Return whether no beat may leave because of a word that has not come."""
+        ring = self.ring
+        m.submodules.words = words = WordHazards(self.config)
         connect(m, nest.ring, flipped(ring))
-        near = (nest.waddr == ring.arrived) | (ring.next_word == ring.arrived)
-        m.d.sync += waits.eq(self.descriptor.stream & near)
-        return waits
+        m.d.comb += [
+            words.stream.eq(self.descriptor.stream),
+            words.word.eq(nest.waddr),
+            words.next_word.eq(ring.next_word),
+            words.arrived.eq(ring.arrived),
+        ]
+        return words.waits
 
     def _outside(self, m: Module, nest: LoopNest) -> Value:
         """Return whether the beat's tap is outside the map."""

@@ -1,0 +1,197 @@
+"""Weights from a store: no beat uses a word that has not come, no word that is in use is written over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import wiring
+
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore_hw.memory.prefetch import FLIGHT, Prefetcher
+from xnorcore_hw.memory.ring import RingWriter
+from xnorcore_hw.sequence.hazards import WordHazards
+
+from .scenario import Scenario
+
+CONFIG = DeviceConfig(
+    Geometry(1, 4, 8), weight_depth=64, threshold_depth=16, store_words=1024, line_bytes=0, act_depth=64
+)
+DEPTH, STARTS = CONFIG.weight_depth, CONFIG.threshold_depth
+
+
+def distance(to: Value, of: Value, depth: int) -> Value:
+    """Return how far one place of a ring is behind another."""
+    return (to - of)[: (depth - 1).bit_length()]
+
+
+class Rings(wiring.Component):
+    """The writer of the rings, and what keeps beats back, with the beats of any layers."""
+
+    def __init__(self, writer: RingWriter, hazards: WordHazards) -> None:
+        self.writer, self.hazards = writer, hazards
+        super().__init__({})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.writer, m.submodules.hazards = self.writer, self.hazards
+        return m
+
+
+def rings_scenario(writer: RingWriter, hazards: WordHazards) -> Scenario:
+    s = Scenario(Rings(writer, hazards))
+    ring, m = writer.ring, s.m
+    on, rested, go, rewind, leave, moves = (
+        Signal(name="on"),
+        Signal(name="rested"),
+        s.free(1, "go"),
+        s.free(1, "rewind"),
+        s.free(1, "leave"),
+        s.free(2, "moves"),
+    )
+    s.drive(writer.word.valid, writer.word.p)
+    base, word, start = Signal(6, name="base"), Signal(6, name="word"), Signal(4, name="start")
+    following = (word + 1)[:6]
+    leaves = on & leave & ~hazards.waits
+    m.d.comb += [
+        writer.clear.eq(~on),
+        ring.base.eq(base),
+        ring.start.eq(start),
+        ring.next_word.eq(following),
+        ring.next_start.eq(start + 1),
+        hazards.stream.eq(1),
+        hazards.word.eq(word),
+        hazards.next_word.eq(following),
+        hazards.arrived.eq(ring.arrived),
+    ]
+    m.d.sync += rested.eq(~on)
+    offset, count = distance(word, base, DEPTH), distance(ring.arrived, base, DEPTH)
+    written = distance(s.inside["writer.start"], start, STARTS)
+    begins = ~on & rested & go
+    # Beats of a tile go on to its next word, or back; or to the next tile, which has its start value, because
+    # words come behind it. No tile is longer than a ring takes.
+    s.assume(~(leaves & (moves != 1) & (moves != 2)) | (offset < DEPTH - 3))
+    s.assume(~(leaves & (moves == 2)) | (written != 0))
+    s.assume(~rewind | ~leaves)
+    with m.If(begins):
+        m.d.sync += [on.eq(1), base.eq(following), word.eq(following), start.eq(start + 1)]
+    with m.Elif(rewind):
+        m.d.sync += on.eq(0)
+    with m.Elif(leaves):
+        m.d.sync += word.eq(Mux(moves == 1, base, following))
+        with m.If(moves == 2):
+            m.d.sync += [base.eq(following), start.eq(start + 1)]
+    was_on = s.past(on, "was_on")
+    # What is written in a cycle is there in the next but one, and beats compare in the cycle before.
+    arrived_before = s.past(ring.arrived, "arrived_before")
+    before = distance(arrived_before, base, DEPTH)
+    moved = s.past(leaves | begins, "moved")
+    s.claim(~on | (offset <= count) & (offset <= DEPTH - 3), "order")
+    s.claim(~on | was_on & (before <= count) | ~was_on & (offset == 0) & (count == 0), "forward")
+    s.claim(~on | ~was_on | (offset <= before) | moved & (offset == before), "behind")
+    s.claim(~leaves | (offset < before), "there")
+    s.claim(on | ~rested | ~s.past(~on, "rests") | (ring.arrived == following), "rest")
+    fills = writer.fill.valid & ~writer.fill.p.starts
+    s.claim(~(on & fills) | (count < DEPTH - 1) & (writer.fill.p.addr == ring.arrived), "free")
+    s.reach(on & (count == 3) & (offset == 1) & (base == 4) & leaves, "leaves")
+    s.reach(on & hazards.waits & (count == 1) & (offset == 0), "held")
+    return s
+
+
+def test_words_are_there_and_are_not_written_over(tmp_path: Path) -> None:
+    rings_scenario(RingWriter(CONFIG), WordHazards(CONFIG)).prove(tmp_path, steps=3, within=50)
+
+
+class Hasty(WordHazards):
+    """Does not look at the word behind."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.sync += self.waits.eq(self.stream & (self.word == self.arrived))
+        return m
+
+
+def test_the_proof_sees_a_word_that_has_not_come(tmp_path: Path) -> None:
+    assert rings_scenario(RingWriter(CONFIG), Hasty(CONFIG)).refuted(tmp_path, cycles=30) & {"there", "order"}
+
+
+class Overrun(RingWriter):
+    """Takes a ring for as large as it likes."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.comb += [self.word.ready.eq(1), self.fill.valid.eq(self.word.valid)]
+        return m
+
+
+def test_the_proof_sees_an_overrun(tmp_path: Path) -> None:
+    """From power-up, a ring is full after more cycles than a counterexample is searched in."""
+    s = rings_scenario(Overrun(CONFIG), WordHazards(CONFIG))
+    with pytest.raises(AssertionError, match="proof did fail"):
+        s.prove(tmp_path, steps=3, within=1)
+
+
+def requests_scenario(prefetcher: Prefetcher) -> Scenario:
+    """Requests are counted; a store answers each, in order, at some time."""
+    s = Scenario(prefetcher)
+    m, request, word = s.m, prefetcher.request, prefetcher.word
+    s.drive(prefetcher.rewind, prefetcher.ring.go, request.ready, word.valid, word.p)
+    for port in ("base", "start", "next_word", "next_start"):
+        s.drive(getattr(prefetcher.ring, port))
+    asked, taken = request.valid & request.ready, word.valid & word.ready
+    owed, stale, last = Signal(4), Signal(4), Signal(10)
+    m.d.sync += owed.eq(owed + asked - taken)
+    # Words that were asked for before the stream's beginning came again belong to nobody.
+    with m.If(prefetcher.rewind):
+        m.d.sync += stale.eq(owed + asked - taken)
+    with m.Elif(taken & (stale != 0)):
+        m.d.sync += stale.eq(stale - 1)
+    s.assume(~word.valid | (owed != 0))
+    on, drops, flying, known, address = (
+        s.inside[name] for name in ("on", "drops", "flying", "known", "address")
+    )
+    # The stream says its length in its first word, and has some words behind that.
+    s.assume(~taken | known | drops | (word.p[:10] != 0))
+    with m.If(taken & ~known & on & ~drops):
+        m.d.sync += last.eq(word.p)
+    fresh, previous = Signal(init=1), Signal(10)
+    with m.If(~on):
+        m.d.sync += fresh.eq(1)
+    with m.Elif(asked):
+        m.d.sync += [fresh.eq(0), previous.eq(request.p)]
+    s.claim((owed == flying) & (owed <= FLIGHT), "owed")
+    s.claim((stale == Mux(drops, owed, 0)) | s.past(prefetcher.rewind, "rewound") & drops, "stale")
+    s.claim(on | drops | (owed == 0), "rests")
+    s.claim(~prefetcher.quiet | (owed == 0), "quiet")
+    s.claim(~prefetcher.fill.valid | (stale == 0), "foreign")
+    s.claim(~(known & on) | (s.inside["last"] == last) & (last != 0), "length")
+    s.claim(~on | known | fresh | (address == 1) & (previous == 0), "waits")
+    s.claim(~on | drops | known | fresh & (owed == 0) | ~fresh & (owed == 1), "alone")
+    s.claim(~on | ~fresh | (address == 0) & ~known, "begins")
+    following = Mux((previous == last) & (previous != 0), 1, previous + 1)
+    s.claim(~(on & ~fresh & known) | (address == following), "follows")
+    s.claim(~(on & ~fresh & known) | (previous <= last), "inside")
+    s.claim(~(on & drops) | fresh, "before")
+    s.claim(~asked | Mux(fresh, request.p == 0, request.p == following), "order")
+    s.reach(asked & (request.p == 1) & ~fresh & (previous == 3), "round")
+    s.reach(prefetcher.fill.valid, "fills")
+    s.reach(drops & (stale == 2) & on, "drops")
+    return s
+
+
+def test_each_word_is_asked_for_once_and_in_order(tmp_path: Path) -> None:
+    requests_scenario(Prefetcher(CONFIG)).prove(tmp_path, steps=2, within=24)
+
+
+class Forgetful(Prefetcher):
+    """Takes words that come after a rewind for those of the new beginning."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.comb += self._writer.word.valid.eq(self.word.valid)
+        return m
+
+
+def test_the_proof_sees_words_of_before(tmp_path: Path) -> None:
+    assert requests_scenario(Forgetful(CONFIG)).refuted(tmp_path, cycles=20)
