@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def rings_scenario(writer: RingWriter, hazards: WordHazards) -> Scenario:
     begins = ~on & rested & go
     # Beats of a tile go on to its next word, or back; or to the next tile, which has its start value, because
     # words come behind it. No tile is longer than a ring takes.
-    s.assume(~(leaves & (moves != 1) & (moves != 2)) | (offset < DEPTH - 3))
+    s.assume(~(leaves & (moves != 1) & (moves != 2)) | (offset < DEPTH - 4))
     s.assume(~(leaves & (moves == 2)) | (written != 0))
     s.assume(~rewind | ~leaves)
     with m.If(begins):
@@ -87,20 +88,24 @@ def rings_scenario(writer: RingWriter, hazards: WordHazards) -> Scenario:
     arrived_before = s.past(ring.arrived, "arrived_before")
     before = distance(arrived_before, base, DEPTH)
     moved = s.past(leaves | begins, "moved")
-    s.claim(~on | (offset <= count) & (offset <= DEPTH - 3), "order")
+    s.claim(~on | (offset <= count) & (offset <= DEPTH - 4), "order")
     s.claim(~on | was_on & (before <= count) | ~was_on & (offset == 0) & (count == 0), "forward")
     s.claim(~on | ~was_on | (offset <= before) | moved & (offset == before), "behind")
     s.claim(~leaves | (offset < before), "there")
     s.claim(on | ~rested | ~s.past(~on, "rests") | (ring.arrived == following), "rest")
     fills = writer.fill.valid & ~writer.fill.p.starts
-    s.claim(~(on & fills) | (count < DEPTH - 1) & (writer.fill.p.addr == ring.arrived), "free")
+    s.claim(~(on & fills) | (writer.fill.p.addr == ring.arrived), "place")
+    s.claim(~(on & fills & s.inside["writer.row_end"]) | (count < DEPTH - 1), "free")
     s.reach(on & (count == 3) & (offset == 1) & (base == 4) & leaves, "leaves")
     s.reach(on & hazards.waits & (count == 1) & (offset == 0), "held")
     return s
 
 
-def test_words_are_there_and_are_not_written_over(tmp_path: Path) -> None:
-    rings_scenario(RingWriter(CONFIG), WordHazards(CONFIG)).prove(tmp_path, steps=3, within=50)
+@pytest.mark.parametrize("columns", [4, 8])
+def test_words_are_there_and_are_not_written_over(columns: int, tmp_path: Path) -> None:
+    """A word of every column takes one word of the store, or two."""
+    config = replace(CONFIG, geometry=Geometry(1, columns, 8))
+    rings_scenario(RingWriter(config), WordHazards(config)).prove(tmp_path, steps=3, within=50)
 
 
 class Hasty(WordHazards):

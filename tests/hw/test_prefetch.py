@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from tests.campaigns import some
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.stream import block_of_tile, most_words, packed_columns, store_blocks
+from xnorcore.isa.stream import block_of_tile, most_words, packed_columns, store_blocks, word_parts
+from xnorcore_hw.array.pe import count_latency
+from xnorcore_hw.memory.activation import operand_latency
 from xnorcore_hw.memory.prefetch import FLIGHT, Prefetcher
 
 from .streams import simulate
@@ -20,19 +23,28 @@ SHAPES = [(4, 8), (8, 32), (8, 16), (4, 40), (4, 64)]
 class Beats:
     """Beats of one tile after the other, as the sequencer lets them go, and what they find in the rings."""
 
-    def __init__(self, dut: Prefetcher, config: DeviceConfig, tiles: list[np.ndarray], seed: int) -> None:
+    def __init__(
+        self, dut: Prefetcher, config: DeviceConfig, tiles: list[tuple[np.ndarray, np.ndarray]], seed: int
+    ) -> None:
         self.dut, self.config, self.tiles = dut, config, tiles
         self.random = random.Random(seed)
         g = config.geometry
         self.weights = np.zeros((config.weight_depth, g.columns, g.width // 8), np.uint8)
         self.starts = np.zeros((config.threshold_depth, g.columns), np.int64)
-        self.waited, self.done = 0, False
+        self.waited, self.done, self.now = 0, False, 0
+        self.late = operand_latency(config) - 1 + count_latency(g.width)
+        # Start values that are read in a cycle to come: which cycle, place, values.
+        self.due: list[tuple[int, int, np.ndarray]] = []
 
     async def fill(self, ctx) -> None:
         """Write into the rings what comes, as the array's memories do."""
         dut, shared, size = self.dut, packed_columns(self.config), self.config.geometry.width // 8
         while not self.done:
             *_, valid, word = await ctx.tick().sample(dut.fill.valid, dut.fill.p)
+            self.now += 1
+            while self.due and self.due[0][0] <= self.now:
+                _, place, values = self.due.pop(0)
+                assert (self.starts[place] == values).all(), place
             if not valid:
                 continue
             if word.starts:
@@ -70,11 +82,13 @@ class Beats:
                         before = ctx.get(ring.arrived)
                         await ctx.tick()
                         self.waited += 1
-                    # Read some cycles later, but not before the next tile's words may come.
                     assert (self.weights[word] == weights[:, place]).all(), (number, position, place)
                     if not place:
                         assert (self.starts[start] == starts).all(), number
-                if self.random.random() < 0.2:
+                        self.due.append((self.now + self.late, start, starts))
+                if number % 19 == 13:  # long enough for the rings to fill; small tiles follow without pauses
+                    await ctx.tick().repeat(600)
+                elif self.random.random() < 0.2 and number % 19 < 13:
                     await ctx.tick().repeat(self.random.randint(1, 60))
             word, start = (base + length) % config.weight_depth, (start + 1) % config.threshold_depth
         ctx.set(dut.rewind, 1)
@@ -110,26 +124,37 @@ class Store:
                 assert len(self.asked) - self.given <= FLIGHT
 
 
+def test_start_values_are_read_before_they_are_written_over() -> None:
+    """On every array: the next block but one comes after them, whose first start value may go there."""
+    for columns, width in itertools.product(range(4, 129, 4), range(8, 129, 8)):
+        if columns % width and width % columns:
+            continue
+        config = DeviceConfig(Geometry(1, columns, width))
+        block = 1 + columns + columns // packed_columns(config) * word_parts(config)
+        # From the beat to the array, and to the flags that stand beside the count.
+        assert operand_latency(config) - 1 + count_latency(width) <= block + 2
+
+
 @pytest.mark.parametrize("shape", some(SHAPES, always=3), ids=str)
 @pytest.mark.parametrize("chance", [0.0, 0.6])
 def test_every_beat_finds_its_word(shape: tuple[int, int], chance: float) -> None:
     columns, width = shape
     config = DeviceConfig(
-        Geometry(1, columns, width), weight_depth=64, threshold_depth=16, store_words=1 << 14, line_bytes=0
+        Geometry(1, columns, width), weight_depth=64, threshold_depth=16, store_words=1 << 14
     )
     rng = np.random.default_rng(columns + width)
     tiles = []
-    for length in (*rng.integers(1, 9, 12), most_words(config), *rng.integers(1, 30, 6)):
+    for length in (*rng.integers(1, 9, 12), *[1] * 20, most_words(config), *rng.integers(1, 30, 6)):
         starts = rng.integers(-(2**31), 2**31, columns)
         tiles.append((rng.integers(0, 256, (columns, length, width // 8)).astype(np.uint8), starts))
-    blocks = store_blocks([block_of_tile(*tile, config) for tile in tiles])
+    blocks = store_blocks([block_of_tile(weights, starts, config) for weights, starts in tiles])
     words = np.concatenate([np.frombuffer(block.data, "<u4") for block in blocks])
     dut = Prefetcher(config)
     beats = Beats(dut, config, tiles, columns)
     store = Store(dut, words, chance, width)
 
     async def run(ctx) -> None:
-        for tiles_used in (45, 3, 0, 25):
+        for tiles_used in (60, 3, 0, 40):
             await beats.run(ctx, tiles_used)
             # One after the other, from the first on; then again from the second.
             expected = [0, *range(1, len(words))]

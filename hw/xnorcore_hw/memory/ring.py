@@ -31,7 +31,11 @@ class RingWriter(wiring.Component):
     """Follow the blocks of a stream (`xnorcore.isa.stream`) into the rings.
 
     A ring is full while but one place is free in front of the words, or the start values, of the tile whose
-    beats leave: what a ring holds is then never as many as it has places, or none.
+    beats leave: it never holds as many as it has places, or seems to hold none. So a start value is written over
+    once the next tile but one is there, and a block behind that of the next one. It was read before: that takes
+    fewer cycles from the tile's first beat on than a block does (tests/hw/test_prefetch.py).
+
+    That a ring is full is known a cycle late. Meanwhile, the free place may get the first part of a word.
 
     Parameters
     ----------
@@ -73,9 +77,12 @@ class RingWriter(wiring.Component):
         # Operands come later than the words that they meet.
         base = delayed(m, ring.base, operand_latency(config) - 1, "base")
         starts_full, weights_full = Signal(name="starts_full"), Signal(name="weights_full")
+        full = (arrived + 1)[: len(arrived)] == base
+        if columns // shared * parts == 1:
+            # A word of every column takes but one cycle, and is not to be the last free one.
+            full |= (arrived + 2)[: len(arrived)] == base
+        m.d.sync += [starts_full.eq((start + 1)[: len(start)] == ring.start), weights_full.eq(full)]
         m.d.comb += [
-            starts_full.eq((start + 1)[: len(start)] == self._used(m)),
-            weights_full.eq((arrived + 1)[: len(arrived)] == base),
             ring.arrived.eq(arrived),
             word.ready.eq(~(is_start & starts_full) & ~(is_weight & weights_full)),
             fill.valid.eq(word.valid & word.ready & (is_start | is_weight)),
@@ -108,16 +115,3 @@ class RingWriter(wiring.Component):
             m.d.sync += [following.eq(_Next.HEAD), column.eq(0), part.eq(0)]
             m.d.sync += [arrived.eq(ring.next_word), start.eq(ring.next_start)]
         return m
-
-    def _used(self, m: Module) -> Signal:
-        """Return the start value of the present tile, late enough that the one before it has been read.
-
-        It is read some cycles after the tile's first beat has left, which may be the tile's only one.
-        """
-        ring = self.ring
-        turn = Signal(range(self.config.latency), name="turn")
-        seen, used = (Signal.like(ring.start, name=name, reset_less=True) for name in ("seen", "used"))
-        m.d.sync += turn.eq(turn + 1)
-        with m.If(turn.all() | self.clear):
-            m.d.sync += [seen.eq(ring.start), used.eq(seen)]
-        return used

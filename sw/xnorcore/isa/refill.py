@@ -25,17 +25,17 @@ class Refill:
 
     def __init__(self, config: DeviceConfig) -> None:
         g = config.geometry
-        self._depth, self._starts = config.weight_depth, config.threshold_depth
-        self._operand = 3 if config.offset_bits else 0
+        self._starts = config.threshold_depth
+        # That places are free is known a cycle later, and later by as much as operands are.
+        self._known = 4 if config.offset_bits else 1
         self._head = 1 + g.columns
         self._row = g.columns // packed_columns(config) * word_parts(config)
+        self._depth = config.weight_depth - int(self._row == 1)
         # Cycle in which the last word came; None, nothing has been asked for.
         self._time: int | None = None
         self._words = 0
         # Tiles that have ended: the word behind each, and when its places were free.
         self._free: deque[tuple[int, int]] = deque()
-        # The places of start values are free in turns, two at most behind the end of the tile.
-        self._lag = 2 << (config.latency - 1).bit_length()
         self._ends: deque[int] = deque(maxlen=config.threshold_depth)
 
     def begin(self, ready: int) -> None:
@@ -60,7 +60,7 @@ class Refill:
         # As many tiles before it, one has to be through.
         place = len(self._ends) - self._starts + 1 + ahead
         if place >= 0:
-            time = max(time, self._ends[place] + self._lag)
+            time = max(time, self._ends[place])
         return time + self._head
 
     def _placed(self, time: int) -> int:
@@ -74,5 +74,5 @@ class Refill:
 
     def ended(self, cycle: int) -> None:
         """The tile's places are free behind `cycle`: its last beat leaves, or the next layer is loaded."""
-        self._free.append((self._words, cycle + self._operand))
-        self._ends.append(cycle)
+        self._free.append((self._words, cycle + self._known))
+        self._ends.append(cycle + 1)

@@ -41,9 +41,9 @@ def word_parts(config: DeviceConfig) -> int:
 def most_words(config: DeviceConfig) -> int:
     """Return the most weight words per column that a tile may have.
 
-    A beat leaves once the word behind its own has come too, and a ring never fills its last place.
+    A beat that was held up leaves once the word behind its own has come too, and two places may stay free.
     """
-    return config.weight_depth - 2
+    return config.weight_depth - 3
 
 
 def check_stream(what: str, fields: Mapping[str, int], words: int, config: DeviceConfig) -> None:
