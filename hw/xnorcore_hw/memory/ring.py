@@ -31,9 +31,9 @@ class RingWriter(wiring.Component):
     """Follow the blocks of a stream (`xnorcore.isa.stream`) into the rings.
 
     A ring is full while but one place is free in front of the words, or the start values, of the tile whose
-    beats leave: it never holds as many as it has places, or seems to hold none. So a start value is written over
-    once the next tile but one is there, and a block behind that of the next one. It was read before: that takes
-    fewer cycles from the tile's first beat on than a block does (tests/hw/test_prefetch.py).
+    beats leave: it never holds as many as it has places, or seems to hold none. So a start value is written
+    over once the next tile but one is there, and a block behind that of the next one. It was read before:
+    that takes fewer cycles from the tile's first beat on than a block does (tests/hw/test_prefetch.py).
 
     That a ring is full is known a cycle late. Meanwhile, the free place may get the first part of a word.
 
