@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from xnorcore import xnorfile
 from xnorcore.errors import XnorcoreError
+from xnorcore.isa.protocol import Space
 from xnorcore.verify.random_networks import Bounds, random_network
 from xnorcore_hw.web.bundle import FORMAT, bundle, sealed
 
@@ -160,8 +162,11 @@ def test_single_damages_of_the_file(network_file, tmp_path):
 
 
 def test_every_sound_network_is_taken(tmp_path):
-    """Packaged ones, random ones of all kinds, another device."""
+    """Packaged ones, random ones of all kinds, another device, one with a store."""
     contents = [bundle(name, config) for name in NAMES for config in (CONFIG, OTHER)]
+    stored = replace(CONFIG, weight_depth=64, threshold_depth=16, store_words=1 << 17)
+    contents.append(bundle("mnist-sfc", stored))
+    assert {block[0] for block in contents[-1]["blocks"]} >= {Space.STORE}
     rng = np.random.default_rng(6)
     while len(contents) < 30:
         path = tmp_path / f"{len(contents)}.xnor"

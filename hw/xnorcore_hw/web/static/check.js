@@ -15,7 +15,7 @@ const TEXT = new TextDecoder("utf-8", { fatal: true });
 // Limits of what sizes rely on; other fields of a device are numbers, of which its INFO must say the same.
 const LIMITS = {
   rows: [1, 8], columns: [4, 128], width: [8, 128], weight_depth: [64, 65536], threshold_depth: [16, 65536],
-  act_depth: [64, 65536], program_depth: [64, 4096],
+  act_depth: [64, 65536], program_depth: [64, 4096], store_words: [0, 2 ** 24],
 };
 const ENTRIES = [
   "format", "name", "sizes", "device", "identifier", "cycles", "macs", "batch", "spread", "blocks", "image", "pixels",
@@ -113,12 +113,13 @@ function checkDevice(device) {
 }
 
 // Words of a bank, banks, and bytes of a word of each memory.
-function memories({ rows, columns, width, program_depth, threshold_depth, weight_depth, act_depth }) {
+function memories({ rows, columns, width, program_depth, threshold_depth, weight_depth, act_depth, store_words }) {
   return {
     [SPACE.PROGRAM]: [program_depth, 1, 4],
     [SPACE.THRESHOLDS]: [threshold_depth, columns, 4],
     [SPACE.WEIGHTS]: [weight_depth, columns, width / 8],
     [SPACE.ACTIVATIONS]: [act_depth, rows, width / 8],
+    [SPACE.STORE]: [Math.min(store_words, 65536), Math.ceil(store_words / 65536), 4],
   };
 }
 
@@ -131,7 +132,7 @@ function unpackBlocks({ blocks, device, identifier }) {
   list(blocks, "blocks", null, (block, field) => {
     list(block, field, 4, () => {});
     const [space, bank, address, content] = block;
-    integer(space, `${field}, its memory,`, 0, 3);
+    integer(space, `${field}, its memory,`, 0, device.store_words ? 4 : 3);
     const [depth, banks, size] = there[space];
     integer(bank, `${field}, its bank,`, 0, banks - 1);
     integer(address, `${field}, its address,`, 0, depth - 1);
@@ -219,7 +220,7 @@ function checkLayers({ layers, device }) {
     text(layer.name, `${field}.name`);
     integer(layer.beats, `${field}.beats`, 0, 2 ** 40);
     integer(layer.macs, `${field}.macs`, 0, 2 ** 50);
-    words += integer(layer.weight_words, `${field}.weight_words`, 0, device.weight_depth);
+    words += integer(layer.weight_words, `${field}.weight_words`, 0, Math.max(device.weight_depth, device.store_words));
     if (layer.bits === null) return;
     checkMap(layer.bits, `${field}.bits`, device, ["bases"]);
     const { bases, slices, height, width, pitch } = layer.bits;
@@ -228,7 +229,7 @@ function checkLayers({ layers, device }) {
     integer(bases.length, `the number of ${field}.bits.bases`, 1, 2);
   });
   integer(layers.length, "the number of layers", 1, 4096);
-  integer(words, "the sum of their weight_words", 1, device.weight_depth);
+  integer(words, "the sum of their weight_words", 1, Math.max(device.weight_depth, device.store_words));
 }
 
 function unpackSamples({ samples, image, output }, count) {
