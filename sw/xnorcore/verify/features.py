@@ -28,6 +28,8 @@ def features(case: Case) -> set[str]:
         found.add("copied maps")
     if any(plan.name.endswith(" again") for plan in program.layers):
         found.add("vectors computed again")
+    if program.streams:
+        found.add("weights from a store")
     if program.later:
         found.add("passes")
     if len(case.images) > program.batch:

@@ -11,6 +11,7 @@ from ..isa.device import DeviceConfig, Geometry
 __all__ = ["random_config", "random_configs"]
 
 _WIDTHS = (8, 8, 16, 16, 24, 32, 32, 40, 64)
+_STORES = (0, 0, 0, 1 << 12, 1 << 16)
 _PEAK = 4096
 """Most multiply-accumulates per cycle: larger arrays take long to build."""
 
@@ -52,10 +53,10 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
         convolution=convolution,
         threshold_share=share,
         program_halves=int(rng.random() < 0.4),
-        store_words=int(rng.choice([1 << 12, 1 << 14, 1 << 16])) if rng.random() < 0.4 else 0,
     )
     # Drawn last: devices without these are those that they always were.
-    return replace(config, **_layout(rng, config))
+    config = replace(config, **_layout(rng, config))
+    return replace(config, store_words=_STORES[rng.integers(len(_STORES))])
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:
