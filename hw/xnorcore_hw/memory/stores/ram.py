@@ -33,19 +33,22 @@ class RamStore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        request, word, write = self.bus.request, self.bus.word, self.bus.write
+        request, word, link = self.bus.request, self.bus.word, self.bus.write
+        # A byte of the link waits a cycle: that there is one is known late.
+        writes, write = Signal(name="writes"), Signal(link.p.shape(), name="write", reset_less=True)
+        m.d.sync += [writes.eq(link.valid), write.eq(link.p)]
         # A word that waits is read again and again.
         shown, addr = Signal.like(request.p, reset_less=True), Signal.like(request.p)
         m.d.comb += [
-            write.ready.eq(1),
-            request.ready.eq((~word.valid | word.ready) & ~write.valid),
+            link.ready.eq(1),
+            request.ready.eq((~word.valid | word.ready) & ~writes),
             addr.eq(Mux(word.valid & ~word.ready, shown, request.p)),
         ]
         access = Access(
-            addr=Mux(write.valid, write.p.addr, addr),
-            write=write.valid,
-            mask=write.valid.replicate(4) & (1 << write.p.lane),
-            data=write.p.data.replicate(4),
+            addr=Mux(writes, write.addr, addr),
+            write=writes,
+            mask=writes.replicate(4) & (1 << write.lane),
+            data=write.data.replicate(4),
         )
         m.d.comb += word.p.eq(single_of(platform).add(m, access, self.config.store_words))
         with m.If(~word.valid | word.ready):
