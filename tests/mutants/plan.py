@@ -65,6 +65,8 @@ _ONE_PORT = [
     "tests/hw/test_cycles.py::test_random_networks_on_one_port",
     "tests/formal/test_one_port.py",
 ]
+_RINGS = ["tests/hw/test_prefetch.py", "tests/formal/test_rings.py"]
+_STORED = ["tests/hw/test_store.py"]
 _FRAMED = ["tests/hw/test_framed.py"]
 _EXPORT = ["tests/hw/test_export.py"]
 _STREAM = ["tests/hw/test_stream_shell.py", "tests/hw/test_stream_speed.py"]
@@ -131,6 +133,9 @@ PLAN: dict[str, list[str]] = {
     "link/phy/uart.py": _UART,
     "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
     **dict.fromkeys(["memory/single/generic.py", "memory/single/ice40.py"], _SINGLE),
+    "memory/fill.py": [*_RINGS, *_STORED, *_NETWORK, *_MEMORIES],
+    **dict.fromkeys(["memory/prefetch.py", "memory/ring.py"], [*_RINGS, *_STORED]),
+    **dict.fromkeys(["memory/stores/access.py", "memory/stores/ram.py"], _STORED),
     "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
     "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
     "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
@@ -146,7 +151,7 @@ PLAN: dict[str, list[str]] = {
     "sequence/batches.py": [*_BATCHES, *_MAPS, *_NETWORK],
     "sequence/causes.py": [*_BATCHES, *_NETWORK],
     "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH],
-    "sequence/hazards.py": [*_WAITS, *_MAPS, *_NETWORK],
+    "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK],
     "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
     "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK],
     "sequence/nest.py": [*_NEST, *_NETWORK],
@@ -180,6 +185,7 @@ LEFT_OUT = {
     "export": "writes the gateware as Verilog, on the host",
     "shells/baked.py": "compiles a network, on the host",
     "memory/ports.py": "declares payloads: names, in which nothing can be changed",
+    "memory/stores/port.py": "declares payloads: names, in which nothing can be changed",
     "web": "a page with the simulated device, on the host; tests/web compare what it shows with golden",
     "sim": "engines that run the gateware, which their own tests compare with each other",
 }
