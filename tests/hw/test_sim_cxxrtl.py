@@ -55,7 +55,9 @@ def session(engine: str, link: str, network: Any = None, images: Any = None):
     return scores, counters, recorder.log
 
 
-@pytest.mark.parametrize(("link", "sizes", "count"), some([("uart", (8, 3), 1), ("direct", (16, 9, 4), 3)], 1))
+@pytest.mark.parametrize(
+    ("link", "sizes", "count"), some([("uart", (8, 3), 1), ("direct", (16, 9, 4), 3)], 1)
+)
 def test_the_accelerator_on_all_engines(link, sizes, count):
     rng = np.random.default_rng(5)
     network = random_network(rng, sizes)

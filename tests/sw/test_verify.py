@@ -44,7 +44,6 @@ EVERYTHING = {
     "padding map with 0", "padding pixels with 0", "passes", "pooling", "pooling above 3",
     "pooling that overlaps", "pooling with padding", "rows share an image", "several batches",
     "stride above 1", "strips", "uneven padding", "weights from a store",
-    "device with act_ports=1", "device with column_align > 1",
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -78,11 +78,14 @@ class ImageInput(wiring.Component):
             interleaver.i.p.eq(images.p),
             loader.i.p.eq(images.p),
         ]
+        # Known late, and the same until a byte comes.
+        starved = Signal(name="starved")
+        m.d.sync += starved.eq(interleaver.starved)
         with m.If(self.header.interleaved):
             m.d.comb += [
                 interleaver.i.valid.eq(images.valid),
                 images.ready.eq(interleaver.i.ready),
-                control.busy.eq(loader.busy | images.valid | ~(interleaver.idle | interleaver.starved)),
+                control.busy.eq(loader.busy | images.valid | ~(interleaver.idle | starved)),
                 control.boundary.eq(loader.boundary & interleaver.idle),
             ]
         with m.Else():

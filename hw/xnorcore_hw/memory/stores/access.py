@@ -57,19 +57,22 @@ class StoreAccess(wiring.Component):
         """Build the module."""
         m = Module()
         request, word = self.bus.request, self.bus.word
-        asked, asks = Signal(), Signal()
+        asked, asks = Signal(name="asked"), Signal()
+        # A cycle late: so what the link asks for is no part of an address that the prefetcher gives.
+        valid = Signal(name="valid_late")
+        m.d.sync += valid.eq(self.valid)
         connect(m, flipped(self.write), flipped(self.bus.write))
         m.d.comb += [
-            asks.eq(self.valid & self.quiet & ~asked),
+            asks.eq(valid & self.quiet & ~asked),
             request.valid.eq(self.request.valid | asks),
             request.p.eq(Mux(self.request.valid, self.request.p, self.addr)),
             self.request.ready.eq(request.ready),
             # A word for READ stays in the store until its bytes are sent.
             self.data.eq(word.p),
-            self.ready.eq(asked & word.valid),
+            self.ready.eq(asked & word.valid & valid),
             self.word.valid.eq(word.valid & ~asked),
             self.word.p.eq(word.p),
-            word.ready.eq(Mux(asked, ~self.valid, self.word.ready)),
+            word.ready.eq(Mux(asked, ~valid, self.word.ready)),
         ]
         with m.If(asks & request.ready):
             m.d.sync += asked.eq(1)
