@@ -14,18 +14,40 @@ from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.extras import install_extra
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import MIN_DIVISOR
+from xnorcore.isa.stores import StoreKind
 from xnorcore.nearest import did_you_mean
 
 from .families.family import Part
 from .families.pll import PllPlan
 
-__all__ = ["Board", "Led", "all_boards", "configurations", "find_board", "usb_numbers"]
+__all__ = ["Board", "Led", "StoreChip", "all_boards", "configurations", "find_board", "usb_numbers"]
 
 BAUD_TOLERANCE = 0.02
 """Largest accepted relative error of a baud rate: 8N1 stands twice that."""
 
 Led = tuple[str, int] | tuple[str, int, str]
 """Name and number of a resource of the board's platform, and its colour if it has several."""
+
+
+@dataclass(frozen=True)
+class StoreChip:
+    """A chip on a board that can be a store, and the region of it that may be one.
+
+    Parameters
+    ----------
+    kind : StoreKind
+    resource : str
+        Of the board's platform.
+    words : int
+        32-bit words of the region, a power of two.
+    first : int
+        Byte of the chip where the region begins, a multiple of its size. In flash, behind the bitstream.
+    """
+
+    kind: StoreKind
+    resource: str
+    words: int
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +83,8 @@ class Board:
         Further arguments of the bitstream packer.
     usb : tuple of str
         Vendor and product of its USB bridge, four hexadecimal digits each; FT2232H, and what acts as it.
+    chips : tuple of StoreChip
+        What can be a store.
     """
 
     name: str
@@ -80,6 +104,7 @@ class Board:
     error: Led | None = None
     pack: tuple[str, ...] = ()
     usb: tuple[str, str] = ("0403", "6010")
+    chips: tuple[StoreChip, ...] = ()
 
     @cached_property
     def pll(self) -> PllPlan | None:
@@ -128,6 +153,31 @@ class Board:
                 f"{self.true_hz / 1e6:g} MHz; the nearest rate is {nearest:.0f} baud"
             )
         return cycles
+
+    def chip(self, config: DeviceConfig) -> StoreChip | None:
+        """Return the chip that a configuration's store is in; None if it is on the FPGA, or there is none.
+
+        Raises
+        ------
+        BuildError
+            If the board has no such chip, or its region is smaller.
+        """
+        kind = StoreKind(config.store_kind)
+        if kind == StoreKind.RAM:
+            return None
+        chip = next((chip for chip in self.chips if chip.kind == kind), None)
+        if chip is None:
+            there = " or ".join(f"{chip.kind:d} ({chip.kind.title})" for chip in self.chips)
+            fix = f"choose store_kind={there}" if there else "leave out store_kind"
+            raise BuildError(
+                f"{self.name}: store_kind is {kind:d}, but its store cannot be {kind.title}; {fix}"
+            )
+        if chip.words < config.store_words:
+            raise BuildError(
+                f"{self.name}: store_words is {config.store_words}, but its {kind.title} has room for "
+                f"{chip.words}"
+            )
+        return chip
 
     def new_platform(self) -> Any:
         """Return a new Amaranth platform, which adds and keeps words as the part's family does.

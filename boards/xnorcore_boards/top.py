@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from amaranth import Elaboratable, Module, Signal, Value
 from amaranth.lib import io, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
+from xnorcore_hw.memory.stores.kinds import chip_ports
 from xnorcore_hw.shells.uart import UartShell
 
 from .board import Board
@@ -39,6 +40,8 @@ class Device(wiring.Component):
         Now and then for one cycle; `activity` and `error` say what happened between two ticks.
     activity, error : Out(1)
         There was something on the wire; a frame was dropped because it was damaged.
+    chip
+        Of a store outside of the FPGA (`xnorcore_hw.memory.stores.kinds`).
     """
 
     rx: Signal
@@ -60,6 +63,7 @@ class Device(wiring.Component):
                 "tick": In(1),
                 "activity": Out(1),
                 "error": Out(1),
+                **chip_ports(config),
             }
         )
 
@@ -68,6 +72,8 @@ class Device(wiring.Component):
         m = Module()
         m.submodules.accelerator = shell = UartShell(self.config, self.clock_hz, self.divisor, self.bake)
         m.d.comb += [shell.rst.eq(self.rst), shell.rx.eq(self.rx), self.tx.eq(shell.tx)]
+        if chip_ports(self.config):
+            connect(m, shell.chip, flipped(self.chip))
         self._light(m, shell.active, self.activity)
         self._light(m, shell.error, self.error)
         return m

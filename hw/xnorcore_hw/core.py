@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -22,7 +24,7 @@ from .memory.activation import operand_latency, write_latency
 from .memory.prefetch import Prefetcher
 from .memory.rows import ActivationRows
 from .memory.stores.access import StoreAccess
-from .memory.stores.ram import RamStore
+from .memory.stores.kinds import chip_ports, store_of
 from .memory.writer import ResultWriter
 from .parts.delay import delayed, delayed_bundle
 from .parts.sizes import RECORD_WORDS, RECORDS
@@ -55,6 +57,8 @@ class Core(wiring.Component):
         The link's counters.
     clear_counters : Out(1)
         Clear them.
+    chip
+        Of a store outside of the FPGA (`xnorcore_hw.memory.stores.kinds`).
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
@@ -67,6 +71,7 @@ class Core(wiring.Component):
                 "frames_good": In(16),
                 "frames_bad": In(16),
                 "clear_counters": Out(1),
+                **chip_ports(config),
             }
         )
         self._control, self._sequencer = Control(config, bake is not None), Sequencer(config)
@@ -220,8 +225,8 @@ class Core(wiring.Component):
             self.clear_counters.eq(control.clear_counters),
         ]
 
-    def _store(self, platform: object) -> wiring.Component:
-        return RamStore(self.config)
+    def _store(self, platform: object) -> Any:
+        return store_of(self.config, platform)
 
     def _connect_store(self, m: Module, platform: object) -> None:
         control, sequencer, array = self._control, self._sequencer, self._array
@@ -229,6 +234,8 @@ class Core(wiring.Component):
         m.submodules.store_access = access = StoreAccess(self.config)
         m.submodules.prefetcher = prefetcher = Prefetcher(self.config)
         connect(m, access.bus, store.bus)
+        if chip_ports(self.config):
+            connect(m, store.chip, flipped(self.chip))
         connect(m, control.store.write, access.write)
         connect(m, prefetcher.request, access.request)
         connect(m, access.word, prefetcher.word)

@@ -16,6 +16,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import Command, DeviceInfo, Status
+from xnorcore.isa.stores import StoreKind
 from xnorcore.link.frames import decode_response, encode_request
 from xnorcore.model.layers import Dense, InputSpec
 from xnorcore.model.network import Network
@@ -261,3 +262,30 @@ def test_reset_waits_for_the_pll():
     simulator = Simulator(m)
     simulator.add_testbench(bench)
     simulator.run()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words", "says"),
+    [
+        (
+            "icestick",
+            1,
+            1024,
+            "its store cannot be SDRAM; leave out store_kind",
+        ),
+        ("icebreaker", 1, 1024, r"icebreaker: .* cannot be SDRAM; choose store_kind=2 \(flash\)"),
+        ("icebreaker", 2, 1 << 22, "icebreaker: store_words is 4194304, but its flash has room for 2097152"),
+    ],
+)
+def test_a_store_that_the_board_has_not(name, kind, words, says):
+    board, config = boards.find_board(name), replace(SMALL, store_words=words, store_kind=kind)
+    for build in (check_size, elaborate):
+        with pytest.raises(BuildError, match=says):
+            build(board, config)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_regions_of_chips(name):
+    for chip in boards.find_board(name).chips:
+        assert chip.words & (chip.words - 1) == 0 and chip.first % (4 * chip.words) == 0
+        assert chip.first > 0 or chip.kind != StoreKind.FLASH

@@ -75,13 +75,13 @@ def test_info_refusals() -> None:
     with pytest.raises(WrongDeviceError, match="not an xnorcore accelerator"):
         DeviceInfo.unpack(b"HTTP" + payload[4:])
     newer, older = (
-        "version 9, this driver speaks version 4; its bitstream is newer: update xnorcore",
-        "version 1, this driver speaks version 4; its bitstream is older: build it and program the board",
+        "version 9, this driver speaks version 5; its bitstream is newer: update xnorcore",
+        "version 1, this driver speaks version 5; its bitstream is older: build it and program the board",
     )
     for version, words in ((9, newer), (1, older)):
         with pytest.raises(ProtocolVersionError, match=f"the device speaks protocol {words}"):
             DeviceInfo.unpack(payload[:4] + bytes([version]) + payload[5:])
     # What a driver of version 1 looks at, and refuses: any other version in this byte.
-    assert payload[:5] == b"XNOR\4"
+    assert payload[:5] == b"XNOR\5"
     with pytest.raises(WrongDeviceError, match="55 bytes"):
         DeviceInfo.unpack(payload[:-1])

@@ -237,11 +237,11 @@ class OldBoard(FakeDevice):
     ("version", "words"),
     [
         (1, "its bitstream is older: build it and program the board again"),
-        (5, "its bitstream is newer: update xnorcore"),
+        (6, "its bitstream is newer: update xnorcore"),
     ],
 )
 def test_a_board_of_another_version_is_refused_in_words(version, words):
-    message = f"the device speaks protocol version {version}, this driver speaks version 4; {words}"
+    message = f"the device speaks protocol version {version}, this driver speaks version 5; {words}"
     device = OldBoard(version)
     with pytest.raises(ProtocolVersionError, match=message):
         Accelerator(Session(device, seed=1))

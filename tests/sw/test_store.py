@@ -18,6 +18,7 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.listing import listing, listing_lines
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
+from xnorcore.isa.stores import StoreKind
 from xnorcore.isa.stream import most_words, tile_at
 from xnorcore.link.session import Session
 from xnorcore.model.layers import has_weights
@@ -175,6 +176,8 @@ def test_what_a_program_says_of_it() -> None:
             "weight_depth is 768, but must be a power of two .*; try 1024",
         ),
         ({"store_words": 4096, "threshold_depth": 100}, "threshold_depth is 100, but .*; try 128"),
+        ({"store_kind": 2}, "store_kind is 2, flash, but must be 0 without store_words"),
+        ({"store_words": 4096, "store_kind": 3}, "store_kind is 3, but must be 0 to 2"),
     ],
 )
 def test_illegal_stores(options: dict[str, int], message: str) -> None:
@@ -183,7 +186,8 @@ def test_illegal_stores(options: dict[str, int], message: str) -> None:
 
 
 def test_a_device_without_a_store_is_the_same_as_ever() -> None:
-    assert DeviceConfig().digest() != DeviceConfig(store_words=1024).digest()
+    digests = {DeviceConfig(store_words=1024, store_kind=kind).digest() for kind in StoreKind}
+    assert len({DeviceConfig().digest(), *digests}) == 4
     values = asdict(DeviceConfig())
-    del values["store_words"]
+    del values["store_words"], values["store_kind"]
     assert DeviceConfig().digest() == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()[:8]

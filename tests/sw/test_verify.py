@@ -43,7 +43,7 @@ EVERYTHING = {
     "padding image with -1", "padding image with 0", "padding map with +1", "padding map with -1",
     "padding map with 0", "padding pixels with 0", "passes", "pooling", "pooling above 3",
     "pooling that overlaps", "pooling with padding", "rows share an image", "several batches",
-    "stride above 1", "strips", "uneven padding", "weights from a store",
+    "stride above 1", "strips", "uneven padding", "weights from memory on the chip",
 }  # fmt: skip
 
 

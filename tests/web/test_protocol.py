@@ -133,6 +133,8 @@ CONFIGS = [
     DeviceConfig(Geometry(1, 8, 8), line_bytes=0, act_ports=1),
     DeviceConfig(act_ports=1, line_bytes=0, store_words=1 << 14),
     DeviceConfig(store_words=1 << 24),
+    DeviceConfig(store_words=1 << 10, store_kind=1, fifo_bytes=16384),
+    DeviceConfig(store_words=1 << 17, store_kind=2),
 ]
 
 
@@ -150,8 +152,8 @@ def test_a_device_is_read_as_by_the_driver(config, tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({4: 1}, "speaks protocol version 1, and this page speaks version 4; its bitstream is older"),
-        ({4: 5}, "speaks protocol version 5, and this page speaks version 4; its bitstream is newer"),
+        ({4: 1}, "speaks protocol version 1, and this page speaks version 5; its bitstream is older"),
+        ({4: 6}, "speaks protocol version 6, and this page speaks version 5; its bitstream is newer"),
         ({0: 0}, "is not an xnorcore accelerator"),
     ],
 )

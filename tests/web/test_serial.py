@@ -210,7 +210,7 @@ def test_a_board_is_left_and_taken_again(tab, site, served):
         (
             4,
             1,
-            "The device speaks protocol version 1, and this page speaks version 4; its bitstream is older",
+            "The device speaks protocol version 1, and this page speaks version 5; its bitstream is older",
         ),
         (0, 0, "What answers there is not an xnorcore accelerator."),
         (7, 16, "digits is compiled for another device than this one of 1x16x32 (columns differ)"),

@@ -81,9 +81,10 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
     Raises
     ------
     BuildError
-        If the design is too large, with the estimate.
+        If the design is too large, with the estimate, or the board has no chip for its store.
     """
     part, family = board.part, board.part.family
+    board.chip(config)
     cells = estimate_area(family.name, config)
     least = bram if bram is not None else least_blocks(config, family)
     g = config.geometry
@@ -143,11 +144,12 @@ def elaborate(
     Raises
     ------
     BuildError
-        If the clock or the baud rate cannot be made.
+        If the clock or the baud rate cannot be made, or the board has no chip for its store.
     MissingDependencyError
         If the package with the board's pins is not installed.
     """
     # What can be refused is refused before the first Elaboratable, which complains if it is left unused.
+    board.chip(config)
     platform, divisor = board.new_platform(), board.divisor(baud or board.baud)
     plan = platform.prepare(BoardTop(board, config, baud, bake), "top", emit_src=False)
     rtlil = _text(plan.files["top.il"])

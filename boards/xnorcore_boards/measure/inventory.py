@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import StoreKind
 from xnorcore_hw.command.identity import IDENTITY_WORDS
 from xnorcore_hw.parts.sizes import RECORD_BITS, RECORD_WORDS, bits_for_depth, place_bits
 
@@ -36,7 +37,7 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
     if config.convolution:
         distance = bits_for_depth(config.act_depth) + config.offset_bits
         found.append(Memory("moves", 1 << place_bits(), distance, distance))
-    if config.store_words:
+    if config.store_words and config.store_kind == StoreKind.RAM:
         found.append(Memory("memory", config.store_words, 32, 8, single=True))
     return found
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import StoreKind
 
-from ..board import Board
+from ..board import Board, StoreChip
 from ..families.ice40 import HX8K_CT256
 
 
@@ -45,4 +46,6 @@ BOARD = Board(
     heartbeat=("led", 0),
     activity=("led", 1),
     error=("led", 2),
+    # The upper half of an N25Q032; the bitstream begins at 0.
+    chips=(StoreChip(StoreKind.FLASH, "spi_flash_2x", 1 << 19, 1 << 21),),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import StoreKind
 
-from ..board import Board
+from ..board import Board, StoreChip
 from ..families.ice40 import UP5K_SG48
 
 
@@ -47,4 +48,6 @@ BOARD = Board(
     heartbeat=("led_g", 0),
     activity=("led_g", 1),  # on the part that breaks off, or on PMOD 2
     error=("led_r", 0),
+    # The upper half of a W25Q128JV; the bitstream begins at 0.
+    chips=(StoreChip(StoreKind.FLASH, "spi_flash_4x", 1 << 21, 1 << 23),),
 )

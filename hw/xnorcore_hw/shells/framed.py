@@ -11,6 +11,7 @@ from xnorcore.isa.program import Program
 
 from ..core import Core
 from ..link import FrameReceiver, FrameSender
+from ..memory.stores.kinds import chip_ports
 
 __all__ = ["FramedCore"]
 
@@ -36,6 +37,8 @@ class FramedCore(wiring.Component):
         A frame is dropped in this cycle.
     rst : In(1)
         Start again as at power-up; the core does a cycle later.
+    chip
+        As of `Core`.
 
     Attributes
     ----------
@@ -45,7 +48,8 @@ class FramedCore(wiring.Component):
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
         self.config, self.core = config, Core(config, clock_hz, bake)
         byte = stream.Signature(8)
-        super().__init__({"i": In(byte), "o": Out(byte), "error": Out(1), "rst": In(1)})
+        ports = {"i": In(byte), "o": Out(byte), "error": Out(1), "rst": In(1)}
+        super().__init__({**ports, **chip_ports(config)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
@@ -61,6 +65,8 @@ class FramedCore(wiring.Component):
         connect(m, receiver.o, core.i)
         connect(m, core.o, sender.i)
         connect(m, sender.o, flipped(self.o))
+        if chip_ports(self.config):
+            connect(m, core.chip, flipped(self.chip))
         m.d.comb += [
             core.frames_good.eq(receiver.frames_good),
             core.frames_bad.eq(receiver.frames_bad),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from amaranth import Module
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Member, Out
+from amaranth.lib.wiring import In, Member, Out, connect
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 
 from ..link import UartReceiver, UartTransmitter
+from ..memory.stores.kinds import chip_ports
+from ..sim.models.kinds import chip_of
 from .framed import FramedCore
 
 __all__ = ["SimTop", "engine_ports"]
@@ -28,7 +30,7 @@ def engine_ports() -> dict[str, Member]:
 
 
 class SimTop(wiring.Component):
-    """The accelerator as the simulation engines drive it.
+    """The accelerator as the simulation engines drive it, with the chip that its store is in.
 
     Parameters are those of `FramedCore`.
 
@@ -47,7 +49,8 @@ class SimTop(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
-        self.config, self.accelerator = config, FramedCore(config, clock_hz, bake)
+        self.config, self.clock_hz = config, clock_hz
+        self.accelerator = FramedCore(config, clock_hz, bake)
         super().__init__(engine_ports())
 
     def elaborate(self, platform: object) -> Module:
@@ -62,6 +65,9 @@ class SimTop(wiring.Component):
             transmitter.divisor.eq(self.divisor),
             self.uart_tx.eq(transmitter.tx),
         ]
+        if chip_ports(self.config):
+            m.submodules.chip = chip = chip_of(self.config, self.clock_hz)
+            connect(m, accelerator.chip, chip.chip)
         i, o = accelerator.i, accelerator.o
         with m.If(self.direct):
             m.d.comb += [

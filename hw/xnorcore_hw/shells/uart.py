@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 
 from ..link import UartReceiver, UartTransmitter
+from ..memory.stores.kinds import chip_ports
 from .framed import FramedCore
 
 __all__ = ["UartShell"]
@@ -38,6 +39,8 @@ class UartShell(wiring.Component):
         Something is on the wire.
     error : Out(1)
         A frame is dropped in this cycle.
+    chip
+        As of `Core`.
     """
 
     rx: Signal
@@ -57,6 +60,7 @@ class UartShell(wiring.Component):
                 "rst": In(1),
                 "active": Out(1),
                 "error": Out(1),
+                **chip_ports(config),
             }
         )
 
@@ -69,6 +73,8 @@ class UartShell(wiring.Component):
         m.submodules.uart_tx = ResetInserter(self.rst)(transmitter)
         connect(m, receiver.o, framed.i)
         connect(m, framed.o, transmitter.i)
+        if chip_ports(self.config):
+            connect(m, framed.chip, flipped(self.chip))
         m.d.comb += [
             framed.rst.eq(self.rst),
             receiver.rx.eq(self.rx),

@@ -12,6 +12,8 @@ from ..compiler.compile import compile_network
 from ..compiler.obstacles import obstacles
 from ..errors import CompileError, UsageError
 from ..files.userfile import write_file
+from ..isa.program import Program
+from ..isa.stores import StoreKind
 from ..model.network import Network
 from ..pages import plots
 from ..report.gather import command_line, graph, layers_expected, provenance, roofline
@@ -65,7 +67,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     return value | {
         "runs": "passes" if program.passes > 1 else "stream" if program.streams else "resident",
         **asdict(reached),
-        "store": "wire" if program.passes > 1 else "ram" if program.streams else None,
+        "store": "wire" if program.passes > 1 else _store(program) if program.streams else None,
         "passes": program.passes,
         "call_images": None if program.passes == 1 else images,
         "cycles_per_batch": program.cycles,
@@ -74,6 +76,10 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         "missing": [],
         "roofline": roofline(program, layers_expected(program), device, reached),
     }
+
+
+def _store(program: Program) -> str:
+    return StoreKind(program.config.store_kind).name.lower()
 
 
 def _plan(arguments: argparse.Namespace, console: Console) -> int:

@@ -10,13 +10,13 @@ from math import gcd
 from ..errors import GeometryError
 from ..nearest import did_you_mean
 from .ranges import fitting, in_range, power_of_two_at_least
+from .stores import check_store
 
 ROWS = (1, 8)
 COLUMNS = (4, 128)
 WIDTH = (8, 128)
 MAX_DEPTH = 65536
 MAX_PROGRAM_DEPTH = 4096
-STORE_WORDS = (1 << 10, 1 << 24)
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,8 @@ class DeviceConfig:
         32-bit words of a store that holds weights and start values which exceed the buffers, in the order of
         their use; 0, there is none. A power of two, 1,024 to 2**24. The buffers are rings then, and their
         depths powers of two.
+    store_kind : int
+        What it is made of (`xnorcore.isa.stores.StoreKind`): 0, memory on the chip; 1, SDRAM; 2, flash.
 
     Raises
     ------
@@ -163,6 +165,7 @@ class DeviceConfig:
     column_align: int = 1
     act_ports: int = 2
     store_words: int = 0
+    store_kind: int = 0
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -196,7 +199,8 @@ class DeviceConfig:
             raise GeometryError("whole_windows is 1, but must be 0 without line_bytes")
         if self.act_ports == 1 and self.line_bytes and not self.whole_windows:
             raise GeometryError("act_ports is 1, which needs whole_windows 1 where line_bytes is not 0")
-        self._check_store()
+        rings = {"weight_depth": self.weight_depth, "threshold_depth": self.threshold_depth}
+        check_store(self.store_words, self.store_kind, rings)
         in_range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
         share = self.threshold_share
         if share & (share - 1) or g.columns % share or self.column_group % share:
@@ -214,17 +218,6 @@ class DeviceConfig:
                 f"column_align is {self.column_align}, but must be 1 without line_bytes, with whole_windows, "
                 f"and at a width that is no power of two of at least 16; width is {width}"
             )
-
-    def _check_store(self) -> None:
-        if self.store_words == 0:
-            return
-        in_range("store_words", self.store_words, *STORE_WORDS)
-        for name in ("store_words", "weight_depth", "threshold_depth"):
-            if (value := getattr(self, name)) & (value - 1):
-                raise GeometryError(
-                    f"{name} is {value}, but must be a power of two on a device with a store; "
-                    f"try {power_of_two_at_least(value)}"
-                )
 
     @property
     def max_frame(self) -> int:
@@ -259,7 +252,7 @@ class DeviceConfig:
         """Eight bytes that name this configuration."""
         values = asdict(self)
         if not self.store_words:
-            del values["store_words"]  # A device without one is what it was before there were any.
+            del values["store_words"], values["store_kind"]  # What it was before there were any.
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 from ..errors import ProtocolVersionError, WrongDeviceError
 from .device import DeviceConfig, Geometry
 
-VERSION = 4
+VERSION = 5
 MAGIC = b"XNOR"
 RESPONSE = 0x80
 """Set in the type byte of every response."""
@@ -59,8 +59,7 @@ class Space(IntEnum):
     STORE = 4
 
 
-_STORE_BITS = 10
-_INFO = struct.Struct("<4sBBBBBBH7I8s8s")
+_INFO = struct.Struct("<4sBBBBBBH4IHBBII8s8s")
 INFO_BYTES = _INFO.size
 INFO_FLAGS_OFFSET = 10
 """Offset in the INFO payload of the two bytes of live flags."""
@@ -77,8 +76,6 @@ FLAGS_ALIGN_LOW = 6
 """Lowest of the two bits of the flags that hold the logarithm of `DeviceConfig.column_align`."""
 FLAGS_SHARE_LOW = 8
 """Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
-FLAGS_STORE_LOW = 12
-"""Lowest of the four bits that hold the size of the store: 0, none; n, 2**(n + 9) words."""
 STORE_BANK = 1 << 16
 """Words of a bank of the store."""
 
@@ -119,13 +116,13 @@ class DeviceInfo:
             | FLAG_ONE_PORT * (c.act_ports == 1)
             | c.column_align.bit_length() - 1 << FLAGS_ALIGN_LOW
             | c.threshold_share << FLAGS_SHARE_LOW
-            | max(c.store_words.bit_length() - _STORE_BITS, 0) << FLAGS_STORE_LOW
         )
         return _INFO.pack(
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
             flags,
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
-            c.line_bytes, self.clock_hz, self.build_id, self.network_id,
+            c.store_kind, c.store_words.bit_length(), c.line_bytes, self.clock_hz,
+            self.build_id, self.network_id,
         )  # fmt: skip
 
     @classmethod
@@ -156,8 +153,8 @@ class DeviceInfo:
             )
         if len(payload) != INFO_BYTES:
             raise WrongDeviceError(f"the INFO answer has {len(payload)} bytes, not {INFO_BYTES}")
-        (_, _, group, rows, columns, width, acc, flags, weights, thresholds, acts, program, fifo, line, clock,
-         build, network) = _INFO.unpack(payload)  # fmt: skip
+        (_, _, group, rows, columns, width, acc, flags, weights, thresholds, acts, program, fifo, kind, store,
+         line, clock, build, network) = _INFO.unpack(payload)  # fmt: skip
         config = DeviceConfig(
             Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group, line,
             counters=int(bool(flags & FLAG_COUNTERS)),
@@ -167,6 +164,7 @@ class DeviceInfo:
             whole_windows=int(bool(flags & FLAG_WHOLE_WINDOWS)),
             act_ports=1 if flags & FLAG_ONE_PORT else 2,
             column_align=1 << (flags >> FLAGS_ALIGN_LOW & 3),
-            store_words=1 << (size + _STORE_BITS - 1) if (size := flags >> FLAGS_STORE_LOW) else 0,
+            store_words=1 << store >> 1,
+            store_kind=kind,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..isa.stores import StoreKind
+
 __all__ = ["DEVICE", "device_rows", "link_text"]
 
 DEVICE = {
@@ -16,6 +18,7 @@ DEVICE = {
     "program_halves": "program memory of 16 bits", "whole_windows": "windows in words of their own",
     "column_align": "columns of images begin at multiples of, bits",
     "act_ports": "ports of the activation memories",
+    "store_words": "store of weights, words", "store_kind": "what the store is",
 }  # fmt: skip
 """By option of a device."""
 _YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows")
@@ -29,10 +32,13 @@ _LINK = {
 
 def device_rows(options: Mapping[str, int]) -> list[tuple[str, object]]:
     """Return a device's options (`xnorcore.isa.device.options`) as rows for people."""
-    return [
-        (DEVICE.get(name, name), bool(value) if name in _YES_OR_NO else value)
-        for name, value in options.items()
-    ]
+    return [(DEVICE.get(name, name), _shown(name, value)) for name, value in options.items()]
+
+
+def _shown(name: str, value: int) -> object:
+    if name == "store_kind":
+        return StoreKind(value).title
+    return bool(value) if name in _YES_OR_NO else value
 
 
 def link_text(stats: Mapping[str, int]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..compiler.compile import compile_network
 from ..folding.fold import ALWAYS, NEVER
+from ..isa.stores import StoreKind
 from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
 from ..model.network import Network
 from .case import Case
@@ -29,7 +30,7 @@ def features(case: Case) -> set[str]:
     if any(plan.name.endswith(" again") for plan in program.layers):
         found.add("vectors computed again")
     if program.streams:
-        found.add("weights from a store")
+        found.add(f"weights from {StoreKind(case.config.store_kind).title}")
     if program.later:
         found.add("passes")
     if len(case.images) > program.batch:

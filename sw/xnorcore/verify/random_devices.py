@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from ..isa.device import DeviceConfig, Geometry
+from ..isa.stores import StoreKind
 
 __all__ = ["random_config", "random_configs"]
 
 _WIDTHS = (8, 8, 16, 16, 24, 32, 32, 40, 64)
 _STORES = (0, 0, 0, 1 << 12, 1 << 16)
+_KINDS = (StoreKind.RAM,)
 _PEAK = 4096
 """Most multiply-accumulates per cycle: larger arrays take long to build."""
 
@@ -56,7 +58,8 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     )
     # Drawn last: devices without these are those that they always were.
     config = replace(config, **_layout(rng, config))
-    return replace(config, store_words=_STORES[rng.integers(len(_STORES))])
+    words = _STORES[rng.integers(len(_STORES))]
+    return replace(config, store_words=words, store_kind=int(rng.choice(_KINDS)) if words else 0)
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:

@@ -1,6 +1,6 @@
-// Numbers of the link protocol, version 4, and what a device says about itself (docs/protocol.md, section 4).
+// Numbers of the link protocol, version 5, and what a device says about itself (docs/protocol.md, section 4).
 
-export const VERSION = 4;
+export const VERSION = 5;
 export const COMMAND = {
   INFO: 1, WRITE: 2, READ: 3, ARM: 4, INFER: 5, RUN: 6, COUNTERS: 7, RESET: 8,
 };
@@ -51,13 +51,14 @@ const hex = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0
 // The configuration of an INFO answer, by the names of DeviceConfig.
 function configOf(payload, view) {
   const flags = view.getUint16(10, true);
-  const words = ["weight_depth", "threshold_depth", "act_depth", "program_depth", "fifo_bytes", "line_bytes"];
+  const words = ["weight_depth", "threshold_depth", "act_depth", "program_depth"];
   const config = {
     rows: payload[6], columns: payload[7], width: payload[8], acc_width: payload[9], column_group: payload[5],
     counters: (flags >> 1) & 1, convolution: (flags >> 2) & 1, program_halves: (flags >> 3) & 1,
     whole_windows: (flags >> 4) & 1, act_ports: 2 - ((flags >> 5) & 1),
     column_align: 1 << ((flags >> 6) & 3),
-    threshold_share: (flags >> 8) & 15, store_words: flags >> 12 ? 2 ** ((flags >> 12) + 9) : 0,
+    threshold_share: (flags >> 8) & 15, fifo_bytes: view.getUint16(28, true), store_kind: payload[30],
+    store_words: payload[31] ? 2 ** (payload[31] - 1) : 0, line_bytes: view.getUint32(32, true),
   };
   words.forEach((name, index) => { config[name] = view.getUint32(12 + 4 * index, true); });
   return config;

@@ -1,0 +1,45 @@
+"""Which store a device has, by its `DeviceConfig.store_kind`, and what that needs outside of the FPGA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+
+from xnorcore.errors import GeometryError
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import StoreKind
+
+from .ram import RamStore
+
+__all__ = ["chip_ports", "store_of"]
+
+_STORES: dict[StoreKind, Callable[[DeviceConfig, object], Any]] = {
+    StoreKind.RAM: lambda config, platform: RamStore(config),
+}
+"""A configuration and a platform in; a component with the member `bus` out, and `chip` if it has a chip."""
+
+_CHIPS: dict[StoreKind, Callable[[], wiring.Signature]] = {}
+"""Signals to and from the chip, where there is one."""
+
+
+def store_of(config: DeviceConfig, platform: object) -> Any:
+    """Return the store of a device.
+
+    Raises
+    ------
+    GeometryError
+        If there is none of its kind.
+    """
+    kind = StoreKind(config.store_kind)
+    if kind not in _STORES:
+        raise GeometryError(f"store_kind is {kind}, but nothing puts a store into {kind.title} yet")
+    return _STORES[kind](config, platform)
+
+
+def chip_ports(config: DeviceConfig) -> dict[str, Any]:
+    """Return the port `chip` for a store outside of the FPGA; none for any other device."""
+    kind = StoreKind(config.store_kind)
+    return {"chip": Out(_CHIPS[kind]())} if kind in _CHIPS else {}

@@ -1,0 +1,1 @@
+"""Chips beside the FPGA, as their datasheets describe them; what those forbid ends a simulation."""
