@@ -18,7 +18,7 @@ class WriteStage(wiring.Component):
     """Choose whose byte goes into activation memory next; the loader's come first.
 
     The byte waits in a register, so that the choice is not on the path into the memories. A device with a
-    line buffer takes a byte every cycle, any other every other cycle.
+    line buffer and two ports takes a byte every cycle, any other every other cycle.
 
     Parameters
     ----------
@@ -52,10 +52,11 @@ class WriteStage(wiring.Component):
         control, loader, o = self.control, self.loader, self.o
         asked, other, room = Signal(), Signal(), Signal()
         requested = Signal(RowWriteLayout())
+        flows = self.config.line_bytes and self.config.act_ports == 2
         m.d.comb += [
             other.eq(control.p.space != Space.ACTIVATIONS),
             asked.eq(control.valid & ~other),
-            room.eq(~o.valid | (o.ready if self.config.line_bytes else 0)),
+            room.eq(~o.valid | (o.ready if flows else 0)),
             loader.ready.eq(room),
             control.ready.eq(other | room & ~loader.valid),
             self.flushed.eq(~o.valid),
