@@ -6,6 +6,7 @@ import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         needs.torch()
     if "chromium" in asks:
         needs.browser()
+
+
+@pytest.fixture
+def lean_board(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give the iCEBreaker the configuration `lean.LEAN` as its own; return the board."""
+    from tests.lean import lean_board
+
+    return lean_board(monkeypatch)

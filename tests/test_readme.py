@@ -14,39 +14,38 @@ import subprocess
 import sys
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from xnorcore import zoo
+from xnorcore.boards import find_device
+from xnorcore.isa.device import Geometry
 from xnorcore.reference import golden
 
 from . import needs
+from .lean import LEAN, build_options
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 LIMIT_S = 600
 
 # What cannot be run as printed, and what stands for it. A line that no page has any more fails a test.
-SMALL = "--geometry 1x4x16 --clock-hz 12000000 --seeds 1 " + " ".join(
-    f"--set {field}"
-    for field in (
-        "weight_depth=1024", "act_depth=256", "acc_width=12", "threshold_depth=64", "line_bytes=0",
-        "convolution=0", "counters=0",
-    )
-)  # fmt: skip
+PLACE = f"build/icebreaker-{find_device('icebreaker').config.geometry}"
+TINY = replace(LEAN, geometry=Geometry(1, 4, 16), weight_depth=1024)
+SMALL = " ".join(("--clock-hz 12000000 --seeds 1", *build_options(TINY)))
 STAND_INS = {
     # This is the suite.
     "pytest -n auto": "",
     # The board's own array takes minutes to place (.ci/run does it): a small one, in the same folder.
-    "xnorcore build icebreaker": f"xnorcore build icebreaker --out build/icebreaker-3x8x32 {SMALL}",
+    "xnorcore build icebreaker": f"xnorcore build icebreaker --out {PLACE} {SMALL}",
     # Serves until Ctrl-C.
     "xnorcore web digits": "xnorcore web digits --no-serve",
     # No board: the netlist that the build left, and the simulated device.
     "xnorcore run mnist-tfc IN.npy --port /dev/ttyUSB1 -o OUT.npy": (
-        "xnorcore run mnist-tfc IN.npy --port netlist:build/icebreaker-3x8x32 -o OUT.npy"
+        f"xnorcore run mnist-tfc IN.npy --port netlist:{PLACE} -o OUT.npy"
     ),
     "xnorcore classify shapes.xnor pictures/ring/0.png --port /dev/ttyUSB1": (
         "xnorcore classify shapes.xnor pictures/ring/0.png --board icebreaker"
@@ -166,7 +165,7 @@ def test_section(heading, tmp_path, shell):
         expected = golden.run(network, np.load(folder / "IN.npy"))
         assert np.array_equal(np.load(folder / "OUT.npy"), expected)
     if heading == "On a board":
-        assert (tmp_path / "programmed").read_text() == "build/icebreaker-3x8x32/icebreaker.bin\n"
+        assert (tmp_path / "programmed").read_text() == f"{PLACE}/icebreaker.bin\n"
         network = zoo.load("mnist-tfc")
         assert np.array_equal(np.load(folder / "OUT.npy"), golden.run(network, np.load(folder / "IN.npy")))
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from tests.lean import LEAN
 from xnorcore import zoo
 from xnorcore.boards import find_device
 from xnorcore.cli.commands import build
@@ -25,6 +26,7 @@ from xnorcore_boards.measure.space import arrays, cells_limit, depths, needs
 from .test_commands import run
 
 BOARD = "icebreaker"
+pytestmark = pytest.mark.usefixtures("lean_board")
 NETWORKS = ("digits", "mnist-tfc")
 SMALL = DeviceConfig(
     Geometry(2, 8, 16), 18, 200, 30, 301, 100, 1024,
@@ -38,7 +40,7 @@ def networks(*names):
 
 @pytest.fixture(scope="module")
 def search():
-    found = Search(find_board(BOARD), networks(*NETWORKS))
+    found = Search(replace(find_board(BOARD), config=LEAN), networks(*NETWORKS))
     found.run()
     return found
 

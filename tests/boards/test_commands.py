@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.lean import LEAN, build_options
 from xnorcore.cli import main
+from xnorcore.isa.device import Geometry
 from xnorcore_boards.board import all_boards, find_board
 from xnorcore_boards.build.flash import _FLASH, program_command
 from xnorcore_boards.build.flow import Built, building
@@ -58,7 +61,8 @@ def built(monkeypatch, tmp_path):
     return calls
 
 
-SMALL = ("--geometry", "1x8x8", "--set", "weight_depth=64", "--set", "line_bytes=0")
+SMALL = build_options(replace(LEAN, geometry=Geometry(1, 8, 8), weight_depth=64, threshold_share=2))
+LARGE = build_options(replace(LEAN, geometry=Geometry(8, 128, 128)))
 
 
 def test_build_json(built, capsys):
@@ -127,7 +131,7 @@ def test_missed_timing_is_exit_1(built, capsys):
         (("nix",), "unknown board 'nix'; known: ecpix5-45f"),
         (("Icebraker",), '; did you mean "icebreaker"?'),
         (("ULX3S_25",), '; did you mean "ulx3s-25f"?'),
-        (("icebreaker", "--geometry", "8x128x128"), "8x128x128 is too large for iCE40UP5K: estimated"),
+        (("icebreaker", *LARGE), "8x128x128 is too large for iCE40UP5K: estimated"),
         (("icebreaker", "--geometry", "1x8"), "not ROWSxCOLUMNSxWIDTH"),
         (("icebreaker", "--set", "act_depth"), "is not NAME=N"),
         (("icebreaker", "--set", "nix=3"), "unknown device option 'nix'"),

@@ -49,7 +49,8 @@ def test_a_board_that_is_right(board, tmp_path, capsys):
     assert {"python", "numpy", "pyserial", "system"} <= set(report["versions"])
     assert report["network_sha256"] == content_hash(zoo.load(NETWORK))
     device = report["device"]
-    assert device["config_digest"] == config.digest().hex() and device["config"]["weight_depth"] == 256
+    assert device["config_digest"] == config.digest().hex()
+    assert device["config"]["weight_depth"] == config.weight_depth
     assert len(device["build"]) == len(device["program"]) == 16 and device["images_per_s"] > 0
     link = device["link"]
     assert link["sent"] >= link["received"] > 100 and link["bytes_sent"] > 3000

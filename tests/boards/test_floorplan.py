@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.lean import LEAN, lean_board
 from xnorcore.errors import BuildError
 from xnorcore.isa.device import DeviceConfig, Geometry, options
 from xnorcore_boards.board import all_boards
+from xnorcore_boards.measure.estimate import config_of
 from xnorcore_boards.measure.floorplan import MODULES, build_facts, floorplan
+from xnorcore_boards.measure.recorded import read_records
 
 
 def placed(**cells: str) -> str:
@@ -47,7 +50,7 @@ BUILT = {
     "usage": USAGE, "tools": {"yosys": "0.70"}, "critical_path": "from a: x to b: y",
     "config": options(DeviceConfig(Geometry(1, 8, 8))),
 }  # fmt: skip
-OWN = all_boards()["icebreaker"].config
+OWN = LEAN
 
 
 def test_a_build_says_what_it_is(tmp_path: Path) -> None:
@@ -86,16 +89,20 @@ def test_a_build_that_is_none(text: str | None, said: str, tmp_path: Path) -> No
 def test_without_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record is of the board's own design only; a build in its usual place only of the same device."""
     monkeypatch.chdir(tmp_path)
-    assert build_facts("nobody", None, OWN) is None
-    own = build_facts("icebreaker", None, OWN)
-    assert own is not None and own["source"] == "record" and own["figures"]["clock_mhz"] == 36.0
-    place = tmp_path / f"build/icebreaker-{OWN.geometry}"
+    record = read_records()["icebreaker"]
+    recorded = config_of(record["config"])
+    lean_board(monkeypatch, recorded)
+    assert build_facts("nobody", None, recorded) is None
+    own = build_facts("icebreaker", None, recorded)
+    assert own is not None and own["source"] == "record"
+    assert own["figures"]["fmax_mhz"] == record["fmax_mhz"] > own["figures"]["clock_mhz"]
+    place = tmp_path / f"build/icebreaker-{recorded.geometry}"
     place.mkdir(parents=True)
     (place / "build.json").write_text(json.dumps(BUILT))
-    again = build_facts("icebreaker", None, OWN)
+    again = build_facts("icebreaker", None, recorded)
     assert again == own
-    (place / "build.json").write_text(json.dumps(BUILT | {"config": options(OWN)}))
-    built = build_facts("icebreaker", None, OWN)
+    (place / "build.json").write_text(json.dumps(BUILT | {"config": options(recorded)}))
+    built = build_facts("icebreaker", None, recorded)
     assert built is not None and built["source"] == "build" and built["floorplan"] is None
     other = build_facts("icebreaker", None, replace(OWN, geometry=Geometry(4, 8, 32)))
     assert other is not None and other["source"] == "estimate" and not other["critical_path"]

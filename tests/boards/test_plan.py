@@ -23,6 +23,7 @@ from xnorcore.runtime.measure import measure
 from .test_commands import run
 
 ICEBREAKER = "icebreaker"
+pytestmark = pytest.mark.usefixtures("lean_board")  # mnist-tfc fits, mnist-sfc in passes; no convolution
 
 
 def measured(name, count, batch=0):
@@ -124,7 +125,7 @@ def test_the_page_says_what_json_says(tmp_path, capsys):
     text = path.read_text()
     rows = {tuple(re.findall(r"<t[dh][^>]*>(?:<code>)?(.*?)(?:</code>)?</t[dh]>", row))
             for row in re.findall(r"<tr>(.*?)</tr>", text)}  # fmt: skip
-    assert {board["runs"] for board in boards} == {"resident", "no"} and text.count("<svg") >= 5
+    assert {board["runs"] for board in boards} >= {"resident", "no"} and text.count("<svg") >= 5
     for board in boards:
         rates = ("device_images_per_s", "wire_images_per_s", "images_per_s", "latency_us")
         shown = ("" if board[key] is None else f"{board[key]:,.1f}" for key in rates)

@@ -133,7 +133,7 @@ def test_baud_refused():
 
 def test_too_large():
     board = boards.find_board("icebreaker")
-    large = replace(board.config, geometry=Geometry(8, 128, 128))
+    large = replace(SMALL, geometry=Geometry(8, 128, 128))
     with pytest.raises(
         BuildError, match=r"8x128x128 is too large .* logic cells of 5,280 and at least \d+ memory"
     ):

@@ -24,6 +24,7 @@ def row(board: str, network: str) -> BoardRow:
     return expected(board, board_devices(unfit=True)[board], network, zoo.load(network))
 
 
+@pytest.mark.usefixtures("lean_board")
 def test_a_board_is_measured(capsys: pytest.CaptureFixture[str]):
     """In one pass, in passes, not at all; on the device itself, and on a board that holds none."""
     arguments = [
@@ -68,7 +69,7 @@ def test_cycles_and_scores_that_differ_are_seen(
     right = replace(right, cycles=right.model_cycles)
     assert right.passed
     monkeypatch.setattr(boards_table, "RECORD", tmp_path / "boards.json")
-    for wrong in (replace(right, mismatches=2), replace(right, cycles=337)):
+    for wrong in (replace(right, mismatches=2), replace(right, cycles=right.cycles + 1)):
         assert not wrong.passed
         monkeypatch.setattr(boards_table, "measure_board", lambda *_, found=wrong: [found])
         assert main(["bench", "boards", "--boards", BOARD, "--networks", NETWORK, "--record"]) == 1

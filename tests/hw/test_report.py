@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.lean import lean_board
 from xnorcore.boards import board_config
 from xnorcore.cli import main
 from xnorcore.compiler.compile import compile_network
@@ -52,7 +53,7 @@ REPORTS = {
     "CNV on ecpix5-85f": [CNV, "--board", "ecpix5-85f", *SMALL],
     "fashion on ecpix5-45f": ["fashion", "--board", "ecpix5-45f", *SMALL],
     "fashion on ecpix5-85f": ["fashion", "--board", "ecpix5-85f", *SMALL],
-    "CNV refused": [CNV, "--board", "ulx3s-85f"],
+    "CNV refused": [CNV, "--board", "ulx3s-85f", "--set=act_depth=1024"],
     "CNV where nothing fits": [CNV, "--board", "icebreaker"],
 }
 
@@ -67,6 +68,7 @@ def made(name: str, folder: Path) -> tuple[dict[str, Any], Cells]:
         with pytest.MonkeyPatch.context() as patch, out.open("w") as file:
             patch.setattr("sys.stdout", file)
             patch.chdir(folder)
+            lean_board(patch)
             assert main(command) == (1 if name.startswith("CNV ") and "on" not in name.split() else 0)
     return json.loads(out.read_text()), Cells(page.read_text())
 

@@ -173,6 +173,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.mark.usefixtures("lean_board")
 def test_report_of_a_name_that_would_be_markup(evil: str, tmp_path: Path, capsys: Any) -> None:
     page = tmp_path / "page.html"
     command = [

@@ -130,8 +130,8 @@ def test_what_is_refused(argv, says, run, tmp_path):
     assert (code, out) == (2, "") and says in err and not (tmp_path / "out").exists()
 
 
-def test_the_clock_of_a_board(run, wasm, tmp_path, monkeypatch):
-    """36 MHz, unless another one is asked for; the device is not built here."""
+def test_the_clock_of_a_board(run, wasm, tmp_path, monkeypatch, lean_board):
+    """Its own, unless another one is asked for; the device is not built here."""
     from xnorcore_hw.web import wasm as room
 
     asked = []
@@ -144,7 +144,7 @@ def test_the_clock_of_a_board(run, wasm, tmp_path, monkeypatch):
         )
         assert code == 0 and one_object(out)["clock_hz"] == asked[-1][1]
         assert f'"clockHz":{asked[-1][1]},' in (tmp_path / "out/index.html").read_text()
-    assert asked == [("3x8x32", 36_000_000), ("3x8x32", 12_500_000)]
+    assert asked == [("3x8x32", lean_board.true_hz), ("3x8x32", 12_500_000)]
     assert "--board icebreaker --clock-hz 12500000" in (tmp_path / "out/index.html").read_text()
 
 

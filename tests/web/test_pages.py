@@ -20,7 +20,8 @@ def page_file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     xnorfile.save(random_cnv(), folder / "cnv.xnor")
     path = folder / "page.html"
-    assert main(["report", str(folder / "cnv.xnor"), "--board", "ulx3s-85f", "-o", str(path)]) == 1
+    command = ["report", str(folder / "cnv.xnor"), "--board", "ulx3s-85f", "--set", "act_depth=1024"]
+    assert main([*command, "-o", str(path)]) == 1
     return path
 
 
