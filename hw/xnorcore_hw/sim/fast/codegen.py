@@ -24,6 +24,9 @@ from .schedule import Schedule, Step
 CHUNK = 200
 """Evaluation steps per C++ function: compilers take more than linear time on longer ones."""
 
+KEPT = "kept_without_power"
+"""Attribute of memories that a loss of power leaves as they are."""
+
 _PRELUDE = Path(__file__).parents[1] / "prelude.h"
 
 
@@ -154,6 +157,8 @@ class Emitter(Combinational):
             cell = self.cells[memory]
             size = f"[{limbs(cell.width)}]" if cell.width > LIMB else ""
             members.append(f"  {holder(cell.width)} m{memory}[{max(cell.depth, 1)}]{size};")
+        if any(KEPT in self.cells[memory].attributes for memory in self.schedule.memories):
+            members.append("  int powered;")  # 0 in a new design
         for i in range(len(self._functions)):
             members.append(f"  void f{i}(const S &, S &);")
         calls = " ".join(f"f{i}(s, n);" for i in range(len(self._functions)))
@@ -176,22 +181,30 @@ class Emitter(Combinational):
                 for lane in range(lanes if part else 0):
                     place = f"[{lane}]" if lanes > 1 else ""
                     lines.append(f"  copies[0].f{index}_{low}{place} = 0x{part:x}ull;")
+        kept = [index for index in self.schedule.memories if KEPT in self.cells[index].attributes]
         for memory in self.schedule.memories:
-            cell = self.cells[memory]
-            used = max((i + 1 for i, v in enumerate(cell.init) if v), default=0)
-            lines.append(f"  memset(m{memory}, 0, sizeof m{memory});")
-            if used:
-                words = []
-                for value in cell.init[:used]:
-                    value &= (1 << cell.width) - 1
-                    words += [
-                        f"0x{value >> (LIMB * i) & (1 << LIMB) - 1:x}" for i in range(limbs(cell.width))
-                    ]
-                text = ",".join(f"{word}ull" for word in words)
-                lines.append(f"  static const {holder(cell.width)} init{memory}[] = {{{text}}};")
-                lines.append(f"  memcpy(m{memory}, init{memory}, sizeof init{memory});")
+            if memory not in kept:
+                lines += self._contents(memory)
+        if kept:
+            lines += ["  if (powered) return;", "  powered = 1;"]
+            for memory in kept:
+                lines += self._contents(memory)
         texts = ", ".join([*(json.dumps(text) for text in self.checks), "nullptr"])
         return (
             "void Design::power_on() {\n" + "\n".join(lines) + "\n}\n"
             f"const char *const Design::checks[] = {{{texts}}};\n"
         )
+
+    def _contents(self, memory: int) -> list[str]:
+        cell = self.cells[memory]
+        lines = [f"  memset(m{memory}, 0, sizeof m{memory});"]
+        used = max((i + 1 for i, v in enumerate(cell.init) if v), default=0)
+        if used:
+            words = []
+            for value in cell.init[:used]:
+                value &= (1 << cell.width) - 1
+                words += [f"0x{value >> (LIMB * i) & (1 << LIMB) - 1:x}" for i in range(limbs(cell.width))]
+            text = ",".join(f"{word}ull" for word in words)
+            lines.append(f"  static const {holder(cell.width)} init{memory}[] = {{{text}}};")
+            lines.append(f"  memcpy(m{memory}, init{memory}, sizeof init{memory});")
+        return lines

@@ -1,0 +1,361 @@
+"""The model of a serial flash: every command gives what the datasheet says, every rule of it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from amaranth.sim import Simulator, SimulatorContext
+
+from xnorcore_hw.sim.models.flash import FlashModel
+from xnorcore_hw.sim.models.flash_table import W25Q128JV, Opcode
+
+FIRST, WORDS = 0x200000, 2048
+CLOCK = 40_000_000
+KNOWN = tuple(0x9E3779B9 * (n + 1) & 0xFFFFFFFF for n in range(WORDS // 2))
+"""First half of the region; the other one is erased."""
+BYTES = b"".join(word.to_bytes(4, "little") for word in KNOWN)
+
+
+class Bus:
+    """What drives the pins of a model, a clock pulse a cycle."""
+
+    def __init__(self, ctx: SimulatorContext, dut: FlashModel, every: int = 1) -> None:
+        self.ctx, self.pins, self.every = ctx, dut.chip, every
+
+    async def pause(self, cycles: int) -> None:
+        for _ in range(cycles):
+            await self.ctx.tick()
+
+    async def pulse(self, o: int = 0b1100, drive: int = 0b1101) -> int:
+        """Give a pulse, and return what is on the lines at its rising edge."""
+        ctx, pins = self.ctx, self.pins
+        ctx.set(pins.o, o)
+        ctx.set(pins.drive, drive)
+        for _ in range(self.every - 1):
+            await ctx.tick()
+        ctx.set(pins.clock, 1)
+        _, _, found = await ctx.tick().sample(pins.i)
+        ctx.set(pins.clock, 0)
+        return int(found)
+
+    async def out(self, *values: int, bits: int = 8, lanes: int = 1) -> None:
+        for value in values:
+            for low in range(bits - lanes, -1, -lanes):
+                part = value >> low & (1 << lanes) - 1
+                await self.pulse(part | (0b1100 if lanes == 1 else 0), 0b1101 if lanes == 1 else 0b1111)
+
+    async def read(self, count: int, lanes: int = 1) -> bytes:
+        found = 0
+        for _ in range(8 * count // lanes):
+            got = await self.pulse(drive={1: 0b1101, 2: 0b1100, 4: 0}[lanes])
+            found = found << lanes | (got >> 1 & 1 if lanes == 1 else got & (1 << lanes) - 1)
+        return found.to_bytes(count, "big")
+
+    async def select(self) -> None:
+        self.ctx.set(self.pins.select, 1)
+
+    async def end(self, cycles: int = 3) -> None:
+        self.ctx.set(self.pins.select, 0)
+        await self.pause(cycles)
+
+    async def say(self, *values: int, address: int | None = None) -> None:
+        """Say a whole command."""
+        await self.select()
+        await self.out(values[0])
+        if address is not None:
+            await self.out(address, bits=24)
+        await self.out(*values[1:])
+        await self.end()
+
+    async def ask(self, opcode: int, count: int, address: int | None = None, lanes: int = 1) -> bytes:
+        """Say a command that reads."""
+        await self.select()
+        await self.out(opcode)
+        if address is not None:
+            if opcode == Opcode.QUAD_IO:
+                await self.out(address, bits=24, lanes=4)
+                await self.out(0xFF, bits=8, lanes=4)
+                for _ in range(4):
+                    await self.pulse(drive=0)
+            else:
+                await self.out(address, bits=24)
+                for _ in range(0 if opcode == Opcode.READ else 8):
+                    await self.pulse()
+        found = await self.read(count, lanes)
+        await self.end()
+        return found
+
+    async def wake(self, quad: bool = False) -> None:
+        await self.say(Opcode.RELEASE)
+        await self.pause(200)
+        if quad:
+            await self.say(Opcode.VOLATILE_ENABLE)
+            await self.say(Opcode.WRITE_STATUS_2, 2)
+
+    async def settle(self) -> int:
+        """Wait until it is no longer busy, and return the cycles of that."""
+        cycles = 0
+        while (await self.ask(Opcode.STATUS_1, 1))[0] & 1:
+            cycles += 20
+        return cycles
+
+    async def change(self, *values: int, address: int) -> int:
+        await self.say(Opcode.WRITE_ENABLE)
+        await self.say(*values, address=address)
+        return await self.settle()
+
+
+Work = Callable[[Bus], Coroutine[Any, Any, None]]
+
+
+def run(work: Work, every: int = 1, clock_hz: int = CLOCK, **options: Any) -> None:
+    dut = FlashModel(clock_hz, FIRST, WORDS, pace=options.pop("pace", 0.0), contents=KNOWN, **options)
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+
+    async def testbench(ctx: SimulatorContext) -> None:
+        await work(Bus(ctx, dut, every))
+
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+READINGS = {
+    Opcode.READ: 1, Opcode.FAST_READ: 1, Opcode.DUAL_OUTPUT: 2, Opcode.QUAD_OUTPUT: 4, Opcode.QUAD_IO: 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("opcode", READINGS)
+def test_every_read_goes_on_and_on(opcode: Opcode) -> None:
+    async def work(bus: Bus) -> None:
+        await bus.wake(quad=True)
+        for at in (0, 3, 253, len(BYTES) - 5):
+            wanted = (BYTES + b"\xff" * 20)[at : at + 9]
+            assert await bus.ask(opcode, 9, FIRST + at, READINGS[opcode]) == wanted
+
+    run(work)
+
+
+def test_it_says_who_it_is_and_how() -> None:
+    async def work(bus: Bus) -> None:
+        await bus.wake()
+        assert await bus.ask(Opcode.IDENTITY, 3) == bytes(W25Q128JV.identity)
+        assert await bus.ask(Opcode.STATUS_1, 2) == b"\0\0" and await bus.ask(Opcode.STATUS_2, 1) == b"\0"
+        await bus.say(Opcode.WRITE_ENABLE)
+        assert await bus.ask(Opcode.STATUS_1, 1) == b"\2"
+        await bus.say(Opcode.WRITE_DISABLE)
+        assert await bus.ask(Opcode.STATUS_1, 1) == b"\0"
+        await bus.say(Opcode.VOLATILE_ENABLE)
+        await bus.say(Opcode.WRITE_STATUS_2, 2)
+        assert await bus.ask(Opcode.STATUS_2, 1) == b"\2"
+
+    run(work)
+
+
+def test_program_and_erase() -> None:
+    async def work(bus: Bus) -> None:
+        await bus.wake()
+        empty = FIRST + len(BYTES)
+        await bus.change(Opcode.PROGRAM, 1, 2, 3, address=empty + 5)
+        assert await bus.ask(Opcode.READ, 5, empty + 4) == b"\xff\1\2\3\xff"
+        # Bits may still go to 0; a page goes round.
+        await bus.change(Opcode.PROGRAM, 0, address=empty + 6)
+        await bus.change(Opcode.PROGRAM, 7, 8, 9, address=empty + 255)
+        assert await bus.ask(Opcode.READ, 2, empty + 255) == b"\x07\xff"
+        assert await bus.ask(Opcode.READ, 8, empty) == b"\x08\x09\xff\xff\xff\1\0\3"
+        await bus.change(Opcode.ERASE_SECTOR, address=empty + 77)
+        assert await bus.ask(Opcode.READ, 2, empty - 1) == BYTES[-1:] + b"\xff"
+        assert await bus.ask(Opcode.READ, 2, empty + 255) == b"\xff\xff"
+
+    run(work)
+
+
+def test_times_are_those_of_the_table() -> None:
+    async def work(bus: Bus) -> None:
+        await bus.wake()
+        took = await bus.change(Opcode.PROGRAM, 0, address=FIRST + len(BYTES))
+        assert 0.9 < took / (0.1 * W25Q128JV.program_s * CLOCK) < 1.1
+
+    run(work, pace=0.1)
+
+
+def test_what_does_not_end_behind_a_byte_does_nothing() -> None:
+    async def work(bus: Bus) -> None:
+        await bus.wake()
+        await bus.select()
+        await bus.out(Opcode.WRITE_ENABLE)
+        await bus.pulse()
+        await bus.end()
+        assert await bus.ask(Opcode.STATUS_1, 1) == b"\0"
+        await bus.say(Opcode.WRITE_ENABLE)
+        await bus.select()
+        await bus.out(Opcode.PROGRAM)
+        await bus.out(FIRST + len(BYTES), bits=24)
+        await bus.out(0)
+        await bus.pulse()
+        await bus.end()
+        assert await bus.ask(Opcode.STATUS_1, 1) == b"\2"
+        assert await bus.ask(Opcode.READ, 1, FIRST + len(BYTES)) == b"\xff"
+
+    run(work)
+
+
+async def _asleep(bus: Bus) -> None:
+    await bus.ask(Opcode.IDENTITY, 1)
+
+
+async def _down(bus: Bus) -> None:
+    await bus.wake()
+    await bus.say(Opcode.POWER_DOWN)
+    await bus.ask(Opcode.STATUS_1, 1)
+
+
+async def _woken_too_soon(bus: Bus) -> None:
+    await bus.say(Opcode.RELEASE)
+    await bus.say(Opcode.WRITE_ENABLE)
+
+
+async def _selected_too_soon(bus: Bus) -> None:
+    await bus.wake()
+    await bus.select()
+    await bus.out(Opcode.WRITE_ENABLE)
+    await bus.end(1)
+    await bus.ask(Opcode.STATUS_1, 1)
+
+
+async def _busy(bus: Bus) -> None:
+    await bus.wake()
+    await bus.say(Opcode.WRITE_ENABLE)
+    await bus.say(Opcode.ERASE_SECTOR, address=FIRST)
+    await bus.ask(Opcode.READ, 1, FIRST)
+
+
+async def _no_quad(bus: Bus) -> None:
+    await bus.wake()
+    await bus.ask(Opcode.QUAD_OUTPUT, 1, FIRST, 4)
+
+
+async def _no_quad_io(bus: Bus) -> None:
+    await bus.wake()
+    await bus.ask(Opcode.QUAD_IO, 1, FIRST, 4)
+
+
+async def _no_enable(bus: Bus) -> None:
+    await bus.wake()
+    await bus.say(Opcode.ERASE_SECTOR, address=FIRST)
+
+
+async def _one_enable_for_two(bus: Bus) -> None:
+    await bus.wake()
+    await bus.change(Opcode.PROGRAM, 0, address=FIRST + len(BYTES))
+    await bus.say(Opcode.PROGRAM, 0, address=FIRST + len(BYTES))
+
+
+async def _status_without_enable(bus: Bus) -> None:
+    await bus.wake()
+    await bus.say(Opcode.WRITE_STATUS_2, 2)
+
+
+async def _to_one(bus: Bus) -> None:
+    await bus.wake()
+    await bus.change(Opcode.PROGRAM, 0xFF, address=FIRST + 9)
+
+
+async def _outside(bus: Bus) -> None:
+    await bus.wake()
+    await bus.change(Opcode.ERASE_SECTOR, address=FIRST - 1)
+
+
+async def _behind(bus: Bus) -> None:
+    await bus.wake()
+    await bus.change(Opcode.PROGRAM, 0, address=FIRST + 4 * WORDS)
+
+
+async def _block_over_the_end(bus: Bus) -> None:
+    await bus.wake()
+    await bus.change(Opcode.ERASE_BLOCK, address=FIRST)
+
+
+async def _unknown(bus: Bus) -> None:
+    await bus.wake()
+    await bus.say(0xC7)
+
+
+async def _both_drive(bus: Bus) -> None:
+    await bus.wake()
+    await bus.select()
+    await bus.out(Opcode.STATUS_1)
+    await bus.pulse(drive=0b1111)
+
+
+async def _both_drive_two(bus: Bus) -> None:
+    await bus.wake()
+    await bus.select()
+    await bus.out(Opcode.DUAL_OUTPUT)
+    await bus.out(FIRST, bits=24)
+    await bus.out(0)
+    await bus.pulse(drive=0b1101)
+
+
+async def _nobody_drives(bus: Bus) -> None:
+    await bus.wake()
+    await bus.select()
+    await bus.pulse(drive=0)
+
+
+async def _not_selected(bus: Bus) -> None:
+    await bus.wake()
+    await bus.pulse()
+
+
+BROKEN: list[tuple[Work, str]] = [
+    (_asleep, "a command in power-down"),
+    (_down, "a command in power-down"),
+    (_woken_too_soon, "selected too soon"),
+    (_selected_too_soon, "selected too soon"),
+    (_busy, "a command while it is busy"),
+    (_no_quad, "four lines without quad enable"),
+    (_no_quad_io, "four lines without quad enable"),
+    (_no_enable, "a change without write enable"),
+    (_one_enable_for_two, "a change without write enable"),
+    (_status_without_enable, "status without write enable"),
+    (_to_one, "a bit that is 0 is to become 1 without erase"),
+    (_outside, "a change outside of the region that is there"),
+    (_behind, "a change outside of the region that is there"),
+    (_block_over_the_end, "a change outside of the region that is there"),
+    (_unknown, "an unknown command"),
+    (_both_drive, "both ends drive a line"),
+    (_both_drive_two, "both ends drive a line"),
+    (_nobody_drives, "nobody drives the line of commands"),
+    (_not_selected, "a clock pulse without select"),
+]
+
+
+@pytest.mark.parametrize(("work", "says"), BROKEN, ids=[work.__name__ for work, _ in BROKEN])
+def test_a_broken_rule_ends_the_run(work: Work, says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        run(work)
+
+
+@pytest.mark.parametrize(("hz", "opcode"), [(60_000_000, Opcode.READ), (140_000_000, Opcode.FAST_READ)])
+def test_a_clock_that_is_too_fast(hz: int, opcode: Opcode) -> None:
+    async def work(bus: Bus) -> None:
+        await bus.say(Opcode.RELEASE)
+        await bus.pause(600)
+        assert await bus.ask(opcode, 3, FIRST) == BYTES[:3]
+
+    with pytest.raises(AssertionError, match="a clock above"):
+        run(work, clock_hz=hz)
+    run(work, clock_hz=hz, every=2)
+
+
+def test_an_address_behind_the_chip() -> None:
+    async def work(bus: Bus) -> None:
+        await bus.wake()
+        await bus.ask(Opcode.READ, 1, 1 << 21)
+
+    with pytest.raises(AssertionError, match="an address behind its end"):
+        run(work, table=replace(W25Q128JV, size=1 << 21))
