@@ -226,7 +226,7 @@ class Core(wiring.Component):
         ]
 
     def _store(self, platform: object) -> Any:
-        return store_of(self.config, platform)
+        return store_of(self.config, self.clock_hz, platform)
 
     def _connect_store(self, m: Module, platform: object) -> None:
         control, sequencer, array = self._control, self._sequencer, self._array

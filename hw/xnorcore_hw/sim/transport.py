@@ -9,6 +9,7 @@ from xnorcore.boards import BAUD, CLOCK_HZ, board_config, find_device
 from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import MIN_DIVISOR
+from xnorcore.isa.stores import check_clock
 
 from .engine import ENGINES, LINKS, MAX_DIVISOR, Engine, Progress
 from .engine_transport import EngineTransport
@@ -78,6 +79,8 @@ class SimOptions:
     ------
     UsageError
         If a value is not one of those, or `baud` does not divide `clock_hz`.
+    GeometryError
+        If the device's store cannot work at `clock_hz`.
     """
 
     config: DeviceConfig = field(default_factory=DeviceConfig)
@@ -93,6 +96,7 @@ class SimOptions:
                 raise UsageError(f"{name} is {value!r}, but must be one of: {', '.join(known)}")
         if not 1 <= self.clock_hz <= MAX_CLOCK_HZ:
             raise UsageError(f"clock_hz is {self.clock_hz}, but must be 1 to {MAX_CLOCK_HZ}")
+        check_clock(self.config.store_kind, self.clock_hz)
         if not self.baud:
             object.__setattr__(self, "baud", _default_baud(self.clock_hz))
         if not self.clocks_per_bit:

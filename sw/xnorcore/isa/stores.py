@@ -8,10 +8,14 @@ from enum import IntEnum
 from ..errors import GeometryError
 from .ranges import in_range, power_of_two_at_least
 
-__all__ = ["STORE_WORDS", "StoreKind", "check_store"]
+__all__ = ["SDRAM_HZ", "SDRAM_WORDS", "STORE_WORDS", "StoreKind", "check_clock", "check_store"]
 
 STORE_WORDS = (1 << 10, 1 << 24)
 """Fewest and most words of a store."""
+SDRAM_WORDS = 1 << 23
+"""Most of one in SDRAM, the 256 Mbit of the smallest chip that a ULX3S has."""
+SDRAM_HZ = (5_000_000, 142_000_000)
+"""Clocks of a device with one: time for words between refreshes, and as fast as the chip."""
 
 
 class StoreKind(IntEnum):
@@ -50,10 +54,25 @@ def check_store(words: int, kind: int, rings: Mapping[str, int]) -> None:
                 f"store_kind is {kind}, {StoreKind(kind).title}, but must be 0 without store_words"
             )
         return
-    in_range("store_words", words, *STORE_WORDS)
+    in_range("store_words", words, STORE_WORDS[0], SDRAM_WORDS if kind == StoreKind.SDRAM else STORE_WORDS[1])
     for name, value in {"store_words": words, **rings}.items():
         if value & (value - 1):
             raise GeometryError(
                 f"{name} is {value}, but must be a power of two on a device with a store; "
                 f"try {power_of_two_at_least(value)}"
             )
+
+
+def check_clock(kind: int, clock_hz: int) -> None:
+    """Check that a store of a kind can work at a clock.
+
+    Raises
+    ------
+    GeometryError
+        If it cannot.
+    """
+    low, high = SDRAM_HZ
+    if kind == StoreKind.SDRAM and not low <= clock_hz <= high:
+        raise GeometryError(
+            f"clock_hz is {clock_hz}, but must be {low} to {high} on a device with a store in SDRAM"
+        )

@@ -8,25 +8,31 @@ from typing import Any
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
+from xnorcore.boards import CLOCK_HZ
 from xnorcore.errors import GeometryError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind
 
 from .ram import RamStore
+from .sdram import SdramStore
+from .sdram_chips import ULX3S
+from .sdram_pins import SdramPins
 
 __all__ = ["chip_ports", "store_of"]
 
-_STORES: dict[StoreKind, Callable[[DeviceConfig, object], Any]] = {
-    StoreKind.RAM: lambda config, platform: RamStore(config),
+_STORES: dict[StoreKind, Callable[[DeviceConfig, int, object], Any]] = {
+    StoreKind.RAM: lambda config, clock_hz, platform: RamStore(config),
+    StoreKind.SDRAM: lambda config, clock_hz, platform: SdramStore(config, ULX3S, clock_hz),
 }
-"""A configuration and a platform in; a component with the member `bus` out, and `chip` if it has a chip."""
+"""A configuration, its clock in Hz and a platform in; a component with the member `bus` out, and `chip` if it
+has one."""
 
-_CHIPS: dict[StoreKind, Callable[[], wiring.Signature]] = {}
+_CHIPS: dict[StoreKind, Callable[[], wiring.Signature]] = {StoreKind.SDRAM: lambda: SdramPins(ULX3S)}
 """Signals to and from the chip, where there is one."""
 
 
-def store_of(config: DeviceConfig, platform: object) -> Any:
-    """Return the store of a device.
+def store_of(config: DeviceConfig, clock_hz: int, platform: object) -> Any:
+    """Return the store of a device, whose clock has `CLOCK_HZ` if it is not known.
 
     Raises
     ------
@@ -36,7 +42,7 @@ def store_of(config: DeviceConfig, platform: object) -> Any:
     kind = StoreKind(config.store_kind)
     if kind not in _STORES:
         raise GeometryError(f"store_kind is {kind}, but nothing puts a store into {kind.title} yet")
-    return _STORES[kind](config, platform)
+    return _STORES[kind](config, clock_hz or CLOCK_HZ, platform)
 
 
 def chip_ports(config: DeviceConfig) -> dict[str, Any]:

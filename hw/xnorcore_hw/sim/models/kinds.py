@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from xnorcore.boards import CLOCK_HZ
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind
 
+from ...memory.stores.sdram_chips import ULX3S
+from .sdram import SdramBoard
+
 __all__ = ["chip_of"]
 
-_MODELS: dict[StoreKind, Callable[[DeviceConfig, int], Any]] = {}
+_MODELS: dict[StoreKind, Callable[[DeviceConfig, int], Any]] = {
+    StoreKind.SDRAM: lambda config, clock_hz: SdramBoard(ULX3S, clock_hz or CLOCK_HZ, config.store_words),
+}
 """A configuration and its clock in Hz in; a component with the member `chip` out."""
 
 
