@@ -108,7 +108,7 @@ def chain(network: Network, image: np.ndarray) -> list[list[int]]:
         flat = [2 * v - 1 for v in flat]
     values = {(y, x): flat[(y * w + x) * c : (y * w + x + 1) * c] for y in range(h) for x in range(w)}
     results = []
-    for layer in network.layers:
+    for value, layer in zip(network.values[1:], network.layers, strict=True):
         if isinstance(layer, Dense):
             vector = [v for place in sorted(values) for v in values[place]]
             sums = [sum(a * b for a, b in zip(row, vector, strict=True)) for row in layer.weights.tolist()]
@@ -125,7 +125,7 @@ def chain(network: Network, image: np.ndarray) -> list[list[int]]:
                 p: [1 if s >= t else -1 for s, t in zip(v, limits, strict=True)] for p, v in values.items()
             }
         flat = [v for place in sorted(values) for v in values[place]]
-        results.append([(v + 1) // 2 for v in flat] if layer.result == "bits" else flat)
+        results.append([(v + 1) // 2 for v in flat] if value.result == "bits" else flat)
     return results
 
 

@@ -69,9 +69,9 @@ def test_golden_and_fast_are_what_numpy_says(name: str) -> None:
     images = rng.integers(0, network.input.maximum + 1, (5, *network.input.shape))
     for engine in (golden, fast):
         found = engine.layers(network, images)
-        for layer, one, wanted in zip(network.layers, found, by_hand(network, images), strict=True):
+        for value, one, wanted in zip(network.values[1:], found, by_hand(network, images), strict=True):
             signs = wanted.reshape(len(images), -1)
-            assert np.array_equal(one, signs if layer.result == "sums" else signs > 0)
+            assert np.array_equal(one, signs if value.result == "sums" else signs > 0)
         assert np.array_equal(engine.run(network, images), found[-1])
 
 
@@ -144,7 +144,7 @@ ILLEGAL: list[tuple[list[Any], dict[str, Any], str]] = [
         [A, Node(dense(3, 6, "b", scores=True), 0), JOIN], {},
         "layer 1 'b': has no thresholds; only the last layer, or one in front of an InputScale",
     ),
-    ([A, Node(Concat(), ("a", "input"))], {"bits": 2}, "Concat takes bits, but the input gives n-bit values"),
+    ([A, Node(Concat(), ("a", "input"))], {"bits": 2}, "Concat takes bits alone or n-bit values alone"),
     (
         [conv(4, 2, "a"), Node(conv(3, 2, "b", padding=(0, 0, 0, 0)), 0), JOIN], {"shape": (5, 6, 2)},
         r"layer 2 'c': Concat takes maps of one height and width, or vectors, but layer 0 'a' gives "

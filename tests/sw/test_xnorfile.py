@@ -228,7 +228,7 @@ HOSTILE_MAPS: dict[str, tuple[Edit, str]] = {
     "stride length": (layer(0, stride=[]), "illegal network: layer 0 'a': stride is"),
     "padding": (layer(0, padding=[3, 0, 0, 0]), "illegal network: layer 0 'a': padding is"),
     "pad value": (layer(0, pad_value=5), "illegal network: layer 0 'a': pad_value is 5"),
-    "pad value of pixels": (layer(0, pad_value=1), "layer 0 'a': pad_value is .1, but the input has 2-bit"),
+    "pad value of pixels": (layer(0, pad_value=4), "layer 0 'a': pad_value is 4, but the input has 2-bit"),
     "pad value type": (layer(0, pad_value="0"), "layer 0: pad_value is str, but must be int"),
     "no stride": (lambda d, t: d["layers"][0].pop("stride"), "layer 0 has .*; it must have inputs, kernel"),
     "window": (layer(1, window=[3, 9]), "illegal network: layer 1 'b': window is .3, 9."),

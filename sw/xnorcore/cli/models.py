@@ -12,7 +12,7 @@ from .. import zoo
 from ..compiler.compile import Program, compile_network
 from ..errors import CompileError
 from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
-from ..model.layers import Conv2d, MaxPool2d
+from ..model.layers import Conv2d, MaxPool2d, has_weights
 from ..model.network import Network
 from .console import Console, table
 from .devices import ask, board_lines, configurations, efficiency
@@ -102,6 +102,9 @@ def layer_facts(network: Network, program: Program | None) -> list[dict[str, Any
                 "reads": [network.values[number].name for number in network.reads[index]],
                 "output": list(shapes[index + 1]),
                 "weight_bits": layer.weight_bits,
+                "bits_per_weight": layer.weight_width if has_weights(layer) else None,
+                "bits_per_value": network.values[index + 1].bits,
+                "gives": network.values[index + 1].result,
                 "macs": macs[index],
                 "beats": sum(plan.beats for plan in plans) if plans else None,
                 "accumulator_bits": max(plan.acc_bits for plan in plans) if plans else None,
@@ -194,12 +197,13 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
             kind_of(layer),
             " x ".join(map(str, layer["input"])) if len(layer["reads"]) == 1 else ", ".join(layer["reads"]),
             " x ".join(map(str, layer["output"])),
+            _bits(layer),
             *(shown(layer[key]) for key in ("weight_bits", "macs", "beats", "accumulator_bits")),
         )
         for layer in value["layers"]
     ]
-    head = ("layer", "kind", "inputs", "outputs", "weight bits", "MACs", "beats", "sum bits")
-    lines += table(rows, head, "  ", drop=("sum bits", "beats", "inputs"))
+    head = ("layer", "kind", "inputs", "outputs", "bits", "weight bits", "MACs", "beats", "sum bits")
+    lines += table(rows, head, "  ", drop=("sum bits", "beats", "inputs", "bits"))
     lines += [
         "",
         f"{_device(value)}: {value['peak_macs_per_cycle']:,} MACs/cycle",
@@ -241,6 +245,12 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     if value["device"]["simulated"] and value["boards"]:
         lines += board_lines(value["boards"], Geometry(g["rows"], g["columns"], g["width"]))
     return lines
+
+
+def _bits(layer: dict[str, Any]) -> str:
+    """Return the bits of a layer's weights, if it has some, and of what it gives, as ``W2A3``."""
+    weights = "" if layer["bits_per_weight"] is None else f"W{layer['bits_per_weight']}"
+    return weights if layer["gives"] == "sums" else f"{weights}A{layer['bits_per_value']}"
 
 
 def _device(value: dict[str, Any]) -> str:

@@ -11,7 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..errors import CompileError
-from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d, Weighted, is_dense
+from ..model.layers import (
+    Concat,
+    Conv2d,
+    Dense,
+    GlobalSum,
+    InputScale,
+    Layer,
+    MaxPool2d,
+    Weighted,
+    has_weights,
+    is_dense,
+)
 from ..model.network import Network
 from .pooling import COPY, PoolPass, joins, pool_passes
 
@@ -118,8 +129,27 @@ def plan_of(network: Network) -> Plan:
     """
     plan = Plan(network, names={number: value.name for number, value in enumerate(network.values)})
     for index, layer in enumerate(network.layers):
+        _one_bit(network, index, layer)
         STEPS[type(layer)](plan, index, layer)
     return plan
+
+
+def _one_bit(network: Network, index: int, layer: Layer) -> None:
+    """Refuse values and weights of several bits behind the image."""
+    name, value = _name(index, layer), network.values[index + 1]
+    way = "`golden` and `eval` compute them; one bit (a sign, weights of -1 and +1) runs"
+    if has_weights(layer) and layer.weight_width > 1:
+        raise CompileError(
+            f"layer {name!r} has weights of {layer.weight_width} bits: no device has them; {way}"
+        )
+    if value.coding == "unsigned":
+        raise CompileError(f"layer {name!r} gives values of {value.bits} bits: no device has them; {way}")
+    image = network.inputs(index)[0]
+    if isinstance(layer, Conv2d) and image.coding == "unsigned" and layer.pad_value and any(layer.padding):
+        raise CompileError(
+            f"layer {name!r} pads {image.bits}-bit values with {layer.pad_value}: a device pads them with 0 "
+            "alone; pad the image, or quantise so that the value 0 is 0; `golden` and `eval` compute it"
+        )
 
 
 def _weighted(plan: Plan, index: int, layer: Weighted) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import FileFormatError
-from ..model.check import MAX_LAYERS, MAX_WEIGHT_BITS, brief
+from ..model.check import MAX_LAYERS, MAX_THRESHOLDS, MAX_WEIGHT_BITS, brief
 from ..model.layers import InputSpec, Layer
 from ..model.network import Network
 from ..model.spec import MOST_JOINED
-from .kinds import KINDS, Entry, Tensors, kind_of, taps
+from .kinds import KINDS, Entry, Tensors, kind_of
+from .weighted import numbers
 
 FORMAT = "xnorcore"
 VERSION = 2
@@ -76,7 +77,7 @@ def expected_tensors(description: dict[str, Any]) -> dict[str, tuple[str, list[i
     if not 1 <= len(layers) <= MAX_LAYERS:
         raise FileFormatError(f"{len(layers)} layers, but there must be 1 to {MAX_LAYERS}")
     expected: dict[str, tuple[str, list[int] | None]] = {}
-    weights = 0
+    weights = thresholds = 0
     for index, layer in enumerate(layers):
         where = f"layer {index}"
         name = layer.get("type") if isinstance(layer, dict) else None
@@ -89,9 +90,11 @@ def expected_tensors(description: dict[str, Any]) -> dict[str, tuple[str, list[i
         _check_reads(where, index, layer.get("reads", [index]))
         for key, dtype, shape in KINDS[name].expected(where, layer):
             expected[f"layers.{index}.{key}"] = dtype, shape
-        weights += layer.get("outputs", 0) * taps(layer)
+        weights, thresholds = (a + b for a, b in zip((weights, thresholds), numbers(layer), strict=True))
         if weights > MAX_WEIGHT_BITS:
             raise FileFormatError(f"{where}: {weights} weight bits so far, the limit is {MAX_WEIGHT_BITS}")
+        if thresholds > MAX_THRESHOLDS:
+            raise FileFormatError(f"{where}: {thresholds} thresholds so far, the limit is {MAX_THRESHOLDS}")
     for key in ("scale", "offset"):
         if description[key]:
             # One value for each output; how many there are is known when the layers are chained.

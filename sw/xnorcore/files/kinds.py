@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Any, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import FileFormatError
-from ..model.bits import pack_weights, unpack_weights
-from ..model.check import KERNEL, MAX_SIZE, brief
-from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d, Weighted
+from ..model.check import MAX_SIZE, brief
+from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d, has_weights
+from . import weighted
+from .weighted import Entry, Tensors
 
-__all__ = ["KINDS", "Entry", "Kind", "Tensors", "kind_of", "taps"]
-
-Entry = dict[str, Any]
-Tensors = dict[str, NDArray[Any]]
+__all__ = ["KINDS", "Entry", "Kind", "Tensors", "kind_of"]
 
 
 @dataclass(frozen=True)
@@ -48,62 +42,6 @@ class Kind:
 
 def _nothing(where: str, entry: Entry) -> Iterator[tuple[str, str, list[int]]]:
     yield from ()
-
-
-# Layers with weights.
-
-
-def taps(entry: Entry) -> int:
-    """Taps of an output of a layer with weights; of others nothing that matters."""
-    return entry.get("inputs", 0) * prod(entry.get("kernel", ()))
-
-
-def _weighted(layer: Weighted) -> tuple[Entry, Tensors]:
-    tensors: Tensors = {"weights": pack_weights(layer.weights.reshape(layer.outputs, -1))}
-    if layer.thresholds is not None:
-        tensors["thresholds"] = layer.thresholds.astype("<i4")
-    entry = {"inputs": layer.inputs, "outputs": layer.outputs, "thresholds": layer.thresholds is not None}
-    return entry, tensors
-
-
-def _conv(layer: Conv2d) -> tuple[Entry, Tensors]:
-    entry, tensors = _weighted(layer)
-    lists = {key: list(getattr(layer, key)) for key in ("kernel", "stride", "padding")}
-    return entry | lists | {"pad_value": layer.pad_value}, tensors
-
-
-def _expected_weights(where: str, entry: Entry) -> Iterator[tuple[str, str, list[int]]]:
-    kernel = entry.get("kernel", [1, 1])
-    if len(kernel) != 2 or not all(type(n) is int and 1 <= n <= KERNEL[1] for n in kernel):
-        raise FileFormatError(f"{where}: kernel {brief(kernel)} is not 2 integers from 1 to {KERNEL[1]}")
-    outputs, count = entry["outputs"], taps(entry)
-    if not (1 <= count <= MAX_SIZE and 1 <= outputs <= MAX_SIZE):
-        raise FileFormatError(
-            f"{where}: {brief(outputs)} x {brief(count)} weights, the limit is {MAX_SIZE} each"
-        )
-    yield "weights", "U8", [outputs, -(-count // 8)]
-    if entry["thresholds"]:
-        yield "thresholds", "I32", [outputs]
-
-
-def _arrays(where: str, entry: Entry, tensors: Tensors) -> tuple[NDArray[np.int8], NDArray[np.int64] | None]:
-    packed, count = tensors["weights"], taps(entry)
-    if count % 8 and (packed[:, -1] >> (count % 8)).any():
-        raise FileFormatError(f"{where}: unused weight bits are not 0")
-    thresholds = tensors.get("thresholds")
-    return unpack_weights(packed, count), None if thresholds is None else thresholds.astype(np.int64)
-
-
-def _build_dense(where: str, entry: Entry, tensors: Tensors) -> Layer:
-    return Dense(*_arrays(where, entry, tensors), entry["name"])
-
-
-def _build_conv(where: str, entry: Entry, tensors: Tensors) -> Layer:
-    weights, thresholds = _arrays(where, entry, tensors)
-    return Conv2d(
-        weights.reshape(entry["outputs"], *entry["kernel"], entry["inputs"]), thresholds,
-        stride=entry["stride"], padding=entry["padding"], pad_value=entry["pad_value"], name=entry["name"],
-    )  # fmt: skip
 
 
 # Layers without.
@@ -143,13 +81,16 @@ def _build_scale(where: str, entry: Entry, tensors: Tensors) -> Layer:
 
 
 _WEIGHTED: dict[str, type] = {"inputs": int, "outputs": int, "thresholds": bool}
-_CONV: dict[str, type] = _WEIGHTED | {"kernel": list, "stride": list, "padding": list, "pad_value": int}
+_FEW: dict[str, type] = {"inputs": int, "outputs": int, "steps": int, "weight_bits": int}
+_CONV: dict[str, type] = {"kernel": list, "stride": list, "padding": list, "pad_value": int}
 _POOL: dict[str, type] = {"window": list, "stride": list}
 _SCALE: dict[str, type] = {"channels": int, "shift": int, "mean_shift": int}
 
 KINDS: dict[str, Kind] = {
-    "dense": Kind(Dense, _WEIGHTED, _weighted, _expected_weights, _build_dense),
-    "conv2d": Kind(Conv2d, _CONV, _conv, _expected_weights, _build_conv),
+    "dense": Kind(Dense, _WEIGHTED, weighted.describe, weighted.expected, weighted.build_dense),
+    "conv2d": Kind(Conv2d, _WEIGHTED | _CONV, weighted.describe, weighted.expected, weighted.build_conv),
+    "fewbitdense": Kind(Dense, _FEW, weighted.describe, weighted.expected, weighted.build_dense),
+    "fewbitconv2d": Kind(Conv2d, _FEW | _CONV, weighted.describe, weighted.expected, weighted.build_conv),
     "maxpool2d": Kind(MaxPool2d, _POOL, _pool, _nothing, _build_pool),
     "paddedmaxpool2d": Kind(MaxPool2d, _POOL | {"padding": list}, _padded_pool, _nothing, _build_pool),
     "globalsum": Kind(GlobalSum, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: GlobalSum(e["name"])),
@@ -164,8 +105,8 @@ assert {kind.kind for kind in KINDS.values()} == set(get_args(Layer)), (
 
 
 def kind_of(layer: Layer) -> str:
-    """Return the ``type`` of a layer's entry: a pooling with padding has one of its own."""
-    padded = type(layer) is MaxPool2d and any(layer.padding)
-    return (
-        "paddedmaxpool2d" if padded else next(name for name, one in KINDS.items() if one.kind is type(layer))
-    )
+    """Return the ``type`` of a layer's entry: padded pooling, and several bits, have types of their own."""
+    if type(layer) is MaxPool2d and any(layer.padding):
+        return "paddedmaxpool2d"
+    name = next(name for name, one in KINDS.items() if one.kind is type(layer))
+    return f"fewbit{name}" if has_weights(layer) and weighted.few(layer) else name

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NetworkError
-from .check_layers import KERNEL, MAX_MAP, MAX_SIZE, THRESHOLD_RANGE, Site, brief, is_int
 from .graph import Graph, Node, Value, labels, resolve
-from .layers import InputSpec, Layer
+from .layers import InputSpec, Layer, has_weights
+from .limits import KERNEL, MAX_MAP, MAX_SIZE, MAX_THRESHOLDS, THRESHOLD_RANGE, Site, brief, is_int
 from .spec import add
 
 __all__ = [
-    "KERNEL", "MAX_LAYERS", "MAX_MAP", "MAX_METADATA", "MAX_NAME", "MAX_SIZE", "MAX_WEIGHT_BITS",
-    "THRESHOLD_RANGE", "brief", "validate",
+    "KERNEL", "MAX_LAYERS", "MAX_MAP", "MAX_METADATA", "MAX_NAME", "MAX_SIZE", "MAX_THRESHOLDS",
+    "MAX_WEIGHT_BITS", "THRESHOLD_RANGE", "brief", "validate",
 ]  # fmt: skip
 
 MAX_LAYERS = 256
@@ -68,7 +68,7 @@ def validate(
         raise NetworkError(f"classes: {brief(classes)} must be an integer from 1 to the {outputs} outputs")
     for key, values in (("scale", scale), ("offset", offset)):
         if values is not None:
-            _affine(key, values, outputs, bits=graph.layers[-1].result != "sums")
+            _affine(key, values, outputs, bits=graph.values[-1].coding == "sign")
     _metadata(metadata)
     return graph
 
@@ -89,7 +89,7 @@ def _graph(spec: InputSpec, items: tuple[Any, ...]) -> Graph:
     for index, numbers in enumerate(reads):
         for number in dict.fromkeys(numbers):
             readers.setdefault(number, []).append(index)
-    weights = 0
+    weights = thresholds = 0
     for index, layer in enumerate(layers):
         numbers, behind = reads[index], readers.get(index + 1, [])
         site = Site(
@@ -105,6 +105,11 @@ def _graph(spec: InputSpec, items: tuple[Any, ...]) -> Graph:
         if weights > MAX_WEIGHT_BITS:
             raise NetworkError(
                 f"{wheres[index]}: {weights} weight bits so far, the limit is {MAX_WEIGHT_BITS}"
+            )
+        thresholds += layer.outputs * layer.steps if has_weights(layer) else 0
+        if thresholds > MAX_THRESHOLDS:
+            raise NetworkError(
+                f"{wheres[index]}: {thresholds} thresholds so far, the limit is {MAX_THRESHOLDS}"
             )
     return Graph(tuple(layers), tuple(reads), tuple(values))
 

@@ -20,9 +20,9 @@ INPUT = "input"
 Coding: TypeAlias = Literal["sign", "unsigned", "sum", "total", "scaled"]
 """What the numbers of a value are.
 
-``sign``: bits that stand for -1 and +1. ``unsigned``: n-bit integers. ``sum``: what a layer without
-thresholds gives. ``total``: sums over positions. ``scaled``: numbers whose sign and magnitude
-count (`InputScale`).
+``sign``: bits that stand for -1 and +1. ``unsigned``: n-bit integers, and the codes of several
+thresholds. ``sum``: what a layer without thresholds gives. ``total``: sums over positions. ``scaled``:
+numbers whose sign and magnitude count (`InputScale`).
 """
 
 
@@ -51,6 +51,11 @@ class Value:
         if self.coding == "sign":
             return 1
         return self.bound.bit_length() + (self.coding != "unsigned")
+
+    @property
+    def result(self) -> Literal["bits", "codes", "sums"]:
+        """How engines give it: bits 0 and 1, unsigned codes, or signed sums."""
+        return {"sign": "bits", "unsigned": "codes"}.get(self.coding, "sums")  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .values import Result, Shape, Unweighted
+from .values import Shape, Unweighted
 
 
 @dataclass(frozen=True)
 class Concat(Unweighted):
-    """Puts the channels of several maps of bits behind each other, or the values of several vectors.
+    """Puts the channels of several maps behind each other, or the values of several vectors.
 
-    It reads two values or more, in the order of its `Node`: all maps of one height and width, or all vectors.
+    It reads two values or more, in the order of its `Node`: all maps of one height and width, or all vectors;
+    all of them bits, or all codes.
 
     Parameters
     ----------
@@ -20,11 +21,6 @@ class Concat(Unweighted):
     """
 
     name: str = ""
-
-    @property
-    def result(self) -> Result:
-        """``"bits"``."""
-        return "bits"
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Shape of the result for inputs of `shapes`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, TypeAlias, TypeGuard
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .joining import Concat
 from .scaling import InputScale
 from .spatial import Conv2d, GlobalSum, MaxPool2d
-from .values import Result, Shape, equal, plain, set_arrays
+from .values import Multiplying, Shape, equal, plain, set_arrays
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,18 @@ class InputSpec:
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Dense:
+class Dense(Multiplying):
     """Fully connected layer. It reads its input flattened, row-major (y, x, channel).
 
     Parameters
     ----------
     weights : array of int8, shape (outputs, inputs)
-        Every weight is -1 or +1.
-    thresholds : array of int64, shape (outputs,), or None
+        Usually each is -1 or +1; any integers of 2 to 8 bits may be.
+    thresholds : array of int64, shape (outputs,) or (outputs, steps), or None
         Output bit = 1 iff ``sum(w * x) >= threshold``, with x = -1 or +1 for 1-bit values and the integer
-        itself for an n-bit input or the sums of `GlobalSum`. None: the layer gives the sums, as scores.
+        itself for n-bit values or the sums of `GlobalSum`. With 2 to 255 thresholds for each output, in
+        rising order, the layer gives codes: how many of them the sum reaches. None: it gives the sums, as
+        scores.
     name : str
         Shown in reports and messages.
 
@@ -68,6 +70,7 @@ class Dense:
     weights: NDArray[np.int8]
     thresholds: NDArray[np.int64] | None
     name: str
+    weight_width: int = field(init=False, repr=False)
 
     def __init__(self, weights: ArrayLike, thresholds: ArrayLike | None = None, name: str = "") -> None:
         set_arrays(self, "dense layer", weights, thresholds, name)
@@ -79,24 +82,9 @@ class Dense:
         return hash((self.name, self.weights.shape))
 
     @property
-    def outputs(self) -> int:
-        """Number of neurons."""
-        return self.weights.shape[0]
-
-    @property
     def inputs(self) -> int:
         """Taps of every neuron."""
         return self.weights.shape[1]
-
-    @property
-    def weight_bits(self) -> int:
-        """Stored weight bits."""
-        return self.weights.size
-
-    @property
-    def result(self) -> Result:
-        """``"bits"`` with thresholds, ``"sums"`` without."""
-        return "sums" if self.thresholds is None else "bits"
 
     def with_arrays(
         self, weights: ArrayLike | None = None, thresholds: ArrayLike | None = None, *, bare: bool = False
@@ -115,7 +103,7 @@ class Dense:
         return (self.outputs,)
 
     def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
-        """Outputs x valid taps for an input of `shape`, one bit plane."""
+        """Outputs x valid taps for an input of `shape`, one bit plane of it and of the weights."""
         return self.weights.size
 
 

@@ -19,7 +19,7 @@ from ..errors import InputError, UsageError
 from .check import validate
 from .classes import argmax_affine, highest_bit
 from .graph import Node, Value, reading
-from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d
+from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d, has_weights
 from .values import Shape, floats, same
 
 __all__ = [
@@ -171,8 +171,8 @@ class Network:
 
     @property
     def output_kind(self) -> Literal["scores", "bits"]:
-        """``"scores"`` if the last layer gives sums, else ``"bits"``."""
-        return "scores" if self.layers[-1].result == "sums" else "bits"
+        """``"bits"`` if the last layer gives bits, else ``"scores"``: sums, or codes."""
+        return "bits" if self.values[-1].coding == "sign" else "scores"
 
     @property
     def class_count(self) -> int:
@@ -181,11 +181,12 @@ class Network:
 
     @property
     def layer_macs(self) -> tuple[int, ...]:
-        """Useful binary multiply-accumulates of each layer for one image; an n-bit layer counts n times."""
+        """Useful binary multiply-accumulates of each layer for one image, with all planes of both."""
         counts = []
         for index, layer in enumerate(self.layers):
             read = self.inputs(index)[0]
             planes = read.bits if read.coding == "unsigned" else 1
+            planes *= layer.weight_width if has_weights(layer) else 1
             counts.append(layer.macs(read.shape, self.pooled_by(index)) * planes)
         return tuple(counts)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .values import Result, Shape, Unweighted, integers, plain, same
+from .values import Shape, Unweighted, integers, plain, same
 
 if TYPE_CHECKING:
     pass
@@ -67,11 +67,6 @@ class InputScale(Unweighted):
 
     def __hash__(self) -> int:
         return hash((self.name, self.shift, self.mean_shift, self.multiplier.shape))
-
-    @property
-    def result(self) -> Result:
-        """``"sums"``."""
-        return "sums"
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result: that of the input."""

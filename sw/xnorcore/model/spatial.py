@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .values import Result, Shape, Unweighted, equal, plain, set_arrays
+from .values import Multiplying, Shape, Unweighted, equal, plain, set_arrays
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Conv2d:
+class Conv2d(Multiplying):
     """Convolution: a dense layer at every output position, over a window of a (height, width, channels) map.
 
     Parameters
     ----------
     weights : array of int8, shape (outputs, kernel height, kernel width, inputs)
-        Every weight is -1 or +1; `inputs` are the channels of the map. Not flipped: tap (ky, kx) of output
+        As in `Dense`; `inputs` are the channels of the map. Not flipped: tap (ky, kx) of output
         (y, x) reads row ``y * stride[0] + ky - top`` and column ``x * stride[1] + kx - left``.
-    thresholds : array of int64, shape (outputs,), or None
-        One per output channel, as in `Dense`. None: the layer gives sums, flattened, as scores.
+    thresholds : array of int64, shape (outputs,) or (outputs, steps), or None
+        For each output channel, as in `Dense`. None: the layer gives sums, flattened, as scores.
     stride : tuple of int
         Vertical, horizontal; 1 to 4.
     padding : tuple of int
         Rows or columns added at (top, bottom, left, right), each less than the kernel's side.
     pad_value : int
-        What padding stands for. 0: its taps contribute exactly 0, and for an n-bit input it is the value 0.
-        -1 or +1: data like any other, for 1-bit inputs only.
+        What padding stands for. For 1-bit values, 0: its taps contribute exactly 0; -1 or +1: data like any
+        other. For n-bit values: one of them, 0 or more.
     name : str
         Shown in reports and messages.
 
@@ -44,6 +44,7 @@ class Conv2d:
     padding: tuple[int, int, int, int]
     pad_value: int
     name: str
+    weight_width: int = field(init=False, repr=False)
 
     def __init__(
         self,
@@ -67,11 +68,6 @@ class Conv2d:
         return hash((self.name, self.weights.shape, self.stride, self.padding, self.pad_value))
 
     @property
-    def outputs(self) -> int:
-        """Number of output channels."""
-        return self.weights.shape[0]
-
-    @property
     def inputs(self) -> int:
         """Number of input channels."""
         return self.weights.shape[3]
@@ -85,16 +81,6 @@ class Conv2d:
     def taps(self) -> int:
         """Taps of one output: kernel height x kernel width x inputs."""
         return prod(self.weights.shape[1:])
-
-    @property
-    def weight_bits(self) -> int:
-        """Stored weight bits."""
-        return self.weights.size
-
-    @property
-    def result(self) -> Result:
-        """``"bits"`` with thresholds, ``"sums"`` without."""
-        return "sums" if self.thresholds is None else "bits"
 
     def with_arrays(
         self, weights: ArrayLike | None = None, thresholds: ArrayLike | None = None, *, bare: bool = False
@@ -136,7 +122,7 @@ class Conv2d:
         return (y >= 0) & (y < shape[0]), (x >= 0) & (x < shape[1])
 
     def macs(self, shape: Shape, pool: MaxPool2d | None = None) -> int:
-        """Outputs x valid taps for an input of `shape`, one bit plane.
+        """Outputs x valid taps for an input of `shape`, one bit plane of it and of the weights.
 
         Zero padding is no work; padding with -1 or +1 is. Positions that `pool`, the next layer, never reads
         do not count.
@@ -153,7 +139,7 @@ class Conv2d:
 
 @dataclass(frozen=True, init=False)
 class MaxPool2d(Unweighted):
-    """Maximum, that is OR, of the bits in a window of each channel; only windows inside the padded map.
+    """Maximum in a window of each channel, of bits OR; only windows inside the padded map.
 
     It follows a `Conv2d` with thresholds.
 
@@ -167,7 +153,7 @@ class MaxPool2d(Unweighted):
         Shown in reports and messages.
     padding : tuple of int, optional
         Rows or columns added at (top, bottom, left, right), each less than the window's side. They hold
-        bits of 0, which never win.
+        bits or codes of 0, which never win.
     """
 
     window: tuple[int, int]
@@ -186,11 +172,6 @@ class MaxPool2d(Unweighted):
         object.__setattr__(self, "stride", self.window if stride is None else plain(stride))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "padding", plain(padding))
-
-    @property
-    def result(self) -> Result:
-        """``"bits"``."""
-        return "bits"
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result for an input of `shape`; may hold sizes below 1."""
@@ -211,7 +192,7 @@ class MaxPool2d(Unweighted):
 
 @dataclass(frozen=True)
 class GlobalSum(Unweighted):
-    """Sum of -1 and +1 over all positions, one signed integer for each channel: global average, not divided.
+    """Sum over all positions, of -1 and +1 or of codes, for each channel: global average, not divided.
 
     It follows a `Conv2d` with thresholds or a `MaxPool2d`, and the last layer, a `Dense`, reads it.
 
@@ -222,11 +203,6 @@ class GlobalSum(Unweighted):
     """
 
     name: str = ""
-
-    @property
-    def result(self) -> Result:
-        """``"sums"``."""
-        return "sums"
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result for an input of `shape`: (channels,)."""

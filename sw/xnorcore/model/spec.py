@@ -12,8 +12,6 @@ from typing import Any, get_args
 
 from ..errors import NetworkError
 from .check_layers import (
-    MAX_MAP,
-    Site,
     check_concat,
     check_conv,
     check_dense,
@@ -23,6 +21,7 @@ from .check_layers import (
 )
 from .graph import Coding, Value
 from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d
+from .limits import MAX_MAP, Site
 
 __all__ = ["MOST_JOINED", "RULES", "Rule", "add"]
 
@@ -68,18 +67,18 @@ RULES: dict[type, Rule] = {
     Dense: Rule(("sign", "unsigned", "total", "scaled"), check_dense),
     Conv2d: Rule(("sign", "unsigned", "scaled"), check_conv, maps=True),
     MaxPool2d: Rule(
-        ("sign",), check_pool, maps=True, follows=(Conv2d, Concat),
+        ("sign", "unsigned"), check_pool, maps=True, follows=(Conv2d, Concat),
         after="a Concat or a Conv2d with thresholds",
     ),
     GlobalSum: Rule(
-        ("sign",), check_global_sum, maps=True, follows=(Conv2d, MaxPool2d, Concat),
+        ("sign", "unsigned"), check_global_sum, maps=True, follows=(Conv2d, MaxPool2d, Concat),
         after="a Conv2d with thresholds, a MaxPool2d or a Concat", before=(Dense,), ends=True,
     ),
     InputScale: Rule(
         ("sum",), check_input_scale, follows=(Dense, Conv2d), after="a Dense or Conv2d without thresholds",
         before=(Dense, Conv2d),
     ),
-    Concat: Rule(("sign",), check_concat, most=MOST_JOINED),
+    Concat: Rule(("sign", "unsigned"), check_concat, most=MOST_JOINED),
 }  # fmt: skip
 """By kind of layer. What no rule forbids is legal."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,45 @@ from numpy.typing import NDArray
 from ..errors import NetworkError
 
 Shape: TypeAlias = tuple[int, ...]
-Result: TypeAlias = Literal["bits", "sums"]
-"""What a layer gives: bits that stand for -1 and +1, or signed integers."""
+
+
+class Multiplying:
+    """A layer with weights: what it keeps of them and of its thresholds.
+
+    Attributes
+    ----------
+    weights : array of int8, shape (outputs, ...)
+    thresholds : array of int64, shape (outputs,) or (outputs, steps), or None
+    weight_width : int
+        Bits of a weight: 1 if all are -1 or +1, else the fewest that hold all of them in two's complement.
+    """
+
+    weights: NDArray[np.int8]
+    thresholds: NDArray[np.int64] | None
+    weight_width: int
+
+    @property
+    def outputs(self) -> int:
+        """Number of neurons, or of output channels."""
+        return self.weights.shape[0]
+
+    @property
+    def steps(self) -> int:
+        """Thresholds of each output: 0 gives sums, 1 gives bits, more give codes from 0 to `steps`."""
+        if self.thresholds is None:
+            return 0
+        return 1 if self.thresholds.ndim < 2 else self.thresholds.shape[1]
+
+    @property
+    def weight_bits(self) -> int:
+        """Stored weight bits."""
+        return self.weights.size * self.weight_width
+
+    @property
+    def reach(self) -> int:
+        """Largest sum of the magnitudes of an output's weights: of its sum, where all inputs are -1 or +1."""
+        rows = np.abs(self.weights.reshape(self.outputs, -1), dtype=np.int64)
+        return int(rows.sum(axis=1).max(initial=0))
 
 
 class Unweighted:
@@ -78,13 +115,22 @@ def same(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
 
 
 def set_arrays(layer: Any, kind: str, weights: Any, thresholds: Any, name: str) -> None:
-    """Give an immutable layer its weights (int8), thresholds (int64 or None) and name."""
+    """Give an immutable layer its weights (int8), their width, thresholds (int64 or None) and name."""
     label = f"{kind} {name!r}" if name else kind
     object.__setattr__(layer, "weights", integers(f"{label}, weights", weights, np.int8))
+    object.__setattr__(layer, "weight_width", width_of(layer.weights))
     if thresholds is not None:
         thresholds = integers(f"{label}, thresholds", thresholds, np.int64)
     object.__setattr__(layer, "thresholds", thresholds)
     object.__setattr__(layer, "name", name)
+
+
+def width_of(weights: NDArray[np.int8]) -> int:
+    """Return the bits of a weight, as `Multiplying.weight_width` has them."""
+    if (np.abs(weights) == 1).all():
+        return 1
+    low, high = int(weights.min()), int(weights.max())
+    return 1 + max(1, (-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0)
 
 
 def equal(a: Any, b: Any, *names: str) -> Any:

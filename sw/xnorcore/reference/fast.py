@@ -1,4 +1,7 @@
-"""Bit-packed model: XOR and popcount on 64-bit words, equal to `xnorcore.reference.golden` in every bit."""
+"""Bit-packed model: XOR and popcount on 64-bit words, equal to `xnorcore.reference.golden` in every bit.
+
+Codes and weights of several bits are multiplied as they are (`xnorcore.reference.levels`).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..model.layers import Concat, Conv2d, Dense, GlobalSum, MaxPool2d, has_weights, is_dense
+from ..model.graph import Value
+from ..model.layers import Concat, Conv2d, Dense, GlobalSum, MaxPool2d, Weighted, has_weights, is_dense
 from ..model.network import Network, Shape, prepare
 from . import golden
 from .compiled import CompiledChain
-from .packed import PackedLayer, join_maps, pack_maps, pool_maps, unpack_maps
+from .levels import MatrixLayer, codes_of, pool_codes
+from .packed import PackedLayer, join_maps, map_shape, pack_maps, pool_maps, unpack_maps
 
 IMAGES = 4096
 """Most images per block."""
@@ -41,7 +46,7 @@ def run(
     Returns
     -------
     array, shape (n, outputs)
-        int64 scores, or uint8 bits for a network whose last layer has thresholds.
+        int64 scores, or uint8 bits or codes for a network whose last layer has thresholds.
 
     Raises
     ------
@@ -51,7 +56,7 @@ def run(
     if _scaled(network):
         return golden.run(network, images, progress=progress)
     values = prepare(network, images)
-    dtype = np.int64 if network.output_kind == "scores" else np.uint8
+    dtype = np.int64 if network.values[-1].result == "sums" else np.uint8
     result = np.empty((len(values), network.outputs), dtype)
     model = _packed(network)
     if model.chain is not None and len(values) < CompiledChain.IMAGES:
@@ -107,17 +112,23 @@ class _Step:
     Attributes
     ----------
     layer : Layer
-    packed : PackedLayer or None
-        Its weights, where it reads bits.
+    weights : PackedLayer, MatrixLayer or None
+        Packed where the weights are bits, and it reads bits or the image.
     shape : tuple of int
         Of the result.
+    codings : tuple of str
+        Of the values that it reads.
+    result : str
+        `Value.result` of what it gives.
     channels : tuple of int
         Of the values that it reads.
     """
 
     layer: Any
-    packed: PackedLayer | None
+    weights: PackedLayer | MatrixLayer | None
     shape: Shape
+    codings: tuple[str, ...]
+    result: str
     channels: tuple[int, ...]
 
 
@@ -141,19 +152,29 @@ class _Model:
         self.steps: list[_Step] = []
         windows = 1
         for index, layer in enumerate(network.layers):
-            packed, reads = None, network.inputs(index)
-            if has_weights(layer) and reads[0].coding != "total":
-                first = network.reads[index] == (0,)
-                packed = PackedLayer(layer, self.shape if first else reads[0].shape, reads[0].bits)
-                windows = max(windows, packed.window_bytes * reads[0].bits)
-            channels = tuple(value.shape[-1] for value in reads)
-            self.steps.append(_Step(layer, packed, network.values[index + 1].shape, channels))
+            weights, reads = None, network.inputs(index)
+            shapes = [
+                self.shape if number == 0 else network.shapes[number] for number in network.reads[index]
+            ]
+            if has_weights(layer):
+                weights = self._ready(layer, reads[0], shapes[0], image=network.reads[index] == (0,))
+                windows = max(windows, weights.window_bytes)
+            value = network.values[index + 1]
+            codings, channels = tuple(one.coding for one in reads), tuple(shape[-1] for shape in shapes)
+            self.steps.append(_Step(layer, weights, value.shape, codings, value.result, channels))
         self.chain = self._chain()
         self.images = max(1, min(IMAGES, BITS // (spec.size * spec.bits), WINDOWS // windows))
 
+    def _ready(self, layer: Weighted, read: Value, shape: Shape, image: bool) -> PackedLayer | MatrixLayer:
+        """A layer with weights, packed where bits are multiplied: the image is packed as planes."""
+        padded = read.coding == "unsigned" and layer.as_conv(map_shape(shape)).pad_value
+        if layer.weight_width == 1 and (image or read.coding == "sign") and not padded:
+            return PackedLayer(layer, shape, read.bits)
+        return MatrixLayer(layer, shape, read.bound)
+
     def _chain(self) -> CompiledChain | None:
         """The whole network in one call, if it is a chain of dense layers with sums at its end."""
-        packed = [step.packed for step in self.steps if step.packed is not None]
+        packed = [step.weights for step in self.steps if isinstance(step.weights, PackedLayer)]
         chained = all(reads == (index,) for index, reads in enumerate(self.reads))
         dense = all(is_dense(step.layer) for step in self.steps) and len(packed) == len(self.steps)
         if not (chained and dense and len(self.shape) == 1 and all(layer.compiled for layer in packed)):
@@ -172,32 +193,53 @@ class _Model:
                     del signals[number]
             signals[index + 1] = signal
             if every or index == len(self.steps) - 1:
-                bits = step.layer.result == "bits"
-                shown = unpack_maps(signal, step.shape[-1]) if bits else signal
+                shown = unpack_maps(signal, step.shape[-1]) if step.result == "bits" else signal
                 yield shown.reshape(len(values), prod(step.shape))
 
 
 def _weighted(step: _Step, inputs: list[Any]) -> Any:
-    layer, packed = step.layer, step.packed
-    if packed is not None:
-        return packed.sums(inputs[0]) if layer.thresholds is None else packed.bits(inputs[0])
-    # Integers below 2**53: float64 is exact, and has a fast product.
-    sums = (inputs[0].astype(np.float64) @ layer.weights.T.astype(np.float64)).astype(np.int64)
-    return sums if layer.thresholds is None else pack_maps(sums >= layer.thresholds, step.shape, 1)
+    layer, weights, (signal,) = step.layer, step.weights, inputs
+    if isinstance(weights, PackedLayer):
+        if step.result == "bits":
+            return weights.bits(signal)
+        sums = weights.sums(signal)
+    else:
+        assert weights is not None
+        sums = weights.sums(_integers(signal, step.codings[0], step.channels[0]))
+    if step.result == "sums":
+        return sums
+    if step.result == "codes":
+        return codes_of(sums, layer.thresholds, step.shape)
+    bits = sums.reshape(-1, layer.outputs) >= layer.thresholds
+    return pack_maps(bits.reshape(sums.shape).astype(np.uint8), step.shape, 1)
+
+
+def _integers(signal: Any, coding: str, channels: int) -> Any:
+    """A value as integers: signs and images are packed."""
+    if signal.dtype != np.uint64:
+        return signal
+    values = unpack_maps(signal, channels)
+    return 2 * values.astype(np.int8) - np.int8(1) if coding == "sign" else values
 
 
 def _pool(step: _Step, inputs: list[Any]) -> Any:
-    return pool_maps(step.layer, inputs[0])
+    return (pool_maps if step.result == "bits" else pool_codes)(step.layer, inputs[0])
 
 
 def _global_sum(step: _Step, inputs: list[Any]) -> Any:
     maps = inputs[0]
+    if step.codings[0] == "unsigned":
+        return maps.sum(axis=(1, 2), dtype=np.int64)
     ones = unpack_maps(maps, step.shape[0]).sum(axis=(1, 2), dtype=np.int64)
     return 2 * ones - prod(maps.shape[3:])
 
 
 def _concat(step: _Step, inputs: list[Any]) -> Any:
-    return join_maps(inputs, step.channels)
+    if step.result == "bits":
+        return join_maps(inputs, step.channels)
+    parts = zip(map(_integers, inputs, step.codings, step.channels), step.channels, strict=True)
+    places = step.shape[:-1]
+    return np.concatenate([part.reshape(len(part), *places, count) for part, count in parts], axis=-1)
 
 
 COMPUTE: dict[type, Callable[[_Step, list[Any]], Any]] = {

@@ -1,4 +1,4 @@
-"""The living definition: plain integer arithmetic over -1 and +1, slow and obvious.
+"""The living definition: plain integer arithmetic over -1 and +1 and n-bit values, slow and obvious.
 
 Every faster engine, in software or gateware, is tested for equality with this one.
 """
@@ -35,7 +35,7 @@ def run(
     Returns
     -------
     array, shape (n, outputs)
-        int64 scores, or uint8 bits for a network whose last layer has thresholds.
+        int64 scores, or uint8 bits or codes for a network whose last layer has thresholds.
 
     Raises
     ------
@@ -50,7 +50,8 @@ def layers(
 ) -> list[NDArray[Any]]:
     """Compute every layer's outputs: like `run`, one array of shape (n, values) for each layer.
 
-    Maps are flattened, row-major (y, x, channel). Bits are uint8; sums, those of `GlobalSum` too, are int64.
+    Maps are flattened, row-major (y, x, channel). Bits and codes are uint8; sums, those of `GlobalSum` too,
+    are int64.
     """
     values = prepare(network, images)
     count = len(values)
@@ -73,7 +74,7 @@ def _block(network: Network, values: NDArray[np.uint8]) -> list[NDArray[Any]]:
         signal = COMPUTE[type(layer)](layer, [signals[number] for number in reads], scale)
         signals.append(signal)
         flat = signal.reshape(len(values), prod(signal.shape[1:]))
-        results.append(flat if layer.result == "sums" else (flat > 0).astype(np.uint8))
+        results.append(_GIVEN[network.values[index + 1].result](flat))
     return results
 
 
@@ -89,7 +90,11 @@ def _weighted(layer: Any, inputs: list[NDArray[np.int64]], scale: Any) -> NDArra
         # XNOR-Net's K: the magnitudes that each output position reads, with weights of +1; padding is 0.
         ones = layer.with_arrays(np.ones((1, *layer.weights.shape[1:]), np.int8), bare=True)
         result = (sums(ones, np.abs(signal)) >> scale.mean_shift) * sums(layer, _signs(signal >= 0))
-    return result if layer.thresholds is None else _signs(result >= layer.thresholds)
+    if layer.thresholds is None:
+        return result
+    if layer.steps == 1:
+        return _signs(result >= layer.thresholds)
+    return sum((result >= step for step in layer.thresholds.T), np.zeros_like(result))
 
 
 def _dense(layer: Dense, x: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -133,6 +138,13 @@ def _input_scale(layer: InputScale, inputs: list[NDArray[np.int64]], scale: Any)
 def _concat(layer: Concat, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
     return np.concatenate(inputs, axis=-1)
 
+
+_GIVEN: dict[str, Callable[[NDArray[np.int64]], NDArray[Any]]] = {
+    "sums": lambda flat: flat,
+    "bits": lambda flat: (flat > 0).astype(np.uint8),
+    "codes": lambda flat: flat.astype(np.uint8),
+}
+"""By `Value.result`: the arrays that `layers` returns."""
 
 _SUMS: dict[type, Callable[..., NDArray[np.int64]]] = {Dense: _dense, Conv2d: _conv}
 

@@ -47,9 +47,12 @@ def pack_maps(values: NDArray[np.uint8], shape: Shape, bits: int) -> Maps:
 
 
 def unpack_maps(maps: Maps, channels: int) -> NDArray[np.uint8]:
-    """Undo `pack_maps` for one plane: bits of shape (n, height, width, channels)."""
-    words = np.ascontiguousarray(np.moveaxis(maps[0], 0, 3))
-    return unpack(words.view(np.uint8), channels)
+    """Undo `pack_maps`: values of shape (n, height, width, channels)."""
+    words = np.ascontiguousarray(np.moveaxis(maps, 1, 4))
+    first, *others = unpack(words.view(np.uint8), channels)
+    for plane in others:
+        first = first << 1 | plane
+    return first
 
 
 def pool_maps(layer: MaxPool2d, maps: Maps) -> Maps:
@@ -99,7 +102,7 @@ class PackedLayer:
         height, width, channels = map_shape(shape)
         layer = layer.as_conv((height, width, channels))
         self.kernel, self.stride, self.padding = layer.kernel, layer.stride, layer.padding
-        self.outputs, self.channels = layer.outputs, channels
+        self.outputs, self.channels, self.planes = layer.outputs, channels, bits
         self.rows, self.columns, _ = layer.output_shape((height, width, channels))
         # Several taps of few channels share a word.
         self.share = max(1, 64 // channels)
@@ -127,7 +130,7 @@ class PackedLayer:
         most = layer.taps * ((1 << bits) - 1)
         self.dtype = np.uint16 if most < 0xFFFF else np.uint32
         self.limits = None
-        if layer.thresholds is not None:
+        if layer.thresholds is not None and layer.steps == 1:
             # bit = 1 iff mismatches < limit; clipping makes unreachable thresholds constant.
             limits = (self.base - layer.thresholds[:, np.newaxis]) // self.step + 1
             self.limits = np.clip(limits, 0, most + 1).astype(self.dtype)
@@ -136,8 +139,8 @@ class PackedLayer:
 
     @property
     def window_bytes(self) -> int:
-        """Bytes of the packed windows of one image and plane."""
-        return 8 * self.words.shape[1] * self.rows * self.columns
+        """Bytes of the packed windows of one image."""
+        return 8 * self.planes * self.words.shape[1] * self.rows * self.columns
 
     def bits(self, maps: Maps) -> Maps:
         """Compute the output bits, packed."""

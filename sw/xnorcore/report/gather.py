@@ -19,6 +19,7 @@ from ..isa.program import Program
 from ..isa.timing import total
 from ..link.transport import BITS_PER_BYTE
 from ..model import classes
+from ..model.graph import Value
 from ..model.network import Network
 from ..runtime.rates import Rates
 
@@ -51,10 +52,14 @@ def graph(network: Network) -> list[dict[str, Any]]:
             layer = network.layers[number - 1]
             weights = f", {layer.weight_bits:,} weight bits" if layer.weight_bits else ""
             last = number == len(network.values) - 1 and network.output_kind == "scores"
-            lines = [type(layer).__name__ + weights, f"{shape}, {'scores' if last else value.coding}"]
+            lines = [type(layer).__name__ + weights, f"{shape}, {'scores' if last else _coding(value)}"]
             reads = list(network.reads[number - 1])
         nodes.append({"name": value.name or f"value {number}", "lines": lines, "reads": reads})
     return nodes
+
+
+def _coding(value: Value) -> str:
+    return f"{value.bits}-bit codes" if value.result == "codes" else value.coding
 
 
 def layers_measured(program: Program, found: Mapping[str, Any], batches: int) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def features(case: Case) -> set[str]:
 
 def _layers(network: Network) -> Iterator[str]:
     last = network.layers[-1]
-    yield f"ends in {type(last).__name__.lower()} {'bits' if last.result == 'bits' else 'scores'}"
+    yield f"ends in {type(last).__name__.lower()} {network.output_kind}"
     for index, layer in enumerate(network.layers):
         yield from FEATURES[type(layer)](network, index, layer)
         limits = getattr(layer, "thresholds", None)

@@ -138,9 +138,10 @@ def random_network(rng: np.random.Generator, bounds: Bounds | None = None, name:
         layers = list(chain.layers)
         # A dense layer flattens an image that has rows and columns.
         shape = _factors(rng, sizes[0]) if rng.random() < 0.3 else (sizes[0],)
-    outputs = prod(Network(name, InputSpec(shape, bits), layers).shapes[-1])
+    bare = Network(name, InputSpec(shape, bits), layers)
+    outputs = bare.outputs
     scale = offset = None
-    if layers[-1].result == "sums" and rng.random() < 0.3:
+    if bare.output_kind == "scores" and rng.random() < 0.3:
         scale, offset = rng.normal(size=outputs), rng.normal(size=outputs)
     classes = int(rng.integers(1, outputs + 1)) if rng.random() < 0.3 else None
     network = Network(name, InputSpec(shape, bits), layers, classes, scale, offset)

@@ -100,7 +100,7 @@ def _ends(case: Case) -> Iterator[Case]:
     results = golden.layers(network, case.images)
     for first in range(count - 1, 0, -1):
         reads = network.reads[first:]
-        if network.layers[first - 1].result == "bits" and all(n >= first for one in reads for n in one):
+        if network.values[first].coding == "sign" and all(n >= first for one in reads for n in one):
             spec = InputSpec(network.shapes[first])
             behind = [[number - first for number in one] for one in reads]
             built = _build(case, network.layers[first:], behind, spec, results[first - 1])

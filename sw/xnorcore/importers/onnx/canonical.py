@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model.check import brief
-from ...model.check_layers import MAX_SIZE
+from ...model.limits import MAX_SIZE
 from .evaluate import mean_axes
 from .graph import Graph, Node, replaced
 from .rewrite import fractions, made, parameter, rewritten

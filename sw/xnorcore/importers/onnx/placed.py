@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...folding.fold import ALWAYS, NEVER
-from ...model.check_layers import MAX_SIZE
 from ...model.layers import Conv2d, Dense
+from ...model.limits import MAX_SIZE
 from .graph import Node
 from .signal import Stage
 from .walk import Walk
