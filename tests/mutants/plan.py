@@ -138,6 +138,7 @@ PLAN: dict[str, list[str]] = {
     "memory/prefetch.py": [*_RINGS, *_STORED],
     "memory/ring.py": [*_RINGS, *_STORED],
     **dict.fromkeys([f"memory/stores/{part}.py" for part in ("access", "kinds", "ram")], _STORED),
+    "memory/stores/sdram.py": ["tests/hw/test_sdram.py"],
     "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
     "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
     "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],

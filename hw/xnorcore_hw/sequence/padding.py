@@ -111,18 +111,28 @@ class TapTracker(wiring.Component):
         """
         layer = self.layer
         stride, positions_last = layer[f"stride_{axis}"], layer[f"win_{axis}_last"]
-        tap, on, back = Signal(_BITS, name=f"tap_{axis}"), Signal(4, name=f"on_{axis}"), Signal(5)
-        window_back = Signal(5, name=f"window_back_{axis}")  # known long before a window ends
-        change = Signal(signed(6), name=f"change_{axis}")
+        tap, back = Signal(_BITS, name=f"tap_{axis}"), Signal(signed(6), name=f"back_{axis}")
+        # Known long before a position or a window ends.
+        window_back, to_position, to_window = (
+            Signal(signed(6), name=f"{name}_{axis}") for name in ("window_back", "to_position", "to_window")
+        )
+        once, twice = (Mux(bit, stride, 0) for bit in positions_last)
+        window = taps_last + once + (twice << 1)
+        m.d.sync += [
+            window_back.eq(window),
+            to_position.eq(taps_last - stride),
+            to_window.eq(window - layer[f"step_{axis}"]),
+        ]
+        # One of them at a time; what goes on goes back by less than nothing.
         backs = [
-            (again | position_on, taps_last),
-            (window_again | window_on, window_back),
+            (tap_on, Const(-1, signed(6))),
+            (again, taps_last),
+            (position_on, to_position),
+            (window_again, window_back),
+            (window_on, to_window),
             (begin, pad),
         ]
-        ons = [(tap_on, Const(1)), (position_on, stride), (window_on, layer[f"step_{axis}"])]
-        once, twice = (Mux(bit, stride, 0) for bit in positions_last)
-        m.d.sync += window_back.eq(taps_last + once + (twice << 1))
-        m.d.comb += [on.eq(_either(ons)), back.eq(_either(backs)), change.eq(on - back)]
+        m.d.comb += back.eq(_either(backs))
         with m.If(self.step):
-            m.d.sync += tap.eq(Mux(begin, change, tap + change))
+            m.d.sync += tap.eq(Mux(begin, 0, tap) - back)
         return tap
