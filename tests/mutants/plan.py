@@ -67,6 +67,7 @@ _ONE_PORT = [
 ]
 _RINGS = ["tests/hw/test_prefetch.py", "tests/formal/test_rings.py"]
 _STORED = ["tests/hw/test_store.py"]
+_SDRAM = ["tests/hw/test_sdram.py"]
 _FRAMED = ["tests/hw/test_framed.py"]
 _EXPORT = ["tests/hw/test_export.py"]
 _STREAM = ["tests/hw/test_stream_shell.py", "tests/hw/test_stream_speed.py"]
@@ -137,8 +138,8 @@ PLAN: dict[str, list[str]] = {
     "memory/fill.py": [*_RINGS, *_STORED, *_NETWORK, *_MEMORIES],
     "memory/prefetch.py": [*_RINGS, *_STORED],
     "memory/ring.py": [*_RINGS, *_STORED],
-    **dict.fromkeys([f"memory/stores/{part}.py" for part in ("access", "kinds", "ram")], _STORED),
-    "memory/stores/sdram.py": ["tests/hw/test_sdram.py"],
+    **dict.fromkeys([f"memory/stores/{part}.py" for part in ("access", "ram")], _STORED),
+    **dict.fromkeys(["memory/stores/sdram.py", "memory/stores/sdram_pins.py"], _SDRAM),
     "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
     "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
     "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
@@ -189,6 +190,9 @@ LEFT_OUT = {
     "shells/baked.py": "compiles a network, on the host",
     "memory/ports.py": "declares payloads: names, in which nothing can be changed",
     "memory/stores/port.py": "declares payloads: names, in which nothing can be changed",
+    "memory/stores/flash_pins.py": "declares pins: names, in which nothing can be changed",
+    "memory/stores/kinds.py": "a table of stores, in which nothing can be changed",
+    "memory/stores/sdram_chips.py": "figures of datasheets, which the model asks for as well",
     "web": "a page with the simulated device, on the host; tests/web compare what it shows with golden",
     "sim": "engines that run the gateware, which their own tests compare with each other",
 }

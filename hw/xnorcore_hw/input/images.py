@@ -51,7 +51,7 @@ class ImageInput(wiring.Component):
         m = Module()
         m.submodules.loader = loader = Loader(self.config)
         m.submodules.bytes = register = StreamRegister(stream.Signature(8))
-        control = self.control
+        control, busy, boundary = self.control, Signal(), Signal()
         connect(m, flipped(control.images), register.i)
         connect(m, loader.batch, flipped(control.batch))
         connect(m, loader.write, flipped(self.write))
@@ -63,8 +63,13 @@ class ImageInput(wiring.Component):
             loader.close.eq(control.close),
             loader.flushed.eq(self.flushed),
             self.parity.eq(loader.parity),
-            control.busy.eq(loader.busy | images.valid),
-            control.boundary.eq(loader.boundary),
+            busy.eq(loader.busy | images.valid),
+            boundary.eq(loader.boundary),
+        ]
+        # Known a cycle late, but for what makes it busy again.
+        m.d.sync += [
+            control.busy.eq(busy | control.images.valid | control.close),
+            control.boundary.eq(boundary),
         ]
         if not self.config.line_bytes:
             connect(m, images, loader.i)
@@ -78,15 +83,12 @@ class ImageInput(wiring.Component):
             interleaver.i.p.eq(images.p),
             loader.i.p.eq(images.p),
         ]
-        # Known late, and the same until a byte comes.
-        starved = Signal(name="starved")
-        m.d.sync += starved.eq(interleaver.starved)
         with m.If(self.header.interleaved):
             m.d.comb += [
                 interleaver.i.valid.eq(images.valid),
                 images.ready.eq(interleaver.i.ready),
-                control.busy.eq(loader.busy | images.valid | ~(interleaver.idle | starved)),
-                control.boundary.eq(loader.boundary & interleaver.idle),
+                busy.eq(loader.busy | images.valid | ~(interleaver.idle | interleaver.starved)),
+                boundary.eq(loader.boundary & interleaver.idle),
             ]
         with m.Else():
             m.d.comb += [loader.i.valid.eq(images.valid), images.ready.eq(loader.i.ready)]
