@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 from dataclasses import asdict, replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -18,10 +20,13 @@ from xnorcore_boards.board import all_boards, find_board
 from xnorcore_boards.build.design import elaborate
 from xnorcore_boards.cli.build import _config as build_config
 from xnorcore_boards.cli.choose import for_network
-from xnorcore_boards.measure.choose import Search, judge
+from xnorcore_boards.measure import space
+from xnorcore_boards.measure.choose import Choice, judge
 from xnorcore_boards.measure.inventory import config_blocks, config_memories, deepest, filled
 from xnorcore_boards.measure.memories import Memory, blocks, single_blocks, total_blocks
-from xnorcore_boards.measure.space import arrays, cells_limit, depths, needs
+from xnorcore_boards.measure.needs import Need, alike, needs
+from xnorcore_boards.measure.search import Search
+from xnorcore_boards.measure.space import arrays, cells_limit, depths
 
 from .test_commands import run
 
@@ -92,22 +97,38 @@ def test_depths_fill_their_blocks(family):
             assert taken(there + 1) > taken(there) > 0
 
 
-def test_everything_found_fits_and_is_used_whole(search):
+def candidates(board, some):
+    """Return every configuration that a search looks at."""
+    return [
+        config
+        for array in arrays(board, some.values())
+        for config in depths(board, array, needs(some, array))
+    ]
+
+
+@pytest.fixture(scope="module")
+def all_judged():
+    """Return what all of them reach, each by itself."""
+    board, some = replace(find_board(BOARD), config=LEAN), networks(*NETWORKS)
+    return [judge(board, config, some) for config in candidates(board, some)]
+
+
+def test_everything_found_fits_and_is_used_whole(search, all_judged):
     board = find_board(BOARD)
     family = board.part.family
-    assert search.done == search.total > 50
-    for choice in search.choices:
+    assert search.done == search.total > 50 and search.weighed == search.candidates == len(all_judged)
+    for choice in all_judged:
         assert choice.blocks == config_blocks(choice.config, family) <= board.part.bram
         assert choice.cells <= cells_limit(board) <= board.part.lut4
         deeper = replace(choice.config, weight_depth=choice.config.weight_depth + 1)
         assert config_blocks(deeper, family) > choice.blocks
 
 
-def test_the_proposal_is_the_best_by_the_rule(search):
+def test_the_proposal_is_the_best_by_the_rule(search, all_judged):
     best = search.best
     assert best.resident == len(NETWORKS) and best is search.frontier[0]
     # By hand: nothing else in one pass is faster by more than a step and what rounding makes of one.
-    assert all(one.images_per_s <= best.images_per_s * 1.05**2 for one in search.choices if one.resident == 2)
+    assert all(one.images_per_s <= best.images_per_s * 1.05**2 for one in all_judged if one.resident == 2)
     assert judge(find_board(BOARD), find_board(BOARD).config, search.networks).key < best.key
     device = replace(find_device(BOARD), config=best.config)
     for name in NETWORKS:
@@ -118,15 +139,78 @@ def test_the_proposal_is_the_best_by_the_rule(search):
             assert one.cells < 0.96 * better.cells or one.images_per_s > better.images_per_s
 
 
-def test_memories_of_one_port_leave_block_ram_to_weights(search):
+def frontier(judged):
+    """Return the frontier of configurations each of which is known exactly."""
+    kept = []
+    for choice in sorted(judged, key=lambda choice: choice.key, reverse=True):
+        if choice.rates and not any(one.beats(choice) for one in kept):
+            kept.append(choice)
+    return kept
+
+
+def test_what_is_ruled_out_is_not_on_the_frontier(search, all_judged):
+    """The search looks at a few exactly, and finds what looking at all of them exactly finds."""
+    assert [one.key for one in search.frontier] == [one.key for one in frontier(all_judged)]
+    assert len(search.frontier) <= search.judged < len(all_judged) / 5
+
+
+@pytest.fixture
+def tiny_space(monkeypatch):
+    """Leave four arrays to the search: with and without passes, and one too large for the part."""
+    few = [Geometry(1, 4, 16), Geometry(2, 4, 16), Geometry(2, 8, 32), Geometry(8, 64, 64)]
+    monkeypatch.setattr(space, "_geometries", lambda: few)
+    monkeypatch.setattr(space, "_SHARES", (4,))
+
+
+@pytest.mark.parametrize("images", [20, 1000])
+def test_bounds_are_bounds(images, tiny_space, monkeypatch):
+    """In one pass, in passes, not at all; of a tiny space, each configuration judged by itself."""
+    board = replace(find_board(BOARD), config=LEAN)
+    some = networks("mnist-tfc", "mnist-sfc", "fashion")
+    search = Search(board, some, images)
+    seen = dict[DeviceConfig, list[Choice]]()
+    add = search._add
+
+    def noted(choice, *more):
+        seen.setdefault(choice.config, []).append(choice)
+        add(choice, *more)
+
+    monkeypatch.setattr(search, "_add", noted)
+    search.run()
+    judged = [judge(board, config, some, images) for config in candidates(board, some)]
+    counts = {count for one in judged for count in one.passes.values()}
+    assert len(judged) == len(seen) > 8 and counts > {0, 1}
+    for exact in judged:
+        steps = [*seen[exact.config], exact]
+        for before, after in pairwise(steps):
+            assert before.key >= after.key
+            for name in some:
+                assert bool(before.passes[name]) >= bool(after.passes[name])
+                if rate := after.rates.get(name):
+                    assert before.rates[name].images_per_s >= rate.images_per_s
+                    assert before.rates[name].device_images_per_s >= rate.device_images_per_s * (1 - 1e-9)
+    assert [one.key for one in search.frontier] == [one.key for one in frontier(judged)]
+
+
+def test_memories_of_one_port_leave_block_ram_to_weights(all_judged):
     """Where the part has blocks of one port: they are counted, and no more of them taken than there are."""
     board = find_board(BOARD)
-    found = [choice for choice in search.choices if choice.config.act_ports == 1]
+    found = [choice for choice in all_judged if choice.config.act_ports == 1]
     assert found and all(0 < choice.single_blocks <= board.part.spram for choice in found)
-    assert not any(choice.single_blocks for choice in search.choices if choice.config.act_ports == 2)
+    assert not any(choice.single_blocks for choice in all_judged if choice.config.act_ports == 2)
     for choice in found:
         own = replace(choice.config, act_ports=2, act_depth=256)
         assert choice.blocks < config_blocks(own, board.part.family)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_what_networks_need_depends_on_what_is_said(name):
+    """Arrays that are alike for a network need the same, so that one of them is compiled for."""
+    network, found = zoo.load(name), dict[Any, set[Need]]()
+    for array in arrays(find_board("ulx3s-25f"), [zoo.load("fashion")])[::40]:
+        for need in needs({name: network}, array).values():
+            found.setdefault(alike(network, array), set()).add(need)
+    assert found and all(len(alternatives) == 1 for alternatives in found.values())
 
 
 def test_whole_windows_are_among_the_candidates():
@@ -161,7 +245,7 @@ def test_the_command(capsys):
     code, out, err = run(capsys, "boards", "--choose", BOARD, "--networks", "digits", "--json")
     value = json.loads(out)
     assert code == 0 and value["networks"] == ["digits"] and value["call_images"] == 1000
-    assert all(": arrays: " in line for line in err.splitlines())  # on a slow machine
+    assert all(": arrays: " in line or ": configurations: " in line for line in err.splitlines())
     assert value["proposed"] == value["frontier"][0] and value["now"]["resident"] == 0
     assert value["proposed"]["networks"]["digits"]["passes"] == 1
     code, out, _ = run(capsys, "boards", "--choose", BOARD, "--networks", "digits")
@@ -190,7 +274,7 @@ def test_a_search_without_result_says_why(capsys):
 
 
 def test_ctrl_c_prints_what_is_found(capsys, monkeypatch):
-    def interrupted(self, progress=None, *, any_=False):
+    def interrupted(self, *progress, any_=False):
         start(self, any_=True)
         raise KeyboardInterrupt
 

@@ -69,7 +69,7 @@ def test_cycles_and_scores_that_differ_are_seen(
     right = replace(right, cycles=right.model_cycles)
     assert right.passed
     monkeypatch.setattr(boards_table, "RECORD", tmp_path / "boards.json")
-    for wrong in (replace(right, mismatches=2), replace(right, cycles=right.cycles + 1)):
+    for wrong in (replace(right, mismatches=2), replace(right, cycles=(right.cycles or 0) + 1)):
         assert not wrong.passed
         monkeypatch.setattr(boards_table, "measure_board", lambda *_, found=wrong: [found])
         assert main(["bench", "boards", "--boards", BOARD, "--networks", NETWORK, "--record"]) == 1

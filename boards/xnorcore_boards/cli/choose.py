@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from xnorcore import zoo
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from xnorcore.model.network import Network
 
     from ..board import Board
-    from ..measure.choose import Choice, Search
+    from ..measure.choose import Choice
+    from ..measure.search import Search
 
 __all__ = ["choose", "for_network"]
 
@@ -25,7 +27,8 @@ _SIZES = ("rows", "columns", "width")
 def choose(name: str, networks: str | None, images: int | None, console: Console) -> int:
     """Search a board's configurations for some networks, print the frontier, and propose one."""
     from ..board import find_board
-    from ..measure.choose import CALL, Search, judge
+    from ..measure.choose import CALL, judge
+    from ..measure.search import Search
 
     board, images = find_board(name), images or CALL
     names = (
@@ -37,7 +40,7 @@ def choose(name: str, networks: str | None, images: int | None, console: Console
     search = Search(board, found, images)
     interrupted = False
     try:
-        search.run(console.counting(f"{board.name}: arrays"))
+        search.run(*_counting(board, console))
     except KeyboardInterrupt:
         interrupted = True
     now = judge(board, board.config, found, images)
@@ -47,7 +50,8 @@ def choose(name: str, networks: str | None, images: int | None, console: Console
         "networks": names,
         "call_images": images,
         "arrays": {"searched": search.done, "all": search.total},
-        "configurations": len(search.choices),
+        "configurations": search.candidates,
+        "judged": search.judged,
         "proposed": search.best.as_dict() if search.best else None,
         "now": now.as_dict(),
         "frontier": [choice.as_dict() for choice in search.frontier],
@@ -66,11 +70,12 @@ def for_network(board: Board, name: str, console: Console) -> DeviceConfig:
     BuildError
         If none runs it: what is missing, and which boards could.
     """
-    from ..measure.choose import Search, obstacle
+    from ..measure.choose import obstacle
+    from ..measure.search import Search
 
     network = zoo.load(name)
     search = Search(board, {name: network})
-    search.run(console.counting(f"{board.name}: arrays"))
+    search.run(*_counting(board, console))
     best = search.best
     if best is None:
         raise BuildError(
@@ -87,9 +92,14 @@ def for_network(board: Board, name: str, console: Console) -> DeviceConfig:
     return best.config
 
 
+def _counting(board: Board, console: Console) -> tuple[Callable[[int, int], None], ...]:
+    """Return what shows how far a search is."""
+    return tuple(console.counting(f"{board.name}: {what}") for what in ("arrays", "configurations"))
+
+
 def _others(board: Board, name: str, network: Network) -> str:
     from ..board import all_boards
-    from ..measure.choose import Search
+    from ..measure.search import Search
 
     able = []
     for other in all_boards().values():
@@ -134,7 +144,7 @@ def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
 
     board, best, frontier = search.board, search.best, search.frontier
     lines = [
-        f"{board.title}, {board.part.name}: {len(search.choices):,} configurations of {search.done} of "
+        f"{board.title}, {board.part.name}: {search.candidates:,} configurations of {search.done} of "
         f"{search.total} arrays" + (", then interrupted" if interrupted else ""),
         f"up to {cells_limit(board):,} of {board.part.lut4:,} logic cells (estimated), "
         f"{board.part.bram} memory blocks, at {board.true_hz / 1e6:g} MHz and {board.baud:,} baud",

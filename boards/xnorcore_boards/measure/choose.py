@@ -21,12 +21,13 @@ from xnorcore.runtime.rates import CALL, Rates, rates
 from ..board import Board
 from .estimate import estimate_area
 from .inventory import config_blocks, config_single_blocks
-from .space import arrays, cells_limit, depths, least_depths, needs, smallest_arrays
+from .needs import needs
+from .space import cells_limit, least_depths, smallest_arrays
 
-__all__ = ["CALL", "RULE", "Choice", "Search", "judge", "obstacle"]
+__all__ = ["CALL", "RULE", "Choice", "chosen", "judge", "obstacle", "reached"]
 
 RULE = (
-    "most networks in one pass; then most that run at all; then the geometric mean of images/s end to end, "
+    "most networks that run; then most in one pass; then the geometric mean of images/s end to end, "
     "in steps of 5 %; then that of the array alone; then fewer logic cells"
 )
 _STEP = log(1.05)
@@ -82,7 +83,15 @@ class Choice:
         if not self.rates:
             return (0,)
         speed, array = log(self.images_per_s), log(self.device_images_per_s)
-        return self.resident, self.runs, round(speed / _STEP), round(array / _STEP), -self.cells
+        return self.runs, self.resident, round(speed / _STEP), round(array / _STEP), -self.cells
+
+    def beats(self, other: Choice) -> bool:
+        """Tell whether this one, which comes first by `RULE`, is as good in everything, as far as known."""
+        return (
+            self.key[:3] >= other.key[:3]
+            and self.resident >= other.resident
+            and (self.images_per_s >= other.images_per_s and self.cells <= other.cells * (1 + _ERROR))
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything in the form of ``--json``."""
@@ -110,84 +119,44 @@ def _mean(values: Sequence[float]) -> float:
 
 def judge(board: Board, config: DeviceConfig, networks: Mapping[str, Network], images: int = CALL) -> Choice:
     """Return what networks do on a configuration, with so many images of a call in passes."""
-    family, device = board.part.family, replace(board.device, config=config)
-    passes, found = dict[str, int](), dict[str, Rates]()
-    for name, network in networks.items():
-        rate = _rate(network, device, images)
-        passes[name] = rate[0]
-        if rate[1] is not None:
-            found[name] = rate[1]
-    cells, blocks = estimate_area(family.name, config), config_blocks(config, family)
-    return Choice(config, cells, blocks, config_single_blocks(config, family), passes, found)
+    device = replace(board.device, config=config)
+    return chosen(
+        board, config, {name: reached(network, device, images) for name, network in networks.items()}
+    )
 
 
-def _rate(network: Network, device: BoardDevice, images: int) -> tuple[int, Rates | None]:
+def chosen(board: Board, config: DeviceConfig, found: Mapping[str, tuple[int, Rates | None]]) -> Choice:
+    """Return a configuration with the passes of each network, 0 if it does not run, and its rates."""
+    family = board.part.family
+    return Choice(
+        config,
+        estimate_area(family.name, config),
+        config_blocks(config, family),
+        config_single_blocks(config, family),
+        {name: passes for name, (passes, _) in found.items()},
+        {name: rate for name, (_, rate) in found.items() if rate is not None},
+    )
+
+
+def reached(
+    network: Network, device: BoardDevice, images: int, by: Callable[..., Rates] = rates
+) -> tuple[int, Rates | None]:
+    """Return the passes of a network on a device, 0 if it does not run, and its rates.
+
+    Parameters
+    ----------
+    network : Network
+    device : BoardDevice
+    images : int
+        Of a call in passes.
+    by : callable
+        `rates`, or what takes less time.
+    """
     try:
         program = compile_network(network, device.config)
     except CompileError:
         return 0, None
-    return program.passes, rates(program, device, images)
-
-
-class Search:
-    """Go through a board's arrays; what is found is there all along.
-
-    Parameters
-    ----------
-    board : Board
-    networks : mapping of str to Network
-    images : int
-        Of a call, which share the weights where they come in passes.
-
-    Attributes
-    ----------
-    choices : list of Choice
-        All that were judged.
-    done, total : int
-        Arrays.
-    """
-
-    def __init__(self, board: Board, networks: Mapping[str, Network], images: int = CALL) -> None:
-        self.board, self.networks, self.images = board, networks, images
-        self._arrays = arrays(board, networks.values())
-        self.choices: list[Choice] = []
-        self.done, self.total = 0, len(self._arrays)
-
-    def run(
-        self, progress: Callable[[int, int], None] = lambda done, total: None, *, any_: bool = False
-    ) -> None:
-        """Judge the arrays that are left; with `any_` only until something runs."""
-        for array in self._arrays[self.done :]:
-            for config in depths(self.board, array, needs(self.networks, array)):
-                self.choices.append(judge(self.board, config, self.networks, self.images))
-            self.done += 1
-            progress(self.done, self.total)
-            if any_ and self.best:
-                return
-
-    @property
-    def best(self) -> Choice | None:
-        """The one that `RULE` proposes; None if nothing runs."""
-        found = [choice for choice in self.choices if choice.rates]
-        return max(found, key=lambda choice: choice.key, default=None)
-
-    @property
-    def frontier(self) -> list[Choice]:
-        """Those of which no other one runs as many networks as fast with as few logic cells, best first."""
-        kept: list[Choice] = []
-        for choice in sorted(self.choices, key=lambda choice: choice.key, reverse=True):
-            if choice.rates and not any(_beats(one, choice) for one in kept):
-                kept.append(choice)
-        return kept
-
-
-def _beats(one: Choice, other: Choice) -> bool:
-    """Tell whether `one`, which comes first by `RULE`, is as good in everything, as far as one can tell."""
-    return (
-        one.key[:3] >= other.key[:3]
-        and one.runs >= other.runs
-        and (one.images_per_s >= other.images_per_s and one.cells <= other.cells * (1 + _ERROR))
-    )
+    return program.passes, by(program, device, images)
 
 
 def obstacle(board: Board, network: Network) -> str:

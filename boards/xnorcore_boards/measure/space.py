@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
-from xnorcore.compiler.compile import compile_network
-from xnorcore.errors import CompileError, GeometryError
+from xnorcore.errors import GeometryError
 from xnorcore.isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
-from xnorcore.isa.program import Program
-from xnorcore.model.layers import Dense
 from xnorcore.model.network import Network
 
 from ..board import Board
@@ -18,9 +15,10 @@ from ..families.family import Family
 from .estimate import estimate_area
 from .inventory import config_memories, config_single_blocks, deepest, filled
 from .memories import Memory, total_blocks
+from .needs import LEAST_DEPTH, Need, convolves
 from .recorded import read_records
 
-__all__ = ["Need", "arrays", "cells_limit", "depths", "least_depths", "needs", "smallest_arrays"]
+__all__ = ["arrays", "cells_limit", "depths", "least_depths", "smallest_arrays"]
 
 _COLUMNS, _WIDTHS = (4, 8, 16, 32, 64, 128), (8, 16, 32, 64, 128)
 _SHARES = (1, 2, 4)
@@ -34,8 +32,7 @@ _KINDS = (
 _SMALLEST = 8
 """Arrays that do less than this part of what the largest does are left out."""
 _LEAST_ACC = 10
-_MOST_ACC = 32
-_LEAST = {"weight_depth": 64, "threshold_depth": 16, "act_depth": 64, "program_depth": 64}
+_LEAST = {"weight_depth": LEAST_DEPTH, "threshold_depth": 16, "act_depth": 64, "program_depth": 64}
 _LEAST_LINES = 256
 _FEW = 12
 _MEMORY = {
@@ -44,27 +41,6 @@ _MEMORY = {
     "program_depth": ("program", MAX_PROGRAM_DEPTH),
 }
 """The memory of a depth, and the largest that is legal."""
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a network needs of an array, its weights resident or in passes.
-
-    Attributes
-    ----------
-    acc_width, weight_depth, threshold_depth, act_depth, program_depth, line_bytes : int
-        With all weights in the buffers.
-    passes_depth : int
-        `act_depth` in passes; 0, if there is no use for them, or one tile's weights are too many.
-    """
-
-    acc_width: int
-    weight_depth: int
-    threshold_depth: int
-    act_depth: int
-    program_depth: int
-    line_bytes: int
-    passes_depth: int
 
 
 def cells_limit(board: Board) -> int:
@@ -98,7 +74,7 @@ def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
     or 4 columns; activation memories have one port where the part has blocks for that, or two.
     """
     family, limit = board.part.family.name, cells_limit(board)
-    wanted = any(not isinstance(layer, Dense) for network in networks for layer in network.layers)
+    wanted = any(map(convolves, networks))
     found: dict[DeviceConfig, int] = {}
     for geometry, share, ports in product(_geometries(), _SHARES, _ports(board)):
         fitting = 0
@@ -117,9 +93,8 @@ def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
 
 def smallest_arrays(board: Board, network: Network) -> list[DeviceConfig]:
     """Return arrays as `arrays` does, for one network, small ones that need not fit."""
-    wanted = any(not isinstance(layer, Dense) for layer in network.layers)
     few = sorted(_geometries(), key=lambda geometry: geometry.peak)[:_FEW]
-    kinds = [kind for kind in _KINDS if kind["convolution"] == wanted]
+    kinds = [kind for kind in _KINDS if kind["convolution"] == convolves(network)]
     found = [
         _array(board.config, geometry, 1, {**kind, "act_ports": ports})
         for geometry, kind, ports in product(few, kinds, _ports(board))
@@ -170,44 +145,6 @@ def _array(own: DeviceConfig, geometry: Geometry, share: int, kind: Mapping[str,
         return (
             None  # a share that does not divide the columns; what memories of one port, or a width, do not do
         )
-
-
-def needs(networks: Mapping[str, Network], array: DeviceConfig) -> dict[str, Need]:
-    """Return what those networks need that run on an array with enough of everything."""
-    found: dict[str, Need] = {}
-    for name, network in networks.items():
-        try:
-            whole = compile_network(network, replace(array, acc_width=_MOST_ACC))
-        except CompileError:
-            continue
-        header = whole.header
-        lines = _lines(header, array) if header.get("interleaved") else 0
-        found[name] = Need(
-            max(layer.acc_bits for layer in whole.layers),
-            **{field: whole.used[field] for field in whole.used},
-            line_bytes=lines,
-            passes_depth=_passes_depth(network, array, whole),
-        )
-    return found
-
-
-def _lines(header: Mapping[str, int], array: DeviceConfig) -> int:
-    """Return the bytes of the line buffer that a network fills."""
-    padded = array.whole_windows  # the buffer holds the rows' padding as well
-    row = (header["row_step"] + header["run_last"]) & 0xFFFF if padded else header["row_values"]
-    return (header["kernel_last"] + 1) * row
-
-
-def _passes_depth(network: Network, array: DeviceConfig, whole: Program) -> int:
-    """Return the activation memory that a network takes in passes: it does not depend on their number."""
-    weights = min(whole.used["weight_depth"], MAX_DEPTH + 1) - 1
-    if weights < _LEAST["weight_depth"]:
-        return 0
-    config = replace(array, acc_width=_MOST_ACC, weight_depth=weights)
-    try:
-        return compile_network(network, config).used["act_depth"]
-    except CompileError:
-        return 0
 
 
 def depths(board: Board, array: DeviceConfig, needed: Mapping[str, Need]) -> list[DeviceConfig]:
