@@ -80,7 +80,7 @@ def together(parts: Sequence[Values]) -> Values:
 
 
 def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, alone: bool) -> Layout:
-    """Give every signal its words; two images and two results have theirs for good.
+    """Give every signal its words; images and results have theirs for good.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, alone: boo
         The plan's steps.
     image_words : int
     alone : bool
-        There is one pass. In several, a batch has all of the device: one image, and one result.
+        One pass, with two images and two results. In several a batch has all of the device: one of each.
     """
     home = {step.gives: step.gives for step in plan.steps}
     for join in plan.joins.values():
@@ -106,7 +106,8 @@ def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, alone: boo
     names = _names(plan, [signal for signal in sizes if signal != result])
     buffers = [Buffer(name, sizes[signal], *lives[signal]) for signal, name in names.items()]
     bases, words = allocate(buffers)
-    start, last = 2 * image_words, sizes[result]
+    copies = 2 if alone else 1
+    start, last = copies * image_words, sizes[result]
     regions = MemoryMap(
         {"image": 0, **{name: start + base for name, base in bases.items()}, "results": start + words},
         {"image": image_words, **{one.name: one.words for one in buffers}, "results": last},
@@ -117,7 +118,7 @@ def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, alone: boo
         regions,
         {IMAGE: "image", **{signal: names[to] for signal, to in home.items()}, **names},
         {names[signal]: life for signal, life in lives.items()},
-        start + words + 2 * last,
+        start + words + copies * last,
     )
 
 

@@ -87,13 +87,18 @@ def check_step(plan: Plan, step: Step, layer: Lowered, config: DeviceConfig) -> 
 
 def check_layout(plan: Plan, lowered: Sequence[Lowered], layout: Layout, config: DeviceConfig) -> None:
     """Follow the steps through activation memory."""
-    bases, sizes = layout.regions.bases, layout.regions.sizes
+    regions = layout.regions
+    bases, sizes = regions.bases, regions.sizes
     results = bases["results"]
     for name, (first, last) in layout.lives.items():
         start, stop = bases[name], bases[name] + sizes[name]
-        inside = start == results if name == "results" else 2 * sizes["image"] <= start and stop <= results
+        inside = (
+            start == results if name == "results" else regions.words("image") <= start and stop <= results
+        )
         _hold(inside and first <= last, f"region {name!r} lies over images or results")
-    _hold(results + 2 * sizes["results"] == layout.words, "the results do not end the memory that is used")
+    _hold(
+        results + regions.words("results") == layout.words, "the results do not end the memory that is used"
+    )
     parts = {join.gives: join.parts for join in plan.joins.values()}
     # What is there: region, and words of a pixel, of each signal that was written and is still whole.
     there: dict[int, tuple[str, range]] = {}

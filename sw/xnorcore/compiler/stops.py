@@ -178,7 +178,7 @@ def _room(program: Program, source: str) -> tuple[int, int]:
     """
     bases, sizes = program.regions.bases, program.regions.sizes
     # Images stay: the lanes that no image byte reaches are 0 only once.
-    first, depth = 2 * sizes["image"], program.config.act_depth
+    first, depth = program.regions.words("image"), program.config.act_depth
     if source == "image":
         return first, depth - first
     behind = bases[source] + sizes[source]

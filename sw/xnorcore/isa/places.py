@@ -143,6 +143,10 @@ class MemoryMap:
     sizes: Mapping[str, int]
     paired: frozenset[str] = frozenset()
 
+    def words(self, region: str) -> int:
+        """Return the words that a region takes, of both if there are two."""
+        return self.sizes[region] * (2 if region in self.paired else 1)
+
     def word(self, place: Place) -> int:
         """Return the word that a descriptor holds for a place."""
         base = 0 if place.region in self.paired or not place.region else self.bases[place.region]

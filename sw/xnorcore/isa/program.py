@@ -126,7 +126,7 @@ class Program:
     def _images(self) -> tuple[Block, ...]:
         # Lanes that no image byte reaches must read as 0.
         g = self.config.geometry
-        size = 2 * self.regions.sizes["image"] * g.width // 8
+        size = self.regions.words("image") * g.width // 8
         return tuple(Block(Space.ACTIVATIONS, row, 0, bytes(size)) for row in range(g.rows))
 
     @property
