@@ -14,13 +14,15 @@ struct Checker : cxxrtl::performer {
   Design &design;
   std::string &place;
   Checker(Design &design, std::string &place) : design(design), place(place) {}
-  void on_check(cxxrtl::flavor type, bool condition, const cxxrtl::lazy_fmt &,
+  void on_check(cxxrtl::flavor type, bool condition, const cxxrtl::lazy_fmt &message,
                 const cxxrtl::metadata_map &attributes) override {
     if (condition || type != cxxrtl::flavor::ASSERT) return;
     design.failed = 1;
     auto source = attributes.find("src");
     place = source == attributes.end() ? "an unknown place" : source->second.as_string();
     place.erase(0, place.find_last_of('/') + 1);
+    std::string said = message();
+    if (!said.empty()) place += ": " + said;
   }
 };
 

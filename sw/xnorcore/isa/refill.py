@@ -1,10 +1,13 @@
-"""When words of weights come from a store that gives one a cycle, for the model of cycles (`timing`)."""
+"""When words of weights come from a store, for the model of cycles (`timing`)."""
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from math import ceil
 
 from .device import DeviceConfig
+from .stores import StoreKind
 from .stream import packed_columns, word_parts
 
 __all__ = ["Refill"]
@@ -15,8 +18,34 @@ _LATE = 2
 """Cycles from the last part of a word to the first beat that may leave because of it."""
 
 
+@dataclass(frozen=True)
+class _Pace:
+    """How a store gives words.
+
+    Attributes
+    ----------
+    cycles : float
+        For a word of many, a multiple of 1/32.
+    late : int
+        By which a word may come later than at that pace.
+    """
+
+    cycles: float = 1
+    late: int = 0
+
+
+_PACES = {
+    StoreKind.RAM: _Pace(),
+    # Two beats of 16 bits. Rows and refreshes take less than a fourteenth, at most so many cycles in a piece.
+    StoreKind.SDRAM: _Pace(2 * 69 / 64, 72),
+}
+
+
 class Refill:
     """The prefetcher and its rings, tile after tile, in cycles of the clock of `timing`.
+
+    A store that has pauses of its own is taken to give its words at an even pace, with all of its pauses in
+    front of every tile: later than it does.
 
     Parameters
     ----------
@@ -28,11 +57,13 @@ class Refill:
         self._starts = config.threshold_depth
         # That places are free is known a cycle later, and later by as much as operands are.
         self._known = 4 if config.offset_bits else 1
-        self._head = 1 + g.columns
-        self._row = g.columns // packed_columns(config) * word_parts(config)
-        self._depth = config.weight_depth - int(self._row == 1)
+        row = g.columns // packed_columns(config) * word_parts(config)
+        pace = _PACES.get(StoreKind(config.store_kind), _Pace())
+        self._late = pace.late
+        self._head, self._row = pace.cycles * (1 + g.columns), pace.cycles * row
+        self._depth = config.weight_depth - int(row == 1)
         # Cycle in which the last word came; None, nothing has been asked for.
-        self._time: int | None = None
+        self._time: float | None = None
         self._words = 0
         # Tiles that have ended: the word behind each, and when its places were free.
         self._free: deque[tuple[int, int]] = deque()
@@ -41,7 +72,7 @@ class Refill:
     def begin(self, ready: int) -> None:
         """A layer may have its first beat in cycle `ready`."""
         if self._time is None:
-            self._time = ready + _BEGIN
+            self._time = ready + _BEGIN + self._late
         else:
             self.ended(ready - 2)
 
@@ -53,9 +84,9 @@ class Refill:
         for _ in range(words):
             self._words += 1
             self._time = self._placed(self._time + self._row)
-        return self._begun(self._time, 1) + self._row + _LATE
+        return ceil(self._begun(self._time, 1) + self._row + self._late) + _LATE
 
-    def _begun(self, time: int, ahead: int) -> int:
+    def _begun(self, time: float, ahead: int) -> float:
         """Return when the start values of the tile so many `ahead` are written, behind `time`."""
         # As many tiles before it, one has to be through.
         place = len(self._ends) - self._starts + 1 + ahead
@@ -63,7 +94,7 @@ class Refill:
             time = max(time, self._ends[place])
         return time + self._head
 
-    def _placed(self, time: int) -> int:
+    def _placed(self, time: float) -> float:
         """Return when a word is written whose last part could come at `time`."""
         behind = self._words - self._depth + 1
         while self._free and self._free[0][0] < behind:

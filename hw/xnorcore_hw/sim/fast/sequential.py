@@ -22,7 +22,8 @@ class Sequential(Operands):
     Attributes
     ----------
     checks : list of str
-        Source places of the design's assertions; ``Design::failed`` is 1 + the index of the last that failed.
+        Source places and messages of the design's assertions; ``Design::failed`` is 1 + the index of the last
+        that failed.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -54,7 +55,8 @@ class Sequential(Operands):
         elif isinstance(cell, adapter.SyncReadPort):
             self._sync_read(index, cell)
         elif cell.kind == "assert":
-            self.checks.append(place(cell.src_loc))
+            said = [chunk for chunk in getattr(cell.format, "chunks", ()) if isinstance(chunk, str)]
+            self.checks.append(": ".join([place(cell.src_loc), *filter(None, ["".join(said)])]))
             test = f"{self.bit(cell.en)} & (1 ^ {self.bit(cell.test)})"
             self.do(f"if ({test}) failed = {len(self.checks)};")
 

@@ -1,0 +1,141 @@
+"""Devices with a store in SDRAM: every network right, with the chip's model beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.campaigns import some
+from xnorcore.compiler.compile import compile_network
+from xnorcore.errors import EngineError, GeometryError, NotLoadedError
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.protocol import Space
+from xnorcore.isa.timing import Cycles, alone
+from xnorcore.link.session import Session
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.random_networks import dense_network
+from xnorcore_hw.bench.held import held
+from xnorcore_hw.memory.stores import kinds
+from xnorcore_hw.memory.stores.sdram_chips import ULX3S
+from xnorcore_hw.sim.compiled import CompiledEngine
+from xnorcore_hw.sim.engine import standard_top
+from xnorcore_hw.sim.transport import SimOptions, SimTransport
+
+from .test_store import DEVICES, SMALLEST, programs, some_images
+
+SDRAMS = [replace(config, store_kind=1) for config in DEVICES]
+
+
+def opened(config: DeviceConfig, clock_hz: int) -> Accelerator:
+    options = SimOptions(config, clock_hz=clock_hz, clocks_per_bit=8)
+    return Accelerator(Session(SimTransport(options, options.open_engine())))
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[Accelerator]:
+    with opened(SDRAMS[0], 87_500_000) as device:
+        yield device
+
+
+def check_networks(device: Accelerator, seed: int, count: int) -> None:
+    """Compare networks one after the other, each called twice."""
+    for index, program in enumerate(programs(device.info.config, seed, count)):
+        images = some_images(program.network)
+        wanted = golden.run(program.network, images)
+        device.load_program(program, verify=index == 0)
+        for _ in range(2):
+            np.testing.assert_array_equal(device.infer(images), wanted)
+
+
+def test_random_networks(device: Accelerator) -> None:
+    assert (device.info.config.store_kind, device.info.clock_hz) == (1, 87_500_000)
+    check_networks(device, 70, 6)
+
+
+@pytest.mark.parametrize("clock_hz", some([133_000_000, 25_000_000, 12_000_000, 5_000_000], always=1))
+@pytest.mark.parametrize("number", some(range(1, len(SDRAMS)), always=1))
+def test_other_devices(number: int, clock_hz: int) -> None:
+    with opened(SDRAMS[number], clock_hz) as other:
+        check_networks(other, 80 + number, 6)
+
+
+def test_a_reset_between_any_two_words(device: Accelerator) -> None:
+    """What is loaded behind it is right, whatever the store was at."""
+    transport = device.session.transport
+    assert isinstance(transport, SimTransport)
+    images = some_images(SMALLEST, 2)
+    program, wanted = compile_network(SMALLEST, device.info.config), golden.run(SMALLEST, images)
+    for cycles in (0, 3, 50, 333, 1001):
+        device.load_program(program, verify=False)
+        np.testing.assert_array_equal(device.infer(images[:1]), wanted[:1])
+        transport.read(cycles / transport.clock_hz)
+        device.reset()
+        with pytest.raises(NotLoadedError):
+            device.infer(images)
+        device.load_program(program, verify=True)
+        np.testing.assert_array_equal(device.infer(images), wanted)
+
+
+def test_the_array_waits_for_a_store_that_is_busy(device: Accelerator) -> None:
+    """Of what the data lines could carry while beats wait, batches get more than 0.96."""
+    network = dense_network(np.random.default_rng(9), (700, 200, 200, 10))
+    program = compile_network(network, device.info.config)
+    device.load_program(program, verify=False)
+    words = (
+        sum(len(block.data) // 4 for block in program.sections[0].buffers if block.space == Space.STORE) - 1
+    )
+    assert words > 3000
+    active = []
+    for count in (4, 24):
+        device.clear_counters()
+        device.infer(some_images(network, count))
+        counters = device.counters
+        assert counters is not None and not counters["wait_output"]
+        active.append(counters["active"])
+    assert 0.96 <= 20 * words * 2 / (active[1] - active[0]) <= 1
+
+
+def test_cycles_are_below_those_expected() -> None:
+    """All exact but the waits for weights, for which there is a bound: a tenth, and some for each tile."""
+    with held(SDRAMS[0]) as device:
+        config = device.info.config
+        for program in programs(config, 40, 5):
+            images = some_images(program.network, 2 * program.batch)
+            device.load_program(program, verify=False)
+            device.clear_counters()
+            device.infer(images)
+            counters, expected = device.counters, alone(program.timed[0], config, 2)
+            assert counters is not None
+            found = Cycles(**{cause: counters[cause] for cause in vars(Cycles())})
+            assert replace(found, wait_weights=expected.wait_weights) == expected
+            tiles = sum(one.nest.count("tile") for one in program.sections[0].descriptors)
+            assert found.wait_weights <= expected.wait_weights <= 1.1 * found.wait_weights + 100 + 24 * tiles
+
+
+def test_a_violation_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the rule."""
+    hasty = replace(ULX3S, rcd=0)
+    real = kinds.SdramStore
+    monkeypatch.setattr(kinds, "SdramStore", lambda config, chip, hz: real(config, hasty, hz))
+    config = SDRAMS[0]
+    engine = CompiledEngine(config, 100_000_000, top=standard_top)
+    with pytest.raises(EngineError, match="READ or WRITE earlier than tRCD"):
+        with Accelerator(Session(SimTransport(SimOptions(config), engine))) as device:
+            device.load(SMALLEST)
+
+
+@pytest.mark.parametrize("clock_hz", [4_999_999, 142_000_001])
+def test_clocks_that_are_refused(clock_hz: int) -> None:
+    message = f"clock_hz is {clock_hz}, but must be 5000000 to 142000000 on a device with a store in SDRAM"
+    with pytest.raises(GeometryError, match=message):
+        SimOptions(SDRAMS[0], clock_hz=clock_hz, clocks_per_bit=8)
+
+
+def test_more_words_than_there_are() -> None:
+    with pytest.raises(GeometryError, match="store_words is 16777216, but must be 1024 to 8388608"):
+        DeviceConfig(store_words=1 << 24, store_kind=1)
+    assert DeviceConfig(store_words=1 << 24).store_words == 1 << 24
