@@ -1,11 +1,13 @@
-"""Signals to and from a serial flash."""
+"""Signals to and from a serial flash, and how one is wired."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["FlashSignature"]
+__all__ = ["FlashPlace", "FlashSignature", "flash_of"]
 
 
 class FlashSignature(wiring.Signature):
@@ -30,3 +32,38 @@ class FlashSignature(wiring.Signature):
         super().__init__(
             {"select": Out(1), "clock": Out(1), "o": Out(4, init=0b1100), "drive": Out(4), "i": In(4)}
         )
+
+
+@dataclass(frozen=True)
+class FlashPlace:
+    """Where a store is in a flash, and how that is wired.
+
+    Attributes
+    ----------
+    first : int
+        Byte where the region begins, a multiple of its size: nothing else is ever changed.
+    lanes : int
+        Lines that data come on: 1, 2 or 4.
+    lag : int
+        Cycles that registers at the pads take, out and in together.
+    every : int
+        Cycles of the FPGA for each pulse of the flash's clock, at least: 1, or 2.
+    wake : int
+        Cycles from the release from power-down to the next command: 41 us at 100 MHz, of which chips need 3
+        to 35.
+    """
+
+    first: int
+    lanes: int = 4
+    lag: int = 2
+    every: int = 1
+    wake: int = 1 << 12
+
+
+SIMULATED = FlashPlace(1 << 23)
+"""Of a device that is no board's."""
+
+
+def flash_of(platform: object) -> FlashPlace:
+    """Return the flash of a platform: its attribute `flash`, which a board sets; else a simulated one's."""
+    return getattr(platform, "flash", None) or SIMULATED

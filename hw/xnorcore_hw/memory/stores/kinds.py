@@ -13,6 +13,8 @@ from xnorcore.errors import GeometryError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind
 
+from .flash import FlashStore
+from .flash_pins import FlashSignature, flash_of
 from .ram import RamStore
 from .sdram import SdramStore
 from .sdram_chips import ULX3S
@@ -23,11 +25,15 @@ __all__ = ["chip_ports", "store_of"]
 _STORES: dict[StoreKind, Callable[[DeviceConfig, int, object], Any]] = {
     StoreKind.RAM: lambda config, clock_hz, platform: RamStore(config),
     StoreKind.SDRAM: lambda config, clock_hz, platform: SdramStore(config, ULX3S, clock_hz),
+    StoreKind.FLASH: lambda config, clock_hz, platform: FlashStore(config, flash_of(platform)),
 }
 """A configuration, its clock in Hz and a platform in; a component with the member `bus` out, and `chip` if it
 has one."""
 
-_CHIPS: dict[StoreKind, Callable[[], wiring.Signature]] = {StoreKind.SDRAM: lambda: SdramPins(ULX3S)}
+_CHIPS: dict[StoreKind, Callable[[], wiring.Signature]] = {
+    StoreKind.SDRAM: lambda: SdramPins(ULX3S),
+    StoreKind.FLASH: FlashSignature,
+}
 """Signals to and from the chip, where there is one."""
 
 

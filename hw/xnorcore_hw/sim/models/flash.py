@@ -111,7 +111,7 @@ class FlashModel(wiring.Component):
         with m.If(pulse):
             with m.Switch(phase):
                 with m.Case(_Phase.OPCODE):
-                    self._take_opcode(m, opcode, emits)
+                    self._take_opcode(m, opcode, address, emits)
                 with m.Case(_Phase.ADDRESS):
                     self._take_address(m, address, emits)
                 with m.Case(_Phase.DUMMY):
@@ -137,10 +137,10 @@ class FlashModel(wiring.Component):
             least = ceil(self.clock_hz / hz) - 1
             _forbid(m, pulse & when & (since < least), f"flash: a clock above {hz / 1e6:g} MHz")
 
-    def _take_opcode(self, m: Module, opcode: Signal, emits: Signal) -> None:
+    def _take_opcode(self, m: Module, opcode: Signal, address: Signal, emits: Signal) -> None:
         """Take a bit of the opcode, and see with the last one what follows."""
         count, phase, busy = self._count, self._phase, self._content.busy
-        m.d.comb += opcode.eq(Cat(self.chip.o[0], self._opcode[:7]))
+        m.d.comb += [opcode.eq(Cat(self.chip.o[0], self._opcode[:7])), address.eq(0)]
         m.d.sync += [self._opcode.eq(opcode), count.eq(count + 1)]
         _forbid(m, ~self.chip.drive[0], "flash: nobody drives the line of commands")
         with m.If(count == 7):
@@ -219,7 +219,7 @@ class FlashModel(wiring.Component):
             with m.Case(Opcode.STATUS_2):
                 m.d.comb += byte.eq(self._quad << 1)
             with m.Case(Opcode.IDENTITY):
-                m.d.comb += byte.eq(Array([*self.table.identity, 0])[self._address[:2]])
+                m.d.comb += byte.eq(Array([*self.table.identity, 0])[address[:2]])
         highest, high = byte << place, Const(0b11, 2)  # lines that nobody drives are pulled up
         with m.If(emits):
             m.d.sync += place.eq(place + lanes)

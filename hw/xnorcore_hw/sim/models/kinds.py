@@ -10,12 +10,14 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind
 
 from ...memory.stores.sdram_chips import ULX3S
+from .flash_wired import WiredFlash
 from .sdram import SdramBoard
 
 __all__ = ["chip_of"]
 
 _MODELS: dict[StoreKind, Callable[[DeviceConfig, int], Any]] = {
     StoreKind.SDRAM: lambda config, clock_hz: SdramBoard(ULX3S, clock_hz or CLOCK_HZ, config.store_words),
+    StoreKind.FLASH: WiredFlash,
 }
 """A configuration and its clock in Hz in; a component with the member `chip` out."""
 

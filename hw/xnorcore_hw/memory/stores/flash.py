@@ -1,0 +1,229 @@
+"""A store in a serial flash: reads run on from page to page; the link's writes program, or erase."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from xnorcore.isa.device import DeviceConfig
+
+from ...interfaces import bits_for_depth
+from .flash_pages import FlashPages
+from .flash_pins import FlashPlace, FlashSignature
+from .flash_wire import DUMMY, FlashWire
+from .port import StoreSignature
+
+__all__ = ["FlashLinkSignature", "FlashStore"]
+
+_BLOCK_WORDS = 1 << 14
+"""32-bit words that are erased at once, at most."""
+
+
+class FlashLinkSignature(wiring.Signature):
+    """What the store in a flash has to know of the link's request.
+
+    Members
+    -------
+    writes : Out(1)
+        It is a WRITE of the store, which goes on.
+    chip : Out(1)
+        It is about the chip: a byte that is written erases, a word that is read tells what the chip says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"writes": Out(1), "chip": Out(1)})
+
+
+class _Step(IntEnum):
+    """Commands, and what follows them."""
+
+    WAKE = 0
+    POLL = 1
+    VOLATILE = 2
+    QUAD = 3
+    ENABLE = 4
+    ERASE = 5
+    PROGRAM = 6
+    ASK = 7
+    READ = 8
+
+
+class FlashStore(wiring.Component):
+    """The chip's commands behind a store's interface.
+
+    Bytes that follow each other in a page are one program. The chip is asked until it is done with what
+    changes it before anything else begins. Every address has the region's own upper bits, which are constant:
+    no request reaches anything else in the chip.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    place : FlashPlace
+
+    Members
+    -------
+    bus : In(StoreSignature)
+    link : In(FlashLinkSignature)
+    damaged : Out(1)
+        A word is taken from a page that is not what its checksum says.
+    chip : Out(FlashSignature)
+    """
+
+    def __init__(self, config: DeviceConfig, place: FlashPlace) -> None:
+        assert place.first % (4 * config.store_words) == 0, "a region lies at a multiple of itself"
+        self.config, self._place = config, place
+        super().__init__(
+            {
+                "bus": In(StoreSignature(config)),
+                "link": In(FlashLinkSignature()),
+                "damaged": Out(1),
+                "chip": Out(FlashSignature()),
+            }
+        )
+        self._wire, self._pages = FlashWire(place), FlashPages(config, place)
+        self._step = Signal(_Step, init=_Step.WAKE)
+        # Four lines can be used; the chip has woken up; a byte of a program is out, and more may follow.
+        self._quad, self._pause = Signal(), Signal(range(place.wake + 1))
+        self._begun, self._open = Signal(), Signal()
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.wire = wire = self._wire
+        m.submodules.pages = pages = self._pages
+        bus, step, write = self.bus, self._step, self.bus.write
+        connect(m, wire.chip, flipped(self.chip))
+        connect(m, pages.data, flipped(bus.word))
+        reads, asks = step == _Step.READ, step == _Step.ASK
+        m.d.comb += [
+            pages.request.valid.eq(bus.request.valid & (~self.link.chip | pages.direct)),
+            pages.request.p.eq(bus.request.p),
+            bus.request.ready.eq(pages.request.ready),
+            wire.single.eq(~reads),
+            wire.byte.p.eq(write.p.data),
+            pages.start.eq(wire.start),
+            pages.taken.eq(wire.taken),
+            pages.bits.eq(wire.bits),
+            pages.word.eq(wire.word),
+            pages.came.eq(wire.came & (reads | asks)),
+            pages.pulsed.eq(wire.pulsed & reads),
+            self.damaged.eq(pages.damaged),
+        ]
+        self._head(m)
+        with m.If(~self.link.writes):
+            m.d.sync += self._open.eq(0)  # also for a cycle only: what comes then is another request's
+        with m.If(self._pause != 0):
+            m.d.sync += self._pause.eq(self._pause - 1)
+        with m.FSM(init="BEGIN"):
+            with m.State("BEGIN"):
+                m.d.comb += wire.start.eq(wire.ready & (self._pause == 0))
+                with m.If(wire.start):
+                    m.d.sync += [self._begun.eq(0), self._open.eq(1)]
+                    m.next = "GOES"
+            with m.State("GOES"), m.If(wire.rest):
+                self._goes(m)
+            with m.State("IDLE"):
+                self._choose(m)
+            with m.State("SHOW"):
+                m.d.comb += pages.direct.eq(1)
+                with m.If(pages.request.ready):
+                    m.next = "IDLE"
+        return m
+
+    def _head(self, m: Module) -> None:
+        """Say how each command begins."""
+        wire, write, step = self._wire, self.bus.write.p, self._step
+        bits = bits_for_depth(self.config.store_words)
+        # Of a program or an erase, of the page that is read.
+        word = Mux(step == _Step.READ, self.bus.request.p >> 6 << 6, write.addr)
+        lane = Mux(step == _Step.PROGRAM, write.lane, 0)
+        address = Signal(24)
+        m.d.comb += address.eq(Cat(lane, word[:bits], Const(self._place.first >> (bits + 2), 22 - bits)))
+        fast = {1: 0x0B, 2: 0x3B, 4: 0x6B}[self._place.lanes]
+        erase: Value = Const(0x20, 8)
+        if self.config.store_words >= _BLOCK_WORDS:
+            erase = Mux(write.data[0], 0xD8, 0x20)
+        asked = Mux(self.bus.request.p[1], 0x35, Mux(self.bus.request.p[0], 0x05, 0x9F))
+        opcode, length = Signal(8), Signal(6)
+        with m.Switch(step):
+            for which, code, pulses in (
+                (_Step.WAKE, 0xAB, 8), (_Step.POLL, 0x05, 8), (_Step.VOLATILE, 0x50, 8),
+                (_Step.QUAD, 0x31, 16), (_Step.ENABLE, 0x06, 8), (_Step.ERASE, erase, 32),
+                (_Step.PROGRAM, 0x02, 32), (_Step.ASK, asked, 8), (_Step.READ, fast, DUMMY),
+            ):  # fmt: skip
+                with m.Case(which):
+                    m.d.comb += [opcode.eq(code), length.eq(pulses)]
+        m.d.comb += [
+            wire.head.eq(Cat(Mux(step == _Step.QUAD, 0x02_0000, address), opcode)),
+            wire.length.eq(length),
+        ]
+
+    def _then(self, m: Module, step: _Step) -> None:
+        m.d.sync += self._step.eq(step)
+        m.next = "BEGIN"
+
+    def _goes(self, m: Module) -> None:
+        """Go on with a command whose head is out, and end it."""
+        wire, pages, write = self._wire, self._pages, self.bus.write
+        with m.Switch(self._step):
+            with m.Case(_Step.WAKE):
+                m.d.comb += wire.stop.eq(1)
+                m.d.sync += self._pause.eq(self._place.wake)
+                self._then(m, _Step.POLL)
+            with m.Case(_Step.VOLATILE):
+                m.d.comb += wire.stop.eq(1)
+                self._then(m, _Step.QUAD)
+            with m.Case(_Step.QUAD):
+                m.d.comb += wire.stop.eq(1)
+                m.d.sync += self._quad.eq(1)
+                self._then(m, _Step.POLL)
+            with m.Case(_Step.ENABLE):
+                m.d.comb += wire.stop.eq(1)
+                m.d.sync += self._step.eq(Mux(self.link.chip, _Step.ERASE, _Step.PROGRAM))
+                m.next = "BEGIN"
+            with m.Case(_Step.ERASE):
+                m.d.comb += [wire.stop.eq(1), write.ready.eq(1)]
+                self._then(m, _Step.POLL)
+            with m.Case(_Step.PROGRAM):
+                fresh = (write.p.addr[:6] == 0) & (write.p.lane == 0)
+                over = self._begun & write.valid & fresh | ~self._open
+                m.d.comb += [
+                    wire.byte.valid.eq(write.valid & ~over),
+                    write.ready.eq(wire.byte.ready & ~over),
+                    wire.stop.eq(over),
+                ]
+                with m.If(over):
+                    self._then(m, _Step.POLL)
+                with m.Elif(write.valid):
+                    m.d.sync += self._begun.eq(1)
+            with m.Case(_Step.POLL):
+                m.d.comb += [wire.more.eq(1), wire.stop.eq(wire.came & ~wire.word[0])]
+                with m.If(wire.stop):
+                    m.next = "IDLE"
+                    if self._place.lanes == 4:
+                        with m.If(~self._quad):
+                            self._then(m, _Step.VOLATILE)
+            with m.Case(_Step.ASK):
+                m.d.comb += [wire.more.eq(1), wire.stop.eq(wire.came)]
+                with m.If(wire.stop):
+                    m.next = "SHOW"
+            with m.Case(_Step.READ):
+                m.d.comb += wire.more.eq(pages.more)
+                with m.If(write.valid | pages.jumps | self.link.chip):
+                    m.d.comb += wire.stop.eq(1)
+                    m.next = "IDLE"
+
+    def _choose(self, m: Module) -> None:
+        """See what is asked for."""
+        write, link, request = self.bus.write, self.link, self.bus.request
+        with m.If(write.valid):
+            with m.If(link.chip & (write.p.lane != 0)):
+                m.d.comb += write.ready.eq(1)  # the first byte says all
+            with m.Else():
+                self._then(m, _Step.ENABLE)
+        with m.Elif(request.valid):
+            m.d.sync += self._step.eq(Mux(link.chip, _Step.ASK, _Step.READ))
+            m.next = "BEGIN"

@@ -1,0 +1,63 @@
+"""A serial flash behind the registers at the pads of an FPGA."""
+
+from __future__ import annotations
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from xnorcore.isa.device import DeviceConfig
+
+from ...memory.stores.flash_pins import SIMULATED, FlashPlace, FlashSignature
+from .flash import FlashModel
+
+__all__ = ["CLOCK_HZ", "PACE", "WiredFlash"]
+
+CLOCK_HZ = 36_000_000
+"""Of a device that does not say its own."""
+PACE = 1 / 64
+"""Of the time that erasing and programming really takes: simulations would else do little else."""
+
+
+class WiredFlash(wiring.Component):
+    """What a device has on its pins `chip`.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    clock_hz : int
+        0 if unknown.
+    place : FlashPlace
+    pace : float
+        As of `FlashModel`.
+
+    Members
+    -------
+    chip : In(FlashSignature)
+
+    Attributes
+    ----------
+    model : FlashModel
+    """
+
+    def __init__(
+        self, config: DeviceConfig, clock_hz: int, place: FlashPlace = SIMULATED, pace: float = PACE
+    ) -> None:
+        self._place = place
+        self.model = FlashModel(clock_hz or CLOCK_HZ, place.first, config.store_words, pace=pace)
+        super().__init__({"chip": In(FlashSignature())})
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.model = model = self.model
+        out = (self._place.lag + 1) // 2
+        for name in ("select", "clock", "o", "drive", "i"):
+            outward = name != "i"
+            source, target = (self, model) if outward else (model, self)
+            value = getattr(source.chip, name)
+            for stage in range(out if outward else self._place.lag - out):
+                early, value = value, Signal.like(value, name=f"{name}_d{stage}")
+                m.d.sync += value.eq(early)
+            m.d.comb += getattr(target.chip, name).eq(value)
+        return m
