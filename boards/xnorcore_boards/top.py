@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
+from xnorcore.isa.stores import StoreKind
 from xnorcore_hw.memory.stores.kinds import chip_ports
 from xnorcore_hw.shells.uart import UartShell
 
@@ -127,6 +128,11 @@ class BoardTop(Elaboratable):
         m.submodules.tx_pin = tx = io.Buffer("o", uart.tx)
         m.d.comb += [device.rx.eq(rx.i), tx.o.eq(device.tx)]
 
+        chip = board.chip(device.config)
+        if chip and chip.kind == StoreKind.SDRAM:
+            m.submodules.sdram = pads = Module()
+            port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
+            board.part.family.sdram(pads, port, device.chip, ~reset)
         beat = Signal()
         m.d.sync += beat.eq(count[-4])
         m.d.comb += device.tick.eq(beat & ~count[-4])

@@ -49,6 +49,7 @@ CONFIGS = {
     "icebreaker": replace(LEAN, geometry=Geometry(1, 4, 16), act_ports=1, act_depth=20000),
     "ulx3s-25f": replace(SMALL, act_depth=128, line_bytes=128),
     "tang-nano-9k": SMALL,
+    "ulx3s-85f": replace(SMALL, store_words=1024, store_kind=1),
 }
 
 
@@ -61,7 +62,7 @@ class Synthesized:
 
     def check(self, top: dict[str, Any] | None = None) -> Checked:
         design = self.design
-        circuit = netlist_circuit(top or self.top, self.board)
+        circuit = netlist_circuit(top or self.top, self.board, design.config)
         engine = NetlistEngine(circuit, self.board.true_hz, design.divisor)
         return check_engine(engine, design.config, self.board.true_hz, design.divisor, design.bake)
 
@@ -98,8 +99,9 @@ def changed(top: dict[str, Any], name: str, parameter: str, bit: int) -> dict[st
 
 
 def scores(found: Synthesized) -> int:
-    """Number of scores that a check compares: baked network, two dense ones, a convolutional one."""
-    return 9 + 15 + 9 + (12 if found.design.config.line_bytes else 0)
+    """Number of scores that a check compares: baked network, two dense ones, maps, weights from a store."""
+    config = found.design.config
+    return 9 + 15 + 9 + (12 if config.line_bytes else 0) + (15 if config.store_words else 0)
 
 
 @pytest.mark.parametrize("name", some(CONFIGS, 1))

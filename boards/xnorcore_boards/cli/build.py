@@ -125,7 +125,8 @@ def _check(design: Design, built: Built, console: Console) -> dict[str, Checked]
     from ..gates.engine import NetlistEngine, read_top
 
     board, family = design.board, design.board.part.family.name
-    sources: dict[str, Any] = {"netlist": lambda: netlist_circuit(read_top(built.folder / "top.json"), board)}
+    top = built.folder / "top.json"
+    sources: dict[str, Any] = {"netlist": lambda: netlist_circuit(read_top(top), board, design.config)}
     if design.spram:
         console.say(f"{board.name}: icebox_vlog leaves out SPRAM, so that only the netlist is simulated")
     elif family == "ice40" and find_icebox():

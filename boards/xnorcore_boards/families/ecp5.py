@@ -14,7 +14,7 @@ from .pll import PllPlan, choose
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amaranth import Module, Signal
+    from amaranth import Module, Signal, Value
 
     from xnorcore_hw.array.carry.generic import Carry
 
@@ -105,6 +105,12 @@ class Ecp5(Family):
             o_LOCK=locked,
         )
         return clock, locked
+
+    def sdram(self, m: Module, port: Any, pins: Any, on: Value) -> None:
+        """Connect a controller to an SDRAM."""
+        from .ecp5_sdram import add_pads
+
+        add_pads(m, port, pins, on)
 
     def carry(self) -> Carry:
         """Add with the family's carry cells."""

@@ -5,11 +5,32 @@ from __future__ import annotations
 from xnorcore.errors import EngineError
 
 from ..gates.circuit import Block, BlockPort
-from ..gates.models import CellModels, Nets, Pad, Parameters, Pll, byte_enables, joined, number
+from ..gates.models import Cell, CellModels, Nets, Pad, Parameters, Pll, byte_enables, joined, number
 
 __all__ = ["CELLS"]
 
 _MODES = {"NORMAL": "keep", "WRITETHROUGH": "new", "READBEFOREWRITE": "old"}
+
+# What they do from cycle to cycle: one that puts out the same in both halves, one that takes what is there in
+# the middle of a cycle.
+_ODDRX1F = """
+module ODDRX1F(input SCLK, RST, D0, D1, output reg Q);
+  reg first, second;
+  always @(posedge SCLK) begin
+    first <= D0;
+    second <= first;
+    Q <= second;
+  end
+endmodule
+"""
+_IDDRX1F = """
+module IDDRX1F(input D, SCLK, RST, output reg Q0, Q1);
+  always @(posedge SCLK) begin
+    Q0 <= D;
+    Q1 <= D;
+  end
+endmodule
+"""
 
 
 def _dp16kd(parameters: Parameters, nets: Nets) -> Block:
@@ -59,9 +80,19 @@ def _init(parameters: Parameters) -> tuple[int, ...]:
     return tuple(init)
 
 
+def _without_reset(cell: Cell) -> Cell:
+    """Take an asynchronous reset that never comes for a synchronous one."""
+    parameters = cell["parameters"]
+    if parameters.get("SRMODE") != "ASYNC" or cell["connections"].get("LSR") != ["0"]:
+        return cell
+    return {**cell, "parameters": {**parameters, "SRMODE": "LSR_OVER_CE"}}
+
+
 CELLS = CellModels(
     files=("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
-    pads={"TRELLIS_IO": Pad("B", "O", "I")},
+    pads={"TRELLIS_IO": Pad("B", "O", "I", "T")},
     plls={"EHXPLLL": Pll("CLKOP")},
     blocks={"DP16KD": _dp16kd},
+    own={"ODDRX1F": _ODDRX1F, "IDDRX1F": _IDDRX1F},
+    plain=_without_reset,
 )

@@ -12,7 +12,7 @@ from .pll import PllPlan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amaranth import Module, Signal
+    from amaranth import Module, Signal, Value
 
     from xnorcore_hw.array.carry.generic import Carry
     from xnorcore_hw.memory.single.generic import SingleMemory
@@ -168,6 +168,20 @@ class Family(ABC):
     def carry(self) -> Carry | None:
         """Return how the family adds; None, if synthesis makes the best of plain sums."""
         return None
+
+    def sdram(self, m: Module, port: Any, pins: Any, on: Value) -> None:
+        """Connect a controller to an SDRAM, with as many registers as its `PAD_STAGES` says.
+
+        Parameters
+        ----------
+        m : Module
+        port : amaranth.lib.io.PortLike
+            Resource of the platform, without buffers.
+        pins : xnorcore_hw.memory.stores.sdram_pins.SdramPins
+        on : Value
+            The clock is there.
+        """
+        raise NotImplementedError(f"no board of the family {self.name} has an SDRAM")
 
     def single(self) -> SingleMemory | None:
         """Return what makes memories of one port; None, if they are block RAM like any other."""

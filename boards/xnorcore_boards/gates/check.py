@@ -55,8 +55,8 @@ class Checked:
 def check_networks(config: DeviceConfig, seed: int = 1) -> list[Network]:
     """Return small random networks that use what a configuration has.
 
-    Dense layers of several tiles on 1-bit and 3-bit inputs; a convolution with pooling, if there is
-    one. The same seed gives the same networks.
+    Dense layers of several tiles on 1-bit and 3-bit inputs; a convolution with pooling, and weights from a
+    store, if there is one. The same seed gives the same networks.
     """
     rng = np.random.default_rng(seed)
     g = config.geometry
@@ -90,6 +90,11 @@ def check_networks(config: DeviceConfig, seed: int = 1) -> list[Network]:
             ],
         ),
     ]
+    if config.store_words:
+        # More start values than there is room for.
+        many = (config.threshold_depth + 1) * g.columns
+        layers = [dense(g.width, many), dense(many, 5, scores=True)]
+        candidates.append(Network("stored", InputSpec((g.width,)), layers))
     return [network for network in candidates if _fits(network, config)]
 
 

@@ -6,23 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from xnorcore.errors import EngineError
+from xnorcore.isa.device import DeviceConfig
 
 from ..board import Board
 from .cells import cell_key, lower_cells
+from .chips import ChipModel, chip_model
 from .circuit import Circuit
 from .flatten import build_circuit
 
 __all__ = ["cut", "netlist_circuit"]
 
 
-def cut(top: Mapping[str, Any], board: Board) -> dict[str, Any]:
+def cut(top: Mapping[str, Any], board: Board, chip: ChipModel | None = None) -> dict[str, Any]:
     """Return a board's top module without pads and PLL: inputs ``clk`` and ``uart_rx``, output ``uart_tx``.
+
+    A chip beside the FPGA becomes a cell of it.
 
     Parameters
     ----------
     top : mapping
         The module, in Yosys' JSON.
     board : Board
+    chip : ChipModel, optional
 
     Raises
     ------
@@ -31,6 +36,7 @@ def cut(top: Mapping[str, Any], board: Board) -> dict[str, Any]:
     """
     inside: dict[Any, list[Any]] = {}
     outside: dict[Any, list[Any]] = {}
+    off: dict[Any, list[Any]] = {}
     clock: list[Any] = []
     fixed: dict[Any, str] = {}
     known = board.part.family.cells()
@@ -40,16 +46,17 @@ def cut(top: Mapping[str, Any], board: Board) -> dict[str, Any]:
         if pad := known.pads.get(kind):
             pin = pins[pad.pin][0]
             inside[pin], outside[pin] = pins.get(pad.into, []), pins.get(pad.out, [])
+            off[pin] = pins.get(pad.off, [])
         elif pll := known.plls.get(kind):
             clock = pins[pll.clock]
             fixed[pins[pll.lock][0]] = "1"
         elif kind != "$scopeinfo":
-            cells[name] = cell
+            cells[name] = known.plain(cell)
 
     def pad_of(resource: str, where: dict[Any, list[Any]]) -> list[Any]:
         port = top["ports"].get(resource)
-        found = where.get(port["bits"][0], []) if port else []
-        if not found:
+        found = [net for bit in port["bits"] for net in where.get(bit, [])] if port else []
+        if not found or not port or len(found) != len(port["bits"]):
             raise EngineError(f"the netlist has no pad {resource}; was it built for {board.name}?")
         return found
 
@@ -59,6 +66,9 @@ def cut(top: Mapping[str, Any], board: Board) -> dict[str, Any]:
         "uart_rx": {"direction": "input", "bits": pad_of(f"{board.uart}_0__rx__io", inside)},
         "uart_tx": {"direction": "output", "bits": pad_of(f"{board.uart}_0__tx__io", outside)},
     }
+    if chip:
+        ways, stem = {"into": inside, "out": outside, "off": off}, f"{chip.resource}_0__"
+        cells[chip.kind] = chip.cell(lambda pin, way: pad_of(f"{stem}{pin}__io", ways[way]), clock)
     cut_cells = {
         name: {**cell, "connections": {pin: [fixed.get(b, b) for b in bits] for pin, bits in pins.items()}}
         for name, cell in cells.items()
@@ -67,21 +77,30 @@ def cut(top: Mapping[str, Any], board: Board) -> dict[str, Any]:
     return {"ports": ports, "cells": cut_cells, "netnames": top["netnames"]}
 
 
-def netlist_circuit(top: Mapping[str, Any], board: Board) -> Circuit:
-    """Return the circuit of a board's synthesized top module.
+def netlist_circuit(top: Mapping[str, Any], board: Board, config: DeviceConfig | None = None) -> Circuit:
+    """Return the circuit of a board's synthesized top module, with the chip that its store is in.
+
+    Parameters
+    ----------
+    top : mapping
+    board : Board
+    config : DeviceConfig, optional
+        What it was built for. Default: the board's.
 
     Raises
     ------
     EngineError
         If it has cells that have no model, or Yosys fails.
     """
-    module, known = cut(top, board), board.part.family.cells()
-    ordinary = [cell for cell in module["cells"].values() if cell["type"] not in known.blocks]
+    chip = chip_model(board, config or board.config)
+    module, known = cut(top, board, chip), board.part.family.cells()
+    foreign = {*known.blocks, *([chip.kind] if chip else [])}
+    ordinary = [cell for cell in module["cells"].values() if cell["type"] not in foreign]
     modules, names = lower_cells(known.files, ordinary, known.own)
     module["cells"] = {
-        name: cell
-        if cell["type"] in known.blocks
-        else {**cell, "type": names[cell_key(cell)], "parameters": {}}
+        name: cell if cell["type"] in foreign else {**cell, "type": names[cell_key(cell)], "parameters": {}}
         for name, cell in module["cells"].items()
     }
+    if chip:
+        modules |= chip.modules()
     return build_circuit({**modules, "top": module}, "top", "clk", known.blocks)

@@ -22,17 +22,20 @@ __all__ = [
 
 Nets = Callable[[str], Bits]
 Parameters = Mapping[str, Any]
+Cell = Mapping[str, Any]
+"""As in Yosys' JSON."""
 BlockReader = Callable[[Parameters, Nets], Block]
 """``reader(parameters, nets)`` returns the block RAM that a cell is; ``nets(port)`` are its nets."""
 
 
 @dataclass(frozen=True)
 class Pad:
-    """A cell at a pin: its ports to the pin, into the device, and out of it; empty if it has none."""
+    """A cell at a pin: its ports to the pin, into the device, out of it, what turns that off; or empty."""
 
     pin: str
     into: str = ""
     out: str = ""
+    off: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class CellModels:
         Block RAMs of which Yosys has no model.
     own : mapping of str to str
         Models in Verilog in place of those of Yosys.
+    plain : callable
+        Returns a cell, or one that is the same and has a model.
     """
 
     files: tuple[str, ...]
@@ -65,6 +70,7 @@ class CellModels:
     plls: Mapping[str, Pll]
     blocks: Mapping[str, BlockReader] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
+    plain: Callable[[Cell], Cell] = lambda cell: cell
 
 
 def joined(nets: Nets, names: str) -> Bits:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from xnorcore.errors import UsageError
+from xnorcore.errors import GeometryError, UsageError
+from xnorcore.isa.device import DeviceConfig
 from xnorcore_hw.sim.engine_transport import EngineTransport
 
 from ..board import find_board
@@ -47,11 +48,12 @@ def open_netlist(folder: str, *, progress: Say | None = None) -> EngineTransport
     try:
         build = json.loads((path / "build.json").read_text())
         board, clock_hz, divisor = build["board"], int(build["clock_hz"]), int(build["divisor"])
-    except (OSError, ValueError, KeyError, TypeError):
+        config = DeviceConfig.parse(**build["config"])
+    except (OSError, ValueError, KeyError, TypeError, GeometryError):
         raise UsageError(
             f"{folder or 'netlist:'} is not the folder of a finished build; run xnorcore build BOARD and "
             "write netlist:FOLDER"
         ) from None
-    circuit = netlist_circuit(read_top(path / "top.json"), find_board(board))
+    circuit = netlist_circuit(read_top(path / "top.json"), find_board(board), config)
     engine = NetlistEngine(circuit, clock_hz, divisor, progress)
     return netlist_transport(engine, clock_hz, f"netlist:{folder}")

@@ -7,7 +7,13 @@ from dataclasses import replace
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind
 from xnorcore_hw.command.identity import IDENTITY_WORDS
-from xnorcore_hw.parts.sizes import RECORD_BITS, RECORD_WORDS, bits_for_depth, place_bits
+from xnorcore_hw.parts.sizes import (
+    RECORD_BITS,
+    RECORD_WORDS,
+    STORE_PLACES,
+    bits_for_depth,
+    place_bits,
+)
 
 from ..families.family import Family
 from .memories import Memory, block_ram, blocks, single_blocks, total_blocks
@@ -39,6 +45,8 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
         found.append(Memory("moves", 1 << place_bits(), distance, distance))
     if config.store_words and config.store_kind == StoreKind.RAM:
         found.append(Memory("memory", config.store_words, 32, 8, single=True))
+    if config.store_kind == StoreKind.SDRAM:
+        found.append(Memory("storage", STORE_PLACES, 32, 32, clocked=False))
     return found
 
 

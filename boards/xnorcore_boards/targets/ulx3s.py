@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import SDRAM_WORDS, StoreKind
 
-from ..board import Board
+from ..board import Board, StoreChip
 from ..families.ecp5 import LFE5U_25F_BG381, LFE5U_85F_BG381
 from ..families.family import Part
 
@@ -41,6 +42,7 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         activity=("led", 1),
         error=("led", 2),
         usb=("0403", "6015"),
+        chips=(StoreChip(StoreKind.SDRAM, "sdram", SDRAM_WORDS),),
     )
 
 

@@ -9,6 +9,7 @@ __all__ = [
     "RECORDS",
     "RECORD_BITS",
     "RECORD_WORDS",
+    "STORE_PLACES",
     "VALUE_BITS",
     "bits_for_depth",
     "place_bits",
@@ -20,6 +21,8 @@ RECORD_WORDS = 2 * RECORDS
 """Words of the memory that they are in where there is one."""
 VALUE_BITS, KIND_BITS = 8, 2
 RECORD_BITS = VALUE_BITS + KIND_BITS
+STORE_PLACES = 16
+"""Words that have come from an SDRAM, or will; look-up tables are memories of as many."""
 
 
 def bits_for_depth(depth: int) -> int:

@@ -12,14 +12,13 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import SDRAM_HZ
 
+from ...parts.sizes import STORE_PLACES
 from .port import StoreSignature
 from .sdram_chips import REFRESHED_NS, SdramChip, cycles_of
-from .sdram_pins import PRECHARGE_ALL, SdramCommand, SdramPins
+from .sdram_pins import PAD_STAGES, PRECHARGE_ALL, SdramCommand, SdramPins
 
 __all__ = ["SdramStore", "SdramTimes"]
 
-_PLACES = 16
-"""For words; look-up tables are memories of as many."""
 _FORCED = 4
 """Refreshes that are owed before words have to wait for them. Half of what may be, since they wait, too."""
 _SHORT = 4
@@ -140,16 +139,16 @@ class SdramStore(wiring.Component):
     def _words(self, m: Module, read: Value) -> Value:
         """Take the words of READ commands as they come; return whether there is a place for another."""
         bus, chip, times = self.bus, self.chip, self.times
-        m.submodules.words = words = SyncFIFO(width=32, depth=_PLACES)
-        # A command takes a cycle to each register, and the word one from the pads.
-        coming = Signal(times.latency + times.beats + 2, name="coming")
+        m.submodules.words = words = SyncFIFO(width=32, depth=STORE_PLACES)
+        # A command has registers here and at the pads, and the word one at the pads.
+        coming = Signal(PAD_STAGES + times.latency + times.beats + 1, name="coming")
         m.d.sync += coming.eq(Cat(read, coming))
         arrived = Cat(chip.i)
         if times.beats == 2:
             first = Signal.like(chip.i, name="first", reset_less=True)
             m.d.sync += first.eq(chip.i)
             arrived = Cat(first, chip.i)
-        used = Signal(range(_PLACES + 1), name="used")
+        used = Signal(range(STORE_PLACES + 1), name="used")
         taken = bus.word.valid & bus.word.ready
         m.d.sync += used.eq(used + (bus.request.valid & bus.request.ready) - taken)
         m.d.comb += [
@@ -159,7 +158,7 @@ class SdramStore(wiring.Component):
             bus.word.p.eq(words.r_data),
             words.r_en.eq(bus.word.ready),
         ]
-        return used != _PLACES
+        return used != STORE_PLACES
 
     def _lost(self, m: Module) -> Value:
         """Return whether the chip is not known: a reset that lasts is one of the clock, as at power-up."""

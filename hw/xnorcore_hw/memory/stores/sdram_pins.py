@@ -10,7 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from .sdram_chips import SdramChip
 
-__all__ = ["PRECHARGE_ALL", "PadRegisters", "SdramCommand", "SdramPins"]
+__all__ = ["PAD_STAGES", "PRECHARGE_ALL", "PadRegisters", "SdramCommand", "SdramPins"]
+
+PAD_STAGES = 3
+"""Registers on the way out: those of a DDR output of the families that have an SDRAM. On the way in, one."""
 
 PRECHARGE_ALL = 1 << 10
 """Address bit of PRECHARGE that means every bank."""
@@ -32,8 +35,8 @@ class SdramCommand(IntEnum):
 class SdramPins(wiring.Signature):
     """An SDRAM's signals, as a controller has them: CKE is high and CS# low for ever.
 
-    A register at the pads is between these and the chip, in each direction (`PadRegisters`). The chip has the
-    clock inverted, so that both sides' signals change half a cycle before they are taken.
+    Registers at the pads are between these and the chip (`PadRegisters`). The chip has the clock inverted, so
+    that what it takes has changed half a cycle before; and what it gives is taken by the inverted clock.
 
     Members
     -------
@@ -66,7 +69,7 @@ class SdramPins(wiring.Signature):
 
 
 class PadRegisters(wiring.Component):
-    """The registers at the pads, for simulation and where a family has none there.
+    """The registers at the pads, for simulation.
 
     Members
     -------
@@ -85,8 +88,10 @@ class PadRegisters(wiring.Component):
         inner, outer = self.inner, self.outer
         for name in ("command", "bank", "address", "mask", "o", "oe"):
             source = getattr(inner, name)
-            late = Signal(source.shape(), name=f"{name}_pad", init=source.init)
-            m.d.sync += late.eq(source)
+            late = source
+            for stage in range(PAD_STAGES):
+                early, late = late, Signal.like(source, name=f"{name}_pad{stage}")
+                m.d.sync += late.eq(early)
             m.d.comb += getattr(outer, name).eq(late)
         arrived = Signal.like(inner.i, name="i_pad")
         m.d.sync += arrived.eq(outer.i)

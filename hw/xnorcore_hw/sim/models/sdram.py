@@ -7,8 +7,6 @@ truth tables of commands, and the table of AC characteristics, whose times are c
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.hdl import Assert
 from amaranth.lib import wiring
@@ -26,11 +24,6 @@ POSTPONED = 8
 """Refreshes that may be owed at any time."""
 _NOTHING = 0x5A
 """What is on the data lines, in each byte, while nobody drives them."""
-
-
-def _rule(holds: Value, message: str) -> Any:
-    """Return the assertion, which is at the place of the call."""
-    return Assert(holds, message, src_loc_at=1)
 
 
 class SdramModel(wiring.Component):
@@ -70,6 +63,7 @@ class SdramModel(wiring.Component):
         m.d.comb += [chosen.eq(pins.bank == number) for number, chosen in enumerate(self._of_bank)]
         self._open = [Signal(name=f"open{number}") for number in range(BANKS)]
         self._rows = [Signal(self.chip.row_bits, name=f"row{number}") for number in range(BANKS)]
+        self._wrong = Signal(name="wrong")
         self._latency = Signal(range(4), name="latency", init=2)
         self._pairs = Signal(name="pairs")
         self._initialise(m)
@@ -78,6 +72,12 @@ class SdramModel(wiring.Component):
         self._precharge(m)
         self._transfer(m)
         return m
+
+    def _rule(self, m: Module, holds: Value, message: str) -> None:
+        """Assert something in the place of the call. Where nobody looks at that, nothing is read any more."""
+        m.d.sync += Assert(holds, message, src_loc_at=1)
+        with m.If(~holds):
+            m.d.sync += self._wrong.eq(1)
 
     def _since(self, m: Module, event: Value, nanoseconds: float, name: str, least: int = 1) -> Value:
         """Return whether it is so long ago, and so many cycles."""
@@ -96,32 +96,31 @@ class SdramModel(wiring.Component):
         refreshed, loaded = Signal(range(chip.first_refreshes + 1), name="refreshed"), Signal(name="loaded")
         with m.If(paused != pause):
             m.d.sync += paused.eq(paused + 1)
-            m.d.sync += _rule(
-                pins.command == SdramCommand.NOP, "a command before the pause at power-up is over"
-            )
+            self._rule(m, pins.command == SdramCommand.NOP, "a command before the pause at power-up is over")
         with m.If(asked[SdramCommand.PRECHARGE] & pins.address[_ALL]):
             m.d.sync += closed.eq(1)
         with m.If(asked[SdramCommand.REFRESH]):
-            m.d.sync += _rule(closed, "AUTO REFRESH before all banks were precharged at power-up")
+            self._rule(m, closed, "AUTO REFRESH before all banks were precharged at power-up")
             with m.If(refreshed != chip.first_refreshes):
                 m.d.sync += refreshed.eq(refreshed + 1)
         with m.If(asked[SdramCommand.LOAD_MODE]):
-            m.d.sync += _rule(
-                refreshed == chip.first_refreshes, "LOAD MODE REGISTER before the refreshes at power-up"
+            self._rule(
+                m, refreshed == chip.first_refreshes, "LOAD MODE REGISTER before the refreshes at power-up"
             )
             mode = pins.address
             m.d.sync += [loaded.eq(1), self._latency.eq(mode[4:7]), self._pairs.eq(mode[0])]
             known = (mode[1:4] == 0) & ((mode[4:7] == 2) | (mode[4:7] == 3)) & (mode[7:9] == 0) & mode[9]
-            m.d.sync += _rule(known & (mode[10:] == 0) & (pins.bank == 0), "a mode that is not modelled")
-            m.d.sync += _rule(
-                (mode[4:7] == 3) | Const(int(chip.latency(self.clock_hz) == 2)),
+            self._rule(m, known & (mode[10:] == 0) & (pins.bank == 0), "a mode that is not modelled")
+            self._rule(
+                m,
+                (mode[4:7] == 3) | Const(int(chip.latency(self.clock_hz) == 2), 1),
                 "a clock that is too fast for a CAS latency of 2",
             )
         self._ready = Signal(name="ready")
         m.d.comb += self._ready.eq(loaded)
-        m.d.sync += _rule(~asked[SdramCommand.TERMINATE], "BURST TERMINATE is not modelled")
+        self._rule(m, ~asked[SdramCommand.TERMINATE], "BURST TERMINATE is not modelled")
         slow = 1e9 / self.clock_hz >= chip.ck3
-        m.d.sync += _rule(Const(int(slow)), "a clock that is too fast for the chip")
+        self._rule(m, Const(int(slow), 1), "a clock that is too fast for the chip")
 
     def _refresh(self, m: Module) -> None:
         """Check what asks for closed banks; and that no more refreshes are owed than may be postponed."""
@@ -130,14 +129,14 @@ class SdramModel(wiring.Component):
         self._loaded = self._since(m, asked[SdramCommand.LOAD_MODE], self.chip.mrd, "mrd", least=2)
         rested = Signal(name="rested")
         with m.If(asked[SdramCommand.REFRESH]):
-            m.d.sync += _rule(none, "AUTO REFRESH while a row is open")
-            m.d.sync += _rule(rested, "AUTO REFRESH earlier than tRP behind PRECHARGE")
+            self._rule(m, none, "AUTO REFRESH while a row is open")
+            self._rule(m, rested, "AUTO REFRESH earlier than tRP behind PRECHARGE")
         with m.If(asked[SdramCommand.LOAD_MODE]):
-            m.d.sync += _rule(none, "LOAD MODE REGISTER while a row is open")
-            m.d.sync += _rule(rested, "LOAD MODE REGISTER earlier than tRP behind PRECHARGE")
+            self._rule(m, none, "LOAD MODE REGISTER while a row is open")
+            self._rule(m, rested, "LOAD MODE REGISTER earlier than tRP behind PRECHARGE")
         with m.If(self.pins.command != SdramCommand.NOP):
-            m.d.sync += _rule(self._refreshed, "a command earlier than tRFC behind AUTO REFRESH")
-            m.d.sync += _rule(self._loaded, "a command earlier than tMRD behind LOAD MODE REGISTER")
+            self._rule(m, self._refreshed, "a command earlier than tRFC behind AUTO REFRESH")
+            self._rule(m, self._loaded, "a command earlier than tMRD behind LOAD MODE REGISTER")
         m.d.comb += rested.eq(self._since(m, asked[SdramCommand.PRECHARGE], self.chip.rp, "rp_any"))
         interval = REFRESHED_NS * self.clock_hz // (self.chip.refreshes * 1_000_000_000)
         elapsed, owed = Signal(range(interval), name="elapsed"), Signal(range(POSTPONED + 2), name="owed")
@@ -147,7 +146,7 @@ class SdramModel(wiring.Component):
             m.d.sync += elapsed.eq(Mux(due, 0, elapsed + 1))
             done = asked[SdramCommand.REFRESH] & (owed != 0)
             m.d.sync += owed.eq(owed + due - done)
-        m.d.sync += _rule(owed <= POSTPONED, "more refreshes are owed than may be postponed")
+        self._rule(m, owed <= POSTPONED, "more refreshes are owed than may be postponed")
 
     def _activate(self, m: Module) -> None:
         asked, pins, chip = self._asked[SdramCommand.ACTIVE], self.pins, self.chip
@@ -156,9 +155,9 @@ class SdramModel(wiring.Component):
         most = cycles_of(chip.ras_most, self.clock_hz) - 1
         self._held, self._settled = [], []
         with m.If(asked):
-            m.d.sync += _rule(self._ready, "ACTIVE before the mode register is loaded")
-            m.d.sync += _rule(apart, "ACTIVE earlier than tRRD behind another one")
-            m.d.sync += _rule(pins.address < rows, "a row that is not modelled")
+            self._rule(m, self._ready, "ACTIVE before the mode register is loaded")
+            self._rule(m, apart, "ACTIVE earlier than tRRD behind another one")
+            self._rule(m, pins.address < rows, "a row that is not modelled")
         for number, (chosen, is_open, row) in enumerate(
             zip(self._of_bank, self._open, self._rows, strict=True)
         ):
@@ -170,11 +169,11 @@ class SdramModel(wiring.Component):
             age = Signal(range(most + 1), name=f"age{number}")
             with m.If(here):
                 m.d.sync += [is_open.eq(1), row.eq(pins.address), age.eq(0)]
-                m.d.sync += _rule(~is_open, "ACTIVE of a bank that has a row open")
-                m.d.sync += _rule(cycled, "ACTIVE earlier than tRC behind the last one of the bank")
+                self._rule(m, ~is_open, "ACTIVE of a bank that has a row open")
+                self._rule(m, cycled, "ACTIVE earlier than tRC behind the last one of the bank")
             with m.Elif(is_open):
                 m.d.sync += age.eq(age + 1)
-                m.d.sync += _rule(age != most, "a row is open for longer than tRAS allows")
+                self._rule(m, age != most, "a row is open for longer than tRAS allows")
 
     def _precharge(self, m: Module) -> None:
         asked, pins, chip = self._asked[SdramCommand.PRECHARGE], self.pins, self.chip
@@ -186,7 +185,7 @@ class SdramModel(wiring.Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         with m.If(asked):
-            m.d.sync += _rule(left == 0, "PRECHARGE cuts a burst")
+            self._rule(m, left == 0, "PRECHARGE cuts a burst")
         for number, (chosen, is_open) in enumerate(zip(self._of_bank, self._open, strict=True)):
             here = Signal(name=f"precharges{number}")
             m.d.comb += here.eq(asked & (chosen | pins.address[_ALL]))
@@ -194,10 +193,10 @@ class SdramModel(wiring.Component):
             written = self._since(m, write & chosen, chip.wr, f"wr{number}")
             with m.If(here & is_open):
                 m.d.sync += is_open.eq(0)
-                m.d.sync += _rule(self._held[number], "PRECHARGE earlier than tRAS behind ACTIVE")
-                m.d.sync += _rule(written, "PRECHARGE earlier than tWR behind WRITE")
+                self._rule(m, self._held[number], "PRECHARGE earlier than tRAS behind ACTIVE")
+                self._rule(m, written, "PRECHARGE earlier than tWR behind WRITE")
             with m.If(self._asked[SdramCommand.ACTIVE] & chosen):
-                m.d.sync += _rule(rested, "ACTIVE earlier than tRP behind PRECHARGE")
+                self._rule(m, rested, "ACTIVE earlier than tRP behind PRECHARGE")
 
     def _transfer(self, m: Module) -> None:
         """Move data: a READ's leave `latency` cycles behind it, and may not meet others on their lines."""
@@ -209,13 +208,13 @@ class SdramModel(wiring.Component):
             settled.eq(Array(self._settled)[pins.bank]),
         ]
         with m.If(read | write):
-            m.d.sync += _rule(is_open, "READ or WRITE of a bank that has no row open")
-            m.d.sync += _rule(settled, "READ or WRITE earlier than tRCD behind ACTIVE")
-            m.d.sync += _rule(
-                pins.address[chip.column_bits :] == 0, "a column that is not there, or auto precharge"
+            self._rule(m, is_open, "READ or WRITE of a bank that has no row open")
+            self._rule(m, settled, "READ or WRITE earlier than tRCD behind ACTIVE")
+            self._rule(
+                m, pins.address[chip.column_bits :] == 0, "a column that is not there, or auto precharge"
             )
         with m.If(write):
-            m.d.sync += _rule(pins.oe | pins.mask.all(), "WRITE without data")
+            self._rule(m, pins.oe | pins.mask.all(), "WRITE without data")
         column = pins.address[: chip.column_bits]
         place = Signal(chip.column_bits + 2 + chip.row_bits, name="place")
         m.d.comb += place.eq(Cat(column, pins.bank, Array(self._rows)[pins.bank]))
@@ -250,11 +249,11 @@ class SdramModel(wiring.Component):
             masks.append(Signal.like(pins.mask, name=f"mask{number}"))
             m.d.sync += masks[-1].eq(masks[-2])
         for byte in range(chip.width // 8):
-            shown = gives & ~masks[-1][byte]
+            shown = gives & ~masks[-1][byte] & ~self._wrong
             m.d.comb += pins.i.word_select(byte, 8).eq(Mux(shown, given.word_select(byte, 8), _NOTHING))
         gave = Signal(name="gave")
         m.d.sync += gave.eq(gives)
-        m.d.sync += _rule(~pins.oe | ~(gives | gave), "both sides drive the data lines")
+        self._rule(m, ~pins.oe | ~(gives | gave), "both sides drive the data lines")
 
 
 class SdramBoard(wiring.Component):

@@ -1,0 +1,111 @@
+"""The chips beside an FPGA, as cells of its netlist: their models of the simulation, lowered to gates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import StoreKind
+
+from ..board import Board
+from .cells import LOWER, run_script
+
+__all__ = ["ChipModel", "PadsOf", "chip_model"]
+
+PadsOf = Callable[[str, str], list[Any]]
+"""``pads(pin, way)``: nets of pads ``into`` the FPGA, ``out`` of it, or what turns these ``off``."""
+
+
+class ChipModel(ABC):
+    """A chip beside a board's FPGA.
+
+    Attributes
+    ----------
+    kind : str
+        Type of its cell.
+    resource : str
+        Of the board's platform.
+    """
+
+    kind: str
+
+    def __init__(self, resource: str) -> None:
+        self.resource = resource
+
+    @abstractmethod
+    def cell(self, pads: PadsOf, clock: list[Any]) -> dict[str, Any]:
+        """Return the cell, as in Yosys' JSON."""
+
+    @abstractmethod
+    def modules(self) -> dict[str, Any]:
+        """Return the module of its `kind`, and those that it needs."""
+
+
+class SdramChipModel(ChipModel):
+    """An SDRAM (`xnorcore_hw.sim.models.sdram`). Behind a violation it gives nothing any more.
+
+    Parameters
+    ----------
+    resource : str
+    clock_hz, words : int
+        As of `SdramModel`.
+    """
+
+    kind = "chip_sdram"
+
+    def __init__(self, resource: str, clock_hz: int, words: int) -> None:
+        super().__init__(resource)
+        self.clock_hz, self.words = clock_hz, words
+
+    def cell(self, pads: PadsOf, clock: list[Any]) -> dict[str, Any]:
+        """Return the cell: CKE and the clock are not connected."""
+        pins = {
+            "command": [net for pin in ("ras", "cas", "we", "cs") for net in pads(pin, "out")],
+            "bank": pads("ba", "out"),
+            "address": pads("a", "out"),
+            "mask": pads("dqm", "out"),
+            "o": pads("dq", "out"),
+            "off": pads("dq", "off")[:1],
+            "i": pads("dq", "into"),
+        }
+        connections = {**{f"pins__{name}": nets for name, nets in pins.items()}, "clk": clock, "rst": ["0"]}
+        return {"type": self.kind, "parameters": {}, "connections": connections}
+
+    def modules(self) -> dict[str, Any]:
+        """Return the model's gates."""
+        from xnorcore_hw.memory.stores.sdram_chips import ULX3S
+        from xnorcore_hw.sim.adapter import to_rtlil
+        from xnorcore_hw.sim.models.sdram import SdramModel
+
+        text = to_rtlil(SdramModel(ULX3S, self.clock_hz, self.words))
+        script = f"read_rtlil model.il; hierarchy -top top; flatten; chformal -remove; {LOWER}"
+        module = run_script({"model.il": text}, script)["top"]
+        ports, cells = module["ports"], module["cells"]
+        # A pad has what turns it off in place of what turns it on; and there is no command without CS#.
+        off, unselected, *command = range(-1, -6, -1)
+        gates = [("$_NOT_", {"A": [off], "Y": ports.pop("pins__oe")["bits"]})]
+        for outer, inner in zip(command, ports["pins__command"]["bits"], strict=True):
+            gates.append(("$_OR_", {"A": [outer], "B": [unselected], "Y": [inner]}))
+        for name, bits in (("off", [off]), ("command", [*command, unselected])):
+            ports[f"pins__{name}"] = {"direction": "input", "bits": bits}
+        for number, (kind, pins) in enumerate(gates):
+            cells[f"outer{number}"] = {"type": kind, "parameters": {}, "connections": pins}
+        return {self.kind: module}
+
+
+def chip_model(board: Board, config: DeviceConfig) -> ChipModel | None:
+    """Return the chip that a configuration's store is in, if it is beside the FPGA.
+
+    Raises
+    ------
+    BuildError
+        If the board has no such chip.
+    """
+    chip = board.chip(config)
+    if chip is None:
+        return None
+    if chip.kind == StoreKind.SDRAM:
+        return SdramChipModel(chip.resource, board.true_hz, config.store_words)
+    return None
