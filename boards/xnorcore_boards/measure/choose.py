@@ -90,7 +90,7 @@ class Choice:
         return (
             self.key[:3] >= other.key[:3]
             and self.resident >= other.resident
-            and (self.images_per_s >= other.images_per_s and self.cells <= other.cells * (1 + _ERROR))
+            and self.cells <= other.cells * (1 + _ERROR)
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _KINDS = (
     {"convolution": 0, "whole_windows": 0, "column_align": 1},
 )
 """With convolution or without, and how images lie in memory for it."""
-_SMALLEST = 8
+_SMALLEST = 16
 """Arrays that do less than this part of what the largest does are left out."""
 _LEAST_ACC = 10
 _LEAST = {"weight_depth": LEAST_DEPTH, "threshold_depth": 16, "act_depth": 64, "program_depth": 64}
