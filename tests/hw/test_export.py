@@ -137,6 +137,7 @@ def test_every_port_is_said_what_it_is_for(pins: type) -> None:
         (["--rows", "2", *SMALL], "--geometry and --rows both choose an array"),
         (["--board", "icebreaker", *SMALL[:2]], "--geometry and --board both choose an array"),
         (["--geometry", "2x8"], "2x8"),
+        (["--set", "store_words=4096", "--set", "store_kind=1"], "store_kind is 1, but pins of SDRAM are no"),
         ([*SMALL, "--bake", "mnist-lfc"], "mnist-lfc"),
         ([*SMALL, "--baud", "7"], "baud is 7"),
         (["--shell", "axi"], "invalid choice"),

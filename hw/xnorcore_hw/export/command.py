@@ -10,6 +10,7 @@ from xnorcore.boards import CLOCK_HZ
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.options import Parser, add_geometry, device_config, integer
 from xnorcore.errors import UsageError
+from xnorcore.isa.stores import StoreKind
 
 if TYPE_CHECKING:
     from xnorcore.isa.device import DeviceConfig
@@ -61,6 +62,11 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
     config = _config(arguments)
     if arguments.shell == "stream" and arguments.baud:
         raise UsageError("--baud is of the UART, which --shell stream has not; leave it out")
+    if config.store_kind:
+        raise UsageError(
+            f"store_kind is {config.store_kind}, but pins of {StoreKind(config.store_kind).title} are no "
+            "ports of these modules; leave it out for a store on the chip"
+        )
 
     from xnorcore import zoo
     from xnorcore.compiler.compile import compile_network
