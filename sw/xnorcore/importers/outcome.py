@@ -39,6 +39,8 @@ class LayerReport:
         Largest magnitude that a sum of the layer can have; 0 for a layer without sums.
     memory_bits : int
         Weights, and 32 bits for each threshold.
+    bits : tuple of int
+        Of a weight, of a value that the layer reads, and of one that it gives; 0: it gives sums.
     """
 
     name: str
@@ -52,6 +54,7 @@ class LayerReport:
     folded: tuple[str, ...]
     accumulator_bound: int
     memory_bits: int
+    bits: tuple[int, int, int] = (1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,10 @@ def _facts(layer: LayerReport) -> Iterator[tuple[str, str]]:
         yield "pooling", layer.pool_order
     if layer.padding:
         yield "padding", layer.padding
+    if max(layer.bits) > 1:
+        weights, reads, gives = layer.bits
+        given = f", values of {gives}" if gives else ", sums"
+        yield "bits", f"weights of {weights}, reads values of {reads}{given}"
     if layer.folded:
         yield "folded", ", ".join(layer.folded)
     if layer.accumulator_bound:

@@ -232,7 +232,7 @@ def test_levels_translate_both_ways() -> None:
 def test_boundary_inputs_lie_at_the_thresholds(bits: int, pad: int) -> None:
     weights = RNG.choice([-1, 1], (6, 3, 3, 2))
     layer = Conv2d(weights, [1, -2, 3, 0, 5, 10**6], padding=(1, 1, 1, 1), pad_value=pad if bits == 1 else 0)
-    images = boundary_inputs(layer, (5, 5, 2), bits, 6, RNG)
+    images = boundary_inputs(layer, (5, 5, 2), (-1, 1) if bits == 1 else (0, 2**bits - 1), 6, RNG)
     assert 8 <= len(images) <= 10
     part = Network(
         "sums",
@@ -246,7 +246,7 @@ def test_boundary_inputs_lie_at_the_thresholds(bits: int, pad: int) -> None:
 
 def test_boundary_inputs_of_a_dense_layer() -> None:
     layer = Dense(RNG.choice([-1, 1], (4, 9)), [1, 3, -5, 10])
-    images = boundary_inputs(layer, (9,), 1, 4, RNG)
+    images = boundary_inputs(layer, (9,), (-1, 1), 4, RNG)
     assert images.shape[1] == 9 and images.max() == 1
 
 
@@ -285,7 +285,7 @@ def test_the_check_finds_swapped_scores(tmp_path: Path, monkeypatch: pytest.Monk
     def wrong(*args: Any) -> Any:
         return np.full(10, 0.01), np.arange(10.0)
 
-    monkeypatch.setattr(sys.modules[BUILD], "_affine", wrong)
+    monkeypatch.setattr(sys.modules[BUILD], "scores_affine", wrong)
     with pytest.raises(ImportFailedError, match=r"the check found a difference .*scores of tensor 'Add_"):
         onnx.load(save(dense_net(), tmp_path))
 

@@ -73,7 +73,7 @@ def monotone(walk: Walk, node: Node) -> None:
         return
     levels = walk.levels
     if levels.bits != 1 or levels.sums or levels.pads:
-        raise node.fail("bends the image's integers, averages or padded values, which is not supported")
+        raise node.fail("bends what is quantised to several bits, averages or padded values: not supported")
     low, high = values_behind(walk, node, (levels.offset - levels.scale, levels.offset + levels.scale))
     renamed(walk, node, low, high)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,10 @@ from ...model.network import Network
 from ..outcome import LayerReport
 from .image import Image
 from .placed import Copies, copies, every_place
+from .scores import scores_affine, two_classes
 from .signal import Stage
-from .solve import solve
+from .solve import reachable, solve
 from .stages import Cut
-from .surd import Surd
 
 
 @dataclass
@@ -46,9 +45,11 @@ class Built:
     reports: tuple[LayerReport, ...]
     emitted: list[Copies | None]
 
-    def bits(self, number: int, found: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return a stage's bits as in the source, from the network's, shape (n, values)."""
+    def held(self, number: int, found: NDArray[Any]) -> NDArray[Any]:
+        """Return what a stage gives, as `Levels.held` does, from the network's, shape (n, values)."""
         copies, mask = self.emitted[number], self.masks[number]
+        if self.stages[number].stairs is not None:
+            return found
         if copies is not None:
             return copies.values(found)
         return found.astype(np.bool_) ^ np.resize(mask, found.shape[1])
@@ -99,12 +100,12 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         if stage.mean:
             layers.append(GlobalSum(name=f"sum{number}"))
             reports.append(_other(layers[-1], "globalsum", (), (stage.mean,)))
-    scale, offset = _affine(cut.stages[-1], layers, cut)
+    scale, offset = scores_affine(cut.stages[-1], layers[-1])
     if len(emitted) > 1 and emitted[-2] is not None and emitted[-2].doubled and cut.stages[-1].gives is None:
         assert has_weights(layers[-1])
         scale = (np.ones(layers[-1].outputs) if scale is None else scale) / 2
     if cut.binary:
-        layers[-1], scale, offset = _two_classes(layers[-1], scale, offset)
+        layers[-1], scale, offset = two_classes(layers[-1], scale, offset)
         masks[len(layers) - 1] = np.zeros(2, np.bool_)
         one = reports[-1]
         reports[-1] = replace(one, shape=(2, *one.shape[1:]), memory_bits=2 * one.memory_bits)
@@ -123,6 +124,11 @@ def _layer(
     stage: Stage, read: Copies | None, name: str
 ) -> tuple[Dense | Conv2d, NDArray[np.bool_], Copies | None]:
     """A stage's layer, the channels that it emits complemented, and how it emits a map of many thresholds."""
+    if stage.placed is not None and stage.stairs is not None:
+        raise stage.placed.fail(
+            "has a value for each place of a map, in front of a quantiser of several bits, which has "
+            "thresholds for each channel; normalise in front of the flatten, by channel"
+        )
     if stage.placed is None or stage.gives is None:
         layer, mask = _fold(stage, name)
         return layer if read is None or not isinstance(layer, Dense) else read.read(layer), mask, None
@@ -151,7 +157,7 @@ def _named(message: str, cut: Cut) -> ImportFailedError:
 def _fold(stage: Stage, name: str) -> tuple[Dense | Conv2d, NDArray[np.bool_]]:
     weights, thresholds = stage.node.attributes["weights"], None
     mask = np.zeros(len(weights), np.bool_)
-    if stage.table is not None:
+    if stage.gives is not None:
         weights, thresholds, mask = solve(stage)
     if stage.node.op == "Dense":
         return Dense(weights, thresholds, name=name), mask
@@ -164,63 +170,29 @@ def _fold(stage: Stage, name: str) -> tuple[Dense | Conv2d, NDArray[np.bool_]]:
     )  # fmt: skip
 
 
-def _affine(
-    stage: Stage, layers: list[Layer], cut: Cut
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Scale and offset of the scores, each rounded once to float64."""
-    if stage.gives is not None:
-        return None, None
-    maps = [stage.form.scores(channel) for channel in range(stage.channels)]
-    scale, offset = ([_float(pair[i]) for pair in maps] for i in (0, 1))
-    if all(value == 1 for value in scale) and not any(offset):
-        return None, None
-    positions = 1 if stage.node.op == "Dense" or stage.placed else prod(stage.node.attributes["window"].size)
-    return np.tile(scale, positions), np.tile(offset, positions)
-
-
-def _two_classes(
-    last: Layer, scale: NDArray[np.float64] | None, offset: NDArray[np.float64] | None
-) -> tuple[Layer, NDArray[np.float64], NDArray[np.float64]]:
-    """The last layer twice, with scores 0 and what it gave: class 1 is where that is above 0."""
-    slope = np.array([0.0, 1.0 if scale is None else float(scale[0])])
-    shift = np.array([0.0, 0.0 if offset is None else float(offset[0])])
-    assert has_weights(last)
-    return last.with_arrays(np.repeat(last.weights, 2, axis=0), bare=True), slope, shift
-
-
-def _float(value: Surd) -> float:
-    try:
-        return value.nearest()
-    except OverflowError:
-        raise ImportFailedError("the scores' scale or offset is beyond the range of float64") from None
-
-
 def _report(stage: Stage, layer: Dense | Conv2d, index: int, image: Image) -> LayerReport:
-    table = stage.table
+    table, steps = stage.table, layer.steps
     if table is None:
         zero = "none"
     elif table[1] in (table[0], table[2]):
         zero = "+1" if table[1] == table[2] else "-1"
     else:
         zero = "0, not reachable"
-    taps, bits = layer.weights.reshape(layer.outputs, -1).shape[1], stage.reads.bits
-    bound = taps
-    if bits > 1:
-        plus = int((layer.weights.reshape(layer.outputs, -1) > 0).sum(axis=1).max())
-        minus = int((layer.weights.reshape(layer.outputs, -1) < 0).sum(axis=1).max())
-        bound = ((1 << bits) - 1) * max(plus, minus)
-    if stage.reads.sums:
-        bound = taps * (stage.reads.places[0].size // taps)
+    rows = layer.weights.reshape(layer.outputs, -1)
+    bound = max(max(-low, high) for low, high, _ in (reachable(stage, row) for row in rows))
     sign = 1 if stage.reads.scale > 0 else -1
     padding = None
     if any(stage.padding):
-        padding = {0: "zero", 1: "+1", -1: "-1"}[stage.pad_value]
+        padding = {0: "zero", 1: "+1", -1: "-1"}.get(stage.pad_value, "")
+        if stage.reads.bits > 1 and stage.pad_value:
+            value = stage.reads.offset + stage.pad_value * stage.reads.scale
+            padding = f"{float(value):g}" if value else "zero"
     falling = sum(stage.form.slope(channel) * sign <= 0 for channel in range(stage.channels))
-    thresholds = 0 if layer.thresholds is None else 32 * layer.outputs
+    bits = layer.weight_width, stage.reads.bits, steps.bit_length()
     return LayerReport(
         layer.name, type(layer).__name__.lower(), tuple(dict.fromkeys(stage.nodes)),
         layer.weights.shape, zero, falling, stage.pool_order, padding, tuple(stage.folded), bound,
-        layer.weight_bits + thresholds,
+        layer.weight_bits + 32 * layer.outputs * steps, bits,
     )  # fmt: skip
 
 

@@ -132,8 +132,7 @@ class Check:
         expected = image.tables[np.arange(size), p]
 
         def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
-            v = image.levels.values(tensors[image.levels.tensor])
-            wrong = (v > 0 if image.levels.bits == 1 else v) != expected[rows]
+            wrong = image.levels.held(tensors[image.levels.tensor]) != expected[rows]
             bad = wrong.any(axis=1)
             row = int(np.argmax(bad))
             return bad, f"pixel {p[rows[row], 0]} at value {int(np.argmax(wrong[row]))} of the image"
@@ -174,8 +173,8 @@ class Check:
         for number, (stage, mask, last) in enumerate(parts):
             if stage.gives is None:
                 continue
-            true = stage.gives.values(tensors[stage.gives.tensor]) > 0
-            wrong = true != self.built.bits(number, expected[last])
+            true = stage.gives.held(tensors[stage.gives.tensor])
+            wrong = true != self.built.held(number, expected[last])
             if wrong.any() and not first:
                 _row, place = map(int, np.argwhere(wrong)[0])
                 first = (
@@ -261,10 +260,10 @@ class Check:
         layers = built.network.layers[first : built.last[number] + 1]
         part = Network("part", InputSpec(reads.shape, reads.bits), layers)
         most = max(2, min(channels, WORK // max(part.macs, 1)))
-        images = boundary_inputs(layer, reads.shape, reads.bits, most, self.rng)
+        images = boundary_inputs(layer, reads.shape, (reads.least, reads.most), most, self.rng)
         if not len(images):
             return 0
-        expected = built.bits(number, fast.run(part, images))
+        expected = built.held(number, fast.run(part, images))
         v = images.astype(np.int64)
         if reads.bits == 1:
             v = 2 * v - 1
@@ -277,7 +276,7 @@ class Check:
         far = np.zeros(len(source), np.bool_)
 
         def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
-            wrong = (gives.values(tensors[gives.tensor]) > 0) != expected[rows]
+            wrong = gives.held(tensors[gives.tensor]) != expected[rows]
             if not double:
                 far[rows] = ~explained(part, images[rows], len(layers) - 1, wrong)
             return wrong.any(axis=1), f"layer {layer.name!r} ({stage.node.label}) alone, at its thresholds"

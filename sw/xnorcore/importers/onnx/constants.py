@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .budget import Budget
 from .evaluate import evaluate
 from .graph import QUANT_OPS, Graph, Node, replaced
+from .integers import Integers, integers_of
 from .lines import flattened_maps
 from .shapes import result_shape
 
@@ -30,6 +31,7 @@ def fold_constants(graph: Graph) -> Graph:
     shapes = {name: value.shape for name, value in constants.items()}
     shapes[graph.input] = graph.input_shape
     origins: dict[str, str] = {}
+    integers: dict[str, Integers] = {}
     nodes: list[Node] = []
     budget = Budget(graph)
     # How many nodes still need a constant; those that wait for the image keep it.
@@ -46,6 +48,9 @@ def fold_constants(graph: Graph) -> Graph:
             raise node.fail(f"has {len(node.outputs)} outputs; of a constant node, one can be used")
         if result.dtype.kind not in "biuf":
             raise node.fail(f"gives {result.dtype}, which is no number")
+        whole = integers_of(node, [constants.get(name) for name in node.inputs], integers, graph.opset)
+        if whole is not None:
+            integers[node.outputs[0]] = whole
         constants[node.outputs[0]] = result
         origin = next((origins[name] for name in node.inputs if name in origins), None)
         if node.op in QUANT_OPS or origin:
@@ -55,7 +60,10 @@ def fold_constants(graph: Graph) -> Graph:
             waiting[name] = waiting.get(name, 1) - 1  # those of parts have one reader
             if not waiting[name]:
                 constants.pop(name, None)
-    return replaced(graph, nodes=tuple(nodes), constants=constants, shapes=shapes, origins=origins)
+                integers.pop(name, None)
+    return replaced(
+        graph, nodes=tuple(nodes), constants=constants, shapes=shapes, origins=origins, integers=integers
+    )
 
 
 def _constant(

@@ -112,6 +112,8 @@ class Graph:
         By tensor, what it is but for rounding: another tensor, or constant weights.
     origins : dict of str
         By constant tensor, the label of the quantiser that it comes from.
+    integers : dict of Integers
+        By constant tensor, what a quantiser of several bits made it of.
     """
 
     nodes: tuple[Node, ...]
@@ -125,6 +127,7 @@ class Graph:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     exact: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    integers: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def producers(self) -> dict[str, Node]:

@@ -128,12 +128,12 @@ def copies(stage: Stage, rows: Conv2d, mask: NDArray[np.bool_]) -> Copies:
     base = stage.node.attributes["weights"]
     channels, positions = len(base), len(mask) // len(base)
     taps, bits = base[0].size, stage.reads.bits
-    reach = taps * ((1 << bits) - 1)
+    reach = int(np.abs(base.reshape(channels, -1), dtype=np.int64).sum(axis=1).max()) * stage.reads.most
     known: dict[tuple[int, bool, int], int] = {}
     numbers, complement = np.empty(len(mask), np.int64), mask.copy()
     # Bits that nothing pools may be emitted as their complement: -s >= T is not s >= 1 - T.
     turns = stage.pool is None
-    odd = bits == 1 and not any(stage.padding)
+    odd = bits == 1 and not any(stage.padding) and bool((np.abs(base) == 1).all())
     for place, threshold in enumerate(rows.thresholds.tolist()):
         channel = place % channels
         negative = bool((rows.weights[place] != base[channel]).any())

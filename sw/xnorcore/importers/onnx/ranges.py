@@ -16,9 +16,11 @@ from .bends import MONOTONE, Jump
 from .functions import applied
 from .graph import Graph, Node
 from .maps import Clip, Vee
+from .quantisers import integer_range
 
 Interval = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Lowest and highest value of each channel, or of all channels."""
+QUANTISED = ("Quant", "IntQuant", "MultiThreshold")
 _KEEP = {"Pool", "Mean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Pad"}
 
 
@@ -34,7 +36,7 @@ def in_range(graph: Graph) -> Graph:
     known: Interval | None = None
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            steps = _steps(node, known, limits.dtype)
+            steps = _steps(node, known, limits.dtype, graph)
             for low, high in steps:
                 _check(node, low, high, limits)
             known = steps[-1] if steps else known if node.op in _KEEP else None
@@ -65,7 +67,7 @@ def _check(node: Node, low: NDArray[np.float64], high: NDArray[np.float64], limi
         )
 
 
-def _steps(node: Node, known: Interval | None, kind: Any) -> list[Interval]:
+def _steps(node: Node, known: Interval | None, kind: Any, graph: Graph) -> list[Interval]:
     """Intervals of a node's own intermediate results, the last of which it gives."""
     values = node.attributes
     if node.op == "Step":
@@ -73,6 +75,8 @@ def _steps(node: Node, known: Interval | None, kind: Any) -> list[Interval]:
         return [(table.min(keepdims=True), table.max(keepdims=True))]
     if node.op in ("Dense", "Conv2d"):
         return _product(node, known)
+    if node.op in QUANTISED:
+        return [_quantised(node, graph)]
     if known is None:
         return []
     if node.op == "Affine":
@@ -86,6 +90,20 @@ def _steps(node: Node, known: Interval | None, kind: Any) -> list[Interval]:
     if node.op == MONOTONE:
         return [_bent(node, known, kind)]
     return []
+
+
+def _quantised(node: Node, graph: Graph) -> Interval:
+    """The interval of a quantiser of several bits, whose constants are checked where it is taken."""
+    values = [graph.constants.get(name) for name in node.inputs[1:]]
+    if any(value is None or not value.size for value in values):
+        return np.zeros(1), np.zeros(1)
+    if node.op == "MultiThreshold":
+        first, unit = node.number("out_bias", 0.0), node.number("out_scale", 1.0)
+        ends = [first, first + unit * np.asarray(values[0]).shape[-1]]
+    else:
+        scale, zero = (float(np.asarray(value).max()) for value in values[:2])
+        ends = [(level - zero) * scale for level in integer_range(node, values[2])]
+    return np.array([min(ends)]), np.array([max(ends)])
 
 
 def _bent(node: Node, known: Interval, kind: Any) -> Interval:
@@ -114,8 +132,8 @@ def _bent(node: Node, known: Interval, kind: Any) -> Interval:
 def _product(node: Node, known: Interval | None) -> list[Interval]:
     weights = node.attributes["weights"].reshape(len(node.attributes["weights"]), -1)
     low, high = (-1.0, 1.0) if known is None else (float(known[0].min()), float(known[1].max()))
-    plus = np.count_nonzero(weights > 0, axis=1)
-    minus = weights.shape[1] - plus
+    plus = np.where(weights > 0, weights, 0).sum(axis=1, dtype=np.int64)
+    minus = plus - weights.sum(axis=1, dtype=np.int64)
     scale = _floats(node.attributes["scale"])
     result = _times((plus * low - minus * high, plus * high - minus * low), scale)
     # Zero padding leaves taps out.

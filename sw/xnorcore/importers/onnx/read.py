@@ -182,11 +182,13 @@ def _node(node: Any, index: int, opset: int) -> Node:
     name = node.name or next((text for text in outputs if text), "") or f"node {index}"
     label = Node(node.op_type, name, (), ())
     # The operators with channels last have the attributes of the standard ones.
-    standard = node.domain in ("", "ai.onnx") or (node.domain == CHANNELS_LAST and node.op_type in LAST_OPS)
-    if not node.op_type or not (standard or (node.domain in QUANT_DOMAINS and node.op_type in QUANT_OPS)):
+    # An old exporter left out the domain of the quantisers; no standard operators have their names.
+    standard = node.domain in ("", "ai.onnx") and node.op_type not in QUANT_OPS
+    standard |= node.domain == CHANNELS_LAST and node.op_type in LAST_OPS
+    if not node.op_type or not (
+        standard or (node.domain in ("", *QUANT_DOMAINS) and node.op_type in QUANT_OPS)
+    ):
         raise label.fail(f"operator of domain {brief(node.domain, 60)} is not supported")
-    if standard and node.op_type in QUANT_OPS:
-        raise label.fail(f"is no standard operator; its domain should be {QUANT_DOMAINS[0]!r}")
     known = _known(label, opset, standard)
     if not known[0] <= len(node.input) <= known[1] or not 1 <= len(node.output) <= known[2]:
         raise label.fail(f"has {len(node.input)} inputs and {len(node.output)} outputs, which it cannot have")

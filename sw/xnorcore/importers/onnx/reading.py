@@ -19,12 +19,12 @@ def _reading(walk: Walk, node: Node) -> Levels:
         bend = walk.stage.form.bent
         if bend is not None:
             raise bend.fail(
-                f"gives more than two values, and {node.label} reads them without a sign in between; "
-                "activations must be one bit"
+                f"gives more than two values, and {node.label} reads them without a sign or a quantiser in "
+                "between; activations must have 1 to 8 bits"
             )
         raise node.fail(
-            f"reads the sums of {walk.stage.node.label} without a sign in between; activations must be "
-            "one bit"
+            f"reads the sums of {walk.stage.node.label} without a sign or a quantiser in between; "
+            "activations must have 1 to 8 bits"
         )
     return walk.levels
 
@@ -93,7 +93,7 @@ def pad(walk: Walk, node: Node) -> None:
     """Keep a Pad node for the convolution behind it."""
     levels = walk.levels
     if levels is None or levels.sums or len(levels.shape) != 3 or walk.index.ndim != 4 or levels.pads:
-        raise node.fail("pads what is no map of one-bit values; pad behind the sign")
+        raise node.fail("pads what is no map of quantised values; pad behind the sign or quantiser")
     walk.check_map(node, levels)
     widths = pad_widths(node, walk.index.shape, walk.graph.constants)
     if any(map(any, widths[:2])):
@@ -121,11 +121,12 @@ def _pad_value(node: Node, reads: Levels, value: Fraction) -> int:
             f"pads with {float(value):g}, but its input is {float(low):g} or {float(high):g}: the padding "
             f"must be one of these, or {float(reads.offset):g}, which counts for nothing"
         )
-    level, most = (value - reads.offset) / reads.scale, (1 << reads.bits) - 1
-    is_level = level.denominator == 1 and 0 <= level <= most
-    what = f"level {level} of the image's {most + 1}" if is_level else "none of the image's levels"
+    level = (value - reads.offset) / reads.scale
+    if level.denominator == 1 and 0 <= level <= reads.most:
+        return int(level)
     raise node.fail(
-        f"pads with {float(value):g}, which is {what}; an image of {reads.bits} bits can only be padded with "
-        f"its level 0, which stands for {float(reads.offset):g} here; pad the image with that value, "
-        "quantise without offset (Brevitas: signed=False), or do not pad here"
+        f"pads with {float(value):g}, which is none of the {reads.most + 1} levels of its input, "
+        f"{float(reads.offset):g} to {float(reads.offset + reads.most * reads.scale):g} in steps of "
+        f"{float(abs(reads.scale)):g}; pad with one of them, quantise so that {float(value):g} is one, or do "
+        "not pad here"
     )

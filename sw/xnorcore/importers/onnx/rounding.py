@@ -47,9 +47,12 @@ def explained(
     assert isinstance(layer, (Dense, Conv2d)) and layer.thresholds is not None
     layers = [*network.layers[:first], replace(layer, thresholds=None)]
     sums = fast.run(Network("sums", network.input, layers), images).reshape(len(images), -1, layer.outputs)
-    distance = sums - layer.thresholds.astype(np.int64)
-    # Sums of bits go in steps of 2.
-    near = ((distance >= -2 * step) & (distance < 2 * step)).reshape(len(images), -1)
+    near = np.zeros(sums.shape, np.bool_)
+    for limit in layer.thresholds.reshape(layer.outputs, -1).T:
+        distance = sums - limit
+        # Sums of bits go in steps of 2.
+        near |= (distance >= -2 * step) & (distance < 2 * step)
+    near = near.reshape(len(images), -1)
     if isinstance(pool, MaxPool2d):
         near = _pooled(near.reshape(len(images), *network.shapes[last]), pool, network.shapes[last + 1])
     return np.asarray((near | ~wrong).all(axis=1))
@@ -68,7 +71,7 @@ def _pooled(near: NDArray[np.bool_], pool: MaxPool2d, shape: tuple[int, ...]) ->
 def bits_explained(
     built: Built, number: int, images: NDArray[np.uint8], wrong: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Say the same of a stage's bits, as `Built.bits` gives them, in a whole network."""
+    """Say the same of a stage's bits, as `Built.held` gives them, in a whole network."""
     copies = built.emitted[number]
     if copies is not None and wrong.any():
         emitted = np.zeros((len(wrong), copies.positions * copies.layer.outputs), np.bool_)

@@ -23,8 +23,8 @@ class Levels:
     tensor : str
         Where the network's values are in the source; later moves and affine maps do not change this.
     scale, offset : Fraction
-        v is -1 or +1 for 1-bit values, 0 to ``2**bits - 1`` for an n-bit image, an integer for sums. For
-        1-bit values behind a sign, scale > 0.
+        v is -1 or +1 for 1-bit values, 0 to `most` for n-bit values, an integer for sums. Behind a sign or a
+        quantiser, scale > 0.
     bits : int
     shape : tuple of int
         Network order: (height, width, channels) or (values,).
@@ -34,6 +34,8 @@ class Levels:
         v are global sums.
     pads : tuple
         Padding in front of the next convolution, (top, bottom, left, right), and its value; or ``()``.
+    top : int
+        Largest of n-bit values; 0: all bits set.
     origin : tuple of Fraction
         `scale` and `offset` at `tensor`.
     places : array of int
@@ -48,8 +50,24 @@ class Levels:
     index: NDArray[np.int64]
     sums: bool = False
     pads: tuple[Any, ...] = ()
+    top: int = 0
     origin: tuple[Fraction, Fraction] = (Fraction(1), Fraction(0))
     places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def most(self) -> int:
+        """Largest v, of sums that of what is added."""
+        return 1 if self.bits == 1 else self.top or (1 << self.bits) - 1
+
+    @property
+    def least(self) -> int:
+        """Smallest v, of sums that of what is added."""
+        return -1 if self.bits == 1 else 0
+
+    def held(self, source: NDArray[Any]) -> NDArray[Any]:
+        """Return what the network has for source tensors (n, ...): bits, or v."""
+        v = self.values(source)
+        return v > 0 if self.bits == 1 else v
 
     def values(self, source: NDArray[Any]) -> NDArray[np.int64]:
         """Return v in network order, flat, for source tensors (n, ...): the nearest integers."""
@@ -102,9 +120,11 @@ class Stage:
     pooled_first : bool
         The pooling comes before the last map or the sign.
     table : array of 3, or None
-        Of the step that ends the stage; None for scores.
+        Of the step that ends the stage; None for scores, and of several bits.
+    stairs : Stairs or None
+        The quantiser of several bits that ends the stage.
     gives : Levels or None
-        The bits.
+        The bits, or values of several.
     mean : str
         Source node that averages the bits, or ``""``.
     placed : Node or None
@@ -125,6 +145,7 @@ class Stage:
     pool_padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     pooled_first: bool = False
     table: NDArray[Any] | None = None
+    stairs: Any = None
     gives: Levels | None = None
     mean: str = ""
     pool_order: str | None = None

@@ -29,13 +29,14 @@ def step(walk: Walk, node: Node) -> None:
     for name in node.attributes["nodes"]:
         stage.nodes.append(name)
     scale, offset = (high - low) / 2, (high + low) / 2
-    shape = _result_shape(walk)
+    shape = result_shape(walk)
     walk.levels = stage.gives = Levels(
         node.outputs[0], scale, offset, 1, shape, walk.index, origin=(scale, offset), places=walk.index
     )
 
 
-def _result_shape(walk: Walk) -> tuple[int, ...]:
+def result_shape(walk: Walk) -> tuple[int, ...]:
+    """Return the shape, in network order, of what the stage gives."""
     if walk.stage.node.op == DENSE:
         return (walk.stage.channels,)
     window = walk.stage.pool if walk.stage.pooled_first else None
@@ -48,7 +49,10 @@ def _again(walk: Walk, node: Node, table: list[Fraction]) -> None:
     levels = walk.levels
     assert levels is not None
     if levels.bits != 1 or levels.sums or levels.pads:
-        raise node.fail("is a sign of the image's integers, of averages or of padded values: not supported")
+        raise node.fail(
+            "is a sign of n-bit values, of averages or of padded values, which is not supported; take the "
+            "sign of what is quantised"
+        )
     low, high = (
         table[1 + (value > 0) - (value < 0)]
         for value in (levels.offset - levels.scale, levels.offset + levels.scale)

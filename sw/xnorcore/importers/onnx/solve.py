@@ -42,8 +42,10 @@ def solve(stage: Stage) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np
         Names the node, if some channel is not a threshold of its sum.
     """
     weights = stage.node.attributes["weights"].copy()
-    thresholds = np.empty(len(weights), np.int64)
     mask = np.zeros(len(weights), np.bool_)
+    if stage.stairs is not None:
+        return weights, _stairs(stage, weights), mask
+    thresholds = np.empty(len(weights), np.int64)
     questions = _questions(stage)
     for channel, row in enumerate(weights):
         answers = []
@@ -66,23 +68,59 @@ def solve(stage: Stage) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np
             continue
         first = places[0]
         if start:  # not (s >= T) is -s >= 1 - T
-            row *= -1
+            _negate(stage, row)
             first = 1 - first
         thresholds[channel] = min(max(first, ALWAYS), NEVER)
     return weights, thresholds, mask
 
 
+def _stairs(stage: Stage, weights: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The thresholds of a stage of several bits; rows of `weights` where values fall are negated."""
+    thresholds = np.empty((len(weights), stage.stairs.count), np.int64)
+    for channel, row in enumerate(weights):
+        reach, found = reachable(stage, row), []
+        for question in stage.stairs.questions(channel):
+            line, flipped = _back(stage, question, channel)
+            if flipped:
+                raise (stage.pooling or stage.node).fail(
+                    f"pools in front of what falls in channel {channel}, to several bits: the maximum "
+                    "becomes a minimum; pool behind the quantiser"
+                )
+            sums = _sums(stage, line, channel)
+            # As they are, also where no sum reaches them.
+            start, places = (line.start, sums) if len(sums) == 1 else _toggles(line.start, sums, reach)
+            found.append((start, places))
+        falls = {start for start, places in found if places}
+        if len(falls) > 1 or any(len(places) > 1 for _, places in found):
+            raise _bent(stage, channel).fail(
+                f"channel {channel} rises and falls: it is not monotone, and the thresholds of a code cannot "
+                "stand for it"
+            )
+        if True in falls:  # not (s >= T) is -s >= 1 - T
+            _negate(stage, row)
+        for step, (start, places) in enumerate(found):
+            first = (ALWAYS if start else NEVER) if not places else 1 - places[0] if start else places[0]
+            thresholds[channel, step] = min(max(first, ALWAYS), NEVER)
+    return thresholds
+
+
+def _negate(stage: Stage, row: NDArray[np.int8]) -> None:
+    if (row == -128).any():
+        raise stage.node.fail(
+            "has weights of -128 in a channel that falls, whose negatives 8 bits do not hold; use narrow "
+            "weights"
+        )
+    row *= -1
+
+
 def reachable(stage: Stage, row: NDArray[np.int8]) -> tuple[int, int, int]:
     """Return the smallest and the largest sum of a row of weights, and the step between sums."""
-    bits, taps = stage.reads.bits, row.size
-    if bits > 1:
-        most = (1 << bits) - 1
-        plus = int(np.count_nonzero(row > 0))
-        return -most * (taps - plus), most * plus, 1
-    if stage.reads.sums:
-        taps *= stage.reads.places[0].size // taps
-        return -taps, taps, 1
-    return -taps, taps, 1 if any(stage.padding) and stage.pad_value == 0 else 2
+    reads, taps = stage.reads, row.size
+    plus, minus = (int(part.sum(dtype=np.int64)) for part in (row[row > 0], -row[row < 0].astype(np.int64)))
+    times = reads.places[0].size // taps if reads.sums else 1
+    low, high = reads.least * times, reads.most * times
+    odd = reads.bits == 1 and not reads.sums and not (any(stage.padding) and stage.pad_value == 0)
+    return plus * low - minus * high, plus * high - minus * low, 2 if odd else 1
 
 
 def _questions(stage: Stage) -> list[Line]:

@@ -13,6 +13,7 @@ from .graph import Graph, Node
 from .reading import conv, dense, pad
 from .signal import Levels
 from .signs import end, step
+from .stairs import stairs
 from .steps import STEP
 from .tails import tail
 from .walk import Cut, Walk
@@ -22,7 +23,7 @@ __all__ = ["Cut", "cut"]
 
 _HANDLERS: dict[str, Callable[[Walk, Node], None]] = {
     DENSE: dense, CONV: conv, "Pad": pad, AFFINE: affine, NORM: norm, POOL: pool, MEAN: mean,
-    MONOTONE: monotone, STEP: step,
+    MONOTONE: monotone, STEP: step, "Quant": stairs, "IntQuant": stairs, "MultiThreshold": stairs,
 }  # fmt: skip
 
 
@@ -55,8 +56,6 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
 
 
 def _why(node: Node, walk: Walk) -> str:
-    if node.op in ("Quant", "IntQuant", "MultiThreshold"):
-        return "quantises to more than one bit between layers; activations must be one bit"
     if node.op in ("Add", "Sub", "Mul", "Div"):
         return "has a constant that differs within a channel, which cannot be folded"
     if node.op == "Where" and walk.stages:
@@ -66,7 +65,7 @@ def _why(node: Node, walk: Walk) -> str:
     if node.op in ("MatMul", "Gemm", "Conv"):
         return "has no constant weights"
     if node.op in ("Round", "Floor", "Ceil"):
-        return "rounds to more than two values, or to one; activations must be one bit"
+        return "rounds to more than two values, or to one; write it as a Quant node, or a sign"
     if node.op in ("HardSwish", "Mish", "Gelu", "Sin", "Cos", "Elu", "Selu", "Celu"):
         return "falls and rises, so that no threshold of the sum can stand for it and the sign behind it"
     return (

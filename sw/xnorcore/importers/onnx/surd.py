@@ -61,6 +61,15 @@ class Surd:
         """Return a rational multiple."""
         return Surd(tuple((c * factor, q) for c, q in self.terms), self.slack * abs(factor))
 
+    def over(self, other: Surd) -> Fraction | None:
+        """Return the quotient by a number that is not 0, if it is known to be rational."""
+        (whole, _), *rest = _merged(other.terms)
+        if other.slack or len(rest) + bool(whole) != 1:
+            return None
+        factor, square = rest[0] if rest else (whole, Fraction(1))
+        above = self.rooted(square).rational
+        return None if above is None else above / (factor * square)
+
     def rooted(self, square: Fraction) -> Surd:
         """Return the product with ``sqrt(square)``, which is above 0."""
         if square == 1:

@@ -1,4 +1,4 @@
-"""Pass: products in one form, their weights as signs and one magnitude per output."""
+"""Pass: products in one form, their weights as integers and one scale per output."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...model.check import brief
 from .graph import Graph, Node, replaced
+from .integers import integers_and_scale
 from .rewrite import fractions, made, parameter, rewritten
 from .shapes import Window
 
@@ -50,7 +51,7 @@ def _even(weights: NDArray[Any]) -> NDArray[Any]:
 
 
 def products(graph: Graph) -> Graph:
-    """Pass: MatMul, Gemm and Conv become `DENSE` and `CONV`, their weights signs and a scale per output.
+    """Pass: MatMul, Gemm and Conv become `DENSE` and `CONV`, their weights integers and a scale per output.
 
     Attributes: ``weights`` (int8, (outputs, inputs) or (outputs, kh, kw, inputs)), ``scale`` and ``bias``
     (lists of Fraction; bias may be None); of `CONV` also ``window``.
@@ -58,49 +59,9 @@ def products(graph: Graph) -> Graph:
     Raises
     ------
     ImportFailedError
-        If the weights of an output are not all of one magnitude above 0.
+        If the weights of an output are no integers of 8 bits times one scale.
     """
     return rewritten(graph, {"MatMul": _dense, "Gemm": _dense, "Conv": _conv})
-
-
-def signs_and_scale(
-    node: Node, weights: NDArray[Any], origin: str = ""
-) -> tuple[NDArray[np.int8], list[Fraction]]:
-    """Split weights, shape (outputs, ...), into signs and one magnitude per output.
-
-    Parameters
-    ----------
-    node : Node
-    weights : array
-    origin : str
-        The quantiser that made them, for messages.
-
-    Raises
-    ------
-    ImportFailedError
-        If they are not of one magnitude above 0.
-    """
-    rows = weights.reshape(len(weights), -1)
-    if not rows.size:
-        raise node.fail(f"weights have shape {brief(weights.shape)}: they are empty")
-    magnitude = np.abs(rows)
-    wrong = (magnitude != magnitude[:, :1]) | (magnitude == 0)
-    if wrong.any():
-        raise node.fail(_many(rows, int(np.argmax(wrong.any(axis=1))), origin))
-    return np.where(weights > 0, 1, -1).astype(np.int8), fractions(magnitude[:, 0])
-
-
-def _many(rows: NDArray[Any], output: int, origin: str) -> str:
-    mine, values = (np.unique(part + 0) for part in (rows[output], rows.ravel()[: 1 << 16]))
-    shown = ", ".join(f"{value:g}" for value in mine[:4]) + (", ..." if len(mine) > 4 else "")
-    kind = "not binarized"
-    if 0 in mine and len(values) <= 3 and abs(values[0]) == abs(values[-1]):
-        kind = "ternary" if len(values) > 1 else "0"
-    return (
-        f"weights of output {output} are {shown} and not -a and +a of one magnitude a above 0: they are "
-        f"{kind}"
-        f"{', by ' + origin if origin else ''}; weights must be one bit"
-    )
 
 
 def _dynamic(node: Node, graph: Graph) -> str:
@@ -110,10 +71,9 @@ def _dynamic(node: Node, graph: Graph) -> str:
 
 
 def _dense(node: Node, graph: Graph) -> Node:
-    weights = parameter(node, graph, 1, "weights")
-    if node.op == "MatMul" or not node.integer("transB", 0):
-        weights = weights.T
-    signs, scale = signs_and_scale(node, weights, graph.origins.get(node.inputs[1], ""))
+    parameter(node, graph, 1, "weights")
+    across = node.op == "MatMul" or not node.integer("transB", 0)
+    rows, scale = integers_and_scale(node, graph, (lambda x: x.T) if across else (lambda x: x))
     bias = None
     if node.op == "Gemm":
         alpha, beta = Fraction(node.number("alpha", 1.0)), Fraction(node.number("beta", 1.0))
@@ -122,22 +82,22 @@ def _dense(node: Node, graph: Graph) -> Node:
             values = parameter(node, graph, 2, "bias")
             if values.ndim > 1 and values.shape[0] != 1:
                 raise node.fail(f"bias has shape {brief(values.shape)}, but must be one value per output")
-            bias = [beta * value for value in fractions(np.broadcast_to(values.ravel(), len(signs)))]
-    return made(node, DENSE, _dynamic(node, graph), weights=signs, scale=scale, bias=bias)
+            bias = [beta * value for value in fractions(np.broadcast_to(values.ravel(), len(rows)))]
+    return made(node, DENSE, _dynamic(node, graph), weights=rows, scale=scale, bias=bias)
 
 
 def _conv(node: Node, graph: Graph) -> Node:
-    weights = parameter(node, graph, 1, "weights")
-    signs, scale = signs_and_scale(node, weights, graph.origins.get(node.inputs[1], ""))
+    parameter(node, graph, 1, "weights")
+    rows, scale = integers_and_scale(node, graph, lambda x: x)
     bias = None
     if len(node.inputs) > 2 and node.inputs[2]:
         values = parameter(node, graph, 2, "bias")
-        if values.shape != (len(signs),):
-            raise node.fail(f"bias has shape {brief(values.shape)}, but must be ({len(signs)},)")
+        if values.shape != (len(rows),):
+            raise node.fail(f"bias has shape {brief(values.shape)}, but must be ({len(rows)},)")
         bias = fractions(values)
     image = _dynamic(node, graph)
-    window = Window(node, graph.shapes[image][2:], weights.shape[2:])
+    window = Window(node, graph.shapes[image][2:], rows.shape[2:])
     return made(
-        node, CONV, image, weights=np.ascontiguousarray(signs.transpose(0, 2, 3, 1)), scale=scale, bias=bias,
+        node, CONV, image, weights=np.ascontiguousarray(rows.transpose(0, 2, 3, 1)), scale=scale, bias=bias,
         window=window,
     )  # fmt: skip

@@ -1,0 +1,291 @@
+"""Import of several bits: every layer's codes against an executor in rationals; what is refused, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.sw.importers.fewbit_graphs import Net
+from tests.sw.importers.onnx_graphs import Builder, save
+from xnorcore.errors import ImportFailedError
+from xnorcore.importers import Imported, onnx
+from xnorcore.model.layers import has_weights
+from xnorcore.model.network import Conv2d, Network
+from xnorcore.reference import golden
+
+IMAGES = 40
+
+
+def pixels(*shape: int, bits: int = 3, seed: int = 1) -> Any:
+    return np.random.default_rng(seed).integers(0, 1 << bits, (IMAGES, *shape))
+
+
+def imported(net: Net, folder: Path, bits: int = 3) -> Imported:
+    return onnx.load(save(net.model(), folder), inputs=f"uint{bits}")
+
+
+def check(net: Net, folder: Path, images: Any, *, bits: int = 3) -> Network:
+    """Import a net and compare all that its layers give, and its scores and classes."""
+    network = imported(net, folder, bits).network
+    results = golden.layers(network, np.moveaxis(images, 1, -1) if images.ndim == 4 else images)
+    shown = [
+        one
+        for index, one in enumerate(results)
+        if network.values[index + 1].result != "sums" and network.pooled_by(index) is None
+    ]
+    for one, expected in zip(shown, net.hidden(), strict=True):
+        assert len(np.unique(expected)) > 1
+        assert np.array_equal(one, expected)
+    exact = net.v.astype(np.float64)
+    assert np.allclose(network.affine(results[-1]), exact, rtol=1e-6, atol=1e-6 * np.abs(exact).max())
+    assert np.array_equal(network.classify(results[-1]), classes(net.v))
+    return network
+
+
+def classes(values: Any) -> Any:
+    """The largest of each row, of equal ones the first."""
+    return np.array([row.tolist().index(max(row.tolist())) for row in values])
+
+
+def widths(network: Network) -> list[int]:
+    return [layer.weight_width for layer in network.layers if has_weights(layer)]
+
+
+@pytest.mark.parametrize(
+    ("bits", "options"),
+    [
+        (2, {"narrow": 1}), (2, {}), (3, {"signed": 0}), (3, {"narrow": 1, "mode": "FLOOR"}),
+        (4, {"signed": 0, "mode": "CEIL", "scale": 0.11}), (2, {"mode": "HALF_UP", "scale": 0.5}),
+        (3, {"mode": "HALF_DOWN", "scale": 0.25}), (2, {"mode": "UP"}), (3, {"mode": "DOWN", "scale": 0.25}),
+        (2, {"signed": 0, "narrow": 1, "zero": 1.0}), (8, {"scale": 0.02}),
+    ],
+)  # fmt: skip
+def test_activations(bits: int, options: dict[str, Any], tmp_path: Path) -> None:
+    images = pixels(17)
+    net = Net((17,), images, seed=bits)
+    for outputs in (9, 6):
+        net.dense(outputs, 3)
+        net.norm()
+        net.quant(bits, **options)
+    net.dense(4)
+    network = check(net, tmp_path, images)
+    assert network.values[1].bits == bits
+
+
+@pytest.mark.parametrize("narrow", [0, 1])
+@pytest.mark.parametrize("bits", [2, 3, 5, 8])
+def test_weights(bits: int, narrow: int, tmp_path: Path) -> None:
+    images = pixels(11)
+    net = Net((11,), images, seed=bits + narrow)
+    net.dense(7, bits, narrow, bias=True)
+    net.norm(falls=bool(narrow))  # the negative of the lowest weight is one more than the highest
+    net.quant(2)
+    net.dense(5, bits, narrow)
+    net.norm(falls=False)
+    net.sign()
+    net.dense(3, bits, narrow)
+    network = check(net, tmp_path, images)
+    assert widths(network) == [bits] * 3
+
+
+@pytest.mark.parametrize("options", [{"signed": 0}, {"narrow": 1}, {}])
+def test_convolutions(options: dict[str, Any], tmp_path: Path) -> None:
+    images = pixels(2, 8, 8)
+    net = Net((2, 8, 8), images, seed=5)
+    net.conv(4, 2, pads=1)
+    net.norm()
+    net.relu()
+    net.quant(2, signed=0)
+    net.pool()
+    net.conv(5, 3, pads=1)
+    net.norm()
+    net.quant(3, **options)
+    net.conv(3, 2, pads=1, stride=2)  # zero is no code 0 where codes have a sign
+    net.norm()
+    net.quant(2, **options)
+    net.dense(4)
+    network = check(net, tmp_path, images)
+    third = network.layers[3]
+    assert isinstance(third, Conv2d) and third.pad_value == (0 if "signed" in options else 4 - len(options))
+
+
+def test_averages_and_multi_thresholds(tmp_path: Path) -> None:
+    images = pixels(2, 6, 6)
+    net = Net((2, 6, 6), images, seed=6)
+    net.conv(4)
+    net.norm()
+    net.multi(5)
+    net.conv(4, 3)
+    net.multi(3, shared=True, scale=2.0, bias=0.25)
+    net.mean()
+    net.dense(4, 3)
+    check(net, tmp_path, images)
+
+
+def test_a_network_that_ends_in_codes(tmp_path: Path) -> None:
+    images = pixels(13)
+    net = Net((13,), images, seed=7)
+    net.dense(6, 2)
+    net.norm()
+    net.quant(3, signed=0)
+    net.dense(5, 2)
+    net.norm()
+    net.quant(4)
+    network = check(net, tmp_path, images)
+    assert network.output_kind == "scores" and network.values[-1].bound == 15
+
+
+def test_signs_among_codes(tmp_path: Path) -> None:
+    images = pixels(12, bits=1) * 2 - 1
+    net = Net((12,), images, seed=8)
+    net.dense(9, 2)
+    net.quant(3, scale=1.5)
+    net.dense(8, 3)
+    net.sign()
+    net.dense(6, 3)
+    net.norm()
+    net.quant(2, narrow=1)
+    net.dense(3, 2)
+    found = onnx.load(save(net.model(), tmp_path), inputs="bipolar").network
+    results = golden.layers(found, (images > 0).astype(int))
+    for one, expected in zip(results[:-1], net.hidden(), strict=True):
+        assert np.array_equal(one, expected)
+    assert [value.coding for value in found.values] == ["sign", "unsigned", "sign", "unsigned", "sum"]
+
+
+def test_equal_scores_are_equal(tmp_path: Path) -> None:
+    """Offsets that differ by class, of codes that have a sign, do not break ties: the lowest class wins."""
+    images = np.array([[a, b, c] for a in range(4) for b in range(4) for c in range(4)])
+    net = Net((3,), images, seed=9)
+    net.dense(6, 2)
+    net.quant(2, narrow=1, scale=9.0)
+    weights = np.random.default_rng(0).choice([-1.0, 1.0], (5, 6))
+    net.node("Gemm", net.b.const(weights), transB=1)
+    net.node("Mul", net.b.const(np.float32(0.7614)))
+    net.node("Add", net.b.const(np.float32(-1.16)))
+    net.v = (net.v @ np.vectorize(int, otypes=[object])(weights).T) * 1
+    network = imported(net, tmp_path, 2).network
+    tied = sum(sorted(row.tolist())[-1] == sorted(row.tolist())[-2] for row in net.v)
+    assert tied > 5
+    assert np.array_equal(network.classify(golden.run(network, images)), classes(net.v))
+
+
+def test_weights_that_are_stored_as_they_are(tmp_path: Path) -> None:
+    """Ternary weights, and small integers times a power of two, without a quantiser's node."""
+    images = pixels(9)
+    b = Builder((1, 9))
+    rng = np.random.default_rng(3)
+    first, second = rng.integers(-1, 2, (6, 9)) * 0.37, rng.integers(-3, 4, (4, 6)) * 0.25
+    first[2] = 0
+    x = b.sign(b.node("Add", b.node("Gemm", "x", b.const(first), transB=1), b.const(np.full(6, 0.1))))
+    network = onnx.load(
+        save(b.model(b.node("Gemm", x, b.const(second), transB=1)), tmp_path), inputs="uint3"
+    ).network
+    assert widths(network) == [2, 3]
+    hidden = np.where(images @ np.sign(first).T * np.float32(0.37) + np.float32(0.1) >= 0, 1, -1)
+    assert np.allclose(network.affine(golden.run(network, images)), hidden @ second.T)
+
+
+def test_the_report_says_the_bits(tmp_path: Path) -> None:
+    net = Net((5,), pixels(5), seed=2)
+    net.dense(4, 3)
+    net.quant(2)
+    net.dense(3, 2)
+    report = imported(net, tmp_path).report
+    assert [layer.bits for layer in report.layers] == [(3, 3, 2), (2, 2, 0)]
+    assert "weights of 3, reads values of 3, values of 2" in report.human()
+    assert report.layers[0].memory_bits == 3 * 20 + 32 * 4 * 3
+
+
+def test_an_old_exporter_has_no_domain(tmp_path: Path) -> None:
+    images = pixels(6)
+    net = Net((6,), images, seed=4)
+    net.dense(5, 3)
+    net.quant(3)
+    net.dense(3, 3)
+    model = net.model()
+    for node in model.graph.node:
+        node.domain = ""
+        for attribute in [one for one in node.attribute if one.name == "rounding_mode"]:
+            node.attribute.remove(attribute)
+    network = onnx.load(save(model, tmp_path), inputs="uint3").network
+    assert np.array_equal(golden.layers(network, images)[0], net.hidden()[0])
+
+
+def refused(b: Builder, x: str) -> Any:
+    """The rest of a net behind something that is refused."""
+    return b.model(b.node("Gemm", x, b.signs(2, 4), transB=1))
+
+
+def _quant(b: Builder, x: str, scale: Any = 0.5, bits: float = 2.0, **attributes: Any) -> str:
+    numbers = [b.const(np.asarray(one, np.float32)) for one in (scale, 0.0, bits)]
+    return b.quant("Quant", x, *numbers, **{"signed": 1, "narrow": 0, "rounding_mode": "ROUND", **attributes})
+
+
+def _gemm(b: Builder, weights: Any = None) -> str:
+    weights = b.signs(4, 5) if weights is None else weights
+    return b.node("Gemm", "x", weights, transB=1)
+
+
+def _steep(b: Builder) -> str:
+    return _quant(b, b.const(np.random.default_rng(0).normal(size=(4, 5))), np.linspace(0.1, 0.5, 5)[None])
+
+
+REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
+    "many levels": (lambda b: _quant(b, _gemm(b), bits=9.0), "gives 512 levels between layers, the limit is"),
+    "scales": (
+        lambda b: _quant(b, _gemm(b), np.full((1, 4), [0.1, 0.2, 0.3, 0.4])),
+        "must have one constant scale and zero point for all channels",
+    ),
+    "no scale": (lambda b: _quant(b, _gemm(b), -0.5), "scale is -0.5, but must be above 0"),
+    "twice": (lambda b: _quant(b, _quant(b, _gemm(b)), 0.3), "quantises values that are quantised already"),
+    "not monotone": (
+        lambda b: _quant(b, b.node("Abs", _gemm(b)), bits=3.0),
+        r"Abs .*channel 0 rises and falls: it is not monotone",
+    ),
+    "float weights": (
+        lambda b: _quant(b, _gemm(b, b.const(np.random.default_rng(0).normal(size=(4, 5))))),
+        "weights of output 0 are .*not integers of 8 bits times one scale: they are not quantised",
+    ),
+    "weights in 9 bits": (
+        lambda b: _quant(b, _gemm(b, _quant(b, b.const(np.full((4, 5), [1, 9, -99, 100, 155.0])), 0.5, 10))),
+        "weights of output 0 reach 155 times their scale; the limit is -128 to 127",
+    ),
+    "scales within an output": (
+        lambda b: _quant(b, _gemm(b, _steep(b))),
+        "weights of output 0 have several scales, by Quant",
+    ),
+    "falling thresholds": (
+        lambda b: b.quant("MultiThreshold", _gemm(b), b.const(np.zeros((4, 3))), out_scale=-1.0),
+        "out_scale is -1, but must be above 0",
+    ),
+    "sign of codes": (lambda b: b.sign(_quant(b, _gemm(b))), "is a sign of n-bit values"),
+    "relu of codes": (lambda b: b.node("Relu", _quant(b, _gemm(b))), "Relu .*quantised"),
+    "lowest weight": (
+        lambda b: _quant(
+            b, b.node("Neg", _gemm(b, _quant(b, b.const(np.full((4, 5), [-128, 1, 3, 5, 7.0])), 1.0, 8.0)))
+        ),
+        "has weights of -128 in a channel that falls",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name: str, tmp_path: Path) -> None:
+    begin, message = REFUSED[name]
+    b = Builder((1, 5))
+    with pytest.raises(ImportFailedError, match=message):
+        onnx.load(save(refused(b, begin(b)), tmp_path), inputs="uint3")
+
+
+def test_maximum_in_front_of_what_falls(tmp_path: Path) -> None:
+    b = Builder((1, 2, 6, 6))
+    x = b.node("MaxPool", b.node("Conv", "x", b.signs(4, 2, 3, 3)), kernel_shape=[2, 2], strides=[2, 2])
+    x = b.node("Flatten", _quant(b, b.node("Mul", x, b.const(np.float32(-0.1)))))
+    model = b.model(b.node("Gemm", x, b.signs(3, 16), transB=1))
+    with pytest.raises(ImportFailedError, match=r"MaxPool .*pools in front of what falls in channel 0"):
+        onnx.load(save(model, tmp_path), inputs="uint3")
