@@ -64,13 +64,14 @@ class Prefetcher(wiring.Component):
         request, word = self.request, self.word
         on, drops, flying = Signal(name="on"), Signal(name="drops"), Signal(range(FLIGHT + 1), name="flying")
         address, known = Signal.like(request.p, name="address"), Signal(name="known")
+        begun = Signal(name="begun")
         last = Signal.like(request.p, name="last", reset_less=True)
         asked, taken = Signal(name="asked"), Signal(name="taken")
         connect(m, flipped(self.ring), writer.ring)
         connect(m, writer.fill, flipped(self.fill))
         m.d.comb += [
             # Until its length is known, only the stream's first word.
-            request.valid.eq(on & ~drops & (flying != FLIGHT) & (known | (address == 0))),
+            request.valid.eq(on & ~drops & (flying != FLIGHT) & (known | ~begun)),
             request.p.eq(address),
             writer.clear.eq(~on),
             writer.word.valid.eq(word.valid & known & ~drops),
@@ -89,10 +90,10 @@ class Prefetcher(wiring.Component):
             with m.If(flying == 0):
                 m.d.sync += drops.eq(0)
         with m.If(~on):
-            m.d.sync += [address.eq(0), known.eq(0)]
+            m.d.sync += [address.eq(0), known.eq(0), begun.eq(0)]
         with m.Else():
             with m.If(asked):
-                m.d.sync += address.eq(Mux(known & (address == last), 1, address + 1))
+                m.d.sync += [address.eq(Mux(known & (address == last), 1, address + 1)), begun.eq(1)]
             with m.If(taken & ~known & ~drops):
                 m.d.sync += [known.eq(1), last.eq(word.p)]
         return m

@@ -143,7 +143,9 @@ class LoopNest(wiring.Component):
         m = Module()
         lasts = {loop: self.layer[f"{loop}_last"] for loop in self.loops}
         absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in lasts)
-        at_last, at_first = (Signal(len(LOOPS), name=name, init=absent) for name in ("at_last", "at_first"))
+        at_last, at_first = (
+            Signal(len(LOOPS), name=name, init=absent, reset_less=True) for name in ("at_last", "at_first")
+        )
         inner = self._inner(m, lasts, at_last)
         advance = Signal(len(LOOPS))
         for level, loop in enumerate(LOOPS):
@@ -194,7 +196,7 @@ class LoopNest(wiring.Component):
         Of many loops it is in registers, since the decision whether a beat leaves is late: what each step
         makes of it is known before.
         """
-        inner = Signal(len(LOOPS), name="inner", init=1)
+        inner = Signal(len(LOOPS), name="inner", init=1, reset_less=True)
         if not self.config.convolution:
             m.d.comb += [inner[level].eq(at_last[:level].all()) for level in range(len(LOOPS))]
             return inner

@@ -65,7 +65,7 @@ class StoreAccess(wiring.Component):
         m.d.comb += [
             asks.eq(valid & self.quiet & ~asked),
             request.valid.eq(self.request.valid | asks),
-            request.p.eq(Mux(self.request.valid, self.request.p, self.addr)),
+            request.p.eq(Mux(asks, self.addr, self.request.p)),
             self.request.ready.eq(request.ready),
             # A word for READ stays in the store until its bytes are sent.
             self.data.eq(word.p),
