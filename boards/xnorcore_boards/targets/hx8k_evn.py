@@ -23,8 +23,8 @@ BOARD = Board(
     part=HX8K_CT256,
     platform=_platform,
     config=DeviceConfig(
-        Geometry(6, 8, 32),
-        acc_width=11,
+        Geometry(4, 16, 16),
+        acc_width=12,
         weight_depth=256,
         threshold_depth=64,
         act_depth=256,
