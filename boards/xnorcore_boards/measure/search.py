@@ -15,8 +15,10 @@ from xnorcore.runtime.rates import CALL, Rates
 
 from ..board import Board
 from .choose import Choice, chosen, judge, reached
+from .estimate import estimate_area
+from .inventory import config_blocks
 from .needs import Need, needs
-from .space import arrays, depths
+from .space import arrays, cells_limit, depths
 
 __all__ = ["Search"]
 
@@ -87,9 +89,14 @@ class Search:
             Are told how many were looked at, and how many there are.
         any_ : bool
         """
+        own = self.board.config
+        if not self.candidates and self._holds_own():
+            self._add(judge(self.board, own, self.networks, self.images), {}, 2)
         for array in self._arrays[self.done :]:
             needed = needs(self.networks, array, self._needs)
             for config in depths(self.board, array, needed):
+                if config == own:
+                    continue
                 self._add(chosen(self.board, config, self._at_most(config, needed)), needed)
             self.done += 1
             arrays(self.done, self.total)
@@ -103,8 +110,14 @@ class Search:
         """The one that `RULE` proposes; None if nothing runs."""
         return self.frontier[0] if self.frontier else None
 
+    def _holds_own(self) -> bool:
+        """Tell whether the board's own configuration, which may have a store, fits the part."""
+        board, part = self.board, self.board.part
+        cells = estimate_area(part.family.name, board.config)
+        return cells <= cells_limit(board) and config_blocks(board.config, part.family) <= part.bram
+
     def _add(self, choice: Choice, needed: Mapping[str, Need], level: int = 0) -> None:
-        self.candidates += not level
+        self.candidates += not level or not needed
         order = tuple(-value for value in choice.key)
         heappush(self._open, _Candidate(order, next(self._numbers), choice, needed, level))
 

@@ -69,6 +69,7 @@ def _family(name: str) -> str | None:
 def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
     """Return a board's own configuration with every array that its part may hold, the fullest first.
 
+    There is no store: weights are resident, or come in passes.
     Depths are as large as they may be; `convolution`, with a line buffer, is there where a network needs it
     and it may fit, with windows that neighbours share, and with whole ones; start values are shared by 1, 2
     or 4 columns; activation memories have one port where the part has blocks for that, or two.
@@ -139,6 +140,8 @@ def _array(own: DeviceConfig, geometry: Geometry, share: int, kind: Mapping[str,
             program_depth=MAX_PROGRAM_DEPTH,
             line_bytes=MAX_DEPTH if kind["convolution"] else 0,
             threshold_share=share,
+            store_words=0,
+            store_kind=0,
             **kind,
         )
     except GeometryError:
