@@ -34,6 +34,11 @@ class Net:
         Of an input, without the batch.
     images : array, shape (n, ...)
         Inputs as the framework reads them, whole numbers.
+
+    Attributes
+    ----------
+    scaled : bool
+        Weights have a scale.
     """
 
     def __init__(self, shape: Sequence[int], images: Any, seed: int = 0) -> None:
@@ -42,6 +47,7 @@ class Net:
         self.x = "x"
         self.v = np.vectorize(Fraction, otypes=[object])(images.astype(object))
         self.codes: list[Any] = []
+        self.scaled = True
 
     def node(self, op: str, *inputs: str, **attributes: Any) -> None:
         self.x = self.b.node(op, self.x, *inputs, **attributes)
@@ -59,6 +65,7 @@ class Net:
         whole = self.rng.integers(-top + narrow, top, shape)
         whole[0].flat[:2] = -top + narrow, top - 1
         scale = self.rng.uniform(0.01, 3, (shape[0], *[1] * (len(shape) - 1))).astype(np.float32)
+        scale = scale if self.scaled else np.ones_like(scale)
         name = self.quantised(whole * scale.astype(np.float64), scale, bits, narrow=narrow)
         return name, whole * np.vectorize(Fraction, otypes=[object])(scale.astype(np.float64))
 

@@ -76,6 +76,21 @@ def test_activations(bits: int, options: dict[str, Any], tmp_path: Path) -> None
     assert network.values[1].bits == bits
 
 
+@pytest.mark.parametrize("mode", ["ROUND", "FLOOR", "CEIL", "UP", "DOWN", "HALF_UP", "HALF_DOWN"])
+def test_values_where_a_level_begins(mode: str, tmp_path: Path) -> None:
+    """Sums are whole, levels 2 apart: every other sum is at a place where rounding decides."""
+    images = pixels(5)
+    net = Net((5,), images, seed=3)
+    net.scaled = False
+    net.dense(12, 3)
+    net.quant(4, mode=mode, scale=2.0)
+    net.dense(12, 3)
+    net.relu()
+    net.quant(3, mode=mode, scale=8.0, zero=1.0, signed=0)
+    net.dense(3)
+    check(net, tmp_path, images)
+
+
 @pytest.mark.parametrize("narrow", [0, 1])
 @pytest.mark.parametrize("bits", [2, 3, 5, 8])
 def test_weights(bits: int, narrow: int, tmp_path: Path) -> None:
@@ -163,8 +178,9 @@ def test_equal_scores_are_equal(tmp_path: Path) -> None:
     net = Net((3,), images, seed=9)
     net.dense(6, 2)
     net.quant(2, narrow=1, scale=9.0)
-    weights = np.random.default_rng(0).choice([-1.0, 1.0], (5, 6))
+    weights = np.random.default_rng(0).choice([-1.0, 1.0], (40, 6))
     net.node("Gemm", net.b.const(weights), transB=1)
+    net.node("Div", net.b.const(np.float32(18.338)))
     net.node("Mul", net.b.const(np.float32(0.7614)))
     net.node("Add", net.b.const(np.float32(-1.16)))
     net.v = (net.v @ np.vectorize(int, otypes=[object])(weights).T) * 1
