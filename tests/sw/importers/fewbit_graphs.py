@@ -80,17 +80,20 @@ class Net:
         if bias:
             self.v = self.v + exact(added)
 
-    def conv(self, outputs: int, bits: int = 2, narrow: int = 1, *, pads: int = 0, stride: int = 1) -> None:
-        name, weights = self.weights((outputs, self.v.shape[1], 3, 3), bits, narrow)
-        self.node("Conv", name, pads=[pads] * 4, strides=[stride] * 2, kernel_shape=[3, 3])
+    def conv(
+        self, outputs: int, bits: int = 2, narrow: int = 1, *, pads: int = 0, stride: int = 1, groups: int = 1
+    ) -> None:
+        name, weights = self.weights((outputs, self.v.shape[1] // groups, 3, 3), bits, narrow)
+        self.node("Conv", name, pads=[pads] * 4, strides=[stride] * 2, kernel_shape=[3, 3], group=groups)
         v = np.pad(self.v, ((0, 0), (0, 0), (pads, pads), (pads, pads)), constant_values=NIL)
         n, _, height, width = v.shape
         rows, columns = range(0, height - 2, stride), range(0, width - 2, stride)
         found = np.empty((n, outputs, len(rows), len(columns)), object)
         for i, y in enumerate(rows):
             for j, x in enumerate(columns):
-                taps = v[:, :, y : y + 3, x : x + 3].reshape(n, -1)
-                found[:, :, i, j] = taps @ weights.reshape(outputs, -1).T
+                taps = v[:, :, y : y + 3, x : x + 3].reshape(n, groups, -1)
+                rows_ = weights.reshape(groups, outputs // groups, -1)
+                found[:, :, i, j] = np.hstack([taps[:, g] @ rows_[g].T for g in range(groups)])
         self.v = found
 
     def norm(self, *, falls: bool = True) -> None:

@@ -230,8 +230,8 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "wrong sizes": (lambda: net(lambda b, z: b.sign(z), taps=9), "shapes (1, 8) and (6, 9) do not fit"),
     "groups": (
-        lambda: conv(lambda b, z: b.sign(b.node("Conv", b.sign(z), b.latent(4, 2, 3, 3), group=2)), 16),
-        "group is 2, but only 1 is supported",
+        lambda: conv(lambda b, z: b.sign(b.node("Conv", b.sign(z), b.latent(4, 2, 3, 3), group=3)), 16),
+        "group is 3, which does not divide its 4 outputs",
     ),
     "dilations": (lambda: conv(lambda b, z: b.sign(z), 16, dilations=[2, 2]), "dilations other than 1"),
     "stride": (lambda: conv(lambda b, z: b.sign(z), 4, strides=[5, 5]), "Conv 'n3': strides is (5, 5)"),

@@ -128,6 +128,22 @@ def test_convolutions(options: dict[str, Any], tmp_path: Path) -> None:
     assert isinstance(third, Conv2d) and third.pad_value == (0 if "signed" in options else 4 - len(options))
 
 
+@pytest.mark.parametrize("groups", [2, 6])
+def test_groups(groups: int, tmp_path: Path) -> None:
+    images = pixels(2, 6, 6)
+    net = Net((2, 6, 6), images, seed=groups)
+    net.conv(6, 2, groups=2)
+    net.norm()
+    net.quant(2)
+    net.conv(12, 3, pads=1, groups=groups)
+    net.norm()
+    net.sign()
+    net.dense(4)
+    network = check(net, tmp_path, images)
+    middle = network.layers[1]
+    assert has_weights(middle) and np.count_nonzero(middle.weights.any(axis=(1, 2))) == 12 * 6 // groups
+
+
 def test_averages_and_multi_thresholds(tmp_path: Path) -> None:
     images = pixels(2, 6, 6)
     net = Net((2, 6, 6), images, seed=6)

@@ -77,6 +77,8 @@ def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pa
     if bias is not None:
         form.affine([Fraction(1)], bias, node)
         folded.append("bias")
+    if node.attributes.get("groups", 1) > 1:
+        folded.append(f"{node.attributes['groups']} groups, as weights of 0")
     if any(value != 1 for value in scale):
         folded.append("weight scale")
     if (reads.scale, reads.offset) != (1, 0):

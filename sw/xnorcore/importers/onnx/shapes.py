@@ -159,10 +159,11 @@ def _conv(node: Node, given: list[Shape]) -> Shape:
     x, w = given[0], given[1]
     if len(x) != 4 or len(w) != 4:
         raise node.fail(f"shapes {brief(x)} and {brief(w)}: only convolutions of 2 dimensions are supported")
-    if node.integer("group", 1) != 1:
-        raise node.fail(f"group is {node.integer('group', 1)}, but only 1 is supported")
-    if x[1] != w[1]:
-        raise node.fail(f"takes {w[1]} channels, but reads {x[1]}")
+    groups = node.integer("group", 1)
+    if groups < 1 or w[0] % groups:
+        raise node.fail(f"group is {groups}, which does not divide its {w[0]} outputs")
+    if x[1] != w[1] * groups:
+        raise node.fail(f"takes {w[1]} channels in {groups} group{'s'[: groups > 1]}, but reads {x[1]}")
     window = Window(node, x[2:], w[2:])
     if window.kernel != w[2:]:
         raise node.fail(f"kernel_shape is {window.kernel}, but the weights have {brief(w)}")

@@ -13,6 +13,7 @@ from .graph import Graph, Node, replaced
 from .integers import integers_and_scale
 from .rewrite import fractions, made, parameter, rewritten
 from .shapes import Window
+from .tensors import elements
 
 DENSE, CONV = "Dense", "Conv2d"
 """Operators of the nodes that this pass makes; each has one input."""
@@ -54,7 +55,8 @@ def products(graph: Graph) -> Graph:
     """Pass: MatMul, Gemm and Conv become `DENSE` and `CONV`, their weights integers and a scale per output.
 
     Attributes: ``weights`` (int8, (outputs, inputs) or (outputs, kh, kw, inputs)), ``scale`` and ``bias``
-    (lists of Fraction; bias may be None); of `CONV` also ``window``.
+    (lists of Fraction; bias may be None); of `CONV` also ``window`` and
+    ``groups``.
 
     Raises
     ------
@@ -62,6 +64,19 @@ def products(graph: Graph) -> Graph:
         If the weights of an output are no integers of 8 bits times one scale.
     """
     return rewritten(graph, {"MatMul": _dense, "Gemm": _dense, "Conv": _conv})
+
+
+def _whole(node: Node, rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights of groups as those of all channels: 0 where an output does not read one."""
+    groups = node.integer("group", 1)
+    if groups == 1:
+        return rows
+    outputs, channels, *kernel = rows.shape
+    elements((outputs, channels * groups, *kernel), node.label)
+    whole = np.zeros((groups, outputs // groups, groups, channels, *kernel), np.int8)
+    each = np.arange(groups)
+    whole[each, :, each] = rows.reshape(groups, -1, channels, *kernel)
+    return whole.reshape(outputs, groups * channels, *kernel)
 
 
 def _dynamic(node: Node, graph: Graph) -> str:
@@ -89,6 +104,7 @@ def _dense(node: Node, graph: Graph) -> Node:
 def _conv(node: Node, graph: Graph) -> Node:
     parameter(node, graph, 1, "weights")
     rows, scale = integers_and_scale(node, graph, lambda x: x)
+    rows = _whole(node, rows)
     bias = None
     if len(node.inputs) > 2 and node.inputs[2]:
         values = parameter(node, graph, 2, "bias")
@@ -99,5 +115,5 @@ def _conv(node: Node, graph: Graph) -> Node:
     window = Window(node, graph.shapes[image][2:], rows.shape[2:])
     return made(
         node, CONV, image, weights=np.ascontiguousarray(rows.transpose(0, 2, 3, 1)), scale=scale, bias=bias,
-        window=window,
+        window=window, groups=node.integer("group", 1),
     )  # fmt: skip
