@@ -67,7 +67,7 @@ _ONE_PORT = [
 ]
 _RINGS = ["tests/hw/test_prefetch.py", "tests/formal/test_rings.py"]
 _STORED = ["tests/hw/test_store.py"]
-_SDRAM = ["tests/formal/test_sdram.py", "tests/hw/test_sdram.py", "tests/hw/test_sdram_device.py"]
+_SDRAM = ["tests/hw/test_sdram.py", "tests/formal/test_sdram.py", "tests/hw/test_sdram_device.py"]
 _FRAMED = ["tests/hw/test_framed.py"]
 _EXPORT = ["tests/hw/test_export.py"]
 _STREAM = ["tests/hw/test_stream_shell.py", "tests/hw/test_stream_speed.py"]

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def digests() -> Iterator[str]:
     from amaranth.back import rtlil
 
     from xnorcore.isa.device import DeviceConfig, Geometry
+    from xnorcore.isa.stores import StoreKind
     from xnorcore_hw.array.pe import ProcessingElement
     from xnorcore_hw.link import UartReceiver, UartTransmitter
     from xnorcore_hw.shells.pins import AxiStreamPins, UartPins
@@ -69,6 +71,8 @@ def digests() -> Iterator[str]:
     designs += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
     designs += [(partial(SimTop, full), "generic"), (partial(AxiStreamPins, small), "generic")]
     designs += [(partial(UartPins, small, 0, 4), "generic")]
+    stores = [replace(small, store_words=1024, store_kind=kind) for kind in (StoreKind.RAM, StoreKind.SDRAM)]
+    designs += [(partial(SimTop, stored), "generic") for stored in stores]
     for design, family in designs:
         text = rtlil.convert(design(), name="top", platform=_Platform(family), emit_src=False)
         yield hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -213,6 +213,9 @@ class SdramStore(wiring.Component):
         wait = Signal(range(max(longest, 2)), name="wait", reset_less=True)
         refreshed, lost = Signal(name="refreshed"), self._lost(m)
         owed, over = self._refreshes(m, refreshed, state == _Row.UNKNOWN, lost)
+        # A cycle late: whether a word may be asked for depends on it.
+        urgent = Signal(name="urgent", reset_less=True)
+        m.d.sync += urgent.eq(owed >= _FORCED)
         command = Signal(3, name="command", init=SdramCommand.NOP)
         address = Signal(part.row_bits, name="address")
         row = self._row_of(link.addr)
@@ -246,7 +249,7 @@ class SdramStore(wiring.Component):
                         m.d.sync += state.eq(_Row.OPEN)
                 with m.Case(_Row.OPEN):
                     idle = ~(reads | writes)
-                    with m.If((owed >= _FORCED) | idle & (owed != 0) | ~idle & ~hit):
+                    with m.If(urgent | idle & (owed != 0) | ~idle & ~hit):
                         m.d.sync += [state.eq(_Row.CLOSING), wait.eq(times.close - 1)]
                     with m.Elif(reads):
                         m.d.comb += [*give(SdramCommand.READ, times.beats), address.eq(column), done.eq(1)]
