@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
+from xnorcore.isa.stores import StoreKind
 
 from .array.array import Array
 from .command.control import Control
@@ -248,5 +249,14 @@ class Core(wiring.Component):
             access.valid.eq(control.program.valid & control.store.reads),
             access.addr.eq(Cat(control.word.addr, control.word.bank)),
         ]
+        if self.config.store_kind == StoreKind.FLASH:
+            connect(m, control.store.flash, store.link)
+            # What the link reads is as it is; what the array has taken spoils the results.
+            lost = Signal(name="lost")
+            with m.If(store.damaged & ~prefetcher.quiet):
+                m.d.sync += lost.eq(1)
+            with m.If(control.settled):
+                m.d.sync += lost.eq(0)
+            m.d.comb += [sequencer.lost.eq(lost), self._responder.fault.eq(sequencer.fault | lost)]
         with m.If(control.store.reads):
             m.d.comb += [control.program.data.eq(access.data), control.program.ready.eq(access.ready)]

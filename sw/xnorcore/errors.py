@@ -106,5 +106,9 @@ class NotLoadedError(LinkError):
     """No network was loaded, or the device has lost it, or holds another one."""
 
 
+class WrongFlashError(XnorcoreError):
+    """The flash that a device's store is in is not one that can be used."""
+
+
 class VerifyError(LinkError):
     """Memory read back from the device differs from what was written."""

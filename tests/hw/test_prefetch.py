@@ -147,7 +147,7 @@ def test_every_beat_finds_its_word(shape: tuple[int, int], chance: float) -> Non
     for length in (*rng.integers(1, 9, 12), *[1] * 20, most_words(config), *rng.integers(1, 30, 6)):
         starts = rng.integers(-(2**31), 2**31, columns)
         tiles.append((rng.integers(0, 256, (columns, length, width // 8)).astype(np.uint8), starts))
-    blocks = store_blocks([block_of_tile(weights, starts, config) for weights, starts in tiles])
+    blocks = store_blocks([block_of_tile(weights, starts, config) for weights, starts in tiles], config)
     words = np.concatenate([np.frombuffer(block.data, "<u4") for block in blocks])
     dut = Prefetcher(config)
     beats = Beats(dut, config, tiles, columns)

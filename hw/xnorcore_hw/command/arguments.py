@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import HEADER, counters_of
 from xnorcore.isa.protocol import STORE_BANK, Space
+from xnorcore.isa.stores import StoreKind
 
 from ..parts.limits import at_least
 from .identity import IDENTITY_WORDS
@@ -61,6 +62,8 @@ class Arguments(wiring.Component):
         }
         if stored := config.store_words:
             self.limits[Space.STORE] = (-(-stored // STORE_BANK), min(stored, STORE_BANK), 4)
+        if config.store_kind == StoreKind.FLASH:
+            self.limits[Space.CHIP] = self.limits[Space.STORE]
         """Banks, words and bytes of a word, for each memory."""
         self.config = config
         longest = range(max(IDENTITY_WORDS + depth for _, depth, _ in self.limits.values()))
@@ -95,7 +98,7 @@ class Arguments(wiring.Component):
                     m.d.sync += self.inside.eq(0)
         readable = [Space.PROGRAM, Space.ACTIVATIONS]
         if self.config.store_words:
-            readable.append(Space.STORE)
+            readable += [space for space in (Space.STORE, Space.CHIP) if space in self.limits]
         m.d.sync += [self.readable.eq(space.matches(*readable)), self.exhausted.eq((words == 0) & ~stray)]
         with m.If(self.clear):
             m.d.sync += [space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0), words.eq(IDENTITY_WORDS)]

@@ -7,11 +7,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.protocol import Command, Space, Status
+from xnorcore.isa.protocol import Command, Status
 
 from ..interfaces import CounterSignature, HeaderLayout, LoaderSignature, bits_for_depth, byte_stream
 from ..memory.ports import PlaceLayout, WordReadSignature, writes
-from ..memory.stores.port import store_ports
+from ..memory.stores.port import store_ports, tell_store
 from ..parts.limits import at_least
 from .arguments import Arguments
 from .identity import IDENTITY_WORDS
@@ -145,7 +145,7 @@ class Control(wiring.Component):
         ]
         if self.config.store_words:
             connect(m, writer.store, flipped(self.store.write))
-            m.d.comb += self.store.reads.eq(arguments.space == Space.STORE)
+            tell_store(m, self.store, arguments.space, writer.active, words.active)
         with m.If(i.ready & i.valid):
             m.d.sync += self._ended.eq(i.p.last)
         with m.If(writer.changed | words.take):

@@ -11,6 +11,7 @@ from xnorcore.isa.protocol import FLAG_ARMED, INFO_FLAGS_OFFSET, INFO_NETWORK_OF
 
 from ..interfaces import CounterSignature, HeaderLayout
 from ..memory.ports import WordReadSignature
+from ..memory.stores.port import stored_spaces
 from .header import HeaderStore
 from .identity import IDENTITY_WORDS
 from .records import RecordKind, RecordLayout
@@ -129,9 +130,7 @@ class WordLoop(wiring.Component):
                 with m.If(self.exhausted | self.reading & ~self.inside):
                     m.d.comb += [self.done.eq(self.exhausted), self.refuse.eq(~self.exhausted)]
                     m.next = "NEXT"
-                with m.Elif(
-                    self.space.matches(Space.PROGRAM, *([Space.STORE] if self.config.store_words else []))
-                ):
+                with m.Elif(self.space.matches(Space.PROGRAM, *stored_spaces(self.config))):
                     m.d.comb += counter.valid.eq(1)
                     with m.If(self.program.ready & counted):
                         m.next = "BYTES"

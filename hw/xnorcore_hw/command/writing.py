@@ -11,7 +11,7 @@ from xnorcore.isa.protocol import Space, Status
 
 from ..interfaces import byte_stream
 from ..memory.ports import PlaceLayout, writes
-from ..memory.stores.port import StoreWriteLayout
+from ..memory.stores.port import StoreWriteLayout, stored_spaces
 
 __all__ = ["ByteWriter"]
 
@@ -86,7 +86,7 @@ class ByteWriter(wiring.Component):
         ]
         valid, ready = Const(1), write.ready
         if self.config.store_words:
-            store, to_store = self.store, self.space == Space.STORE
+            store, to_store = self.store, self.space.matches(*stored_spaces(self.config))
             valid, ready = ~to_store, Mux(to_store, store.ready, write.ready)
             m.d.comb += [
                 store.valid.eq(self.active & ~self.ended & self.inside & i.valid & to_store),

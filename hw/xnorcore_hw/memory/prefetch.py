@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.pages import PAGE_WORDS
+from xnorcore.isa.stores import FLASH_SECTOR, StoreKind
 
 from ..interfaces import RingSignature, bits_for_depth
 from .fill import fills
@@ -64,6 +66,7 @@ class Prefetcher(wiring.Component):
         request, word = self.request, self.word
         on, drops, flying = Signal(name="on"), Signal(name="drops"), Signal(range(FLIGHT + 1), name="flying")
         address, known = Signal.like(request.p, name="address"), Signal(name="known")
+        first, follows = self._follows(address)
         begun = Signal(name="begun")
         last = Signal.like(request.p, name="last", reset_less=True)
         asked, taken = Signal(name="asked"), Signal(name="taken")
@@ -93,7 +96,15 @@ class Prefetcher(wiring.Component):
             m.d.sync += [address.eq(0), known.eq(0), begun.eq(0)]
         with m.Else():
             with m.If(asked):
-                m.d.sync += [address.eq(Mux(known & (address == last), 1, address + 1)), begun.eq(1)]
+                m.d.sync += [address.eq(Mux(known & (address == last), first, follows)), begun.eq(1)]
             with m.If(taken & ~known & ~drops):
                 m.d.sync += [known.eq(1), last.eq(word.p)]
         return m
+
+    def _follows(self, address: Signal) -> tuple[int, Value]:
+        """Return where the stream's first block is, and the address behind one."""
+        if self.config.store_kind != StoreKind.FLASH:
+            return 1, address + 1
+        # Last words of pages are checksums.
+        sums = address[:6] == PAGE_WORDS - 2
+        return FLASH_SECTOR, Mux(address == 0, FLASH_SECTOR, address + Mux(sums, 2, 1))

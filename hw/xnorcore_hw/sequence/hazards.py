@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import StoreKind
 
 from ..parts.sizes import bits_for_depth
 
@@ -77,19 +78,23 @@ class WordHazards(wiring.Component):
         has the next word, or goes back to words that have been used.
     arrived : In
         The words before this one have come.
+    lost : In(1)
+        What has come is not what it was: results mean nothing, and wait for no more. With a store in flash.
     waits : Out(1)
         No beat may leave.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         places = dict.fromkeys(("word", "next_word", "arrived"), In(bits_for_depth(config.weight_depth)))
-        super().__init__({"stream": In(1), **places, "waits": Out(1)})
+        lost = {"lost": In(1)} if config.store_kind == StoreKind.FLASH else {}
+        super().__init__({"stream": In(1), **places, **lost, "waits": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         near = (self.word == self.arrived) | (self.next_word == self.arrived)
-        m.d.sync += self.waits.eq(self.stream & near)
+        stream = self.stream & ~self.lost if "lost" in self.signature.members else self.stream
+        m.d.sync += self.waits.eq(stream & near)
         return m
 
 

@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import StoreKind
 
 from ..interfaces import (
     ControlLayout,
@@ -72,13 +73,15 @@ class Issue(wiring.Component):
         Of a cycle with a `beat`.
     ring : Out(RingSignature)
         On a device with a store.
+    lost : In(1)
+        On a device with a store in flash; as of `WordHazards`.
     """
 
     CAUSES = ("busy", "drain", "hazard", "port", "wait_weights")
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
-        stored = bool(config.store_words)
+        stored, self.checks = bool(config.store_words), config.store_kind == StoreKind.FLASH
         names_in = ("load", "hazard", "barred", "grant", "clear")
         if config.act_ports == 1:
             names_in += ("writes",)
@@ -95,6 +98,7 @@ class Issue(wiring.Component):
                 **dict.fromkeys(names_out, Out(1)),
                 "causes": Out(CauseLayout(*(self.CAUSES if stored else self.CAUSES[:-1]))),
                 **({"ring": Out(RingSignature(config))} if stored else {}),
+                **({"lost": In(1)} if self.checks else {}),
             }
         )
 
@@ -184,6 +188,8 @@ class Issue(wiring.Component):
             words.next_word.eq(ring.next_word),
             words.arrived.eq(ring.arrived),
         ]
+        if self.checks:
+            m.d.comb += words.lost.eq(self.lost)
         return words.waits
 
     def _outside(self, m: Module, nest: LoopNest) -> Value:

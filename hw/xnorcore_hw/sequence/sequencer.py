@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import COUNTERS, STORE_COUNTERS
+from xnorcore.isa.stores import StoreKind
 
 from ..interfaces import ControlLayout, Emission, HeaderLayout, LayerLayout, OperandLayout, RingSignature
 from ..memory.ports import ProgramReadSignature
@@ -76,11 +77,14 @@ class Sequencer(wiring.Component):
         One-hot, what this cycle is counted as.
     ring : Out(RingSignature)
         On a device with a store.
+    lost : In(1)
+        On a device with a store in flash: a word was not what it was. Until `forgive`.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         single = {"result": In(1)} if config.act_ports == 1 else {}
+        self.checks = config.store_kind == StoreKind.FLASH
         super().__init__(
             {
                 "program": Out(ProgramReadSignature(config.program_depth)),
@@ -106,6 +110,7 @@ class Sequencer(wiring.Component):
                 "readout_grant": Out(1),
                 "stalls": Out(len(stalls(config))),
                 **({"ring": Out(RingSignature(config))} if config.store_words else {}),
+                **({"lost": In(1)} if self.checks else {}),
             }
         )
 
@@ -121,6 +126,8 @@ class Sequencer(wiring.Component):
         connect(m, fetch.layer, flipped(self.layer))
         if self.config.store_words:
             connect(m, issue.ring, flipped(self.ring))
+        if self.checks:
+            m.d.comb += issue.lost.eq(self.lost)
         header, descriptor = self.header, fetch.descriptor
         m.d.comb += [
             turns.batch.eq(self.batch),

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from ..isa.blocks import Block
 from ..isa.device import DeviceConfig
-from ..isa.stream import block_of_tile, most_words, packed_columns, store_blocks, word_parts
+from ..isa.stream import (
+    block_of_tile,
+    most_words,
+    packed_columns,
+    store_blocks,
+    word_parts,
+    words_taken,
+)  # fmt: skip
 from .nest import Lowered
 from .split import Piece
 
@@ -29,12 +36,13 @@ def stream_words(lowered: Sequence[Lowered], config: DeviceConfig) -> int:
     """Return the words of the store that a network takes."""
     columns = config.geometry.columns
     row = columns // packed_columns(config) * word_parts(config)
-    return 1 + sum(layer.tiles * (1 + columns) + layer.weights.shape[1] * row for layer in lowered)
+    words = sum(layer.tiles * (1 + columns) + layer.weights.shape[1] * row for layer in lowered)
+    return words_taken(words, config)
 
 
 def stream_blocks(pieces: Sequence[Piece], config: DeviceConfig) -> tuple[Block, ...]:
     """Return what is written into the store."""
-    return store_blocks(list(_tiles(pieces, config)))
+    return store_blocks(list(_tiles(pieces, config)), config)
 
 
 def _tiles(pieces: Sequence[Piece], config: DeviceConfig) -> Iterator:

@@ -57,6 +57,8 @@ class Space(IntEnum):
     WEIGHTS = 2
     ACTIVATIONS = 3
     STORE = 4
+    CHIP = 5
+    """That a store in flash is in: WRITE erases, READ tells what the chip says."""
 
 
 _INFO = struct.Struct("<4sBBBBBBH4IHBBII8s8s")

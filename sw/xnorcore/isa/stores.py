@@ -8,7 +8,10 @@ from enum import IntEnum
 from ..errors import GeometryError
 from .ranges import in_range, power_of_two_at_least
 
-__all__ = ["SDRAM_HZ", "SDRAM_WORDS", "STORE_WORDS", "StoreKind", "check_clock", "check_store"]
+__all__ = [
+    "FLASH_BLOCK", "FLASH_SECTOR", "SDRAM_HZ", "SDRAM_WORDS", "STORE_WORDS", "StoreKind", "check_clock",
+    "check_store",
+]  # fmt: skip
 
 STORE_WORDS = (1 << 10, 1 << 24)
 """Fewest and most words of a store."""
@@ -16,6 +19,10 @@ SDRAM_WORDS = 1 << 23
 """Most of one in SDRAM, the 256 Mbit of the smallest chip that a ULX3S has."""
 SDRAM_HZ = (5_000_000, 142_000_000)
 """Clocks of a device with one: time for words between refreshes, and as fast as the chip."""
+FLASH_SECTOR = 1 << 10
+"""Words that are erased at once,"""
+FLASH_BLOCK = 1 << 14
+"""and the most of them."""
 
 
 class StoreKind(IntEnum):

@@ -1,9 +1,10 @@
 """How the store holds weights and start values: one stream of 32-bit words, in the order of their use.
 
-Word 0 is the address of the last word. Behind it lies a block for each tile: the number of weight words of a
-column; the start value of every column; and for each of the weight words that of every column, least
-significant part first. Where a word of weights has 8 or 16 bits, neighbouring columns share a word of the
-store. Behind the last block, the first one follows again.
+Word 0 is the address of the last word; in flash it has a sector of its own. Behind it lies a block for each
+tile: the number of weight words of a column; the start value of every column; and for each of the weight
+words that of every column, least significant part first. Where a word of weights has 8 or 16 bits,
+neighbouring columns share a word of the store. Behind the last block, the first one follows again. In flash,
+every 64th word is a checksum (`xnorcore.isa.pages`).
 
 A tile's words go on in the rings where those of the tile before have ended, whatever the layer.
 """
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from .blocks import Block
 from .device import DeviceConfig
+from .pages import PAGE_WORDS, checksums, paged, paged_place, unpaged
 from .protocol import STORE_BANK, Space
+from .stores import FLASH_SECTOR, StoreKind
 
 __all__ = [
     "block_of_tile", "check_stream", "most_words", "packed_columns", "shortened", "store_blocks",
-    "tile_at", "word_parts",
+    "stream_of", "tile_at", "word_parts", "words_taken",
 ]  # fmt: skip
 
 
@@ -129,14 +132,20 @@ def tile_at(
     return weights, starts, behind
 
 
-def store_blocks(blocks: Sequence[NDArray[np.uint32]]) -> tuple[Block, ...]:
+def words_taken(words: int, config: DeviceConfig) -> int:
+    """Return the words of the store that a stream takes with its length: so many words of blocks."""
+    return FLASH_SECTOR + len(paged(np.zeros(words, np.uint32))) if _in_flash(config) else 1 + words
+
+
+def store_blocks(blocks: Sequence[NDArray[np.uint32]], config: DeviceConfig) -> tuple[Block, ...]:
     """Return what is written into the store for a stream; its length is a block by itself, the first one."""
     stream = np.concatenate(blocks)
-    found = [_length(len(stream))]
-    place = 1
-    while place <= len(stream):
+    found = [_length(len(stream), config)]
+    place = first = FLASH_SECTOR if _in_flash(config) else 1
+    stored = paged(stream) if _in_flash(config) else stream
+    while place < first + len(stored):
         bank, address = divmod(place, STORE_BANK)
-        part = stream[place - 1 :][: STORE_BANK - address]
+        part = stored[place - first :][: STORE_BANK - address]
         found.append(Block(Space.STORE, bank, address, part.astype("<u4").tobytes()))
         place += len(part)
     return tuple(found)
@@ -146,11 +155,41 @@ def shortened(buffers: Sequence[Block], tiles: int, config: DeviceConfig) -> tup
     """Return the blocks of `store_blocks` with the length of their first `tiles` tiles; the others stay."""
     length, *rest = buffers
     stream = np.frombuffer(b"".join(block.data for block in rest), "<u4")
+    if _in_flash(config):
+        stream = unpaged(stream)
     place = 0
     for _ in range(tiles):
         place += 1 + config.geometry.columns + int(stream[place]) * _words_of_row(config)
-    return (replace(length, data=_length(place).data), *rest)
+    return (replace(length, data=_length(place, config).data), *rest)
 
 
-def _length(words: int) -> Block:
-    return Block(Space.STORE, 0, 0, words.to_bytes(4, "little"))
+def _length(words: int, config: DeviceConfig) -> Block:
+    if not _in_flash(config):
+        return Block(Space.STORE, 0, 0, words.to_bytes(4, "little"))
+    last = np.array([FLASH_SECTOR + paged_place(words - 1)], np.uint32)
+    return Block(Space.STORE, 0, 0, paged(last).astype("<u4").tobytes())
+
+
+def _in_flash(config: DeviceConfig) -> bool:
+    return config.store_kind == StoreKind.FLASH
+
+
+def stream_of(store: NDArray[np.uint32], config: DeviceConfig) -> NDArray[np.uint32]:
+    """Return the store's stream as it is without checksums: the number of words of its blocks, and those.
+
+    Raises
+    ------
+    CompileError
+        If a page of the stream has another checksum.
+    """
+    if not _in_flash(config):
+        return store
+    last = int(store[0])
+    pages = store[: (min(last, len(store) - 1) | PAGE_WORDS - 1) + 1].reshape(-1, PAGE_WORDS)
+    used = np.arange(len(pages)) >= FLASH_SECTOR // PAGE_WORDS
+    used[0] = True
+    for page in np.flatnonzero(used & (checksums(pages) != 0)):
+        raise CompileError(f"page {page} of the store is not what its checksum says")
+    words = unpaged(store[FLASH_SECTOR : pages.size])
+    whole, rest = divmod(last - FLASH_SECTOR, PAGE_WORDS)
+    return np.concatenate([np.array([whole * (PAGE_WORDS - 1) + rest + 1], np.uint32), words])

@@ -16,6 +16,7 @@ from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.machine import Machine
 from ..isa.protocol import KEY_BYTES, STORE_BANK, Command, DeviceInfo, Space, Status
+from ..isa.stores import StoreKind
 from ..link.frames import Splitter, decode_request, encode_response
 from ..link.pieces import END
 from ..link.transport import Progress
@@ -118,12 +119,14 @@ class InterpretedDevice:
         if payload[0] > max(Space):
             raise _Refused(Status.BAD_ADDRESS)
         space, bank, address = Space(payload[0]), payload[1], int.from_bytes(payload[2:4], "little")
+        store = -(-config.store_words // STORE_BANK), min(config.store_words, STORE_BANK)
         banks, depth = {
             Space.PROGRAM: (1, config.program_depth),
             Space.THRESHOLDS: (g.columns, config.threshold_depth),
             Space.WEIGHTS: (g.columns, config.weight_depth),
             Space.ACTIVATIONS: (g.rows, config.act_depth),
-            Space.STORE: (-(-config.store_words // STORE_BANK), min(config.store_words, STORE_BANK)),
+            Space.STORE: store,
+            Space.CHIP: store if config.store_kind == StoreKind.FLASH else (0, 0),
         }[space]
         if bank >= banks or address >= depth:
             raise _Refused(Status.BAD_ADDRESS)

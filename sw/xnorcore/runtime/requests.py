@@ -11,9 +11,10 @@ from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.program import Program
 from ..isa.protocol import KEY_BYTES, Command, Space
+from ..isa.stores import FLASH_BLOCK, FLASH_SECTOR, StoreKind
 from ..link.pieces import END
 
-__all__ = ["image_requests", "infer_head", "read_requests", "write_requests"]
+__all__ = ["erase_requests", "image_requests", "infer_head", "read_requests", "write_requests"]
 
 _READ_BYTES = 2048
 
@@ -26,6 +27,21 @@ def write_requests(config: DeviceConfig, block: Block, max_payload: int) -> Iter
         address = block.address + start // size
         place = bytes([block.space, block.bank]) + address.to_bytes(2, "little")
         yield Command.WRITE, place + block.data[start : start + step]
+
+
+def erase_requests(config: DeviceConfig, block: Block) -> Iterator[tuple[int, bytes]]:
+    """Return the requests that erase where a block of the store will be; none if it is not in flash.
+
+    They must all have been answered before anything is written there.
+    """
+    if block.space != Space.STORE or config.store_kind != StoreKind.FLASH:
+        return
+    address, last = block.address, block.address + len(block.data) // 4
+    while address < last:
+        whole = address % FLASH_BLOCK == 0 and last - address >= FLASH_BLOCK
+        place = bytes([Space.CHIP, block.bank]) + address.to_bytes(2, "little")
+        yield Command.WRITE, place + bytes([whole, 0, 0, 0])
+        address += FLASH_BLOCK if whole else FLASH_SECTOR
 
 
 def read_requests(

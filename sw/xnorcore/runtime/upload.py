@@ -10,8 +10,9 @@ from ..isa.layout import HEADER
 from ..isa.program import Block, Program
 from ..isa.protocol import Space
 from ..link.session import Session
+from .flashchip import check_flash
 from .readback import Readback
-from .requests import read_requests, write_requests
+from .requests import erase_requests, read_requests, write_requests
 
 __all__ = ["Callback", "Lost", "Progress", "claim", "marked", "remark", "upload", "without_mark", "write"]
 
@@ -53,7 +54,14 @@ def write(
     blocks: Iterable[Block],
     advance: Callable[[int], None] | None = None,
 ) -> None:
-    """Write `blocks`; `advance` is called with the number of bytes that arrived since the last call."""
+    """Write `blocks`; `advance` is called with the number of bytes that arrived since the last call.
+
+    Those of a store in flash are each in sectors of their own, which are erased before.
+    """
+    blocks = list(blocks)
+    for block in blocks:
+        for _ in session.stream(erase_requests(program.config, block)):
+            pass
     sizes: list[int] = []
 
     def requests() -> Iterator[tuple[int, bytes]]:
@@ -143,7 +151,11 @@ def upload(session: Session, program: Program, verify: bool, progress: Callback)
     ------
     VerifyError
         The device holds something else than what was written.
+    WrongFlashError
+        Its store is in a flash that cannot be used.
     """
+    if any(block.space == Space.STORE for block in program.blocks):
+        check_flash(session, program.config)
     mark(session, program)
     try:
         _upload(session, program, verify, progress)

@@ -14,27 +14,12 @@ from ...interfaces import bits_for_depth
 from .flash_pages import FlashPages
 from .flash_pins import FlashPlace, FlashSignature
 from .flash_wire import DUMMY, FlashWire
-from .port import StoreSignature
+from .port import FlashLinkSignature, StoreSignature
 
-__all__ = ["FlashLinkSignature", "FlashStore"]
+__all__ = ["FlashStore"]
 
 _BLOCK_WORDS = 1 << 14
 """32-bit words that are erased at once, at most."""
-
-
-class FlashLinkSignature(wiring.Signature):
-    """What the store in a flash has to know of the link's request.
-
-    Members
-    -------
-    writes : Out(1)
-        It is a WRITE of the store, which goes on.
-    chip : Out(1)
-        It is about the chip: a byte that is written erases, a word that is read tells what the chip says.
-    """
-
-    def __init__(self) -> None:
-        super().__init__({"writes": Out(1), "chip": Out(1)})
 
 
 class _Step(IntEnum):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from amaranth import Module, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.protocol import Space
+from xnorcore.isa.stores import StoreKind
 
 from ...interfaces import bits_for_depth
 
-__all__ = ["LinkStoreSignature", "StoreSignature", "StoreWriteLayout", "store_ports"]
+__all__ = [
+    "FlashLinkSignature", "LinkStoreSignature", "StoreSignature", "StoreWriteLayout", "store_ports",
+    "stored_spaces", "tell_store",
+]  # fmt: skip
 
 
 class StoreWriteLayout(data.StructLayout):
@@ -57,6 +63,21 @@ class StoreSignature(wiring.Signature):
         )
 
 
+class FlashLinkSignature(wiring.Signature):
+    """What a store in a flash has to know of the link's request.
+
+    Members
+    -------
+    writes : Out(1)
+        It is a WRITE of the store, which goes on.
+    chip : Out(1)
+        It is about the chip: a byte that is written erases, a word that is read tells what the chip says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"writes": Out(1), "chip": Out(1)})
+
+
 class LinkStoreSignature(wiring.Signature):
     """What the link wants of the store.
 
@@ -65,10 +86,32 @@ class LinkStoreSignature(wiring.Signature):
     write : Out(stream of StoreWriteLayout)
     reads : Out(1)
         The word that is asked for is one of the store.
+    flash : Out(FlashLinkSignature)
+        Of a store in flash.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        super().__init__({"write": Out(stream.Signature(StoreWriteLayout(config))), "reads": Out(1)})
+        flash = {"flash": Out(FlashLinkSignature())} if config.store_kind == StoreKind.FLASH else {}
+        super().__init__({"write": Out(stream.Signature(StoreWriteLayout(config))), "reads": Out(1), **flash})
+
+
+def stored_spaces(config: DeviceConfig) -> list[Space]:
+    """Return the spaces of requests that a store answers."""
+    if not config.store_words:
+        return []
+    return [Space.STORE, Space.CHIP] if config.store_kind == StoreKind.FLASH else [Space.STORE]
+
+
+def tell_store(m: Module, link: Any, space: Value, writes: Value, reads: Value) -> None:
+    """Tell a store what the request is about, through `link`, a `LinkStoreSignature`.
+
+    What is asked for may be known while all before it is still at work: it counts from `writes`, `reads` on.
+    """
+    m.d.comb += link.reads.eq(space.matches(Space.STORE))
+    if "flash" in link.signature.members:
+        m.d.comb += link.reads.eq(space.matches(Space.STORE, Space.CHIP))
+        chip = space == Space.CHIP
+        m.d.comb += [link.flash.writes.eq(writes & ~chip), link.flash.chip.eq((writes | reads) & chip)]
 
 
 def store_ports(config: DeviceConfig) -> dict[str, Any]:

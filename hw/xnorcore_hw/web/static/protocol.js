@@ -4,7 +4,7 @@ export const VERSION = 5;
 export const COMMAND = {
   INFO: 1, WRITE: 2, READ: 3, ARM: 4, INFER: 5, RUN: 6, COUNTERS: 7, RESET: 8,
 };
-export const SPACE = { PROGRAM: 0, THRESHOLDS: 1, WEIGHTS: 2, ACTIVATIONS: 3, STORE: 4 };
+export const SPACE = { PROGRAM: 0, THRESHOLDS: 1, WEIGHTS: 2, ACTIVATIONS: 3, STORE: 4, CHIP: 5 };
 export const END = 0x80;
 export const KEY_BYTES = 4;
 export const STATUS = {

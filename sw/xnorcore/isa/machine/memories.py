@@ -9,8 +9,13 @@ from ...errors import CompileError
 from ..blocks import Block, word_bytes
 from ..device import DeviceConfig
 from ..protocol import STORE_BANK, Space
+from ..stores import FLASH_BLOCK, FLASH_SECTOR, StoreKind
 
 __all__ = ["Memories"]
+
+
+_SAID = (0x0018_70EF, 0, 0x0202_0202, 0x0202_0202)
+"""A W25Q128JV: maker, type and size; nothing is protected; four lines are enabled."""
 
 
 class Memories:
@@ -38,7 +43,8 @@ class Memories:
         self.weights = np.zeros((g.columns, config.weight_depth, g.width), np.uint8)
         self.starts = np.zeros((g.columns, config.threshold_depth), np.int64)
         self.activations = np.zeros((g.rows, config.act_depth, g.width), np.uint8)
-        self.store = np.zeros(config.store_words, np.uint32)
+        erased = 0xFFFF_FFFF if config.store_kind == StoreKind.FLASH else 0
+        self.store = np.full(config.store_words, erased, np.uint32)
 
     def write(self, block: Block) -> None:
         """Store a block, as WRITE does.
@@ -50,6 +56,9 @@ class Memories:
         """
         config = self.config
         space, first = block.space, block.address
+        if space == Space.CHIP:
+            self._erase(block)
+            return
         bank = (self.program, self.starts, self.weights, self.activations, self.store)[space]
         plain = space in (Space.PROGRAM, Space.STORE)
         if space == Space.STORE:
@@ -67,7 +76,9 @@ class Memories:
                 f"a block of {space.name.lower()} reaches word {first + count - 1}, but the memory ends at "
                 f"{len(bank) - 1}"
             )
-        if plain:
+        if space == Space.STORE and config.store_kind == StoreKind.FLASH:
+            bank[first : first + count] &= np.frombuffer(block.data, "<u4")
+        elif plain:
             bank[first : first + count] = np.frombuffer(block.data, "<u4")
         elif space == Space.THRESHOLDS:
             bank[first : first + count] = wrapped(
@@ -77,8 +88,17 @@ class Memories:
             words = np.frombuffer(block.data, np.uint8).reshape(count, size)
             bank[first : first + count] = np.unpackbits(words, axis=-1, bitorder="little")
 
+    def _erase(self, block: Block) -> None:
+        for index in range(0, len(block.data), 4):
+            size = FLASH_BLOCK if block.data[index] & 1 and len(self.store) >= FLASH_BLOCK else FLASH_SECTOR
+            first = (block.bank * STORE_BANK + block.address + index // 4) // size * size
+            self.store[first : first + size] = 0xFFFF_FFFF
+
     def read(self, space: Space, bank: int, address: int, words: int) -> bytes:
         """Return words of program or activation memory, or of the store, as READ does."""
+        if space == Space.CHIP:
+            said = [_SAID[number % 4].to_bytes(4, "little") for number in range(address, address + words)]
+            return b"".join(said)
         if space == Space.STORE:
             first = bank * STORE_BANK + address
             return self.store[first : first + words].astype("<u4").tobytes()

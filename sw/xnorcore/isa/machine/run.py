@@ -12,7 +12,7 @@ from ...errors import CompileError
 from ..device import DeviceConfig
 from ..layout import HEADER, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
 from ..starts import plane_starts
-from ..stream import tile_at
+from ..stream import stream_of, tile_at
 from .loading import store_images
 from .memories import Memories, wrapped
 from .walk import Walk
@@ -62,10 +62,11 @@ class Machine:
         self.memories = Memories(config)
         # Next word of the store; where the rings go on.
         self._place, self._next_word, self._next_start = 1, 0, 0
+        self._stream: NDArray[np.uint32] | None = None
 
     def rewind(self) -> None:
         """Begin with the store's first tile again, as every request but INFER makes a device do."""
-        self._place = 1
+        self._place, self._stream = 1, None
 
     @property
     def header(self) -> dict[str, int]:
@@ -182,10 +183,12 @@ class Machine:
             return memories.weights[:, first : first + taps], memories.starts[:, start]
         if not config.store_words:
             raise CompileError("weights come from a store, which the device has not (store_words=0)")
-        words, starts, self._place = tile_at(memories.store, self._place, config)
+        if self._stream is None:
+            self._stream = stream_of(memories.store, config)
+        words, starts, self._place = tile_at(self._stream, self._place, config)
         if words.shape[1] != taps:
             raise CompileError(f"a tile of {taps} words meets one of {words.shape[1]} in the store")
-        if self._place > memories.store[0]:
+        if self._place > self._stream[0]:
             self._place = 1
         # Through the rings, which then hold what a device has in them.
         ring = (self._next_word + np.arange(taps)) % config.weight_depth

@@ -1,0 +1,87 @@
+"""Devices whose weights stream from flash: the whole way, with the model of the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.campaigns import some
+from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.stops import stop_after
+from xnorcore.errors import DeviceError
+from xnorcore.isa.blocks import Block
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.program import Program
+from xnorcore.isa.protocol import Command, Space
+from xnorcore.isa.stores import FLASH_SECTOR
+from xnorcore.link.session import Session
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.requests import infer_head, read_requests, write_requests
+from xnorcore.verify.random_networks import dense_network
+from xnorcore_hw.sim.compiled import CompiledEngine
+from xnorcore_hw.sim.transport import SimOptions, SimTransport
+
+from .test_store import DEVICES, SMALLEST, programs, some_images
+
+CONFIGS = [replace(config, store_kind=2) for config in DEVICES]
+
+
+def sim(config: DeviceConfig) -> SimTransport:
+    options = SimOptions(config)
+    return SimTransport(options, CompiledEngine(config, options.clock_hz))
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[Accelerator]:
+    with Accelerator(Session(sim(CONFIGS[0]))) as device:
+        yield device
+
+
+@pytest.mark.parametrize("number", some(range(1, len(CONFIGS)), always=1))
+def test_random_networks(number: int) -> None:
+    with Accelerator(Session(sim(CONFIGS[number]))) as device:
+        for index, program in enumerate(programs(device.info.config, number, 6)):
+            images = some_images(program.network)
+            device.load_program(program, verify=index < 3)
+            for _ in range(2):
+                np.testing.assert_array_equal(device.infer(images), golden.run(program.network, images))
+
+
+def test_programs_that_end_early_and_resident_ones_between(device: Accelerator) -> None:
+    config, images = device.info.config, some_images(SMALLEST)
+    program, layers = compile_network(SMALLEST, config), golden.layers(SMALLEST, images)
+    resident = dense_network(np.random.default_rng(0), (40, 12, 6))
+    few = some_images(resident)
+    device.load_program(program)
+    for stop in program.stops[:2]:
+        device.load_program(stop_after(program, stop.index), verify=False)
+        found = device.infer(images).reshape(layers[stop.index].shape)
+        np.testing.assert_array_equal(found, layers[stop.index])
+        device.load(resident)
+        np.testing.assert_array_equal(device.infer(few), golden.run(resident, few))
+
+
+def raw_infer(session: Session, program: Program, images: NDArray) -> None:
+    wire = np.packbits(images, axis=-1, bitorder="little").tobytes()
+    session.call(Command.INFER, infer_head(program) + wire)
+
+
+def test_a_wrong_word_is_an_error_and_never_a_score(device: Accelerator) -> None:
+    """One bit of the length, of a block's head, of start values, of weights, of a checksum."""
+    config, images = device.info.config, some_images(SMALLEST)
+    program, session = compile_network(SMALLEST, config), device.session
+    for place in (0, *(FLASH_SECTOR + word for word in (0, 3, 40, 63, 700))):
+        device.load_program(program, force=True, verify=False)
+        np.testing.assert_array_equal(device.infer(images), golden.run(SMALLEST, images))
+        (data,) = session.stream(read_requests(config, Space.STORE, 0, place, 1))
+        word = int.from_bytes(data, "little")
+        wrong = Block(Space.STORE, 0, place, (word & word - 1).to_bytes(4, "little"))
+        list(session.stream(write_requests(config, wrong, session.max_payload)))
+        session.call(Command.ARM)
+        with pytest.raises(DeviceError, match="BAD_PROGRAM"):
+            raw_infer(session, program, images)
