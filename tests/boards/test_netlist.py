@@ -28,6 +28,7 @@ from xnorcore_boards.gates.core import cut, netlist_circuit
 from xnorcore_boards.gates.engine import NetlistEngine, read_top
 from xnorcore_boards.gates.transport import open_netlist
 from xnorcore_boards.measure.floorplan import floorplan
+from xnorcore_hw.memory.stores import sdram_chips
 
 SMALL = DeviceConfig(
     Geometry(1, 4, 8),
@@ -125,6 +126,15 @@ def test_one_wrong_bit_is_seen(cell, parameter, bit, synthesize_once):
     found = device.check(changed(device.top, cell, parameter, bit))
     # Loading reads the weights back through the array, which may see it before any score differs.
     assert not found.passed and (found.mismatches or "the device holds" in found.failure), found
+
+
+@pytest.mark.campaign
+def test_a_slower_sdram_is_seen(synthesize_once, monkeypatch):
+    """What breaks a rule of the chip reads nothing from it any more."""
+    slower = replace(sdram_chips.ULX3S, rcd=60)
+    monkeypatch.setattr(sdram_chips, "ULX3S", slower)
+    found = synthesize_once("ulx3s-85f").check()
+    assert not found.passed and "the device holds 5a5a5a5a" in found.failure, found
 
 
 @pytest.mark.campaign
