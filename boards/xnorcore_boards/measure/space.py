@@ -29,6 +29,11 @@ _KINDS = (
     {"convolution": 0, "whole_windows": 0, "column_align": 1},
 )
 """With convolution or without, and how images lie in memory for it."""
+_ROUTED = {"iCE40HX8K": 0.98, "iCE40UP5K": 0.955, "ice40": 0.95, "ecp5": 0.525, "gowin": 0.733}
+"""Shares of a part's, or of a family's, logic cells with which some build has met its clock.
+
+By the estimate: of arrays that were boards' own ones before.
+"""
 _SMALLEST = 16
 """Arrays that do less than this part of what the largest does are left out."""
 _LEAST_ACC = 10
@@ -46,17 +51,18 @@ _MEMORY = {
 def cells_limit(board: Board) -> int:
     """Return the logic cells that a configuration may take by the estimate.
 
-    The share of the part that the fullest recorded build of the family takes which met its clock, or what
-    the board's own configuration takes: beyond it nothing is known of the routing.
+    The share of the part that the fullest build of the family takes which met its clock, or what the board's
+    own configuration takes: beyond it nothing is known of the routing.
     """
-    family = board.part.family.name
+    part = board.part
     shares = [
         record["logic_cells"] / record["lut4_available"]
         for name, record in read_records().items()
-        if record["timing_met"] and _family(name) == family
+        if record["timing_met"] and _family(name) == part.family.name
     ]
-    own = estimate_area(family, board.config)
-    return min(board.part.lut4, max(int(max(shares, default=0) * board.part.lut4), own))
+    known = _ROUTED.get(part.name, _ROUTED[part.family.name])
+    own = estimate_area(part.family.name, board.config)
+    return min(part.lut4, max(int(max([known, *shares]) * part.lut4), own))
 
 
 def _family(name: str) -> str | None:
