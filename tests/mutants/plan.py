@@ -68,6 +68,7 @@ _ONE_PORT = [
 _RINGS = ["tests/hw/test_prefetch.py", "tests/formal/test_rings.py"]
 _STORED = ["tests/hw/test_store.py"]
 _SDRAM = ["tests/hw/test_sdram.py", "tests/formal/test_sdram.py", "tests/hw/test_sdram_device.py"]
+_FLASH = ["tests/hw/test_flash_store.py", "tests/hw/test_flash_device.py"]
 _FRAMED = ["tests/hw/test_framed.py"]
 _EXPORT = ["tests/hw/test_export.py"]
 _STREAM = ["tests/hw/test_stream_shell.py", "tests/hw/test_stream_speed.py"]
@@ -139,6 +140,7 @@ PLAN: dict[str, list[str]] = {
     "memory/prefetch.py": [*_RINGS, *_STORED],
     "memory/ring.py": [*_RINGS, *_STORED],
     **dict.fromkeys([f"memory/stores/{part}.py" for part in ("access", "ram")], _STORED),
+    **dict.fromkeys([f"memory/stores/{part}.py" for part in ("flash", "flash_pages", "flash_wire")], _FLASH),
     **dict.fromkeys(["memory/stores/sdram.py", "memory/stores/sdram_pins.py"], _SDRAM),
     "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
     "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
