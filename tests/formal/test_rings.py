@@ -174,6 +174,7 @@ def requests_scenario(prefetcher: Prefetcher) -> Scenario:
     s.claim(~on | known | fresh | (address == 1) & (previous == 0), "waits")
     s.claim(~on | drops | known | fresh & (owed == 0) | ~fresh & (owed == 1), "alone")
     s.claim(~on | ~fresh | (address == 0) & ~known, "begins")
+    s.claim(~on | (s.inside["begun"] == ~fresh), "begun")
     following = Mux((previous == last) & (previous != 0), 1, previous + 1)
     s.claim(~(on & ~fresh & known) | (address == following), "follows")
     s.claim(~(on & ~fresh & known) | (previous <= last), "inside")
