@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil, floor
@@ -158,6 +159,17 @@ class Net:
     def pool(self) -> None:
         self.node("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
         self.v, self.codes[-1] = (_pooled(one) for one in (self.v, self.codes[-1]))
+
+    def average(self, size: int, stride: int, pads: int = 0) -> None:
+        self.node(
+            "AveragePool", kernel_shape=[size] * 2, strides=[stride] * 2, pads=[pads] * 4, count_include_pad=1
+        )
+        v = np.pad(self.v, ((0, 0), (0, 0), (pads, pads), (pads, pads)), constant_values=NIL)
+        rows, columns = (range(0, length - size + 1, stride) for length in v.shape[2:])
+        found = np.empty((*v.shape[:2], len(rows), len(columns)), object)
+        for (i, y), (j, x) in itertools.product(enumerate(rows), enumerate(columns)):
+            found[:, :, i, j] = v[:, :, y : y + size, x : x + size].sum(axis=(2, 3)) / Fraction(size * size)
+        self.v = found
 
     def mean(self) -> None:
         self.node("GlobalAveragePool")

@@ -257,8 +257,8 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
         "pooling must follow a convolution, once",
     ),
     "average over a part": (
-        lambda: conv(lambda b, z: b.node("AveragePool", b.sign(z), **POOL), 16),
-        "only averages over the whole map",
+        lambda: conv(lambda b, z: b.node("AveragePool", b.sign(z), **POOL, pads=[1] * 4), 16),
+        "averages over fewer values where its window leaves the map",
     ),
     "average of sums": (
         lambda: conv(lambda b, z: b.node("GlobalAveragePool", z), 4),

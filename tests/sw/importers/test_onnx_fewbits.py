@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.sw.importers.fewbit_graphs import Net
+from tests.sw.importers.fewbit_graphs import NIL, Net
 from tests.sw.importers.onnx_graphs import Builder, save
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import Imported, onnx
@@ -142,6 +143,33 @@ def test_groups(groups: int, tmp_path: Path) -> None:
     network = check(net, tmp_path, images)
     middle = network.layers[1]
     assert has_weights(middle) and np.count_nonzero(middle.weights.any(axis=(1, 2))) == 12 * 6 // groups
+
+
+@pytest.mark.parametrize("codes", [False, True])
+@pytest.mark.parametrize(("size", "stride", "pads"), [(2, 2, 0), (3, 1, 0), (3, 2, 1)])
+def test_averages_of_windows(size: int, stride: int, pads: int, codes: bool, tmp_path: Path) -> None:
+    """Read by a product as they are, all values that there can be; or quantised, or by a sign."""
+    images = pixels(1, 12, 12)[:16]
+    net = Net((1, 12, 12), images, seed=size + stride)
+    net.conv(4)
+    net.norm()
+    if codes:
+        net.quant(2, signed=0)
+    else:
+        net.sign()
+    net.average(size, stride, pads)
+    scale = Fraction(1, size * size)
+    low = NIL if codes else -Fraction(1)
+    unit = Fraction(float(np.float32(0.3))) * scale if codes else scale * (1 if pads else 2)
+    net.keep(((net.v - low) / unit).astype(int))
+    net.conv(5, 2)
+    net.norm()
+    net.quant(3)
+    net.average(2, 1)
+    net.norm()
+    net.sign()
+    net.dense(3)
+    check(net, tmp_path, images)
 
 
 def test_averages_and_multi_thresholds(tmp_path: Path) -> None:
@@ -312,6 +340,27 @@ def test_what_is_refused(name: str, tmp_path: Path) -> None:
     b = Builder((1, 5))
     with pytest.raises(ImportFailedError, match=message):
         onnx.load(save(refused(b, begin(b)), tmp_path), inputs="uint3")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        (
+            {"pads": [1] * 4, "count_include_pad": 0},
+            "AveragePool .*averages over fewer values where its window",
+        ),
+        ({"kernel_shape": [7, 7], "strides": [1, 1]}, "AveragePool .*gives 344 different averages"),
+        ({"kernel_shape": [2, 2], "strides": [5, 5]}, "AveragePool .*strides is .5, 5."),
+    ],
+)
+def test_averages_that_are_refused(attributes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    b = Builder((1, 2, 12, 12))
+    x = _quant(b, b.node("Conv", "x", b.signs(4, 2, 3, 3)), bits=3.0)
+    x = b.node("AveragePool", x, **{"kernel_shape": [3, 3], "strides": [3, 3], **attributes})
+    x = b.node("Conv", x, b.signs(4, 4, 1, 1))
+    model = b.model(b.node("Flatten", x))
+    with pytest.raises(ImportFailedError, match=message):
+        onnx.load(save(model, tmp_path), inputs="uint3")
 
 
 def test_maximum_in_front_of_what_falls(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from .evaluate import mean_axes
 from .graph import Graph, Node, replaced
 from .rewrite import fractions, made, parameter, rewritten
 from .shapes import Window
-from .tensors import type_name
+from .tensors import elements, type_name
 from .weights import CONV
 
 AFFINE, NORM, POOL, MEAN = "Affine", "Norm", "Pool", "Mean"
@@ -47,14 +47,14 @@ def affines(graph: Graph) -> Graph:
 
 
 def pools(graph: Graph) -> Graph:
-    """Pass: MaxPool becomes `POOL`, an average over the whole map `MEAN`.
+    """Pass: MaxPool becomes `POOL`, an average over the whole map `MEAN`, over a part of it a `CONV`.
 
-    Attributes of `POOL`: ``window``; of `MEAN`: ``axes``, ``keepdims``.
+    Attributes of `POOL`: ``window``; of `MEAN`: ``axes``, ``keepdims``; of such a `CONV` also ``average``.
 
     Raises
     ------
     ImportFailedError
-        For dilations or index outputs, and averages of less than the map.
+        For dilations or index outputs, and averages over padding that does not count.
     """
     return rewritten(
         graph,
@@ -197,13 +197,24 @@ def _max_pool(node: Node, graph: Graph) -> Node:
 
 def _average(node: Node, graph: Graph) -> Node:
     shape = graph.shapes[node.inputs[0]]
-    window = Window(node, shape[2:], (1, 1))
-    if window.kernel != shape[2:] or any(window.padding):
+    window = Window(node, shape[2:], (1, 1), ceil=bool(node.integer("ceil_mode", 0)))
+    if window.kernel == shape[2:] and not any(window.padding):
+        return made(node, MEAN, node.inputs[0], axes=(2, 3), keepdims=True)
+    if any(window.padding) and (node.integer("ceil_mode", 0) or not node.integer("count_include_pad", 0)):
         raise node.fail(
-            f"averages {window.kernel} of a map of {brief(shape[2:])}; only averages over the whole map are "
-            "supported, before the last layer"
+            "averages over fewer values where its window leaves the map; only padding that counts as 0 "
+            "(count_include_pad=1, without ceil_mode) is a sum of the same weights everywhere"
         )
-    return made(node, MEAN, node.inputs[0], axes=(2, 3), keepdims=True)
+    # Each channel is summed with weights of 1, like a convolution of as many groups.
+    channels, count = shape[1], prod(window.kernel)
+    elements((channels, *window.kernel, channels), node.label)
+    weights = np.zeros((channels, *window.kernel, channels), np.int8)
+    each = np.arange(channels)
+    weights[each, :, :, each] = 1
+    return made(
+        node, CONV, node.inputs[0], weights=weights, scale=[Fraction(1, count)] * channels, bias=None,
+        window=window, average=True,
+    )  # fmt: skip
 
 
 def _global(node: Node, graph: Graph) -> Node:

@@ -11,10 +11,13 @@ import numpy as np
 from .graph import Node
 from .shapes import Window, pad_widths
 from .signal import Form, Levels, Stage, places
+from .stairs import every_sum
 from .walk import Walk
 
 
 def _reading(walk: Walk, node: Node) -> Levels:
+    if walk.levels is None and walk.stage.node.attributes.get("average"):
+        every_sum(walk)
     if walk.levels is None:
         bend = walk.stage.form.bent
         if bend is not None:
@@ -73,7 +76,7 @@ def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pa
         [value * reads.offset * total for value, total in zip(scale, sums, strict=True)],
         node,
     )
-    folded = []
+    folded = ["average"] if node.attributes.get("average") else []
     if bias is not None:
         form.affine([Fraction(1)], bias, node)
         folded.append("bias")

@@ -16,6 +16,7 @@ from .quantisers import integer_range, multi_thresholds, rounding
 from .rounds import EXACT, one_value
 from .signal import Levels
 from .signs import result_shape
+from .solve import reachable
 from .surd import Surd
 from .walk import Walk
 
@@ -70,10 +71,42 @@ def stairs(walk: Walk, node: Node) -> None:
         walk.channelwise(node)
     walk.name(node)
     stage.stairs = found
-    bits = found.count.bit_length()
-    walk.levels = stage.gives = Levels(
-        node.outputs[0], found.unit, found.first, bits, result_shape(walk), walk.index,
-        origin=(found.unit, found.first), places=walk.index, top=found.count,
+    _end(walk, node.outputs[0], found)
+
+
+def every_sum(walk: Walk) -> None:
+    """End a stage that averages and has no quantiser behind it: its values are as many levels as it has sums.
+
+    Raises
+    ------
+    ImportFailedError
+        If they are more than 8 bits, or do not rise alike in all channels.
+    """
+    stage = walk.stage
+    node = stage.node
+    low, high, step = reachable(stage, node.attributes["weights"][0].ravel())
+    count = (high - low) // step
+    if count > MOST_STEPS:
+        raise node.fail(
+            f"gives {count + 1} different averages without a quantiser behind it, the limit is "
+            f"{MOST_STEPS + 1}: 8 bits; quantise behind it"
+        )
+    maps = {stage.form.scores(channel) for channel in range(stage.channels)}
+    slope, offset = (value.rational for value in next(iter(maps)))
+    if len(maps) > 1 or slope is None or offset is None or slope <= 0:
+        raise node.fail(
+            "is followed by a batch norm or scales of channels without a quantiser; quantise behind it"
+        )
+    begins = [(offset + slope * (low + step * level), False) for level in range(1, count + 1)]
+    stage.stairs = Stairs([begins], slope * step, offset + slope * low)
+    _end(walk, walk.scores, stage.stairs)
+
+
+def _end(walk: Walk, tensor: str, found: Stairs) -> None:
+    origin = found.unit, found.first
+    walk.levels = walk.stage.gives = Levels(
+        tensor, *origin, found.count.bit_length(), result_shape(walk), walk.index, origin=origin,
+        places=walk.index, top=found.count,
     )  # fmt: skip
 
 
