@@ -257,7 +257,7 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
         "pooling must follow a convolution, once",
     ),
     "average over a part": (
-        lambda: conv(lambda b, z: b.node("AveragePool", b.sign(z), **POOL, pads=[1] * 4), 16),
+        lambda: conv(lambda b, z: b.node("AveragePool", b.sign(z), **POOL, pads=[1] * 4), 36),
         "averages over fewer values where its window leaves the map",
     ),
     "average of sums": (
