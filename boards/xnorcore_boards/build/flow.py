@@ -90,7 +90,9 @@ def building(folder: Path, otherwise: str = "") -> Iterator[None]:
         yield
 
 
-def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT) -> Built:
+def build(
+    design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT, likely: int | None = None
+) -> Built:
     """Build a board's bitstream.
 
     Parameters
@@ -102,6 +104,8 @@ def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT
         Placements to try; the one with the highest clock is kept. 0: until one is fast enough, at most 3.
     phases : Phases, optional
         Takes what is said of the progress.
+    likely : int, optional
+        The seed that was fast enough when this was built before: tried first.
 
     Raises
     ------
@@ -120,8 +124,9 @@ def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT
     timings: dict[int, Timing] = {}
     best = 0
     failed: BuildError | None = None
-    for seed in range(1, (seeds or _TRIES) + 1):
-        which = f", seed {seed} of {seeds or f'at most {_TRIES}'}" if seeds > 1 or seed > 1 else ""
+    tries = range(1, seeds + 1) if seeds else _tries(likely)
+    for number, seed in enumerate(tries):
+        which = f", seed {seed} of {seeds or ', '.join(map(str, tries))}" if seeds > 1 or number else ""
         stem = f"seed{seed}"
         log = f"{stem}.log"
         arguments = family.place_arguments(board.part, stem, seed, mhz)
@@ -165,6 +170,11 @@ def build(design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT
     )
     _record(design, built, [yosys, nextpnr, packer], dict(cells[array]) if array else {})
     return built
+
+
+def _tries(likely: int | None) -> list[int]:
+    others = [seed for seed in range(1, _TRIES + 1) if seed != likely]
+    return [*([likely] if likely else []), *others][:_TRIES]
 
 
 def synthesize(design: Design, folder: Path, yosys: Tool, phases: Phases = _SILENT) -> float:

@@ -67,6 +67,7 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     from ..board import find_board
     from ..build.flow import build, building
     from ..build.tools import require_tools
+    from ..measure.recorded import measured
     from .choose import for_network
 
     network = getattr(arguments, "for")
@@ -90,7 +91,8 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
         design = _design(board, config, arguments, console)
     folder = Path(arguments.out or f"build/{board.name}-{design.config.geometry}")
     with building(folder, ", or choose another folder with --out DIR"):
-        built = build(design, folder, arguments.seeds, phases)
+        before = measured(board.name, design.config, board.clock_hz)
+        built = build(design, folder, arguments.seeds, phases, before and before["seed"])
         return _finish(design, built, time.monotonic() - started, arguments, console)
 
 

@@ -46,17 +46,21 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
     )
 
 
+# Maps take most of the block RAM; weights that exceed their buffers come from the SDRAM.
 _25F = DeviceConfig(
-    # With a fourth row the chip has look-up tables left, and no wires: one placement of thirteen was routed.
-    Geometry(3, 16, 64),
+    Geometry(1, 16, 64),
     acc_width=16,
     column_group=4,
     weight_depth=512,
-    threshold_depth=128,
-    act_depth=1024,
+    threshold_depth=256,
+    act_depth=4096,
+    program_depth=512,
     fifo_bytes=2048,
     line_bytes=2048,
     threshold_share=4,
+    column_align=4,
+    store_words=1 << 22,
+    store_kind=StoreKind.SDRAM,
 )
 _85F = DeviceConfig(
     Geometry(6, 32, 64),
@@ -72,6 +76,6 @@ _85F = DeviceConfig(
 )
 
 BOARDS = (
-    _board("25F", LFE5U_25F_BG381, _25f, _25F, 87_500_000),
+    _board("25F", LFE5U_25F_BG381, _25f, _25F, 75_000_000),
     _board("85F", LFE5U_85F_BG381, _85f, _85F, 75_000_000),
 )

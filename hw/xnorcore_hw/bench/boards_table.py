@@ -108,7 +108,8 @@ def _lines(rows: list[BoardRow]) -> list[str]:
 def _cells(row: BoardRow) -> tuple[str, ...]:
     if row.runs == "no":
         return row.board, row.network, "no: " + "; ".join(row.missing), *[""] * (len(_HEAD) - 3)
-    how = "one pass" if row.runs == "resident" else f"{row.passes} passes with {row.call_images:,} images"
+    ways = {"resident": "one pass", "stream": "one pass, weights from the store"}
+    how = ways.get(row.runs) or f"{row.passes} passes with {row.call_images:,} images"
     met = "" if row.clock_met else ", not built"
     cycles, share, used = row.cycles_per_image, row.wire_share, row.efficiency
     assert cycles is not None and share is not None and used is not None
