@@ -19,10 +19,13 @@ SDRAM_WORDS = 1 << 23
 """Most of one in SDRAM, the 256 Mbit of the smallest chip that a ULX3S has."""
 SDRAM_HZ = (5_000_000, 142_000_000)
 """Clocks of a device with one: time for words between refreshes, and as fast as the chip."""
+FLASH_WORDS = 1 << 21
+"""Most of one in flash, half of what 24 bits of address reach: the bitstream is in the other half."""
 FLASH_SECTOR = 1 << 10
 """Words that are erased at once,"""
 FLASH_BLOCK = 1 << 14
 """and the most of them."""
+_MOST = {1: SDRAM_WORDS, 2: FLASH_WORDS}
 
 
 class StoreKind(IntEnum):
@@ -61,7 +64,7 @@ def check_store(words: int, kind: int, rings: Mapping[str, int]) -> None:
                 f"store_kind is {kind}, {StoreKind(kind).title}, but must be 0 without store_words"
             )
         return
-    in_range("store_words", words, STORE_WORDS[0], SDRAM_WORDS if kind == StoreKind.SDRAM else STORE_WORDS[1])
+    in_range("store_words", words, STORE_WORDS[0], _MOST.get(kind, STORE_WORDS[1]))
     for name, value in {"store_words": words, **rings}.items():
         if value & (value - 1):
             raise GeometryError(
