@@ -187,6 +187,8 @@ class Board:
         MissingDependencyError
             If the package with the board's pins is not installed.
         """
+        from .flash_pads import flash_place  # here: it imports Amaranth
+
         try:
             platform = self.platform()
         except ImportError as error:
@@ -196,6 +198,9 @@ class Board:
             ) from None
         platform.carry = self.part.family.carry()
         platform.single = self.part.family.single()
+        platform.flash = next(
+            (flash_place(c.first, c.resource) for c in self.chips if c.kind == StoreKind.FLASH), None
+        )
         return platform
 
 

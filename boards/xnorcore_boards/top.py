@@ -14,6 +14,7 @@ from xnorcore_hw.shells.uart import UartShell
 
 from .board import Board
 from .clock import clock_domain
+from .flash_pads import flash_pads
 
 __all__ = ["BoardTop", "Device"]
 
@@ -133,6 +134,10 @@ class BoardTop(Elaboratable):
             m.submodules.sdram = pads = Module()
             port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
             board.part.family.sdram(pads, port, device.chip, ~reset)
+        if chip and chip.kind == StoreKind.FLASH:
+            m.submodules.flash = pads = Module()
+            port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
+            flash_pads(pads, port, device.chip)
         beat = Signal()
         m.d.sync += beat.eq(count[-4])
         m.d.comb += device.tick.eq(beat & ~count[-4])

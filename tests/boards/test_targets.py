@@ -274,7 +274,7 @@ def test_reset_waits_for_the_pll():
             "its store cannot be SDRAM; leave out store_kind",
         ),
         ("icebreaker", 1, 1024, r"icebreaker: .* cannot be SDRAM; choose store_kind=2 \(flash\)"),
-        ("icebreaker", 2, 1 << 22, "icebreaker: store_words is 4194304, but its flash has room for 2097152"),
+        ("ice40-hx8k-b-evn", 2, 1 << 20, "store_words is 1048576, but its flash has room for 524288"),
     ],
 )
 def test_a_store_that_the_board_has_not(name, kind, words, says):
@@ -289,3 +289,14 @@ def test_regions_of_chips(name):
     for chip in boards.find_board(name).chips:
         assert chip.words & (chip.words - 1) == 0 and chip.first % (4 * chip.words) == 0
         assert chip.first > 0 or chip.kind != StoreKind.FLASH
+
+
+@pytest.mark.parametrize(("name", "lines"), [("icebreaker", 4), ("ice40-hx8k-b-evn", 2)])
+def test_pads_of_a_flash(name, lines):
+    """Every line has its pad, and the store's address the upper bits of its region."""
+    board = boards.find_board(name)
+    design = elaborate(board, replace(SMALL, store_words=1 << 12, store_kind=2))
+    pads = re.findall(r"spi_flash_\w+?__(cs|clk|dq)", design.constraints)
+    assert set(pads) == {"cs", "clk", "dq"} and pads.count("dq") == lines
+    place = board.new_platform().flash
+    assert place.lanes == lines and place.first == board.chips[0].first

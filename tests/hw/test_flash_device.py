@@ -18,6 +18,7 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Command, Space
 from xnorcore.isa.stores import FLASH_SECTOR
+from xnorcore.isa.timing import alone
 from xnorcore.link.session import Session
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
@@ -42,14 +43,35 @@ def device() -> Iterator[Accelerator]:
         yield device
 
 
-@pytest.mark.parametrize("number", some(range(1, len(CONFIGS)), always=1))
-def test_random_networks(number: int) -> None:
+def check(device: Accelerator, seed: int, count: int) -> None:
+    for index, program in enumerate(programs(device.info.config, seed, count)):
+        images = some_images(program.network)
+        device.load_program(program, verify=index < 2)
+        for _ in range(2):
+            np.testing.assert_array_equal(device.infer(images), golden.run(program.network, images))
+
+
+def test_random_networks(device: Accelerator) -> None:
+    check(device, 0, 4)
+
+
+@pytest.mark.parametrize("number", some(range(len(CONFIGS)), always=0))
+def test_many_random_networks(number: int) -> None:
     with Accelerator(Session(sim(CONFIGS[number]))) as device:
-        for index, program in enumerate(programs(device.info.config, number, 6)):
-            images = some_images(program.network)
-            device.load_program(program, verify=index < 3)
-            for _ in range(2):
-                np.testing.assert_array_equal(device.infer(images), golden.run(program.network, images))
+        check(device, 1 + number, 100)
+
+
+def test_the_model_of_cycles_is_a_bound(device: Accelerator) -> None:
+    config = device.info.config
+    for program in programs(config, 40, 3):
+        images = some_images(program.network, 2 * program.batch)
+        device.load_program(program, verify=False)
+        device.clear_counters()
+        device.infer(images)
+        counters, expected = device.counters, alone(program.timed[0], config, 2)
+        assert counters is not None
+        assert counters["busy"] == expected.busy
+        assert 0 < counters["wait_weights"] <= expected.wait_weights
 
 
 def test_programs_that_end_early_and_resident_ones_between(device: Accelerator) -> None:

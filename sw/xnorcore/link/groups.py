@@ -16,7 +16,7 @@ _HINTS = {
     Status.BAD_ADDRESS: "the space, bank or address is outside the device's memories",
     Status.NOT_ARMED: "load a network first",
     Status.SEQUENCE: "the parts of an image group came out of order",
-    Status.BAD_PROGRAM: "the program memory holds no valid program; load the network again",
+    Status.BAD_PROGRAM: "the device holds no valid program, or its store is damaged; load the network again",
     Status.WRONG_PROGRAM: "the device holds another network; load the network again",
 }
 
