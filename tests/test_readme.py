@@ -149,7 +149,13 @@ def serve(folder: Path, environment: dict[str, str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("heading", SECTIONS)
+# What it builds takes most of a minute; `.ci/run` does it.
+LONG = [
+    pytest.param(heading, marks=[pytest.mark.campaign] * (heading == "On a board")) for heading in SECTIONS
+]
+
+
+@pytest.mark.parametrize("heading", LONG)
 def test_section(heading, tmp_path, shell):
     folder = tmp_path / "clone"
     folder.mkdir()

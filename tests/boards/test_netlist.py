@@ -180,6 +180,7 @@ def test_url_of_a_build_folder(synthesize_once):
         np.testing.assert_array_equal(accelerator.infer(images), golden.run(network, images))
 
 
+@pytest.mark.campaign
 def test_verify_compares_a_netlist(synthesize_once, tmp_path, capsys):
     device = synthesize_once(ICE40)
     built = {"board": ICE40, "clock_hz": device.board.true_hz, "divisor": device.design.divisor}

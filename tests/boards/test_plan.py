@@ -45,6 +45,7 @@ def test_images_per_second_are_those_of_the_simulated_board():
     assert measured("mnist-tfc", 60).images_per_s == pytest.approx(said["images_per_s"], rel=0.02)
 
 
+@pytest.mark.campaign
 def test_passes_are_those_of_the_simulated_board():
     """Of a call in which six batches, the last one not full, share the weights."""
     said = planned("mnist-sfc", 16)

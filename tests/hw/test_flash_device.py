@@ -58,7 +58,7 @@ def test_random_networks(device: Accelerator) -> None:
 @pytest.mark.parametrize("number", some(range(len(CONFIGS)), always=0))
 def test_many_random_networks(number: int) -> None:
     with Accelerator(Session(sim(CONFIGS[number]))) as device:
-        check(device, 1 + number, 100)
+        check(device, 1 + number, 12)
 
 
 def test_the_model_of_cycles_is_a_bound(device: Accelerator) -> None:

@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator, SimulatorContext
 
+from tests.campaigns import some
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.pages import PAGE_WORDS, checksums, paged, paged_place, unpaged
 from xnorcore_hw.memory.stores.flash import FlashStore
@@ -126,7 +127,7 @@ def run(
     simulator.run()
 
 
-@pytest.mark.parametrize("place", PLACES, ids=str)
+@pytest.mark.parametrize("place", some(PLACES, 2), ids=str)
 def test_words_at_the_speed_of_the_flash(place: FlashPlace) -> None:
     async def work(bus: Bus) -> None:
         places = [paged_place(n) for n in range(70)]
@@ -161,7 +162,7 @@ def test_a_flipped_bit_is_seen_with_its_page_and_no_other() -> None:
     run(PLACES[0], work, wrong)
 
 
-@pytest.mark.parametrize("place", PLACES[:2], ids=str)
+@pytest.mark.parametrize("place", some(PLACES[:2], 1), ids=str)
 def test_what_is_written_is_read(place: FlashPlace) -> None:
     async def work(bus: Bus) -> None:
         words = CONTENT

@@ -90,6 +90,7 @@ REQUEST = b"\x03\x01\x02\x05\x41\x42\x43\x44\x00\x05\x11\x12\x13\x14\x00" * 3
 CYCLES = 60
 
 
+@pytest.mark.campaign
 def test_every_named_signal_is_what_amaranth_says_in_every_cycle(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "ours.vcd", tmp_path / "theirs.vcd"
     with record(ours, "all", CYCLES) as engine:
