@@ -92,7 +92,7 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     folder = Path(arguments.out or f"build/{board.name}-{design.config.geometry}")
     with building(folder, ", or choose another folder with --out DIR"):
         before = measured(board.name, design.config, board.clock_hz)
-        built = build(design, folder, arguments.seeds, phases, before and before["seed"])
+        built = build(design, folder, arguments.seeds, phases, before["seed"] if before else None)
         return _finish(design, built, time.monotonic() - started, arguments, console)
 
 
