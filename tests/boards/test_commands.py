@@ -41,7 +41,7 @@ def built(monkeypatch, tmp_path):
     """Replace synthesis by a result; return what the flow was called with."""
     calls = {"fmax": 40.0}
 
-    def build(design, folder, seeds, phases):
+    def build(design, folder, seeds, phases, likely=None):
         calls.update(design=design, folder=folder, seeds=seeds)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "build.json").write_text('{"tools": {"yosys": "native"}}')

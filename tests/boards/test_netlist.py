@@ -15,7 +15,7 @@ from tests.sw.cli_tools import one_object, runner
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError, UsageError
 from xnorcore.files import xnorfile
-from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry, options
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore_boards.board import Board, find_board
@@ -172,6 +172,7 @@ def test_spram_is_seen_in_a_bitstream(rows, found):
 def test_url_of_a_build_folder(synthesize_once):
     device = synthesize_once(ICE40)
     built = {"board": ICE40, "clock_hz": device.board.true_hz, "divisor": device.design.divisor}
+    built |= {"config": options(device.design.config)}
     (device.folder / "build.json").write_text(json.dumps(built))
     network = device.design.bake.network
     images = np.array([[0, 1, 2, 3, 4, 5, 6, 7, 0]])
@@ -184,6 +185,7 @@ def test_url_of_a_build_folder(synthesize_once):
 def test_verify_compares_a_netlist(synthesize_once, tmp_path, capsys):
     device = synthesize_once(ICE40)
     built = {"board": ICE40, "clock_hz": device.board.true_hz, "divisor": device.design.divisor}
+    built |= {"config": options(device.design.config)}
     (device.folder / "build.json").write_text(json.dumps(built))
     path = tmp_path / "net.xnor"
     xnorfile.save(device.design.bake.network, path)

@@ -55,10 +55,10 @@ def test_passes_are_those_of_the_simulated_board():
 
 
 def test_a_load_of_weights_serves_many_images():
-    """Of mnist-lfc, in passes: eight times what a load of weights for every batch gave, 3.1 and 2.9."""
-    for board, least in (("ulx3s-25f", 24.8), ("tang-nano-20k", 24)):
+    """Of mnist-lfc: eight times what a load of weights for every batch gave, 3.1 and 2.9."""
+    for board, runs, least in (("ulx3s-25f", "stream", 24.8), ("tang-nano-20k", "passes", 24)):
         said = plan(zoo.load("mnist-lfc"), board, find_device(board), 64)
-        assert said["runs"] == "passes" and said["images_per_s"] >= least
+        assert said["runs"] == runs and said["images_per_s"] >= least
 
 
 def test_latency_is_that_of_the_simulated_board():

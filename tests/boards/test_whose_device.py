@@ -174,7 +174,7 @@ def test_efficiency_is_said_of_every_board(capsys):
             assert said[board][name]["efficiency"] == (None if used is None else round(used, 3))
             assert (used is not None) == (answer["passes"] == 1)
     fashion = [networks["fashion"]["efficiency"] for networks in said.values()]
-    recorded = {row.efficiency for row in load() if (row.network, row.runs) == ("fashion", "resident")}
+    recorded = {row.efficiency for row in load() if row.network == "fashion" and row.passes == 1}
     assert {used for used in fashion if used} == {round(used, 3) for used in recorded if used}
     for page in ("README.md", "docs/measurements.md"):
         text = (Path(__file__).parents[2] / page).read_text()

@@ -154,7 +154,7 @@ def test_the_board_on_the_page(name: str, folder: Path) -> None:
     value, page = made(name, folder)
     by_name = {row[0]: row for row in page.rows if row}
     figures = value["build"]["figures"]
-    assert value["build"]["source"] == ("estimate" if name in MEASURED else "record")
+    assert value["build"]["source"] == ("record" if name == "CNV refused" else "estimate")
     for label, key, there in (
         ("logic cells, estimated", "logic_cells_estimated", "lut4_available"),
         ("memory blocks", "bram", "bram_available"),
@@ -177,10 +177,9 @@ def test_the_board_on_the_page(name: str, folder: Path) -> None:
 
 
 def test_what_would_run_it_does(folder: Path) -> None:
-    """A board that has to give up rows for it; a device whose weights then fit at once; none that fits."""
+    """A device that holds the map, with weights in passes; none that fits."""
     value, _ = made("CNV refused", folder)
-    assert [way["passes"] == 1 for way in value["ways"]] == [True, False]
-    assert all(way["refusal"] is None for way in value["ways"]) and "rows" in value["ways"][0]["changes"]
+    assert [(way["passes"] > 1, way["refusal"]) for way in value["ways"]] == [(True, None)]
     for way in value["ways"]:
         config = board_config("ulx3s-85f", way["changes"])
         program = compile_network(random_cnv(), config)

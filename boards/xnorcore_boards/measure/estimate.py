@@ -17,9 +17,9 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 
 FEATURES = (
     "constant", "convolution", "line_bytes", "counters", "array", "accumulators", "columns", "thresholds",
-    "words", "cutters", "whole_windows", "one_port", "distributed", "weights",
+    "words", "cutters", "whole_windows", "one_port", "distributed", "weights", "store", "deep_weights",
 )  # fmt: skip
-PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3])
+PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 0.3])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
 _MOST_DISTRIBUTED = 112
@@ -39,7 +39,9 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
     A constant; convolution; the line buffer with its readers; counters; for the array its bits, its
     accumulators' bits, its columns, threshold memories, and the bits of its rows' words; rotators that let
     operands start at any bit; what makes whole windows instead; what arbitrates memories of one port;
-    distributed memories of start values, as families with such make them; the bits of the columns' words.
+    distributed memories of start values, as families with such make them; the bits of the columns' words; a
+    store; and these bits for each 512 words of a buffer behind the first, two at most, which multiplexers
+    choose from.
     """
     g = config.geometry
     word_bits = g.rows * g.width
@@ -59,6 +61,8 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
             1.0 if config.act_ports == 1 else 0.0,
             _distributed(config),
             g.columns * g.width,
+            1.0 if config.store_words else 0.0,
+            g.columns * g.width * min((config.weight_depth - 1) // 512, 2),
         ]
     )
 

@@ -89,7 +89,11 @@ def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
             if fitting and not kind["convolution"]:
                 continue
             config = _array(board.config, geometry, share, {**kind, "act_ports": ports})
-            if config is not None and (cells := estimate_area(family, config)) <= limit:
+            if config is None:
+                continue
+            # Depths come later, and what chooses among blocks with them.
+            cells = estimate_area(family, replace(config, weight_depth=LEAST_DEPTH))
+            if cells <= limit:
                 found[config] = cells
                 fitting += 1
     least = max((config.geometry.peak for config in found), default=0) / _SMALLEST

@@ -109,9 +109,10 @@ def last(b: Builder, op: str, x: str, *others: str, **attributes: Any) -> str:
 
 def channels_last(start: str) -> tuple[Any, Any]:
     """A network in qonnx's channels-last domain, and the same in standard operators."""
-    weights = [RNG.choice([-1.0, 1.0], shape).astype(np.float32) for shape in ((5, 3, 3, 2), (4, 3, 2, 5))]
-    head = RNG.choice([-1.0, 1.0], (3, 4 * 2 * 3)).astype(np.float32)
-    norm = [RNG.normal(size=5).astype(np.float32) for _ in range(3)] + [np.full(5, 2.5, np.float32)]
+    rng = np.random.default_rng(3)
+    weights = [rng.choice([-1.0, 1.0], shape).astype(np.float32) for shape in ((5, 3, 3, 2), (4, 3, 2, 5))]
+    head = rng.choice([-1.0, 1.0], (3, 4 * 2 * 3)).astype(np.float32)
+    norm = [rng.normal(size=5).astype(np.float32) for _ in range(3)] + [np.full(5, 2.5, np.float32)]
     built = []
     for domain in (LAST, ""):
         b = Builder((1, 8, 9, 2) if start == "last" else (1, 2, 8, 9))
