@@ -118,7 +118,7 @@ def tile_at(
     CompileError
         If the block has no length that the device can take.
     """
-    g, words = config.geometry, int(store[place])
+    g, words = config.geometry, int(store[place]) if place < len(store) else 0
     behind = place + 1 + g.columns + words * _words_of_row(config)
     if not 1 <= words <= most_words(config) or behind > len(store):
         raise CompileError(
@@ -185,6 +185,8 @@ def stream_of(store: NDArray[np.uint32], config: DeviceConfig) -> NDArray[np.uin
     if not _in_flash(config):
         return store
     last = int(store[0])
+    if not FLASH_SECTOR <= last < len(store):
+        raise CompileError(f"the store's stream ends at word {last:,}, not at one from {FLASH_SECTOR:,} on")
     pages = store[: (min(last, len(store) - 1) | PAGE_WORDS - 1) + 1].reshape(-1, PAGE_WORDS)
     used = np.arange(len(pages)) >= FLASH_SECTOR // PAGE_WORDS
     used[0] = True

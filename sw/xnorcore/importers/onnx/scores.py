@@ -69,6 +69,8 @@ def _tied(
     if any(k is None for k in multiples):
         return scale, offset
     below = lcm(*(k.denominator for k in multiples if k is not None))
+    if below >= EXACT:
+        return scale, offset
     steps = [int(k * below) for k in multiples if k is not None]
     # The scale is `below` whole units, times a number of 24 bits.
     unit = Fraction(2) ** (frexp(scale[0] / below)[1] - STEPS.bit_length() + 1)
