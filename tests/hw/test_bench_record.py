@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from xnorcore.cli import main
 from xnorcore.cli.console import Console
 from xnorcore_hw.bench import cnn, command, dense, host, record
 from xnorcore_hw.bench.figure import CLAIMS, Claim, Figure
+from xnorcore_hw.bench.workload import causes
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = (ROOT / "docs/measurements.md").read_text()
@@ -91,3 +94,11 @@ def test_only_figures_within_their_limits_are_kept(
 def test_markdown_measures_nothing(more: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(["bench", "--markdown", *more]) == 2
     assert "leave the names of benchmarks and --record out" in capsys.readouterr().err
+
+
+def test_causes_are_those_that_a_device_counts() -> None:
+    """One without a store has no `wait_weights`."""
+    counters = dict.fromkeys(("busy", "drain", "fetch", "hazard", "port", "tail"), 6)
+    for more in ({}, {"wait_weights": 4}):
+        measured: Any = SimpleNamespace(counters=counters | more, images=2)
+        assert causes(measured) == dict.fromkeys(counters, 3.0) | dict.fromkeys(more, 2.0)

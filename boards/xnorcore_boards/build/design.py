@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from xnorcore.errors import BuildError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
+from xnorcore.isa.stores import check_clock
 
 from ..board import Board
 from ..families.family import Family
@@ -85,6 +86,7 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
     """
     part, family = board.part, board.part.family
     board.chip(config)
+    check_clock(config.store_kind, board.true_hz)
     cells = estimate_area(family.name, config)
     least = bram if bram is not None else least_blocks(config, family)
     g = config.geometry

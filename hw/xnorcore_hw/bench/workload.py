@@ -59,4 +59,5 @@ def simulate(console: Console, url: str, network: Network, count: int, *, alone:
 def causes(measured: Measurement) -> dict[str, float]:
     """Return the cycles of one image by cause."""
     assert measured.counters is not None
-    return {name: measured.counters[name] / measured.images for name in ("busy", "drain", *IDLE)}
+    there = [name for name in ("busy", "drain", *IDLE) if name in measured.counters]
+    return {name: measured.counters[name] / measured.images for name in there}
