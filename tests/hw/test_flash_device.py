@@ -27,6 +27,7 @@ from xnorcore.verify.random_networks import dense_network
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
+from .test_cycles import counted
 from .test_store import DEVICES, SMALLEST, programs, some_images
 
 CONFIGS = [replace(config, store_kind=2) for config in DEVICES]
@@ -64,14 +65,9 @@ def test_many_random_networks(number: int) -> None:
 def test_the_model_of_cycles_is_a_bound(device: Accelerator) -> None:
     config = device.info.config
     for program in programs(config, 40, 3):
-        images = some_images(program.network, 2 * program.batch)
-        device.load_program(program, verify=False)
-        device.clear_counters()
-        device.infer(images)
-        counters, expected = device.counters, alone(program.timed[0], config, 2)
-        assert counters is not None
-        assert counters["busy"] == expected.busy
-        assert 0 < counters["wait_weights"] <= expected.wait_weights
+        found, expected = counted(device, program, 2), alone(program.timed[0], config, 2)
+        assert found.busy == expected.busy
+        assert 0 < found.wait_weights <= expected.wait_weights
 
 
 def test_programs_that_end_early_and_resident_ones_between(device: Accelerator) -> None:

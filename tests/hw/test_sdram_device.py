@@ -13,7 +13,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError, GeometryError, NotLoadedError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Space
-from xnorcore.isa.timing import Cycles, alone
+from xnorcore.isa.timing import alone
 from xnorcore.link.session import Session
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
@@ -25,6 +25,7 @@ from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.engine import standard_top
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
+from .test_cycles import counted
 from .test_store import DEVICES, SMALLEST, programs, some_images
 
 SDRAMS = [replace(config, store_kind=1) for config in DEVICES]
@@ -104,13 +105,7 @@ def test_cycles_are_below_those_expected() -> None:
     with held(SDRAMS[0]) as device:
         config = device.info.config
         for program in programs(config, 40, 5):
-            images = some_images(program.network, 2 * program.batch)
-            device.load_program(program, verify=False)
-            device.clear_counters()
-            device.infer(images)
-            counters, expected = device.counters, alone(program.timed[0], config, 2)
-            assert counters is not None
-            found = Cycles(**{cause: counters[cause] for cause in vars(Cycles())})
+            found, expected = counted(device, program, 2), alone(program.timed[0], config, 2)
             assert replace(found, wait_weights=expected.wait_weights) == expected
             tiles = sum(one.nest.count("tile") for one in program.sections[0].descriptors)
             assert found.wait_weights <= expected.wait_weights <= 1.1 * found.wait_weights + 100 + 24 * tiles

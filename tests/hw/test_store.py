@@ -18,7 +18,7 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import HEADER
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Command, Space, Status
-from xnorcore.isa.timing import Cycles, alone
+from xnorcore.isa.timing import alone
 from xnorcore.link.frames import encode_request
 from xnorcore.link.session import Session
 from xnorcore.model.network import Network
@@ -32,6 +32,7 @@ from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
 from .slow_store import SlowTop
+from .test_cycles import counted
 
 SMALL = {"weight_depth": 64, "threshold_depth": 16, "act_depth": 2048, "store_words": 1 << 14}
 DEVICES = [
@@ -188,13 +189,7 @@ def test_cycles_are_those_expected(number: int) -> None:
     with held(DEVICES[number]) as device:
         config = device.info.config
         for program in programs(config, 40 + number, 5):
-            images = some_images(program.network, 2 * program.batch)
-            device.load_program(program, verify=False)
-            device.clear_counters()
-            device.infer(images)
-            counters, expected = device.counters, alone(program.timed[0], config, 2)
-            assert counters is not None
-            found = Cycles(**{cause: counters[cause] for cause in vars(Cycles())})
+            found, expected = counted(device, program, 2), alone(program.timed[0], config, 2)
             assert replace(found, wait_weights=expected.wait_weights) == expected
             tiles = sum(one.nest.count("tile") for one in program.sections[0].descriptors)
             assert found.wait_weights <= expected.wait_weights <= found.wait_weights + 12 * tiles
