@@ -9,7 +9,7 @@ import pytest
 
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.stops import stop_after
-from xnorcore.errors import CompileError, DeviceError, WrongFlashError
+from xnorcore.errors import CompileError, DeviceError, GeometryError, WrongFlashError
 from xnorcore.isa.blocks import Block
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.pages import PAGE_WORDS, checksums, unpaged
@@ -116,3 +116,9 @@ def test_another_flash_is_refused_before_anything_is_written(said: str, says: st
     with Accelerator(Session(device)) as accelerator, pytest.raises(WrongFlashError, match=says):
         accelerator.load(NETWORK)
     assert device.written == 0
+
+
+def test_a_store_that_holds_no_stream_is_refused() -> None:
+    with pytest.raises(GeometryError, match="store_words is 1024, but must be 2048 to"):
+        DeviceConfig(store_words=1024, store_kind=2)
+    assert DeviceConfig(store_words=2048, store_kind=2).store_words == 2048

@@ -186,7 +186,7 @@ def test_illegal_stores(options: dict[str, int], message: str) -> None:
 
 
 def test_a_device_without_a_store_is_the_same_as_ever() -> None:
-    digests = {DeviceConfig(store_words=1024, store_kind=kind).digest() for kind in StoreKind}
+    digests = {DeviceConfig(store_words=2048, store_kind=kind).digest() for kind in StoreKind}
     assert len({DeviceConfig().digest(), *digests}) == 4
     values = asdict(DeviceConfig())
     del values["store_words"], values["store_kind"]

@@ -64,7 +64,9 @@ def check_store(words: int, kind: int, rings: Mapping[str, int]) -> None:
                 f"store_kind is {kind}, {StoreKind(kind).title}, but must be 0 without store_words"
             )
         return
-    in_range("store_words", words, STORE_WORDS[0], _MOST.get(kind, STORE_WORDS[1]))
+    # A stream in flash begins behind a sector that holds its length.
+    least = 2 * FLASH_SECTOR if kind == StoreKind.FLASH else STORE_WORDS[0]
+    in_range("store_words", words, least, _MOST.get(kind, STORE_WORDS[1]))
     for name, value in {"store_words": words, **rings}.items():
         if value & (value - 1):
             raise GeometryError(
