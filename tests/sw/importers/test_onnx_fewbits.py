@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,7 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
     "many levels": (lambda b: _quant(b, _gemm(b), bits=9.0), "gives 512 levels between layers, the limit is"),
     "scales": (
         lambda b: _quant(b, _gemm(b), np.full((1, 4), [0.1, 0.2, 0.3, 0.4])),
-        "must have one constant scale and zero point for all channels",
+        "must have one constant, finite scale and zero point for all channels",
     ),
     "no scale": (lambda b: _quant(b, _gemm(b), -0.5), "scale is -0.5, but must be above 0"),
     "twice": (lambda b: _quant(b, _quant(b, _gemm(b)), 0.3), "quantises values that are quantised already"),
@@ -332,6 +333,31 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
         "has weights of -128 in a channel that falls",
     ),
 }  # fmt: skip
+
+
+BAD_NUMBERS = [*product(range(3), (float("nan"), float("inf"), -float("inf"), None)), (0, 0.0), (1, 3e38)]
+
+
+@pytest.mark.parametrize(("place", "bad"), BAD_NUMBERS)
+@pytest.mark.parametrize("role", ["image", "weights", "values"])
+def test_numbers_of_a_quantiser(role: str, place: int, bad: float | None, tmp_path: Path) -> None:
+    """Each of scale, zero point and bit width: not finite, huge, or (None) not constant."""
+    b = Builder((1, 5))
+
+    def quant(x: str) -> str:
+        numbers = [b.const(np.float32(one)) for one in (0.5, 0.0, 2.0)]
+        if bad is None:
+            numbers[place] = b.node("ReduceMax", "x", keepdims=0)
+        else:
+            numbers[place] = b.const(np.float32(bad))
+        return b.quant("Quant", x, *numbers, signed=1, narrow=0, rounding_mode="ROUND")
+
+    weights = b.const(np.random.default_rng(0).integers(-2, 2, (4, 5)) / 2)
+    weights = quant(weights) if role == "weights" else weights
+    x = b.node("Gemm", quant("x") if role == "image" else "x", weights, transB=1)
+    x = quant(x) if role == "values" else _quant(b, x)
+    with pytest.raises(ImportFailedError):
+        onnx.load(save(refused(b, x), tmp_path), inputs="uint3" if role != "image" else None)
 
 
 @pytest.mark.parametrize("name", REFUSED)

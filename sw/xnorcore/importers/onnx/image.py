@@ -17,6 +17,7 @@ from .evaluate import MOVES, evaluate, moved
 from .graph import Graph, Node
 from .layout import Layout, layout_of
 from .quantisers import integer_range, rounding
+from .rounds import one_value
 from .signal import Levels
 from .steps import STEP
 from .units import NORMALISED, PIXELS, Unit, annotated, declared_kind, may_be_pixels, meaning, parse
@@ -263,9 +264,9 @@ def _quantiser(node: Node, graph: Graph) -> tuple[Fraction, Fraction, int, str]:
         text = f"images are cut by {count - 1} thresholds of {node.label}"
     else:
         constants = [graph.constants.get(name) for name in node.inputs[1:]]
-        if len(constants) != 3 or any(c is None or not c.size or (c != c.flat[0]).any() for c in constants):
-            raise node.fail("of the image must have one constant scale, zero point and bit width")
-        scale, zero = (Fraction(float(c.flat[0])) for c in constants[:2])  # type: ignore[union-attr]
+        scale, zero, *rest = (one_value(constant) for constant in constants)
+        if scale is None or zero is None or len(rest) != 1:
+            raise node.fail("of the image must have one constant, finite scale, zero point and bit width")
         low, high = integer_range(node, constants[2])
         rounding(node)
         if scale <= 0:

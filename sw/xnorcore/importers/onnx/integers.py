@@ -55,6 +55,8 @@ def integers_of(
         return None
     # As the source computes it: where it rounds to is what it multiplies by.
     values = rounding(node)(np.clip(x / scale + zero, low, high)) - zero
+    if not (np.abs(values) < 1 << 53).all():
+        return None
     return Integers(values.astype(np.int64), np.broadcast_to(scale, values.shape))
 
 

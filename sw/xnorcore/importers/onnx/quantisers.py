@@ -35,7 +35,7 @@ def integer_range(node: Node, bits: Any) -> tuple[int, int]:
         If its bit width is no integer from 1 to 32.
     """
     width = uniform(node, "bit width", bits)
-    if width != int(width) or not 1 <= width <= 32:
+    if not 1 <= width <= 32 or width != int(width):
         raise node.fail(f"bit width is {width}, but must be an integer from 1 to 32")
     signed, narrow = node.integer("signed", 1), node.integer("narrow", 0)
     top = 1 << (int(width) - 1)
@@ -79,9 +79,9 @@ def uniform(node: Node, what: str, values: Any) -> float:
     ImportFailedError
         If they differ, or there are none.
     """
-    array = np.asarray(values)
+    array = np.asarray([] if values is None else values)
     if not array.size or (array != array.flat[0]).any():
-        raise node.fail(f"{what} must be one value")
+        raise node.fail(f"{what} must be one constant value")
     return float(array.flat[0])
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .evaluate import clip_limits
@@ -128,11 +129,12 @@ def _affine(node: Node, graph: Graph) -> tuple[str, Fraction, Fraction] | None:
 
 
 def one_value(values: NDArray[Any] | None) -> Fraction | None:
-    """Return the value of a constant that is the same everywhere."""
+    """Return the value of a constant that is the same everywhere, and finite."""
     if (
         values is None
         or not values.size
         or values.dtype.kind not in "fiu"
+        or not np.isfinite(values.flat[0])
         or (values != values.flat[0]).any()
     ):
         return None

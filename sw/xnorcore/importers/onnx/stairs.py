@@ -118,8 +118,8 @@ def stairs_of(node: Node, walk: Walk) -> Stairs:
     numbers = [one_value(value) for value in values]
     if len(numbers) != 3 or any(number is None for number in numbers[:2]):
         raise node.fail(
-            "must have one constant scale and zero point for all channels: a product reads the values of all "
-            "together"
+            "must have one constant, finite scale and zero point for all channels: a product reads all "
+            "values together"
         )
     scale, zero = numbers[0], numbers[1]
     assert scale is not None and zero is not None
