@@ -296,6 +296,19 @@ def test_build_for_a_network_is_said_before_synthesis(capsys):
     assert "one pass" in line and "memory blocks" in line
 
 
+@pytest.mark.parametrize(
+    ("board", "most"),
+    [("icebreaker", 6.51), ("ice40-hx8k-b-evn", 4.83), ("tang-nano-9k", 6.15), ("tang-nano-20k", 5.36)],
+)
+def test_one_network_takes_no_wider_sums_and_the_largest_array(board, most):
+    """Logic cells per multiply-accumulate: those of the boards' dense arrays before they had convolution."""
+    found = Search(find_board(board), networks("mnist-tfc"))
+    found.run()
+    assert found.best is not None
+    assert found.best.config.acc_width == 10
+    assert found.best.cells / found.best.config.geometry.peak <= most
+
+
 def test_build_for_a_network_that_no_configuration_runs(monkeypatch):
     some = {name: find_board(name) for name in ("icestick", "tang-nano-9k")}
     monkeypatch.setattr("xnorcore_boards.board.all_boards", lambda: some)

@@ -94,7 +94,7 @@ class Search:
             self._add(judge(self.board, own, self.networks, self.images), {}, 2)
         for array in self._arrays[self.done :]:
             needed = needs(self.networks, array, self._needs)
-            for config in depths(self.board, array, needed):
+            for config in depths(self.board, array, needed, spare=len(self.networks) > 1):
                 if config == own:
                     continue
                 self._add(chosen(self.board, config, self._at_most(config, needed)), needed)

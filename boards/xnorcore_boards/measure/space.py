@@ -160,13 +160,16 @@ def _array(own: DeviceConfig, geometry: Geometry, share: int, kind: Mapping[str,
         )
 
 
-def depths(board: Board, array: DeviceConfig, needed: Mapping[str, Need]) -> list[DeviceConfig]:
+def depths(
+    board: Board, array: DeviceConfig, needed: Mapping[str, Need], *, spare: bool = True
+) -> list[DeviceConfig]:
     """Return an array with every choice of depths that uses the blocks of its memories whole.
 
     Activation memory and start values are as deep as one of the networks needs them; the weight buffers get
-    what is left, but no more blocks than the largest network fills.
+    what is left, but no more blocks than the largest network fills. Accumulators are as wide as the board's
+    own if there is room, or with `spare` false as the networks need them.
     """
-    config = _with_widths(board, array, needed.values())
+    config = _with_widths(board, array, needed.values(), board.config.acc_width if spare else 0)
     if config is None:  # nothing runs, or its sums are too wide for the part
         return []
     family, g = board.part.family, config.geometry
@@ -185,23 +188,26 @@ def depths(board: Board, array: DeviceConfig, needed: Mapping[str, Need]) -> lis
         depth = min(deepest(weights, left, family), enough, MAX_DEPTH) if left > 0 else 0
         if depth >= _LEAST["weight_depth"]:
             found[replace(trial, weight_depth=depth)] = None
-    return list(found)
+    limit = cells_limit(board)
+    return [config for config in found if estimate_area(family.name, config) <= limit]
 
 
-def _with_widths(board: Board, array: DeviceConfig, needed: Iterable[Need]) -> DeviceConfig | None:
+def _with_widths(
+    board: Board, array: DeviceConfig, needed: Iterable[Need], wanted: int
+) -> DeviceConfig | None:
     """Return an array with the widest accumulator that a network needs and the part may hold.
 
-    Or with the board's own, if that is wider and there is room. Its program memory and line buffer are as
+    Or with the wanted one, if that is wider and there is room. Its program memory and line buffer are as
     large as the networks with such accumulators need them.
     """
     family, limit = board.part.family, cells_limit(board)
     needed = sorted(needed, key=lambda need: need.acc_width)
-    own = board.config.acc_width
     while needed:
         least = max(needed[-1].acc_width, _LEAST_ACC)
-        for width in sorted({least, max(least, own)}, reverse=True):
+        for width in sorted({least, max(least, wanted)}, reverse=True):
             config = replace(array, acc_width=width)
-            if estimate_area(family.name, config) > limit:
+            # What chooses among a buffer's blocks comes with its depth.
+            if estimate_area(family.name, replace(config, weight_depth=LEAST_DEPTH)) > limit:
                 continue
             lines = max(need.line_bytes for need in needed)
             if lines:
