@@ -41,7 +41,9 @@ DEVICES = [
     DeviceConfig(Geometry(1, 12, 24), line_bytes=0, program_halves=1, **SMALL),
     DeviceConfig(Geometry(1, 16, 64), line_bytes=1000, threshold_share=4, **SMALL),
     DeviceConfig(Geometry(1, 4, 40), line_bytes=0, convolution=0, counters=0, **SMALL),
+    DeviceConfig(Geometry(1, 8, 16), line_bytes=1000, **{**SMALL, "store_words": 1024}),
 ]
+"""The last one's store holds parts of networks."""
 SMALLEST = dense_network(np.random.default_rng(3), (400, 60, 40, 10))
 
 
@@ -76,13 +78,15 @@ def some_images(network: Network, count: int = 5) -> NDArray:
     return random_images(np.random.default_rng(count), network, count)
 
 
-@pytest.mark.parametrize("number", some(range(len(DEVICES)), always=1))
+@pytest.mark.parametrize("number", some(range(-1, len(DEVICES) - 1), always=2))
 def test_random_networks(number: int) -> None:
     """One after the other on one device, each called twice, with a look at the counters between."""
     with Accelerator(Session(engine_of(DEVICES[number]))) as device:
         config = device.info.config
-        assert config.store_words == SMALL["store_words"]
-        for index, program in enumerate(programs(config, number, 12)):
+        assert config.store_words == DEVICES[number].store_words
+        passes = set()
+        for index, program in enumerate(programs(config, number % 6, 12)):
+            passes.add(program.passes)
             images = some_images(program.network)
             wanted = golden.run(program.network, images)
             device.load_program(program, verify=index < 3)
@@ -102,6 +106,7 @@ def test_random_networks(number: int) -> None:
                     )
                     assert counters["active"] == sum(counters[cause] for cause in causes)
                     assert counters["wait_weights"] > 0
+        assert (max(passes) > 1) == (number < 0)
 
 
 def test_programs_that_end_early_and_resident_ones_between(slow: tuple[SimTransport, Accelerator]) -> None:

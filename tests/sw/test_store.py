@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, replace
@@ -9,6 +10,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from tests.hw.cnns import random_cnn
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.stops import stop_after, sums_network, sums_of
 from xnorcore.errors import CapacityError, CompileError, GeometryError, VerifyError
@@ -36,9 +38,8 @@ def config(columns: int = 8, width: int = 8, rows: int = 1, **options: int) -> D
 
 
 def streams(program: Program) -> bool:
-    found = {one.stream for section in program.sections for one in section.descriptors}
-    assert len(found) == 1 and (program.passes == 1 or not found.pop())
-    return program.sections[0].descriptors[0].stream
+    (found,) = {one.stream for section in program.sections for one in section.descriptors}
+    return found
 
 
 def stored(program: Program) -> np.ndarray:
@@ -58,7 +59,10 @@ def test_the_store_is_taken_where_the_buffers_are_too_small() -> None:
     assert not streams(compile_network(large, config(weight_depth=1024, threshold_depth=64)))
     none = compile_network(large, config(store_words=0))
     assert none.passes > 1 and "store_words" not in none.used
-    assert compile_network(large, config(store_words=1024)).passes == none.passes
+    several = compile_network(large, config(store_words=1024))
+    assert streams(several) and several.passes == 2 and several.bytes_per_call > 0
+    # A store that holds less than the buffers do.
+    assert not streams(compile_network(large, config(store_words=1024, weight_depth=512)))
     longer = dense_network(rng, (8 * (most_words(config()) + 1), 30))
     assert compile_network(longer, config()).passes > 1
     exactly = dense_network(rng, (8 * most_words(config()), 30))
@@ -123,6 +127,44 @@ def test_random_networks_on_an_interpreter() -> None:
             driver.load_program(program)
             np.testing.assert_array_equal(driver.infer(images), golden.run(case.network, images))
     assert count >= 6
+
+
+def test_passes_through_a_store() -> None:
+    """Fewer than through the buffers, each of what the store holds, in one RUN."""
+    device = config(8, 16, 2, store_words=1024)
+    wide = [random_cnn(seed, channels=60) for seed in range(60)]
+    dense = [dense_network(np.random.default_rng(seed), (400, 150, 90, 70, 12)) for seed in range(2)]
+    count = 0
+    for seed, network in enumerate([*wide, *dense]):
+        try:
+            program = compile_network(network, device)
+        except CompileError:
+            continue
+        if program.passes == 1 or not streams(program):
+            continue
+        count += 1
+        images = random_images(np.random.default_rng(seed), network, 5)
+        assert all(len(part.entries) == 1 for part in program.later)
+        for section in program.sections:
+            assert sum(len(block.data) for block in section.buffers) <= 4 * device.store_words
+        with contextlib.suppress(CapacityError):
+            assert compile_network(network, replace(device, store_words=0)).passes > program.passes
+        with Accelerator(Session(InterpretedDevice(device))) as driver:
+            layers = golden.layers(network, images)
+            for stop in program.stops:
+                driver.load_program(stop_after(program, stop.index))
+                found = driver.infer(images).reshape(layers[stop.index].shape)
+                np.testing.assert_array_equal(found, layers[stop.index])
+    assert count >= 6
+
+
+def test_flash_holds_all_of_a_network_or_nothing() -> None:
+    large = dense_network(np.random.default_rng(0), (300, 100, 10))
+    device = config(store_words=1 << 14, store_kind=StoreKind.FLASH)
+    assert streams(compile_network(large, device))
+    assert compile_network(large, device).used["store_words"] > 2048
+    program = compile_network(large, replace(device, store_words=2048))
+    assert program.passes > 2 and not streams(program)
 
 
 def test_a_store_that_holds_something_else_is_seen() -> None:

@@ -35,7 +35,7 @@ from .pooling import PoolPass, lower_pool
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
 from .steps import IMAGE, Plan, Step, only_dense, plan_of
-from .stream import stream_blocks, stream_words, streams
+from .stream import cut_stream, stream_blocks, stream_words
 
 __all__ = ["compile_network"]
 
@@ -104,11 +104,7 @@ class _Compiler:
         plan = plan_of(network)
         check_plan(plan)
         lowered, image, maps = self._lower(plan)
-        stream = streams(lowered, config)
-        if stream:
-            passes = [[Piece(index, layer, 0, layer.tiles) for index, layer in enumerate(lowered)]]
-        else:
-            passes = cut(lowered, [step.name for step in plan.steps], config)
+        passes, stream = self._passes(lowered, [step.name for step in plan.steps])
         check_cut(passes, lowered, config, stream)
         alone = len(passes) == 1
         layout = lay_out(plan, lowered, image.words, alone)
@@ -116,7 +112,7 @@ class _Compiler:
         self._check("act_depth", layout.words)
         regions = layout.regions
         sections = tuple(
-            self._section(plan, pieces, layout, stream, stops=number > 0)
+            self._section(plan, pieces, layout, stream, stops=number > 0 and not stream)
             for number, pieces in enumerate(passes)
         )
         used = {
@@ -125,7 +121,8 @@ class _Compiler:
             "act_depth": layout.words,
         }
         if config.store_words:
-            used["store_words"] = stream_words(lowered, config) if stream else 0
+            whole = [piece for pieces in passes for piece in pieces]
+            used["store_words"] = stream_words(whole, config) if stream else 0
         words = [len(section.encoded(regions, config.geometry.width)[0]) for section in sections]
         used["program_depth"] = HEADER.words + max(words)
         self._check("program_depth", used["program_depth"])
@@ -145,6 +142,19 @@ class _Compiler:
             results,
             tuple(self._stops(plan, lowered, layout, maps)),
         )
+
+    def _passes(self, lowered: list[Lowered], names: list[str]) -> tuple[list[list[Piece]], bool]:
+        """Cut the network into as few passes as buffers or store allow; tell whether it is the store."""
+        try:
+            resident = cut(lowered, names, self.config)
+        except CapacityError:
+            resident = None
+        if resident and len(resident) == 1:
+            return resident, False
+        streamed = cut_stream(lowered, names, self.config)
+        if streamed and (not resident or len(streamed) < len(resident)):
+            return streamed, True
+        return resident or cut(lowered, names, self.config), False
 
     def _lower(self, plan: Plan) -> tuple[list[Lowered], Image, dict[int, Values]]:
         """Lower every step; return also the image, and what the bits of every signal mean."""

@@ -28,6 +28,7 @@ from .layout import Layout
 from .nest import Lowered, stored_words
 from .split import Piece
 from .steps import IMAGE, Plan, Step
+from .stream import stream_words
 
 __all__ = ["check_cut", "check_layout", "check_plan", "check_step"]
 
@@ -131,7 +132,7 @@ def check_layout(plan: Plan, lowered: Sequence[Lowered], layout: Layout, config:
 def check_cut(
     passes: Sequence[Sequence[Piece]], lowered: Sequence[Lowered], config: DeviceConfig, stream: bool = False
 ) -> None:
-    """Check the pieces of each pass; of the only one, if weights are a `stream`."""
+    """Check the pieces of each pass, whose weights are a `stream` or fit the buffers."""
     tiles = [0] * len(lowered)
     behind = 0
     for pieces in passes:
@@ -150,7 +151,7 @@ def check_cut(
         fits = weights <= config.weight_depth and starts <= config.threshold_depth
         if stream:
             sizes = [piece.layer.weights.shape[1] // piece.layer.tiles for piece in pieces]
-            fits = len(passes) == 1 and max(sizes) <= most_words(config)
+            fits = stream_words(pieces, config) <= config.store_words and max(sizes) <= most_words(config)
         _hold(fits, f"a pass has {weights} words of weights and {starts} start values per column")
     _hold(tiles == [layer.tiles for layer in lowered], "the passes leave tiles out")
 

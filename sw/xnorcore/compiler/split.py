@@ -6,14 +6,14 @@ arrive over the link before it runs. A layer may be cut between tiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import CapacityError
 from ..isa.device import DeviceConfig
 from .nest import Lowered
 
-__all__ = ["Piece", "cut"]
+__all__ = ["Budget", "Piece", "cut"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,35 @@ class Piece:
         return 1 if self.layer.values.slices else config.geometry.tiles_per_word
 
 
-def cut(lowered: Sequence[Lowered], names: Sequence[str], config: DeviceConfig) -> list[list[Piece]]:
+@dataclass(frozen=True)
+class Budget:
+    """What a pass may hold.
+
+    Attributes
+    ----------
+    room : tuple of int
+        Of each memory.
+    takes : callable
+        What a tile of a layer takes of each.
+    """
+
+    room: tuple[int, ...]
+    takes: Callable[[Lowered], tuple[int, ...]]
+
+
+def cut(
+    lowered: Sequence[Lowered], names: Sequence[str], config: DeviceConfig, budget: Budget | None = None
+) -> list[list[Piece]]:
     """Group layers, and parts of layers, into passes that fit the weight and threshold buffers.
+
+    Parameters
+    ----------
+    lowered : sequence of Lowered
+    names : sequence of str
+        The layers', in messages.
+    config : DeviceConfig
+    budget : Budget, optional
+        Those of the buffers if not given.
 
     Returns
     -------
@@ -63,29 +90,35 @@ def cut(lowered: Sequence[Lowered], names: Sequence[str], config: DeviceConfig) 
     CapacityError
         If not even the smallest part of a layer fits.
     """
+    depths = config.weight_depth, config.threshold_depth
+    budget = budget or Budget(depths, lambda layer: (_words(layer), 1))
     passes: list[list[Piece]] = [[]]
-    weights, starts = config.weight_depth, config.threshold_depth
+    left = budget.room
     for index, (layer, name) in enumerate(zip(lowered, names, strict=True)):
-        weight_size = layer.weights.shape[1] // layer.tiles
+        takes = budget.takes(layer)
         # Tiles that share result words stay together: the first of them clears the others' lanes.
         shared = 1 if layer.values.slices else min(config.geometry.tiles_per_word, layer.tiles)
         first = 0
         while first < layer.tiles:
-            tiles = min(weights // weight_size, starts, layer.tiles - first)
+            tiles = min(layer.tiles - first, *(has // size for has, size in zip(left, takes, strict=True)))
             if first + tiles < layer.tiles:
                 tiles = tiles // shared * shared
             if tiles:
                 passes[-1].append(Piece(index, layer, first, tiles))
                 first += tiles
-                weights -= tiles * weight_size
-                starts -= tiles
+                left = tuple(has - tiles * size for has, size in zip(left, takes, strict=True))
             elif passes[-1]:
                 passes.append([])
-                weights, starts = config.weight_depth, config.threshold_depth
+                left = budget.room
             else:
                 raise CapacityError(
-                    f"layer {name!r} needs {shared * weight_size} words per weight buffer and "
-                    f"{shared} start values at once at geometry {config.geometry}, the device "
-                    f"has {config.weight_depth} (weight_depth) and {config.threshold_depth} (threshold_depth)"
+                    f"layer {name!r} needs {shared * _words(layer)} words per weight buffer "
+                    f"and {shared} start values at once at geometry {config.geometry}, the device has "
+                    f"{config.weight_depth} (weight_depth) and {config.threshold_depth} (threshold_depth)"
                 )
     return passes
+
+
+def _words(layer: Lowered) -> int:
+    """Return the weight words of a tile, per column."""
+    return layer.weights.shape[1] // layer.tiles

@@ -1,11 +1,16 @@
-"""Puts weights and start values that exceed the buffers into a device's store, in the order of their use."""
+"""Puts weights and start values that exceed the buffers into a device's store, in the order of their use.
+
+What exceeds the store as well comes in passes through it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..errors import CapacityError
 from ..isa.blocks import Block
 from ..isa.device import DeviceConfig
+from ..isa.stores import StoreKind
 from ..isa.stream import (
     block_of_tile,
     most_words,
@@ -15,29 +20,40 @@ from ..isa.stream import (
     words_taken,
 )  # fmt: skip
 from .nest import Lowered
-from .split import Piece
+from .split import Budget, Piece, cut
 
-__all__ = ["stream_blocks", "stream_words", "streams"]
+__all__ = ["cut_stream", "stream_blocks", "stream_words"]
 
 
-def streams(lowered: Sequence[Lowered], config: DeviceConfig) -> bool:
-    """Return whether weights come from the store: the buffers are too small, but neither it nor the rings."""
-    if not config.store_words:
-        return False
-    weights = sum(layer.weights.shape[1] for layer in lowered)
-    starts = sum(layer.tiles for layer in lowered)
-    if weights <= config.weight_depth and starts <= config.threshold_depth:
-        return False
+def cut_stream(
+    lowered: Sequence[Lowered], names: Sequence[str], config: DeviceConfig
+) -> list[list[Piece]] | None:
+    """Cut a network into passes whose weights the store holds; None if it, or the rings, hold no part of it.
+
+    A store in flash is not written anew for every call: it holds all or nothing.
+    """
     longest = max(layer.weights.shape[1] // layer.tiles for layer in lowered)
-    return longest <= most_words(config) and stream_words(lowered, config) <= config.store_words
+    if not config.store_words or longest > most_words(config):
+        return None
+    if config.store_kind == StoreKind.FLASH:
+        whole = [Piece(index, layer, 0, layer.tiles) for index, layer in enumerate(lowered)]
+        return [whole] if stream_words(whole, config) <= config.store_words else None
+    room = config.store_words - words_taken(0, config)
+    try:
+        return cut(lowered, names, config, Budget((room,), lambda layer: (_tile_words(layer, config),)))
+    except CapacityError:
+        return None
 
 
-def stream_words(lowered: Sequence[Lowered], config: DeviceConfig) -> int:
-    """Return the words of the store that a network takes."""
+def stream_words(pieces: Sequence[Piece], config: DeviceConfig) -> int:
+    """Return the words of the store that pieces of layers take."""
+    return words_taken(sum(piece.tiles * _tile_words(piece.layer, config) for piece in pieces), config)
+
+
+def _tile_words(layer: Lowered, config: DeviceConfig) -> int:
     columns = config.geometry.columns
     row = columns // packed_columns(config) * word_parts(config)
-    words = sum(layer.tiles * (1 + columns) + layer.weights.shape[1] * row for layer in lowered)
-    return words_taken(words, config)
+    return 1 + columns + layer.weights.shape[1] // layer.tiles * row
 
 
 def stream_blocks(pieces: Sequence[Piece], config: DeviceConfig) -> tuple[Block, ...]:

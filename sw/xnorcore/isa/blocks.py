@@ -80,3 +80,8 @@ class Section:
             entries.append(HEADER.words + len(words))
             words += encode(descriptor, regions, width)
         return words, tuple(entries)
+
+    @property
+    def begins(self) -> tuple[bool, ...]:
+        """Tell for each descriptor whether a run begins with it."""
+        return (True, *(descriptor.end for descriptor in self.descriptors[:-1]))

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from .device import DeviceConfig
 from .layout import HEADER, header_of
 from .protocol import Space
 from .results import Results, Stop, SumsPlan, Values
-from .timing import Cycles, Timed, alone, steady, steady_layers
+from .timing import Cycles, Timed, alone, alone_layers, steady, steady_layers
 
 __all__ = [
     "Block", "LayerPlan", "Pass", "Program", "Results", "Section", "Stop",
@@ -120,7 +121,7 @@ class Program:
         for section in self.sections[1:]:
             words, entries = section.encoded(self.regions, self.config.geometry.width)
             block = Block(Space.PROGRAM, 0, HEADER.words, np.array(words, "<u4").tobytes())
-            passes.append(Pass((*section.buffers, block), entries))
+            passes.append(Pass((*section.buffers, block), tuple(compress(entries, section.begins))))
         return tuple(passes)
 
     def _images(self) -> tuple[Block, ...]:
@@ -214,8 +215,11 @@ class Program:
     def by_part(self) -> list[tuple[int, Cycles]]:
         """The layer of each descriptor in `layers`, and its cycles by cause: between others, or in a RUN."""
         parts = [part for section in self.sections for part, _ in section.parts]
-        first = steady_layers(self.timed[0], self.config)
-        return list(zip(parts, [*first, *self.by_itself[1:]], strict=True))
+        first, *runs = self.timed
+        found = steady_layers(first, self.config)
+        for run in runs:
+            found += alone_layers(run, self.config)
+        return list(zip(parts, found, strict=True))
 
     @cached_property
     def by_itself(self) -> tuple[Cycles, ...]:
@@ -224,13 +228,14 @@ class Program:
 
     @cached_property
     def timed(self) -> list[list[Timed]]:
-        """What runs without a pause: the first pass's layers, and of further ones each by itself, for RUN."""
+        """What runs without a pause: the first pass's layers, and those of each RUN of further ones."""
         runs: list[list[Timed]] = [[]]
         for number, section in enumerate(self.sections):
             words, entries = section.encoded(self.regions, self.config.geometry.width)
             ends = [*entries[1:], HEADER.words + len(words)]
-            for descriptor, first, end in zip(section.descriptors, entries, ends, strict=True):
-                if number:
+            places = zip(section.descriptors, entries, ends, section.begins, strict=True)
+            for descriptor, first, end, begins in places:
+                if number and begins:
                     runs.append([])
                 runs[-1].append(Timed(descriptor, first, end - first))
         return runs

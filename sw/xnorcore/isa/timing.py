@@ -92,11 +92,18 @@ def alone(layers: Sequence[Timed], config: DeviceConfig, batches: int = 1) -> Cy
     batches : int
         One right after the other. The cycle that starts the first is one of ``fetch``.
     """
+    return total(alone_layers(layers, config, batches))
+
+
+def alone_layers(layers: Sequence[Timed], config: DeviceConfig, batches: int = 1) -> list[Cycles]:
+    """Return what `alone` adds up, for each layer of each batch."""
     clock = _Clock(config)
-    found = total(clock.batch(layers) for _ in range(batches))
+    *found, last = [cycles for _ in range(batches) for cycles in clock.layers(layers)]
+    found.append(replace(last, tail=clock.written - clock.now + 1))
     # The device rests at the first descriptor; to read halves of a word elsewhere takes a cycle more.
     jump = int(config.program_halves and layers[0].place != HEADER.words)
-    return replace(found, fetch=found.fetch + 1 + jump, tail=clock.written - clock.now + 1)
+    found[0] = replace(found[0], fetch=found[0].fetch + 1 + jump)
+    return found
 
 
 def total(parts: Iterable[Cycles]) -> Cycles:
@@ -126,10 +133,6 @@ class _Clock:
         self.config, self.refill = config, Refill(config)
         self.now, self.taken, self.written, self.free = 0, _LONG_AGO, _LONG_AGO, _LONG_AGO
         self.memory = OnePort(config)
-
-    def batch(self, layers: Iterable[Timed]) -> Cycles:
-        """Run layers, and return their cycles."""
-        return total(self.layers(layers))
 
     def layers(self, layers: Iterable[Timed]) -> list[Cycles]:
         """Run layers, and return the cycles of each."""

@@ -47,7 +47,7 @@ def most_rates(program: Program, device: BoardDevice, images: int = CALL) -> Rat
         once, down, answers = _bytes(program, stage)
         if stage.repeated:
             once, down = 0, down + once
-        entries = sum(len(program.sections[number].descriptors) for number in stage.passes if number)
+        entries = sum(len(program.later[number - 1].entries) for number in stage.passes if number)
         computed = entries * run_s + (infer if not stage.passes.start else 0)
         wire_s += (once + batches * down) * byte_s
         # The device reads no word of a batch before the array is done with it.
