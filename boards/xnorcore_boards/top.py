@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import SDRAMS, StoreKind
 from xnorcore_hw.memory.stores.kinds import chip_ports
 from xnorcore_hw.shells.uart import UartShell
 
@@ -130,7 +130,7 @@ class BoardTop(Elaboratable):
         m.d.comb += [device.rx.eq(rx.i), tx.o.eq(device.tx)]
 
         chip = board.chip(device.config)
-        if chip and chip.kind == StoreKind.SDRAM:
+        if chip and chip.kind in SDRAMS:
             m.submodules.sdram = pads = Module()
             port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
             board.part.family.sdram(pads, port, device.chip, ~reset)

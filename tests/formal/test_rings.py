@@ -10,7 +10,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore_hw.memory.prefetch import FLIGHT, Prefetcher
+from xnorcore_hw.memory.prefetch import Prefetcher, flight
 from xnorcore_hw.memory.ring import RingWriter
 from xnorcore_hw.sequence.hazards import WordHazards
 
@@ -165,7 +165,7 @@ def requests_scenario(prefetcher: Prefetcher) -> Scenario:
         m.d.sync += fresh.eq(1)
     with m.Elif(asked):
         m.d.sync += [fresh.eq(0), previous.eq(request.p)]
-    s.claim((owed == flying) & (owed <= FLIGHT), "owed")
+    s.claim((owed == flying) & (owed <= flight(CONFIG)), "owed")
     s.claim((stale == Mux(drops, owed, 0)) | s.past(prefetcher.rewind, "rewound") & drops, "stale")
     s.claim(on | drops | (owed == 0), "rests")
     s.claim(~prefetcher.quiet | (owed == 0), "quiet")

@@ -13,7 +13,7 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.stream import block_of_tile, most_words, packed_columns, store_blocks, word_parts
 from xnorcore_hw.array.pe import count_latency
 from xnorcore_hw.memory.activation import operand_latency
-from xnorcore_hw.memory.prefetch import FLIGHT, Prefetcher
+from xnorcore_hw.memory.prefetch import Prefetcher, flight
 
 from .streams import simulate
 
@@ -121,7 +121,7 @@ class Store:
                 self.given, shown = self.given + 1, False
             if valid and ready:
                 self.asked.append(address)
-                assert len(self.asked) - self.given <= FLIGHT
+                assert len(self.asked) - self.given <= flight(dut.config)
 
 
 def test_start_values_are_read_before_they_are_written_over() -> None:

@@ -10,7 +10,7 @@ from .family import BlockRam, Family, Part, total
 from .pll import PllPlan, choose
 
 if TYPE_CHECKING:
-    from amaranth import Module, Signal
+    from amaranth import Module, Signal, Value
 
     from ..gates.models import CellModels
 
@@ -131,6 +131,12 @@ class Gowin(Family):
             o_LOCK=locked,
         )
         return clock, locked
+
+    def sdram(self, m: Module, port: Any, pins: Any, on: Value) -> None:
+        """Connect a controller to the SDRAM in the package."""
+        from .gowin_sdram import add_pads
+
+        add_pads(m, port, pins, on)
 
     def synthesis(self, part: Part, top: str) -> str:
         """Return ``synth_gowin``."""

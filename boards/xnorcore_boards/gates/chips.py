@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import SDRAMS, StoreKind
 
 from ..board import Board
 from .cells import LOWER, run_script
@@ -49,15 +49,17 @@ class SdramChipModel(ChipModel):
     Parameters
     ----------
     resource : str
+    store : StoreKind
+        Of `SDRAM_CHIPS`.
     clock_hz, words : int
         As of `SdramModel`.
     """
 
     kind = "chip_sdram"
 
-    def __init__(self, resource: str, clock_hz: int, words: int) -> None:
+    def __init__(self, resource: str, store: StoreKind, clock_hz: int, words: int) -> None:
         super().__init__(resource)
-        self.clock_hz, self.words = clock_hz, words
+        self.store, self.clock_hz, self.words = store, clock_hz, words
 
     def cell(self, pads: PadsOf, clock: list[Any]) -> dict[str, Any]:
         """Return the cell: CKE and the clock are not connected."""
@@ -75,11 +77,11 @@ class SdramChipModel(ChipModel):
 
     def modules(self) -> dict[str, Any]:
         """Return the model's gates."""
-        from xnorcore_hw.memory.stores.sdram_chips import ULX3S
+        from xnorcore_hw.memory.stores.sdram_chips import SDRAM_CHIPS
         from xnorcore_hw.sim.adapter import to_rtlil
         from xnorcore_hw.sim.models.sdram import SdramModel
 
-        text = to_rtlil(SdramModel(ULX3S, self.clock_hz, self.words))
+        text = to_rtlil(SdramModel(SDRAM_CHIPS[self.store], self.clock_hz, self.words))
         script = f"read_rtlil model.il; hierarchy -top top; flatten; chformal -remove; {LOWER}"
         module = run_script({"model.il": text}, script)["top"]
         ports, cells = module["ports"], module["cells"]
@@ -106,6 +108,6 @@ def chip_model(board: Board, config: DeviceConfig) -> ChipModel | None:
     chip = board.chip(config)
     if chip is None:
         return None
-    if chip.kind == StoreKind.SDRAM:
-        return SdramChipModel(chip.resource, board.true_hz, config.store_words)
+    if chip.kind in SDRAMS:
+        return SdramChipModel(chip.resource, chip.kind, board.true_hz, config.store_words)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import SDRAMS, StoreKind
 from xnorcore_hw.command.identity import IDENTITY_WORDS
 from xnorcore_hw.parts.sizes import (
     RECORD_BITS,
@@ -45,7 +45,7 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
         found.append(Memory("moves", 1 << place_bits(), distance, distance))
     if config.store_words and config.store_kind == StoreKind.RAM:
         found.append(Memory("memory", config.store_words, 32, 8, single=True))
-    if config.store_kind == StoreKind.SDRAM:
+    if config.store_kind in SDRAMS:
         found.append(Memory("storage", STORE_PLACES, 32, 32, clocked=False))
     return found
 

@@ -5,15 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import SDRAM32_WORDS, StoreKind
 
-from ..board import Board
+from ..board import Board, StoreChip
 from ..families.gowin import GW2AR_18C_QN88
+
+_SDRAM = {
+    "clk": "IOR11B",
+    "cke": "IOL13A",
+    "cs_n": "IOL14B",
+    "we_n": "IOL12B",
+    "ras_n": "IOL13B",
+    "cas_n": "IOL14A",
+    "ba": "IOR13A IOR12A",
+    "a": "IOR14A IOR13B IOR14B IOR15A IOL16B IOL17B IOL16A IOL17A IOL15B IOL15A IOR12B",
+    "dq": "IOL3A IOL3B IOL8A IOL8B IOL9A IOL9B IOL11A IOL11B "
+    "IOR9B IOR9A IOR5B IOR6A IOR5A IOR4B IOR3B IOR3A "
+    "IOL39B IOL39A IOL35B IOL35A IOL30B IOL30A IOL20A IOL18B "
+    "IOR17A IOR16A IOR16B IOR17B IOR18A IOR18B IOR44A IOR44B",
+    "dqm": "IOL12A IOR11A IOL18A IOR15B",
+}
+"""The SDRAM is in the package: its pads have places on the chip, and no pins (Project Apicula's table)."""
 
 
 def _platform() -> Any:
     from amaranth.build import Attrs, Clock, Pins, Resource
     from amaranth.vendor import GowinPlatform
-    from amaranth_boards.resources import LEDResources, UARTResource
+    from amaranth_boards.resources import LEDResources, SDRAMResource, UARTResource
 
     lvcmos = Attrs(IO_TYPE="LVCMOS33")
 
@@ -25,6 +43,7 @@ def _platform() -> Any:
             Resource("clk27", 0, Pins("4", dir="i"), Clock(27e6), lvcmos),
             *LEDResources(pins="15 16 17 18 19 20", invert=True, attrs=lvcmos),
             UARTResource(0, rx="70", tx="69", attrs=Attrs(PULL_MODE="UP", IO_TYPE="LVCMOS33")),
+            SDRAMResource(0, **_SDRAM, attrs=lvcmos),
         ]
         connectors = []  # noqa: RUF012
 
@@ -60,4 +79,5 @@ BOARD = Board(
     heartbeat=("led", 0),
     activity=("led", 1),
     error=("led", 2),
+    chips=(StoreChip(StoreKind.SDRAM32, "sdram", SDRAM32_WORDS),),
 )

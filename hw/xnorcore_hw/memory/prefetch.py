@@ -14,10 +14,12 @@ from ..interfaces import RingSignature, bits_for_depth
 from .fill import fills
 from .ring import RingWriter
 
-__all__ = ["Prefetcher"]
+__all__ = ["Prefetcher", "flight"]
 
-FLIGHT = 7
-"""Words that may be on their way at once."""
+
+def flight(config: DeviceConfig) -> int:
+    """Return how many words may be on their way at once: more where one a cycle comes from afar."""
+    return 12 if config.store_kind == StoreKind.SDRAM32 else 7
 
 
 class Prefetcher(wiring.Component):
@@ -64,7 +66,8 @@ class Prefetcher(wiring.Component):
         m = Module()
         m.submodules.writer = writer = self._writer
         request, word = self.request, self.word
-        on, drops, flying = Signal(name="on"), Signal(name="drops"), Signal(range(FLIGHT + 1), name="flying")
+        most = flight(self.config)
+        on, drops, flying = Signal(name="on"), Signal(name="drops"), Signal(range(most + 1), name="flying")
         address, known = Signal.like(request.p, name="address"), Signal(name="known")
         first, follows = self._follows(address)
         begun = Signal(name="begun")
@@ -74,7 +77,7 @@ class Prefetcher(wiring.Component):
         connect(m, writer.fill, flipped(self.fill))
         m.d.comb += [
             # Until its length is known, only the stream's first word.
-            request.valid.eq(on & ~drops & (flying != FLIGHT) & (known | ~begun)),
+            request.valid.eq(on & ~drops & (flying != most) & (known | ~begun)),
             request.p.eq(address),
             writer.clear.eq(~on),
             writer.word.valid.eq(word.valid & known & ~drops),

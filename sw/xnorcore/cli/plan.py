@@ -13,7 +13,7 @@ from ..compiler.obstacles import obstacles
 from ..errors import CompileError, UsageError
 from ..files.userfile import write_file
 from ..isa.program import Program
-from ..isa.stores import StoreKind
+from ..isa.stores import SDRAMS, StoreKind
 from ..model.network import Network
 from ..pages import plots
 from ..report.gather import command_line, graph, layers_expected, provenance, roofline
@@ -79,7 +79,8 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
 
 
 def _store(program: Program) -> str:
-    return StoreKind(program.config.store_kind).name.lower()
+    kind = StoreKind(program.config.store_kind)
+    return "sdram" if kind in SDRAMS else kind.name.lower()
 
 
 def _plan(arguments: argparse.Namespace, console: Console) -> int:

@@ -36,8 +36,9 @@ class _Pace:
 
 _PACES = {
     StoreKind.RAM: _Pace(),
-    # Two beats of 16 bits. Rows and refreshes take less than a fourteenth, at most so many cycles in a piece.
+    # Two beats, or one. Rows and refreshes take less than a fourteenth, at most so many cycles in a piece.
     StoreKind.SDRAM: _Pace(2 * 69 / 64, 72),
+    StoreKind.SDRAM32: _Pace(69 / 64, 72),
     # Four lines, a checksum in 64 words. A page counts when all of it is there; two begin a stream, and its
     # end spoils one: of two batches in a row, that is four.
     StoreKind.FLASH: _Pace(8 * 65.25 / 64, 4 * (8 * 64 + 96)),

@@ -9,14 +9,16 @@ from ..errors import GeometryError
 from .ranges import in_range, power_of_two_at_least
 
 __all__ = [
-    "FLASH_BLOCK", "FLASH_SECTOR", "SDRAM_HZ", "SDRAM_WORDS", "STORE_WORDS", "StoreKind", "check_clock",
-    "check_store",
+    "FLASH_BLOCK", "FLASH_SECTOR", "SDRAM32_WORDS", "SDRAMS", "SDRAM_HZ", "SDRAM_WORDS", "STORE_WORDS",
+    "StoreKind", "check_clock", "check_store",
 ]  # fmt: skip
 
 STORE_WORDS = (1 << 10, 1 << 24)
 """Fewest and most words of a store."""
 SDRAM_WORDS = 1 << 23
 """Most of one in SDRAM, the 256 Mbit of the smallest chip that a ULX3S has."""
+SDRAM32_WORDS = 1 << 21
+"""Most of one in an SDRAM of 32 bits, the 64 Mbit inside a GW2AR-18."""
 SDRAM_HZ = (5_000_000, 142_000_000)
 """Clocks of a device with one: time for words between refreshes, and as fast as the chip."""
 FLASH_WORDS = 1 << 21
@@ -25,7 +27,7 @@ FLASH_SECTOR = 1 << 10
 """Words that are erased at once,"""
 FLASH_BLOCK = 1 << 14
 """and the most of them."""
-_MOST = {1: SDRAM_WORDS, 2: FLASH_WORDS}
+_MOST = {1: SDRAM_WORDS, 2: FLASH_WORDS, 3: SDRAM32_WORDS}
 
 
 class StoreKind(IntEnum):
@@ -34,12 +36,18 @@ class StoreKind(IntEnum):
     RAM = 0
     """Memory on the chip."""
     SDRAM = 1
+    """Of 16 bits."""
     FLASH = 2
+    SDRAM32 = 3
+    """SDRAM of 32 bits."""
 
     @property
     def title(self) -> str:
         """What people call it."""
-        return ("memory on the chip", "SDRAM", "flash")[self]
+        return ("memory on the chip", "SDRAM", "flash", "SDRAM of 32 bits")[self]
+
+
+SDRAMS = (StoreKind.SDRAM, StoreKind.SDRAM32)
 
 
 def check_store(words: int, kind: int, rings: Mapping[str, int]) -> None:
@@ -84,7 +92,7 @@ def check_clock(kind: int, clock_hz: int) -> None:
         If it cannot.
     """
     low, high = SDRAM_HZ
-    if kind == StoreKind.SDRAM and not low <= clock_hz <= high:
+    if kind in SDRAMS and not low <= clock_hz <= high:
         raise GeometryError(
             f"clock_hz is {clock_hz}, but must be {low} to {high} on a device with a store in SDRAM"
         )

@@ -13,7 +13,7 @@ __all__ = ["random_config", "random_configs"]
 
 _WIDTHS = (8, 8, 16, 16, 24, 32, 32, 40, 64)
 _STORES = (0, 0, 0, 1 << 12, 1 << 16)
-_KINDS = (StoreKind.RAM,)
+_KINDS = tuple(StoreKind)
 _PEAK = 4096
 """Most multiply-accumulates per cycle: larger arrays take long to build."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from amaranth.lib import wiring
@@ -17,21 +18,26 @@ from .flash import FlashStore
 from .flash_pins import FlashSignature, flash_of
 from .ram import RamStore
 from .sdram import SdramStore
-from .sdram_chips import ULX3S
+from .sdram_chips import SDRAM_CHIPS
 from .sdram_pins import SdramPins
 
 __all__ = ["chip_ports", "store_of"]
 
+
+def _sdram(config: DeviceConfig, clock_hz: int, platform: object) -> SdramStore:
+    return SdramStore(config, SDRAM_CHIPS[StoreKind(config.store_kind)], clock_hz)
+
+
 _STORES: dict[StoreKind, Callable[[DeviceConfig, int, object], Any]] = {
     StoreKind.RAM: lambda config, clock_hz, platform: RamStore(config),
-    StoreKind.SDRAM: lambda config, clock_hz, platform: SdramStore(config, ULX3S, clock_hz),
+    **dict.fromkeys(SDRAM_CHIPS, _sdram),
     StoreKind.FLASH: lambda config, clock_hz, platform: FlashStore(config, flash_of(platform)),
 }
 """A configuration, its clock in Hz and a platform in; a component with the member `bus` out, and `chip` if it
 has one."""
 
 _CHIPS: dict[StoreKind, Callable[[], wiring.Signature]] = {
-    StoreKind.SDRAM: lambda: SdramPins(ULX3S),
+    **{kind: partial(SdramPins, chip) for kind, chip in SDRAM_CHIPS.items()},
     StoreKind.FLASH: FlashSignature,
 }
 """Signals to and from the chip, where there is one."""

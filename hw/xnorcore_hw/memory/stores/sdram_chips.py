@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from xnorcore.isa.stores import StoreKind
+
 __all__ = [
-    "AS4C16M16SA_7", "BANKS", "IS42S16160G_7", "M12L64322A_7", "REFRESHED_NS", "ULX3S", "SdramChip",
-    "cycles_of",
+    "AS4C16M16SA_7", "BANKS", "IS42S16160G_7", "M12L64322A_7", "REFRESHED_NS", "SDRAM_CHIPS", "ULX3S",
+    "SdramChip", "cycles_of",
 ]  # fmt: skip
 
 BANKS = 4
@@ -110,3 +112,5 @@ M12L64322A_7 = SdramChip(
 """ESMT M12L64322A, speed grade -7, operating AC parameter: the size of what is inside a GW2AR-18."""
 ULX3S = IS42S16160G_7.slower(AS4C16M16SA_7)
 """What a ULX3S may be fitted with."""
+SDRAM_CHIPS = {StoreKind.SDRAM: ULX3S, StoreKind.SDRAM32: M12L64322A_7}
+"""The chip of each kind of store in SDRAM."""

@@ -9,14 +9,19 @@ from xnorcore.boards import CLOCK_HZ
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind
 
-from ...memory.stores.sdram_chips import ULX3S
+from ...memory.stores.sdram_chips import SDRAM_CHIPS
 from .flash_wired import WiredFlash
 from .sdram import SdramBoard
 
 __all__ = ["chip_of"]
 
+
+def _sdram(config: DeviceConfig, clock_hz: int) -> SdramBoard:
+    return SdramBoard(SDRAM_CHIPS[StoreKind(config.store_kind)], clock_hz or CLOCK_HZ, config.store_words)
+
+
 _MODELS: dict[StoreKind, Callable[[DeviceConfig, int], Any]] = {
-    StoreKind.SDRAM: lambda config, clock_hz: SdramBoard(ULX3S, clock_hz or CLOCK_HZ, config.store_words),
+    **dict.fromkeys(SDRAM_CHIPS, _sdram),
     StoreKind.FLASH: WiredFlash,
 }
 """A configuration and its clock in Hz in; a component with the member `chip` out."""
