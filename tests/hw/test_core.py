@@ -98,11 +98,11 @@ def check_network(
 
 
 GEOMETRIES = [
-    (1, 4, 8), (1, 8, 8), (2, 16, 8), (3, 4, 16), (1, 12, 24), (2, 8, 32), (8, 4, 8), (1, 24, 8), (4, 16, 16),
+    (1, 4, 8), (2, 16, 8), (3, 4, 16), (1, 12, 24), (1, 8, 8), (2, 8, 32), (8, 4, 8), (1, 24, 8), (4, 16, 16),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("geometry", some(GEOMETRIES, always=7), ids=lambda sizes: "-".join(map(str, sizes)))
+@pytest.mark.parametrize("geometry", some(GEOMETRIES, always=4), ids=lambda sizes: "-".join(map(str, sizes)))
 def test_geometries(geometry: tuple[int, int, int]) -> None:
     rows, columns, width = geometry
     check_network(small_config(rows, columns, width), (21, 45, 19, 10), rows + 1, seed=columns)
@@ -113,7 +113,7 @@ def test_bit_outputs(rows: int, columns: int, width: int) -> None:
     check_network(small_config(rows, columns, width), (30, 22, 27), rows + 1, scores=False, seed=1)
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("bits", some([1, 3, 8, 2, 4, 5, 6, 7], always=3))
 def test_input_bits(bits: int) -> None:
     check_network(small_config(2, 8, 16), (19, 12, 5), 3, bits=bits, seed=bits)
 
@@ -128,7 +128,7 @@ def test_single_layer(bits: int) -> None:
     check_network(small_config(2, 8, 8), (9, 3), 3, bits=bits)
 
 
-@pytest.mark.parametrize("group", [1, 3, 8, 32])
+@pytest.mark.parametrize("group", some([3, 32, 1, 8], always=2))
 def test_column_groups(group: int) -> None:
     check_network(small_config(1, 24, 8, column_group=group), (16, 40, 30, 4), 2, seed=group)
 
@@ -145,7 +145,7 @@ def test_threshold_memories_for_four_columns() -> None:
     check_network(small_config(1, 8, 32, threshold_share=4), (70, 40, 21, 10), 2, seed=4)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", some(range(3), always=2))
 def test_random_stalls(seed: int) -> None:
     stalls = Stalls(seed, chance=0.3, longest=9)
     check_network(small_config(2, 8, 8), (20, 17, 11), 7, bits=1 + 3 * (seed % 2), seed=seed, stalls=stalls)
