@@ -47,15 +47,19 @@ def test_checksums_are_what_is_left_of_a_division() -> None:
 
 
 class Dut(wiring.Component):
-    def __init__(self, place: FlashPlace, contents: Iterable[int] = ()) -> None:
+    def __init__(self, place: FlashPlace, contents: Iterable[int] = (), fitted: bool = True) -> None:
         super().__init__({})
+        self.fitted = fitted
         self.store, self.flash = FlashStore(CONFIG, place), WiredFlash(CONFIG, 40_000_000, place, 0.0)
         self.flash.model._content._contents = [int(word) ^ 0xFFFFFFFF for word in contents]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.store, m.submodules.flash = self.store, self.flash
-        connect(m, self.store.chip, self.flash.chip)
+        if self.fitted:
+            connect(m, self.store.chip, self.flash.chip)
+        else:
+            m.d.comb += self.store.chip.i.eq(0b1111)  # lines that nobody drives are pulled up
         return m
 
 
@@ -114,9 +118,12 @@ class Bus:
 
 
 def run(
-    place: FlashPlace, work: Callable[[Bus], Coroutine[Any, Any, None]], contents: Iterable[int] = ()
+    place: FlashPlace,
+    work: Callable[[Bus], Coroutine[Any, Any, None]],
+    contents: Iterable[int] = (),
+    fitted: bool = True,
 ) -> None:
-    dut = Dut(place, contents)
+    dut = Dut(place, contents, fitted)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
 
@@ -186,11 +193,24 @@ def test_the_chip_says_who_it_is() -> None:
     async def work(bus: Bus) -> None:
         assert (await bus.read([3]))[0] == [CONTENT[3]]
         found = []
-        for place in (0, 1, 2):
+        for place in (0, 1, 2, 3, 7):
             bus.ctx.set(bus.store.link.chip, 1)
             found += (await bus.read([place]))[0]
         bus.ctx.set(bus.store.link.chip, 0)
         assert found[0] & 0xFFFFFF == 0x1870EF and found[1] == 0 and found[2] == 0x02020202
+        assert found[3:] == [PLACES[0].first] * 2
         assert (await bus.read([3]))[0] == [CONTENT[3]]
 
     run(PLACES[0], work, CONTENT)
+
+
+def test_a_chip_that_is_not_there_is_never_busy() -> None:
+    """Whoever asks hears ones, and waits for nobody; no page of ones has the right checksum."""
+
+    async def work(bus: Bus) -> None:
+        bus.ctx.set(bus.store.link.chip, 1)
+        assert (await bus.read([0]))[0] == [0xFFFFFFFF]
+        bus.ctx.set(bus.store.link.chip, 0)
+        assert (await bus.read([5]))[0] == [0xFFFFFFFF] and bus.damaged == 1
+
+    run(PLACES[0], work, fitted=False)

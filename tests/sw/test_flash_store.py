@@ -92,7 +92,7 @@ class Chip(InterpretedDevice):
 
     def __init__(self, said: bytes) -> None:
         super().__init__(FLASH)
-        self.said = said
+        self.said = said + bytes(4) + (1 << 23).to_bytes(4, "little")
         self.written = 0
 
     def _execute(self, command: int, payload: bytes):
@@ -107,7 +107,11 @@ class Chip(InterpretedDevice):
         ("ff ff ff ff ff ff ff ff", r"no flash answers \(identity ff ff ff\)"),
         ("00 00 00 00 00 00 00 00", "no flash answers"),
         ("c2 20 18 00 00 00 00 00", r"of maker c2 \(identity c2 20 18\), but known are ef Winbond"),
-        ("ef 40 10 00 00 00 00 00", "Winbond 4010, has 65,536 bytes, but the device's store takes 131,072"),
+        ("ef 40 10 00 00 00 00 00", "Winbond 4010, has 65,536 bytes, .* takes bytes 8,388,608 to 8,519,679"),
+        (
+            "20 ba 17 00 00 00 00 00",
+            "Micron ba17, has 8,388,608 bytes, but the device's store takes bytes 8,3",
+        ),
         ("ef 40 18 00 1c 1c 1c 1c", r"is write-protected \(status 1c\)"),
     ],
 )
@@ -116,6 +120,15 @@ def test_another_flash_is_refused_before_anything_is_written(said: str, says: st
     with Accelerator(Session(device)) as accelerator, pytest.raises(WrongFlashError, match=says):
         accelerator.load(NETWORK)
     assert device.written == 0
+
+
+def test_a_chip_that_ends_with_the_region_is_large_enough() -> None:
+    """Of a board whose region begins elsewhere."""
+    device = Chip(bytes.fromhex("20 ba 12 00 00 00 00 00"))
+    device.said = device.said[:12] + (1 << 17).to_bytes(4, "little")
+    with Accelerator(Session(device)) as accelerator:
+        accelerator.load(NETWORK, verify=False)
+    assert device.written > 0
 
 
 def test_a_store_that_holds_no_stream_is_refused() -> None:

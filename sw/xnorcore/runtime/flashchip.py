@@ -23,12 +23,14 @@ def check_flash(session: Session, config: DeviceConfig) -> None:
     Raises
     ------
     WrongFlashError
-        If none answers, or one of another maker or of another size, or it is protected.
+        If none answers, or one of another maker, or the device's region reaches behind its end, or it is
+        protected.
     """
     if config.store_kind != StoreKind.FLASH:
         return
-    said = b"".join(session.stream(read_requests(config, Space.CHIP, 0, 0, 2)))
+    said = b"".join(session.stream(read_requests(config, Space.CHIP, 0, 0, 4)))
     maker, kind, capacity, status = said[0], said[1], said[2], said[4]
+    first = int.from_bytes(said[12:16], "little")
     number = said[:3].hex(" ")
     if said[:3] in (b"\0\0\0", b"\xff\xff\xff"):
         raise WrongFlashError(f"no flash answers (identity {number}); check the board")
@@ -37,10 +39,12 @@ def check_flash(session: Session, config: DeviceConfig) -> None:
         raise WrongFlashError(f"the flash is of maker {maker:02x} (identity {number}), but known are {known}")
     name = f"{_MAKERS[maker]} {kind:02x}{capacity:02x}"
     size = 1 << capacity if capacity < 32 else 0
-    if size < 4 * config.store_words:
+    # Behind its end a chip begins again from 0, where the bitstream is.
+    behind = first + 4 * config.store_words
+    if size < behind:
         raise WrongFlashError(
-            f"the flash, {name}, has {size:,} bytes, but the device's store takes "
-            f"{4 * config.store_words:,}; build with a smaller --set store_words=N"
+            f"the flash, {name}, has {size:,} bytes, but the device's store takes bytes {first:,} to "
+            f"{behind - 1:,}; the bitstream is one for a board with a larger flash"
         )
     if status & _PROTECTED:
         raise WrongFlashError(

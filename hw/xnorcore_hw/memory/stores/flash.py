@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
+from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -57,8 +59,13 @@ class FlashStore(wiring.Component):
     chip : Out(FlashSignature)
     """
 
+    pages_of: Callable[[DeviceConfig, FlashPlace], Any] = FlashPages
+    """What keeps pages: proofs take some that do whatever they like."""
+
     def __init__(self, config: DeviceConfig, place: FlashPlace) -> None:
-        assert place.first % (4 * config.store_words) == 0, "a region lies at a multiple of itself"
+        size = 4 * config.store_words
+        assert place.first % size == 0, "a region lies at a multiple of itself"
+        assert place.first + size <= 1 << 24, "24 bits of address reach all of a region"
         self.config, self._place = config, place
         super().__init__(
             {
@@ -68,7 +75,7 @@ class FlashStore(wiring.Component):
                 "chip": Out(FlashSignature()),
             }
         )
-        self._wire, self._pages = FlashWire(place), FlashPages(config, place)
+        self._wire, self._pages = FlashWire(place), self.pages_of(config, place)
         self._step = Signal(_Step, init=_Step.WAKE)
         # Four lines can be used; the chip has woken up; a byte of a program is out, and more may follow.
         self._quad, self._pause = Signal(), Signal(range(place.wake + 1))
@@ -185,7 +192,9 @@ class FlashStore(wiring.Component):
                 with m.Elif(write.valid):
                     m.d.sync += self._begun.eq(1)
             with m.Case(_Step.POLL):
-                m.d.comb += [wire.more.eq(1), wire.stop.eq(wire.came & ~wire.word[0])]
+                # Ones only say that nobody answers, or that all is protected: neither is busy.
+                done = ~wire.word[0] | wire.word[:8].all()
+                m.d.comb += [wire.more.eq(1), wire.stop.eq(wire.came & done)]
                 with m.If(wire.stop):
                     m.next = "IDLE"
                     if self._place.lanes == 4:

@@ -41,7 +41,7 @@ class FlashPages(wiring.Component):
     jumps : Out(1)
         The word that is asked for is neither there nor in what comes.
     direct : In(1)
-        Take the request, whatever its address, for the first word that came.
+        Take the request for the first word that came; that of word 3 of four, for where the region begins.
     damaged : Out(1)
         A word is asked for whose page has another checksum.
     """
@@ -69,15 +69,18 @@ class FlashPages(wiring.Component):
         filled, asked = Signal(2, name="filled"), Signal(2, name="asked")
         at, into, bad = Signal(within, name="at"), Signal(name="into"), Signal(2, name="bad")
         whole, leaves, begins = Signal(), Signal(), Signal()
-        m.submodules.memory = memory = Memory(shape=32, depth=2 * PAGE_WORDS, init=[])
+        # A memory has more room than two pages: it also knows where the region begins.
+        known = [0] * (2 * PAGE_WORDS) + [self._place.first]
+        m.submodules.memory = memory = Memory(shape=32, depth=len(known), init=known)
         write, read = memory.write_port(), memory.read_port()
         here, gives = request.p[within:] == page, Signal()
         room = ~data.valid | data.ready
+        said = Mux(request.p[:2] == 3, 2 * PAGE_WORDS, Cat(Const(0, within), into))
         m.d.comb += [
             write.addr.eq(Cat(at, into)),
             write.data.eq(self.word),
             write.en.eq(self.came),
-            read.addr.eq(Mux(self.direct, Cat(Const(0, within), into), Cat(request.p[:within], half))),
+            read.addr.eq(Mux(self.direct, said, Cat(request.p[:within], half))),
             read.en.eq(gives),
             data.p.eq(read.data),
             gives.eq(request.valid & room & (self.direct | here & (filled != 0))),
