@@ -14,6 +14,7 @@ from xnorcore.isa.protocol import Space
 from xnorcore.isa.stores import StoreKind
 
 from .array.array import Array
+from .command.boot import Boot
 from .command.control import Control
 from .command.counters import Counters
 from .command.identity import identity
@@ -82,6 +83,7 @@ class Core(wiring.Component):
         # Small devices have logic cells, large ones memory to spare.
         self._records = RecordMemory(RECORD_WORDS) if config.line_bytes else RecordQueue(RECORDS)
         self._batches, self._counters = Batches(), Counters(config)
+        self._boot = Boot(config) if config.store_kind == StoreKind.FLASH else None
 
     @property
     def watched(self) -> tuple[Sequencer, Array, ResultWriter]:
@@ -104,11 +106,15 @@ class Core(wiring.Component):
         m.submodules.counters = self._counters
         m.submodules.requests = requests = StreamRegister(byte_stream())
         m.submodules.responses = responses = StreamRegister(byte_stream())
-        connect(m, flipped(self.i), requests.i)
+        if self._boot is None:
+            connect(m, flipped(self.i), requests.i)
         connect(m, requests.o, control.i)
         connect(m, control.record, self._records.i)
         connect(m, self._records.o, responder.record)
-        connect(m, responder.o, responses.i)
+        if self._boot is None:
+            connect(m, responder.o, responses.i)
+        else:
+            self._connect_boot(m, self._boot, requests, responses)
         connect(m, responses.o, flipped(self.o))
         m.d.comb += [target.header.eq(control.header) for target in (sequencer, self._images, responder)]
         m.d.comb += [
@@ -229,6 +235,19 @@ class Core(wiring.Component):
     def _store(self, platform: object) -> Any:
         return store_of(self.config, self.clock_hz, platform)
 
+    def _connect_boot(self, m: Module, boot: Boot, requests: Any, responses: Any) -> None:
+        """Let requests that a flash keeps come first, and nobody hear what is answered to them."""
+        m.submodules.boot = boot
+        answers = self._responder.o
+        connect(m, flipped(self.i), boot.i)
+        connect(m, boot.o, requests.i)
+        m.d.comb += [
+            responses.i.valid.eq(answers.valid & ~boot.on),
+            responses.i.p.eq(answers.p),
+            answers.ready.eq(responses.i.ready | boot.on),
+            boot.answered.eq(answers.valid & answers.p.last),
+        ]
+
     def _connect_store(self, m: Module, platform: object) -> None:
         control, sequencer, array = self._control, self._sequencer, self._array
         m.submodules.store = store = self._store(platform)
@@ -249,8 +268,16 @@ class Core(wiring.Component):
             access.valid.eq(control.program.valid & control.store.reads),
             access.addr.eq(Cat(control.word.addr, control.word.bank)),
         ]
-        if self.config.store_kind == StoreKind.FLASH:
+        if self._boot is not None:
+            boot = self._boot
             connect(m, control.store.flash, store.link)
+            m.d.comb += [
+                boot.data.eq(access.data),
+                boot.ready.eq(access.ready),
+                boot.damaged.eq(store.damaged),
+            ]
+            with m.If(boot.on):
+                m.d.comb += [access.valid.eq(boot.valid), access.addr.eq(boot.addr)]
             # What the link reads is as it is; what the array has taken spoils the results.
             lost = Signal(name="lost")
             with m.If(store.damaged & ~prefetcher.quiet):

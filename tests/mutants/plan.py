@@ -69,6 +69,7 @@ _RINGS = ["tests/hw/test_prefetch.py", "tests/formal/test_rings.py"]
 _STORED = ["tests/hw/test_store.py"]
 _SDRAM = ["tests/hw/test_sdram.py", "tests/formal/test_sdram.py", "tests/hw/test_sdram_device.py"]
 _FLASH = ["tests/hw/test_flash_store.py", "tests/hw/test_flash_device.py", "tests/formal/test_flash.py"]
+_KEPT = ["tests/hw/test_kept.py"]
 _FRAMED = ["tests/hw/test_framed.py"]
 _EXPORT = ["tests/hw/test_export.py"]
 _STREAM = ["tests/hw/test_stream_shell.py", "tests/hw/test_stream_speed.py"]
@@ -103,6 +104,7 @@ PLAN: dict[str, list[str]] = {
     "array/popcount.py": _PE,
     "array/starts.py": [*_NETWORK, *_STORED],
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
+    "command/boot.py": _KEPT,
     "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
     "command/counters.py": [*_COUNTERS, *_BATCHES],
     "command/header.py": [*_CONTROL, *_KEYS, *_MAPS],

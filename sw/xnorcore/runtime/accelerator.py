@@ -9,14 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 from ..compiler.compile import Program, compile_network
 from ..compiler.stops import stop_after, sums_of
 from ..errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
+from ..isa.kept import check_kept
 from ..isa.protocol import Command, DeviceInfo
 from ..link.session import Session
 from ..link.transport import open_transport
 from ..model.bits import pack_images
 from ..model.network import Network
 from .counters import Watch, read_counters
+from .flashwriter import FlashWriter
 from .inference import Inference, arm, holds, lost
-from .upload import Callback, Lost, Progress, remark, upload
+from .progress import Callback, Progress
+from .upload import Lost, remark, upload
 
 __all__ = ["Accelerator", "Progress"]
 
@@ -111,6 +114,7 @@ class Accelerator:
         verify: bool = True,
         force: bool = False,
         at_once: int | None = None,
+        keep: bool = False,
     ) -> bool:
         """Compile a network for this device and write it there, unless it is there already.
 
@@ -124,6 +128,10 @@ class Accelerator:
         at_once : int, optional
             Images that later calls of `infer` will bring at a time. With fewer than the array has rows,
             the rows may share an image: lower latency in place of throughput.
+        keep : bool
+            Write it into the board's flash as well, so that the device starts with it. What is there already
+            is not written again, so that what was interrupted goes on; a loss of power at any moment leaves
+            the network that was kept before, this one, or none.
 
         Returns
         -------
@@ -136,24 +144,27 @@ class Accelerator:
             The network cannot run on this device; nothing was written.
         VerifyError
             The device holds something else than what was written.
+        UsageError, WrongFlashError
+            `keep`, and the device has no store in flash, or the flash cannot be used.
         """
         if not isinstance(network, Network):
             raise UsageError(
                 f"load takes a Network, not {type(network).__name__}; for a zoo name or a file: "
                 "load(xnorcore.zoo.load(name))"
             )
-        return self.load_program(
-            compile_network(network, self._info.config, at_once), verify=verify, force=force
-        )
+        program = compile_network(network, self._info.config, at_once)
+        return self.load_program(program, verify=verify, force=force, keep=keep)
 
-    def load_program(self, program: Program, *, verify: bool = True, force: bool = False) -> bool:
+    def load_program(
+        self, program: Program, *, verify: bool = True, force: bool = False, keep: bool = False
+    ) -> bool:
         """Write a compiled network to the device, unless it is there already.
 
         Parameters
         ----------
         program : Program
             Compiled for this device's configuration.
-        verify, force : bool
+        verify, force, keep : bool
             As for `load`.
 
         Returns
@@ -173,12 +184,17 @@ class Accelerator:
                 f"the program is for a device of geometry {program.config.geometry} and its memories, this "
                 f"one has {self._info.config.geometry} and others; compile the network for this device"
             )
+        if keep:
+            check_kept(program)
         self._program = None
         self._info = self.session.identify()
-        if not force and self._info.armed and self._info.network_id == program.identifier:
+        held = self._info.armed and self._info.network_id == program.identifier
+        if held and keep:
+            held = FlashWriter(self.session, program, keep, self._progress).there()
+        if held and not force:
             self._program = program
             return False
-        upload(self.session, program, verify, self._progress)
+        upload(self.session, program, verify, self._progress, keep=keep, force=force)
         self._arm(program)
         return True
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import CompileError
 from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
+from ..isa.kept import kept_requests
 from ..isa.machine import Machine
 from ..isa.protocol import KEY_BYTES, STORE_BANK, Command, DeviceInfo, Space, Status
 from ..isa.stores import StoreKind
@@ -84,6 +85,21 @@ class InterpretedDevice:
     def discard(self) -> None:
         """Forget requests that wait: their answers would have arrived by now."""
         self._requests.clear()
+
+    def restart(self) -> None:
+        """Switch it off and on: it forgets all but a store in flash, and starts with what that keeps."""
+        store = self.machine.memories.store
+        self.machine = Machine(self.config)
+        self._splitter, self._armed, self._group = Splitter(_MAX_REQUEST), None, None
+        self._requests.clear()
+        if self.config.store_kind != StoreKind.FLASH:
+            return
+        self.machine.memories.store = store
+        for command, payload in kept_requests(store, self.config):
+            try:
+                self._execute(command, payload)
+            except (_Refused, CompileError):
+                continue  # as the device, whose answers nobody hears
 
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""

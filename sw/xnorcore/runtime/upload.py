@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from ..errors import DeviceError, VerifyError
 from ..isa.layout import HEADER
 from ..isa.program import Block, Program
 from ..isa.protocol import Space
+from ..isa.stores import StoreKind
 from ..link.session import Session
 from .flashchip import check_flash
+from .flashwriter import FlashWriter
+from .progress import Callback, Progress
 from .readback import Readback
 from .requests import erase_requests, read_requests, write_requests
 
@@ -19,33 +21,6 @@ __all__ = ["Callback", "Lost", "Progress", "claim", "marked", "remark", "upload"
 
 class Lost(Exception):
     """The device has lost the program; nobody outside this package sees it."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress callback is told.
-
-    Attributes
-    ----------
-    stage : str
-        ``"build"``, ``"load"``, ``"verify"`` or ``"infer"``.
-    done, total : int
-        Bytes (load, verify) or images (infer); both 0 for messages. Images that are through some of several
-        passes count in part.
-    message : str
-        Text, for stages without a count.
-    part : str
-        Where the work is beside that, as ``pass 2 of 6``.
-    """
-
-    stage: str
-    done: int = 0
-    total: int = 0
-    message: str = ""
-    part: str = ""
-
-
-Callback = Callable[[Progress], None]
 
 
 def write(
@@ -144,8 +119,28 @@ def without_mark(blocks: Iterable[Block]) -> Iterator[Block]:
                 yield Block(block.space, block.bank, address, data)
 
 
-def upload(session: Session, program: Program, verify: bool, progress: Callback) -> None:
+def upload(
+    session: Session,
+    program: Program,
+    verify: bool,
+    progress: Callback,
+    *,
+    keep: bool = False,
+    force: bool = False,
+) -> None:
     """Write all of a program's first pass; with `verify`, read everything back.
+
+    Parameters
+    ----------
+    session : Session
+    program : Program
+    verify : bool
+        What goes into a flash is always read back.
+    progress : callable
+    keep : bool
+        A store in flash holds it so that the device starts with it.
+    force : bool
+        Look at all of a store in flash, although it says that it holds this program.
 
     Raises
     ------
@@ -154,8 +149,9 @@ def upload(session: Session, program: Program, verify: bool, progress: Callback)
     WrongFlashError
         Its store is in a flash that cannot be used.
     """
-    if any(block.space == Space.STORE for block in program.blocks):
+    if keep or (program.streams and program.config.store_kind == StoreKind.FLASH):
         check_flash(session, program.config)
+        FlashWriter(session, program, keep, progress).write(force)
     mark(session, program)
     try:
         _upload(session, program, verify, progress)
@@ -169,7 +165,10 @@ def upload(session: Session, program: Program, verify: bool, progress: Callback)
 
 
 def _upload(session: Session, program: Program, verify: bool, progress: Callback) -> None:
-    total = sum(len(block.data) for block in program.blocks)
+    written = program.blocks
+    if program.config.store_kind == StoreKind.FLASH:
+        written = tuple(block for block in written if block.space != Space.STORE)
+    total = sum(len(block.data) for block in written)
     counts = {"load": 0, "verify": 0}
 
     def advance(stage: str, count: int) -> None:
@@ -179,7 +178,7 @@ def _upload(session: Session, program: Program, verify: bool, progress: Callback
     check = Readback(session, program.config, lambda count: advance("verify", count))
 
     def send(*spaces: Space) -> list[Block]:
-        blocks = [block for block in program.blocks if block.space in spaces]
+        blocks = [block for block in written if block.space in spaces]
         write(session, program, without_mark(blocks), lambda count: advance("load", count))
         return blocks
 

@@ -78,7 +78,8 @@ class FlashStore(wiring.Component):
         self._wire, self._pages = FlashWire(place), self.pages_of(config, place)
         self._step = Signal(_Step, init=_Step.WAKE)
         # Four lines can be used; the chip has woken up; a byte of a program is out, and more may follow.
-        self._quad, self._pause = Signal(), Signal(range(place.wake + 1))
+        # A reset may come while the chip wakes up.
+        self._quad, self._pause = Signal(), Signal(range(place.wake + 1), init=place.wake)
         self._begun, self._open = Signal(), Signal()
 
     def elaborate(self, platform: object) -> Module:

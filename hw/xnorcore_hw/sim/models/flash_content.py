@@ -19,8 +19,9 @@ _PAGE, _SECTOR, _BLOCK = 64, 1024, 16384
 class FlashContent(wiring.Component):
     """A region of a flash, the page that is to be programmed, and the change under way.
 
-    A change goes on word by word: whoever takes the chip's power finds some of them done. The memory itself
-    is one that simulators keep over a loss of power; bits are inverted there, so that it is erased at first.
+    A change goes over its words twice: first they become anything that it may leave on its way, then what is
+    wanted. Whoever takes the chip's power finds some of them like that. The memory itself is one that
+    simulators keep over a loss of power; bits are inverted there, so that it is erased at first.
 
     Parameters are those of `FlashModel`.
 
@@ -52,7 +53,7 @@ class FlashContent(wiring.Component):
         self._first, self._words = first, words
         self._contents = [word ^ 0xFFFF_FFFF for word in contents]
         times = ((table.program_s, _PAGE), (table.sector_s, _SECTOR), (table.block_s, _BLOCK))
-        self._steps = [max(round(seconds * clock_hz * pace / count), 1) for seconds, count in times]
+        self._steps = [max(round(seconds * clock_hz * pace / count / 2), 1) for seconds, count in times]
         flags = dict.fromkeys(("forget", "put", "program", "erase", "last"), In(1))
         super().__init__(
             {"address": In(24), "byte": Out(8), "place": In(8), "data": In(8), **flags, "busy": Out(1)}
@@ -95,18 +96,39 @@ class FlashContent(wiring.Component):
                     m.d.sync += [pace.eq(self._steps[index] - 1), wait.eq(self._steps[index] - 1)]
         chosen = given.word_select(at, 4)
         mask = Cat(bit.replicate(8) for bit in chosen)
+        final, noise = Signal(), Signal(32, init=0x9E3779B9)
+        one = noise ^ (noise << 13)[:32]
+        two = one ^ one >> 17
+        m.d.sync += noise.eq(two ^ (two << 5)[:32])
+        becomes = Mux(final, 0xFFFF_FFFF, noise)
         m.d.comb += [
             buffer.addr.eq(at),
             write.addr.eq(present[2:]),
-            write.data.eq(Mux(erases, 0, read.data | buffer.data & mask)),
+            write.data.eq(Mux(erases, Mux(final, 0, noise), read.data | buffer.data & mask & becomes)),
         ]
+        cut = self._cut(m, busy)
         with m.If(busy):
             m.d.sync += wait.eq(wait - 1)
             with m.If(wait == 0):
                 m.d.comb += write.en.eq(inside)
-                m.d.sync += [wait.eq(pace), at.eq(at + 1), left.eq(left - 1), busy.eq(left != 0)]
+                m.d.sync += [wait.eq(pace), at.eq(at + 1), left.eq(left - 1)]
+                with m.If(left == 0):
+                    m.d.sync += [at.eq(0), left.eq(at), final.eq(~final), busy.eq(~final)]
                 with m.If(~inside):
                     m.d.sync += Assert(0, "flash: a change outside of the region that is there")
-                with m.If(~erases & (read.data & ~buffer.data & mask).any()):
+                # Whoever lost power in the middle cannot know what is there.
+                with m.If(~erases & ~cut & (read.data & ~buffer.data & mask).any()):
                     m.d.sync += Assert(0, "flash: a bit that is 0 is to become 1 without erase")
         return m
+
+    def _cut(self, m: Module, busy: Signal) -> Signal:
+        """Return whether power was ever lost during a change, which is kept as well."""
+        m.submodules.memory_of_cuts = memory = Memory(
+            shape=1, depth=2, init=[], attrs={"kept_without_power": 1}
+        )
+        read, write, cut, started = memory.read_port(domain="comb"), memory.write_port(), Signal(), Signal()
+        m.d.sync += started.eq(1)
+        with m.If(~started):
+            m.d.sync += cut.eq(read.data)
+        m.d.comb += [write.en.eq(started), write.data.eq(busy | cut)]
+        return cut
