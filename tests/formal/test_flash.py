@@ -116,8 +116,9 @@ def scenario(store: FlashStore, words: int, place: FlashPlace) -> Scenario:
     return s
 
 
-@pytest.mark.parametrize(("words", "place"), some(PLACES, 2), ids=str)
-def test_no_change_outside_of_the_region(words: int, place: FlashPlace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", some(PLACES, 2), ids=str)
+def test_no_change_outside_of_the_region(case: tuple[int, FlashPlace], tmp_path: Path) -> None:
+    words, place = case
     s = scenario(AnyStore(config_of(words), place), words, place)
     prove_always(s.rtlil(), tmp_path, steps=4)
 

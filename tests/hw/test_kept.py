@@ -181,15 +181,13 @@ class Loss:
         self.wire._reads = 0
         return Accelerator(Session(self.wire, timeout=0.05, seed=7))
 
-    def span(self) -> int:
-        """Return the cycles of the longest load."""
-        spans = []
-        for network in (*NETWORKS, NETWORKS[0]):
-            device = self.on()
-            before = self.wire.engine.cycles
-            device.load(network, keep=True, verify=False)
-            spans.append(self.wire.engine.cycles - before)
-        return max(spans[1:])
+    def begin(self) -> int:
+        """Write another network, and return how many cycles that takes."""
+        network = self.pick.choice([network for network in NETWORKS if network is not self.kept()])
+        device = self.on()
+        before = self.wire.engine.cycles
+        device.load(network, keep=True, verify=False)
+        return self.wire.engine.cycles - before
 
     def kept(self) -> Network | None:
         """Return what the device starts with, which it computes right."""
@@ -218,13 +216,12 @@ class Loss:
         return found
 
 
-@pytest.mark.parametrize("seed", some(range(50), always=1))
+@pytest.mark.parametrize("seed", some(range(130), always=1))
 def test_power_is_lost_while_a_network_is_written(seed: int, chip: SimTransport) -> None:
     """The old network, the new one, or none; and what is loaded then is there."""
     loss = Loss(chip, seed)
-    span = loss.span()
-    old = loss.kept()
-    for number in range(24):
+    span, old = loss.begin(), loss.kept()
+    for number in range(8):
         new = loss.pick.choice([network for network in NETWORKS if network is not old])
         after = loss.pick.randrange(span) if number % 4 else loss.pick.randrange(span // 8)
         old = loss.lose(old, new, after, dies=loss.pick.random() < 0.7)
@@ -234,4 +231,4 @@ def test_power_is_lost_while_a_network_is_written(seed: int, chip: SimTransport)
             right(device, new)
             old = loss.kept()
             assert old is new
-    assert sum(loss.found.values()) == 24 and loss.found["none"] > 3, loss.found
+    assert sum(loss.found.values()) == 8 and loss.found["none"] > 0, loss.found

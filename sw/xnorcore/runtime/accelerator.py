@@ -9,17 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 from ..compiler.compile import Program, compile_network
 from ..compiler.stops import stop_after, sums_of
 from ..errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
-from ..isa.kept import check_kept
 from ..isa.protocol import Command, DeviceInfo
 from ..link.session import Session
 from ..link.transport import open_transport
 from ..model.bits import pack_images
 from ..model.network import Network
 from .counters import Watch, read_counters
-from .flashwriter import FlashWriter
 from .inference import Inference, arm, holds, lost
 from .progress import Callback, Progress
-from .upload import Lost, remark, upload
+from .upload import Lost, is_loaded, remark, upload
 
 __all__ = ["Accelerator", "Progress"]
 
@@ -129,9 +127,8 @@ class Accelerator:
             Images that later calls of `infer` will bring at a time. With fewer than the array has rows,
             the rows may share an image: lower latency in place of throughput.
         keep : bool
-            Write it into the board's flash as well, so that the device starts with it. What is there already
-            is not written again, so that what was interrupted goes on; a loss of power at any moment leaves
-            the network that was kept before, this one, or none.
+            Write it into the board's flash as well, from where the device starts with it. What is there
+            already is not written again; a loss of power leaves the network of before, this one, or none.
 
         Returns
         -------
@@ -145,7 +142,7 @@ class Accelerator:
         VerifyError
             The device holds something else than what was written.
         UsageError, WrongFlashError
-            `keep`, and the device has no store in flash, or the flash cannot be used.
+            `keep`, and the device has no store in flash, or it cannot be used.
         """
         if not isinstance(network, Network):
             raise UsageError(
@@ -163,35 +160,18 @@ class Accelerator:
         Parameters
         ----------
         program : Program
-            Compiled for this device's configuration.
+            Compiled for this device's configuration, else it is a `UsageError`.
         verify, force, keep : bool
-            As for `load`.
-
-        Returns
-        -------
-        bool
-            Whether anything was written.
-
-        Raises
-        ------
-        UsageError
-            The program is for another device.
-        VerifyError
-            The device holds something else than what was written.
+            As for `load`, whose errors these are, and what it returns.
         """
         if program.config != self._info.config:
             raise UsageError(
                 f"the program is for a device of geometry {program.config.geometry} and its memories, this "
                 f"one has {self._info.config.geometry} and others; compile the network for this device"
             )
-        if keep:
-            check_kept(program)
         self._program = None
         self._info = self.session.identify()
-        held = self._info.armed and self._info.network_id == program.identifier
-        if held and keep:
-            held = FlashWriter(self.session, program, keep, self._progress).there()
-        if held and not force:
+        if is_loaded(self.session, self._info, program, keep) and not force:
             self._program = program
             return False
         upload(self.session, program, verify, self._progress, keep=keep, force=force)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import DeviceError, VerifyError
+from ..isa.kept import check_kept
 from ..isa.layout import HEADER
 from ..isa.program import Block, Program
-from ..isa.protocol import Space
+from ..isa.protocol import DeviceInfo, Space
 from ..isa.stores import StoreKind
 from ..link.session import Session
 from .flashchip import check_flash
@@ -16,7 +17,10 @@ from .progress import Callback, Progress
 from .readback import Readback
 from .requests import erase_requests, read_requests, write_requests
 
-__all__ = ["Callback", "Lost", "Progress", "claim", "marked", "remark", "upload", "without_mark", "write"]
+__all__ = [
+    "Callback", "Lost", "Progress", "claim", "is_loaded", "marked", "remark", "upload", "without_mark",
+    "write",
+]  # fmt: skip
 
 
 class Lost(Exception):
@@ -117,6 +121,20 @@ def without_mark(blocks: Iterable[Block]) -> Iterator[Block]:
         for address, data in ((block.address, block.data[: max(before, 0)]), (at + 2, block.data[after:])):
             if data:
                 yield Block(block.space, block.bank, address, data)
+
+
+def is_loaded(session: Session, info: DeviceInfo, program: Program, keep: bool) -> bool:
+    """Return whether a device, which is `info` now, holds a program; with `keep`, also without power.
+
+    Raises
+    ------
+    UsageError, CapacityError
+        It cannot keep that.
+    """
+    if keep:
+        check_kept(program)
+    held = info.armed and info.network_id == program.identifier
+    return held and (not keep or FlashWriter(session, program, keep, lambda progress: None).there())
 
 
 def upload(
