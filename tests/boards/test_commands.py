@@ -209,6 +209,34 @@ def test_program(bitstream, tmp_path, monkeypatch, capsys):
     assert '"serial:PORT?baud=1000000"' in run(capsys, "program", "icebreaker", "--bitstream", bitstream)[1]
 
 
+KEEPS = "machine:columns=8,width=16,weight_depth=64,threshold_depth=16,store_words=524288,store_kind=2"
+
+
+def test_program_a_network(bitstream, tmp_path, monkeypatch, capsys):
+    code, out, _ = run(capsys, "program", "icebreaker", "--network", "mnist-tfc", "--port", KEEPS, "--json")
+    value = json.loads(out)
+    assert code == 0 and value["written"] and value["network"] == "mnist-tfc" and "programmer" not in value
+    assert bytes.fromhex(value["identifier"])
+    # Behind a bitstream, if there is one to be written.
+    script(tmp_path, "iceprog", "")
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    options = ("--bitstream", bitstream, "--network", "mnist-tfc", "--port", KEEPS)
+    code, out, _ = run(capsys, "program", "icebreaker", *options)
+    assert code == 0 and out.index("iCEBreaker is programmed") < out.index("iCEBreaker keeps mnist-tfc")
+    assert value["identifier"] in out
+
+
+def test_program_a_network_that_cannot_be_kept(capsys):
+    for port, name, says in (
+        ("machine:", "mnist-tfc", "this one's store is none"),
+        (KEEPS.replace("524288", "2048"), "mnist-tfc", "2,048 (store_words)"),
+        (KEEPS, "mnist-tfcc", "did you mean"),
+        ("auto:serial=none", "mnist-tfc", "no "),
+    ):
+        code, _, err = run(capsys, "program", "icebreaker", "--network", name, "--port", port)
+        assert code != 0 and says in err and "Traceback" not in err
+
+
 def test_program_flash(bitstream, tmp_path, monkeypatch, capsys):
     script(tmp_path, "openFPGALoader", "")
     monkeypatch.setenv("PATH", os.fspath(tmp_path))

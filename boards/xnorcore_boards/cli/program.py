@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from xnorcore.cli.console import Console
-from xnorcore.cli.options import Commands, command
+from xnorcore.cli.options import Commands, command, seconds
 from xnorcore.errors import UsageError
+
+from ..board import Board
 
 __all__ = ["add_program"]
 
@@ -15,7 +18,11 @@ __all__ = ["add_program"]
 def add_program(commands: Commands) -> None:
     """Add the command ``program`` to the parser."""
     parser = command(
-        commands, "program", "Write a bitstream to a board.", _program, example="icebreaker --flash"
+        commands,
+        "program",
+        "Write a bitstream, or the network that it starts with, to a board.",
+        _program,
+        example="icebreaker --flash",
     )
     parser.add_argument("board", metavar="BOARD", help="name of a board (xnorcore boards)")
     parser.add_argument(
@@ -24,22 +31,63 @@ def add_program(commands: Commands) -> None:
     parser.add_argument(
         "--flash", action="store_true", help="into the flash memory, to stay there without power"
     )
+    parser.add_argument(
+        "--network",
+        metavar="NET",
+        help="network, by name or as an .xnor file, that the board keeps in its flash, and starts with "
+        "(after the bitstream, with --flash or --bitstream)",
+    )
+    parser.add_argument(
+        "--port", metavar="URL", default="auto:", help="of the board, for --network; default auto:"
+    )
+    parser.add_argument(
+        "--timeout", type=seconds, default=3.0, metavar="S", help="of an answer, 0.01 to 3600; default 3"
+    )
 
 
 def _program(arguments: argparse.Namespace, console: Console) -> int:
     from ..board import find_board
-    from ..build.flash import baud_of, program
 
     if arguments.board == "sim":
         raise UsageError("the simulated device needs no programming; use --port sim:")
-    board = find_board(arguments.board)
+    board, value = find_board(arguments.board), {"command": "program", "board": arguments.board}
+    lines: list[str] = []
+    network = None
+    if arguments.network is not None:
+        from xnorcore import zoo
+
+        network = zoo.load(arguments.network)
+    if network is None or arguments.bitstream or arguments.flash:
+        more, lines = _bitstream(arguments, board)
+        value |= more
+    if network is not None:
+        more, found = _keep(arguments, console, board, network)
+        value, lines = value | more, [*lines, *found]
+    console.result(value, lines)
+    return 0
+
+
+def _bitstream(arguments: argparse.Namespace, board: Board) -> tuple[dict[str, Any], list[str]]:
+    from ..build.flash import baud_of, program
+
     default = Path(f"build/{board.name}-{board.config.geometry}/{board.name}.{board.part.family.bitstream}")
     bitstream = Path(arguments.bitstream) if arguments.bitstream else default
     done = program(board, bitstream, arguments.flash)
     baud = baud_of(board, bitstream)
-    value = {"command": "program", "board": board.name, "baud": baud, "programmer": done}
     port = f'"serial:PORT?baud={baud}"'
-    console.result(
-        value, [f"{board.title} is programmed; try: xnorcore run NET IN.npy --port {port} -o OUT.npy"]
-    )
-    return 0
+    line = f"{board.title} is programmed; try: xnorcore run NET IN.npy --port {port} -o OUT.npy"
+    return {"baud": baud, "programmer": done}, [line]
+
+
+def _keep(
+    arguments: argparse.Namespace, console: Console, board: Board, network: Any
+) -> tuple[dict[str, Any], list[str]]:
+    from xnorcore.runtime.accelerator import Accelerator
+
+    with Accelerator.open(arguments.port, timeout=arguments.timeout, progress=console.progress) as device:
+        written = device.load(network, keep=True)
+        identifier = device.info.network_id.hex()
+    name = network.name or arguments.network
+    state = f"keeps {name}" if written else f"keeps {name} already; nothing was written"
+    line = f"{board.title} {state}; it starts with it (network {identifier})"
+    return {"network": name, "identifier": identifier, "written": written}, [line]
