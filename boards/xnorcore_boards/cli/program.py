@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xnorcore.cli.console import Console
 from xnorcore.cli.options import Commands, command, seconds
 from xnorcore.errors import UsageError
 
-from ..board import Board
+if TYPE_CHECKING:
+    from xnorcore.model.network import Network
+
+    from ..board import Board
 
 __all__ = ["add_program"]
 
@@ -80,7 +83,7 @@ def _bitstream(arguments: argparse.Namespace, board: Board) -> tuple[dict[str, A
 
 
 def _keep(
-    arguments: argparse.Namespace, console: Console, board: Board, network: Any
+    arguments: argparse.Namespace, console: Console, board: Board, network: Network
 ) -> tuple[dict[str, Any], list[str]]:
     from xnorcore.runtime.accelerator import Accelerator
 

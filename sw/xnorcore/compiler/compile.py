@@ -35,7 +35,7 @@ from .pooling import PoolPass, lower_pool
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
 from .steps import IMAGE, Plan, Step, only_dense, plan_of
-from .stream import cut_stream, stream_blocks, stream_words
+from .stream import cut_stream, exceeds_flash, stream_blocks, stream_words
 
 __all__ = ["compile_network"]
 
@@ -145,16 +145,19 @@ class _Compiler:
 
     def _passes(self, lowered: list[Lowered], names: list[str]) -> tuple[list[list[Piece]], bool]:
         """Cut the network into as few passes as buffers or store allow; tell whether it is the store."""
+        resident, obstacle = None, CapacityError()
         try:
             resident = cut(lowered, names, self.config)
-        except CapacityError:
-            resident = None
+        except CapacityError as error:
+            obstacle = CapacityError(f"{error}{exceeds_flash(lowered, self.config)}")
         if resident and len(resident) == 1:
             return resident, False
         streamed = cut_stream(lowered, names, self.config)
         if streamed and (not resident or len(streamed) < len(resident)):
             return streamed, True
-        return resident or cut(lowered, names, self.config), False
+        if not resident:
+            raise obstacle
+        return resident, False
 
     def _lower(self, plan: Plan) -> tuple[list[Lowered], Image, dict[int, Values]]:
         """Lower every step; return also the image, and what the bits of every signal mean."""

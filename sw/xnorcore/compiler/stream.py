@@ -22,7 +22,7 @@ from ..isa.stream import (
 from .nest import Lowered
 from .split import Budget, Piece, cut
 
-__all__ = ["cut_stream", "stream_blocks", "stream_words"]
+__all__ = ["cut_stream", "exceeds_flash", "stream_blocks", "stream_words"]
 
 
 def cut_stream(
@@ -36,13 +36,26 @@ def cut_stream(
     if not config.store_words or longest > most_words(config):
         return None
     if config.store_kind == StoreKind.FLASH:
-        whole = [Piece(index, layer, 0, layer.tiles) for index, layer in enumerate(lowered)]
-        return [whole] if stream_words(whole, config) <= config.store_words else None
+        return None if exceeds_flash(lowered, config) else [_whole(lowered)]
     room = config.store_words - words_taken(0, config)
     try:
         return cut(lowered, names, config, Budget((room,), lambda layer: (_tile_words(layer, config),)))
     except CapacityError:
         return None
+
+
+def exceeds_flash(lowered: Sequence[Lowered], config: DeviceConfig) -> str:
+    """Return what is to be said of a network that is too large for a store in flash; nothing of any other."""
+    if config.store_kind != StoreKind.FLASH:
+        return ""
+    words = stream_words(_whole(lowered), config)
+    if words <= config.store_words:
+        return ""
+    return f"; and of the store it takes {words:,} words, which has {config.store_words:,} (store_words)"
+
+
+def _whole(lowered: Sequence[Lowered]) -> list[Piece]:
+    return [Piece(index, layer, 0, layer.tiles) for index, layer in enumerate(lowered)]
 
 
 def stream_words(pieces: Sequence[Piece], config: DeviceConfig) -> int:
