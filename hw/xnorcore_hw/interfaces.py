@@ -26,7 +26,13 @@ __all__ = [
     "RingSignature",
     "bits_for_depth",
     "byte_stream",
+    "code_size",
 ]
+
+
+def code_size(config: DeviceConfig) -> int:
+    """Return the bits of a number that is a code's bits, minus one; 0 where there are no codes."""
+    return (config.code_bits - 1).bit_length()
 
 
 def byte_stream() -> stream.Signature:
@@ -63,14 +69,17 @@ class HeaderLayout(data.StructLayout):
 class DescriptorLayout(data.FlexibleLayout):
     """A layer's descriptor, word after word (`xnorcore.isa.layout.DESCRIPTOR`).
 
-    `stream` is there only on a device with a store.
+    `stream` is there only on a device with a store, what codes need only where `config.code_bits` is above 1.
     """
+
+    CODES = ("code_last", "plane_low", "plane_high", "pad_last", "pad_between")
 
     def __init__(self, config: DeviceConfig) -> None:
         fields = {
             name: data.Field(unsigned(field.width), 32 * field.word + field.low)
             for name, field in DESCRIPTOR.fields.items()
             if config.store_words or name != "stream"
+            if config.code_bits > 1 or name not in self.CODES
         }
         super().__init__(32 * DESCRIPTOR.words, fields)
 
@@ -86,7 +95,8 @@ class ControlLayout(data.StructLayout):
         The column's start value is from this beat on that at address `taddr`.
     first : 1
         Add the start value, or, if the same beat doubles the accumulator, the value's next bit
-        (`xnorcore.isa.starts`).
+        (`xnorcore.isa.starts`). With `config.code_bits` above 1 also to an accumulator that is not 0, in a
+        beat without `valid`.
     double : 1
         Double the accumulator before adding.
     clear : 1
@@ -183,6 +193,8 @@ class Emission(IntEnum):
     """Another tile of the layer."""
     LAYER = 5
     """Another layer."""
+    CODE = 6
+    """More thresholds of the same position; only where results may be codes."""
 
 
 class LayerLayout(data.StructLayout):
@@ -200,12 +212,15 @@ class LayerLayout(data.StructLayout):
         The layer emits scores.
     final : 1
         Last layer of a batch.
+    planes_last, plane
+        Only where results may be codes: bits of one, minus one, and words from one plane of them to the next.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         address = bits_for_depth(config.act_depth)
         words = {"base": address, "delta": address, "tile_stride": address}
-        super().__init__({**words, "strips": 1, "strip": address, "score": 1, "final": 1})
+        codes = {"planes_last": code_size(config), "plane": address} if config.code_bits > 1 else {}
+        super().__init__({**words, "strips": 1, "strip": address, "score": 1, "final": 1, **codes})
 
 
 class LoaderSignature(wiring.Signature):

@@ -54,7 +54,17 @@ FULL = Descriptor(
 def test_every_field_survives() -> None:
     for descriptor in (
         FULL,
-        replace(FULL, slices=5, end=True, double=True),
+        replace(FULL, slices=5, end=True),
+        replace(FULL, bits=3, plane=(1 << 16) - 1),
+        *(
+            replace(
+                FULL,
+                nest=FULL.nest.with_loops(plane=(len(bits), -320)),
+                double=True,
+                padding=Padding(2 * bits[0] - 1, 1, 2, (1, 1), (2, 2), (8, 10), bits=bits),
+            )
+            for bits in ((0, 0), (0, 1), (1, 0), (1, 0, 1), (0, 1, 0))
+        ),
         replace(FULL, padding=Padding(0, 1, 2, (1, 1), (2, 2), (8, 10), balance=True), strips=None),
     ):
         assert decode([0, 0, *encode(descriptor, PAIRED, 32)], 2, 32)[0] == placed(descriptor, PAIRED)
@@ -68,6 +78,8 @@ def test_a_dense_layer_takes_six_words() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"bits": 5}, "code_last is 4, but has only 2 bits"),
+        ({"plane": 1 << 16}, "plane_high is 512, but has only 9 bits"),
         ({"weights": 1 << 16}, "weight_base is 65536, but has only 16 bits"),
         ({"nest": Nest.of(run=(3, 64))}, "loop run moves on by 64 bits"),
         ({"nest": Nest.of(row=(3, 33))}, "loop row moves on by 33 bits, which is no whole number of words"),

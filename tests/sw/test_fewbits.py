@@ -208,7 +208,11 @@ def test_the_compiler_says_what_no_device_has() -> None:
     first = Dense([[1, 1]], [0])
     for layers, message in (
         ([Dense([[1, 2]], [0], "a"), Dense([[1]])], "layer 'a' has weights of 3 bits: no device has them; "),
-        ([Dense([[1, 1]], [[0, 1]], "b"), Dense([[1]])], "layer 'b' gives values of 2 bits: no device has"),
+        ([Dense([[1, 1]], [[0, 1]], "b"), Dense([[1]])], "layer 'b' gives values of 2 bits, the device has"),
+        (
+            [Dense([[1, 1]], [[*range(8)]], "b"), Dense([[1]])],
+            "'b' gives values of 4 bits, no device has more",
+        ),
         ([first, Dense([[0]], name="c")], "layer 'c' has weights of 2 bits"),
     ):
         with pytest.raises(CompileError, match=f"{message}.*`golden` and `eval` compute them"):

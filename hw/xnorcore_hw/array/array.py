@@ -108,7 +108,10 @@ class ColumnGroup(wiring.Component):
         delays = lane_delays(g.width, carry)
         xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         values = self._start_values(m, early[0], early[1:])
-        starts = starts_by_planes(m, values, first, doubles)
+        # A start value is added to an accumulator that is not 0 beside it, or, where the family joins, in it.
+        codes = config.code_bits > 1
+        whole = first & ~doubles
+        starts = starts_by_planes(m, values, first, doubles, valid if codes and not carry.joins else None)
         # Next to the other registers, so that no look-up table is on the way to all the buffers.
         weight_data = delayed(
             m, ~early_write.p.data if carry.inverted else early_write.p.data, 1, "weight_data"
@@ -121,7 +124,7 @@ class ColumnGroup(wiring.Component):
             weights = self._buffer(m, Space.WEIGHTS, column, shape, ctl.waddr, weight_data, baked)
             ws = _staggered(m, weights, delays, f"w{column}")
             for row in range(g.rows):
-                pe = ProcessingElement(g.width, config.acc_width)
+                pe = ProcessingElement(g.width, config.acc_width, codes)
                 m.submodules[f"pe{row}_{column}"] = pe
                 m.d.comb += [
                     pe.x.eq(xs[row]),
@@ -132,6 +135,8 @@ class ColumnGroup(wiring.Component):
                     pe.clear.eq(clear),
                     self.bits[row * self.count + column].eq(pe.bit),
                 ]
+                if codes:
+                    m.d.comb += [pe.whole.eq(whole), pe.value.eq(values[column])]
         return m
 
     def _baked(self, space: Space, column: int) -> list[int]:

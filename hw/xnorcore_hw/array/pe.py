@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -32,6 +32,8 @@ class ProcessingElement(wiring.Component):
         Bits of a word, even.
     acc_width : int
         Bits of the accumulator.
+    codes : bool
+        A start value may be added to an accumulator that is not 0, where the word does not count.
 
     Members
     -------
@@ -41,17 +43,24 @@ class ProcessingElement(wiring.Component):
         Without it the word counts as 0.
     start : In(acc_width)
         Added to the accumulator, with which it must share no bit: any number where that is 0, at most 1
-        where it is doubled, otherwise 0.
+        where it is doubled, otherwise 0. With `codes` and a family that `joins`, any number where the word
+        counts as 0.
+    whole : In(1)
+    value : In(acc_width)
+        With `codes`, for a family that does not join: where the word does not count, and `whole` is 1, the
+        value is added. As early as `valid`.
     double, clear : In(1)
     bit : Out(1)
         1 if the sum of the cycle before is not negative.
     """
 
-    def __init__(self, width: int, acc_width: int) -> None:
+    def __init__(self, width: int, acc_width: int, codes: bool = False) -> None:
         self.width = width
         self.acc_width = acc_width
+        self.codes = codes
         super().__init__(
             {
+                **({"whole": In(1), "value": In(acc_width)} if codes else {}),
                 "x": In(width),
                 "w": In(width),
                 "valid": In(1),
@@ -67,14 +76,24 @@ class ProcessingElement(wiring.Component):
         m = Module()
         carry = carry_of(platform)
         total, last = popcount(m, carry, list(self.x), list(self.w))
-        count, odd = Signal(len(total), reset_less=True), Signal(reset_less=True)
-        with m.If(self.valid):
-            m.d.sync += [count.eq(total), odd.eq(last)]
-        with m.Else():
-            m.d.sync += [count.eq(0), odd.eq(0)]
+        beside = self.codes and not carry.joins
+        width = self.acc_width if beside else len(total)
+        count, odd = Signal(width, reset_less=True), Signal(reset_less=True)
+        if beside:
+            with m.If(self.valid | self.whole):
+                m.d.sync += count.eq(Mux(self.valid, total.as_signed(), self.value.as_signed()))
+            with m.Else():
+                m.d.sync += count.eq(0)
+            m.d.sync += odd.eq(last & self.valid)
+        else:
+            with m.If(self.valid):
+                m.d.sync += [count.eq(total), odd.eq(last)]
+            with m.Else():
+                m.d.sync += [count.eq(0), odd.eq(0)]
 
         acc = Signal(self.acc_width, reset_less=True)
-        following = carry.accumulate(m, acc, count, odd, self.start, self.double, "acc")
+        joined = self.codes and carry.joins
+        following = carry.accumulate(m, acc, count, odd, self.start, self.double, "acc", joined=joined)
         bit = Signal(reset_less=True)
         m.d.sync += bit.eq(~following[-1])
         m.d.comb += self.bit.eq(bit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal
+from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,6 +40,8 @@ class ResultPlace(wiring.Component):
         Of the layer.
     done : Out(1)
         The last part of a result is written.
+    turns : Out(1)
+        Only where results may be codes: behind this part comes the first one of the next plane.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -57,6 +59,7 @@ class ResultPlace(wiring.Component):
                 "strips": Out(1),
                 "final": Out(1),
                 "done": Out(1),
+                **({"turns": Out(1)} if config.code_bits > 1 else {}),
             }
         )
 
@@ -75,7 +78,10 @@ class ResultPlace(wiring.Component):
         word, row = Signal(range(max(words, 2))), Signal(range(max(g.rows, 2)))
         word_last = word == words - 1 if words > 1 else Const(1)
         row_last = ~self.strips | (row == g.rows - 1)
-        m.d.comb += [self.addr.eq(address), self.done.eq(self.writing & word_last & row_last)]
+        ends = self.writing & word_last & row_last
+        if self.config.code_bits > 1:
+            ends &= ~self.turns
+        m.d.comb += [self.addr.eq(address), self.done.eq(ends)]
         with m.If(self.writing):
             with m.If(~word_last):
                 m.d.sync += [word.eq(word + 1), address.eq(address + 1)]
@@ -83,6 +89,8 @@ class ResultPlace(wiring.Component):
                 m.d.sync += word.eq(0)
                 with m.If(row_last):
                     m.d.sync += row.eq(0)
+                    if self.config.code_bits > 1:
+                        self._turn(m, layer, word_last & row_last, address, row_address)
                 with m.Else():
                     following = row_address + layer.strip
                     m.d.sync += [row.eq(row + 1), row_address.eq(following), address.eq(following)]
@@ -111,3 +119,20 @@ class ResultPlace(wiring.Component):
         mask = Mux(lane == 0, -1, ((1 << lanes) - 1) << (lane * lanes)) if shared > 1 else -1
         m.d.comb += [self.mask.eq(mask), self.clear.eq(lane == 0)]
         return m
+
+    def _turn(self, m: Module, layer: data.View, last: Value, address: Signal, row_address: Signal) -> None:
+        """Go from a result's last part of a plane to the first one of the next plane.
+
+        To be called where a part is `last` of its plane, and is written.
+        """
+        plane = Signal.like(layer.planes_last, name="plane")
+        base, following = Signal.like(address, name="plane_base"), Signal.like(address, name="plane_next")
+        m.d.comb += [
+            self.turns.eq(last & (plane != layer.planes_last)),
+            following.eq(Mux(plane == 0, layer.base, base) + layer.plane),
+        ]
+        with m.If(self.turns):
+            place = (base, address, row_address)
+            m.d.sync += [plane.eq(plane + 1), *(one.eq(following) for one in place)]
+        with m.Else():
+            m.d.sync += plane.eq(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -21,6 +21,8 @@ class ResultWriter(wiring.Component):
     """Pool and write emitted bits, one word a cycle, at the same address in all rows.
 
     The bits of a pooling window are ORed; the last emission of the window is the one that is written.
+    Where results may be codes, a register for each counts the thresholds that are reached and were not
+    before; of a pooling window the largest code is left. Planes are written one after the other.
     With more columns than bits in a word, a result fills several words, written one after the other.
     With fewer, tiles of one position share a word: the first of them clears the word's other lanes.
     Strips: the rows' results go one after the other into all memories, at the rows' own addresses.
@@ -60,10 +62,13 @@ class ResultWriter(wiring.Component):
         """Build the module."""
         m = Module()
         g, pools, o = self.config.geometry, self.config.convolution, self.o
+        coded = self.config.code_bits > 1
         # What is emitted in the next cycle; it is taken apart on its last way to this one.
         early = delayed(m, self.emit, array_latency(self.config) - 1, "emit", resets=True)
         emits, starts, now = Signal(), Signal(), Signal(MarkLayout)
         starting = (early != Emission.NONE) & (early != Emission.WINDOW)
+        if coded:
+            starting &= early != Emission.CODE
         m.d.sync += [
             emits.eq(early != Emission.NONE),
             starts.eq(starting),
@@ -80,18 +85,21 @@ class ResultWriter(wiring.Component):
             m.d.sync += fresh.eq(early == Emission.LAYER)
         m.d.comb += place.begin.eq((early != Emission.NONE) & fresh)
 
-        # Pooling: OR over a window.
-        pooled, window = Signal(len(self.bits)), Signal(len(self.bits))
-        m.d.comb += pooled.eq(self.bits | (window if pools else 0))
-        with m.If(starts):
-            m.d.sync += window.eq(0)
-        with m.Elif(emits):
-            m.d.sync += window.eq(pooled)
+        if coded:
+            pooled = self._codes(m, early == Emission.CODE, emits, starts)
+        else:
+            # Pooling: OR over a window.
+            pooled, window = Signal(len(self.bits)), Signal(len(self.bits))
+            m.d.comb += pooled.eq(self.bits | (window if pools else 0))
+            with m.If(starts):
+                m.d.sync += window.eq(0)
+            with m.Elif(emits):
+                m.d.sync += window.eq(pooled)
 
         # The parts of a result after the first wait in a register, with their marks.
         rest, writing = Signal(), Signal()
         kept, marks = Signal(MarkLayout), Signal(MarkLayout)
-        later, bits = Signal(len(self.bits), reset_less=True), Signal(len(self.bits))
+        later, bits = Signal(len(pooled), reset_less=True), Signal(len(pooled))
         chunk = len(o.p.bits[0])
         m.d.sync += rest.eq(writing & ~place.done)
         if self.config.act_ports == 1:
@@ -103,8 +111,13 @@ class ResultWriter(wiring.Component):
             place.writing.eq(writing),
             place.marks.eq(marks),
         ]
+        following = bits >> chunk
+        if coded and g.rows > 1:
+            # All rows have written a plane at once.
+            whole = g.rows * g.columns - (g.words_per_tile - 1) * chunk
+            following = Mux(place.turns & ~place.strips, bits >> whole, following)
         with m.If(writing):
-            m.d.sync += [later.eq(bits >> chunk), kept.eq(marks)]
+            m.d.sync += [later.eq(following), kept.eq(marks)]
 
         m.d.comb += [
             o.valid.eq(writing),
@@ -118,3 +131,35 @@ class ResultWriter(wiring.Component):
             own = bits[row * g.columns :][:chunk]
             m.d.comb += o.p.bits[row].eq(Mux(place.strips, bits[:chunk], own))
         return m
+
+    def _codes(self, m: Module, more: Value, emits: Value, starts: Value) -> Signal:
+        """Return the codes so far with the bits of this cycle, planes of rows of columns.
+
+        Parameters
+        ----------
+        m : Module
+        more : Value
+            In the next cycle, bits of a threshold are emitted that others follow.
+        emits, starts : Value
+            In this one, bits are emitted; they are the last ones of a result.
+        """
+        count, bits = len(self.bits), self.config.code_bits
+        level, follows = Signal(bits, name="level"), Signal(name="follows")
+        m.d.sync += follows.eq(more)
+        with m.If(emits):
+            m.d.sync += level.eq(Mux(follows, level + 1, 0))
+        codes = Signal(count * bits, name="codes")
+        found = []
+        for place in range(count):
+            before = Signal(bits, name=f"code{place}")
+            after = Signal(bits, name=f"code_after{place}")
+            # Thresholds rise: only a pooling window has codes that are larger than what is reached.
+            new = self.bits[place] & (before <= level) if self.config.convolution else self.bits[place]
+            m.d.comb += after.eq(before + new)
+            with m.If(starts):
+                m.d.sync += before.eq(0)
+            with m.Elif(emits):
+                m.d.sync += before.eq(after)
+            found.append(after)
+        m.d.comb += codes.eq(Cat(one[plane] for plane in range(bits) for one in found))
+        return codes

@@ -190,6 +190,11 @@ class Fetch(wiring.Component):
                 layer.p.strip.eq(descriptor.out_strip),
                 layer.p.score.eq(descriptor.score),
             ]
+            if self.config.code_bits > 1:
+                m.d.sync += [
+                    layer.p.planes_last.eq(Mux(descriptor.score, 0, descriptor.code_last)),
+                    layer.p.plane.eq(Cat(descriptor.plane_low, descriptor.plane_high)),
+                ]
         with m.If(self.last):
             m.d.sync += layer.valid.eq(1)
             m.d.sync += layer.p.final.eq((descriptor.end | beyond) & self.in_batch)
@@ -203,6 +208,8 @@ def _strays(config: DeviceConfig) -> dict[int, int]:
     strays: dict[int, int] = {}
     bits = loop_bits(config)
     kept = {name: bits[name] for name in ("run_last", "tile_last", "weight_base")}
+    if config.code_bits > 1:
+        kept["code_last"] = bits["code_last"]
     if not config.convolution:
         kept |= {"wide": 0, "in_base": bits["read_base"]}
     for name, width in kept.items():

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind
 
+from ..interfaces import code_size
 from ..parts.sizes import bits_for_depth
 
 __all__ = ["LayerHazards", "WordHazards", "WritePort"]
@@ -111,20 +112,26 @@ class WritePort(wiring.Component):
         A beat with a result leaves.
     strips : In(1)
         It has a part for each row.
+    planes_last : In
+        Only where results may be codes: so many times more parts.
     busy : Out(1)
         A result of this cycle would come too early.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
-        super().__init__({"result": In(1), "strips": In(1), "busy": Out(1)})
+        codes = {"planes_last": In(code_size(config))} if config.code_bits > 1 else {}
+        super().__init__({"result": In(1), "strips": In(1), **codes, "busy": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         g = self.config.geometry
-        left = Signal(range(g.words_per_tile * g.rows + 1), name="left")
+        left = Signal(range(g.words_per_tile * g.rows * self.config.code_bits + 1), name="left")
         words = Mux(self.strips, g.rows * g.words_per_tile, g.words_per_tile)
+        for more in range(1, self.config.code_bits):
+            every = Mux(self.strips, (more + 1) * g.rows * g.words_per_tile, (more + 1) * g.words_per_tile)
+            words = Mux(self.planes_last == more, every, words)
         with m.If(self.result):
             m.d.sync += [left.eq(words - 1), self.busy.eq(words != 1)]
         with m.Elif(left != 0):

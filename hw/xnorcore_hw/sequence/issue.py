@@ -119,7 +119,13 @@ class Issue(wiring.Component):
             ready = ready & ~waits
             m.d.comb += self.causes.wait_weights.eq(self.beat & ~self.hazard & waits)
         take_names(m, nest.layer, descriptor, but=("read_base",))
+        if config.code_bits > 1:
+            last = Mux(slices.compares, descriptor.code_last, 0)
+            m.d.comb += [slices.codes.eq(descriptor.code_last), port.planes_last.eq(last)]
         # A beat goes to the array unless something it needs is not there yet.
+        result = issue & nest.emits & nest.window_last
+        if config.code_bits > 1:
+            result &= nest.closes | ~slices.compares
         room = ~(nest.emits & port.busy) & ~self.barred
         if config.act_ports == 1:
             room &= draining | ~self.writes
@@ -143,7 +149,7 @@ class Issue(wiring.Component):
             slices.closes.eq(nest.closes),
             draining.eq(slices.draining),
             port.strips.eq(descriptor.strips),
-            port.result.eq(issue & nest.emits & nest.window_last),
+            port.result.eq(result),
             starts.first.eq(self.ctl.first),
             starts.next_load.eq(Mux(nest.step, nest.tile_next, nest.tile_first)),
             self.bar.eq(starts.bar),
@@ -163,7 +169,12 @@ class Issue(wiring.Component):
             m.d.sync += self.beat.eq(0)
         outside = self._outside(m, nest)
         self._operand(m, nest, outside)
-        self._control(m, nest, issue, draining, outside)
+        self._control(m, nest, issue, draining, slices, outside)
+        self._emission(m, nest, issue, slices)
+        return m
+
+    def _emission(self, m: Module, nest: LoopNest, issue: Value, slices: ScoreSlices) -> None:
+        """Say what the beat or slice emits."""
         with m.If(issue & nest.emits):
             with m.If(~nest.window_last):
                 m.d.comb += self.emit.eq(Emission.WINDOW)
@@ -175,7 +186,9 @@ class Issue(wiring.Component):
                 m.d.comb += self.emit.eq(Emission.TILE)
             with m.Else():
                 m.d.comb += self.emit.eq(Emission.POSITION)
-        return m
+            if self.config.code_bits > 1:
+                with m.If(slices.compares & ~nest.closes):
+                    m.d.comb += self.emit.eq(Emission.CODE)
 
     def _waits(self, m: Module, nest: LoopNest) -> Signal:
         """Return whether no beat may leave because of a word that has not come."""
@@ -219,10 +232,22 @@ class Issue(wiring.Component):
             cut.masked.eq(nest.run_end & masked & ~self.grant),
             cut.balance.eq(descriptor.balance & nest.run_end & ~nest.plane_first),
             cut.pad.eq(outside & ~descriptor.pad_zero & ~self.grant),
-            cut.pad_one.eq(descriptor.pad_one),
         ]
+        pad = descriptor.pad_one
+        if self.config.code_bits > 1:
+            later = Mux(nest.plane_last, descriptor.pad_last, descriptor.pad_between)
+            pad = Mux(nest.plane_first | ~descriptor.double, pad, later)
+        m.d.comb += cut.pad_one.eq(pad)
 
-    def _control(self, m: Module, nest: LoopNest, issue: Value, draining: Value, outside: Value) -> None:
+    def _control(
+        self,
+        m: Module,
+        nest: LoopNest,
+        issue: Value,
+        draining: Value,
+        slices: ScoreSlices,
+        outside: Value,
+    ) -> None:
         """Say what the array does with the beat or slice."""
         config, ctl = self.config, self.ctl
         m.d.comb += [
@@ -234,6 +259,8 @@ class Issue(wiring.Component):
             ctl.waddr.eq(nest.waddr),
             ctl.taddr.eq(nest.taddr),
         ]
+        if config.code_bits > 1:
+            self._compare(m, nest, issue, draining, slices)
         # Addresses have just the bits of the memories; some of those may have fewer words.
         for addr, depth in (
             (nest.raddr, config.act_depth),
@@ -242,3 +269,17 @@ class Issue(wiring.Component):
         ):
             with m.If(issue & ~draining & ~outside & at_least(addr, depth)):
                 m.d.comb += self.astray.eq(1)
+
+    def _compare(self, m: Module, nest: LoopNest, issue: Value, draining: Value, slices: ScoreSlices) -> None:
+        """Say what the array does where codes are compared with one threshold after the other.
+
+        The next threshold's start value takes the place of the first one's, which then must come again.
+        """
+        ctl, compares = self.ctl, slices.compares
+        m.d.comb += [
+            ctl.load.eq(issue & Mux(draining, compares, nest.first)),
+            ctl.first.eq(issue & Mux(draining, compares, nest.first)),
+            ctl.double.eq(issue & Mux(draining, ~compares, nest.doubles)),
+        ]
+        with m.If(issue & draining & compares & at_least(nest.taddr, self.config.threshold_depth)):
+            m.d.comb += self.astray.eq(1)

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
 
-from ..interfaces import RingSignature
+from ..interfaces import RingSignature, code_size
 from ..parts.sizes import bits_for_depth, place_bits
 from .moves import BASE, ONE_WORD, PLACES, MoveLayout
 
@@ -35,7 +35,9 @@ def loop_bits(config: DeviceConfig) -> dict[str, int]:
     longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
     bits = {f"{loop}_last": min(fields[f"{loop}_last"].width, longest[loop]) for loop in LOOPS}
     bases = {"weight_base": waddr, "threshold_base": bits_for_depth(config.threshold_depth)}
-    return bits | {"double": 1, "read_base": raddr} | bases | ({"stream": 1} if config.store_words else {})
+    codes = {"code_last": code_size(config)} if config.code_bits > 1 else {}
+    stream = {"stream": 1} if config.store_words else {}
+    return bits | {"double": 1, "read_base": raddr} | bases | stream | codes
 
 
 class LoopLayout(data.StructLayout):
@@ -53,6 +55,9 @@ class LoopLayout(data.StructLayout):
         The accumulator doubles between planes, and every plane takes a part of the start value.
     stream
         Weights and start values go on where those of the layer before have ended. On a device with a store.
+    code_last
+        A tile has a start value for each threshold of codes of so many bits and one more. Where there are
+        codes.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -107,8 +112,8 @@ class LoopNest(wiring.Component):
         whether a beat is issued is late.
     run_end : Out(1)
         Last word of a run.
-    plane_first : Out(1)
-        First plane.
+    plane_first, plane_last : Out(1)
+        First plane; last one, only where there may be codes.
     window_last : Out(1)
         Last position of a pooling window.
     tile_end, layer_end : Out(1)
@@ -131,6 +136,7 @@ class LoopNest(wiring.Component):
         ports |= {name: In(1) for name in ("slice", "slice_emits", "slice_last")}
         flags = ("more", "tile_first", "tile_next", "first", "doubles", "last", "emits", "closes")
         flags += ("run_end", "plane_first", "window_last")
+        flags += ("plane_last",) if config.code_bits > 1 else ()
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
         ports |= {"place": Out(place_bits()), "distance": In(MoveLayout(config).members["distance"])}
@@ -178,6 +184,8 @@ class LoopNest(wiring.Component):
             "tile_end": at_last[:_TILE].all(),
             "layer_end": at_last.all(),
         }
+        if self.config.code_bits > 1:
+            ends["plane_last"] = at_last[_PLANE]
         m.d.comb += self.tile_next.eq(ends["tile_first"])
         registers = {name: self._register(m, name) for name in ends}
         with m.If(self.load):
@@ -244,11 +252,15 @@ class LoopNest(wiring.Component):
             m.d.sync += [address.eq(base), tile.eq(base), start.eq(self.layer.threshold_base)]
         with m.Elif(self.step):
             with m.If(moved[_TILE]):
-                m.d.sync += [tile.eq(following), start.eq(start + 1)]
+                m.d.sync += tile.eq(following)
+                if self.config.code_bits == 1:
+                    m.d.sync += start.eq(start + 1)
             with m.If(moved[:_PLANE].any() | moved[_TILE]):
                 m.d.sync += address.eq(following)
             with m.Elif(moved[_PLANE:_TILE].any()):
                 m.d.sync += address.eq(tile)
+        if self.config.code_bits > 1:
+            self._thresholds(m, start)
         if self.config.store_words:
             ring, goes_on = self.ring, self.load & self.layer.stream
             m.d.comb += [
@@ -260,3 +272,21 @@ class LoopNest(wiring.Component):
             ]
             with m.If(goes_on):
                 m.d.sync += [address.eq(following), tile.eq(following), start.eq(start + 1)]
+
+    def _thresholds(self, m: Module, start: Signal) -> None:
+        """Go through the start values of a tile at each position, one for each threshold."""
+        code, first = self.layer.code_last, Signal.like(start, name="taddr_tile")
+        following, levels = (
+            Signal.like(start, name="taddr_next"),
+            Cat(1, (code >= n for n in range(1, self.config.code_bits))),
+        )
+        m.d.comb += following.eq(first + levels)
+        with m.If(self.load):
+            m.d.sync += first.eq(self.layer.threshold_base)
+        with m.Elif(self.step):
+            with m.If(self.moved[_TILE]):
+                m.d.sync += [first.eq(following), start.eq(following)]
+            with m.Else():
+                m.d.sync += start.eq(first)
+        with m.Elif(self.slice):
+            m.d.sync += start.eq(start + 1)

@@ -1,4 +1,4 @@
-"""Scores leave the array in slices, a bit of each accumulator at a time."""
+"""Scores leave the array in slices, a bit of each accumulator at a time; codes, threshold after threshold."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DESCRIPTOR
 
+from ..interfaces import code_size
 from ..parts.limits import at_least
 
 __all__ = ["ScoreSlices"]
@@ -16,6 +17,8 @@ __all__ = ["ScoreSlices"]
 
 class ScoreSlices(wiring.Component):
     """Count the slices of a score, the most significant first, and say which of them are emitted.
+
+    The thresholds of a code behind the first one come as slices do, and all are emitted.
 
     Whether a beat issues is decided late in the cycle; what depends on it is known early, in registers.
 
@@ -29,12 +32,16 @@ class ScoreSlices(wiring.Component):
         The layer emits scores.
     slices : In
         Bits that are emitted of each.
+    codes : In
+        Only where results may be codes: the layer emits them, of so many bits and one more.
     issue : In(1)
         A beat or slice leaves the sequencer.
     emits, closes : In(1)
         Something is emitted with it; no slice follows. As at the `LoopNest`.
     draining : Out(1)
         It is a slice.
+    compares : Out(1)
+        Slices are thresholds.
     sliced, whole : Out(1)
         Slices follow the last beat of a position; something is emitted with it.
     next : Out(1)
@@ -50,6 +57,7 @@ class ScoreSlices(wiring.Component):
             {
                 "score": In(1),
                 "slices": In(DESCRIPTOR.fields["slices"].width),
+                **({"codes": In(code_size(config)), "compares": Out(1)} if config.code_bits > 1 else {}),
                 "issue": In(1),
                 "emits": In(1),
                 "closes": In(1),
@@ -62,22 +70,28 @@ class ScoreSlices(wiring.Component):
         m = Module()
         bits, left = self.config.acc_width, Signal.like(self.slices, name="left")
         all_but_one, last_but_one = Signal(), Signal()
+        sliced, further, every = self.score, bits - 2, None
+        if self.config.code_bits > 1:
+            sliced, every = self.score | self.codes.any(), self.compares
+            m.d.sync += self.compares.eq(~self.score & self.codes.any())
+            # Behind the first threshold of 3, or of 7.
+            further = Mux(every, Mux(self.codes == 1, 1, 5), bits - 2)
         m.d.sync += [
-            self.sliced.eq(self.score),
+            self.sliced.eq(sliced),
             self.whole.eq(~self.score | (self.slices == bits)),
             all_but_one.eq(at_least(self.slices, bits - 1)),
         ]
-        emits = self.emits | (left == self.slices) | last_but_one
+        emits = Mux(self.draining, self.emits | (left == self.slices) | last_but_one, all_but_one)
         m.d.comb += [
             last_but_one.eq(left == 1),
             # The last slice always leaves: a layer ends, whatever its descriptor says.
             self.next.eq(self.issue & ~self.closes),
             self.next_last.eq(self.draining & last_but_one),
-            self.next_emits.eq(Mux(self.draining, emits, all_but_one)),
+            self.next_emits.eq(emits if every is None else emits | every),
         ]
         with m.If(self.issue):
             m.d.sync += [
-                left.eq(Mux(self.draining, left - 1, bits - 2)),
+                left.eq(Mux(self.draining, left - 1, further)),
                 self.draining.eq(~self.closes),
             ]
         return m

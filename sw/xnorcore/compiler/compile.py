@@ -27,9 +27,10 @@ from ..isa.program import (
 from ..isa.protocol import Space
 from ..model.layers import Conv2d, Dense, has_weights
 from ..model.network import Network
+from .finish import pooled
 from .image import Image, lower_first
 from .layout import Layout, joined, lay_out, together
-from .lower import lower_conv, lower_dense, pooled
+from .lower import lower_conv, lower_dense
 from .nest import Lowered, Region
 from .pooling import PoolPass, lower_pool
 from .spec import check_cut, check_layout, check_plan, check_step
@@ -101,7 +102,7 @@ class _Compiler:
         network, config = self.network, self.config
         if not config.convolution:
             only_dense(network)
-        plan = plan_of(network)
+        plan = plan_of(network, config.code_bits)
         check_plan(plan)
         lowered, image, maps = self._lower(plan)
         passes, stream = self._passes(lowered, [step.name for step in plan.steps])
@@ -117,7 +118,7 @@ class _Compiler:
         )
         used = {
             "weight_depth": sum(layer.weights.shape[1] for layer in lowered),
-            "threshold_depth": sum(layer.starts.shape[1] for layer in lowered),
+            "threshold_depth": sum(layer.tiles * layer.levels for layer in lowered),
             "act_depth": layout.words,
         }
         if config.store_words:
@@ -249,11 +250,11 @@ class _Compiler:
         slices = values.slices or layer.reach.bit_length() + 1
         tile = slices * g.words_per_tile
         pitch = layer.tiles * tile
-        sums = replace(values, height=height, width=width, pitch=pitch, slices=slices, lanes=None)
+        sums = replace(values, height=height, width=width, pitch=pitch, slices=slices, lanes=None, planes=1)
         return SumsPlan(loops, sums, tile, layer.start_of(values.outputs))
 
     def _plan(self, step: Step, layer: Lowered) -> LayerPlan:
-        words = layer.weights.shape[1], layer.starts.shape[1]
+        words = layer.weights.shape[1], layer.tiles * layer.levels
         return LayerPlan(
             step.name, layer.beats, layer.drains, step.macs, layer.acc_bits, *words, layer=step.plan
         )

@@ -69,7 +69,8 @@ def joined(join: Join, lowered: Mapping[int, Lowered], width: int) -> tuple[dict
         offset += lowered[part].values.pitch
     first = parts[0].values
     lanes = np.concatenate([placed[part].source.places for part in join.parts])
-    return placed, Region(first.height, first.width, len(lanes), pitch, lanes)
+    planes, apart = first.planes, placed[order[0]].values.apart
+    return placed, Region(first.height, first.width, len(lanes), pitch, lanes, planes, apart)
 
 
 def together(parts: Sequence[Values]) -> Values:

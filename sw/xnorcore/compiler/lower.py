@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CapacityError, CompileError
-from ..isa.descriptor import Descriptor, Nest, Padding, Place, Strips
+from ..errors import CompileError
+from ..isa.descriptor import Nest, Padding, Place
 from ..isa.device import DeviceConfig
-from ..isa.program import Values
 from ..model.layers import Conv2d, Dense, MaxPool2d
-from .nest import Lowered, Positions, Region, Windows, stored_words
+from .finish import finish
+from .nest import Lowered, Positions, Region, Windows
 
 MAX_MAP = 1000
-_ONE = Positions(1, 1, 0, 0)
 
 
 def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool, name: str) -> Lowered:
@@ -33,6 +32,8 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     name : str
     """
     width = config.geometry.width
+    if source.bits > 1:
+        return _dense_of_codes(layer, source, config, summed, name)
     pixels = 1 if summed else source.pixels
     # A sum over positions reads the same weights at each of them.
     copies = source.pixels if summed else 1
@@ -40,6 +41,19 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     weights = layer.weights.reshape(layer.outputs, pixels, source.channels)
     lanes = _lanes(weights, source.pitch, width, source.lanes)
     return finish(layer, *lanes, nest, config, name, planes=1, copies=copies, factor=2)
+
+
+def _dense_of_codes(layer: Dense, source: Region, config: DeviceConfig, summed: bool, name: str) -> Lowered:
+    """Lower a dense layer that reads the planes of codes, the most significant first."""
+    width, words = config.geometry.width, source.pixels * source.pitch
+    if summed:
+        # The planes take the loop that could go over positions: each has weights of its own.
+        layer = layer.with_arrays(weights=np.tile(layer.weights, (1, source.pixels)))
+    nest = Nest.of(run=(words, width), plane=(source.bits, -source.plane_words * width))
+    weights = layer.weights.reshape(layer.outputs, source.pixels, source.channels)
+    lanes = _lanes(weights, source.pitch, width, source.lanes)
+    lowered = finish(layer, *lanes, nest, config, name, planes=source.bits, copies=1, factor=1)
+    return _with(lowered, source=Place("", (source.bits - 1) * source.plane_words))
 
 
 def lower_pixels(layer: Dense, planes: int, plane_words: int, config: DeviceConfig, name: str) -> Lowered:
@@ -118,9 +132,11 @@ def lower_conv(
     lanes, odd = _lanes(taps, pitch, width, source.lanes)
     # Zero padding leaves out a varying number of taps, and with each the lane left over. Two passes over
     # the window, with that lane at 0 and at 1, cancel it; they count the sum twice.
-    balanced = any(layer.padding) and layer.pad_value == 0 and odd > 0
+    coded = source.bits > 1
+    balanced = any(layer.padding) and layer.pad_value == 0 and odd > 0 and not coded
     copies = 2 if balanced else 1
-    nest = Nest.of(run=(pitch, width), col=(kw, pixel), row=(kh, line), plane=(copies, 0))
+    planes = (source.bits, -source.plane_words * width) if coded else (copies, 0)
+    nest = Nest.of(run=(pitch, width), col=(kw, pixel), row=(kh, line), plane=planes)
     lowered = finish(
         layer,
         lanes,
@@ -128,36 +144,29 @@ def lower_conv(
         nest,
         config,
         name,
-        planes=1,
+        planes=source.bits,
         copies=copies,
-        factor=1 if balanced else 2,
+        factor=1 if balanced or coded else 2,
         positions=positions,
         pool=pool,
         strips=strips,
     )
-    source_place = Place("", -(top * source.width + left) * pitch)
+    first_plane = (source.bits - 1) * source.plane_words
+    source_place = Place("", first_plane - (top * source.width + left) * pitch)
     if not any(layer.padding):
-        return lowered
+        return _with(lowered, source=source_place) if coded else lowered
+    bits, value = (), layer.pad_value
+    if coded:
+        # Bits of 0 in every plane are the value 0.
+        bits = tuple(value >> bit & 1 for bit in reversed(range(source.bits)))
+        value = 2 * bits[0] - 1
     ph, pw = pool.stride if pool else (1, 1)
     padding = Padding(
-        layer.pad_value, left, top, (sy, sx), (sy * ph, sx * pw), (source.height, source.width), balanced
+        value, left, top, (sy, sx), (sy * ph, sx * pw), (source.height, source.width), balanced, bits
     )
     # The lane that is left over, a tap's last one, is 0 in padding of ones, too.
-    lanes_used = width - 1 if layer.pad_value == 1 and source.channels % 2 else 0
+    lanes_used = width - 1 if 1 in (value, *bits) and source.channels % 2 else 0
     return _with(lowered, source=source_place, padding=padding, lanes=lanes_used)
-
-
-def pooled(positions: Positions, pool: MaxPool2d | None) -> tuple[dict[str, tuple[int, int]], int, int]:
-    """Return the loops over positions and pooling windows, and height and width of the result map."""
-    (wh, ww), (ph, pw) = (pool.window, pool.stride) if pool else ((1, 1), (1, 1))
-    height, width = (positions.height - wh) // ph + 1, (positions.width - ww) // pw + 1
-    loops = {
-        "win_x": (ww, positions.across),
-        "win_y": (wh, positions.down),
-        "x": (width, positions.across * pw),
-        "y": (height, positions.down * ph),
-    }
-    return loops, height, width
 
 
 def _lanes(
@@ -188,88 +197,3 @@ def _lanes(
 
 def _with(lowered: Lowered, **changes: Any) -> Lowered:
     return replace(lowered, descriptor=replace(lowered.descriptor, **changes))
-
-
-def finish(
-    layer: Dense | Conv2d,
-    lanes: NDArray[np.uint8],
-    odd: int,
-    nest: Nest,
-    config: DeviceConfig,
-    name: str,
-    *,
-    planes: int,
-    copies: int,
-    factor: int,
-    positions: Positions = _ONE,
-    pool: MaxPool2d | None = None,
-    strips: int = 1,
-) -> Lowered:
-    """Make weights, start values and the loops over positions of a layer, the end of every lowering.
-
-    The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
-    adding up, where odd is the number of lanes that are left over.
-    """
-    g = config.geometry
-    outputs, words, width = lanes.shape
-    tiles = -(-outputs // g.columns)
-    offset, half = _counted(layer, words * width, odd, planes, copies, factor)
-    starts = np.zeros(tiles * g.columns, np.int64)
-    slices = 0
-    if layer.thresholds is None:
-        slices = half.bit_length() + 1
-    else:
-        # natural >= T is s >= ceil((T - offset) / factor); beyond half the neuron is constant.
-        bound = -((offset - layer.thresholds) // factor)
-        starts[:] = -half - 1
-        starts[:outputs] = np.clip(-bound, -half - 1, half)
-    acc_bits = max(int(half + np.abs(starts).max()).bit_length() + 1, slices)
-    if acc_bits > config.acc_width:
-        raise CapacityError(
-            f"layer {name!r} needs an accumulator of {acc_bits} bits, the device has "
-            f"{config.acc_width}; set acc_width or reduce the input bits"
-        )
-    full = np.zeros((tiles * g.columns, words, width), np.uint8)
-    full[:outputs] = lanes
-    stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, g.columns, words, width // 8)
-    loops, height, across = pooled(positions, pool)
-    strip = -(-height // strips)
-    nest = nest.with_loops(**{**loops, "y": (strip, loops["y"][1])}, tile=(tiles, 0))
-    result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
-    descriptor = Descriptor(
-        nest,
-        Place(""),
-        out_step=result - max(slices - 1, 0) * g.words_per_tile if height * across > 1 else 0,
-        out_tile=(slices or 1) * g.words_per_tile,
-        slices=slices,
-        double=planes > 1,
-    )
-    if strips > 1 and height > 1:
-        moves = Strips(strip * loops["y"][1] // width, strip * across * result)
-        descriptor = replace(descriptor, strips=moves)
-    return Lowered(
-        descriptor,
-        stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, width // 8),
-        starts.reshape(tiles, g.columns).T,
-        tiles,
-        Values(height, across, result, outputs, slices, factor, offset),
-        (strip * strips if height > 1 else 1) * across * result,
-        positions,
-        half,
-        nest.beats,
-        tiles * strip * across * (config.acc_width - 1) if slices else 0,
-        acc_bits,
-    )
-
-
-def _counted(
-    layer: Dense | Conv2d, lanes: int, odd: int, planes: int, copies: int, factor: int
-) -> tuple[NDArray[np.int64], int]:
-    """Return by what a natural sum differs from `factor` times the accumulator, and the latter's reach."""
-    top = (1 << planes) - 1
-    if planes > 1:
-        sums = layer.weights.reshape(layer.outputs, -1).sum(axis=1, dtype=np.int64)
-        offset = top * (sums - odd) // 2
-    else:
-        offset = np.full(layer.outputs, -odd * copies * factor // 2, np.int64)
-    return offset, lanes // 2 * top * copies

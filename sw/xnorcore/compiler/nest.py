@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..isa.codes import start_words
 from ..isa.descriptor import Descriptor, Nest
 from ..isa.device import DeviceConfig
 from ..isa.program import Values
@@ -27,6 +28,10 @@ class Region:
     lanes : array of int, shape (channels,), optional
         Where in a pixel each channel is; default: one behind the other. If the number of lanes that are left
         over is odd, the last one is left over.
+    bits : int
+        Of a value; each has a map of its own, the least significant one first, one behind the other.
+    plane_words : int
+        From one of these to the next.
     """
 
     height: int
@@ -34,6 +39,8 @@ class Region:
     channels: int
     pitch: int
     lanes: NDArray[np.int64] | None = None
+    bits: int = 1
+    plane_words: int = 0
 
     @property
     def places(self) -> NDArray[np.int64]:
@@ -113,8 +120,8 @@ class Lowered:
     descriptor : Descriptor
         Without places in memory but for the offsets from where its source and its result begin.
     weights : array of uint8, shape (columns, words, width / 8)
-    starts : array of int64, shape (columns, tiles)
-        What accumulators start from: one number, however many planes take part of it.
+    starts : array of int64, shape (columns, tiles, levels)
+        What accumulators start from, for each threshold: one number, however many planes take part of it.
     tiles : int
         Groups of output channels, of equal shares of `weights`.
     values : Values
@@ -148,10 +155,23 @@ class Lowered:
         return self.descriptor.nest
 
     @property
+    def levels(self) -> int:
+        """Start values of a tile."""
+        return start_words(self.descriptor.bits)
+
+    @property
     def source(self) -> Region:
         """The result, as the next layer reads it."""
         values = self.values
-        return Region(values.height, values.width, values.outputs, values.pitch, values.lanes)
+        return Region(
+            values.height,
+            values.width,
+            values.outputs,
+            values.pitch,
+            values.lanes,
+            values.planes,
+            values.apart,
+        )
 
     def beside(self, pitch: int, offset: int, width: int) -> Lowered:
         """Return the layer as it writes its part of wider pixels.
@@ -169,21 +189,24 @@ class Lowered:
         strips = one.strips and replace(one.strips, target=one.strips.target // old * pitch)
         step = pitch if one.out_step else 0
         lanes = offset * width + self.source.places
+        apart, target = self.values.apart // old * pitch, one.target.moved(offset)
         return replace(
             self,
-            descriptor=replace(one, out_step=step, strips=strips, target=one.target.moved(offset)),
-            values=replace(self.values, pitch=pitch, lanes=lanes),
+            descriptor=replace(one, out_step=step, strips=strips, target=target, plane=apart),
+            values=replace(self.values, pitch=pitch, lanes=lanes, apart=apart),
             words=self.words // old * pitch,
         )
 
     def start_of(self, outputs: int) -> NDArray[np.int64]:
         """Return what each channel's accumulator starts from; shape (outputs,)."""
-        return self.starts.T.reshape(-1)[:outputs]
+        return self.starts[:, :, 0].T.reshape(-1)[:outputs]
 
     def stored_starts(self, acc_width: int) -> NDArray[np.int64]:
-        """Return `starts` as the threshold buffers hold them."""
+        """Return the words of the threshold buffers, shape (columns, tiles * levels)."""
         planes = self.nest.count("plane") if self.descriptor.double else 1
-        return stored_starts(self.starts, planes, acc_width)
+        first = stored_starts(self.starts[:, :, :1], planes, acc_width)
+        words = np.concatenate([first, np.diff(self.starts, axis=-1)], axis=-1)
+        return words.reshape(len(words), -1)
 
 
 def stored_words(outputs: int, config: DeviceConfig) -> int:

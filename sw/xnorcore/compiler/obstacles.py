@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import CompileError, GeometryError
+from ..isa.codes import MAX_CODE_BITS
 from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig
 from ..isa.program import Program
 from ..model.network import Network
@@ -21,6 +22,7 @@ _MOST = {
     "acc_width": 32,
     "act_depth": MAX_DEPTH,
     "program_depth": MAX_PROGRAM_DEPTH,
+    "code_bits": MAX_CODE_BITS,
 }
 """The fields of a device that may be too small for a network, and the largest values that are legal.
 
@@ -65,6 +67,8 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
     width, most = config.geometry.width, dict(_MOST)
     if not (width & (width - 1) or config.act_ports == 1 or config.whole_windows):
         most["whole_windows"] = 0  # nothing needs it, and it takes memory
+    if config.threshold_share > 1 or config.store_words:
+        most["code_bits"] = 1
     device = replace(config, **most)
     found = _compiled(network, device)
     if not isinstance(found, Program):

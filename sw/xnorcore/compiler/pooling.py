@@ -16,7 +16,8 @@ from ..errors import CompileError
 from ..isa.descriptor import Nest, Padding, Place
 from ..isa.device import DeviceConfig
 from ..model.layers import Conv2d, MaxPool2d
-from .lower import MAX_MAP, finish
+from .finish import finish
+from .lower import MAX_MAP
 from .nest import Lowered, Positions, Region
 
 __all__ = ["COPY", "PoolPass", "joins", "lower_pool", "pool_passes"]

@@ -80,9 +80,12 @@ def check_step(plan: Plan, step: Step, layer: Lowered, config: DeviceConfig) -> 
     taps = prod(nest.count(name) for name in ("run", "col", "row"))
     size = (g.columns, layer.tiles * taps, g.width // 8)
     _hold(layer.weights.shape == size, f"step {step.name!r} has weights {layer.weights.shape}, not {size}")
-    one_each = layer.starts.shape == (g.columns, layer.tiles)
-    _hold(one_each, f"step {step.name!r} has not {layer.tiles} start values")
+    all_there = layer.starts.shape == (g.columns, layer.tiles, layer.levels)
+    _hold(all_there, f"step {step.name!r} has not {layer.tiles} start values for each threshold")
     limit = 1 << (config.acc_width - 1)
+    apart = np.diff(layer.starts, axis=-1)
+    _hold(apart.max(initial=0) <= 0, f"step {step.name!r} has thresholds that do not rise")
+    _hold(apart.min(initial=0) >= -limit, f"step {step.name!r} has thresholds too far apart")
     _hold(np.abs(layer.starts).max() < limit, f"step {step.name!r} starts beyond the accumulator")
 
 

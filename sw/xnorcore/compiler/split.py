@@ -42,8 +42,9 @@ class Piece:
 
     @property
     def start_words(self) -> slice:
-        """The layer's start values that belong to the piece: one for each tile."""
-        return slice(self.first, self.first + self.tiles)
+        """The layer's start values that belong to the piece: as many for each tile."""
+        size = self.layer.levels
+        return slice(self.first * size, (self.first + self.tiles) * size)
 
     def shared(self, config: DeviceConfig) -> int:
         """Tiles that share a result word."""
@@ -91,7 +92,7 @@ def cut(
         If not even the smallest part of a layer fits.
     """
     depths = config.weight_depth, config.threshold_depth
-    budget = budget or Budget(depths, lambda layer: (_words(layer), 1))
+    budget = budget or Budget(depths, lambda layer: (_words(layer), layer.levels))
     passes: list[list[Piece]] = [[]]
     left = budget.room
     for index, (layer, name) in enumerate(zip(lowered, names, strict=True)):
@@ -112,9 +113,9 @@ def cut(
                 left = budget.room
             else:
                 raise CapacityError(
-                    f"layer {name!r} needs {shared * _words(layer)} words per weight buffer "
-                    f"and {shared} start values at once at geometry {config.geometry}, the device has "
-                    f"{config.weight_depth} (weight_depth) and {config.threshold_depth} (threshold_depth)"
+                    f"layer {name!r} needs {shared * _words(layer)} words per weight buffer and "
+                    f"{shared * layer.levels} start values at once at geometry {config.geometry}, the device "
+                    f"has {config.weight_depth} (weight_depth) and {config.threshold_depth} (threshold_depth)"
                 )
     return passes
 

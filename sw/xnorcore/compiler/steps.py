@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..errors import CompileError
+from ..isa.codes import MAX_CODE_BITS
 from ..model.layers import (
     Concat,
     Conv2d,
@@ -119,8 +120,14 @@ class Plan:
         return signal
 
 
-def plan_of(network: Network) -> Plan:
+def plan_of(network: Network, code_bits: int = 1) -> Plan:
     """Return what a device does for a network, in order.
+
+    Parameters
+    ----------
+    network : Network
+    code_bits : int
+        `DeviceConfig.code_bits`.
 
     Raises
     ------
@@ -129,23 +136,37 @@ def plan_of(network: Network) -> Plan:
     """
     plan = Plan(network, names={number: value.name for number, value in enumerate(network.values)})
     for index, layer in enumerate(network.layers):
-        _one_bit(network, index, layer)
+        _few_bits(network, index, layer, code_bits)
         STEPS[type(layer)](plan, index, layer)
     return plan
 
 
-def _one_bit(network: Network, index: int, layer: Layer) -> None:
-    """Refuse values and weights of several bits behind the image."""
+def _few_bits(network: Network, index: int, layer: Layer, code_bits: int) -> None:
+    """Refuse values of more bits behind the image than the device has, and weights of several bits."""
     name, value = _name(index, layer), network.values[index + 1]
     way = "`golden` and `eval` compute them; one bit (a sign, weights of -1 and +1) runs"
     if has_weights(layer) and layer.weight_width > 1:
         raise CompileError(
             f"layer {name!r} has weights of {layer.weight_width} bits: no device has them; {way}"
         )
-    if value.coding == "unsigned":
-        raise CompileError(f"layer {name!r} gives values of {value.bits} bits: no device has them; {way}")
+    if value.coding == "unsigned" and value.bits > code_bits:
+        there = f"the device has {code_bits} (code_bits)"
+        if value.bits > MAX_CODE_BITS:
+            there, way = (
+                f"no device has more than {MAX_CODE_BITS}",
+                way.replace("one bit (a", "fewer bits (or a"),
+            )
+        elif code_bits < MAX_CODE_BITS:
+            way = f"build it with code_bits={value.bits}; {way}"
+        raise CompileError(f"layer {name!r} gives values of {value.bits} bits, {there}; {way}")
     image = network.inputs(index)[0]
-    if isinstance(layer, Conv2d) and image.coding == "unsigned" and layer.pad_value and any(layer.padding):
+    if (
+        network.reads[index] == (IMAGE,)
+        and isinstance(layer, Conv2d)
+        and image.coding == "unsigned"
+        and layer.pad_value
+        and any(layer.padding)
+    ):
         raise CompileError(
             f"layer {name!r} pads {image.bits}-bit values with {layer.pad_value}: a device pads them with 0 "
             "alone; pad the image, or quantise so that the value 0 is 0; `golden` and `eval` compute it"
@@ -180,6 +201,12 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
             return
     height, width, _ = network.values[read].shape
     name = _name(index, layer)
+    if network.values[read].coding == "unsigned":
+        raise CompileError(
+            f"layer {name!r} pools codes in a layer of its own (padding, more than 4 rows or columns, "
+            "windows that overlap, or a map that others read), which a device does with bits alone; `golden` "
+            "and `eval` compute it"
+        )
     parts = pool_passes(layer, (height, width))
     for part in parts:
         last = part is parts[-1]
@@ -191,6 +218,12 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
 def _concat(plan: Plan, index: int, layer: Concat) -> None:
     reads = plan.network.reads[index]
     parts: list[int] = []
+    bits = {value.bits for value in plan.network.inputs(index)}
+    if len(bits) > 1:
+        raise CompileError(
+            f"layer {_name(index, layer)!r} joins values of {' and '.join(map(str, sorted(bits)))} bits, "
+            "which a device cannot; give all as many thresholds"
+        )
     for number in reads:
         if number == IMAGE:
             raise CompileError(
@@ -218,6 +251,11 @@ def _copies(plan: Plan, index: int, number: int) -> list[int]:
     """
     value = plan.network.values[number]
     if len(value.shape) == 3:
+        if value.coding == "unsigned":
+            raise CompileError(
+                f"layer {_name(index, plan.network.layers[index])!r} joins {value.name!r}, a map of codes "
+                "that others read as well, which a device does with bits alone; give it a layer of its own"
+            )
         gives = plan.further(f"{value.name}, copied")
         copy = PoolPass(*COPY, value.shape[:2])
         plan.steps.append(Step(index, index, copy, f"copy of {value.name}", 0, number, gives, whole=False))

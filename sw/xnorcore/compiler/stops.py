@@ -198,7 +198,6 @@ def _ending(
     header = {**program.header, "out_words": 1, "out_bytes": 1}
     # The host reads one region, whatever the batch's parity.
     regions = replace(regions, paired=regions.paired - {"results"})
-    words = values.height * values.width * values.pitch
     return replace(
         program,
         header=header,
@@ -206,6 +205,6 @@ def _ending(
         sections=sections,
         identifier=identifier_of(program.config, header, regions, sections, program.identifier + kind),
         values=values,
-        results=Results(regions.bases[region], words, values.word_bytes(program.config), region),
+        results=Results(regions.bases[region], values.spread, values.word_bytes(program.config), region),
         whole=program,
     )

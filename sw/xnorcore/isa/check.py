@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from .descriptor import Nest, decode
+from .codes import start_words
+from .descriptor import decode
 from .device import DeviceConfig, aligned
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
+from .reach import read_along, read_of_map, written
 from .starts import MAX_PLANES
 from .stream import check_stream
 
@@ -125,15 +127,16 @@ def validate_descriptors(
         )
         nest = decode(words, place, config.geometry.width)[0].nest
         counts = {loop: nest.count(loop) for loop in LOOPS}
-        reads = (_map if fields["padded"] else _walk)(what, fields, nest, config, image_in)
+        reads = (read_of_map if fields["padded"] else read_along)(what, fields, nest, config, image_in)
         tiles = 1 if fields["stream"] else counts["tile"]
+        starts = tiles * start_words(fields["code_last"] + 1)
         taps = counts["run"] * counts["col"] * counts["row"] * tiles
         reach = Reach(
             place,
             reads,
-            _results(fields, counts, config, image_out),
+            written(fields, counts, config, image_out),
             range(fields["weight_base"], fields["weight_base"] + taps),
-            range(fields["threshold_base"], fields["threshold_base"] + tiles),
+            range(fields["threshold_base"], fields["threshold_base"] + starts),
         )
         _inside(f"{what} reads", reach.reads, config.act_depth, "act_depth")
         _inside(f"{what} writes", reach.writes, config.act_depth, "act_depth")
@@ -171,6 +174,11 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
         raise CompileError(f"{what} has {fields['slices']} slices, but a score has 1 to {config.acc_width}")
     if fields["lanes"] > g.width or (fields["lanes"] and not config.convolution):
         raise CompileError(f"{what} uses {fields['lanes']} lanes of a word that has {g.width}")
+    if fields["code_last"] >= config.code_bits:
+        raise CompileError(
+            f"{what} gives codes of {fields['code_last'] + 1} bits, but the device has {config.code_bits} "
+            "(code_bits)"
+        )
     if fields["double"] and fields["plane_last"] >= MAX_PLANES:
         raise CompileError(f"{what} doubles {fields['plane_last'] + 1} planes, but {MAX_PLANES} at most can")
     if config.whole_windows and fields["lanes"] not in (0, g.width - 1):
@@ -181,64 +189,6 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
         if name.startswith("bits_") and (value % align or value // align >> config.offset_bits):
             unit = f", in units of {align}" if align > 1 else ""
             raise CompileError(f"{what} has {name} {value}, but offsets have {config.offset_bits} bits{unit}")
-
-
-def _walk(what: str, fields: Mapping[str, int], nest: Nest, config: DeviceConfig, base: int) -> range:
-    """Return the words that a layer without padding reads; a bit offset reaches into one word more."""
-    width = config.geometry.width
-    reach = [loop.step * (loop.count - 1) for loop in nest.loops.values()]
-    first = fields["in_base"] + base
-    low = first + sum(min(bits, 0) for bits in reach) // width
-    high = first + sum(max(bits, 0) for bits in reach) // width
-    return range(low, high + 1)
-
-
-def _map(what: str, fields: Mapping[str, int], nest: Nest, config: DeviceConfig, base: int) -> range:
-    """Return the words of the map that a layer with padding reads, once its steps agree with the map."""
-    width, pitch = config.geometry.width, nest.count("run")
-    line = fields["map_width"] * pitch
-    # A pooling reads each tap twice, along `row`, and counts each row of the map as two.
-    twice = 2 if nest.count("row") == 2 and not nest.step("row") else 1
-    for name in ("pad_top", "stride_y", "step_y", "map_height"):
-        if fields[name] % twice:
-            raise CompileError(f"{what} reads taps twice, but {name} is {fields[name]} and not even")
-    expected = {
-        "plane": 0,
-        "col": pitch,
-        "row": line if twice == 1 else 0,
-        "win_x": fields["stride_x"] * pitch,
-        "win_y": fields["stride_y"] // twice * line,
-        "x": fields["step_x"] * pitch,
-        "y": fields["step_y"] // twice * line,
-        "tile": 0,
-    }
-    for name, words in expected.items():
-        if nest.count(name) > 1 and nest.step(name) != words * width:
-            raise CompileError(
-                f"{what} moves {nest.step(name) / width:g} words along {name}, but {words} in its padded map"
-            )
-    above = fields["pad_top"] // twice
-    first = fields["in_base"] + base + (above * fields["map_width"] + fields["pad_left"]) * pitch
-    first %= 1 << _WORD
-    return range(first, first + fields["map_height"] // twice * line)
-
-
-def _results(fields: Mapping[str, int], counts: Mapping[str, int], config: DeviceConfig, base: int) -> range:
-    """Return the words that a layer writes, from the lowest to the highest."""
-    g = config.geometry
-    slices = fields["slices"] if fields["score"] else 1
-    shared = 1 if fields["score"] else g.tiles_per_word
-    along = (slices - 1) * g.words_per_tile
-    moves = (
-        (signed(fields["out_tile_stride"]), (counts["tile"] - 1) // shared),
-        (signed(fields["out_delta"]) + along, counts["x"] * counts["y"] - 1),
-        (fields["out_strip"], g.rows - 1 if fields["strips"] else 0),
-        (along + g.words_per_tile - 1, 1),
-    )
-    low = high = fields["out_base"] + base
-    for step, count in moves:
-        low, high = low + min(step * count, 0), high + max(step * count, 0)
-    return range(low, high + 1)
 
 
 def _image(header: Mapping[str, int], config: DeviceConfig) -> None:

@@ -6,17 +6,18 @@ A descriptor is a plain value. To change a program is to replace descriptors: to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from .layout import LOOPS, pack_descriptor, signed, unpack_descriptor
+from .layout import DESCRIPTOR, LOOPS, pack_descriptor, plane_words, signed, unpack_descriptor
 from .places import NOWHERE, Loop, MemoryMap, Nest, Padding, Place, Strips
 
 __all__ = ["Descriptor", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips", "decode", "encode"]
 
 _BITS_OF = ("win_x", "win_y", "x", "y", "tile")
 """Loops that may move on by a number of bits that is no whole word."""
+_LOW = DESCRIPTOR.fields["plane_low"].width
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Descriptor:
     strips : Strips or None
     stream : bool
         Weights and start values come from the store (`xnorcore.isa.stream`).
+    bits : int
+        Of a result that is no score. Above 1 it is a code, and a tile has a start value for each threshold.
+    plane : int
+        Words from one plane of such results to the next more significant one.
     """
 
     nest: Nest
@@ -63,6 +68,8 @@ class Descriptor:
     padding: Padding | None = None
     strips: Strips | None = None
     stream: bool = False
+    bits: int = 1
+    plane: int = 0
 
 
 def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
@@ -97,6 +104,9 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
         "out_delta": d.out_step,
         "out_tile_stride": d.out_tile,
         "lanes": d.lanes,
+        "code_last": d.bits - 1,
+        "plane_low": d.plane % (1 << _LOW),
+        "plane_high": d.plane >> _LOW,
     }
     if d.padding:
         p = d.padding
@@ -105,6 +115,8 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
             "pad_zero": p.value == 0,
             "pad_one": p.value == 1,
             "balance": p.balance,
+            "pad_last": p.bits[-1] if p.bits else 0,
+            "pad_between": p.bits[1] if p.bits[2:] else 0,
             "pad_left": p.left,
             "pad_top": p.top,
             "stride_y": p.stride[0],
@@ -174,6 +186,7 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
             (f["step_y"], f["step_x"]),
             (f["map_height"], f["map_width"]),
             bool(f["balance"]),
+            _pad_bits(f),
         )
     descriptor = Descriptor(
         Nest.of(**loops),
@@ -191,5 +204,15 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         padding,
         Strips(f["in_strip"], f["out_strip"]) if f["strips"] else None,
         bool(f["stream"]),
+        f["code_last"] + 1,
+        plane_words(f),
     )
     return descriptor, after
+
+
+def _pad_bits(fields: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the bits of the code around a map, for the planes that are read of it."""
+    if not fields["double"] or fields["pad_zero"]:
+        return ()
+    between = (fields["pad_between"],) * (fields["plane_last"] - 1)
+    return (fields["pad_one"], *between, fields["pad_last"])

@@ -9,6 +9,7 @@ from math import gcd
 
 from ..errors import GeometryError
 from ..nearest import did_you_mean
+from .codes import check_codes
 from .ranges import fitting, in_range, power_of_two_at_least
 from .stores import check_store
 
@@ -141,6 +142,9 @@ class DeviceConfig:
         depths powers of two.
     store_kind : int
         What it is made of (`xnorcore.isa.stores.StoreKind`): 0, memory on the chip; 1, SDRAM; 2, flash.
+    code_bits : int
+        Bits of a value between layers, 1 to 3. Above 1 each column compares its sums with as many thresholds
+        as a code needs, one after the other. Needs `threshold_share` 1 and no store.
 
     Raises
     ------
@@ -166,6 +170,7 @@ class DeviceConfig:
     act_ports: int = 2
     store_words: int = 0
     store_kind: int = 0
+    code_bits: int = 1
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -208,6 +213,7 @@ class DeviceConfig:
                 f"threshold_share is {share}, but must be a power of two that divides columns {g.columns} "
                 f"and column_group {self.column_group}"
             )
+        check_codes(self.code_bits, share, self.store_words)
 
     def _check_alignment(self) -> None:
         width = self.geometry.width
@@ -253,6 +259,8 @@ class DeviceConfig:
         values = asdict(self)
         if not self.store_words:
             del values["store_words"], values["store_kind"]  # What it was before there were any.
+        if self.code_bits == 1:
+            del values["code_bits"]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 

@@ -166,7 +166,9 @@ DESCRIPTOR = Record(
     (("in_base", 16), ("weight_base", 16)),
     (("delta_plane", 16), ("threshold_base", 16)),
     # Deltas are in the low half of a word, and have their bits, if they have any, above them.
-    (("delta_tile", 16), ("bits_tile", 7)),
+    # `code_last`: results are codes of so many bits and one more, each column has the start values of all
+    # their thresholds, and planes of results lie `plane_low` words apart, and 128 times `plane_high`.
+    (("delta_tile", 16), ("bits_tile", 7), ("code_last", 2), ("plane_low", 7)),
     # Optional words.
     (("x_last", 10), ("y_last", 10), ("col_last", 3), ("row_last", 3), ("win_x_last", 2), ("win_y_last", 2)),
     (("delta_row", 16), ("out_delta", 16)),
@@ -186,7 +188,8 @@ DESCRIPTOR = Record(
         # The last lane of a tap is 1 in every plane but the first: it cancels over two planes.
         ("balance", 1),
     ),
-    (("map_width", 10), ("map_height", 10)),
+    # Padding of codes: `pad_one` is its bit in the first plane, these are those in the last one and between.
+    (("map_width", 10), ("map_height", 10), ("plane_high", 9), ("pad_last", 1), ("pad_between", 1)),
     (("in_strip", 16), ("out_strip", 16)),
     # Output side: kept apart, because the results of a layer arrive after its last beat has left.
     (("out_base", 16), ("out_tile_stride", 16)),
@@ -202,6 +205,11 @@ def pack_descriptor(values: Mapping[str, int]) -> list[int]:
     if any(words[index] for index in WIDE_WORDS):
         return DESCRIPTOR.pack({**values, "wide": 1})
     return words[: WIDE_WORDS.start] + words[WIDE_WORDS.stop :]
+
+
+def plane_words(fields: Mapping[str, int]) -> int:
+    """Return the words from one plane of a layer's results to the next, of the fields of its descriptor."""
+    return fields["plane_low"] + (fields["plane_high"] << DESCRIPTOR.fields["plane_low"].width)
 
 
 def signed(value: int) -> int:

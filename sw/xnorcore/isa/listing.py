@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
+from .codes import start_words
 from .descriptor import Descriptor, MemoryMap, Place
 from .layout import LOOPS
 from .program import Program
@@ -70,13 +71,20 @@ def _descriptor(program: Program, one: Descriptor, part: tuple[int, int], entry:
         "reads": _place(one.source, program.regions),
         "writes": _place(one.target, program.regions),
         "weights": [one.weights, one.weights + taps * tiles],
-        "starts": [one.starts, one.starts + tiles],
+        "starts": [one.starts, one.starts + tiles * start_words(one.bits)],
         "stream": one.stream,
-        "result": f"{one.slices} slices" if one.slices else "bits",
+        "result": _result(one),
+        "out_plane": one.plane,
         "out_step": one.out_step,
         "out_tile": one.out_tile,
         "flags": list(_flags(one)),
     }
+
+
+def _result(one: Descriptor) -> str:
+    if one.slices:
+        return f"{one.slices} slices"
+    return f"codes of {one.bits} bits" if one.bits > 1 else "bits"
 
 
 def _place(place: Place, regions: MemoryMap) -> dict[str, Any]:
@@ -96,6 +104,8 @@ def _flags(one: Descriptor) -> Iterator[str]:
     if one.padding:
         p = one.padding
         kind = "nothing" if p.value == 0 else f"{p.value:+d}"
+        if p.bits:
+            kind = f"code {int(''.join(map(str, p.bits)), 2)}"
         yield f"padding of {kind}, {p.top} above and {p.left} left of {p.map[0]} x {p.map[1]}"
         if p.balance:
             yield "balanced lane"
@@ -142,6 +152,9 @@ def _descriptor_lines(one: dict[str, Any]) -> Iterator[str]:
         first, behind = one[what]
         place = f"{behind} words from the store" if one["stream"] else f"words {first} to {behind - 1}"
         yield f"  {what:<8} {place}"
-    yield f"  result   {one['result']}; {one['out_step']} words per position, {one['out_tile']} per tile"
+    steps = f"{one['out_step']} words per position, {one['out_tile']} per tile"
+    if one["out_plane"]:
+        steps += f", {one['out_plane']} per plane"
+    yield f"  result   {one['result']}; {steps}"
     if one["flags"]:
         yield f"  flags    {'; '.join(one['flags'])}"

@@ -106,6 +106,8 @@ class Padding:
         Height and width.
     balance : bool
         The last lane of a tap is 1 in every plane but the first: an odd lane cancels over two planes.
+    bits : tuple of int
+        Around a map of codes, what each of its planes reads there, the most significant first.
     """
 
     value: int
@@ -115,6 +117,7 @@ class Padding:
     step: tuple[int, int]
     map: tuple[int, int]
     balance: bool = False
+    bits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,8 @@ FLAGS_ALIGN_LOW = 6
 """Lowest of the two bits of the flags that hold the logarithm of `DeviceConfig.column_align`."""
 FLAGS_SHARE_LOW = 8
 """Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
+FLAGS_CODE_LOW = 12
+"""Lowest of the two bits of the flags that hold `DeviceConfig.code_bits`, less 1."""
 STORE_BANK = 1 << 16
 """Words of a bank of the store."""
 
@@ -118,6 +120,7 @@ class DeviceInfo:
             | FLAG_ONE_PORT * (c.act_ports == 1)
             | c.column_align.bit_length() - 1 << FLAGS_ALIGN_LOW
             | c.threshold_share << FLAGS_SHARE_LOW
+            | c.code_bits - 1 << FLAGS_CODE_LOW
         )
         return _INFO.pack(
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
@@ -168,5 +171,6 @@ class DeviceInfo:
             column_align=1 << (flags >> FLAGS_ALIGN_LOW & 3),
             store_words=1 << store >> 1,
             store_kind=kind,
+            code_bits=(flags >> FLAGS_CODE_LOW & 3) + 1,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

@@ -64,6 +64,10 @@ class Values:
         Natural sum = factor * accumulator + offset.
     lanes : array of int64, shape (outputs,), optional
         Where in the words of a position each channel's bit is; default: one behind the other.
+    planes : int
+        Bits of a channel that is no score, each in a map of its own, the least significant first.
+    apart : int
+        Words from one of these maps to the next.
     """
 
     height: int
@@ -74,6 +78,13 @@ class Values:
     factor: int
     offset: NDArray[np.int64]
     lanes: NDArray[np.int64] | None = None
+    planes: int = 1
+    apart: int = 0
+
+    @property
+    def spread(self) -> int:
+        """Words from the first one of a result to behind its last one."""
+        return self.apart * (self.planes - 1) + self.height * self.width * self.pitch
 
     def word_bytes(self, config: DeviceConfig) -> int:
         """Return the bytes of a result word that are sent: those that can hold a channel."""
@@ -84,7 +95,7 @@ class Values:
 
     def words(self, config: DeviceConfig) -> int:
         """Return the words of a result that are sent: of a single position only those that hold channels."""
-        words = self.height * self.width * self.pitch
+        words = self.spread
         if self.slices or words != self.pitch:
             return words
         last = self.outputs - 1 if self.lanes is None else int(self.lanes.max())
@@ -93,7 +104,7 @@ class Values:
     def decode(
         self, raw: bytes, images: int, config: DeviceConfig, starts: NDArray[np.int64] | None = None
     ) -> NDArray:
-        """Turn result bytes into bits (uint8) or sums (int64), shape (images, positions * outputs).
+        """Turn result bytes into bits (uint8), codes or sums (int64), shape (images, positions * outputs).
 
         Parameters
         ----------
@@ -106,13 +117,16 @@ class Values:
         g, outputs, positions = config.geometry, self.outputs, self.height * self.width
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         if not self.slices:
-            bits = bits.reshape(images, positions, -1)
+            bits = self._maps(bits, images, config)
             if self.lanes is None:
-                bits = bits[:, :, :outputs]
+                bits = bits[..., :outputs]
             else:
                 word, bit = np.divmod(self.lanes, g.width)
-                bits = bits[:, :, word * 8 * self.word_bytes(config) + bit]
-            return np.ascontiguousarray(bits.reshape(images, positions * outputs))
+                bits = bits[..., word * 8 * self.word_bytes(config) + bit]
+            bits = bits.reshape(images, self.planes, positions * outputs)
+            if self.planes == 1:
+                return np.ascontiguousarray(bits[:, 0])
+            return np.einsum("ipv,p->iv", bits, 1 << np.arange(self.planes, dtype=np.uint8))
         # (image, position, tile, slice, word of the tile, bit) -> (image, position, channel, slice)
         tiles = -(-outputs // g.columns)
         size = 8 * self.word_bytes(config)
@@ -128,6 +142,15 @@ class Values:
             half = 1 << (self.slices - 1)
             sums = (sums - starts + half) % (2 * half) - half
         return (sums * self.factor + self.offset).reshape(images, positions * outputs)
+
+    def _maps(self, bits: NDArray[np.uint8], images: int, config: DeviceConfig) -> NDArray[np.uint8]:
+        """Return the words of each plane, shape (images, planes, positions, bits of a position)."""
+        positions, size = self.height * self.width, 8 * self.word_bytes(config)
+        if self.planes == 1:
+            return bits.reshape(images, 1, positions, -1)
+        words = bits.reshape(images, self.words(config), size)
+        used = self.apart * np.arange(self.planes)[:, np.newaxis] + np.arange(positions * self.pitch)
+        return words[:, used].reshape(images, self.planes, positions, -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = ["MAX_PLANES", "plane_starts", "stored_starts"]
 
+
 MAX_PLANES = 8
 """Planes that may double; inputs have at most as many bits."""
 

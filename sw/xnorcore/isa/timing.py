@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from .codes import start_words
 from .descriptor import Descriptor
 from .device import DeviceConfig
 from .layout import HEADER, LOOPS
@@ -175,6 +176,8 @@ class _Beats:
     ----------
     busy, drain : int
         How many there are of each.
+    further : int
+        Thresholds of a code behind the first one, each of which takes a cycle that reads nothing.
     parts : int
         Words of a result: so many cycles lie between two.
     refill : Refill or None
@@ -195,7 +198,9 @@ class _Beats:
         # Beats of a position from the last one on that takes a start value.
         self.behind = self.position // (counts["plane"] if descriptor.double else 1)
         self.share = config.threshold_share
-        self.parts = g.words_per_tile * (g.rows if descriptor.strips else 1)
+        bits = 1 if descriptor.slices else descriptor.bits
+        self.further = start_words(bits) - 1
+        self.parts = g.words_per_tile * (g.rows if descriptor.strips else 1) * bits
         self.silent, self.slices = 0, 0
         self.whole = True
         if descriptor.slices:
@@ -203,7 +208,7 @@ class _Beats:
             self.silent = config.acc_width - 1 - self.slices
             self.whole = descriptor.slices == config.acc_width
         self.busy = nest.beats
-        self.drain = self.tiles * self.results * (self.silent + self.slices)
+        self.drain = self.tiles * self.results * (self.silent + self.slices + self.window * self.further)
 
     def run(self, first: int, free: int, memory: OnePort) -> tuple[int, int]:
         """Return the cycles of the first and the last beat with a result, or with a part of one to pool.
@@ -261,6 +266,12 @@ class _Beats:
         before = memory.read(first, self.position - 1)
         emits = memory.read(max(before + 1, free) if self.whole else before + 1, 1)
         used = emits if self.behind == 1 else memory.read(first, self.position - self.behind + 1)
+        if self.further:
+            end = emits + self.further
+            for _ in range(self.window - 1):
+                end = memory.read(end + 1, self.position) + self.further
+            memory.write(end, self.parts)
+            return emits, end, used
         if not self.slices:
             further = (self.window - 1) * self.position
             end = memory.read(emits + 1, further)

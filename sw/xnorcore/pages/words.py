@@ -19,6 +19,7 @@ DEVICE = {
     "column_align": "columns of images begin at multiples of, bits",
     "act_ports": "ports of the activation memories",
     "store_words": "store of weights, words", "store_kind": "what the store is",
+    "code_bits": "bits of a value between layers",
 }  # fmt: skip
 """By option of a device."""
 _YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth import Cat, Const, Instance, Module, Signal, Value
+from amaranth import Cat, Const, Instance, Module, Mux, Signal, Value
 
 from .generic import Addition, Bit, Carry, Product, bit_at
 
@@ -25,8 +25,12 @@ class Ecp5Carry(Carry):
 
     absorbs = True
     inverted = True
+    joins = True
 
     _SUM, _OUT, _INVERTED, _ACCUMULATE = 0x6996, 0x0006, 0x00F6, 0x596A
+    # The XOR of three inputs, of which no more than two are 1; the carry is that of the first two or, if they
+    # differ, the third one's, to which they are equal then.
+    _JOINED = 0x960E
 
     def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
         """Return the sums."""
@@ -56,19 +60,28 @@ class Ecp5Carry(Carry):
         return sums
 
     def accumulate(
-        self, m: Module, acc: Value, count: Value, carry: Value, start: Value, double: Value, name: str
+        self,
+        m: Module,
+        acc: Value,
+        count: Value,
+        carry: Value,
+        start: Value,
+        double: Value,
+        name: str,
+        *,
+        joined: bool = False,
     ) -> Value:
-        """Return the sum; the table picks `acc` or its double."""
+        """Return the sum; the table picks `acc` or its double, or adds the start value to what was picked."""
         zero, one = Const(0, 1), Const(1, 1)
         places: list[tuple[int, tuple[Value, ...]]] = [(self._OUT, (carry, zero, one, zero))]
         for place in range(len(acc)):
-            below = acc[place - 1] if place else start[0]
-            places.append(
-                (
-                    self._ACCUMULATE,
-                    (count[min(place, len(count) - 1)], double, below, acc[place] | start[place]),
-                )
-            )
+            counted = count[min(place, len(count) - 1)]
+            if joined:
+                base = Mux(double, acc[place - 1] if place else 0, acc[place])
+                places.append((self._JOINED, (counted, start[place], base, one)))
+            else:
+                below = acc[place - 1] if place else start[0]
+                places.append((self._ACCUMULATE, (counted, double, below, acc[place] | start[place])))
         return Cat(*self._chain(m, places, name)[1 : len(acc) + 1])
 
     @staticmethod

@@ -73,24 +73,38 @@ class Carry(ABC):
         Weights are stored inverted.
     tables : bool
         Three products are added in look-up tables rather than here, the third a cycle late.
+    joins : bool
+        `accumulate` adds a start value to an accumulator that is not 0, too, if it is `joined`.
     """
 
     absorbs = False
     multiplies = False
     inverted = False
     tables = False
+    joins = False
 
     @abstractmethod
     def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
         """Return the sums, `Addition.length` bits each, without a register."""
 
     def accumulate(
-        self, m: Module, acc: Value, count: Value, carry: Value, start: Value, double: Value, name: str
+        self,
+        m: Module,
+        acc: Value,
+        count: Value,
+        carry: Value,
+        start: Value,
+        double: Value,
+        name: str,
+        *,
+        joined: bool = False,
     ) -> Value:
         """Return ``(double ? 2 * acc : acc) | start``, plus the signed `count` and `carry`.
 
-        The sum has as many bits as `acc`; `start` is used as `ProcessingElement` says.
+        The sum has as many bits as `acc`; `start` is used as `ProcessingElement` says. If it is `joined`,
+        which a family with `joins` can do, it is added, and any number where `count` and `carry` are 0.
         """
+        assert not joined
         width = len(acc)
         base, total = Signal(width, name=f"{name}_base"), Signal(width, name=f"{name}_total")
         shifted = (acc << 1)[:width]

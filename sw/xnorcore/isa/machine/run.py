@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CompileError
+from ..codes import start_words
 from ..device import DeviceConfig
-from ..layout import HEADER, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
+from ..layout import HEADER, PROGRAM_MAGIC, header_of, unpack_descriptor
 from ..starts import plane_starts
 from ..stream import stream_of, tile_at
 from .loading import store_images
 from .memories import Memories, wrapped
+from .results import inside_memory, write_back
 from .walk import Walk
 
 __all__ = ["LayerTrace", "Machine"]
@@ -33,8 +35,8 @@ class LayerTrace:
         Program word of the descriptor.
     fields : dict
     sums : array of int64, shape (rows, positions, tiles * columns)
-        Accumulators after a position's last beat, start values included; positions in the order
-        (y, x, win_y, win_x), the last two those of a pooling window.
+        Accumulators after a position's last beat that multiplies, start values included; positions in the
+        order (y, x, win_y, win_x), the last two those of a pooling window.
     writes : list of int
         Words of activation memory that were written, in order.
     """
@@ -141,17 +143,22 @@ class Machine:
             for side in ("in", "out")
         }
         walk = Walk.of(fields, self.config)
-        sums = np.concatenate(
-            [self._tile(fields, walk, bases["in"], tile) for tile in range(walk.counts["tile"])], axis=-1
-        )
-        writes = self._write(fields, walk, bases["out"], sums)
+        tiles = [self._tile(fields, walk, bases["in"], tile) for tile in range(walk.counts["tile"])]
+        sums, steps = (np.concatenate(parts, axis=-1) for parts in zip(*tiles, strict=True))
+        writes = write_back(self.memories, fields, walk, bases["out"], sums, steps)
         return LayerTrace(place, fields, sums, writes)
 
-    def _tile(self, fields: Mapping[str, int], walk: Walk, base: int, tile: int) -> NDArray[np.int64]:
-        """Return the accumulators of one tile, shape (rows, positions, columns)."""
+    def _tile(
+        self, fields: Mapping[str, int], walk: Walk, base: int, tile: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the accumulators of one tile, and what leads from threshold to threshold.
+
+        Shapes (rows, positions, columns) and (thresholds - 1, columns).
+        """
         config, g = self.config, self.config.geometry
         planes, taps = walk.counts["plane"], walk.taps
-        weights, starts = self._weights(fields, taps, tile)
+        weights, values = self._weights(fields, taps, tile)
+        starts = values[:, 0]
         signs = 2 * weights.reshape(g.columns, taps * g.width).astype(np.float32) - 1
         sums = np.zeros((g.rows, walk.positions, g.columns), np.int64)
         step = max(_CHUNK // (taps * g.width), 1)
@@ -169,18 +176,22 @@ class Machine:
                     acc += (x.reshape(len(x), -1) @ signs.T).astype(np.int64) // 2
                     acc = wrapped(acc, config.acc_width)
                 sums[row, chunk] = acc
-        return sums
+        return sums, values[:, 1:].T
 
     def _weights(
         self, fields: Mapping[str, int], taps: int, tile: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return the bits of a tile's weights, shape (columns, taps, width), and its start values."""
+        """Return the bits of a tile's weights, shape (columns, taps, width), and its start values.
+
+        There is one of them for each column and threshold.
+        """
         config, memories = self.config, self.memories
-        first, start = fields["weight_base"] + tile * taps, fields["threshold_base"] + tile
+        levels = start_words(fields["code_last"] + 1)
+        first, start = fields["weight_base"] + tile * taps, fields["threshold_base"] + tile * levels
         if not fields["stream"]:
-            _inside("weights", range(first, first + taps), config.weight_depth)
-            _inside("start values", range(start, start + 1), config.threshold_depth)
-            return memories.weights[:, first : first + taps], memories.starts[:, start]
+            inside_memory("weights", range(first, first + taps), config.weight_depth)
+            inside_memory("start values", range(start, start + levels), config.threshold_depth)
+            return memories.weights[:, first : first + taps], memories.starts[:, start : start + levels]
         if not config.store_words:
             raise CompileError("weights come from a store, which the device has not (store_words=0)")
         if self._stream is None:
@@ -194,7 +205,7 @@ class Machine:
         ring = (self._next_word + np.arange(taps)) % config.weight_depth
         memories.weights[:, ring] = np.unpackbits(words, axis=-1, bitorder="little")
         memories.starts[:, self._next_start] = wrapped(starts, config.acc_width)
-        given = memories.weights[:, ring], memories.starts[:, self._next_start]
+        given = memories.weights[:, ring], memories.starts[:, self._next_start, np.newaxis]
         self._next_word = (self._next_word + taps) % config.weight_depth
         self._next_start = (self._next_start + 1) % config.threshold_depth
         return given
@@ -232,7 +243,7 @@ class Machine:
         else:
             values = memory[words % (1 << 16) % config.act_depth]
         if fields["padded"] and not fields["pad_zero"]:
-            values = np.where(inside[:, :, np.newaxis], values, np.uint8(fields["pad_one"]))
+            values = np.where(inside[:, :, np.newaxis], values, np.uint8(_pad(fields, plane)))
         if fields["lanes"]:
             values = values * ~(walk.ends[:, np.newaxis] & (np.arange(width) >= fields["lanes"]))
         if fields["balance"] and plane:
@@ -243,40 +254,9 @@ class Machine:
             signs *= inside[:, :, np.newaxis]
         return signs
 
-    def _write(self, fields: Mapping[str, int], walk: Walk, base: int, sums: NDArray[np.int64]) -> list[int]:
-        """Turn accumulators into bits, pool them and put them into activation memory."""
-        g, counts = self.config.geometry, walk.counts
-        rows, tiles = len(sums), counts["tile"]
-        score = bool(fields["score"])
-        window = 1 if score else counts["win_y"] * counts["win_x"]
-        slices = max(fields["slices"], 1) if score else 1
-        # A slice is the inverse of a bit of the accumulator, the most significant first.
-        shifts = np.arange(slices - 1, -1, -1) if score else np.array([self.config.acc_width - 1])
-        bits = (~(sums[..., np.newaxis] >> shifts) & 1).astype(np.uint8)
-        bits = bits.reshape(rows, -1, window, tiles, g.columns, slices).max(axis=2)
-        shared = 1 if score else g.tiles_per_word
-        words = g.words_per_tile
-        delta = signed(fields["out_delta"]) + (slices - 1) * words
-        strip = fields["out_strip"] if fields["strips"] else 0
-        written: list[int] = []
-        for tile in range(tiles):
-            lane = tile % shared
-            tile_base = base + tile // shared * signed(fields["out_tile_stride"])
-            first = tile_base + np.arange(bits.shape[1])[:, np.newaxis] * delta + np.arange(slices) * words
-            for row in range(rows):
-                # (positions, columns, slices) -> (positions, slices, words, bits of a word)
-                parts = bits[row, :, tile].transpose(0, 2, 1).reshape(len(first), slices, words, -1)
-                places = (first + row * strip)[..., np.newaxis] + np.arange(words)
-                _inside("results", range(int(places.min()), int(places.max()) + 1), self.config.act_depth)
-                into = slice(None) if fields["strips"] else slice(row, row + 1)
-                size = parts.shape[-1]
-                if lane == 0:
-                    self.memories.activations[into, places] = 0
-                self.memories.activations[into, places, lane * size : (lane + 1) * size] = parts
-                written += places.reshape(-1).tolist() if row == 0 or strip else []
-        return written
 
-
-def _inside(what: str, words: range, depth: int) -> None:
-    if words.start < 0 or words.stop > depth:
-        raise CompileError(f"{what}: words {words.start} to {words.stop - 1}, but the memory has {depth}")
+def _pad(fields: Mapping[str, int], plane: int) -> int:
+    """Return the bit that a plane reads beside the map."""
+    if not fields["double"] or not plane:
+        return fields["pad_one"]
+    return fields["pad_last" if plane == fields["plane_last"] else "pad_between"]

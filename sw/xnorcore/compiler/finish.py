@@ -1,0 +1,126 @@
+"""The end of every lowering: weights, start values and the loops over positions of a layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CapacityError
+from ..isa.codes import start_words
+from ..isa.descriptor import Descriptor, Nest, Place, Strips
+from ..isa.device import DeviceConfig
+from ..isa.program import Values
+from ..model.layers import Conv2d, Dense, MaxPool2d
+from .nest import Lowered, Positions, stored_words
+
+__all__ = ["finish", "pooled"]
+
+_ONE = Positions(1, 1, 0, 0)
+
+
+def pooled(positions: Positions, pool: MaxPool2d | None) -> tuple[dict[str, tuple[int, int]], int, int]:
+    """Return the loops over positions and pooling windows, and height and width of the result map."""
+    (wh, ww), (ph, pw) = (pool.window, pool.stride) if pool else ((1, 1), (1, 1))
+    height, width = (positions.height - wh) // ph + 1, (positions.width - ww) // pw + 1
+    loops = {
+        "win_x": (ww, positions.across),
+        "win_y": (wh, positions.down),
+        "x": (width, positions.across * pw),
+        "y": (height, positions.down * ph),
+    }
+    return loops, height, width
+
+
+def finish(
+    layer: Dense | Conv2d,
+    lanes: NDArray[np.uint8],
+    odd: int,
+    nest: Nest,
+    config: DeviceConfig,
+    name: str,
+    *,
+    planes: int,
+    copies: int,
+    factor: int,
+    positions: Positions = _ONE,
+    pool: MaxPool2d | None = None,
+    strips: int = 1,
+) -> Lowered:
+    """Make weights, start values and the loops over positions of a layer, the end of every lowering.
+
+    The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
+    adding up, where odd is the number of lanes that are left over.
+    """
+    g = config.geometry
+    outputs, words, width = lanes.shape
+    tiles = -(-outputs // g.columns)
+    offset, half = _counted(layer, words * width, odd, planes, copies, factor)
+    bits = max(layer.steps.bit_length(), 1)
+    starts = np.zeros((tiles * g.columns, start_words(bits)), np.int64)
+    slices = 0
+    if layer.thresholds is None:
+        slices = half.bit_length() + 1
+    else:
+        # natural >= T is s >= ceil((T - offset) / factor); beyond half the neuron is constant.
+        bound = -((offset[:, np.newaxis] - layer.thresholds.reshape(outputs, -1)) // factor)
+        starts[:] = -half - 1
+        starts[:outputs, : layer.steps] = np.clip(-bound, -half - 1, half)
+    acc_bits = max(int(half + np.abs(starts).max()).bit_length() + 1, slices)
+    if acc_bits > config.acc_width:
+        raise CapacityError(
+            f"layer {name!r} needs an accumulator of {acc_bits} bits, the device has "
+            f"{config.acc_width}; set acc_width or reduce the input bits"
+        )
+    full = np.zeros((tiles * g.columns, words, width), np.uint8)
+    full[:outputs] = lanes
+    stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, g.columns, words, width // 8)
+    loops, height, across = pooled(positions, pool)
+    strip = -(-height // strips)
+    nest = nest.with_loops(**{**loops, "y": (strip, loops["y"][1])}, tile=(tiles, 0))
+    result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
+    plane = (strip * strips if height > 1 else 1) * across * result
+    apart = plane if bits > 1 else 0
+    window = prod(nest.count(name) for name in ("win_x", "win_y"))
+    further = strip * across * (config.acc_width - 1 if slices else window * (start_words(bits) - 1))
+    descriptor = Descriptor(
+        nest,
+        Place(""),
+        out_step=result - max(slices - 1, 0) * g.words_per_tile if height * across > 1 else 0,
+        out_tile=(slices or 1) * g.words_per_tile,
+        slices=slices,
+        double=planes > 1,
+        bits=bits,
+        plane=apart,
+    )
+    if strips > 1 and height > 1:
+        moves = Strips(strip * loops["y"][1] // width, strip * across * result)
+        descriptor = replace(descriptor, strips=moves)
+    return Lowered(
+        descriptor,
+        stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, width // 8),
+        starts.reshape(tiles, g.columns, -1).transpose(1, 0, 2),
+        tiles,
+        Values(height, across, result, outputs, slices, factor, offset, None, bits, apart),
+        bits * plane,
+        positions,
+        half,
+        nest.beats,
+        nest.count("tile") * further,
+        acc_bits,
+    )
+
+
+def _counted(
+    layer: Dense | Conv2d, lanes: int, odd: int, planes: int, copies: int, factor: int
+) -> tuple[NDArray[np.int64], int]:
+    """Return by what a natural sum differs from `factor` times the accumulator, and the latter's reach."""
+    top = (1 << planes) - 1
+    if planes > 1:
+        sums = layer.weights.reshape(layer.outputs, -1).sum(axis=1, dtype=np.int64)
+        offset = top * (sums - odd) // 2
+    else:
+        offset = np.full(layer.outputs, -odd * copies * factor // 2, np.int64)
+    return offset, lanes // 2 * top * copies

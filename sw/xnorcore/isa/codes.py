@@ -1,0 +1,36 @@
+"""Codes: values of several bits between layers. A sum is compared with one threshold after the other."""
+
+from __future__ import annotations
+
+from ..errors import GeometryError
+from .ranges import in_range
+
+__all__ = ["MAX_CODE_BITS", "check_codes", "start_words"]
+
+MAX_CODE_BITS = 3
+"""Most bits of a value between layers that a device may have."""
+
+
+def start_words(bits: int) -> int:
+    """Return the start values of a tile in each column: one for each threshold of codes of `bits` bits.
+
+    The first is what the accumulator starts from, and each further one what is added to come from one
+    threshold to the next.
+    """
+    return (1 << bits) - 1
+
+
+def check_codes(code_bits: int, threshold_share: int, store_words: int) -> None:
+    """Check `DeviceConfig.code_bits` beside what it does not go with.
+
+    Raises
+    ------
+    GeometryError
+        If a value is outside its limits.
+    """
+    in_range("code_bits", code_bits, 1, MAX_CODE_BITS)
+    for name, value, only in (("threshold_share", threshold_share, 1), ("store_words", store_words, 0)):
+        if code_bits > 1 and value != only:
+            raise GeometryError(
+                f"{name} is {value}, but must be {only} where code_bits is above 1; code_bits is {code_bits}"
+            )

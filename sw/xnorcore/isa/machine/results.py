@@ -1,0 +1,89 @@
+"""How accumulators become bits, codes or slices of scores in activation memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import CompileError
+from ..layout import plane_words, signed
+from .memories import Memories, wrapped
+from .walk import Walk
+
+__all__ = ["inside_memory", "write_back"]
+
+
+def write_back(
+    memories: Memories,
+    fields: Mapping[str, int],
+    walk: Walk,
+    base: int,
+    sums: NDArray[np.int64],
+    steps: NDArray[np.int64],
+) -> list[int]:
+    """Turn accumulators into bits or codes, pool them and put them into activation memory."""
+    config, counts = memories.config, walk.counts
+    g = config.geometry
+    rows, tiles = len(sums), counts["tile"]
+    score = bool(fields["score"])
+    window = 1 if score else counts["win_y"] * counts["win_x"]
+    slices = max(fields["slices"], 1) if score else 1
+    # A slice is the inverse of a bit of the accumulator, the most significant first.
+    shifts = np.arange(slices - 1, -1, -1) if score else np.array([config.acc_width - 1])
+    coded = not score and fields["code_last"] > 0
+    if coded:
+        bits = _planes(sums, steps, fields["code_last"] + 1, window, config.acc_width)
+    else:
+        bits = (~(sums[..., np.newaxis] >> shifts) & 1).astype(np.uint8)
+        bits = bits.reshape(rows, -1, window, sums.shape[-1], slices).max(axis=2)
+    bits = bits.reshape(rows, -1, tiles, g.columns, bits.shape[-1])
+    shared = 1 if score else g.tiles_per_word
+    words = g.words_per_tile
+    delta = signed(fields["out_delta"]) + (slices - 1) * words
+    strip = fields["out_strip"] if fields["strips"] else 0
+    written: list[int] = []
+    for tile in range(tiles):
+        lane = tile % shared
+        tile_base = base + tile // shared * signed(fields["out_tile_stride"])
+        apart = plane_words(fields) if coded else words
+        count = bits.shape[-1]
+        first = tile_base + np.arange(bits.shape[1])[:, np.newaxis] * delta + np.arange(count) * apart
+        for row in range(rows):
+            # (positions, columns, slices or planes) -> (positions, slices, words, bits of a word)
+            parts = bits[row, :, tile].transpose(0, 2, 1).reshape(len(first), count, words, -1)
+            places = (first + row * strip)[..., np.newaxis] + np.arange(words)
+            inside_memory("results", range(int(places.min()), int(places.max()) + 1), config.act_depth)
+            into = slice(None) if fields["strips"] else slice(row, row + 1)
+            size = parts.shape[-1]
+            if lane == 0:
+                memories.activations[into, places] = 0
+            memories.activations[into, places, lane * size : (lane + 1) * size] = parts
+            written += places.reshape(-1).tolist() if row == 0 or strip else []
+    return written
+
+
+def _planes(
+    sums: NDArray[np.int64], steps: NDArray[np.int64], bits: int, window: int, acc_width: int
+) -> NDArray[np.uint8]:
+    """Return the bits of pooled codes, shape (rows, positions, channels, bits).
+
+    A code counts the thresholds of a position in their order, of those that it has not reached yet.
+    """
+    rows, _, channels = sums.shape
+    left = sums.reshape(rows, -1, window, channels)
+    code = np.zeros((rows, left.shape[1], channels), np.int64)
+    for position in range(window):
+        acc = left[:, :, position]
+        for level in range(len(steps) + 1):
+            if level:
+                acc = wrapped(acc + steps[level - 1], acc_width)
+            code += (acc >= 0) & (code <= level)
+    return (code[..., np.newaxis] >> np.arange(bits) & 1).astype(np.uint8)
+
+
+def inside_memory(what: str, words: range, depth: int) -> None:
+    """Fail if words lie outside a memory of a depth."""
+    if words.start < 0 or words.stop > depth:
+        raise CompileError(f"{what}: words {words.start} to {words.stop - 1}, but the memory has {depth}")

@@ -1,0 +1,65 @@
+"""Codes between layers: the gateware against the golden model, layer by layer, and its cycles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.campaigns import some
+from tests.hw.test_cycles import check
+from tests.sw.codenets import branches, dense, maps
+from xnorcore.compiler.compile import compile_network
+from xnorcore.errors import CompileError
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.network import Network
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.ask import checks, observe, sim_url
+from xnorcore.verify.random_networks import random_images
+from xnorcore_hw.bench.held import held
+
+SMALL = {"weight_depth": 1024, "act_depth": 4096}
+# Tiles that share a word, that fill several, one port, strips; with and without loops for convolution.
+DEVICES = (
+    (DeviceConfig(Geometry(2, 16, 8), 18, code_bits=2, whole_windows=1, act_ports=1, **SMALL), 3),
+    (DeviceConfig(Geometry(1, 8, 32), 18, code_bits=2, line_bytes=0, convolution=0, **SMALL), 2),
+    (DeviceConfig(Geometry(3, 4, 16), 20, code_bits=3, column_group=4, **SMALL), 7),
+    (DeviceConfig(Geometry(1, 32, 8), 18, code_bits=3, program_halves=1, **SMALL), 6),
+    (DeviceConfig(Geometry(2, 8, 24), 18, code_bits=2, whole_windows=1, **SMALL), 3),
+)
+
+
+def networks(config: DeviceConfig, steps: int) -> list[Network]:
+    found = [dense(steps, config.code_bits), dense(steps, 1, ends=steps), dense(1, 1)]
+    if config.convolution:
+        found += [maps(steps), maps(steps, pad=2, end="sum"), maps(steps, pad=1, pooled=False, end="codes")]
+        found += [branches(steps), maps(1)]
+    return found
+
+
+@pytest.mark.parametrize("number", some(range(len(DEVICES)), always=2))
+def test_layers_and_cycles(number: int) -> None:
+    config, steps = DEVICES[number]
+    with held(config) as device:
+        for index, network in enumerate(networks(device.info.config, steps)):
+            check(device, compile_network(network, device.info.config, 1 if index % 2 else None))
+    with Accelerator.open(sim_url(config)) as device:
+        for index, network in enumerate(networks(config, steps)):
+            images = random_images(np.random.default_rng(index), network, 2 * config.geometry.rows)
+            flat = images.reshape(len(images), -1)
+            seen = observe(device, network, flat, at_once=1 if index % 2 else None)
+            found = checks(network, "rtl", seen, flat, golden.layers(network, images))
+            assert {one.verdict for one in found} <= {"equal", "-"}, found
+
+
+def test_networks_of_bits_take_no_cycle_more() -> None:
+    """Whatever a device has for codes, a network without them has the cycles that it always had."""
+    for config, _ in DEVICES:
+        for network in (dense(1, 1), dense(1, 3), maps(1), maps(1, pad=1, end="sum")):
+            try:
+                program = compile_network(network, replace(config, code_bits=1))
+            except CompileError:
+                continue
+            assert compile_network(network, config).busy == program.busy

@@ -1,0 +1,73 @@
+"""Networks with codes between layers and weights of one bit, for devices that run them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.sw.fewbits import limits
+from xnorcore.model.network import (
+    Concat,
+    Conv2d,
+    Dense,
+    GlobalSum,
+    InputSpec,
+    MaxPool2d,
+    Network,
+    Node,
+)
+from xnorcore.verify.random_networks import signs
+
+AROUND = (1, 1, 1, 1)
+
+
+def dense(steps: int, bits: int, *, ends: int = 0, seed: int = 0) -> Network:
+    """Dense layers of 23, 37, 21, 9 and 5 values; `steps` thresholds, `ends` of them in the last layer."""
+    rng = np.random.default_rng([steps, bits, seed])
+    layers = [Dense(signs(rng, 37, 23), limits(rng, 37, steps, 6 * (2**bits - 1)))]
+    for outputs, inputs in ((21, 37), (9, 21)):
+        layers.append(Dense(signs(rng, outputs, inputs), limits(rng, outputs, steps, 4 * steps)))
+    layers.append(Dense(signs(rng, 5, 9), limits(rng, 5, ends, 3 * steps)))
+    return Network("dense", InputSpec((23,), bits), layers)
+
+
+def maps(steps: int, *, pad: int = 0, pooled: bool = True, end: str = "dense", seed: int = 0) -> Network:
+    """Convolutions of a picture and of two maps of codes, padded with a code; pooling; and an end."""
+    rng = np.random.default_rng([steps, pad, seed])
+
+    def conv(outputs: int, inputs: int, size: int, reach: int, **options: Any) -> Conv2d:
+        return Conv2d(signs(rng, outputs, size, size, inputs), limits(rng, outputs, steps, reach), **options)
+
+    padded = conv(11, 13, 3, 8 * steps, padding=(1, 0, 2, 1), pad_value=pad, name="padded")
+    layers: list[Any] = [conv(13, 3, 3, 60), padded]
+    if pooled:
+        layers.append(MaxPool2d())
+    layers.append(conv(9, 11, 2, 6 * steps, padding=AROUND, pad_value=pad))
+    shape: tuple[int, ...] = (9, 8, 3)
+    for layer in layers:
+        shape = layer.output_shape(shape)
+    if end == "sum":
+        layers += [GlobalSum(), Dense(signs(rng, 4, 9))]
+    elif end == "dense":
+        layers.append(Dense(signs(rng, 7, int(np.prod(shape)))))
+    return Network("maps", InputSpec((9, 8, 3), 8), layers)
+
+
+def branches(steps: int) -> Network:
+    """Maps of codes beside each other, one of which is pooled, read by two layers, one of bits."""
+    rng = np.random.default_rng(steps)
+    first = Conv2d(signs(rng, 8, 3, 3, 2), limits(rng, 8, steps, 30), name="first")
+    left = Conv2d(signs(rng, 5, 2, 2, 8), limits(rng, 5, steps, 9 * steps), name="left")
+    right = Conv2d(signs(rng, 4, 2, 2, 8), limits(rng, 4, steps, 9 * steps), name="right")
+    both = Conv2d(
+        signs(rng, 6, 2, 2, 9), limits(rng, 6, 1, 9 * steps), name="both", padding=AROUND, pad_value=1
+    )
+    return Network(
+        "branches", InputSpec((8, 7, 2), 3),
+        [
+            first, Node(left, "first"), Node(MaxPool2d(name="small"), "left"), Node(right, "first"),
+            Node(MaxPool2d(name="other"), "right"), Node(Concat("join"), ("other", "small")),
+            Node(both, "join"), Node(Dense(signs(rng, 3, 6 * 3 * 3)), "both"),
+        ],
+    )  # fmt: skip
