@@ -18,8 +18,9 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 FEATURES = (
     "constant", "convolution", "line_bytes", "counters", "array", "accumulators", "columns", "thresholds",
     "words", "cutters", "whole_windows", "one_port", "distributed", "weights", "store", "deep_weights",
+    "deep_maps",
 )  # fmt: skip
-PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 0.3])
+PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 0.3, 0.5])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
 _MOST_DISTRIBUTED = 112
@@ -40,8 +41,8 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
     accumulators' bits, its columns, threshold memories, and the bits of its rows' words; rotators that let
     operands start at any bit; what makes whole windows instead; what arbitrates memories of one port;
     distributed memories of start values, as families with such make them; the bits of the columns' words; a
-    store; and these bits for each 512 words of a buffer behind the first, two at most, which multiplexers
-    choose from.
+    store; these bits for each 512 words of a buffer behind the first, two at most, which multiplexers
+    choose from; and the bits of the rows' words for each 512 words of a map behind the first.
     """
     g = config.geometry
     word_bits = g.rows * g.width
@@ -63,6 +64,7 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
             g.columns * g.width,
             1.0 if config.store_words else 0.0,
             g.columns * g.width * min((config.weight_depth - 1) // 512, 2),
+            word_bits * max(config.act_depth / 512 - 1, 0) if config.act_ports == 2 else 0.0,
         ]
     )
 
