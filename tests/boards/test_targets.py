@@ -26,6 +26,7 @@ from xnorcore_boards.clock import clock_domain
 from xnorcore_boards.top import Device
 from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
 from xnorcore_hw.array.carry.ice40 import Ice40Carry
+from xnorcore_hw.bench.cnn import random_cnv
 
 SMALL = DeviceConfig(Geometry(1, 4, 8), 12, 64, 16, 64, 64, 512, column_group=4, line_bytes=0)
 NAMES = list(boards.all_boards())
@@ -300,3 +301,10 @@ def test_pads_of_a_flash(name, lines):
     assert set(pads) == {"cs", "clk", "dq"} and pads.count("dq") == lines
     place = board.new_platform().flash
     assert place.lanes == lines and place.first == board.chips[0].first
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("ice40-hx8k-b-evn", "icestick")])
+def test_maps_of_32_by_32_pixels_fit(name):
+    """Of the network that BNN-PYNQ has for CIFAR-10; weights in passes where they must."""
+    program = compile_network(random_cnv(), boards.find_board(name).config)
+    assert program.passes <= (16 if name == "tang-nano-9k" else 4)
