@@ -91,8 +91,7 @@ def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
             config = _array(board.config, geometry, share, {**kind, "act_ports": ports})
             if config is None:
                 continue
-            # Depths come later, and what chooses among blocks with them.
-            cells = estimate_area(family, replace(config, weight_depth=LEAST_DEPTH))
+            cells = _least_cells(family, config)
             if cells <= limit:
                 found[config] = cells
                 fitting += 1
@@ -100,6 +99,11 @@ def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
     return sorted(
         (config for config in found if config.geometry.peak >= least), key=lambda config: -found[config]
     )
+
+
+def _least_cells(family: str, config: DeviceConfig) -> int:
+    """Return the logic cells of an array whose depths come later, and with them what chooses among blocks."""
+    return estimate_area(family, replace(config, weight_depth=LEAST_DEPTH, act_depth=_LEAST["act_depth"]))
 
 
 def smallest_arrays(board: Board, network: Network) -> list[DeviceConfig]:
@@ -206,8 +210,7 @@ def _with_widths(
         least = max(needed[-1].acc_width, _LEAST_ACC)
         for width in sorted({least, max(least, wanted)}, reverse=True):
             config = replace(array, acc_width=width)
-            # What chooses among a buffer's blocks comes with its depth.
-            if estimate_area(family.name, replace(config, weight_depth=LEAST_DEPTH)) > limit:
+            if _least_cells(family.name, config) > limit:
                 continue
             lines = max(need.line_bytes for need in needed)
             if lines:
