@@ -15,8 +15,8 @@ from .models import NAMES, Platform, delayed, tree_count
 from .scenario import Scenario
 
 
-def beats(family: str, width: int, acc_width: int, element: type = ProcessingElement) -> tuple:
-    """Feed an element as the array does; return the scenario, the element and its beat's count, naively."""
+def counted_element(family: str, width: int, acc_width: int, element: type = ProcessingElement) -> tuple:
+    """Feed an element its words as the array does; return the scenario, it and its beat's count, naively."""
     platform = Platform(family)
     pe = element(width, acc_width)
     s = Scenario(pe, platform)
@@ -37,6 +37,12 @@ def beats(family: str, width: int, acc_width: int, element: type = ProcessingEle
     m.d.comb += pe.valid.eq(valid & (age > latency))
     naive = delayed(m, tree_count(x, w), latency, "naive").as_signed()
     count = Mux(s.past(pe.valid, "was_valid"), naive, 0)
+    return s, pe, count
+
+
+def beats(family: str, width: int, acc_width: int, element: type = ProcessingElement) -> tuple:
+    """Feed an element as the array does, its start values, too."""
+    s, pe, count = counted_element(family, width, acc_width, element)
     # The start value shares no bit with what it is added to; a doubled one has at most one (see the class).
     acc = s.inside["acc"]
     kept = Mux(pe.double, acc << 1, acc)[:acc_width]

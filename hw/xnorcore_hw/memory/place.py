@@ -126,13 +126,16 @@ class ResultPlace(wiring.Component):
         To be called where a part is `last` of its plane, and is written.
         """
         plane = Signal.like(layer.planes_last, name="plane")
-        base, following = Signal.like(address, name="plane_base"), Signal.like(address, name="plane_next")
-        m.d.comb += [
-            self.turns.eq(last & (plane != layer.planes_last)),
-            following.eq(Mux(plane == 0, layer.base, base) + layer.plane),
-        ]
+        base, following = layer.base, Signal.like(address, name="plane_next")
         with m.If(self.turns):
-            place = (base, address, row_address)
-            m.d.sync += [plane.eq(plane + 1), *(one.eq(following) for one in place)]
+            m.d.sync += [plane.eq(plane + 1), address.eq(following), row_address.eq(following)]
+            if self.config.code_bits > 2:
+                before = Signal.like(address, name="plane_base")
+                base = Mux(plane == 0, base, before)
+                m.d.sync += before.eq(following)
         with m.Else():
             m.d.sync += plane.eq(0)
+        m.d.comb += [
+            self.turns.eq(last & (plane != layer.planes_last)),
+            following.eq(base + layer.plane),
+        ]

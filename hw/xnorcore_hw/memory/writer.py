@@ -153,9 +153,10 @@ class ResultWriter(wiring.Component):
         for place in range(count):
             before = Signal(bits, name=f"code{place}")
             after = Signal(bits, name=f"code_after{place}")
-            # Thresholds rise: only a pooling window has codes that are larger than what is reached.
-            new = self.bits[place] & (before <= level) if self.config.convolution else self.bits[place]
-            m.d.comb += after.eq(before + new)
+            if self.config.convolution:
+                m.d.comb += after.eq(_counted(before, self.bits[place], level))
+            else:
+                m.d.comb += after.eq(before + self.bits[place])
             with m.If(starts):
                 m.d.sync += before.eq(0)
             with m.Elif(emits):
@@ -163,3 +164,16 @@ class ResultWriter(wiring.Component):
             found.append(after)
         m.d.comb += codes.eq(Cat(one[plane] for plane in range(bits) for one in found))
         return codes
+
+
+def _counted(code: Signal, sign: Value, level: Signal) -> Value:
+    """Return `code`, and one more if the `sign` is that of the threshold of this number.
+
+    A code of an earlier position of the window may be larger.
+    """
+    if len(code) > 2:
+        return code + (sign & (code == level))
+    # In small tables: the low bit rises at the first threshold, falls at the next one and rises at the last.
+    low, high, second = code[0], code[1], level == 1
+    hit = sign & (high == (level == 2))
+    return Cat(Mux(second, low & ~hit, low | hit), high | sign & low & second)

@@ -69,7 +69,7 @@ def _planes(
 ) -> NDArray[np.uint8]:
     """Return the bits of pooled codes, shape (rows, positions, channels, bits).
 
-    A code counts the thresholds of a position in their order, of those that it has not reached yet.
+    A code counts the thresholds of a position in their order, each that is the next one for it.
     """
     rows, _, channels = sums.shape
     left = sums.reshape(rows, -1, window, channels)
@@ -79,7 +79,7 @@ def _planes(
         for level in range(len(steps) + 1):
             if level:
                 acc = wrapped(acc + steps[level - 1], acc_width)
-            code += (acc >= 0) & (code <= level)
+            code += (acc >= 0) & (code == level)
     return (code[..., np.newaxis] >> np.arange(bits) & 1).astype(np.uint8)
 
 
