@@ -4,7 +4,12 @@ from __future__ import annotations
 
 __all__ = ["ALL", "LEFT_OUT", "MORE", "PLAN"]
 
-_PE = ["tests/hw/test_pe.py", "tests/hw/test_carry.py", "tests/formal/test_pe.py"]
+_PE = [
+    "tests/hw/test_pe.py",
+    "tests/hw/test_carry.py",
+    "tests/formal/test_pe.py",
+    "tests/formal/test_codes.py",
+]
 _SIZES = "act_depth=2048,weight_depth=4096,threshold_depth=512,acc_width=20"
 _MAPS = [
     f"tests/hw/test_conv.py::test_random_networks[sim:rows={rows},columns={columns},width={width},{_SIZES}-{seed}]"
@@ -82,6 +87,7 @@ _INTERLEAVER = [
 ]
 _LOADER = ["tests/hw/test_loader.py"]
 _WAITS = ["tests/formal/test_waits.py"]
+_CODES = ["tests/formal/test_codes.py", "tests/hw/test_codes.py"]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
@@ -96,13 +102,13 @@ _BATCHES = [
 ]
 
 PLAN: dict[str, list[str]] = {
-    "array/array.py": [*_NETWORK, "tests/hw/test_conv.py -k share_a_memory", *_BAKED],
+    "array/array.py": [*_NETWORK, "tests/hw/test_conv.py -k share_a_memory", *_BAKED, *_CODES],
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
     "array/carry/ice40.py": _PE,
     "array/pe.py": _PE,
     "array/popcount.py": _PE,
-    "array/starts.py": [*_NETWORK, *_STORED],
+    "array/starts.py": [*_NETWORK, *_STORED, *_CODES],
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
     "command/boot.py": _KEPT,
     "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
@@ -131,7 +137,7 @@ PLAN: dict[str, list[str]] = {
     **dict.fromkeys(["input/padded.py", "input/windows.py"], _WINDOWS),
     "input/planes.py": [*_LOADER, *_MAPS],
     "input/walk.py": [*_INTERLEAVER, *_MAPS],
-    "interfaces.py": [*_NEST, *_LOADER, *_MEMORIES, *_NETWORK],
+    "interfaces.py": [*_NEST, *_LOADER, *_MEMORIES, *_NETWORK, *_CODES],
     "link/framing/checksum.py": _FRAMES,
     "link/framing/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
     "link/framing/sender.py": [*_FRAMES, *_HOSTILE],
@@ -145,10 +151,10 @@ PLAN: dict[str, list[str]] = {
     **dict.fromkeys([f"memory/stores/{part}.py" for part in ("flash", "flash_pages", "flash_wire")], _FLASH),
     **dict.fromkeys(["memory/stores/sdram.py", "memory/stores/sdram_pins.py"], _SDRAM),
     "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
-    "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH],
+    "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_CODES],
     "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
     "memory/write_stage.py": [*_WRITES, *_MEMORIES, *_NETWORK],
-    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_ONE_PORT],
+    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_ONE_PORT, *_CODES],
     "parts/counting.py": [*_NEST, *_LOADER, *_FRAMES, *_MAPS],
     "parts/delay.py": [*_NETWORK, *_HOSTILE],
     "parts/naming.py": [*_MAPS, *_NETWORK],
@@ -158,11 +164,11 @@ PLAN: dict[str, list[str]] = {
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/batches.py": [*_BATCHES, *_MAPS, *_NETWORK],
     "sequence/causes.py": [*_BATCHES, *_NETWORK],
-    "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH],
-    "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK],
-    "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
+    "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES],
+    "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES],
+    "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE, *_CODES],
     "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK],
-    "sequence/nest.py": [*_NEST, *_NETWORK],
+    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES],
     "sequence/padding.py": [*_NEST, *_MAPS],
     "sequence/program_memory.py": [
         "tests/hw/test_program_memory.py",
@@ -180,7 +186,7 @@ PLAN: dict[str, list[str]] = {
     "shells/pins.py": _EXPORT,
     "shells/uart.py": [*_FRAMED, "tests/boards/test_targets.py -k lights", *_EXPORT],
     "shells/sim.py": ["tests/hw/test_driver.py::test_uart_link_gives_the_same_scores", *_BAKED],
-    "sequence/slices.py": [*_NETWORK, *_MAPS],
+    "sequence/slices.py": [*_NETWORK, *_MAPS, *_CODES],
     "sequence/starts.py": [*_WAITS, *_NETWORK],
     "sequence/turns.py": [*_BATCHES, *_MAPS, *_NETWORK, *_REQUESTS],
 }

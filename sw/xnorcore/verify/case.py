@@ -21,6 +21,7 @@ from ..runtime.accelerator import Accelerator
 from .ask import checks, machine_url, observe, options, sim_url
 from .compare import LayerCheck, compare
 from .planted import Fault
+from .random_codes import coded
 from .random_networks import Bounds, random_images, random_network
 
 __all__ = ["Case", "check", "differences", "draw", "save"]
@@ -30,6 +31,8 @@ MOST_CYCLES = 100_000
 MOST_BYTES = 100_000
 """Likewise, bytes of weights that cross the link with each call."""
 ATTEMPTS = 200
+_CODED = 0.7
+"""Share of networks that have codes, on a device that has them."""
 _UART = 1 / 16
 _SMALL = Bounds(side=5, channels=8, convs=2, dense=2, values=24)
 
@@ -103,6 +106,8 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
     small = Bounds(**{**vars(_SMALL), "maps": maps})
     for attempt in range(ATTEMPTS):
         network = random_network(rng, large if attempt < ATTEMPTS // 2 else small, f"random-{seed}-{index}")
+        if config.code_bits > 1 and rng.random() < _CODED:
+            network = coded(rng, network, config.code_bits)
         rows = config.geometry.rows
         at_once = [None, 1, max(rows - 1, 1)][int(rng.integers(3))]
         try:

@@ -40,6 +40,8 @@ def features(case: Case) -> set[str]:
     for name, wanted in named.items():
         if getattr(config, name) == wanted:
             found.add(f"device with {name}={wanted}")
+    if config.code_bits > 1:
+        found.add(f"device with code_bits={config.code_bits}")
     if config.threshold_share > 1:
         found.add("device with threshold_share > 1")
     if config.column_align > 1:
@@ -57,6 +59,9 @@ def _layers(network: Network) -> Iterator[str]:
         limits = getattr(layer, "thresholds", None)
         if limits is not None and ((limits == ALWAYS) | (limits == NEVER)).any():
             yield "constant channels"
+    for value in network.values[1:]:
+        if value.coding == "unsigned":
+            yield f"codes of {value.bits} bits"
     if any(len(readers) > 1 for readers in network.readers[1:]):
         yield "branches"
     if len(network.readers[0]) > 1:
@@ -75,14 +80,21 @@ def _conv(network: Network, index: int, layer: Any) -> Iterator[str]:
     if layer.stride != (1, 1):
         yield "stride above 1"
     if any(layer.padding):
-        kind = "pixels" if read.coding == "unsigned" else where
-        yield f"padding {kind} with {layer.pad_value:+d}" if layer.pad_value else f"padding {kind} with 0"
+        kind = where
+        if read.coding == "unsigned":
+            kind = "pixels" if image else "codes"
+        with_what = f"{layer.pad_value:+d}" if layer.pad_value else "0"
+        if kind == "codes" and layer.pad_value:
+            with_what = "a code"
+        yield f"padding {kind} with {with_what}"
     if len(set(layer.padding)) > 1:
         yield "uneven padding"
 
 
 def _pool(network: Network, index: int, layer: Any) -> Iterator[str]:
     yield "pooling that overlaps" if layer.stride < layer.window else "pooling"
+    if network.values[index + 1].coding == "unsigned":
+        yield "pooling of codes"
     if any(layer.padding):
         yield "pooling with padding"
     if max(layer.window) > 3:
@@ -96,13 +108,21 @@ def _dense(network: Network, index: int, layer: Any) -> Iterator[str]:
 
 def _concat(network: Network, index: int, layer: Any) -> Iterator[str]:
     yield f"concatenation of {'maps' if len(network.shapes[index + 1]) == 3 else 'vectors'}"
+    if network.values[index + 1].coding == "unsigned":
+        yield "concatenation of codes"
     if any(len(network.readers[number]) > 1 for number in network.reads[index]):
         yield "concatenation of what others read"
 
 
+def _sum(network: Network, index: int, layer: Any) -> Iterator[str]:
+    yield "global sum"
+    if network.inputs(index)[0].coding == "unsigned":
+        yield "global sum of codes"
+
+
 FEATURES: dict[type, Callable[[Network, int, Any], Iterator[str]]] = {
     Dense: _dense, Conv2d: _conv, MaxPool2d: _pool, Concat: _concat,
-    GlobalSum: lambda network, index, layer: iter(["global sum"]),
+    GlobalSum: _sum,
     InputScale: lambda network, index, layer: iter(["input scale"]),
 }  # fmt: skip
 """By kind of layer: what it exercises."""

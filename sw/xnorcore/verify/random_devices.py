@@ -59,7 +59,9 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     # Drawn last: devices without these are those that they always were.
     config = replace(config, **_layout(rng, config))
     words = _STORES[rng.integers(len(_STORES))]
-    return replace(config, store_words=words, store_kind=int(rng.choice(_KINDS)) if words else 0)
+    config = replace(config, store_words=words, store_kind=int(rng.choice(_KINDS)) if words else 0)
+    bits = int(rng.choice([1, 1, 2, 3]))
+    return config if words or share > 1 else replace(config, code_bits=bits)
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:
