@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from tests.campaigns import some
 from tests.hw.test_cycles import check
 from tests.sw.codenets import branches, dense, maps
 from xnorcore.compiler.compile import compile_network
-from xnorcore.errors import CompileError
+from xnorcore.errors import CompileError, UsageError
+from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.network import Network
 from xnorcore.reference import golden
@@ -19,6 +21,7 @@ from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify.ask import checks, observe, sim_url
 from xnorcore.verify.random_networks import random_images
 from xnorcore_hw.bench.held import held
+from xnorcore_hw.web.bundle import bundle
 
 SMALL = {"weight_depth": 1024, "act_depth": 4096}
 # Tiles that share a word, that fill several, one port, strips; with and without loops for convolution.
@@ -51,6 +54,15 @@ def test_layers_and_cycles(number: int) -> None:
             seen = observe(device, network, flat, at_once=1 if index % 2 else None)
             found = checks(network, "rtl", seen, flat, golden.layers(network, images))
             assert {one.verdict for one in found} <= {"equal", "-"}, found
+
+
+def test_the_page_does_not_show_codes(tmp_path: Path) -> None:
+    path = str(tmp_path / "dense.xnor")
+    xnorfile.save(dense(3, 2), path)
+    with pytest.raises(
+        UsageError, match=r"has values of 2 bits, 'layer0', and the page .* `xnorcore sim` runs"
+    ):
+        bundle(path, DEVICES[0][0])
 
 
 def test_networks_of_bits_take_no_cycle_more() -> None:

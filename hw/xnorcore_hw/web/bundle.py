@@ -46,7 +46,7 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
     Raises
     ------
     UsageError, FileFormatError
-        There is no such network.
+        There is no such network, or it has codes between its layers, which the page does not show.
     CompileError, CapacityError
         The device cannot run it.
     """
@@ -56,6 +56,12 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
         raise CapacityError(
             f"network {network.name!r} needs {program.passes} passes on this device, and the page runs "
             "networks whose weights fit at once; choose a device with more weight_depth (--set)"
+        )
+    coded = [value for value in network.values[1:] if value.result == "codes"]
+    if coded:
+        raise UsageError(
+            f"network {network.name!r} has values of {coded[0].bits} bits, {coded[0].name!r}, and the page "
+            "shows layers that give bits; `xnorcore sim` runs it"
         )
     samples, labels = _samples(name, network)
     return {
