@@ -51,6 +51,7 @@ CONFIGS = {
     "ulx3s-25f": replace(SMALL, act_depth=128, line_bytes=128),
     "tang-nano-9k": SMALL,
     "ulx3s-85f": replace(SMALL, store_words=1024, store_kind=1),
+    "icebreaker+flash": replace(LEAN, geometry=Geometry(1, 4, 16), store_words=2048, store_kind=2),
 }
 
 
@@ -74,7 +75,7 @@ def synthesize_once(tmp_path_factory):
 
     def get(name: str) -> Synthesized:
         if name not in made:
-            board, config = find_board(name), CONFIGS[name]
+            board, config = find_board(name.partition("+")[0]), CONFIGS[name]
             bake = compile_network(check_networks(config)[1], config)
             design = elaborate(board, config, board.best_baud, bake)
             folder = tmp_path_factory.mktemp("build")

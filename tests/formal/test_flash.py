@@ -24,14 +24,14 @@ PLACES = [
     (1 << 11, FlashPlace(0x00_2000, 1, 0, 1, 3)),
 ]  # fmt: skip
 PROGRAM, SECTOR, BLOCK = 0x02, 0x20, 0xD8
-ASKS = (0x05, 0x35, 0x9F, 0x0B, 0x3B, 0x6B)
+ASKS = (0x05, 0x9F, 0x0B, 0x3B, 0x6B)
 """Commands that only read;"""
 SETS = (0xAB, 0x50, 0x06, 0x31)
 """those that wake, enable, or set the status register that has the bit for four lines."""
 STATUS = 0x31
 HEADS = [
     ((0xAB,), 8), ((0x05,), 8), ((0x50,), 8), ((STATUS,), 16), ((0x06,), 8), ((SECTOR, BLOCK), 32),
-    ((PROGRAM,), 32), ((0x05, 0x35, 0x9F), 8), ((0x0B, 0x3B, 0x6B), 40),
+    ((PROGRAM,), 32), ((0x05, 0x9F), 8), ((0x0B, 0x3B, 0x6B), 40),
 ]  # fmt: skip
 """Opcodes and pulses of the controller's steps."""
 ENDS = (0, 2, 3, 4, 5)

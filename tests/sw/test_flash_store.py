@@ -92,7 +92,7 @@ class Chip(InterpretedDevice):
 
     def __init__(self, said: bytes) -> None:
         super().__init__(FLASH)
-        self.said = said + bytes(4) + (1 << 23).to_bytes(4, "little")
+        self.said = said + bytes(4) + (4 << 24 | 1 << 23).to_bytes(4, "little")
         self.written = 0
 
     def _execute(self, command: int, payload: bytes):
@@ -113,19 +113,24 @@ class Chip(InterpretedDevice):
             "Micron ba17, has 8,388,608 bytes, but the device's store takes bytes 8,3",
         ),
         ("ef 40 18 00 1c 1c 1c 1c", r"is write-protected \(status 1c\)"),
+        ("20 ba 18 00 40 40 40 40", r"Micron ba18, is write-protected \(status 40\)"),
+        ("9d 60 18 00 20 20 20 20", r"ISSI 6018, has its four lines switched off \(status 20, bit 6"),
+        ("9d 60 18 00 60 60 60 60", r"ISSI 6018, is write-protected \(status 60\)"),
     ],
 )
 def test_another_flash_is_refused_before_anything_is_written(said: str, says: str) -> None:
     device = Chip(bytes.fromhex(said))
-    with Accelerator(Session(device)) as accelerator, pytest.raises(WrongFlashError, match=says):
-        accelerator.load(NETWORK)
+    with Accelerator(Session(device)) as accelerator:
+        for keep in (False, True):
+            with pytest.raises(WrongFlashError, match=says):
+                accelerator.load(NETWORK, keep=keep)
     assert device.written == 0
 
 
 def test_a_chip_that_ends_with_the_region_is_large_enough() -> None:
-    """Of a board whose region begins elsewhere."""
-    device = Chip(bytes.fromhex("20 ba 12 00 00 00 00 00"))
-    device.said = device.said[:12] + (1 << 17).to_bytes(4, "little")
+    """Of a board whose region begins elsewhere; and one whose four lines are on."""
+    device = Chip(bytes.fromhex("9d 60 12 00 40 40 40 40"))
+    device.said = device.said[:12] + (4 << 24 | 1 << 17).to_bytes(4, "little")
     with Accelerator(Session(device)) as accelerator:
         accelerator.load(NETWORK, verify=False)
     assert device.written > 0

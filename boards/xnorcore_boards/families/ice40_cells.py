@@ -37,7 +37,7 @@ endmodule
 CELLS = CellModels(
     files=("ice40/cells_sim.v",),
     pads={
-        "SB_IO": Pad("PACKAGE_PIN", "D_IN_0", "D_OUT_0"),
+        "SB_IO": Pad("PACKAGE_PIN", "D_IN_0", "D_OUT_0", on="OUTPUT_ENABLE", late="D_OUT_1"),
         "SB_GB_IO": Pad("PACKAGE_PIN", "GLOBAL_BUFFER_OUTPUT"),  # a clock that no PLL changes
     },
     plls={"SB_PLL40_CORE": Pll("PLLOUTGLOBAL"), "SB_PLL40_PAD": Pll("PLLOUTGLOBAL")},

@@ -15,7 +15,7 @@ from .cells import LOWER, run_script
 __all__ = ["ChipModel", "PadsOf", "chip_model"]
 
 PadsOf = Callable[[str, str], list[Any]]
-"""``pads(pin, way)``: nets of pads ``into`` the FPGA, ``out`` of it, or what turns these ``off``."""
+"""``pads(pin, way)``: nets of pads ``into`` the FPGA, ``out`` of it, or another field of `Pad`."""
 
 
 class ChipModel(ABC):
@@ -97,6 +97,44 @@ class SdramChipModel(ChipModel):
         return {self.kind: module}
 
 
+class FlashChipModel(ChipModel):
+    """A serial flash (`xnorcore_hw.sim.models.flash`) behind the registers of its pads.
+
+    Parameters
+    ----------
+    resource : str
+    place : FlashPlace
+    clock_hz, words : int
+        As of `FlashModel`.
+    """
+
+    kind = "chip_flash"
+
+    def __init__(self, resource: str, place: Any, clock_hz: int, words: int) -> None:
+        super().__init__(resource)
+        self.place, self.clock_hz, self.words = place, clock_hz, words
+
+    def cell(self, pads: PadsOf, clock: list[Any]) -> dict[str, Any]:
+        """Return the cell."""
+        pins = {
+            "unselected": pads("cs", "out"),
+            "clock": pads("clk", "late"),
+            "o": pads("dq", "out"),
+            "drive": pads("dq", "on"),
+            "i": pads("dq", "into"),
+        }
+        return {"type": self.kind, "parameters": {}, "connections": {**pins, "clk": clock, "rst": ["0"]}}
+
+    def modules(self) -> dict[str, Any]:
+        """Return the model's gates."""
+        from xnorcore_hw.sim.adapter import to_rtlil
+        from xnorcore_hw.sim.models.flash_wired import PaddedFlash
+
+        text = to_rtlil(PaddedFlash(self.clock_hz, self.place, self.words))
+        script = f"read_rtlil model.il; hierarchy -top top; flatten; chformal -remove; {LOWER}"
+        return {self.kind: run_script({"model.il": text}, script)["top"]}
+
+
 def chip_model(board: Board, config: DeviceConfig) -> ChipModel | None:
     """Return the chip that a configuration's store is in, if it is beside the FPGA.
 
@@ -110,4 +148,9 @@ def chip_model(board: Board, config: DeviceConfig) -> ChipModel | None:
         return None
     if chip.kind in SDRAMS:
         return SdramChipModel(chip.resource, chip.kind, board.true_hz, config.store_words)
+    if chip.kind == StoreKind.FLASH:
+        from ..flash_pads import flash_place
+
+        place = flash_place(chip.first, chip.resource)
+        return FlashChipModel(chip.resource, place, board.true_hz, config.store_words)
     return None

@@ -34,9 +34,8 @@ def cut(top: Mapping[str, Any], board: Board, chip: ChipModel | None = None) -> 
     EngineError
         If a pad or the clock is not found.
     """
-    inside: dict[Any, list[Any]] = {}
-    outside: dict[Any, list[Any]] = {}
-    off: dict[Any, list[Any]] = {}
+    ways: dict[str, dict[Any, list[Any]]] = {way: {} for way in ("into", "out", "off", "on", "late")}
+    inside, outside = ways["into"], ways["out"]
     clock: list[Any] = []
     fixed: dict[Any, str] = {}
     known = board.part.family.cells()
@@ -45,8 +44,8 @@ def cut(top: Mapping[str, Any], board: Board, chip: ChipModel | None = None) -> 
         kind, pins = cell["type"], cell["connections"]
         if pad := known.pads.get(kind):
             pin = pins[pad.pin][0]
-            inside[pin], outside[pin] = pins.get(pad.into, []), pins.get(pad.out, [])
-            off[pin] = pins.get(pad.off, [])
+            for way, nets in ways.items():
+                nets[pin] = pins.get(getattr(pad, way), [])
         elif pll := known.plls.get(kind):
             clock = pins[pll.clock]
             fixed[pins[pll.lock][0]] = "1"
@@ -67,7 +66,7 @@ def cut(top: Mapping[str, Any], board: Board, chip: ChipModel | None = None) -> 
         "uart_tx": {"direction": "output", "bits": pad_of(f"{board.uart}_0__tx__io", outside)},
     }
     if chip:
-        ways, stem = {"into": inside, "out": outside, "off": off}, f"{chip.resource}_0__"
+        stem = f"{chip.resource}_0__"
         cells[chip.kind] = chip.cell(lambda pin, way: pad_of(f"{stem}{pin}__io", ways[way]), clock)
     cut_cells = {
         name: {**cell, "connections": {pin: [fixed.get(b, b) for b in bits] for pin, bits in pins.items()}}

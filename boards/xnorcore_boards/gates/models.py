@@ -30,12 +30,18 @@ BlockReader = Callable[[Parameters, Nets], Block]
 
 @dataclass(frozen=True)
 class Pad:
-    """A cell at a pin: its ports to the pin, into the device, out of it, what turns that off; or empty."""
+    """A cell at a pin: its ports to the pin, into the device, out of it, what turns that off; or empty.
+
+    Registers in pads are those of the chip behind them (`xnorcore_boards.gates.chips`): `late` goes out in
+    the second half of a cycle, and `on` turns an output on.
+    """
 
     pin: str
     into: str = ""
     out: str = ""
     off: str = ""
+    on: str = ""
+    late: str = ""
 
 
 @dataclass(frozen=True)

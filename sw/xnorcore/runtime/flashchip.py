@@ -13,8 +13,12 @@ __all__ = ["check_flash"]
 
 _MAKERS = {0xEF: "Winbond", 0xC8: "GigaDevice", 0x9D: "ISSI", 0x20: "Micron", 0x0B: "XTX", 0x85: "Puya"}
 """Of chips that understand what the device says."""
-_PROTECTED = 0b0001_1100
-"""Bits of the first status register that protect a part of the chip."""
+_PROTECTED = {0x9D: 0b0011_1100, 0x20: 0b0101_1100}
+"""Bits of the status register that protect a part of the chip, by maker,"""
+_MOSTLY = 0b0001_1100
+"""and of all others."""
+_ISSI, _QUAD = 0x9D, 0b0100_0000
+"""Whose chips have four lines only if this bit is 1, which only their own command sets, for ever."""
 
 
 def check_flash(session: Session, config: DeviceConfig) -> None:
@@ -24,13 +28,13 @@ def check_flash(session: Session, config: DeviceConfig) -> None:
     ------
     WrongFlashError
         If none answers, or one of another maker, or the device's region reaches behind its end, or it is
-        protected.
+        protected, or does not use the lines that the device does.
     """
     if config.store_kind != StoreKind.FLASH:
         return
     said = b"".join(session.stream(read_requests(config, Space.CHIP, 0, 0, 4)))
     maker, kind, capacity, status = said[0], said[1], said[2], said[4]
-    first = int.from_bytes(said[12:16], "little")
+    first, lines = int.from_bytes(said[12:15], "little"), said[15]
     number = said[:3].hex(" ")
     if said[:3] in (b"\0\0\0", b"\xff\xff\xff"):
         raise WrongFlashError(f"no flash answers (identity {number}); check the board")
@@ -46,8 +50,13 @@ def check_flash(session: Session, config: DeviceConfig) -> None:
             f"the flash, {name}, has {size:,} bytes, but the device's store takes bytes {first:,} to "
             f"{behind - 1:,}; the bitstream is one for a board with a larger flash"
         )
-    if status & _PROTECTED:
+    if maker == _ISSI and lines == 4 and not status & _QUAD:
         raise WrongFlashError(
-            f"the flash, {name}, is write-protected (status {status:02x}); clear its protection bits with "
-            "the board's own programmer"
+            f"the flash, {name}, has its four lines switched off (status {status:02x}, bit 6 is 0); set it "
+            "with the board's own programmer"
+        )
+    if status & _PROTECTED.get(maker, _MOSTLY):
+        raise WrongFlashError(
+            f"the flash, {name}, is write-protected (status {status:02x}); clear its protection bits "
+            "with the board's own programmer"
         )

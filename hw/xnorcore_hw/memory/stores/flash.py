@@ -139,7 +139,8 @@ class FlashStore(wiring.Component):
         erase: Value = Const(0x20, 8)
         if self.config.store_words >= _BLOCK_WORDS:
             erase = Mux(write.data[0], 0xD8, 0x20)
-        asked = Mux(self.bus.request.p[1], 0x35, Mux(self.bus.request.p[0], 0x05, 0x9F))
+        # Nothing that means something else to another maker's chip.
+        asked = Mux(self.bus.request.p[0], 0x05, 0x9F)
         opcode, length = Signal(8), Signal(6)
         with m.Switch(step):
             for which, code, pulses in (

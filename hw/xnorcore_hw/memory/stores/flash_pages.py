@@ -41,7 +41,7 @@ class FlashPages(wiring.Component):
     jumps : Out(1)
         The word that is asked for is neither there nor in what comes.
     direct : In(1)
-        Take the request for the first word that came; that of word 3 of four, for where the region begins.
+        Take the request for the first word that came; that of word 3 of four, for lines and region.
     damaged : Out(1)
         A word is asked for whose page has another checksum.
     """
@@ -69,8 +69,8 @@ class FlashPages(wiring.Component):
         filled, asked = Signal(2, name="filled"), Signal(2, name="asked")
         at, into, bad = Signal(within, name="at"), Signal(name="into"), Signal(2, name="bad")
         whole, leaves, begins = Signal(), Signal(), Signal()
-        # A memory has more room than two pages: it also knows where the region begins.
-        known = [0] * (2 * PAGE_WORDS) + [self._place.first]
+        # A memory has more room than two pages: it also knows where the region begins, and the lines.
+        known = [0] * (2 * PAGE_WORDS) + [self._place.lanes << 24 | self._place.first]
         m.submodules.memory = memory = Memory(shape=32, depth=len(known), init=known)
         write, read = memory.write_port(), memory.read_port()
         here, gives = request.p[within:] == page, Signal()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 
 from ...memory.stores.flash_pins import SIMULATED, FlashPlace, FlashSignature
 from .flash import FlashModel
 
-__all__ = ["CLOCK_HZ", "PACE", "WiredFlash"]
+__all__ = ["CLOCK_HZ", "PACE", "PaddedFlash", "WiredFlash"]
 
 CLOCK_HZ = 36_000_000
 """Of a device that does not say its own."""
@@ -60,4 +60,45 @@ class WiredFlash(wiring.Component):
                 early, value = value, Signal.like(value, name=f"{name}_d{stage}")
                 m.d.sync += value.eq(early)
             m.d.comb += getattr(target.chip, name).eq(value)
+        return m
+
+
+class PaddedFlash(wiring.Component):
+    """A serial flash behind pads with registers of their own, as a netlist has them.
+
+    Parameters
+    ----------
+    clock_hz : int
+    place : FlashPlace
+    words : int
+        As of `FlashModel`.
+
+    Members
+    -------
+    unselected : In(1), o, drive : In, i : Out
+        What pads have registers for, the first ones of the chip's lines.
+    clock : In(1)
+        For the second half of this cycle.
+    """
+
+    def __init__(self, clock_hz: int, place: FlashPlace, words: int) -> None:
+        lines = max(place.lanes, 2)
+        self._model = FlashModel(clock_hz, place.first, words, pace=PACE)
+        super().__init__(
+            {"unselected": In(1), "clock": In(1), "o": In(lines), "drive": In(lines), "i": Out(lines)}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        m.submodules.model = model = self._model
+        high = Const(0b1111, 4)
+        o, drive, select = Signal.like(self.o), Signal.like(self.drive), Signal()
+        m.d.sync += [select.eq(~self.unselected), o.eq(self.o), drive.eq(self.drive), self.i.eq(model.chip.i)]
+        m.d.comb += [
+            model.chip.select.eq(select),
+            model.chip.clock.eq(self.clock),
+            model.chip.o.eq(Cat(o, high[len(o) :])),
+            model.chip.drive.eq(drive),
+        ]
         return m

@@ -14,8 +14,8 @@ from ..stores import FLASH_BLOCK, FLASH_SECTOR, StoreKind
 __all__ = ["Memories"]
 
 
-_SAID = (0x0018_70EF, 0, 0x0202_0202, 1 << 23)
-"""A W25Q128JV: maker, type and size; nothing is protected; four lines in use; the region's first byte."""
+_SAID = (0x0018_70EF, 0, 0x0018_70EF, 4 << 24 | 1 << 23)
+"""A W25Q128JV: maker, type, size; nothing is protected; that it has four lines, and where its region is."""
 
 
 class Memories:
