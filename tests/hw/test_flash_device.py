@@ -30,7 +30,7 @@ from xnorcore_hw.sim.transport import SimOptions, SimTransport
 from .test_cycles import counted
 from .test_store import DEVICES, SMALLEST, programs, some_images
 
-CONFIGS = [replace(config, store_kind=2) for config in DEVICES]
+CONFIGS = [replace(config, store_kind=2) for config in DEVICES if config.store_words >= 2 * FLASH_SECTOR]
 
 
 def sim(config: DeviceConfig) -> SimTransport:

@@ -71,8 +71,10 @@ def test_the_device_starts_with_it(number: int) -> None:
         assert device.info.armed and device.info.network_id == program.identifier
         assert device.load_program(program, keep=True) is False
         right(device, program.network)
+        before = transport.engine.cycles
         device.reset()
         assert not device.info.armed
+        assert transport.engine.cycles - before < 3000, "it starts once, and not with every RESET"
 
 
 def test_a_reset_at_any_moment_of_the_start(chip: SimTransport) -> None:

@@ -74,7 +74,7 @@ class Boot(wiring.Component):
                 with m.Elif(self.ready):
                     m.d.sync += over.eq(1)
                     m.next = "OFF"
-                    with m.If((data == self._key) & ~broken):
+                    with m.If(data == self._key):
                         m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.sync += addr.eq(addr + 1)
