@@ -45,7 +45,8 @@ EVERYTHING = {
     "padding image with -1", "padding image with 0", "padding map with +1", "padding map with -1",
     "padding map with 0", "padding pixels with 0", "passes", "pooling", "pooling above 3",
     "pooling that overlaps", "pooling with padding", "rows share an image", "several batches",
-    "stride above 1", "strips", "uneven padding", "weights from memory on the chip",
+    "several images per row", "stride above 1", "strips", "uneven padding", "weights from memory on the chip",
+    "weights from flash", "weights from SDRAM",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from xnorcore import zoo
 from xnorcore.boards import BoardDevice
 from xnorcore.cli.devices import efficiency
 from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.group import largest
 from xnorcore.errors import CompileError
 from xnorcore.runtime.rates import rates
 
@@ -38,7 +39,7 @@ def throughput(device: BoardDevice) -> dict[str, dict[str, Any]]:
         entry: dict[str, Any] = dict.fromkeys(_ENTRY)
         entry["macs"] = network.macs
         try:
-            program = compile_network(network, device.config)
+            program = largest(compile_network(network, device.config))
         except CompileError:
             program = None
         if program:

@@ -11,6 +11,7 @@ import numpy as np
 from xnorcore.boards import BoardDevice
 from xnorcore.cli.devices import efficiency
 from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.group import largest
 from xnorcore.compiler.obstacles import obstacles
 from xnorcore.errors import CompileError
 from xnorcore.isa.program import Program
@@ -140,7 +141,7 @@ def expected(name: str, device: BoardDevice, network: str, graph: Network) -> Bo
     if device.refusal:
         return replace(row, missing=(device.refusal,))
     try:
-        program = compile_network(graph, config)
+        program = largest(compile_network(graph, config))
     except CompileError:
         return replace(row, missing=tuple(_said(lack) for lack in obstacles(graph, config)))
     found, passes = rates(program, device), program.passes > 1
@@ -164,7 +165,7 @@ def _said(lack: Any) -> str:
 
 
 def _measured(row: BoardRow, accelerator: Accelerator, network: Network, say: Say) -> BoardRow:
-    program = compile_network(network, accelerator.info.config)
+    program = largest(compile_network(network, accelerator.info.config))
     say(f"{row.board}: {row.network}")
     accelerator.load_program(program, verify=False)
     cycles, wrong = _counted(accelerator, program, 1)

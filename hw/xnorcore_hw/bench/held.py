@@ -20,7 +20,8 @@ from ..sim.transport import SimOptions, SimTransport
 __all__ = ["HeldTop", "held"]
 
 _FIFO_BYTES = 16384
-
+_RECORDS = 128
+"""Parts of answers that have a place: none leaves before all images have come."""
 QUIET = 4000
 """Cycles without a byte on the link, or on its way into memory, after which the images are all there."""
 
@@ -52,7 +53,9 @@ class HeldTop(SimTop):
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
         super().__init__(config, clock_hz)
-        self.accelerator.core.__class__ = HeldCore
+        core = self.accelerator.core
+        core.__class__ = HeldCore
+        core._records.depth = _RECORDS
 
 
 @contextmanager

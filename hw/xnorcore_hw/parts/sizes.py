@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xnorcore.isa.layout import DESCRIPTOR
+from xnorcore.isa.protocol import RECORDS
 
 __all__ = [
     "KIND_BITS",
@@ -15,8 +16,6 @@ __all__ = [
     "place_bits",
 ]
 
-RECORDS = 8
-"""Answers on their way out that a device keeps at least."""
 RECORD_WORDS = 2 * RECORDS
 """Words of the memory that they are in where there is one."""
 VALUE_BITS, KIND_BITS = 8, 2

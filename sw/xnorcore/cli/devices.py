@@ -7,6 +7,7 @@ from typing import Any
 
 from ..boards import board_devices
 from ..compiler.compile import compile_network
+from ..compiler.group import largest
 from ..errors import CompileError
 from ..isa.device import DeviceConfig, Geometry
 from ..model.network import Network
@@ -35,7 +36,7 @@ def _answer(network: Network, config: DeviceConfig) -> Answer:
     g = config.geometry
     value: Answer = {"geometry": {"rows": g.rows, "columns": g.columns, "width": g.width}}
     try:
-        program = compile_network(network, config)
+        program = largest(compile_network(network, config))
     except CompileError as error:
         return value | {"fits": False, "passes": None, "efficiency": None, "refusal": str(error)}
     used = efficiency(network, program.batch, program.cycles, g) if program.passes == 1 else None

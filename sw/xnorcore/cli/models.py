@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import zoo
 from ..compiler.compile import Program, compile_network
+from ..compiler.group import largest
 from ..errors import CompileError
 from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
 from ..model.layers import Conv2d, MaxPool2d, has_weights
@@ -57,7 +58,7 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
     chosen = sorted(set(given_options(arguments)) - shown)
     refusal: str | None = None
     try:
-        program: Program | None = compile_network(network, config)
+        program: Program | None = largest(compile_network(network, config))
     except CompileError as error:
         refusal, program = str(error), without_limits(network, config)
     value = {
@@ -222,8 +223,8 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
         lines += [
             "",
             f"bytes per image {value['image_bytes']:,}, per result {value['result_bytes']:,}",
-            f"expected cycles per batch of {g['rows']}: {value['expected_cycles_per_batch']:,} "
-            f"({value['beats_per_batch']:,} beats that multiply)",
+            f"expected cycles per batch of {value['images_per_batch']}: "
+            f"{value['expected_cycles_per_batch']:,} ({value['beats_per_batch']:,} beats that multiply)",
         ]
         if value["expected_efficiency"]:
             lines.append(f"expected efficiency: {value['expected_efficiency']:.3f} of that device's MACs")

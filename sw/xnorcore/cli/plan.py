@@ -9,6 +9,7 @@ from typing import Any
 from .. import zoo
 from ..boards import BoardDevice, board_devices, find_device
 from ..compiler.compile import compile_network
+from ..compiler.group import largest
 from ..compiler.obstacles import obstacles
 from ..errors import CompileError, UsageError
 from ..files.userfile import write_file
@@ -60,7 +61,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "readout_cycles_per_batch"))
     value |= dict.fromkeys(("images_per_batch", "roofline"))
     try:
-        program = compile_network(network, device.config)
+        program = largest(compile_network(network, device.config))
     except CompileError:
         return value | {"missing": [asdict(lack) for lack in obstacles(network, device.config)]}
     reached = rates(program, device, images)

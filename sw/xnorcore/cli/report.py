@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .. import datasets, zoo
 from ..boards import BoardDevice, user_device
 from ..compiler.compile import Program, compile_network
+from ..compiler.group import largest
 from ..compiler.obstacles import obstacles
 from ..errors import CompileError, MissingDependencyError, UsageError
 from ..files.userfile import write_file
@@ -166,7 +167,7 @@ def _ways(
 def _program(network: Network, config: DeviceConfig) -> tuple[Program | None, str | None]:
     """Return the program, or why there is none, and one for the same array that lacks nothing."""
     try:
-        return compile_network(network, config), None
+        return largest(compile_network(network, config)), None
     except CompileError as error:
         refusal = str(error)
     program = without_limits(network, config)

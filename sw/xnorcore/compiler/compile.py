@@ -46,7 +46,9 @@ _MEMORIES = {
 }
 
 
-def compile_network(network: Network, config: DeviceConfig, at_once: int | None = None) -> Program:
+def compile_network(
+    network: Network, config: DeviceConfig, at_once: int | None = None, *, per_row: int | None = None
+) -> Program:
     """Compile `network` for a device.
 
     Parameters
@@ -56,6 +58,9 @@ def compile_network(network: Network, config: DeviceConfig, at_once: int | None 
     at_once : int, optional
         Images that are there at a time, where that is known. The rows of the array work on an image
         each, unless strips of one image, one after the other, take fewer cycles for `at_once` images.
+    per_row : int, optional
+        Images that calls make a row work on at once, at most, where weights come from a store and memories
+        hold so many; default: as many as are of use. The program is that for one (`xnorcore.compiler.group`).
 
     Returns
     -------
@@ -71,7 +76,7 @@ def compile_network(network: Network, config: DeviceConfig, at_once: int | None 
         If the network has a layer that the device cannot run.
     """
     rows = config.geometry.rows
-    program = _checked(_Compiler(network, config).compile())
+    program = replace(_checked(_Compiler(network, config).compile()), most=per_row)
     if rows == 1 or not at_once or at_once >= rows:
         return program
     try:

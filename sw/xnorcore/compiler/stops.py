@@ -42,10 +42,10 @@ def stop_after(program: Program, index: int) -> Program:
     UsageError
         If the layer's results are not in memory: a pooling or a sum is part of the layer beside it.
     """
-    whole = program.whole or program
+    whole = _whole(program)
     stop = _stop(whole, index)
     if stop is whole.stops[-1]:
-        return whole
+        return program.whole or program
     sections = _up_to(whole, stop.number)
     return _ending(whole, sections, whole.regions, stop.region, stop.values, b"stop" + bytes([index % 256]))
 
@@ -94,7 +94,7 @@ def sums_of(program: Program, index: int) -> Program:
     CapacityError
         If not even one row of positions fits.
     """
-    whole = program.whole or program
+    whole = _whole(program)
     config, width = whole.config, whole.config.geometry.width
     network = sums_network(whole.network, index)
     number, plan = next((one.number, one.sums) for one in whole.stops if one.plan == index and one.sums)
@@ -146,6 +146,12 @@ def sums_of(program: Program, index: int) -> Program:
     if max(len(section.encoded(regions, width)[0]) for section in sections) > config.program_depth:
         raise CapacityError(f"the program of layer {index}'s sums exceeds program memory")
     return replace(ended, network=network, starts=plan.starts)
+
+
+def _whole(program: Program) -> Program:
+    """Return what a program is a part of, with one image per row."""
+    whole = program.whole or program
+    return whole.single or whole
 
 
 def _stop(program: Program, index: int) -> Stop:

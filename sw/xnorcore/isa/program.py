@@ -25,8 +25,8 @@ from .results import Results, Stop, SumsPlan, Values
 from .timing import Cycles, Timed, alone, alone_layers, steady, steady_layers
 
 __all__ = [
-    "Block", "LayerPlan", "Pass", "Program", "Results", "Section", "Stop",
-    "SumsPlan", "Values", "identifier_of", "word_bytes",
+    "Block", "LayerPlan", "Pass", "Program", "Results", "Section", "Stop", "SumsPlan", "Values",
+    "identifier_of", "word_bytes",
 ]  # fmt: skip
 
 
@@ -37,10 +37,8 @@ class LayerPlan:
     Attributes
     ----------
     name : str
-    beats : int
-        Array cycles that multiply, per batch.
-    drains : int
-        Array cycles that shift scores out, per batch.
+    beats, drains : int
+        Array cycles per batch: those that multiply, and those that shift scores out.
     macs : int
         Useful XNOR multiply-accumulates per image.
     acc_bits : int
@@ -48,7 +46,7 @@ class LayerPlan:
     weight_words, threshold_words : int
         Buffer words per column.
     layer : int
-        Layer of the network; a pooling may take two plans.
+        Of the network; a pooling may take two plans.
     """
 
     name: str
@@ -79,16 +77,17 @@ class Program:
         Words used of each device memory, by the name of its `DeviceConfig` field.
     identifier : bytes
         Eight bytes; equal programs on equal configurations have equal identifiers.
-    values : Values
-        What comes back.
-    results : Results
+    values, results : Values, Results
+        What comes back, and where it is.
     stops : tuple of Stop
         Where a layer of the network is done, in order; the last one is the end of the program.
     whole : Program or None
-        The program that this one is a part of, if it ends early (`xnorcore.compiler.stops`): INFER does not
-        send its results.
+        What this one is a part of, if it ends early (`xnorcore.compiler.stops`): INFER sends no results.
     starts : array of int64, shape (outputs,), or None
         What the accumulators of the results start from, if that is to be taken off.
+    per_row, most, single : int, int or None, Program or None
+        Images of a batch in each row of the array, at most (as many as are of use), and the same program with
+        one, if these are several (`xnorcore.compiler.group`).
     """
 
     network: Network
@@ -104,6 +103,9 @@ class Program:
     stops: tuple[Stop, ...]
     whole: Program | None = None
     starts: NDArray[np.int64] | None = None
+    per_row: int = 1
+    most: int | None = None
+    single: Program | None = None
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -125,15 +127,15 @@ class Program:
         return tuple(passes)
 
     def _images(self) -> tuple[Block, ...]:
-        # Lanes that no image byte reaches must read as 0.
-        g = self.config.geometry
-        size = self.regions.words("image") * g.width // 8
-        return tuple(Block(Space.ACTIVATIONS, row, 0, bytes(size)) for row in range(g.rows))
+        # Lanes that no image byte reaches must read as 0. Several images per row reach all that are read.
+        size = self.regions.words("image") * self.config.geometry.width // 8
+        rows = range(self.config.geometry.rows if self.per_row == 1 else 0)
+        return tuple(Block(Space.ACTIVATIONS, row, 0, bytes(size)) for row in rows)
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one image on the wire."""
-        return self.header["image_bytes"]
+        """Bytes of one image on the wire; of several per row, filled up with 0 to where the next begins."""
+        return self.header["image_bytes"] // self.per_row
 
     @property
     def result_bytes(self) -> int:
@@ -180,6 +182,11 @@ class Program:
     @property
     def batch(self) -> int:
         """Images that the array works on at once."""
+        return self.filled_rows * self.per_row
+
+    @property
+    def filled_rows(self) -> int:
+        """Images of a batch that the loader counts: each fills a row, or, if `spread`, all of them."""
         return 1 if self.spread else self.config.geometry.rows
 
     @property
@@ -198,7 +205,7 @@ class Program:
         """
         reads = 0 if self.results_read else self.batch * self.results.reads(self.config)
         if self.config.act_ports == 1:
-            reads += self.batch * self.regions.sizes["image"] * self.config.geometry.width // 8
+            reads += self.filled_rows * self.regions.sizes["image"] * self.config.geometry.width // 8
         return reads
 
     @property

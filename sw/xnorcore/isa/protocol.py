@@ -19,6 +19,8 @@ KEY_BYTES = 4
 """First bytes of a program's identifier, in front of the images in part 0 of every group."""
 CRC_BYTES = 4
 """CRC-32 (zlib.crc32), little-endian, that ends every frame body."""
+RECORDS = 8
+"""Parts of answers on their way out that a device keeps; twice as many, less one, with a line buffer."""
 MIN_DIVISOR = 4
 """Fewest clock cycles per UART bit."""
 

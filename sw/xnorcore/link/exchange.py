@@ -174,10 +174,16 @@ class Exchange:
             request = group.requests[group.attempt.sent]
             body = HEADER_BYTES + len(request.payload) + CRC_BYTES
             size = body + body // 254 + 2
-            if flight.size and flight.size + size > self.window:
+            if flight.size and flight.size + size > self.window + self._ahead():
                 break
             frames.append(flight.transmit(group))
         flight.write(b"".join(frames))
+
+    def _ahead(self) -> int:
+        """Return the bytes that the device takes beyond the window: of images, with nothing between them."""
+        if not self.images or any(request.command != Command.INFER for request in self.waiting):
+            return 0
+        return self.images.ahead
 
     def _probe(self, early: bool) -> None:
         """Nothing came: send the oldest unanswered request again, to see what was lost."""

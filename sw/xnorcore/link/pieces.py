@@ -35,11 +35,15 @@ class ImageBytes:
         Payload bytes of an image and of its results.
     batch : int
         Images that the device works on at once.
+    ahead : int
+        Bytes on the wire of requests that the device takes beyond those that it keeps in its buffer: while
+        the answer of a batch waits, the next one's images go to their memory.
     """
 
     image: int
     result: int
     batch: int
+    ahead: int = 0
 
 
 class Pace:

@@ -7,6 +7,7 @@ from types import TracebackType
 from numpy.typing import ArrayLike, NDArray
 
 from ..compiler.compile import Program, compile_network
+from ..compiler.group import fitted, variant
 from ..compiler.stops import stop_after, sums_of
 from ..errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
 from ..isa.protocol import Command, DeviceInfo
@@ -15,9 +16,9 @@ from ..link.transport import open_transport
 from ..model.bits import pack_images
 from ..model.network import Network
 from .counters import Watch, read_counters
-from .inference import Inference, arm, holds, lost
+from .inference import Inference, become, holds, lost
 from .progress import Callback, Progress
-from .upload import Lost, is_loaded, remark, upload
+from .upload import Lost, is_loaded, upload
 
 __all__ = ["Accelerator", "Progress"]
 
@@ -37,6 +38,8 @@ class Accelerator:
 
     watch: Watch | None = None
     """Who looks at the counters during `infer`."""
+    running: Program | None = None
+    """What the device holds: `program`, for as many images per row as the last call has brought."""
 
     def __init__(self, session: Session, progress: Callback | None = None) -> None:
         self.session = session
@@ -169,13 +172,13 @@ class Accelerator:
                 f"the program is for a device of geometry {program.config.geometry} and its memories, this "
                 f"one has {self._info.config.geometry} and others; compile the network for this device"
             )
-        self._program = None
+        self._program = self.running = None
         self._info = self.session.identify()
         if is_loaded(self.session, self._info, program, keep) and not force:
-            self._program = program
+            self._program, self.running = program, variant(program, self._info.network_id)
             return False
         upload(self.session, program, verify, self._progress, keep=keep, force=force)
-        self._arm(program)
+        self._become(program)
         return True
 
     def stop_after(self, index: int, *, sums: bool = False) -> None:
@@ -202,21 +205,15 @@ class Accelerator:
         NetworkError, CapacityError
             There are too many sums.
         """
-        current = self.program
-        if not holds(self.session, current):
-            raise self._lost(current)
-        program = sums_of(current, index) if sums else stop_after(current, index)
-        self._program = None
-        if not remark(self.session, current, program):
-            raise self._lost(program)
-        self._arm(program)
+        self._become((sums_of if sums else stop_after)(self.program, index))
 
-    def _arm(self, program: Program) -> None:
+    def _become(self, program: Program) -> None:
+        """Arm a program that was written, or is to be made of the one that runs."""
         try:
-            self._info = arm(self.session, program)
+            self._info = become(self.session, self.running, program)
         except Lost as error:
-            raise self._lost(program) from error
-        self._program = program
+            raise self._lost(error.args[0]) from error
+        self._program = self.running = program
 
     def infer(self, images: ArrayLike) -> NDArray:
         """Run images through the loaded network.
@@ -239,8 +236,12 @@ class Accelerator:
         InputError
             Wrong shape, dtype or range.
         """
-        program = self.program
-        wire = pack_images(program.network, images)
+        loaded = self.program
+        wire = pack_images(loaded.network, images)
+        program = fitted(loaded, len(wire))
+        if len(wire) and self.running and program.identifier != self.running.identifier:
+            self._become(program)
+            self._program = loaded
         try:
             raw = Inference(self.session, program, self._info.clock_hz, self._progress, self.watch).run(wire)
         except DeviceError as error:
@@ -253,7 +254,7 @@ class Accelerator:
         return program.decode(raw, len(wire))
 
     def _lost(self, program: Program) -> NotLoadedError:
-        self._program = None
+        self._program = self.running = None
         self._info = self.session.identify()
         return lost(program, self._info)
 
@@ -272,7 +273,7 @@ class Accelerator:
 
     def reset(self) -> None:
         """Disarm the device and clear its counters; the network must be loaded again."""
-        self._program = None
+        self._program = self.running = None
         self.session.call(Command.RESET)
         self._info = self.session.identify()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..boards import BoardDevice
+from ..compiler.group import largest
 from ..isa.blocks import Block
 from ..isa.program import Program
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Space
@@ -34,6 +35,7 @@ def most_rates(program: Program, device: BoardDevice, images: int = CALL) -> Rat
     program, device, images
         As of `rates`.
     """
+    program = largest(program)
     byte_s = BITS_PER_BYTE * device.clocks_per_bit[device.baud] / device.clock_hz
     array_s = program.cycles / device.clock_hz / program.batch
     if program.passes == 1:

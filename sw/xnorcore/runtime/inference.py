@@ -10,12 +10,14 @@ from ..isa.program import Program
 from ..isa.protocol import KEY_BYTES, Command, DeviceInfo, Status
 from ..link.pieces import ImageBytes
 from ..link.session import Session
+from .ahead import ahead
 from .counters import LOOK, Watch, unpack_counters, watched
 from .passes import Passes
-from .requests import image_requests
-from .upload import Callback, Lost, Progress, marked
+from .progress import Callback, Progress
+from .requests import filled, image_requests
+from .upload import Lost, marked, remark
 
-__all__ = ["Inference", "arm", "holds", "lost"]
+__all__ = ["Inference", "arm", "become", "holds", "lost"]
 
 _SLOW_CLOCK_HZ = 1_000_000
 
@@ -41,11 +43,26 @@ def arm(session: Session, program: Program) -> DeviceInfo:
     except DeviceError as error:
         if error.status != Status.BAD_PROGRAM:
             raise
-        raise Lost from error
+        raise Lost(program) from error
     info = session.identify()
     if info.network_id != program.identifier:
-        raise Lost
+        raise Lost(program)
     return info
+
+
+def become(session: Session, old: Program | None, new: Program) -> DeviceInfo:
+    """Arm a program that was written, or that uses the weights of an old one, which the device holds.
+
+    Raises
+    ------
+    Lost
+        The device does not hold the old one, or lost its memories meanwhile; with the program that counts.
+    """
+    if old and not holds(session, old):
+        raise Lost(old)
+    if old and not remark(session, old, new):
+        raise Lost(new)
+    return arm(session, new)
 
 
 def lost(program: Program, info: DeviceInfo) -> NotLoadedError:
@@ -88,7 +105,8 @@ class Inference:
         self._watch = watch if program.config.counters else None
         # A full receive buffer may wait for everything that is in it.
         batch = program.cycles + 100 * len(program.layers)
-        waiting = program.config.fifo_bytes // program.image_bytes + 2 * program.config.geometry.rows
+        size = program.image_bytes * program.per_row
+        waiting = program.config.fifo_bytes // size + 2 * program.config.geometry.rows
         self._timeout = session.timeout + 2 * waiting * batch / (clock_hz or _SLOW_CLOCK_HZ)
 
     def run(self, wire: NDArray[np.uint8]) -> bytes:
@@ -112,9 +130,12 @@ class Inference:
         if program.results_read:
             return Passes(session, program, self._timeout, self._progress).run(wire)
         expected: list[int] = []
-        requests = image_requests(program, wire, session.max_payload, expected)
+        sent = filled(program, wire)
+        requests = image_requests(program, sent, session.max_payload, expected)
         requests = watched(requests, expected, self._watch)
-        cost = ImageBytes(program.image_bytes, program.result_bytes, program.batch)
+        row = program.per_row
+        images, results = row * program.image_bytes, row * program.result_bytes
+        cost = ImageBytes(images, results, program.filled_rows, ahead(program, session.max_payload))
         done, group, found = 0, b"", []
         for index, response in enumerate(session.stream(requests, timeout=self._timeout, images=cost)):
             count = expected[index]
@@ -131,7 +152,7 @@ class Inference:
                     f"{count} images gave {len(group)} result bytes, not {count * program.result_bytes}"
                 )
             done += count
-            self._progress(Progress("infer", done, len(wire)))
+            self._progress(Progress("infer", min(done, len(wire)), len(wire)))
             found.append(group)
             group = b""
-        return b"".join(found)
+        return b"".join(found)[: len(wire) * program.result_bytes]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..boards import BoardDevice
 from ..compiler.compile import compile_network
+from ..compiler.group import largest
 from ..isa.program import Program
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES
 from ..link.session import Session
@@ -64,9 +65,11 @@ def rates(program: Program, device: BoardDevice, images: int = CALL) -> Rates:
         For `device`'s configuration.
     device : BoardDevice
     images : int
-        Of a call, where the program runs in passes: its weights cross the wire once for all of them. Else any
-        number reaches the same, but for the beginning and the end.
+        Of a call, where the program runs in passes: its weights cross the wire once for all of them. Where
+        they come from a store, as many are worked on at once as are of use (`xnorcore.compiler.group`). Else
+        any number reaches the same, but for the beginning and the end.
     """
+    program = largest(program)
     byte_s = BITS_PER_BYTE * device.clocks_per_bit[device.baud] / device.clock_hz
     array_s = program.cycles / device.clock_hz / program.batch
     if program.passes > 1:

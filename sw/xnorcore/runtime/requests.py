@@ -14,7 +14,7 @@ from ..isa.protocol import KEY_BYTES, Command, Space
 from ..isa.stores import FLASH_BLOCK, FLASH_SECTOR, StoreKind
 from ..link.pieces import END
 
-__all__ = ["erase_requests", "image_requests", "infer_head", "read_requests", "write_requests"]
+__all__ = ["erase_requests", "filled", "image_requests", "infer_head", "read_requests", "write_requests"]
 
 _READ_BYTES = 2048
 
@@ -60,6 +60,24 @@ def infer_head(program: Program, flags: int = END) -> bytes:
     return bytes([flags]) + program.identifier[:KEY_BYTES]
 
 
+def filled(program: Program, wire: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return images as the rows of the array take them: with further ones of 0 behind the last.
+
+    Parameters
+    ----------
+    program : Program
+    wire : array of uint8, shape (n, bytes per image)
+        As `xnorcore.model.bits.pack_images` gives them.
+
+    Returns
+    -------
+    array of uint8, shape (m, `Program.image_bytes`)
+        As many images as whole rows take.
+    """
+    further = -len(wire) % program.per_row
+    return np.pad(wire, ((0, further), (0, program.image_bytes - wire.shape[1])))
+
+
 def image_requests(
     program: Program, wire: NDArray[np.uint8], max_payload: int, expected: list[int]
 ) -> Iterator[tuple[int, bytes]]:
@@ -69,16 +87,17 @@ def image_requests(
     ----------
     program : Program
     wire : array of uint8, shape (n, bytes per image)
-        As `xnorcore.model.bits.pack_images` gives them.
+        As `xnorcore.model.bits.pack_images` gives them; of a program for several images per row, as
+        `filled` gives them.
     max_payload : int
         Bytes of a request's payload.
     expected : list of int
         For each request that is yielded, the number of images that it completes is appended.
     """
-    rows, size = program.batch, program.image_bytes
+    rows = program.batch
     room = max_payload - 1
     first_room = room - KEY_BYTES
-    per_frame = first_room // size
+    per_frame = first_room // program.image_bytes
     if per_frame >= rows:
         step = per_frame // rows * rows
         for first in range(0, len(wire), step):

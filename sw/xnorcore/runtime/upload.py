@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ..compiler.group import variant
 from ..errors import DeviceError, VerifyError
 from ..isa.kept import check_kept
 from ..isa.layout import HEADER
@@ -93,13 +94,18 @@ def remark(session: Session, old: Program, new: Program) -> bool:
         shows only in the identifier of what is armed.
     """
     claim(session, new)
-    first = [block for block in new.blocks if (block.space, block.bank, block.address) == (Space.STORE, 0, 0)]
-    blocks = [*first, *(block for block in new.blocks if block.space == Space.PROGRAM)]
-    write(session, new, without_mark(blocks))
+    # Of the store only what it begins with may differ: its length. Lanes that no image reaches may be used.
+    blocks = [block for block in new.blocks if block.space in (Space.ACTIVATIONS, Space.PROGRAM)]
+    first, length = ([block for block in one.blocks if _begins(block)] for one in (old, new))
+    write(session, new, without_mark([*(length if length != first else ()), *blocks]))
     if _read_mark(session, new) != new.identifier[:4] + old.identifier[4:]:
         return False
     write(session, new, [Block(Space.PROGRAM, 0, _MARK + 1, new.identifier[4:])])
     return True
+
+
+def _begins(block: Block) -> bool:
+    return (block.space, block.bank, block.address) == (Space.STORE, 0, 0)
 
 
 def _read_mark(session: Session, program: Program) -> bytes:
@@ -124,7 +130,9 @@ def without_mark(blocks: Iterable[Block]) -> Iterator[Block]:
 
 
 def is_loaded(session: Session, info: DeviceInfo, program: Program, keep: bool) -> bool:
-    """Return whether a device, which is `info` now, holds a program; with `keep`, also without power.
+    """Return whether a device, which is `info` now, holds a program, for any number of images per row.
+
+    With `keep`, also without power.
 
     Raises
     ------
@@ -133,7 +141,7 @@ def is_loaded(session: Session, info: DeviceInfo, program: Program, keep: bool) 
     """
     if keep:
         check_kept(program)
-    held = info.armed and info.network_id == program.identifier
+    held = info.armed and variant(program, info.network_id) is not None
     return held and (not keep or FlashWriter(session, program, keep, lambda progress: None).there())
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.compile import compile_network
+from ..compiler.group import variant
 from ..compiler.stops import sums_network
 from ..errors import CapacityError, EngineError, LinkError, NetworkError
 from ..isa.device import DeviceConfig, options
@@ -167,7 +168,7 @@ def observe(
     started = time.perf_counter()
     found = device.info
     program = compile_network(network, device.info.config, at_once)
-    held = device.info.armed and device.info.network_id == program.identifier
+    held = device.info.armed and variant(program, device.info.network_id) is not None
     planted = plant(program, fault) if fault else program
     steps = _Steps(device, planted, keep_on)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.compile import compile_network
+from ..compiler.group import most_per_row
 from ..errors import CompileError, UsageError
 from ..files import npyfile, xnorfile
 from ..files.userfile import write_file
@@ -34,6 +35,8 @@ ATTEMPTS = 200
 _CODED = 0.7
 """Share of networks that have codes, on a device that has them."""
 _UART = 1 / 16
+_PER_ROW = 6
+"""Images per row and batch, at most, so that runs end."""
 _SMALL = Bounds(side=5, channels=8, convs=2, dense=2, values=24)
 
 
@@ -118,7 +121,10 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
             continue
         if program.cycles > MOST_CYCLES or program.bytes_per_call > MOST_BYTES:
             continue
-        images = random_images(rng, network, int(rng.integers(1, 2 * rows + 2)))
+        count = int(rng.integers(1, 2 * rows + 2))
+        if (most := most_per_row(program)) > 1:
+            count *= int(rng.integers(1, min(most, _PER_ROW) + 1))
+        images = random_images(rng, network, count)
         images[rng.random(len(images)) < 0.1] = rng.choice([0, network.input.maximum])
         link = "uart" if rng.random() < _UART else "direct"
         return Case(network, images, config, at_once, link, seed)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..compiler.compile import compile_network
+from ..compiler.group import fitted
 from ..folding.fold import ALWAYS, NEVER
 from ..isa.stores import StoreKind
 from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
@@ -33,7 +34,10 @@ def features(case: Case) -> set[str]:
         found.add(f"weights from {StoreKind(case.config.store_kind).title}")
     if program.later:
         found.add("passes")
-    if len(case.images) > program.batch:
+    at_once = fitted(program, len(case.images))
+    if at_once.per_row > 1:
+        found.add("several images per row")
+    if len(case.images) > at_once.batch:
         found.add("several batches")
     config = case.config
     named = {"counters": 0, "convolution": 0, "program_halves": 1, "whole_windows": 1, "act_ports": 1}
