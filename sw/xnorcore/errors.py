@@ -62,6 +62,10 @@ class BuildError(XnorcoreError):
     """A bitstream that cannot be made: a clock out of reach, a design too large, a tool that failed."""
 
 
+class ClusterError(XnorcoreError):
+    """A scheduler that is not there or goes away, or workers that are not what is needed."""
+
+
 class ProgramError(XnorcoreError):
     """A board that could not be programmed: programmer or board absent, port busy."""
 

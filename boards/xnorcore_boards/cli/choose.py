@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from xnorcore import zoo
 from xnorcore.cli.console import Console, table
 from xnorcore.errors import BuildError, UsageError
-from xnorcore.isa.device import options
 
 if TYPE_CHECKING:
     from xnorcore.isa.device import DeviceConfig
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["choose", "for_network"]
 
 _SHOWN = 12
-_SIZES = ("rows", "columns", "width")
 
 
 def choose(name: str, networks: str | None, images: int | None, console: Console) -> int:
@@ -124,22 +122,9 @@ def _kinds(config: DeviceConfig) -> list[str]:
     return found + (["act_ports=1"] if config.act_ports == 1 else [])
 
 
-def _command(board: Board, config: DeviceConfig) -> str:
-    """Return the command that builds a configuration."""
-    own, wanted = options(board.config), options(config)
-    words = [f"xnorcore build {board.name}"]
-    if any(own[size] != wanted[size] for size in _SIZES):
-        words.append(f"--geometry {config.geometry}")
-    words += [
-        f"--set {field}={wanted[field]}"
-        for field in own
-        if field not in _SIZES and own[field] != wanted[field]
-    ]
-    return " ".join(words)
-
-
 def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
     from ..measure.choose import RULE, obstacle
+    from ..measure.places import build_command
     from ..measure.space import cells_limit
 
     board, best, frontier = search.board, search.best, search.frontier
@@ -179,7 +164,7 @@ def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
         lines.append(f"in passes: of a call of {search.images:,} images, which share the weights")
     if best.config == board.config:
         return [*lines, "the board's own configuration is the best one"]
-    lines.append(f"proposed: {_command(board, best.config)}")
+    lines.append(f"proposed: {build_command(board, best.config)}")
     changes = [_change(name, now, best) for name in search.networks]
     return [*lines, *(f"  {change}" for change in changes)]
 

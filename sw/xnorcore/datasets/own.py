@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 import zlib
@@ -23,6 +24,8 @@ MAX_BYTES = 1 << 30
 MAX_MEMBERS = 256
 """Most members of an .npz file."""
 MAX_CLASSES = 256
+MAX_RULE = 4096
+"""Most bytes of the text that says how images were made of pictures."""
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _LAYOUT = (
     "a folder or .npz file with the arrays test_images and test_labels, and for training train_images and "
@@ -45,12 +48,14 @@ def load(path: Path) -> Dataset:
         If the arrays do not belong together.
     """
     arrays, classes = _arrays(path, test_only=False)
+    pictures = _pictures(path) if path.suffix == ".npz" else None
     if "train_images" not in arrays:
         raise UsageError(f"{str(path)!r} has no training part: add the arrays train_images and train_labels")
     maximum = max(1, *(int(arrays[name].max(initial=0)) for name in ("train_images", "test_images")))
     return Dataset(
         *(arrays[name] for name in _ARRAYS), bits=maximum.bit_length(), maximum=maximum,
         classes=_names(path, arrays, classes), split=f"as {path.name or 'the folder'} has it",
+        pictures=pictures,
     )  # fmt: skip
 
 
@@ -130,6 +135,24 @@ def _npz(path: Path, test_only: bool) -> tuple[Arrays, list[str]]:
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         # RuntimeError: a member that is encrypted.
         raise FileFormatError(f"{str(path)!r} is not an .npz file, or is damaged: {error}") from None
+
+
+def _pictures(path: Path) -> dict[str, Any] | None:
+    """Return the rule by which the images of an .npz file were made of pictures, if it says so."""
+    with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
+        if "pictures.npy" not in archive.namelist():
+            return None
+        info = archive.getinfo("pictures.npy")
+        _limit(f"{path}: pictures", info.file_size)
+        with archive.open(info) as file:
+            text = npyfile.read(f"{path}: pictures", file, info.file_size, "U")
+    try:
+        rule = json.loads(str(text)) if not text.ndim and text.nbytes <= MAX_RULE else None
+    except (ValueError, RecursionError):
+        rule = None
+    if not isinstance(rule, dict) or not set(rule) <= {"fit", "invert", "box"}:
+        raise FileFormatError(f"{path}: pictures must be the text of one rule, with fit, invert and box")
+    return rule
 
 
 def _bomb(what: str, archive: zipfile.ZipFile) -> None:

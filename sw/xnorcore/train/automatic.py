@@ -124,7 +124,7 @@ def fitting(
     def fits(width: int) -> tuple[Recipe, Program] | None:
         recipe = candidate.recipe(name, dataset, width, len(data.train_labels))
         try:
-            program = compile_network(_untrained(recipe, data), config)
+            program = compile_network(untrained(recipe, data), config)
         except CompileError:
             return None
         return (recipe, program) if program.passes == 1 and fast_enough(program) else None
@@ -194,7 +194,8 @@ def choose(
     return best
 
 
-def _untrained(recipe: Recipe, data: Dataset) -> Network:
+def untrained(recipe: Recipe, data: Dataset) -> Network:
+    """Return a network of a recipe's form with random weights: it compiles as the trained one does."""
     shape = data.train_images.shape[1:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -10,7 +10,12 @@ from ..errors import UsageError
 from ._torch import torch
 from .recipe import Recipe
 
-__all__ = ["deterministic", "enough_memory"]
+__all__ = ["deterministic", "enough_memory", "version"]
+
+
+def version() -> str:
+    """Return the version of PyTorch: another one may round otherwise."""
+    return str(torch.__version__)
 
 
 @contextmanager
