@@ -21,6 +21,7 @@ from .devices import configurations
 from .files import check_output
 from .inputs import add_reading, user_images
 from .options import Parser, add_simulator, device_config, given_options, integer, seconds, sim_spec
+from .working import add_workers
 
 _SIDES = {
     "model": "one of the models: golden and fast disagree",
@@ -85,6 +86,7 @@ def add_verify(parser: Parser) -> None:
     group.add_argument(
         "--keep", metavar="DIR", default=".", help="folder for networks that fail; default here"
     )
+    add_workers(parser)
     add_simulator(parser, link="direct")
 
 
@@ -93,6 +95,8 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
         from .verify_random import run
 
         return run(arguments, console)
+    if arguments.workers is not None or arguments.scheduler is not None:
+        raise UsageError("--workers and --scheduler are for random networks; leave NET out")
     if arguments.geometry != "random" or arguments.devices:
         raise UsageError("--geometry and --devices are for random networks; use --rows, --columns, --width")
     check_output(arguments.html, arguments.images)

@@ -12,6 +12,7 @@ from ..verify.campaign import run as run_campaign
 from ..verify.random_devices import random_configs
 from .console import Console, table
 from .options import device_config, given_options
+from .working import workers
 
 COUNT = 50
 """Networks, if nothing else is asked for."""
@@ -29,17 +30,19 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     count = arguments.random or COUNT
     total = max(arguments.first + count, arguments.total or 0)
     configs = _configs(arguments, total)
-    result = run_campaign(
-        arguments.seed,
-        count,
-        configs,
-        first=arguments.first,
-        total=total,
-        keep=arguments.keep,
-        faults=arguments.plant is not None,
-        progress=console.counting("networks"),
-        say=console.say,
-    )
+    with workers(arguments, console, packages=("xnorcore", "xnorcore_hw")) as pool:
+        result = run_campaign(
+            arguments.seed,
+            count,
+            configs,
+            first=arguments.first,
+            total=total,
+            keep=arguments.keep,
+            faults=arguments.plant is not None,
+            pool=pool,
+            progress=console.counting("networks"),
+            say=console.say,
+        )
     console.result({"command": "verify", **result.as_dict()}, _lines(result))
     return 1 if result.failures or result.missed else 0
 

@@ -60,5 +60,6 @@ def workers(
             "--workers starts processes here, --scheduler uses those of others; give one of them"
         )
     with open_pool(arguments.workers or default, arguments.scheduler, packages=packages) as pool:
-        console.say(f"xnorcore: {pool.text}")
+        if arguments.workers is not None or arguments.scheduler is not None or default > 1:
+            console.say(f"xnorcore: {pool.text}")
         yield pool

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..compiler.compile import compile_network
 from ..isa.device import DeviceConfig
+from ..workers import Pool, Serial
 from .case import Case, check, differences, draw, save
 from .features import features
 from .planted import random_fault
@@ -79,6 +80,14 @@ class Campaign:
     named: Counter[str] = field(default_factory=Counter)
     missed: list[str] = field(default_factory=list)
 
+    def add(self, other: Campaign) -> None:
+        """Add up what was counted in another part."""
+        for name in ("images", "layers", "values"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("features", "refused", "planted", "named"):
+            getattr(self, name).update(getattr(other, name))
+        self.missed += other.missed
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything in the form of ``--json``."""
         return {
@@ -91,6 +100,26 @@ class Campaign:
         }
 
 
+@dataclass
+class _Trial:
+    """What became of one network.
+
+    Attributes
+    ----------
+    part : Campaign
+        With what there is to add up.
+    found, shrunk : str or None
+        How it failed, and how the smaller case does.
+    small : Case or None
+        The smaller case.
+    """
+
+    part: Campaign
+    found: str | None = None
+    shrunk: str = ""
+    small: Case | None = None
+
+
 def run(
     seed: int,
     count: int,
@@ -100,6 +129,7 @@ def run(
     total: int = 0,
     keep: str = ".",
     faults: bool = False,
+    pool: Pool | None = None,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Campaign:
@@ -120,6 +150,8 @@ def run(
         Folder for what fails.
     faults : bool
         Plant a random fault in every device, and see whether it is found.
+    pool : Pool, optional
+        Runs the networks; default: one after the other, here.
     progress : callable, optional
         Called with (networks done, `count`).
     say : callable, optional
@@ -129,26 +161,52 @@ def run(
     ------
     UsageError
         A device that no network fits, or a file that cannot be written.
+    ClusterError
+        If the pool's workers are gone.
     """
     total = max(total, first + count)
-    result = Campaign(seed, first, count, len(configs))
-    for index in range(first, first + count):
-        config = configs[index * len(configs) // total]
-        case = draw(seed, index, config, result.refused)
-        found = _plant(case, index, result) if faults else check(case)
-        result.features.update(features(case))
-        result.images += len(case.images)
-        result.layers += len(case.network.layers)
-        result.values += len(case.images) * sum(map(prod, case.network.shapes[1:]))
-        if found:
-            small, shrunk = shrink(case, check)
-            stem, command = save(small, keep)
-            result.failures.append(Failure(index, found, shrunk, stem, command))
+    pieces = [
+        (seed, index, configs[index * len(configs) // total], faults) for index in range(first, first + count)
+    ]
+    failures: dict[int, Failure] = {}
+    done = 0
+
+    def ready(place: int, trial: _Trial) -> None:
+        nonlocal done
+        done += 1
+        index = first + place
+        if trial.found is not None and trial.small is not None:
+            stem, command = save(trial.small, keep)
+            failures[index] = Failure(index, trial.found, trial.shrunk, stem, command)
             if say:
-                say(f"network {index} fails: {found}; shrunk to {stem}.xnor: {shrunk}; run: {command}")
+                say(
+                    f"network {index} fails: {trial.found}; shrunk to {stem}.xnor: {trial.shrunk}; "
+                    f"run: {command}"
+                )
         if progress:
-            progress(index - first + 1, count)
+            progress(done, count)
+
+    trials = (pool or Serial()).run(_trial, pieces, ready)
+    result = Campaign(seed, first, count, len(configs))
+    for trial in trials:
+        result.add(trial.part)
+    result.failures = [failures[index] for index in sorted(failures)]
     return result
+
+
+def _trial(seed: int, index: int, config: DeviceConfig, faults: bool) -> _Trial:
+    """Draw a network, run it, and shrink it if it fails: the same wherever it is done."""
+    part = Campaign(seed, index, 1, 1)
+    case = draw(seed, index, config, part.refused)
+    found = _plant(case, index, part) if faults else check(case)
+    part.features.update(features(case))
+    part.images += len(case.images)
+    part.layers += len(case.network.layers)
+    part.values += len(case.images) * sum(map(prod, case.network.shapes[1:]))
+    if not found:
+        return _Trial(part)
+    small, shrunk = shrink(case, check)
+    return _Trial(part, found, shrunk, small)
 
 
 def _plant(case: Case, index: int, result: Campaign) -> None:
