@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,10 +40,10 @@ def run(capsys, *arguments):
 @pytest.fixture
 def built(monkeypatch, tmp_path):
     """Replace synthesis by a result; return what the flow was called with."""
-    calls = {"fmax": 40.0}
+    calls: dict[str, Any] = {"fmax": 40.0}
 
-    def build(design, folder, seeds, phases, likely=None):
-        calls.update(design=design, folder=folder, seeds=seeds)
+    def build(design, folder, seeds, phases, likely=None, pool=None):
+        calls.update(design=design, folder=folder, seeds=seeds, pool=pool)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "build.json").write_text('{"tools": {"yosys": "native"}}')
         timing = Timing(36.0, calls["fmax"], "from a: x to b: y")
@@ -145,6 +146,9 @@ def test_missed_timing_is_exit_1(built, capsys):
         (("icebreaker", "--baud", "17000000"), "needs 4 clock cycles per bit"),
         (("icebreaker", "--clock-hz", "999"), "SB_PLL40"),
         (("icebreaker", "--seeds", "0"), "--seeds"),
+        (("icebreaker", "--workers", "2"), "say how many with --seeds"),
+        (("icebreaker", "--seeds", "2", "--scheduler", "a"), "'a' is no address of a scheduler"),
+        (("sim", "--workers", "2"), "not --workers"),
         (("icebreaker", "--bake", "nix.xnor"), "no network 'nix.xnor'"),
         (("icebreaker", *OWN, "--bake", "mnist-sfc"), "only a network that fits at once can be baked"),
     ],

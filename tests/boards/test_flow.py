@@ -16,8 +16,9 @@ from amaranth.lib.memory import Memory
 from xnorcore.cli.console import Console
 from xnorcore.cli.phases import Phases
 from xnorcore.errors import BuildError, MissingDependencyError
+from xnorcore.workers import Serial
 from xnorcore_boards.board import find_board
-from xnorcore_boards.build import flow, tools
+from xnorcore_boards.build import flow, seeds, tools
 from xnorcore_boards.build.design import Design
 from xnorcore_boards.build.flow import build, synthesis_script
 from xnorcore_boards.build.timing import Timing, read_timing
@@ -311,3 +312,26 @@ def test_whole_ice40_flow(tmp_path):
     assert "counter" in built.timing.critical or "count" in built.timing.critical
     fast = replace(built.timing, clock_mhz=built.timing.fmax_mhz + 1)
     assert not fast.met
+
+    # All seeds at once, as workers do it: the same files, and no others.
+    names = {path.name for path in built.folder.iterdir()}
+    again = build(design, tmp_path / "again", seeds=2, pool=Serial())
+    assert (again.seed, again.fmax, again.usage) == (built.seed, built.fmax, built.usage)
+    assert again.bitstream.read_bytes() == built.bitstream.read_bytes()
+    assert {path.name for path in again.folder.iterdir()} == names
+    nextpnr = require_tools(["nextpnr-ice40"])[0].version
+    ask = ("icebreaker", os.fspath(again.folder), 1, 36.0)
+    with pytest.raises(BuildError, match=r"a worker does not see .*again as it is here; take --workers"):
+        seeds.place(*ask, nextpnr, seeds.netlist_digest(tmp_path / "nowhere"))
+    with pytest.raises(BuildError, match=r"a worker has nextpnr-ice40 .*, not 0.1; install the same there"):
+        seeds.place(*ask, "0.1", seeds.netlist_digest(again.folder))
+
+
+def test_a_seed_that_fails_elsewhere_does_not_end_the_build(tmp_path, monkeypatch):
+    board = find_board("icebreaker")
+    done = {1: seeds.Placed(1.0), 2: seeds.Placed(0.0, BuildError("no legal placement"))}
+    monkeypatch.setattr(seeds, "place", lambda board, folder, seed, *rest: done[seed])
+    place = seeds.place_all(board, tmp_path, [1, 2], Tool("nextpnr-ice40", (), ""), Serial(), Phases())
+    assert place(1, "") == 1.0
+    with pytest.raises(BuildError, match=r"^no legal placement$"):
+        place(2, "")

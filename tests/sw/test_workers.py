@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from importlib import import_module
@@ -85,6 +86,21 @@ def test_a_piece_that_ends_every_worker_is_an_error(two):
     with pytest.raises(ClusterError, match=r"ended its worker again and again.*--workers 1"):
         two.run(signal.raise_signal, [(signal.SIGKILL,)])
     assert two.run(square, [(2,)]) == [square(2)]
+
+
+def endless() -> int:
+    return subprocess.Popen(["sleep", "600"]).pid
+
+
+def test_programs_of_workers_end_with_them():
+    with open_pool(2) as opened:
+        (pid,) = opened.run(endless, [()])
+        os.kill(pid, 0)
+    until = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 @pytest.fixture

@@ -13,12 +13,15 @@ from xnorcore.cli.phases import Phases
 from xnorcore.errors import BuildError
 from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import options
+from xnorcore.workers import Pool
 from xnorcore_hw.sim.workplace import alone
 
+from ..board import Board
 from ..families.family import Part, Usage
 from ..measure.usage import count_cells, usage
 from .design import Design
 from .progress import placing, reader, synthesizing
+from .seeds import Place, place_all
 from .timing import Timing, read_timing
 from .tools import HopelessError, Tool, first_starts, require_tools, run_tool
 
@@ -91,7 +94,12 @@ def building(folder: Path, otherwise: str = "") -> Iterator[None]:
 
 
 def build(
-    design: Design, folder: Path, seeds: int = 0, phases: Phases = _SILENT, likely: int | None = None
+    design: Design,
+    folder: Path,
+    seeds: int = 0,
+    phases: Phases = _SILENT,
+    likely: int | None = None,
+    pool: Pool | None = None,
 ) -> Built:
     """Build a board's bitstream.
 
@@ -106,11 +114,15 @@ def build(
         Takes what is said of the progress.
     likely : int, optional
         The seed that was fast enough when this was built before: tried first.
+    pool : Pool, optional
+        Places with all of the `seeds`, several at once; default: one after the other, here.
 
     Raises
     ------
     MissingDependencyError
         If a program of the flow is not installed.
+    ClusterError
+        If the pool's workers are gone.
     BuildError
         If a program fails, no placement can be routed, or the folder cannot be written.
     """
@@ -124,20 +136,18 @@ def build(
     timings: dict[int, Timing] = {}
     best = 0
     failed: BuildError | None = None
-    tries = range(1, seeds + 1) if seeds else _tries(likely)
+    tries = list(range(1, seeds + 1)) if seeds else _tries(likely)
+    single = _one_by_one(board, folder, nextpnr, phases)
+    place = place_all(board, folder, tries, nextpnr, pool, phases) if pool else single
     for number, seed in enumerate(tries):
         which = f", seed {seed} of {seeds or ', '.join(map(str, tries))}" if seeds > 1 or number else ""
-        stem = f"seed{seed}"
-        log = f"{stem}.log"
-        arguments = family.place_arguments(board.part, stem, seed, mhz)
         try:
-            with phases.phase(f"{board.name}: placing and routing{which}", reader(folder / log, placing)):
-                steps[f"nextpnr {seed}"] = run_tool(nextpnr, arguments, folder, log, family.hopeless)
+            steps[f"nextpnr {seed}"] = place(seed, which)
         except BuildError as error:
             failed = error
             phases.say(f"{board.name}: seed {seed}: {error}")
             continue
-        timings[seed] = read_timing(folder / f"{stem}.report.json", mhz, design.modules)
+        timings[seed] = read_timing(folder / f"seed{seed}.report.json", mhz, design.modules)
         if seeds != 1:
             phases.say(f"{board.name}: seed {seed} reaches {timings[seed].fmax_mhz:.1f} MHz of {mhz:g} MHz")
         best = max(timings, key=lambda seed: timings[seed].fmax_mhz)
@@ -154,22 +164,36 @@ def build(
             "or for a smaller --geometry"
         )
 
-    stem, bitstream = f"seed{best}", f"{board.name}.{family.bitstream}"
-    arguments = family.pack_arguments(board.part, stem, bitstream) + list(board.pack)
-    with phases.phase(f"{board.name}: packing the bitstream"):
-        steps[packer.name] = run_tool(packer, arguments, folder, "pack.log")
+    stem = f"seed{best}"
+    bitstream, steps[packer.name] = _pack(board, folder, stem, packer, phases)
     cells = count_cells(folder / "stat.json")
-    built = Built(
-        folder,
-        folder / bitstream,
-        usage(family, folder, stem, cells, array),
-        timings[best],
-        best,
-        {seed: timing.fmax_mhz for seed, timing in timings.items()},
-        steps,
-    )
+    used = usage(family, folder, stem, cells, array)
+    fmax = {seed: timing.fmax_mhz for seed, timing in timings.items()}
+    built = Built(folder, bitstream, used, timings[best], best, fmax, steps)
     _record(design, built, [yosys, nextpnr, packer], dict(cells[array]) if array else {})
     return built
+
+
+def _pack(board: Board, folder: Path, stem: str, packer: Tool, phases: Phases) -> tuple[Path, float]:
+    """Make the bitstream of a placement; return it, and the seconds that took."""
+    family = board.part.family
+    name = f"{board.name}.{family.bitstream}"
+    arguments = family.pack_arguments(board.part, stem, name) + list(board.pack)
+    with phases.phase(f"{board.name}: packing the bitstream"):
+        return folder / name, run_tool(packer, arguments, folder, "pack.log")
+
+
+def _one_by_one(board: Board, folder: Path, nextpnr: Tool, phases: Phases) -> Place:
+    family, mhz = board.part.family, board.true_hz / 1e6
+
+    def place(seed: int, which: str) -> float:
+        stem = f"seed{seed}"
+        log = f"{stem}.log"
+        arguments = family.place_arguments(board.part, stem, seed, mhz)
+        with phases.phase(f"{board.name}: placing and routing{which}", reader(folder / log, placing)):
+            return run_tool(nextpnr, arguments, folder, log, family.hopeless)
+
+    return place
 
 
 def _tries(likely: int | None) -> list[int]:

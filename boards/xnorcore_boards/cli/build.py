@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from xnorcore.cli.console import Console, table
 from xnorcore.cli.options import Commands, command, integer
 from xnorcore.cli.phases import Phases
+from xnorcore.cli.working import add_workers, workers
 from xnorcore.errors import UsageError
 
 if TYPE_CHECKING:
     from xnorcore.isa.device import DeviceConfig
+    from xnorcore.workers import Pool
 
     from ..board import Board
     from ..build.design import Design
@@ -48,6 +51,7 @@ def add_build(commands: Commands) -> None:
         metavar="N",
         help="placements to try, the fastest is kept (default: up to 3, until one is fast enough)",
     )
+    add_workers(parser)
     parser.add_argument("--baud", type=integer(1), metavar="N", help="of the UART")
     parser.add_argument("--clock-hz", type=integer(1), metavar="N", help="of the accelerator")
     parser.add_argument("--out", metavar="DIR", help="build folder; default build/BOARD-RxCxW")
@@ -64,6 +68,11 @@ def add_build(commands: Commands) -> None:
 def _build(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.board == "sim":
         return _build_sim(arguments, console)
+    with _pool(arguments, console) as pool:
+        return _build_board(arguments, console, pool)
+
+
+def _build_board(arguments: argparse.Namespace, console: Console, pool: Pool | None) -> int:
     from ..board import find_board
     from ..build.flow import build, building
     from ..build.tools import require_tools
@@ -92,8 +101,20 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
     folder = Path(arguments.out or f"build/{board.name}-{design.config.geometry}")
     with building(folder, ", or choose another folder with --out DIR"):
         before = measured(board.name, design.config, board.clock_hz)
-        built = build(design, folder, arguments.seeds, phases, before["seed"] if before else None)
+        likely = before["seed"] if before else None
+        built = build(design, folder, arguments.seeds, phases, likely, pool)
         return _finish(design, built, time.monotonic() - started, arguments, console)
+
+
+def _pool(arguments: argparse.Namespace, console: Console) -> AbstractContextManager[Pool | None]:
+    """Return the workers that were asked for, or none."""
+    if arguments.workers is None and arguments.scheduler is None:
+        return nullcontext()
+    if not arguments.seeds:
+        raise UsageError(
+            "--workers and --scheduler place with several seeds at once; say how many with --seeds"
+        )
+    return workers(arguments, console, packages=("xnorcore", "xnorcore_boards"))
 
 
 def _finish(
@@ -198,7 +219,18 @@ def _build_sim(arguments: argparse.Namespace, console: Console) -> int:
     from xnorcore.isa.device import DeviceConfig
     from xnorcore_hw.sim.transport import open_sim
 
-    names = ("bake", "for", "seeds", "baud", "clock_hz", "out", "check_netlist", "record")
+    names = (
+        "bake",
+        "for",
+        "seeds",
+        "workers",
+        "scheduler",
+        "baud",
+        "clock_hz",
+        "out",
+        "check_netlist",
+        "record",
+    )
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
     if given:
         raise UsageError(f"build sim takes --geometry and --set, not {', '.join(given)}")

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..errors import ClusterError, UsageError
-from ._dask import distributed
+from ._dask import distributed, psutil
 from .task import attempt, same, sources
 
 __all__ = ["Cluster"]
@@ -82,11 +82,23 @@ class Cluster:
     def close(self) -> None:
         """Leave the scheduler; end the workers that were started here."""
         client = getattr(self, "client", None)
+        started = self._started()
         # A connection that is lost already says so once more.
         for each in (client, self._local):
             if each is not None:
                 with contextlib.suppress(OSError, TimeoutError, RuntimeError):
                     each.close(timeout=5)
+        for process in started:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    def _started(self) -> list[Any]:
+        """Return the programs that workers of this machine run, which would go on without them."""
+        found: list[Any] = []
+        for worker in self._local.workers.values() if self._local is not None else ():
+            with contextlib.suppress(psutil.Error, AttributeError):
+                found += psutil.Process(worker.pid).children(recursive=True)
+        return found
 
     def keep(self, value: Any) -> Any:
         """Hold a value on the workers; as a piece of work, so that it comes back if a worker is lost."""
