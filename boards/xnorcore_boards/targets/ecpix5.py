@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -43,21 +44,22 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
     )
 
 
-def _config(rows: int, columns: int) -> DeviceConfig:
-    return DeviceConfig(
-        Geometry(rows, columns, 64),
-        acc_width=16,
-        column_group=8,
-        weight_depth=512,
-        threshold_depth=256,
-        act_depth=1024,
-        fifo_bytes=4096,
-        line_bytes=4096,
-        threshold_share=4,
-    )
-
+# Maps of 32 by 32 pixels with 64 channels take most of the block RAM.
+_45F = DeviceConfig(
+    Geometry(2, 64, 32),
+    acc_width=16,
+    column_group=8,
+    weight_depth=512,
+    threshold_depth=256,
+    act_depth=5120,
+    program_depth=498,
+    fifo_bytes=4096,
+    line_bytes=2048,
+    threshold_share=4,
+)
+_85F = replace(_45F, geometry=Geometry(3, 64, 64), act_depth=4096, column_align=4)
 
 BOARDS = (
-    _board("45F", LFE5UM5G_45F_BG554, _45f, _config(4, 32)),
-    _board("85F", LFE5UM5G_85F_BG554, _85f, _config(6, 32)),
+    _board("45F", LFE5UM5G_45F_BG554, _45f, _45F),
+    _board("85F", LFE5UM5G_85F_BG554, _85f, _85F),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -62,18 +63,7 @@ _25F = DeviceConfig(
     store_words=1 << 22,
     store_kind=StoreKind.SDRAM,
 )
-_85F = DeviceConfig(
-    Geometry(6, 32, 64),
-    acc_width=16,
-    column_group=4,
-    # Deeper buffers are four memory blocks a column, not two, and their wires do not find a way.
-    weight_depth=512,
-    threshold_depth=256,
-    act_depth=1024,
-    fifo_bytes=4096,
-    line_bytes=4096,
-    threshold_share=4,
-)
+_85F = replace(_25F, geometry=Geometry(3, 64, 64), fifo_bytes=4096)
 
 BOARDS = (
     _board("25F", LFE5U_25F_BG381, _25f, _25F, 75_000_000),
