@@ -26,6 +26,7 @@ from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
 from .slow_store import SlowTop
 from .test_cycles import counted
+from .test_driver import Noisy
 
 SMALL = {"weight_depth": 64, "threshold_depth": 16, "act_depth": 2048, "store_words": 1 << 14}
 WHOLE = {"whole_windows": 1, "act_ports": 1}
@@ -68,6 +69,21 @@ def test_every_image_has_its_own_results(number: int) -> None:
                 assert count == 1 or len(np.unique(wanted, axis=0)) > 1
                 np.testing.assert_array_equal(device.infer(images), wanted)
     assert seen
+
+
+def test_on_a_wire_that_loses_bytes() -> None:
+    """Requests are sent ahead of answers, and some of them again."""
+    options = SimOptions(DEVICES[0])
+    engine = CompiledEngine(options.config, options.clock_hz, top=SlowTop)
+    noisy = Noisy(SimTransport(options, engine), 1, 1e-12)
+    program = next(programs(options.config))
+    with Accelerator(Session(noisy)) as device:
+        device.load_program(program, verify=False)
+        noisy.rate = 1 / 1500
+        images = random_images(np.random.default_rng(1), program.network, 5 * most_per_row(program))
+        for _ in range(3):
+            np.testing.assert_array_equal(device.infer(images), golden.run(program.network, images))
+        assert noisy.damaged > 3 and device.session.stats.resent
 
 
 @pytest.mark.parametrize("number", some(range(len(DEVICES)), always=1))

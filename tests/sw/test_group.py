@@ -185,7 +185,7 @@ def test_lfc_at_the_speed_of_the_wire() -> None:
     assert fitted(program, 1) is program
 
 
-def test_a_lossy_wire_and_a_device_that_forgets() -> None:
+def test_a_device_that_forgets() -> None:
     device, accelerator = interpreted(DEVICES[0])
     program = compile_network(NETWORK, DEVICES[0], per_row=6)
     accelerator.load_program(program)
@@ -220,6 +220,23 @@ def test_nothing_of_the_store_is_written_again() -> None:
     writes = [space for command, space in sent if command == Command.WRITE]
     assert set(writes) == {Space.PROGRAM}, "and of the program only once"
     assert sum(command == Command.ARM for command, _ in sent) == 1
+
+
+def test_a_network_that_is_kept_starts_with_one_image_per_row() -> None:
+    """What calls of several images make of it is in the device's memories only."""
+    machine, accelerator = interpreted(replace(DEVICES[0], store_words=1 << 15, store_kind=StoreKind.FLASH))
+    accelerator.load(NETWORK, keep=True)
+    kept, name = machine.machine.memories.store.copy(), accelerator.program.identifier
+    images = random_images(np.random.default_rng(1), NETWORK, 12)
+    for _ in range(2):
+        np.testing.assert_array_equal(accelerator.infer(images), golden.run(NETWORK, images))
+        assert accelerator.running is not None and accelerator.running.per_row > 1
+        assert not accelerator.load(NETWORK, keep=True)
+        np.testing.assert_array_equal(machine.machine.memories.store, kept)
+        machine.restart()
+        accelerator = Accelerator(Session(machine))
+        assert accelerator.info.network_id == name
+        assert not accelerator.load(NETWORK)
 
 
 def test_what_a_device_takes_ahead() -> None:

@@ -174,7 +174,7 @@ def _device(
         ready = time.perf_counter()
         written = accelerator.load(network, verify=not arguments.no_verify, at_once=arguments.batch)
         loaded = time.perf_counter()
-        waves.start()
+        waves.start(len(images))
         shown.start()
         results, measured = measure(accelerator, images, batch=arguments.batch or 0)
         recording = waves.finish()

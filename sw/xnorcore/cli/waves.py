@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..compiler.group import fitted
 from ..errors import MissingDependencyError, UsageError
 from ..files.userfile import write_file
 from ..isa.listing import listing, listing_lines
@@ -110,8 +111,8 @@ class _Recorded:
     def __init__(self, arguments: argparse.Namespace, recording: Any, accelerator: Accelerator) -> None:
         self._arguments, self._recording, self.accelerator = arguments, recording, accelerator
 
-    def start(self) -> None:
-        """Start the record, once the network is loaded."""
+    def start(self, images: int) -> None:
+        """Start the record, once the network is loaded, of which so many images will be run."""
         arguments, program = self._arguments, self.accelerator.program
         if self._recording is None:
             return
@@ -120,9 +121,11 @@ class _Recorded:
             return
         layer = None if arguments.layer is None else _layer(program.network, arguments.layer)
         first, behind = _descriptors(program, layer)
-        image, size = arguments.image or 0, program.batch
-        step = arguments.batch or (image + 1)
-        batch = image // step * -(-step // size) + image % step // size
+        image, step = arguments.image or 0, arguments.batch or images
+        before, left = image // step, min(step, images - image // step * step)
+        # The last call has fewer images, and may have smaller batches.
+        whole, own = (fitted(program, count).batch for count in (step, left))
+        batch = before * -(-step // whole) + image % step // own
         count = len(program.sections[0].parts)
         self._recording.start((batch * count + first, batch * count + behind))
 
