@@ -14,7 +14,7 @@ from xnorcore.errors import LinkError, VerifyError
 from xnorcore.isa.blocks import Block
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.kept import flash_image
-from xnorcore.isa.pages import PAGE_WORDS
+from xnorcore.isa.pages import PAGE_WORDS, paged, unpaged
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Command, Space
 from xnorcore.isa.stores import FLASH_SECTOR
@@ -142,6 +142,30 @@ def test_a_flipped_bit_is_an_error_and_never_a_score(seed: int, chip: SimTranspo
         with pytest.raises(LinkError, match="BAD_PROGRAM"):
             for _ in range(2):  # the last page's rest is nobody's, but belongs to a page
                 right(device, SMALLEST)
+
+
+def test_a_request_that_begins_in_a_damaged_page_is_none(chip: SimTransport) -> None:
+    """Even if it is ARM, and all before it is right: behind a request that fills the first page."""
+    config = CONFIGS[0]
+    device = started(chip)
+    device.load(RESIDENT, keep=True)
+    words = unpaged(flash_image(compile_network(RESIDENT, config), True))
+    arm = int(np.flatnonzero(words == Command.ARM << 8)[0])
+    whole = unpaged(paged(words[:arm]))
+    fill = len(whole) - arm
+    head = np.frombuffer(bytes([fill - 1, Command.WRITE, 0, 0, Space.ACTIVATIONS, 0, 0, 0]), "<u4")
+    zeros = np.zeros(fill - 2, np.uint32)
+    script = np.concatenate([words[:arm], head, zeros, words[arm : arm + 1]])
+    image = Block(Space.STORE, 0, 0, paged(script).astype("<u4").tobytes())
+    session = device.session
+    for requests in (erase_requests(config, image), write_requests(config, image, session.max_payload)):
+        list(session.stream(requests))
+    device.session.call(*next(read_requests(config, Space.STORE, 0, 0, 1)))
+    device = started(chip)
+    assert device.info.network_id == identifier(RESIDENT)
+    checksum = len(image.data) // 4 - 1
+    clear_bits(device, checksum, int(paged(script)[checksum]) & -int(paged(script)[checksum]))
+    assert not started(chip).info.armed
 
 
 def test_power_that_is_lost_during_an_erase_leaves_anything(chip: SimTransport) -> None:
