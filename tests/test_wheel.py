@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -102,3 +104,73 @@ def test_pages(shell):
 def test_gateware_and_boards(shell):
     shell("-c", "import xnorcore_boards.board as b; assert 'icebreaker' in b.configurations()")
     assert "icebreaker" in shell("-m", "xnorcore", "plan", "digits")
+
+
+@pytest.fixture(scope="module")
+def small(wheel, tmp_path_factory):
+    """Run Python where only the wheel is, and what docs/command-line.md says that a small host needs."""
+    folder = tmp_path_factory.mktemp("small")
+    venv.create(folder / "venv", symlinks=True)
+    python = folder / "venv" / "bin" / "python"
+    site = next((folder / "venv" / "lib").glob("*/site-packages"))
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    subprocess.run([*install, "--no-index", str(wheel)], check=True)
+    # The packages that stand behind `pip install` there, linked from where they are here.
+    text = (ROOT / "docs" / "command-line.md").read_text()
+    (line,) = re.findall(r"^    pip install ((?:[a-z]+ ?)+) && pip install --no-deps ", text, re.MULTILINE)
+    modules = {"pyserial": "serial"}
+    for name in line.split():
+        spec = importlib.util.find_spec(modules.get(name, name))
+        assert spec is not None and spec.origin is not None, name
+        here = Path(spec.origin).parent
+        for part in (here, here.with_name(f"{here.name}.libs")):
+            if part.exists():
+                (site / part.name).symlink_to(part)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(python), *arguments], cwd=folder, env=clean, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_a_driver_without_amaranth(small):
+    """On a Raspberry Pi: what talks to a board, and what compares with the models."""
+    missing = small("-c", "import amaranth")
+    assert missing.returncode and "No module named 'amaranth'" in missing.stderr
+    for arguments in (
+        ("--help",),
+        ("devices", "--list"),
+        ("zoo",),
+        ("sample", "digits", "-o", "in.npy", "--count", "8"),
+        ("golden", "digits", "in.npy", "-o", "golden.npy"),
+        ("run", "digits", "in.npy", "--port", "machine:", "-o", "out.npy", "--check"),
+    ):
+        done = small("-m", "xnorcore", *arguments)
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    small("-c", "import numpy; assert (numpy.load('out.npy') == numpy.load('golden.npy')).all()")
+    used = small("-c", USE_OF_THE_DRIVER)
+    assert used.returncode == 0, used.stderr
+    absent = small("-m", "xnorcore", "run", "digits", "in.npy", "--port", "/dev/nothing", "-o", "out.npy")
+    assert absent.returncode == 2 and "Traceback" not in absent.stderr
+    for arguments in (
+        ("run", "digits", "in.npy", "--port", "sim:", "-o", "out.npy"),
+        ("export-verilog", "-o", "core"),
+        ("demo",),
+    ):
+        done = small("-m", "xnorcore", *arguments)
+        assert done.returncode == 2, done.stderr
+        assert "xnorcore: error: this needs amaranth, which is not installed; run: " in done.stderr
+
+
+USE_OF_THE_DRIVER = """
+import numpy as np
+from xnorcore import zoo
+from xnorcore.runtime.accelerator import Accelerator
+with Accelerator.open("machine:") as device:
+    device.load(zoo.load("digits"))
+    scores = device.infer(np.load("in.npy"))
+assert (scores == np.load("golden.npy")).all()
+"""

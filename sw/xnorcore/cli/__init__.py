@@ -86,12 +86,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         # Files and ports have their own messages; what is left is the machine: a full disk, no more files.
         return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
-    except Exception:
+    except Exception as error:
+        if missing := _missing(error):
+            return _fail(missing)
         import traceback
 
         traceback.print_exc()
         _line("xnorcore: this is a bug in xnorcore; please report it with the lines above")
         return BUG
+
+
+def _missing(error: Exception) -> str:
+    """Say which of the packages that are always required is not there, if that is what an error is."""
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    from ..extras import install_extra, package, requirements
+
+    # What a package is called by `import`, where that is another name.
+    names = {"serial": "pyserial", "vcd": "pyvcd"}
+    module = (error.name or "").partition(".")[0]
+    wanted = names.get(module, module)
+    try:
+        known = [package(text) for text in requirements()[""]]
+    except ModuleNotFoundError:  # it runs without being installed
+        return ""
+    if wanted not in known:
+        return ""
+    return f"this needs {wanted}, which is not installed; run: {install_extra('')}"
 
 
 def _fail(message: str) -> int:
