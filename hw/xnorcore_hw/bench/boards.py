@@ -45,7 +45,7 @@ class BoardRow:
     cycles : int or None
         Of a batch, as the device counts them: between others; in passes, of all of them, one after the other.
     model_cycles : int or None
-        Of the same batch by computation; of a stream, as many at most.
+        Of the same batch by computation; with weights from a store, as many at most.
     clock_hz, baud : int
     fmax_mhz : float or None
         The clock that the recorded build of this device reaches after routing; None without one.
@@ -61,6 +61,8 @@ class BoardRow:
         Among their scores.
     missing : tuple of str
         What the board lacks, where the network does not run.
+    streams : bool
+        Weights come from the store, also in passes: `model_cycles` is a bound.
     """
 
     board: str
@@ -82,6 +84,7 @@ class BoardRow:
     images: int = 0
     mismatches: int = 0
     missing: tuple[str, ...] = ()
+    streams: bool = False
 
     @property
     def clock_met(self) -> bool:
@@ -90,9 +93,9 @@ class BoardRow:
 
     @property
     def passed(self) -> bool:
-        """Whether every score was right, and every cycle as computed: of a stream, 0.9 of them at least."""
+        """Whether every score was right, and every cycle as computed: with a store, 0.9 of them at least."""
         cycles, computed = self.cycles or 0, self.model_cycles or 0
-        fewest = 0.9 * computed if self.runs == "stream" else computed
+        fewest = 0.9 * computed if self.streams else computed
         return fewest <= cycles <= computed and not self.mismatches
 
     @property
@@ -148,6 +151,7 @@ def expected(name: str, device: BoardDevice, network: str, graph: Network) -> Bo
     return replace(
         row,
         runs="passes" if passes else "stream" if program.streams else "resident",
+        streams=program.streams,
         passes=program.passes,
         call_images=CALL if passes else None,
         images_per_batch=program.batch,
