@@ -117,10 +117,11 @@ def small(wheel, tmp_path_factory):
     subprocess.run([*install, "--no-index", str(wheel)], check=True)
     # The packages that stand behind `pip install` there, linked from where they are here.
     text = (ROOT / "docs" / "command-line.md").read_text()
-    (line,) = re.findall(r"^    pip install ((?:[a-z]+ ?)+) && pip install --no-deps ", text, re.MULTILINE)
-    modules = {"pyserial": "serial"}
-    for name in line.split():
-        spec = importlib.util.find_spec(modules.get(name, name))
+    found = re.search(r"^    pip install ((?:[a-z]+ ?)+) && pip install --no-deps ", text, re.MULTILINE)
+    assert found
+    modules: dict[str, str] = {"pyserial": "serial"}
+    for name in found.group(1).split():
+        spec = importlib.util.find_spec(modules.get(name) or name)
         assert spec is not None and spec.origin is not None, name
         here = Path(spec.origin).parent
         for part in (here, here.with_name(f"{here.name}.libs")):
