@@ -226,6 +226,8 @@ def find_board(name: str) -> Board:
     """
     boards = all_boards()
     if name not in boards:
+        if name == "sim":
+            raise UsageError(f"sim is the simulated device, which has no FPGA; boards: {', '.join(boards)}")
         known = [*boards, "sim"]
         raise UsageError(f"unknown board {name!r}; known: {', '.join(known)}{did_you_mean(name, known)}")
     return boards[name]

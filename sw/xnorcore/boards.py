@@ -106,15 +106,21 @@ def board_devices(*, unfit: bool = False) -> dict[str, BoardDevice]:
     return {name: device for name, device in found.items() if unfit or device.refusal is None}
 
 
-def find_device(name: str) -> BoardDevice:
+def find_device(name: str, *, unfit: bool = False) -> BoardDevice:
     """Return the device of a board.
+
+    Parameters
+    ----------
+    name : str
+    unfit : bool
+        As of `board_devices`.
 
     Raises
     ------
     UsageError
         If there is no such board; the nearest name is named.
     """
-    boards = board_devices()
+    boards = board_devices(unfit=unfit)
     if name not in boards:
         known = ", ".join(boards) or "none is installed"
         raise UsageError(f"no board {name!r} has a device; known: {known}{did_you_mean(name, boards)}")

@@ -16,6 +16,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError, UsageError
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry, options
+from xnorcore.isa.stores import StoreKind
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore_boards.board import Board, find_board
@@ -133,7 +134,7 @@ def test_one_wrong_bit_is_seen(cell, parameter, bit, synthesize_once):
 def test_a_slower_sdram_is_seen(synthesize_once, monkeypatch):
     """What breaks a rule of the chip reads nothing from it any more."""
     slower = replace(sdram_chips.ULX3S, rcd=60)
-    monkeypatch.setattr(sdram_chips, "ULX3S", slower)
+    monkeypatch.setitem(sdram_chips.SDRAM_CHIPS, StoreKind.SDRAM, slower)
     found = synthesize_once("ulx3s-85f").check()
     assert not found.passed and "the device holds 5a5a5a5a" in found.failure, found
 

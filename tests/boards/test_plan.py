@@ -56,7 +56,7 @@ def test_passes_are_those_of_the_simulated_board():
 
 def test_a_load_of_weights_serves_many_images():
     """Of mnist-lfc: eight times what a load of weights for every batch gave, 3.1 and 2.9."""
-    for board, runs, least in (("ulx3s-25f", "stream", 24.8), ("tang-nano-20k", "passes", 24)):
+    for board, runs, least in (("ulx3s-25f", "stream", 24.8), ("tang-nano-20k", "stream", 24)):
         said = plan(zoo.load("mnist-lfc"), board, find_device(board), 64)
         assert said["runs"] == runs and said["images_per_s"] >= least
 
@@ -102,7 +102,7 @@ def test_the_command(capsys, tmp_path):
     code, out, err = run(capsys, "plan", "fashion", "--json")
     value = json.loads(out)
     rows = {row["board"]: row for row in value["boards"]}
-    assert code == 0 and not err and rows.keys() == board_devices().keys()
+    assert code == 0 and not err and rows.keys() == board_devices(unfit=True).keys()
     assert rows["ulx3s-25f"]["runs"] == "resident" and not rows["ulx3s-25f"]["missing"]
     assert [lack["field"] for lack in rows[ICEBREAKER]["missing"]][:2] == ["convolution", "line_bytes"]
     code, out, _ = run(capsys, "plan", "fashion", "--board", ICEBREAKER)
@@ -133,7 +133,8 @@ def test_the_page_says_what_json_says(tmp_path, capsys):
         assert (board["board"], board["runs"], *shown) in rows
         assert (board["roofline"] is None) == bool(board["missing"])
         for lack in board["missing"]:
-            cells = (lack["field"], f"{lack['there']:,}", f"{lack['needed']:,}", escape(lack["reason"]))
+            figures = (f"{lack['there']:,}", f"{lack['needed']:,}") if lack["field"] else ("", "")
+            cells = (lack["field"], *figures, escape(lack["reason"]))
             assert cells in rows
         for point in (board["roofline"] or {"points": ()})["points"]:
             cells = f"{point['macs_per_byte']:,.1f}", f"{point['macs_per_cycle']:,.1f}"

@@ -145,12 +145,14 @@ def test_too_much_spram():
     board = boards.find_board("icebreaker")
     config = replace(SMALL, geometry=Geometry(2, 8, 32), act_depth=16385, act_ports=1)
     message = (
-        "icebreaker: with act_ports=1, 2 x 16385 words of 32 bits take 8 blocks of SPRAM, and iCE40UP5K has "
-        "4; choose fewer rows, a smaller width, or another --set act_depth=N or act_ports=2"
+        r"icebreaker: 2 x 16385 words of 32 bits \(act_depth, act_ports=1\) take 8 blocks of SPRAM, and "
+        "iCE40UP5K has 4; choose fewer rows, a smaller width, or another --set act_depth=N, act_ports=2 or "
     )
     with pytest.raises(BuildError, match=message):
         check_size(board, config)
     check_size(board, replace(config, act_depth=16384))
+    with pytest.raises(BuildError, match=r"and 65536 words of a store .* take 10 blocks"):
+        check_size(board, replace(config, geometry=Geometry(1, 8, 32), act_depth=16384, store_words=1 << 16))
     # Where there is none, they are block RAM.
     with pytest.raises(BuildError, match=r"and at least \d+ memory blocks of 32"):
         check_size(boards.find_board("ice40-hx8k-b-evn"), config)

@@ -95,7 +95,9 @@ def test_cycles_are_those_expected(number: int) -> None:
             for per_row in {2, min(5, most_per_row(single))}:
                 program, seen = grouped(single, per_row), seen + 1
                 found, expected = counted(device, program, 2), alone(program.timed[0], config, 2)
-                assert replace(found, wait_weights=expected.wait_weights) == expected
+                # Results of the first batch may be read out while the second computes.
+                assert 0 <= found.port - expected.port <= program.readouts
+                assert replace(found, wait_weights=expected.wait_weights, port=expected.port) == expected
                 tiles = sum(one.nest.count("tile") for one in program.sections[0].descriptors)
                 assert found.wait_weights <= expected.wait_weights <= found.wait_weights + 12 * tiles
         assert seen

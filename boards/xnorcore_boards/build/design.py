@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from xnorcore.errors import BuildError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
-from xnorcore.isa.stores import check_clock
+from xnorcore.isa.stores import StoreKind, check_clock
 
 from ..board import Board
 from ..families.family import Family
 from ..measure.estimate import estimate_area, may_fit
+from ..measure.inventory import config_single_blocks
 from ..measure.memories import Memory, find_memories, single_blocks, total_blocks
 from ..top import BoardTop
 
@@ -90,12 +91,17 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
     cells = estimate_area(family.name, config)
     least = bram if bram is not None else least_blocks(config, family)
     g = config.geometry
-    large = single_blocks([_activations(config)] * g.rows, family)
+    large = config_single_blocks(config, family)
     if large > part.spram:
+        taken = []
+        if config.act_ports == 1:
+            taken.append(f"{g.rows} x {config.act_depth} words of {g.width} bits (act_depth, act_ports=1)")
+        if config.store_words and config.store_kind == StoreKind.RAM:
+            taken.append(f"{config.store_words} words of a store on the chip (store_words)")
         raise BuildError(
-            f"{board.name}: with act_ports=1, {g.rows} x {config.act_depth} words of {g.width} bits take "
-            f"{large} blocks of SPRAM, and {part.name} has {part.spram}; choose fewer rows, a smaller width, "
-            "or another --set act_depth=N or act_ports=2"
+            f"{board.name}: {' and '.join(taken)} take {large} blocks of SPRAM, and {part.name} has "
+            f"{part.spram}; choose fewer rows, a smaller width, or another --set act_depth=N, act_ports=2 or "
+            "store_words=N"
         )
     if may_fit(family.name, config, part.lut4) and least <= part.bram:
         return

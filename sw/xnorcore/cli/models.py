@@ -13,6 +13,7 @@ from ..compiler.compile import Program, compile_network
 from ..compiler.group import largest
 from ..errors import CompileError
 from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
+from ..isa.ranges import power_of_two_at_least
 from ..model.layers import Conv2d, MaxPool2d, has_weights
 from ..model.network import Network
 from .console import Console, table
@@ -216,7 +217,9 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
         hint = f"too small: --set {name}={entry['used']} or more" if short else ""
         if short and value["fits"]:
             how = "from the store" if value["streams"] else "in passes"
-            hint = f"{how}; at once with --set {name}={entry['used']}"
+            # A store's size is a power of two.
+            enough = power_of_two_at_least(entry["used"]) if name == "store_words" else entry["used"]
+            hint = f"{how}; at once with --set {name}={enough}"
         memory.append((names[name], shown(entry["used"]), shown(entry["available"]), hint))
     lines += table(memory, ("memory", "needed", "there is", ""), "  ")
     if value["expected_cycles_per_batch"]:

@@ -10,7 +10,7 @@ from .. import zoo
 from ..boards import BoardDevice, board_devices, find_device
 from ..compiler.compile import compile_network
 from ..compiler.group import largest
-from ..compiler.obstacles import obstacles
+from ..compiler.obstacles import Obstacle, obstacles
 from ..errors import CompileError, UsageError
 from ..files.userfile import write_file
 from ..isa.program import Program
@@ -60,6 +60,9 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     value["size"] = None if device.size is None else asdict(device.size)
     value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "readout_cycles_per_batch"))
     value |= dict.fromkeys(("images_per_batch", "roofline"))
+    if device.refusal:
+        lack = Obstacle("", 0, 0, device.refusal)
+        return value | {"missing": [asdict(lack)]}
     try:
         program = largest(compile_network(network, device.config))
     except CompileError:
@@ -89,9 +92,9 @@ def _plan(arguments: argparse.Namespace, console: Console) -> int:
         plots.require()
         check_output(arguments.html, arguments.network)
     network = zoo.load(arguments.network)
-    devices = board_devices()
+    devices = board_devices(unfit=True)
     if arguments.board is not None:
-        devices = {arguments.board: find_device(arguments.board)}
+        devices = {arguments.board: find_device(arguments.board, unfit=True)}
     if not devices:
         raise UsageError("no board is installed; xnorcore info NET describes the simulated device")
     rows = [plan(network, board, device, arguments.images) for board, device in devices.items()]
