@@ -39,7 +39,7 @@ def ask(tmp_path):
 
 def test_commands(ask):
     assert {name for name, _, _ in COMMANDS} | {"build", "bench", "web"} <= ask("xnorcore ")
-    assert ask("xnorcore exp") == {"export-verilog"}
+    assert ask("xnorcore export") == {"export-verilog"}
 
 
 def test_options_of_a_command(ask):

@@ -16,8 +16,16 @@ from xnorcore.errors import CapacityError, ClusterError, MissingDependencyError,
 from xnorcore.workers import Serial, cluster, open_pool, pool, task
 
 LocalCluster: Any = import_module("distributed").LocalCluster
-# Workers do not import tests: they are sent what is called.
-import_module("cloudpickle").register_pickle_by_value(sys.modules[__name__])
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tests_are_found():
+    """Workers import what is called, and `pytest` alone does not tell them where tests are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+        patch.setattr(sys, "path", [str(ROOT), *sys.path])
+        yield
 
 
 def square(number: int, die: str = "") -> tuple[int, float]:
