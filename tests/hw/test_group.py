@@ -71,6 +71,7 @@ def test_every_image_has_its_own_results(number: int) -> None:
     assert seen
 
 
+@pytest.mark.campaign
 def test_on_a_wire_that_loses_bytes() -> None:
     """Requests are sent ahead of answers, and some of them again."""
     options = SimOptions(DEVICES[0])

@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 MEASURED = [name for name in REPORTS if name == "digits" or " on " in name]
 
 
-@pytest.mark.parametrize("name", some(MEASURED, 2))
+@pytest.mark.parametrize("name", some(MEASURED, 1))
 def test_every_cycle_has_a_layer_and_a_cause(name: str, folder: Path) -> None:
     value, _ = made(name, folder)
     measured = value["measured"]

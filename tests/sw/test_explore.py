@@ -17,17 +17,19 @@ from xnorcore import datasets
 from xnorcore.boards import find_device
 from xnorcore.cli import main
 from xnorcore.errors import FileFormatError, UsageError
-from xnorcore.explore.frontier import fronts
-from xnorcore.explore.point import Place, own_place, points
-from xnorcore.explore.record import NAME, Record
-from xnorcore.explore.search import Search, rounds
-from xnorcore.explore.source import forms
 from xnorcore.files import xnorfile
-from xnorcore.train.recipes import load, read
-from xnorcore.train.recipes.writing import dumps
 from xnorcore.workers import Serial, open_pool
 
 needs.torch()
+
+from xnorcore.explore.frontier import fronts  # noqa: E402
+from xnorcore.explore.point import Place, own_place, points  # noqa: E402
+from xnorcore.explore.record import NAME, Record  # noqa: E402
+from xnorcore.explore.search import Search, rounds  # noqa: E402
+from xnorcore.explore.source import forms  # noqa: E402
+from xnorcore.train.recipes import load, read  # noqa: E402
+from xnorcore.train.recipes.writing import dumps  # noqa: E402
+
 BOARD = "icebreaker"
 ASKED = ("explore", "shapes.npz", "--board", BOARD, "--epochs", "3", "--candidates", "3", "--json")
 

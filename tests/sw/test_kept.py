@@ -193,7 +193,7 @@ def test_progress_is_that_of_the_flash_and_then_of_the_memories() -> None:
 def test_what_cannot_be_kept_is_refused_before_anything_is_written() -> None:
     large = dense_network(np.random.default_rng(3), (500, 500, 500, 500, 500, 500, 10))
     for config, network, error, says in (
-        (replace(CONFIG, store_kind=0), STREAMED, UsageError, "store is memory on the chip; build"),
+        (replace(CONFIG, store_kind=0), STREAMED, UsageError, "store is memory on the chip; a board with"),
         (replace(CONFIG, store_kind=0, store_words=0), RESIDENT, UsageError, "store is none"),
         (CONFIG, large, CapacityError, r"takes \d+ passes, because .* the store of 32,768 words"),
     ):
