@@ -144,6 +144,7 @@ def test_the_netlist_of_a_board_is_that_of_its_own_array(monkeypatch, tmp_path):
         open_transport("netlist:board=icebreaker")
 
 
+@pytest.mark.campaign
 def test_commands_simulate_a_board(capsys, tmp_path, lean_board):
     """One row of a board without counters, at its own clock, through its own UART: every score right."""
     images, more = tmp_path / "in.npy", ("--board", "icebreaker", "--rows", "1", "--link", "uart")

@@ -204,6 +204,7 @@ def test_random_faults_are_named() -> None:
     assert done.named.total() + len(done.missed) == 8 and len(done.missed) <= 1
 
 
+@pytest.mark.campaign
 def test_a_failing_network_is_shrunk_and_saved(monkeypatch, tmp_path: Path, run: Any) -> None:
     """A compiler that takes every padding for -1: the network that shows it, from a command, again."""
     right = compiler.lower_conv
