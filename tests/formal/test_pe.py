@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
+from tests.campaigns import some
 from xnorcore_hw.array.carry.generic import carry_of
 from xnorcore_hw.array.pe import ProcessingElement, count_latency
 from xnorcore_hw.array.popcount import lane_delays
@@ -68,8 +69,9 @@ def equation(family: str, width: int, acc_width: int, element: type = Processing
 
 
 @pytest.mark.parametrize("family", NAMES)
-@pytest.mark.parametrize(("width", "acc_width"), [(8, 11), (32, 18)])
-def test_the_element_is_its_equation(family: str, width: int, acc_width: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sizes", some([(8, 11), (32, 18)], 1))
+def test_the_element_is_its_equation(family: str, sizes: tuple[int, int], tmp_path: Path) -> None:
+    width, acc_width = sizes
     latency = count_latency(width)
     equation(family, width, acc_width).prove(tmp_path, latency + 4, within=latency + 5, family=family)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -42,8 +43,14 @@ def baked_direct() -> Iterator[Wire]:
         yield Wire(transport)
 
 
-@pytest.mark.parametrize("link", ["uart", "direct"])
-@pytest.mark.parametrize("kind", bench_faults.KINDS)
+def faults() -> Iterator[Any]:
+    """Yield kinds of faults and links; losses of power take longest over the UART."""
+    for kind in bench_faults.KINDS:
+        yield kind, "direct"
+        yield pytest.param(kind, "uart", marks=[pytest.mark.campaign] * ("power loss" in kind))
+
+
+@pytest.mark.parametrize(("kind", "link"), list(faults()))
 def test_kinds(kind: str, link: str, request: pytest.FixtureRequest) -> None:
     fault = bench_faults.KINDS[kind]
     outcome = Outcome()

@@ -98,11 +98,11 @@ def check_network(
 
 
 GEOMETRIES = [
-    (1, 4, 8), (2, 16, 8), (8, 4, 8), (1, 12, 24), (1, 8, 8), (2, 8, 32), (3, 4, 16), (1, 24, 8), (4, 16, 16),
+    (1, 4, 8), (8, 4, 8), (1, 12, 24), (2, 16, 8), (1, 8, 8), (2, 8, 32), (3, 4, 16), (1, 24, 8), (4, 16, 16),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("geometry", some(GEOMETRIES, always=4), ids=lambda sizes: "-".join(map(str, sizes)))
+@pytest.mark.parametrize("geometry", some(GEOMETRIES, always=3), ids=lambda sizes: "-".join(map(str, sizes)))
 def test_geometries(geometry: tuple[int, int, int]) -> None:
     rows, columns, width = geometry
     check_network(small_config(rows, columns, width), (21, 45, 19, 10), rows + 1, seed=columns)
@@ -128,7 +128,7 @@ def test_single_layer(bits: int) -> None:
     check_network(small_config(2, 8, 8), (9, 3), 3, bits=bits)
 
 
-@pytest.mark.parametrize("group", some([3, 32, 1, 8], always=2))
+@pytest.mark.parametrize("group", some([3, 32, 1, 8], always=1))
 def test_column_groups(group: int) -> None:
     check_network(small_config(1, 24, 8, column_group=group), (16, 40, 30, 4), 2, seed=group)
 
@@ -165,7 +165,7 @@ def test_layers_follow_each_other_after_the_pipeline() -> None:
     assert counters["port"] <= 2 * config.acc_width
 
 
-@pytest.mark.parametrize("rows, count", [(1, 7), (3, 10)])
+@pytest.mark.parametrize("rows, count", [(3, 10), pytest.param(1, 7, marks=pytest.mark.campaign)])
 def test_results_wait_for_a_slow_link(rows: int, count: int) -> None:
     """No batch starts whose results would take the place of others, of either region, not yet sent."""
     slow = Stalls(rows, chance=1, longest=16)

@@ -94,6 +94,7 @@ def test_results_of_many_words() -> None:
     assert program.timed[0][0].descriptor.slices == config.acc_width
 
 
+@pytest.mark.campaign
 def test_results_of_many_rows_before_the_next_batch() -> None:
     config = DeviceConfig(Geometry(4, 64, 8), acc_width=14)
     with held(config) as device:

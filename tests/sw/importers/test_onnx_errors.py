@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.campaigns import some
 from tests.sw.importers.onnx_graphs import RNG, Builder, dense_net, plain, save
 from xnorcore.errors import ImportFailedError, MissingDependencyError, UsageError
 from xnorcore.importers import load, onnx
@@ -653,7 +654,7 @@ def calls(path: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("place", ["image", "sums", "weights"])
+@pytest.mark.parametrize("place", some(["sums", "weights", "image"], 2))
 @pytest.mark.parametrize("op", ["Identity", "Cast", "Casts", "Mul", "Relu", "Transpose"])
 def test_work_is_linear_in_the_number_of_nodes(tmp_path: Path, op: str, place: str) -> None:
     few, many = (calls(save(chained(op, count, place), tmp_path)) for count in (150, 600))
@@ -669,8 +670,8 @@ def test_twenty_thousand_nodes_take_seconds(tmp_path: Path, op: str, text: str) 
         refused(path, tmp_path, text)
     else:
         onnx.load(path)
-    # A run whose coverage is measured traces every line.
-    assert time.process_time() - before < (5 if sys.gettrace() is None else 15)
+    # 2 to 3 on a machine of today; more on slow ones, and where every line is traced for its coverage.
+    assert time.process_time() - before < 15
 
 
 def test_long_rows_of_arithmetic_are_refused(tmp_path: Path) -> None:
