@@ -59,7 +59,7 @@ def test_identifier_names_program_and_device() -> None:
     [
         ((2100, 10), 1, {"weight_depth": 64}, "needs 66 words per weight buffer and 1 start values at once"),
         ((30, 99, 10), 1, {"columns": 4, "width": 128, "threshold_depth": 16}, "and 25 start values at once"),
-        ((784, 64, 10), 8, {"act_depth": 256}, "needs 4[0-9]+ words of activation memory"),
+        ((784, 64, 10), 8, {"act_depth": 128}, "needs 2[0-9]+ words of activation memory"),
         ((8,) * 11, 1, {"program_depth": 64}, "needs 72 words of program memory"),
         ((784, 64, 10), 8, {"acc_width": 16}, "needs an accumulator of 18 bits, the device has 16"),
     ],

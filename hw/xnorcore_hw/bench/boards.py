@@ -153,7 +153,7 @@ def expected(name: str, device: BoardDevice, network: str, graph: Network) -> Bo
         runs="passes" if passes else "stream" if program.streams else "resident",
         streams=program.streams,
         passes=program.passes,
-        call_images=CALL if passes else None,
+        call_images=CALL if program.results_read else None,
         images_per_batch=program.batch,
         model_cycles=program.cycles,
         device_images_per_s=round(found.device_images_per_s, 3),
@@ -174,7 +174,7 @@ def _measured(row: BoardRow, accelerator: Accelerator, network: Network, say: Sa
     accelerator.load_program(program, verify=False)
     cycles, wrong = _counted(accelerator, program, 1)
     images = program.batch
-    if row.runs != "passes":
+    if not program.results_read:
         # One batch ends before anything follows: the next one adds what a batch takes between others.
         both, more = _counted(accelerator, program, 2)
         cycles, wrong, images = both - cycles, wrong + more, 3 * images

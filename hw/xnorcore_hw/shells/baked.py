@@ -27,6 +27,11 @@ def bake(network: Network, config: DeviceConfig) -> Program:
             f"network {network.name!r} needs {program.passes} passes on {config.geometry}: only a network "
             "that fits at once can be baked; choose larger --set weight_depth=N and threshold_depth=N"
         )
+    if program.results_read:
+        raise CapacityError(
+            f"network {network.name!r} leaves room for one batch at a time on {config.geometry}: only with "
+            f"room for two it can be baked; choose a larger --set act_depth=N, {config.act_depth} here"
+        )
     if program.streams:
         raise CapacityError(
             f"network {network.name!r} takes its weights from the store of {config.geometry}, which forgets "

@@ -57,6 +57,11 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             f"network {network.name!r} needs {program.passes} passes on this device, and the page runs "
             "networks whose weights fit at once; choose a device with more weight_depth (--set)"
         )
+    if program.results_read:
+        raise CapacityError(
+            f"network {network.name!r} leaves room for one image at a time on this device, and the page runs "
+            f"those with room for two; choose a device with more act_depth than {config.act_depth} (--set)"
+        )
     coded = [value for value in network.values[1:] if value.result == "codes"]
     if coded:
         raise UsageError(

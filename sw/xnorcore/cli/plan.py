@@ -50,10 +50,11 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     dict
         ``board``; ``runs``: ``resident``, ``stream``, ``passes`` or ``no``; the rates of `Rates`, None
         where it does not run; ``store``: where weights come from that the buffers do not hold;
-        ``passes``; ``call_images``: images of the call that rates in passes are of; ``cycles_per_batch``,
-        ``images_per_batch`` as of ``info``; what its design takes of the FPGA as of `BoardSize`, None
-        where that is not known, as ``size``; ``missing``: everything that the device lacks, each with
-        ``field``, ``there``, ``needed`` and ``reason``; ``roofline`` as of ``report``, by computation.
+        ``passes``; ``call_images``: images of the call that rates are of, where the host reads the results;
+        ``cycles_per_batch``, ``images_per_batch`` as of ``info``; what its design takes of the FPGA as of
+        `BoardSize`, None where that is not known, as ``size``; ``missing``: everything that the device lacks,
+        each with ``field``, ``there``, ``needed`` and ``reason``; ``roofline`` as of ``report``, by
+        computation.
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
@@ -73,7 +74,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         **asdict(reached),
         "store": "wire" if program.passes > 1 else _store(program) if program.streams else None,
         "passes": program.passes,
-        "call_images": None if program.passes == 1 else images,
+        "call_images": images if program.results_read else None,
         "cycles_per_batch": program.cycles,
         "readout_cycles_per_batch": program.readouts,
         "images_per_batch": program.batch,
@@ -122,7 +123,10 @@ def _lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
     lines = table(cells, head, drop=drop)
     if any(row["size"] and row["size"]["logic_cells_built"] is None for row in rows):
         lines.append("about: logic cells by estimate, of a design that was not built")
-    calls = {row["call_images"] for row in rows} - {None}
+    one = [row["board"] for row in rows if row["passes"] == 1 and row["call_images"]]
+    if one:
+        lines.append(f"{', '.join(one)}: room for one batch of images at a time: nothing overlaps")
+    calls = {row["call_images"] for row in rows if row["passes"] != 1} - {None}
     lines += [f"in passes: of a call of {images:,} images, which share the weights" for images in calls]
     lacking = [row for row in rows if row["missing"]]
     for row in lacking:

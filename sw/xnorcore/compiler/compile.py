@@ -112,8 +112,9 @@ class _Compiler:
         lowered, image, maps = self._lower(plan)
         passes, stream = self._passes(lowered, [step.name for step in plan.steps])
         check_cut(passes, lowered, config, stream)
-        alone = len(passes) == 1
-        layout = lay_out(plan, lowered, image.words, alone)
+        layout = lay_out(plan, lowered, image.words, paired=len(passes) == 1)
+        if layout.words > config.act_depth:
+            layout = lay_out(plan, lowered, image.words, paired=False)
         check_layout(plan, lowered, layout, config)
         self._check("act_depth", layout.words)
         regions = layout.regions
@@ -134,7 +135,7 @@ class _Compiler:
         self._check("program_depth", used["program_depth"])
         values = maps[len(network.values) - 1]
         results = Results(regions.bases["results"], values.words(config), values.word_bytes(config))
-        header = self._header(image, results, regions, alone)
+        header = self._header(image, results, regions)
         return Program(
             network,
             config,
@@ -189,20 +190,20 @@ class _Compiler:
             maps[join.gives] = together(parts)
         return [lowered[step.gives] for step in plan.steps], image, maps
 
-    def _header(self, image: Image, results: Results, regions: MemoryMap, alone: bool) -> dict[str, int]:
+    def _header(self, image: Image, results: Results, regions: MemoryMap) -> dict[str, int]:
         """Complete the header."""
-        base = regions.bases["results"]
-        # In passes, the host asks for the results itself; what the first pass sends means nothing.
+        base, paired = regions.bases["results"], bool(regions.paired)
+        # With one region of each, the host asks for the results itself; what the device sends means nothing.
         return {
             **image.header,
             "spread": self.strips > 1,
             "magic": PROGRAM_MAGIC,
-            "out_words": results.words if alone else 1,
-            "out_bytes": results.word_bytes if alone else 1,
-            "in_base1": image.words if alone else 0,
+            "out_words": results.words if paired else 1,
+            "out_bytes": results.word_bytes if paired else 1,
+            "in_base1": image.words if paired else 0,
             "entry": HEADER.words,
             "out_base0": base,
-            "out_base1": base + (regions.sizes["results"] if alone else 0),
+            "out_base1": base + (regions.sizes["results"] if paired else 0),
         }
 
     def _section(self, plan: Plan, pieces: list[Piece], layout: Layout, stream: bool, stops: bool) -> Section:

@@ -80,7 +80,7 @@ def together(parts: Sequence[Values]) -> Values:
     return replace(parts[0], outputs=count, slices=0, factor=1, offset=np.zeros(count, np.int64), lanes=lanes)
 
 
-def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, alone: bool) -> Layout:
+def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, paired: bool) -> Layout:
     """Give every signal its words; images and results have theirs for good.
 
     Parameters
@@ -89,8 +89,9 @@ def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, alone: boo
     lowered : sequence of Lowered
         The plan's steps.
     image_words : int
-    alone : bool
-        One pass, with two images and two results. In several a batch has all of the device: one of each.
+    paired : bool
+        Two images and two results: a batch comes, and leaves, while another one is computed. With one of
+        each a batch has all of the device.
     """
     home = {step.gives: step.gives for step in plan.steps}
     for join in plan.joins.values():
@@ -107,12 +108,12 @@ def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, alone: boo
     names = _names(plan, [signal for signal in sizes if signal != result])
     buffers = [Buffer(name, sizes[signal], *lives[signal]) for signal, name in names.items()]
     bases, words = allocate(buffers)
-    copies = 2 if alone else 1
+    copies = 2 if paired else 1
     start, last = copies * image_words, sizes[result]
     regions = MemoryMap(
         {"image": 0, **{name: start + base for name, base in bases.items()}, "results": start + words},
         {"image": image_words, **{one.name: one.words for one in buffers}, "results": last},
-        frozenset({"image", "results"}) if alone else frozenset(),
+        frozenset({"image", "results"}) if paired else frozenset(),
     )
     names |= {IMAGE: "image", result: "results"}
     return Layout(

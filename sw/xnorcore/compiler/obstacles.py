@@ -36,7 +36,7 @@ _WITHOUT = {
 """What a device cannot have whose field of that name is 0."""
 
 _KNOWN = ("act_depth", "program_depth")
-"""Those of which a program says exactly what it uses, and less does not do."""
+"""Those of which a program says exactly what it uses: with a word less there is another one, or none."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
         if isinstance(said, Program):
             device, found = said.config, said
             continue
-        needed = found.used[field] if field in _KNOWN else _least(network, device, field, there)
+        find = _used if field in _KNOWN else _least
+        needed = find(network, device, field, there)
         lacking.append(Obstacle(field, there, needed, str(said)))
         device = replace(device, **{field: needed})
     return lacking
@@ -93,6 +94,15 @@ def _compiled(
         return compile_network(network, replace(config, **changes))
     except (CompileError, GeometryError) as error:
         return error
+
+
+def _used(network: Network, device: DeviceConfig, field: str, low: int) -> int:
+    """Return what `_least` does, by what programs say that they use."""
+    needed = high = getattr(device, field)
+    while isinstance(found := _compiled(network, device, **{field: high}), Program):
+        needed = found.used[field]
+        high = needed - 1
+    return needed
 
 
 def _least(network: Network, device: DeviceConfig, field: str, low: int) -> int:

@@ -169,8 +169,12 @@ class Program:
 
     @property
     def results_read(self) -> bool:
-        """Whether the host reads the results from activation memory, a batch at a time."""
-        return len(self.sections) > 1 or self.stopped
+        """Whether the host reads the results from activation memory, a batch at a time.
+
+        So it does in passes, where there is room for the images and results of one batch only, and of a
+        program that ends early.
+        """
+        return not self.regions.paired or self.stopped
 
     @property
     def bytes_per_call(self) -> int:
@@ -195,7 +199,7 @@ class Program:
 
         The counters' ``active`` without ``wait_output``, but for the `readouts` at most.
         """
-        return self.latency if len(self.sections) > 1 else self.busy.active
+        return self.busy.active if self.regions.paired else self.latency
 
     @property
     def readouts(self) -> int:
@@ -220,10 +224,10 @@ class Program:
 
     @cached_property
     def by_part(self) -> list[tuple[int, Cycles]]:
-        """The layer of each descriptor in `layers`, and its cycles by cause: between others, or in a RUN."""
+        """The layer of each descriptor in `layers`, and its cycles by cause: between others, or by itself."""
         parts = [part for section in self.sections for part, _ in section.parts]
         first, *runs = self.timed
-        found = steady_layers(first, self.config)
+        found = (steady_layers if self.regions.paired else alone_layers)(first, self.config)
         for run in runs:
             found += alone_layers(run, self.config)
         return list(zip(parts, found, strict=True))

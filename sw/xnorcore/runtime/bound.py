@@ -27,8 +27,8 @@ _ANSWER = _LEAST + 1
 def most_rates(program: Program, device: BoardDevice, images: int = CALL) -> Rates:
     """Return rates that those of `rates` do not exceed; the latency is 0.
 
-    With one pass they are the same ones. In passes nothing waits but for the wire or the array, frames are as
-    short as they may be, and a batch's answers are no later than its last word.
+    Where results come with the images they are the same ones. Else nothing waits but for the wire or the
+    array, frames are as short as they may be, and a batch's answers are no later than its last word.
 
     Parameters
     ----------
@@ -38,15 +38,17 @@ def most_rates(program: Program, device: BoardDevice, images: int = CALL) -> Rat
     program = largest(program)
     byte_s = BITS_PER_BYTE * device.clocks_per_bit[device.baud] / device.clock_hz
     array_s = program.cycles / device.clock_hz / program.batch
-    if program.passes == 1:
+    if not program.results_read:
         wire_s = wire_bytes(program) * byte_s
         return Rates(1 / array_s, 1 / wire_s, 1 / max(array_s, wire_s), 0)
     batches = images / program.batch
     infer, *runs = (cycles.active / device.clock_hz for cycles in program.by_itself)
-    run_s = sum(runs) / len(runs)
+    run_s = sum(runs) / max(len(runs), 1)
     wire_s = call_s = 0.0
     for stage in stages(program, -(-images // program.batch)):
         once, down, answers = _bytes(program, stage)
+        if program.passes == 1:
+            once = 0  # its weights stay on the device
         if stage.repeated:
             once, down = 0, down + once
         entries = sum(len(program.later[number - 1].entries) for number in stage.passes if number)

@@ -65,15 +65,15 @@ def rates(program: Program, device: BoardDevice, images: int = CALL) -> Rates:
         For `device`'s configuration.
     device : BoardDevice
     images : int
-        Of a call, where the program runs in passes: its weights cross the wire once for all of them. Where
-        they come from a store, as many are worked on at once as are of use (`xnorcore.compiler.group`). Else
-        any number reaches the same, but for the beginning and the end.
+        Of a call, where the host reads the results: in passes, weights cross the wire once for all of them.
+        Where they come from a store, as many are worked on at once as are of use
+        (`xnorcore.compiler.group`). Else any number reaches the same, but for the beginning and the end.
     """
     program = largest(program)
     byte_s = BITS_PER_BYTE * device.clocks_per_bit[device.baud] / device.clock_hz
     array_s = program.cycles / device.clock_hz / program.batch
-    if program.passes > 1:
-        call = _InPasses(program, device, byte_s)
+    if program.results_read:
+        call = _Read(program, device, byte_s)
         call_s, wire_s = call.seconds(images)
         batch_s, _ = call.seconds(program.batch)
         return Rates(1 / array_s, images / wire_s, images / call_s, batch_s * 1e6)
@@ -118,8 +118,8 @@ def _image_bytes(program: Program, images: int) -> tuple[int, int]:
     return down, _frames(count * program.result_bytes + _STATUS for count in expected)
 
 
-class _InPasses:
-    """A call in passes on a device that only takes its time.
+class _Read:
+    """A call of which the host reads the results, on a device that only takes its time.
 
     A few batches go through all passes. Each further one takes what the last of them took.
 

@@ -19,7 +19,7 @@ _MAX_REQUEST = 1 << 16
 
 
 class TimedDevice:
-    """A `Transport` to a device that holds a program in passes, behind a UART.
+    """A `Transport` to a device, behind a UART, that holds a program whose results the host reads.
 
     Requests come one after the other over one line, are executed in order, and answered over the other. Only
     reading takes as long as its answer; other answers wait for the line by themselves.
@@ -42,7 +42,7 @@ class TimedDevice:
         self._program, self._clock_hz, self._byte_s = program, clock_hz, byte_s
         first, *runs = (cycles.active / clock_hz for cycles in program.by_itself)
         self._infer_s = first
-        self._run_s = sum(runs) / len(runs)  # all are taken to be alike
+        self._run_s = sum(runs) / max(len(runs), 1)  # all are taken to be alike
         self._splitter = Splitter(_MAX_REQUEST)
         self._time = self._received = self._done = self._sent = 0.0
         self._answers: deque[tuple[float, bytes]] = deque()
