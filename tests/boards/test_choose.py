@@ -14,7 +14,7 @@ from xnorcore.boards import find_device
 from xnorcore.cli.commands import build
 from xnorcore.cli.console import Console
 from xnorcore.cli.plan import plan
-from xnorcore.errors import BuildError
+from xnorcore.errors import BuildError, UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore_boards.board import all_boards, find_board
 from xnorcore_boards.build.design import elaborate
@@ -294,6 +294,12 @@ def test_build_for_a_network_is_said_before_synthesis(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"icebreaker, for digits: {config.geometry}, weight_depth={config.weight_depth}")
     assert "one pass" in line and "memory blocks" in line
+    other = Geometry(1, 4, 16)
+    small = for_network(find_board(BOARD), "digits", Console(), other)
+    assert small.geometry == other != config.geometry
+    assert judge(find_board(BOARD), small, networks("digits")).resident == 1
+    with pytest.raises(UsageError, match="with an array of 8x64x128 runs digits"):
+        for_network(find_board(BOARD), "digits", Console(), Geometry(8, 64, 128))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +324,7 @@ def test_build_for_a_network_that_no_configuration_runs(monkeypatch):
 
 
 def test_for_takes_no_sizes(capsys):
-    code, _, err = run(capsys, "build", BOARD, "--for", "digits", "--geometry", "1x8x32")
-    assert code == 2 and "--for chooses array and memories" in err
+    code, _, err = run(capsys, "build", BOARD, "--for", "digits", "--set", "act_depth=512")
+    assert code == 2 and "--for chooses the memories; leave --set out" in err
     code, _, err = run(capsys, "build", "sim", "--for", "digits")
     assert code == 2 and "--for" in err

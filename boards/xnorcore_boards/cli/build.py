@@ -73,6 +73,8 @@ def _build(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _build_board(arguments: argparse.Namespace, console: Console, pool: Pool | None) -> int:
+    from xnorcore.isa.device import Geometry
+
     from ..board import find_board
     from ..build.flow import build, building
     from ..build.tools import require_tools
@@ -80,8 +82,8 @@ def _build_board(arguments: argparse.Namespace, console: Console, pool: Pool | N
     from .choose import for_network
 
     network = getattr(arguments, "for")
-    if network and (arguments.geometry or arguments.set):
-        raise UsageError("--for chooses array and memories; leave --geometry and --set out")
+    if network and arguments.set:
+        raise UsageError("--for chooses the memories; leave --set out")
     other = (arguments.geometry, arguments.set, arguments.clock_hz, arguments.baud, arguments.bake)
     other += (network,)
     if arguments.record and any(other):
@@ -91,7 +93,8 @@ def _build_board(arguments: argparse.Namespace, console: Console, pool: Pool | N
         board = replace(board, clock_hz=arguments.clock_hz)
     require_tools(board.part.family.tools)
     if network:
-        config = for_network(board, network, console)
+        geometry = Geometry.parse(arguments.geometry) if arguments.geometry else None
+        config = for_network(board, network, console, geometry)
     else:
         config = _config(board.config, arguments)
     started = time.monotonic()

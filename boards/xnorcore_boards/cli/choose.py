@@ -10,7 +10,7 @@ from xnorcore.cli.console import Console, table
 from xnorcore.errors import BuildError, UsageError
 
 if TYPE_CHECKING:
-    from xnorcore.isa.device import DeviceConfig
+    from xnorcore.isa.device import DeviceConfig, Geometry
     from xnorcore.model.network import Network
 
     from ..board import Board
@@ -60,21 +60,36 @@ def choose(name: str, networks: str | None, images: int | None, console: Console
     return 0 if search.best else 1
 
 
-def for_network(board: Board, name: str, console: Console) -> DeviceConfig:
+def for_network(board: Board, name: str, console: Console, geometry: Geometry | None = None) -> DeviceConfig:
     """Return the best configuration of a board for one network, which is said.
+
+    Parameters
+    ----------
+    board : Board
+    name : str
+        Of a packaged network, or of a file.
+    console : Console
+    geometry : Geometry, optional
+        The only one to choose from.
 
     Raises
     ------
     BuildError
         If none runs it: what is missing, and which boards could.
+    UsageError
+        If none of that geometry does.
     """
     from ..measure.choose import obstacle
     from ..measure.search import Search
 
     network = zoo.load(name)
-    search = Search(board, {name: network})
+    search = Search(board, {name: network}, geometry=geometry)
     search.run(*_counting(board, console))
     best = search.best
+    if best is None and geometry:
+        raise UsageError(
+            f"no configuration of {board.name} with an array of {geometry} runs {name}; leave --geometry out"
+        )
     if best is None:
         raise BuildError(
             f"no configuration of {board.name} runs {name}: {obstacle(board, network)}; "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 
-from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.link.transport import BITS_PER_BYTE
 from xnorcore.model.network import Network
 from xnorcore.runtime.bound import most_rates
@@ -50,6 +50,8 @@ class Search:
     networks : mapping of str to Network
     images : int
         Of a call, which share the weights where they come in passes.
+    geometry : Geometry, optional
+        The only one to search.
 
     Attributes
     ----------
@@ -63,9 +65,16 @@ class Search:
         Those that were looked at exactly.
     """
 
-    def __init__(self, board: Board, networks: Mapping[str, Network], images: int = CALL) -> None:
+    def __init__(
+        self,
+        board: Board,
+        networks: Mapping[str, Network],
+        images: int = CALL,
+        geometry: Geometry | None = None,
+    ) -> None:
         self.board, self.networks, self.images = board, networks, images
-        self._arrays = arrays(board, networks.values())
+        self._own = geometry in (None, board.config.geometry)
+        self._arrays = arrays(board, networks.values(), geometry)
         self.done, self.total = 0, len(self._arrays)
         self.candidates = self.weighed = self.judged = 0
         self.frontier: list[Choice] = []
@@ -113,6 +122,8 @@ class Search:
     def _holds_own(self) -> bool:
         """Tell whether the board's own configuration, which may have a store, fits the part."""
         board, part = self.board, self.board.part
+        if not self._own:
+            return False
         cells = estimate_area(part.family.name, board.config)
         return cells <= cells_limit(board) and config_blocks(board.config, part.family) <= part.bram
 

@@ -72,23 +72,27 @@ def _family(name: str) -> str | None:
     return board.part.family.name if board else None
 
 
-def arrays(board: Board, networks: Iterable[Network]) -> list[DeviceConfig]:
+def arrays(
+    board: Board, networks: Iterable[Network], geometry: Geometry | None = None
+) -> list[DeviceConfig]:
     """Return a board's own configuration with every array that its part may hold, the fullest first.
 
     There is no store: weights are resident, or come in passes.
     Depths are as large as they may be; `convolution`, with a line buffer, is there where a network needs it
     and it may fit, with windows that neighbours share, and with whole ones; start values are shared by 1, 2
-    or 4 columns; activation memories have one port where the part has blocks for that, or two.
+    or 4 columns; activation memories have one port where the part has blocks for that, or two. With a
+    `geometry` they are those of it; else small ones are left out.
     """
     family, limit = board.part.family.name, cells_limit(board)
     wanted = any(map(convolves, networks))
     found: dict[DeviceConfig, int] = {}
-    for geometry, share, ports in product(_geometries(), _SHARES, _ports(board)):
+    shapes = [geometry] if geometry else _geometries()
+    for shape, share, ports in product(shapes, _SHARES, _ports(board)):
         fitting = 0
         for kind in _KINDS if wanted else _KINDS[-1:]:
             if fitting and not kind["convolution"]:
                 continue
-            config = _array(board.config, geometry, share, {**kind, "act_ports": ports})
+            config = _array(board.config, shape, share, {**kind, "act_ports": ports})
             if config is None:
                 continue
             cells = _least_cells(family, config)
