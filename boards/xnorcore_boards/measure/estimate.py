@@ -20,7 +20,7 @@ FEATURES = (
     "words", "cutters", "whole_windows", "one_port", "distributed", "weights", "store", "deep_weights",
     "deep_maps",
 )  # fmt: skip
-PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 0.3, 0.5])
+PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 1, 0.5])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
 _MOST_DISTRIBUTED = 112
@@ -41,8 +41,8 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
     accumulators' bits, its columns, threshold memories, and the bits of its rows' words; rotators that let
     operands start at any bit; what makes whole windows instead; what arbitrates memories of one port;
     distributed memories of start values, as families with such make them; the bits of the columns' words; a
-    store; these bits for each 512 words of a buffer behind the first, two at most, which multiplexers
-    choose from; and the bits of the rows' words for each 512 words of a map behind the first.
+    store; these bits for each part of a buffer behind the first, which multiplexers choose from where the
+    words are no power of two; and the bits of the rows' words for each 512 words of a map behind the first.
     """
     g = config.geometry
     word_bits = g.rows * g.width
@@ -63,10 +63,16 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
             _distributed(config),
             g.columns * g.width,
             1.0 if config.store_words else 0.0,
-            g.columns * g.width * min((config.weight_depth - 1) // 512, 2),
+            g.columns * g.width * (_parts(config.weight_depth) - 1),
             word_bits * max(config.act_depth / 512 - 1, 0) if config.act_ports == 2 else 0.0,
         ]
     )
+
+
+def _parts(words: int) -> int:
+    """Return how many equal memories hold so many words, of 256 or twice as many and so on."""
+    blocks = -(-words // 256)
+    return blocks // (blocks & -blocks)
 
 
 def _distributed(config: DeviceConfig) -> float:

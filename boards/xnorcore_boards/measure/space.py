@@ -72,9 +72,7 @@ def _family(name: str) -> str | None:
     return board.part.family.name if board else None
 
 
-def arrays(
-    board: Board, networks: Iterable[Network], geometry: Geometry | None = None
-) -> list[DeviceConfig]:
+def arrays(board: Board, networks: Iterable[Network], geometry: Geometry | None = None) -> list[DeviceConfig]:
     """Return a board's own configuration with every array that its part may hold, the fullest first.
 
     There is no store: weights are resident, or come in passes.
