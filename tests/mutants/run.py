@@ -5,83 +5,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import random
-import shutil
-import signal
 import tempfile
-import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from xnorcore.cli.console import Console
+from xnorcore.cli.working import add_workers, workers
+from xnorcore.errors import XnorcoreError
+from xnorcore.workers import Pool
+
+from .bench import PACKAGE, ROOT, Setting, check, try_mutant
 from .operators import Mutant, mutants
 from .plan import ALL, MORE, PLAN
-from .trial import BROKEN, KILLED, SAME, SURVIVED, attempt, prepare
+from .trial import BROKEN, KILLED, SAME, SURVIVED
 
 __all__ = ["main"]
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "xnorcore_hw"
-NO_END = "no end within the limit"
-
-
-class Bench:
-    """A copy of the gateware in which one mutant at a time is tried.
-
-    Parameters
-    ----------
-    folder : Path
-        Empty; the copy and the cache of simulators go there.
-    limit : int
-        Seconds of a processor for a mutant; one that takes longer is killed by that.
-    """
-
-    def __init__(self, folder: Path, limit: int) -> None:
-        self.folder, self.limit = folder, limit
-        shutil.copytree(ROOT / "hw", folder / "hw", ignore=shutil.ignore_patterns("__pycache__"))
-        os.environ["XNORCORE_CACHE"] = str(folder / "cache")
-        self.digests = prepare(folder / "hw", ALL)
-
-    def trial(self, mutant: Mutant, tests: list[str]) -> tuple[str, str]:
-        """Return the verdict on a mutant, and what gave it."""
-        # The file changes, too: the name of a compiled simulator is a hash of the sources.
-        path = self.folder / "hw" / PACKAGE / mutant.file
-        text = path.read_bytes()
-        module = f"{PACKAGE}.{mutant.file.removesuffix('.py').replace('/', '.')}"
-        try:
-            path.write_bytes(mutant.apply(text))
-            return self._fork(module, text, mutant.apply(text), self.digests, tests)
-        finally:
-            path.write_bytes(text)
-
-    def check(self) -> tuple[str, str]:
-        """Return the verdict on the gateware as it is, which all tests must let live."""
-        return self._fork("", b"", b"", "", ALL)
-
-    def _fork(
-        self, module: str, before: bytes, after: bytes, digests: str, tests: list[str]
-    ) -> tuple[str, str]:
-        answer, output = self.folder / "answer", self.folder / "output"
-        answer.unlink(missing_ok=True)
-        shutil.rmtree(self.folder / "cache", ignore_errors=True)
-        process = os.fork()
-        if not process:
-            with output.open("w") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-                try:
-                    attempt(module, before, after, digests, self.limit, tests, answer)
-                except BaseException as error:
-                    print(type(error).__name__, error)
-            os._exit(0)
-        status = os.waitpid(process, 0)[1]
-        if os.WIFSIGNALED(status):
-            return KILLED, NO_END if os.WTERMSIG(status) == signal.SIGXCPU else "the process died"
-        if not answer.exists():
-            return BROKEN, output.read_text(errors="replace")[-200:].strip()
-        verdict, _, cause = answer.read_text().partition("\n")
-        return verdict, cause
+Trial = Callable[[Mutant, list[str]], tuple[str, str]]
 
 
 def draw(seed: int, only: list[str]) -> list[Mutant]:
@@ -128,45 +72,94 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=200, help="processor seconds for a mutant (default 200)")
     parser.add_argument("--check", action="store_true", help="try the sources as they are, and end")
     parser.add_argument("--again", action="store_true", help="try those that survived on more tests")
-    parser.add_argument(
-        "--part", default="0/1", metavar="I/N", help="of N processes, each with its own file, this is I"
-    )
     parser.add_argument("--out", type=Path, default=Path("mutants.json"), help="the record; goes on there")
+    add_workers(parser)
     return parser
+
+
+class Record:
+    """What a campaign has found so far, on the disk after every trial: it can be gone on with.
+
+    Parameters
+    ----------
+    path : Path
+    seed : int
+        A record of another one, or of other sources, ends the command.
+
+    Attributes
+    ----------
+    found : dict of str to dict
+        By the name of a mutant: operator, verdict, and what gave it.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.key = path, {"seed": seed, "sources": source_hash()}
+        self.found: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            old = json.loads(path.read_text())
+            self.found = old.pop("mutants")
+            if old != self.key:
+                raise SystemExit(f"{path} is of another seed or of other sources; name another file")
+
+    @property
+    def tried(self) -> int:
+        """Mutants that count."""
+        return sum(entry["verdict"] in (KILLED, SURVIVED) for entry in self.found.values())
+
+    def add(self, mutant: Mutant, verdict: str, cause: str) -> None:
+        """Note a verdict, and write the file."""
+        self.found[mutant.name] = {"operator": mutant.operator, "verdict": verdict, "cause": cause}
+        # The same whoever was done first.
+        record = {**self.key, "mutants": dict(sorted(self.found.items()))}
+        self.path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def campaign(
+    drawn: Sequence[Mutant], count: int, record: Record, pool: Pool, trial: Trial, *, again: bool = False
+) -> None:
+    """Try mutants, in the order in which they are drawn, until so many of the record count.
+
+    Parameters
+    ----------
+    drawn : sequence of Mutant
+    count : int
+    record : Record
+    pool : Pool
+    trial : callable
+        Gives the verdict on a mutant on tests, and what gave it.
+    again : bool
+        Only those of the record that survived, on more tests.
+    """
+    if again:
+        left = [mutant for mutant in drawn if record.found.get(mutant.name, {}).get("verdict") == SURVIVED]
+    else:
+        left = [mutant for mutant in drawn if mutant.name not in record.found]
+    # As many at once as are tried in any case, so that workers try those that one process would.
+    while left and (most := len(left) if again else count - record.tried) > 0:
+        now, left = left[:most], left[most:]
+
+        def ready(index: int, found: tuple[str, str], now: list[Mutant] = now) -> None:
+            record.add(now[index], *found)
+            print(f"{found[0]:14} {now[index].name!r}  {found[1]}", flush=True)
+
+        pool.run(trial, [(mutant, [*PLAN[mutant.file], *(MORE if again else [])]) for mutant in now], ready)
 
 
 def main() -> None:
     """Run the command."""
     given = _parser().parse_args()
-    record: dict[str, Any] = {"seed": given.seed, "sources": source_hash(), "mutants": {}}
-    if given.out.exists():
-        old = json.loads(given.out.read_text())
-        if (old["seed"], old["sources"]) != (record["seed"], record["sources"]):
-            raise SystemExit(f"{given.out} is of another seed or of other sources; name another file")
-        record = old
-    part, parts = map(int, given.part.split("/"))
-    found: dict[str, dict[str, Any]] = record["mutants"]
-    again = {name for name, entry in found.items() if given.again and entry["verdict"] == SURVIVED}
-    for name in again:
-        del found[name]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         # A check runs the tests of all files.
-        bench = Bench(Path(folder), given.limit * (10 if given.check else 1))
+        setting = Setting(tuple(ALL), given.limit * (10 if given.check else 1), folder=folder)
         if given.check:
-            print(*bench.check())
+            print(*check(setting))
             return
-        for number, mutant in enumerate(draw(given.seed, given.only)):
-            tried = sum(entry["verdict"] in (KILLED, SURVIVED) for entry in found.values())
-            if tried >= given.count:
-                break
-            if number % parts != part or mutant.name in found or (again and mutant.name not in again):
-                continue
-            begun = time.monotonic()
-            tests = [*PLAN[mutant.file], *(MORE if mutant.name in again else [])]
-            verdict, cause = bench.trial(mutant, tests)
-            seconds = round(time.monotonic() - begun, 1)
-            entry = {"operator": mutant.operator, "verdict": verdict, "cause": cause, "seconds": seconds}
-            found[mutant.name] = entry
-            given.out.write_text(json.dumps(record, indent=1))
-            print(f"{seconds:6.1f} s  {verdict:14} {mutant.name!r}  {cause}", flush=True)
-    print(_summary(found))
+        record = Record(given.out, given.seed)
+        packages = ("xnorcore", PACKAGE, "tests")
+        try:
+            with workers(given, Console(), packages=packages) as pool:
+                drawn = draw(given.seed, given.only)
+                campaign(drawn, given.count, record, pool, partial(try_mutant, setting), again=given.again)
+        except XnorcoreError as error:
+            raise SystemExit(f"{error}; the same command goes on") from None
+    print(_summary(record.found))

@@ -44,8 +44,8 @@ class _Platform:
         self.single = Ice40Spram() if family == "ice40" else None
 
 
-def digests() -> Iterator[str]:
-    """Yield hashes of the RTLIL of devices, a small and a full one, and of elements of all families."""
+def digests(devices: bool = True) -> Iterator[str]:
+    """Yield hashes of the RTLIL of elements of all families and of devices, small ones and a full one."""
     from amaranth.back import rtlil
 
     from xnorcore.isa.device import DeviceConfig, Geometry
@@ -64,27 +64,29 @@ def digests() -> Iterator[str]:
         Geometry(2, 4, 16), 16, 64, 32, 20_000, 100, 512, line_bytes=64, whole_windows=1, act_ports=1
     )
     # Built one at a time: a design that is never elaborated makes Amaranth complain.
-    designs = [(partial(SimTop, small), "ice40"), (partial(SimTop, single), "ice40")]
-    designs += [(partial(SimTop, single), "generic")]
+    first = [(partial(SimTop, small), "ice40"), (partial(SimTop, single), "ice40")]
+    first += [(partial(SimTop, single), "generic")]
     elements = [partial(ProcessingElement, width, 12) for width in (8, 24)]
-    designs += [(element, family) for element in elements for family in ("ice40", "ecp5", "generic")]
-    designs += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
-    designs += [(partial(SimTop, full), "generic"), (partial(AxiStreamPins, small), "generic")]
-    designs += [(partial(UartPins, small, 0, 4), "generic")]
+    parts = [(element, family) for element in elements for family in ("ice40", "ecp5", "generic")]
+    parts += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
+    others = [(partial(SimTop, full), "generic"), (partial(AxiStreamPins, small), "generic")]
+    others += [(partial(UartPins, small, 0, 4), "generic")]
     stores = [replace(small, store_words=1024, store_kind=kind) for kind in (StoreKind.RAM, StoreKind.SDRAM)]
-    designs += [(partial(SimTop, stored), "generic") for stored in stores]
-    for design, family in designs:
+    others += [(partial(SimTop, stored), "generic") for stored in stores]
+    for design, family in [*first, *parts, *others] if devices else parts:
         text = rtlil.convert(design(), name="top", platform=_Platform(family), emit_src=False)
         yield hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def trial(original: str, tests: list[str]) -> tuple[str, str]:
+def trial(original: str, devices: bool, tests: list[str]) -> tuple[str, str]:
     """Return the verdict on the gateware that is imported, and the test that failed.
 
     Parameters
     ----------
     original : str
         `digests` without a mutant, joined by commas.
+    devices : bool
+        As of `digests`.
     tests : list of str
         Arguments of pytest, one run each, until one fails.
     """
@@ -92,7 +94,7 @@ def trial(original: str, tests: list[str]) -> tuple[str, str]:
 
     try:
         # The first difference is enough.
-        if original and all(a == b for a, b in zip(digests(), original.split(","), strict=True)):
+        if original and all(a == b for a, b in zip(digests(devices), original.split(","), strict=True)):
             return SAME, ""
     except Exception as error:
         return BROKEN, f"{type(error).__name__}: {error}"[:200]
@@ -133,7 +135,7 @@ def trial(original: str, tests: list[str]) -> tuple[str, str]:
     return SURVIVED, ""
 
 
-def prepare(gateware: Path, tests: list[str]) -> str:
+def prepare(gateware: Path, tests: list[str], devices: bool) -> str:
     """Import all that trials need, the gateware in a folder and the tests; return its digests."""
     import pytest
 
@@ -144,11 +146,18 @@ def prepare(gateware: Path, tests: list[str]) -> str:
         code = pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", *files])
     if code != pytest.ExitCode.OK:
         raise SystemExit(output.getvalue())
-    return ",".join(digests())
+    return ",".join(digests(devices))
 
 
 def attempt(
-    module: str, before: bytes, after: bytes, original: str, seconds: int, tests: list[str], answer: Path
+    module: str,
+    before: bytes,
+    after: bytes,
+    original: str,
+    seconds: int,
+    devices: bool,
+    tests: list[str],
+    answer: Path,
 ) -> None:
     """Try a module with another text, and write the verdict.
 
@@ -156,9 +165,9 @@ def attempt(
     """
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     if not original:
-        verdict = trial("", tests)
+        verdict = trial("", devices, tests)
     elif patch(module, before, after):
-        verdict = trial(original, tests)
+        verdict = trial(original, devices, tests)
     else:
         verdict = BROKEN, "cannot be brought in"
     answer.write_text("\n".join(verdict))
