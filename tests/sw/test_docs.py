@@ -6,6 +6,8 @@ from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -146,3 +148,16 @@ def test_links():
         page = ROOT / name
         for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{name}: {target}"
+
+
+@pytest.mark.parametrize("word", ["beat", "tile", "plane", "drain", "hazard"])
+def test_pictures_of_the_glossary(word):
+    """Each is shown under its word, is what draws it, and has colours of its own on a dark page."""
+    folder = ROOT / "docs" / "pictures"
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    (under,) = re.findall(rf"^\*\*{word.title()}\.\*\* (.*?)(?=^\*\*)", text, re.MULTILINE | re.DOTALL)
+    assert re.search(rf"^!\[\w[^]]+\]\(pictures/{word}\.svg\)$", under, re.MULTILINE)
+    drawn = (folder / f"{word}.svg").read_text()
+    assert drawn == run_path(str(folder / "draw.py"))["PICTURES"][word]().svg()
+    assert ElementTree.fromstring(drawn).findtext("{*}title")
+    assert "prefers-color-scheme: dark" in drawn
