@@ -11,6 +11,7 @@ from xnorcore.errors import CapacityError, CompileError, DeviceError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import DESCRIPTOR, HEADER, WIDE_WORDS
 from xnorcore.isa.protocol import Space
+from xnorcore.isa.stores import StoreKind
 from xnorcore.model.network import Dense, InputSpec, Network
 
 LFC = (784, 1024, 1024, 1024, 10)
@@ -41,6 +42,8 @@ def test_lfc_compiles_fast() -> None:
 
 
 def test_identifier_names_program_and_device() -> None:
+    store = [DeviceConfig(store_words=1024, store_kind=kind) for kind in (0, StoreKind.RAM)]
+    assert len({compile_network(dense_network((20, 10)), device).identifier for device in store}) == 1
     first = compile_network(dense_network((20, 10)), DeviceConfig())
     again = compile_network(dense_network((20, 10)), DeviceConfig())
     wider = compile_network(dense_network((20, 10)), DeviceConfig(Geometry(1, 64, 32)))

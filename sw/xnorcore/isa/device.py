@@ -214,6 +214,8 @@ class DeviceConfig:
                 f"and column_group {self.column_group}"
             )
         check_codes(self.code_bits, share, self.store_words)
+        # A StoreKind is a number like the others: programs are named by what a configuration prints.
+        object.__setattr__(self, "store_kind", int(self.store_kind))
 
     def _check_alignment(self) -> None:
         width = self.geometry.width
