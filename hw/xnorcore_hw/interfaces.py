@@ -69,10 +69,12 @@ class HeaderLayout(data.StructLayout):
 class DescriptorLayout(data.FlexibleLayout):
     """A layer's descriptor, word after word (`xnorcore.isa.layout.DESCRIPTOR`).
 
-    `stream` is there only on a device with a store, what codes need only where `config.code_bits` is above 1.
+    `stream` is there only on a device with a store, what codes and weights of several bits need only where
+    `config.code_bits` is above 1.
     """
 
     CODES = ("code_last", "plane_low", "plane_high", "pad_last", "pad_between")
+    CODES += ("delta_copy", "copy_last", "single_last")
 
     def __init__(self, config: DeviceConfig) -> None:
         fields = {

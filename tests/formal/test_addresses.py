@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from tests.campaigns import some
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
+from xnorcore.isa.layout import DESCRIPTOR, LOOPS, levels_of, loops_of
 from xnorcore_hw.command.identity import IDENTITY_WORDS
 from xnorcore_hw.sequence.moves import DELTAS, ONE_WORD, PLACES
 from xnorcore_hw.sequence.nest import LoopNest
@@ -25,8 +25,9 @@ MAPS = DeviceConfig(Geometry(1, 8, 8), 12, 70, 20, 100, 64, line_bytes=0)
 DENSE = DeviceConfig(Geometry(1, 8, 8), 12, 70, 20, 100, 64, line_bytes=0, convolution=0)
 # The nest asks its configuration for this much: memories smaller than the smallest device's, for the solver.
 SIZES = {"act_depth": 20, "weight_depth": 20, "threshold_depth": 20, "offset_bits": 0}
-SMALL_DENSE, SMALL_MAPS = (
-    SimpleNamespace(**SIZES, convolution=convolution, store_words=0, code_bits=1) for convolution in (0, 1)
+SMALL_DENSE, SMALL_MAPS, SMALL_CODES = (
+    SimpleNamespace(**SIZES, convolution=convolution, store_words=0, code_bits=bits)
+    for convolution, bits in ((0, 1), (1, 1), (1, 2))
 )
 WIDE = 8
 """Bits of the model's addresses, signed: nothing wraps in it."""
@@ -137,7 +138,7 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     nest = LoopNest(config)
     s = Scenario(nest)
     m, inside = s.m, s.inside
-    loops = LOOPS if config.convolution else DENSE_LOOPS
+    loops, levels = loops_of(config), levels_of(config)
     load, step = s.free(1, "load"), s.free(1, "step")
     m.d.comb += [nest.load.eq(load), nest.step.eq(step & nest.more & ~load)]
 
@@ -147,6 +148,9 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     double = s.constant(1, "doubled")
     last = {loop: value if loop in many else Const(0, 1) for loop, value in last.items()}
     m.d.comb += [nest.layer.double.eq(double)]
+    single = s.constant(4, "single")
+    if "copy" in loops:
+        m.d.comb += [nest.layer.single_last.eq(single)]
     m.d.comb += [nest.layer[f"{loop}_last"].eq(value) for loop, value in last.items()]
     distance = Signal.like(nest.distance)
     chosen: Value = nest.place == ONE_WORD
@@ -159,7 +163,7 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     if spoil:
         m.d.comb += nest.layer.weight_base.eq(base["weight"] + 1)
 
-    in_plane = [loop for loop in loops if loop in ("run", "col", "row")]
+    in_plane = [loop for loop in loops if loop in ("run", "col", "row", "copy")]
     one = Const(1)
     moving: dict[str, dict[str, Value]] = {
         "read": {loop: delta.get(loop, one) for loop in loops},
@@ -190,7 +194,7 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     both = presents & ready
     moves = Const(1)
     for loop in loops:
-        level, ends = LOOPS.index(loop), here[loop] == last[loop]
+        level, ends = levels.index(loop), here[loop] == last[loop]
         say(~both | (at[loop] == Mux(moves, Mux(ends, 0, here[loop] + 1), here[loop])))
         say(~both | (nest.moved[level] == (moves & ~ends)))
         say(~started | (at[loop] <= last[loop]))
@@ -201,18 +205,26 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
         say(presents | ~ready | (at[loop] == 0))
         moves = moves & ends
     say(~(both & moves))  # the last beat is the last
-    absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in loops)
+    absent = sum(1 << level for level, loop in enumerate(levels) if loop not in loops)
     say(((inside["at_last"] & absent) == absent) & ((inside["at_first"] & absent) == absent))
-    for level in range(len(LOOPS)):
+    for level in range(len(levels)):
         say(inside["inner"][level] == inside["at_last"][:level].all())
     say(presents | ~ready | (nest.moved == 0))
     say(~both | ((nest.moved & absent) == 0))
 
     for loop in many:
         if loop in loops:
-            s.reach(both & nest.moved[LOOPS.index(loop)], f"moved_{loop}")
+            s.reach(both & nest.moved[levels.index(loop)], f"moved_{loop}")
     s.reach(presents & ~ready & inside["at_first"].bool(), "over")
     if part == "counters":
+        # The accumulator doubles in front of the copies that count once, but not at a position's beginning.
+        fresh = reduce(and_, (here[loop] == 0 for loop in in_plane if loop != "copy"))
+        copy, copies = (places["copy"] if "copy" in loops else Const(0, 4) for places in (here, last))
+        begins = (copy == 0) & (here["plane"] == 0)
+        doubles = double & ((copies - copy == single) if "copy" in loops else Const(1))
+        s.claim(~presents | (nest.first == (fresh & (begins | doubles))), "first")
+        s.claim(~presents | (nest.doubles == (fresh & doubles & ~begins)), "doubles")
+        s.reach(presents & nest.doubles, "doubled")
         return s
 
     travel = Travel(s, part, base[part], moving[part], depths[part], many)
@@ -232,7 +244,7 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
         coming = (inside["address"] + distance)[: len(address)]
         s.claim(~ready | (coming == travel.place[: len(address)]))
         return s
-    moved = {loop: nest.moved[LOOPS.index(loop)] for loop in loops}
+    moved = {loop: nest.moved[levels.index(loop)] for loop in loops}
     if part == "weight":
         goes_on = reduce(or_, (moved[loop] for loop in in_plane)) | moved["tile"]
         again = [loop for loop in loops if loop not in (*in_plane, "tile")]
@@ -278,6 +290,15 @@ def test_what_passes_the_validator_stays_inside(part: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("part", some(["counters", "weight", "threshold"], 1))
 def test_what_passes_the_validator_stays_inside_with_maps(part: str, tmp_path: Path) -> None:
     nest_scenario(SMALL_MAPS, part).prove(tmp_path, 2, within=8)
+
+
+@pytest.mark.parametrize("part", ["counters", "weight"])
+def test_what_passes_the_validator_stays_inside_with_copies(part: str, tmp_path: Path) -> None:
+    nest_scenario(SMALL_CODES, part, ("run", "copy", "plane", "x", "tile")).prove(tmp_path, 2, within=8)
+
+
+def test_reads_of_copies_stay_inside(tmp_path: Path) -> None:
+    nest_scenario(SMALL_CODES, "read", ("run", "copy", "plane")).prove(tmp_path, 2, within=8)
 
 
 @pytest.mark.parametrize("many", some(LAYERS, 1), ids="-".join)

@@ -9,22 +9,23 @@ from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.layout import DESCRIPTOR, LOOPS
+from xnorcore.isa.layout import DESCRIPTOR, LOOPS, levels_of
 from xnorcore_hw.sequence.moves import BASE, DELTAS, PLACES, Moves
 from xnorcore_hw.sequence.nest import LoopNest
-from xnorcore_hw.sequence.padding import TapLayout, TapTracker
+from xnorcore_hw.sequence.padding import TapLayout, TapTracker, taps_moved
 
 OFFSET_BITS = 4
 CONFIG = DeviceConfig(
     Geometry(1, 16, 1 << OFFSET_BITS), act_depth=1 << 16, weight_depth=1 << 16, threshold_depth=1 << 16
 )
+CODES = replace(CONFIG, code_bits=2)
 
 
 Loops = dict[str, int]
 
 
-def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tuple]:
-    """Walk the nine loops the plain way; `steps` are bits."""
+def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool, single: int) -> list[tuple]:
+    """Walk the loops the plain way; `steps` are bits. The last copies, `single` and one, count once."""
     beats = []
     read = bases["read_base"] << OFFSET_BITS
     weight = weight_tile = bases["weight_base"]
@@ -33,19 +34,21 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
     while True:
         at_end = {loop: count[loop] == lasts[loop] for loop in LOOPS}
         fresh = count["run"] == count["col"] == count["row"] == 0
+        begins = count["plane"] == count["copy"] == 0
+        doubles = double and lasts["copy"] - count["copy"] == single
         beats.append(
             (
                 (read >> OFFSET_BITS) & 0xFFFF,
                 read % (1 << OFFSET_BITS),
                 weight & 0xFFFF,
                 start & 0xFFFF,
-                all(count[loop] == 0 for loop in LOOPS[:8]),
-                fresh and (count["plane"] == 0 or double),
-                fresh and count["plane"] > 0 and double,
-                all(at_end[loop] for loop in LOOPS[:4]),
+                all(count[loop] == 0 for loop in LOOPS[:9]),
+                fresh and (begins or doubles),
+                fresh and not begins and doubles,
+                all(at_end[loop] for loop in LOOPS[:5]),
                 at_end["run"],
                 at_end["win_x"] and at_end["win_y"],
-                all(at_end[loop] for loop in LOOPS[:8]),
+                all(at_end[loop] for loop in LOOPS[:9]),
                 all(at_end.values()),
             )
         )
@@ -56,7 +59,7 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
             count[inner] = 0
         count[loop] += 1
         read += steps[loop]
-        if loop in ("run", "col", "row"):
+        if loop in ("run", "col", "row", "copy"):
             weight += 1
         elif loop == "tile":
             weight = weight_tile = weight + 1
@@ -66,9 +69,10 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool) -> list[tup
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_nest_against_plain_loops(seed: int) -> None:
+@pytest.mark.parametrize("config", [CONFIG, CODES], ids=["bits", "codes"])
+def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
     rng = random.Random(seed)
-    dut, moves = LoopNest(CONFIG), Moves(CONFIG)
+    dut, moves = LoopNest(config), Moves(config)
     m = Module()
     m.submodules += [dut, moves]
     m.d.comb += [moves.place.eq(dut.place), moves.en.eq(dut.load | dut.step), dut.distance.eq(moves.distance)]
@@ -77,7 +81,8 @@ def test_nest_against_plain_loops(seed: int) -> None:
 
     async def testbench(ctx) -> None:
         for _ in range(3):
-            lasts = {loop: rng.choice([0, 0, 0, 1, 2]) for loop in LOOPS}
+            lasts = dict.fromkeys(LOOPS, 0) | {loop: rng.choice([0, 0, 0, 1, 2]) for loop in dut.loops}
+            single = rng.randint(0, lasts["copy"])
             bases = {name: rng.randrange(1 << 16) for name in ("read_base", "weight_base", "threshold_base")}
             double = rng.random() < 0.5
             offset = rng.randrange(1 << 16)
@@ -86,7 +91,10 @@ def test_nest_against_plain_loops(seed: int) -> None:
                 words = rng.randrange(1 << 16) if loop in DELTAS else 1
                 bits = rng.randrange(1 << OFFSET_BITS) if f"bits_{loop}" in DESCRIPTOR.fields else 0
                 steps[loop] = (words << OFFSET_BITS) + bits
-                ctx.set(dut.layer[f"{loop}_last"], lasts[loop])
+                if loop in dut.loops:
+                    ctx.set(dut.layer[f"{loop}_last"], lasts[loop])
+            if "copy" in dut.loops:
+                ctx.set(dut.layer.single_last, single)
             for name, place in {"base": BASE, **PLACES}.items():
                 ctx.set(moves.write.place, place)
                 ctx.set(moves.write.distance, steps[name])
@@ -94,7 +102,7 @@ def test_nest_against_plain_loops(seed: int) -> None:
                 await ctx.tick()
                 ctx.set(moves.write.valid, 0)
             first = bases | {"read_base": bases["read_base"] + offset}
-            wanted.append(expected(lasts, steps, first, double))
+            wanted.append(expected(lasts, steps, first, double, single))
             for name, value in bases.items():
                 ctx.set(dut.layer[name], value)
             ctx.set(dut.layer.double, double)
@@ -121,10 +129,11 @@ def test_nest_against_plain_loops(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_taps_against_coordinates(seed: int) -> None:
+@pytest.mark.parametrize("config", [CONFIG, CODES], ids=["bits", "codes"])
+def test_taps_against_coordinates(config: DeviceConfig, seed: int) -> None:
     """Which taps are on the map, for a nest of random kernel, stride, padding and pooling window."""
     rng = random.Random(seed)
-    nest, taps = LoopNest(replace(CONFIG, line_bytes=0)), TapTracker()
+    nest, taps = LoopNest(replace(config, line_bytes=0)), TapTracker()
     kernel = [rng.randint(1, 4) for _ in range(2)]
     pads = [rng.randrange(side) for side in kernel]
     stride, window = ([rng.randint(1, 3) for _ in range(2)] for _ in range(2))
@@ -134,16 +143,20 @@ def test_taps_against_coordinates(seed: int) -> None:
         "run": rng.randrange(2), "col": kernel[1] - 1, "row": kernel[0] - 1, "plane": rng.randrange(2),
         "win_x": window[1] - 1, "win_y": window[0] - 1, "x": places[1] - 1, "y": places[0] - 1, "tile": 1,
     }  # fmt: skip
+    if "copy" in nest.loops:
+        lasts["copy"] = rng.randrange(3)
+    levels = levels_of(config)
     wanted = []
-    for at in itertools.product(*(range(lasts[loop] + 1) for loop in reversed(LOOPS))):
-        index = dict(zip(reversed(LOOPS), at, strict=True))
+    for at in itertools.product(*(range(lasts[loop] + 1) for loop in reversed(levels))):
+        index = dict(zip(reversed(levels), at, strict=True))
         y = (index["y"] * pool[0] + index["win_y"]) * stride[0] + index["row"] - pads[0]
         x = (index["x"] * pool[1] + index["win_x"]) * stride[1] + index["col"] - pads[1]
         wanted.append(0 <= y < size[0] and 0 <= x < size[1])
     found = []
     m = Module()
     m.submodules += [nest, taps]
-    m.d.comb += [taps.load.eq(nest.load), taps.step.eq(nest.step), taps.moved.eq(nest.moved)]
+    moved = taps_moved(nest.moved, levels)
+    m.d.comb += [taps.load.eq(nest.load), taps.step.eq(nest.step), taps.moved.eq(moved)]
 
     async def testbench(ctx) -> None:
         setup = {

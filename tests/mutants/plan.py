@@ -87,7 +87,7 @@ _INTERLEAVER = [
 ]
 _LOADER = ["tests/hw/test_loader.py"]
 _WAITS = ["tests/formal/test_waits.py"]
-_CODES = ["tests/formal/test_codes.py", "tests/hw/test_codes.py"]
+_CODES = ["tests/formal/test_codes.py", "tests/hw/test_codes.py", "tests/hw/test_copies.py"]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
@@ -167,9 +167,10 @@ PLAN: dict[str, list[str]] = {
     "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES],
     "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES],
     "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE, *_CODES],
-    "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK],
+    "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES],
+    "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK, *_CODES],
     "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES],
-    "sequence/padding.py": [*_NEST, *_MAPS],
+    "sequence/padding.py": [*_NEST, *_MAPS, *_CODES],
     "sequence/program_memory.py": [
         "tests/hw/test_program_memory.py",
         *_MEMORIES,

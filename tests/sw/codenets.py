@@ -1,4 +1,4 @@
-"""Networks with codes between layers and weights of one bit, for devices that run them."""
+"""Networks with codes between layers, and weights of some bits, for devices that run them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,41 @@ from xnorcore.verify.random_networks import signs
 AROUND = (1, 1, 1, 1)
 
 
-def dense(steps: int, bits: int, *, ends: int = 0, seed: int = 0) -> Network:
+def drawn(rng: np.random.Generator, weight: int, *shape: int) -> Any:
+    """Weights up to `weight` in magnitude; where that is odd, all of them are."""
+    if weight == 1:
+        return signs(rng, *shape)
+    found = rng.integers(-weight, weight + 1, shape)
+    return found | 1 if weight % 2 else found
+
+
+def dense(steps: int, bits: int, *, ends: int = 0, seed: int = 0, weight: int = 1) -> Network:
     """Dense layers of 23, 37, 21, 9 and 5 values; `steps` thresholds, `ends` of them in the last layer."""
     rng = np.random.default_rng([steps, bits, seed])
-    layers = [Dense(signs(rng, 37, 23), limits(rng, 37, steps, 6 * (2**bits - 1)))]
+    layers = [Dense(drawn(rng, weight, 37, 23), limits(rng, 37, steps, 6 * (2**bits - 1) * weight))]
     for outputs, inputs in ((21, 37), (9, 21)):
-        layers.append(Dense(signs(rng, outputs, inputs), limits(rng, outputs, steps, 4 * steps)))
-    layers.append(Dense(signs(rng, 5, 9), limits(rng, 5, ends, 3 * steps)))
+        table = drawn(rng, weight, outputs, inputs)
+        layers.append(Dense(table, limits(rng, outputs, steps, 4 * steps * weight)))
+    layers.append(Dense(drawn(rng, weight, 5, 9), limits(rng, 5, ends, 3 * steps * weight)))
     return Network("dense", InputSpec((23,), bits), layers)
 
 
-def maps(steps: int, *, pad: int = 0, pooled: bool = True, end: str = "dense", seed: int = 0) -> Network:
+def maps(
+    steps: int,
+    *,
+    pad: int = 0,
+    pooled: bool = True,
+    end: str = "dense",
+    seed: int = 0,
+    weight: int = 1,
+    image: int = 8,
+) -> Network:
     """Convolutions of a picture and of two maps of codes, padded with a code; pooling; and an end."""
-    rng = np.random.default_rng([steps, pad, seed])
+    rng = np.random.default_rng([steps, pad % 8, seed])
 
     def conv(outputs: int, inputs: int, size: int, reach: int, **options: Any) -> Conv2d:
-        return Conv2d(signs(rng, outputs, size, size, inputs), limits(rng, outputs, steps, reach), **options)
+        table = drawn(rng, weight, outputs, size, size, inputs)
+        return Conv2d(table, limits(rng, outputs, steps, reach * weight), **options)
 
     padded = conv(11, 13, 3, 8 * steps, padding=(1, 0, 2, 1), pad_value=pad, name="padded")
     layers: list[Any] = [conv(13, 3, 3, 60), padded]
@@ -48,10 +67,10 @@ def maps(steps: int, *, pad: int = 0, pooled: bool = True, end: str = "dense", s
     for layer in layers:
         shape = layer.output_shape(shape)
     if end == "sum":
-        layers += [GlobalSum(), Dense(signs(rng, 4, 9))]
+        layers += [GlobalSum(), Dense(drawn(rng, weight, 4, 9))]
     elif end == "dense":
-        layers.append(Dense(signs(rng, 7, int(np.prod(shape)))))
-    return Network("maps", InputSpec((9, 8, 3), 8), layers)
+        layers.append(Dense(drawn(rng, weight, 7, int(np.prod(shape)))))
+    return Network("maps", InputSpec((9, 8, 3), image), layers)
 
 
 def branches(steps: int) -> Network:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,17 +89,17 @@ def walk(fields: dict[str, int], config: DeviceConfig) -> tuple[list[int], int, 
             delta -= (delta >> 15) << 16
             address += delta * word + fields.get(f"bits_{moved}", 0)
         reads.append(address >> config.offset_bits)
-    taps = counts[0] * counts[1] * counts[2] * counts[8]
-    return reads, taps, counts[8]
+    taps = counts[0] * counts[1] * counts[2] * counts[3] * counts[9]
+    return reads, taps, counts[9]
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_the_reach_is_what_a_walk_finds(seed: int) -> None:
     """Random nests, most of them nonsense: exactly those whose walk stays inside pass."""
     pick = random.Random(seed)
-    config = DeviceConfig(Geometry(1, 8, 8), act_depth=pick.choice([64, 100]), weight_depth=64)
+    config = DeviceConfig(Geometry(1, 8, 8), act_depth=pick.choice([64, 100]), weight_depth=64, code_bits=2)
     inside = 0
-    for _ in range(60):
+    for _ in range(100):
         fields = {f"{loop}_last": pick.choice([0, 0, 1, 2]) for loop in LOOPS}
         for name in DESCRIPTOR.fields:
             if name.startswith("delta_"):
@@ -114,7 +115,7 @@ def test_the_reach_is_what_a_walk_finds(seed: int) -> None:
         fits &= fields["weight_base"] + taps <= config.weight_depth
         try:
             (reach,) = validate_descriptors(
-                words, DeviceConfig(Geometry(1, 8, 8), act_depth=300), HEADER.words
+                words, replace(config, act_depth=300, weight_depth=512), HEADER.words
             )
         except CompileError:
             assert min(reads) < 0 or max(reads) >= 200

@@ -8,8 +8,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.layout import levels_of
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
+from xnorcore.isa.starts import MAX_PARTS, MAX_PLANES
 from xnorcore.isa.stream import packed_columns
 
 from ..interfaces import ControlLayout
@@ -111,7 +113,9 @@ class ColumnGroup(wiring.Component):
         # A start value is added to an accumulator that is not 0 beside it, or, where the family joins, in it.
         codes = config.code_bits > 1
         whole = first & ~doubles
-        starts = starts_by_planes(m, values, first, doubles, valid if codes and not carry.joins else None)
+        beside = valid if codes and not carry.joins else None
+        parts = MAX_PARTS if "copy" in levels_of(config) else MAX_PLANES
+        starts = starts_by_planes(m, values, first, doubles, beside, parts)
         # Next to the other registers, so that no look-up table is on the way to all the buffers.
         weight_data = delayed(
             m, ~early_write.p.data if carry.inverted else early_write.p.data, 1, "weight_data"

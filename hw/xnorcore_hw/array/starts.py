@@ -10,15 +10,20 @@ __all__ = ["starts_by_planes"]
 
 
 def starts_by_planes(
-    m: Module, values: list[Value], first: Value, doubles: Value, counted: Value | None = None
+    m: Module,
+    values: list[Value],
+    first: Value,
+    doubles: Value,
+    counted: Value | None = None,
+    parts: int = MAX_PLANES,
 ) -> list[Signal]:
     """Return what each column adds, a cycle after `first`: its start value, or the next bit of it.
 
     The first plane takes the whole value. A further one, of an accumulator that `doubles`, takes a bit, the
     most significant first; what the first plane had in these places has left the accumulator by the end.
-    Where `counted` is given and 0, a whole value goes another way.
+    Where `counted` is given and 0, a whole value goes another way. No value has more than so many `parts`.
     """
-    most, place, index = MAX_PLANES - 1, Signal(range(MAX_PLANES)), Signal(range(MAX_PLANES))
+    most, place, index = parts - 1, Signal(range(parts)), Signal(range(parts))
     m.d.comb += index.eq(Mux(doubles, place, most))
     with m.If(first):
         m.d.sync += place.eq(Mux(doubles, place + 1, 0))

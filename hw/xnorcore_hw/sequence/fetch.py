@@ -13,8 +13,8 @@ from ..interfaces import DescriptorLayout, LayerLayout, bits_for_depth
 from ..memory.ports import ProgramReadSignature
 from ..parts.limits import at_least
 from .causes import CauseLayout
+from .loops import loop_bits
 from .moves import MoveLayout
-from .nest import loop_bits
 
 __all__ = ["Fetch"]
 

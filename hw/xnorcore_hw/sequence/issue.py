@@ -23,7 +23,7 @@ from .causes import CauseLayout
 from .hazards import WordHazards, WritePort
 from .moves import MoveLayout, Moves
 from .nest import LoopNest
-from .padding import TapTracker
+from .padding import TapTracker, taps_moved
 from .slices import ScoreSlices
 from .starts import SharedStarts
 
@@ -118,7 +118,10 @@ class Issue(wiring.Component):
             waits = self._waits(m, nest)
             ready = ready & ~waits
             m.d.comb += self.causes.wait_weights.eq(self.beat & ~self.hazard & waits)
-        take_names(m, nest.layer, descriptor, but=("read_base",))
+        copies = tuple(name for name in ("copy_last", "single_last") if "copy" in nest.levels)
+        take_names(m, nest.layer, descriptor, but=("read_base", *copies))
+        # Strips have their distances in the same word.
+        m.d.comb += [nest.layer[name].eq(Mux(descriptor.strips, 0, descriptor[name])) for name in copies]
         if config.code_bits > 1:
             last = Mux(slices.compares, descriptor.code_last, 0)
             m.d.comb += [slices.codes.eq(descriptor.code_last), port.planes_last.eq(last)]
@@ -214,7 +217,7 @@ class Issue(wiring.Component):
             m.d.comb += [
                 taps.load.eq(nest.load),
                 taps.step.eq(nest.step),
-                taps.moved.eq(nest.moved),
+                taps.moved.eq(taps_moved(nest.moved, nest.levels)),
                 outside.eq(self.descriptor.padded & ~taps.inside),
             ]
         return outside

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
+from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS, levels_of
 
 from ..parts.sizes import bits_for_depth, place_bits
 
@@ -48,7 +48,8 @@ class MoveLayout(data.StructLayout):
         has_bits = Cat(number == place for place in with_bits).any()
         low = 16 + config.column_align.bit_length() - 1
         distance = Cat(Mux(has_bits, word[low : low + k], 0), word[:words]) if k else word[:words]
-        valid = Cat(number == place for place in (BASE, *PLACES.values())).any()
+        places = [PLACES[loop] for loop in levels_of(config) if loop in DELTAS]
+        valid = Cat(number == place for place in (BASE, *places)).any()
         return {"valid": valid, "place": number, "distance": distance}
 
 

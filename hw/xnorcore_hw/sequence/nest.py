@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import DENSE_LOOPS, DESCRIPTOR, LOOPS
+from xnorcore.isa.layout import levels_of, loops_of
 
-from ..interfaces import RingSignature, code_size
-from ..parts.sizes import bits_for_depth, place_bits
+from ..interfaces import RingSignature
+from ..parts.sizes import place_bits
+from .loops import LoopLayout, loop_bits
 from .moves import BASE, ONE_WORD, PLACES, MoveLayout
 
-__all__ = ["LoopLayout", "LoopNest", "loop_bits"]
-
-_RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
+__all__ = ["LoopNest"]
 
 
 def _any(values: list[Value]) -> Value:
@@ -25,52 +24,13 @@ def _any(values: list[Value]) -> Value:
     return merged
 
 
-def loop_bits(config: DeviceConfig) -> dict[str, int]:
-    """Return the bits of all that a nest needs to know of a layer, by the names in its descriptor.
-
-    No loop is longer than the memory that it walks through.
-    """
-    fields = DESCRIPTOR.fields
-    raddr, waddr = bits_for_depth(config.act_depth), bits_for_depth(config.weight_depth)
-    longest = dict.fromkeys(LOOPS, raddr) | {"tile": waddr}
-    bits = {f"{loop}_last": min(fields[f"{loop}_last"].width, longest[loop]) for loop in LOOPS}
-    bases = {"weight_base": waddr, "threshold_base": bits_for_depth(config.threshold_depth)}
-    codes = {"code_last": code_size(config)} if config.code_bits > 1 else {}
-    stream = {"stream": 1} if config.store_words else {}
-    return bits | {"double": 1, "read_base": raddr} | bases | stream | codes
-
-
-class LoopLayout(data.StructLayout):
-    """The loops of a layer.
-
-    Members
-    -------
-    <loop>_last
-        Count of each loop, minus one.
-    read_base
-        Region that is read; the first address is `BASE` further on.
-    weight_base, threshold_base
-        First addresses.
-    double
-        The accumulator doubles between planes, and every plane takes a part of the start value.
-    stream
-        Weights and start values go on where those of the layer before have ended. On a device with a store.
-    code_last
-        A tile has a start value for each threshold of codes of so many bits and one more. Where there are
-        codes.
-    """
-
-    def __init__(self, config: DeviceConfig) -> None:
-        super().__init__(loop_bits(config))
-
-
 class LoopNest(wiring.Component):
     """Loop counters and addresses of the beats of one layer.
 
-    The loops are `xnorcore.isa.layout.LOOPS`, innermost first. `load` starts a layer; every `step` replaces
-    the beat at the outputs by the next one. The outputs are registers.
+    The levels are `xnorcore.isa.layout.levels_of`, innermost first. `load` starts a layer; every `step`
+    replaces the beat at the outputs by the next one. The outputs are registers.
 
-    Without `config.convolution` only `xnorcore.isa.layout.DENSE_LOOPS` are there; the others count as 1.
+    Loops that are not `xnorcore.isa.layout.loops_of` the device count as 1.
 
     Parameters
     ----------
@@ -94,7 +54,7 @@ class LoopNest(wiring.Component):
         Addresses of the beat in activation memory, weight and threshold buffers.
     offset : Out(config.offset_bits)
         Where in the word at `raddr` the beat's word starts.
-    moved : Out(len(LOOPS))
+    moved : Out(len(levels_of(config)))
         Loop that the next step will advance, one-hot; all 0 for the first beat.
     first, doubles, last : Out(1)
         Beat that takes the start value, or a bit of it; first beat of a further plane, if planes double;
@@ -124,7 +84,7 @@ class LoopNest(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config, self.offset_bits = config, config.offset_bits
-        self.loops = LOOPS if config.convolution else DENSE_LOOPS
+        self.loops, self.levels = loops_of(config), levels_of(config)
         counts = LoopLayout(config).members
         self._left = {
             loop: Signal(counts[f"{loop}_last"], name=f"{loop}_left", reset_less=True) for loop in self.loops
@@ -138,7 +98,7 @@ class LoopNest(wiring.Component):
         flags += ("run_end", "plane_first", "window_last")
         flags += ("plane_last",) if config.code_bits > 1 else ()
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
-        ports |= {"offset": Out(self.offset_bits), "moved": Out(len(LOOPS))}
+        ports |= {"offset": Out(self.offset_bits), "moved": Out(len(self.levels))}
         ports |= {"place": Out(place_bits()), "distance": In(MoveLayout(config).members["distance"])}
         if config.store_words:
             ports["ring"] = Out(RingSignature(config))
@@ -148,13 +108,16 @@ class LoopNest(wiring.Component):
         """Build the module."""
         m = Module()
         lasts = {loop: self.layer[f"{loop}_last"] for loop in self.loops}
-        absent = sum(1 << level for level, loop in enumerate(LOOPS) if loop not in lasts)
+        level_of = {loop: level for level, loop in enumerate(self.levels)}
+        plane, tile = level_of["plane"], level_of["tile"]
+        absent = sum(1 << level for loop, level in level_of.items() if loop not in lasts)
         at_last, at_first = (
-            Signal(len(LOOPS), name=name, init=absent, reset_less=True) for name in ("at_last", "at_first")
+            Signal(len(self.levels), name=name, init=absent, reset_less=True)
+            for name in ("at_last", "at_first")
         )
         inner = self._inner(m, lasts, at_last)
-        advance = Signal(len(LOOPS))
-        for level, loop in enumerate(LOOPS):
+        advance = Signal(len(self.levels))
+        for loop, level in level_of.items():
             if loop in lasts:
                 m.d.comb += advance[level].eq(inner[level] & ~at_last[level])
 
@@ -163,29 +126,30 @@ class LoopNest(wiring.Component):
         with m.Elif(self.step & at_last.all()):
             m.d.sync += self.more.eq(0)
         for loop, last in lasts.items():
-            level, left = LOOPS.index(loop), self._left[loop]
+            level, left = level_of[loop], self._left[loop]
             with m.If(self.load | (self.step & inner[level])):
                 with m.If(self.load | at_last[level]):
                     m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
                 with m.Else():
                     m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
 
+        first, doubles = self._starts(at_first, plane)
         ends = {
             "moved": advance,
-            "first": at_first[:_PLANE].all() & (at_first[_PLANE] | self.layer.double),
-            "doubles": self.layer.double & at_first[:_PLANE].all() & ~at_first[_PLANE],
-            "last": at_last[: _PLANE + 1].all(),
-            "emits": at_last[: _PLANE + 1].all() & self.whole,
-            "closes": ~(at_last[: _PLANE + 1].all() & self.sliced),
-            "run_end": at_last[_RUN],
-            "plane_first": at_first[_PLANE],
-            "window_last": at_last[_WIN_X] & at_last[_WIN_Y],
-            "tile_first": at_first[:_TILE].all(),
-            "tile_end": at_last[:_TILE].all(),
+            "first": first,
+            "doubles": doubles,
+            "last": at_last[: plane + 1].all(),
+            "emits": at_last[: plane + 1].all() & self.whole,
+            "closes": ~(at_last[: plane + 1].all() & self.sliced),
+            "run_end": at_last[0],
+            "plane_first": at_first[plane],
+            "window_last": at_last[level_of["win_x"]] & at_last[level_of["win_y"]],
+            "tile_first": at_first[:tile].all(),
+            "tile_end": at_last[:tile].all(),
             "layer_end": at_last.all(),
         }
         if self.config.code_bits > 1:
-            ends["plane_last"] = at_last[_PLANE]
+            ends["plane_last"] = at_last[plane]
         m.d.comb += self.tile_next.eq(ends["tile_first"])
         registers = {name: self._register(m, name) for name in ends}
         with m.If(self.load):
@@ -198,24 +162,35 @@ class LoopNest(wiring.Component):
         self._buffer_addresses(m)
         return m
 
+    def _starts(self, at_first: Signal, plane: int) -> tuple[Value, Value]:
+        """Return whether a beat takes a part of the start value, and whether it doubles the accumulator."""
+        double = self.layer.double
+        if "copy" not in self.levels:
+            first = at_first[:plane].all() & (at_first[plane] | double)
+            return first, double & at_first[:plane].all() & ~at_first[plane]
+        fresh, begins = at_first[: plane - 1].all(), at_first[plane - 1] & at_first[plane]
+        doubles = double & (self._left["copy"] == self.layer.single_last)
+        return fresh & (begins | doubles), fresh & doubles & ~begins
+
     def _inner(self, m: Module, lasts: dict[str, Value], at_last: Signal) -> Signal:
         """Return which loops have all loops inside them at their last round.
 
         Of many loops it is in registers, since the decision whether a beat leaves is late: what each step
         makes of it is known before.
         """
-        inner = Signal(len(LOOPS), name="inner", init=1, reset_less=True)
+        levels = range(len(self.levels))
+        inner = Signal(len(levels), name="inner", init=1, reset_less=True)
         if not self.config.convolution:
-            m.d.comb += [inner[level].eq(at_last[:level].all()) for level in range(len(LOOPS))]
+            m.d.comb += [inner[level].eq(at_last[:level].all()) for level in levels]
             return inner
-        after = Signal(len(LOOPS), name="at_last_after")
+        after = Signal(len(levels), name="at_last_after")
         m.d.comb += after.eq(at_last)
         for loop, last in lasts.items():
-            level = LOOPS.index(loop)
+            level = self.levels.index(loop)
             with m.If(inner[level]):
                 m.d.comb += after[level].eq(Mux(at_last[level], last == 0, self._left[loop] == 1))
-        alone = Cat(lasts[loop] == 0 for loop in LOOPS)
-        for level in range(len(LOOPS)):
+        alone = Cat(lasts[loop] == 0 for loop in self.levels)
+        for level in levels:
             with m.If(self.load):
                 m.d.sync += inner[level].eq(alone[:level].all())
             with m.Elif(self.step):
@@ -235,7 +210,7 @@ class LoopNest(wiring.Component):
         k = self.offset_bits
         address = Signal(len(self.raddr) + k, name="address", reset_less=True)
         m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
-        places = [Mux(advance[LOOPS.index(loop)], PLACES.get(loop, ONE_WORD), 0) for loop in self.loops]
+        places = [Mux(advance[self.levels.index(loop)], PLACES.get(loop, ONE_WORD), 0) for loop in self.loops]
         m.d.comb += self.place.eq(Mux(self.load, BASE, _any(places)))
         with m.If(self.load):
             m.d.sync += address.eq(self.layer.read_base << k)
@@ -245,19 +220,20 @@ class LoopNest(wiring.Component):
     def _buffer_addresses(self, m: Module) -> None:
         # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
         moved, base = self.moved, self.layer.weight_base
+        plane, last = self.levels.index("plane"), self.levels.index("tile")
         address, tile = self._register(m, "waddr"), Signal(len(base), name="waddr_tile", reset_less=True)
         following, start = Signal.like(address), self._register(m, "taddr")
         m.d.comb += following.eq(address + 1)
         with m.If(self.load):
             m.d.sync += [address.eq(base), tile.eq(base), start.eq(self.layer.threshold_base)]
         with m.Elif(self.step):
-            with m.If(moved[_TILE]):
+            with m.If(moved[last]):
                 m.d.sync += tile.eq(following)
                 if self.config.code_bits == 1:
                     m.d.sync += start.eq(start + 1)
-            with m.If(moved[:_PLANE].any() | moved[_TILE]):
+            with m.If(moved[:plane].any() | moved[last]):
                 m.d.sync += address.eq(following)
-            with m.Elif(moved[_PLANE:_TILE].any()):
+            with m.Elif(moved[plane:last].any()):
                 m.d.sync += address.eq(tile)
         if self.config.code_bits > 1:
             self._thresholds(m, start)
@@ -284,7 +260,7 @@ class LoopNest(wiring.Component):
         with m.If(self.load):
             m.d.sync += first.eq(self.layer.threshold_base)
         with m.Elif(self.step):
-            with m.If(self.moved[_TILE]):
+            with m.If(self.moved[self.levels.index("tile")]):
                 m.d.sync += [first.eq(following), start.eq(following)]
             with m.Else():
                 m.d.sync += start.eq(first)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal, Value, signed
+from collections.abc import Sequence
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.layout import DESCRIPTOR, LOOPS
 
-__all__ = ["TapLayout", "TapTracker"]
+__all__ = ["LEVELS", "TapLayout", "TapTracker", "taps_moved"]
 
-_RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LOOPS))
+LEVELS = tuple(loop for loop in LOOPS if loop != "copy")
+"""Loops that a tap's place tells apart: a copy begins a position again as a plane does."""
+_RUN, _COL, _ROW, _PLANE, _WIN_X, _WIN_Y, _X, _Y, _TILE = range(len(LEVELS))
 _BITS = 10
 """Of a place along an axis of a map."""
 
@@ -20,6 +24,14 @@ def _either(choices: list[tuple[Value, Value]]) -> Value:
     for chosen, value in choices:
         merged = merged | Mux(chosen, value, 0)
     return merged
+
+
+def taps_moved(moved: Value, levels: Sequence[str]) -> Value:
+    """Return `TapTracker.moved` for that of a nest of `levels`."""
+    if "copy" not in levels:
+        return moved
+    copy = levels.index("copy")
+    return Cat(moved[:copy], moved[copy] | moved[copy + 1], moved[copy + 2 :])
 
 
 class TapLayout(data.StructLayout):
@@ -54,8 +66,8 @@ class TapTracker(wiring.Component):
     Members
     -------
     load, step : In(1)
-    moved : In(len(LOOPS))
-        As at the nest.
+    moved : In(len(LEVELS))
+        As at the nest, a copy as a plane.
     layer : In(TapLayout)
     inside : Out(1)
         The tap of the nest's beat is on the map.
@@ -66,7 +78,7 @@ class TapTracker(wiring.Component):
             {
                 "load": In(1),
                 "step": In(1),
-                "moved": In(len(LOOPS)),
+                "moved": In(len(LEVELS)),
                 "layer": In(TapLayout()),
                 "inside": Out(1),
             }

@@ -22,6 +22,7 @@ from xnorcore.isa.results import Stop, Values
 from xnorcore.model import pixels
 from xnorcore.model.bits import pack_images
 from xnorcore.model.classes import names
+from xnorcore.model.layers import has_weights
 from xnorcore.model.network import Network
 from xnorcore.runtime.rates import wire_bytes
 
@@ -67,6 +68,12 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
         raise UsageError(
             f"network {network.name!r} has values of {coded[0].bits} bits, {coded[0].name!r}, and the page "
             "shows layers that give bits; `xnorcore sim` runs it"
+        )
+    weighted = [layer for layer in network.layers if has_weights(layer) and layer.weight_width > 1]
+    if weighted:
+        raise UsageError(
+            f"network {network.name!r} has weights of {weighted[0].weight_width} bits, {weighted[0].name!r}, "
+            "and the page shows weights of one; `xnorcore sim` runs it"
         )
     samples, labels = _samples(name, network)
     return {

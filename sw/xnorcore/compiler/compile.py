@@ -29,13 +29,14 @@ from ..model.layers import Conv2d, Dense, has_weights
 from ..model.network import Network
 from .finish import pooled
 from .image import Image, lower_first
+from .lacking import only_dense
 from .layout import Layout, joined, lay_out, together
 from .lower import lower_conv, lower_dense
 from .nest import Lowered, Region
 from .pooling import PoolPass, lower_pool
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
-from .steps import IMAGE, Plan, Step, only_dense, plan_of
+from .steps import IMAGE, Plan, Step, plan_of
 from .stream import cut_stream, exceeds_flash, stream_blocks, stream_words
 
 __all__ = ["compile_network"]

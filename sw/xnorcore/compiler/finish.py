@@ -14,6 +14,7 @@ from ..isa.descriptor import Descriptor, Nest, Place, Strips
 from ..isa.device import DeviceConfig
 from ..isa.program import Values
 from ..model.layers import Conv2d, Dense, MaxPool2d
+from .copies import Copies
 from .nest import Lowered, Positions, stored_words
 
 __all__ = ["finish", "pooled"]
@@ -38,6 +39,7 @@ def finish(
     layer: Dense | Conv2d,
     lanes: NDArray[np.uint8],
     odd: int,
+    made: Copies,
     nest: Nest,
     config: DeviceConfig,
     name: str,
@@ -52,22 +54,19 @@ def finish(
     """Make weights, start values and the loops over positions of a layer, the end of every lowering.
 
     The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
-    adding up, where odd is the number of lanes that are left over.
+    adding up, where odd is the number of lanes that are left over. Weights are `made` of signs.
     """
     g = config.geometry
     outputs, words, width = lanes.shape
     tiles = -(-outputs // g.columns)
-    offset, half = _counted(layer, words * width, odd, planes, copies, factor)
+    offset, half = _counted(layer, words * width // made.count, odd, made, planes, copies, factor)
+    # Natural sums times the scale are factor * s + offset.
+    scale = made.scale
+    if factor % scale == 0 and not (offset % scale).any():
+        factor, offset, scale = factor // scale, offset // scale, 1
     bits = max(layer.steps.bit_length(), 1)
-    starts = np.zeros((tiles * g.columns, start_words(bits)), np.int64)
-    slices = 0
-    if layer.thresholds is None:
-        slices = half.bit_length() + 1
-    else:
-        # natural >= T is s >= ceil((T - offset) / factor); beyond half the neuron is constant.
-        bound = -((offset[:, np.newaxis] - layer.thresholds.reshape(outputs, -1)) // factor)
-        starts[:] = -half - 1
-        starts[:outputs, : layer.steps] = np.clip(-bound, -half - 1, half)
+    starts = _starts(layer, (tiles * g.columns, start_words(bits)), offset, half, factor, scale)
+    slices = half.bit_length() + 1 if layer.thresholds is None else 0
     acc_bits = max(int(half + np.abs(starts).max()).bit_length() + 1, slices)
     if acc_bits > config.acc_width:
         raise CapacityError(
@@ -79,7 +78,7 @@ def finish(
     stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, g.columns, words, width // 8)
     loops, height, across = pooled(positions, pool)
     strip = -(-height // strips)
-    nest = nest.with_loops(**{**loops, "y": (strip, loops["y"][1])}, tile=(tiles, 0))
+    nest = nest.with_loops(**{**loops, "y": (strip, loops["y"][1])}, copy=(made.count, 0), tile=(tiles, 0))
     result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
     plane = (strip * strips if height > 1 else 1) * across * result
     apart = plane if bits > 1 else 0
@@ -91,9 +90,10 @@ def finish(
         out_step=result - max(slices - 1, 0) * g.words_per_tile if height * across > 1 else 0,
         out_tile=(slices or 1) * g.words_per_tile,
         slices=slices,
-        double=planes > 1,
+        double=planes > 1 or made.twice > 0,
         bits=bits,
         plane=apart,
+        single=made.single,
     )
     if strips > 1 and height > 1:
         moves = Strips(strip * loops["y"][1] // width, strip * across * result)
@@ -103,7 +103,7 @@ def finish(
         stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, width // 8),
         starts.reshape(tiles, g.columns, -1).transpose(1, 0, 2),
         tiles,
-        Values(height, across, result, outputs, slices, factor, offset, None, bits, apart),
+        Values(height, across, result, outputs, slices, factor, offset, None, bits, apart, scale),
         bits * plane,
         positions,
         half,
@@ -113,14 +113,33 @@ def finish(
     )
 
 
+def _starts(
+    layer: Dense | Conv2d,
+    shape: tuple[int, int],
+    offset: NDArray[np.int64],
+    half: int,
+    factor: int,
+    scale: int,
+) -> NDArray[np.int64]:
+    """Return what accumulators of such a reach start from, for each threshold; scores start from 0."""
+    if layer.thresholds is None:
+        return np.zeros(shape, np.int64)
+    # natural >= T is s >= ceil((scale * T - offset) / factor); beyond half the neuron is constant.
+    starts = np.full(shape, -half - 1)
+    limits = scale * layer.thresholds.reshape(layer.outputs, -1)
+    bound = -((offset[:, np.newaxis] - limits) // factor)
+    starts[: layer.outputs, : layer.steps] = np.clip(-bound, -half - 1, half)
+    return starts
+
+
 def _counted(
-    layer: Dense | Conv2d, lanes: int, odd: int, planes: int, copies: int, factor: int
+    layer: Dense | Conv2d, lanes: int, odd: int, made: Copies, planes: int, copies: int, factor: int
 ) -> tuple[NDArray[np.int64], int]:
-    """Return by what a natural sum differs from `factor` times the accumulator, and the latter's reach."""
+    """Return by what a scaled sum differs from `factor` times the accumulator, and the latter's reach."""
     top = (1 << planes) - 1
     if planes > 1:
         sums = layer.weights.reshape(layer.outputs, -1).sum(axis=1, dtype=np.int64)
-        offset = top * (sums - odd) // 2
+        offset = top * (made.scale * sums - odd) // 2
     else:
         offset = np.full(layer.outputs, -odd * copies * factor // 2, np.int64)
-    return offset, lanes // 2 * top * copies
+    return offset, lanes // 2 * made.reach * top * copies

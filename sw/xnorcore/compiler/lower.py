@@ -12,6 +12,7 @@ from ..errors import CompileError
 from ..isa.descriptor import Nest, Padding, Place
 from ..isa.device import DeviceConfig
 from ..model.layers import Conv2d, Dense, MaxPool2d
+from .copies import Copies, copies_of
 from .finish import finish
 from .nest import Lowered, Positions, Region, Windows
 
@@ -39,8 +40,9 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     copies = source.pixels if summed else 1
     nest = Nest.of(run=(pixels * source.pitch, width), plane=(copies, source.pitch * width))
     weights = layer.weights.reshape(layer.outputs, pixels, source.channels)
-    lanes = _lanes(weights, source.pitch, width, source.lanes)
-    return finish(layer, *lanes, nest, config, name, planes=1, copies=copies, factor=2)
+    made = copies_of(layer.weights, not summed, name)
+    lanes = _lanes(weights, made, source.pitch, width, source.lanes)
+    return finish(layer, *lanes, made, nest, config, name, planes=1, copies=copies, factor=2)
 
 
 def _dense_of_codes(layer: Dense, source: Region, config: DeviceConfig, summed: bool, name: str) -> Lowered:
@@ -51,8 +53,9 @@ def _dense_of_codes(layer: Dense, source: Region, config: DeviceConfig, summed: 
         layer = layer.with_arrays(weights=np.tile(layer.weights, (1, source.pixels)))
     nest = Nest.of(run=(words, width), plane=(source.bits, -source.plane_words * width))
     weights = layer.weights.reshape(layer.outputs, source.pixels, source.channels)
-    lanes = _lanes(weights, source.pitch, width, source.lanes)
-    lowered = finish(layer, *lanes, nest, config, name, planes=source.bits, copies=1, factor=1)
+    made = copies_of(layer.weights, True, name)
+    lanes = _lanes(weights, made, source.pitch, width, source.lanes)
+    lowered = finish(layer, *lanes, made, nest, config, name, planes=source.bits, copies=1, factor=1)
     return _with(lowered, source=Place("", (source.bits - 1) * source.plane_words))
 
 
@@ -61,8 +64,9 @@ def lower_pixels(layer: Dense, planes: int, plane_words: int, config: DeviceConf
     width = config.geometry.width
     words = -(-layer.inputs // width)
     nest = Nest.of(run=(words, width), plane=(planes, -plane_words * width))
-    lanes = _lanes(layer.weights[:, np.newaxis], words, width)
-    lowered = finish(layer, *lanes, nest, config, name, planes=planes, copies=1, factor=1)
+    made = copies_of(layer.weights, True, name)
+    lanes = _lanes(layer.weights[:, np.newaxis], made, words, width)
+    lowered = finish(layer, *lanes, made, nest, config, name, planes=planes, copies=1, factor=1)
     return _with(lowered, source=Place("", (planes - 1) * plane_words))
 
 
@@ -84,7 +88,9 @@ def lower_windows(
     nest = Nest.of(run=(words, width), plane=(source.planes, -source.plane_words * width))
     positions = Positions(source.rows, columns, source.row_words * width, source.across)
     taps = layer.weights if source.whole else layer.weights.transpose(0, 2, 1, 3)
-    lanes = _lanes(taps.reshape(layer.outputs, 1, -1), words, width, source.places)
+    made = copies_of(layer.weights, not source.expanded, name)
+    strips = strips if made.count == 1 else 1
+    lanes = _lanes(taps.reshape(layer.outputs, 1, -1), made, words, width, source.places)
     if source.expanded:
         planes, copies, factor = 1, 2, 1
     else:
@@ -92,6 +98,7 @@ def lower_windows(
     lowered = finish(
         layer,
         *lanes,
+        made,
         nest,
         config,
         name,
@@ -129,11 +136,16 @@ def lower_conv(
     sy, sx = layer.stride
     positions = Positions(height, columns, line * sy, pixel * sx)
     taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
-    lanes, odd = _lanes(taps, pitch, width, source.lanes)
     # Zero padding leaves out a varying number of taps, and with each the lane left over. Two passes over
     # the window, with that lane at 0 and at 1, cancel it; they count the sum twice.
     coded = source.bits > 1
-    balanced = any(layer.padding) and layer.pad_value == 0 and odd > 0 and not coded
+    made = copies_of(layer.weights, True, name)
+    left_over = (pitch * width - source.channels) % 2 and made.reach % 2
+    balanced = bool(any(layer.padding) and layer.pad_value == 0 and left_over and not coded)
+    if balanced:
+        made = copies_of(layer.weights, False, name)
+    strips = strips if made.count == 1 else 1
+    lanes, odd = _lanes(taps, made, pitch, width, source.lanes)
     copies = 2 if balanced else 1
     planes = (source.bits, -source.plane_words * width) if coded else (copies, 0)
     nest = Nest.of(run=(pitch, width), col=(kw, pixel), row=(kh, line), plane=planes)
@@ -141,6 +153,7 @@ def lower_conv(
         layer,
         lanes,
         0 if balanced else odd,
+        made,
         nest,
         config,
         name,
@@ -170,16 +183,17 @@ def lower_conv(
 
 
 def _lanes(
-    weights: NDArray[np.int8], words: int, width: int, places: NDArray[np.int64] | None = None
+    weights: NDArray[np.int8], made: Copies, words: int, width: int, places: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.uint8], int]:
     """Spread weights of shape (outputs, pixels, values) over lanes; a pixel takes `words` words.
 
-    Values lie at `places` of a pixel, or one behind the other. Lanes without a value meet activation bit 0;
-    their weights alternate, so that they cancel, and the first of an odd number is left over as +1.
+    Values lie at `places` of a pixel, or one behind the other. Lanes without a value meet activation bit 0.
+    Their weights are 0 where that is a sum of signs; otherwise they alternate, so that they cancel, and the
+    first of an odd number is left over as +1.
 
     Returns
     -------
-    lanes : array of uint8, shape (outputs, pixels * words, width)
+    lanes : array of uint8, shape (outputs, copies * pixels * words, width)
     odd : int
         Lanes left over, of all pixels.
     """
@@ -188,11 +202,12 @@ def _lanes(
     used: Any = slice(values) if places is None else places
     empty = np.ones(words * width, np.bool_)
     empty[used] = False
-    lanes = np.empty((outputs, pixels, words * width), np.uint8)
-    lanes[:, :, used] = weights > 0
-    if spare:
-        lanes[:, :, empty] = np.arange(spare) % 2
-    return lanes.reshape(outputs, pixels * words, width), pixels * (spare % 2)
+    odd = made.reach % 2
+    sums = np.empty((outputs, pixels, words * width), np.int8 if made.count == 1 else np.int16)
+    sums[:, :, used] = weights.astype(sums.dtype) * made.scale
+    sums[:, :, empty] = odd * (2 * (np.arange(spare) % 2) - 1)
+    lanes = made.signs(sums).transpose(1, 0, 2, 3)
+    return lanes.reshape(outputs, made.count * pixels * words, width), odd * pixels * (spare % 2)
 
 
 def _with(lowered: Lowered, **changes: Any) -> Lowered:

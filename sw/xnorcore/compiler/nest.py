@@ -203,8 +203,7 @@ class Lowered:
 
     def stored_starts(self, acc_width: int) -> NDArray[np.int64]:
         """Return the words of the threshold buffers, shape (columns, tiles * levels)."""
-        planes = self.nest.count("plane") if self.descriptor.double else 1
-        first = stored_starts(self.starts[:, :, :1], planes, acc_width)
+        first = stored_starts(self.starts[:, :, :1], self.descriptor.parts, acc_width)
         words = np.concatenate([first, np.diff(self.starts, axis=-1)], axis=-1)
         return words.reshape(len(words), -1)
 

@@ -16,6 +16,7 @@ from ..errors import CompileError
 from ..isa.descriptor import Nest, Padding, Place
 from ..isa.device import DeviceConfig
 from ..model.layers import Conv2d, MaxPool2d
+from .copies import Copies
 from .finish import finish
 from .lower import MAX_MAP
 from .nest import Lowered, Positions, Region
@@ -120,7 +121,7 @@ def lower_pool(step: PoolPass, source: Region, config: DeviceConfig, name: str, 
     # Each row of a window is a position, and the columns of one are taps.
     positions = Positions((height - 1) * down + rows, (out_width - 1) * across + 1, line, pixel)
     lowered = finish(
-        one, lanes.reshape(source.channels, 2 * columns * pitch, width), 0, nest, config, name,
+        one, lanes.reshape(source.channels, 2 * columns * pitch, width), 0, Copies(), nest, config, name,
         planes=1, copies=1, factor=2, positions=positions, pool=MaxPool2d((rows, 1), (down, across)),
         strips=1 if step.top or below else strips,
     )  # fmt: skip

@@ -11,20 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..errors import CompileError
-from ..isa.codes import MAX_CODE_BITS
 from ..model.layers import (
     Concat,
     Conv2d,
     Dense,
     GlobalSum,
     InputScale,
-    Layer,
     MaxPool2d,
     Weighted,
-    has_weights,
-    is_dense,
 )
 from ..model.network import Network
+from .lacking import few_bits, name_of
 from .pooling import COPY, PoolPass, joins, pool_passes
 
 __all__ = ["STEPS", "Join", "Plan", "Step", "plan_of"]
@@ -136,41 +133,9 @@ def plan_of(network: Network, code_bits: int = 1) -> Plan:
     """
     plan = Plan(network, names={number: value.name for number, value in enumerate(network.values)})
     for index, layer in enumerate(network.layers):
-        _few_bits(network, index, layer, code_bits)
+        few_bits(network, index, layer, code_bits)
         STEPS[type(layer)](plan, index, layer)
     return plan
-
-
-def _few_bits(network: Network, index: int, layer: Layer, code_bits: int) -> None:
-    """Refuse values of more bits behind the image than the device has, and weights of several bits."""
-    name, value = _name(index, layer), network.values[index + 1]
-    way = "`golden` and `eval` compute them; one bit (a sign, weights of -1 and +1) runs"
-    if has_weights(layer) and layer.weight_width > 1:
-        raise CompileError(
-            f"layer {name!r} has weights of {layer.weight_width} bits: no device has them; {way}"
-        )
-    if value.coding == "unsigned" and value.bits > code_bits:
-        there = f"the device has {code_bits} (code_bits)"
-        if value.bits > MAX_CODE_BITS:
-            there, way = (
-                f"no device has more than {MAX_CODE_BITS}",
-                way.replace("one bit (a", "fewer bits (or a"),
-            )
-        elif code_bits < MAX_CODE_BITS:
-            way = f"build it with code_bits={value.bits}; {way}"
-        raise CompileError(f"layer {name!r} gives values of {value.bits} bits, {there}; {way}")
-    image = network.inputs(index)[0]
-    if (
-        network.reads[index] == (IMAGE,)
-        and isinstance(layer, Conv2d)
-        and image.coding == "unsigned"
-        and layer.pad_value
-        and any(layer.padding)
-    ):
-        raise CompileError(
-            f"layer {name!r} pads {image.bits}-bit values with {layer.pad_value}: a device pads them with 0 "
-            "alone; pad the image, or quantise so that the value 0 is 0; `golden` and `eval` compute it"
-        )
 
 
 def _weighted(plan: Plan, index: int, layer: Weighted) -> None:
@@ -187,7 +152,7 @@ def _global_sum(plan: Plan, index: int, layer: GlobalSum) -> None:
 
 def _input_scale(plan: Plan, index: int, layer: InputScale) -> None:
     raise CompileError(
-        f"layer {_name(index, layer)!r} is an InputScale, XNOR-Net's K, which depends on the image and the "
+        f"layer {name_of(index, layer)!r} is an InputScale, XNOR-Net's K, which depends on the image and the "
         "position and so is no threshold; the accelerator cannot run it; train without input_scale"
     )
 
@@ -200,7 +165,7 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
             plan.steps[number] = replace(step, index=index, gives=index + 1, pool=layer)
             return
     height, width, _ = network.values[read].shape
-    name = _name(index, layer)
+    name = name_of(index, layer)
     if network.values[read].coding == "unsigned":
         raise CompileError(
             f"layer {name!r} pools codes in a layer of its own (padding, more than 4 rows or columns, "
@@ -221,13 +186,13 @@ def _concat(plan: Plan, index: int, layer: Concat) -> None:
     bits = {value.bits for value in plan.network.inputs(index)}
     if len(bits) > 1:
         raise CompileError(
-            f"layer {_name(index, layer)!r} joins values of {' and '.join(map(str, sorted(bits)))} bits, "
+            f"layer {name_of(index, layer)!r} joins values of {' and '.join(map(str, sorted(bits)))} bits, "
             "which a device cannot; give all as many thresholds"
         )
     for number in reads:
         if number == IMAGE:
             raise CompileError(
-                f"layer {_name(index, layer)!r} concatenates the image, which lies in memory in a form of "
+                f"layer {name_of(index, layer)!r} concatenates the image, which lies in memory in a form of "
                 "its own; put a layer between"
             )
         alone = reads.count(number) == 1 and plan.network.readers[number] == (index,)
@@ -253,7 +218,7 @@ def _copies(plan: Plan, index: int, number: int) -> list[int]:
     if len(value.shape) == 3:
         if value.coding == "unsigned":
             raise CompileError(
-                f"layer {_name(index, plan.network.layers[index])!r} joins {value.name!r}, a map of codes "
+                f"layer {name_of(index, plan.network.layers[index])!r} joins {value.name!r}, a map of codes "
                 "that others read as well, which a device does with bits alone; give it a layer of its own"
             )
         gives = plan.further(f"{value.name}, copied")
@@ -270,28 +235,8 @@ def _copies(plan: Plan, index: int, number: int) -> list[int]:
     return [gives]
 
 
-def _name(index: int, layer: Layer) -> str:
-    return layer.name or f"layer{index}"
-
-
 STEPS: dict[type, Callable[..., None]] = {
     Dense: _weighted, Conv2d: _weighted, MaxPool2d: _pool, GlobalSum: _global_sum, InputScale: _input_scale,
     Concat: _concat,
 }  # fmt: skip
 """By kind of layer: what it adds to a plan."""
-
-
-def only_dense(network: Network) -> None:
-    """Refuse a network that has more than dense layers, for devices without the loops of others.
-
-    Raises
-    ------
-    CompileError
-        Names the layer.
-    """
-    for index, layer in enumerate(network.layers):
-        if not is_dense(layer) and type(layer) is not Concat:
-            raise CompileError(
-                f"layer {_name(index, layer)!r} is a {type(layer).__name__}, but the device has dense "
-                "layers only (convolution=0); build it with convolution=1"
-            )

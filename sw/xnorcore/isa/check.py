@@ -14,7 +14,7 @@ from ..errors import CompileError
 from .codes import start_words
 from .descriptor import decode
 from .device import DeviceConfig, aligned
-from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, signed, unpack_descriptor
+from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, levels_of, signed, unpack_descriptor
 from .reach import read_along, read_of_map, written
 from .starts import MAX_PLANES
 from .stream import check_stream
@@ -130,7 +130,7 @@ def validate_descriptors(
         reads = (read_of_map if fields["padded"] else read_along)(what, fields, nest, config, image_in)
         tiles = 1 if fields["stream"] else counts["tile"]
         starts = tiles * start_words(fields["code_last"] + 1)
-        taps = counts["run"] * counts["col"] * counts["row"] * tiles
+        taps = counts["run"] * counts["col"] * counts["row"] * counts["copy"] * tiles
         reach = Reach(
             place,
             reads,
@@ -181,6 +181,15 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
         )
     if fields["double"] and fields["plane_last"] >= MAX_PLANES:
         raise CompileError(f"{what} doubles {fields['plane_last'] + 1} planes, but {MAX_PLANES} at most can")
+    if fields["copy_last"] and "copy" not in levels_of(config):
+        raise CompileError(
+            f"{what} has weights of several bits, for which the device needs code_bits of 2 and convolution; "
+            f"it has {config.code_bits} and {config.convolution}"
+        )
+    if fields["single_last"] > fields["copy_last"]:
+        raise CompileError(
+            f"{what} counts {fields['single_last'] + 1} copies once, but has {fields['copy_last'] + 1}"
+        )
     if config.whole_windows and fields["lanes"] not in (0, g.width - 1):
         raise CompileError(
             f"{what} uses {fields['lanes']} lanes, but with whole_windows only the last may go"

@@ -36,7 +36,8 @@ class Descriptor:
     slices : int
         Bits of each score, the most significant first; 0, the result is the accumulator's sign.
     double : bool
-        The accumulator doubles from plane to plane, and each takes a part of the start value.
+        The accumulator doubles from plane to plane, and takes a part of the start value each time; with some
+        copies that count twice, within every plane, behind these.
     depends : bool
         Reads what the descriptor before it writes.
     end : bool
@@ -51,6 +52,8 @@ class Descriptor:
         Of a result that is no score. Above 1 it is a code, and a tile has a start value for each threshold.
     plane : int
         Words from one plane of such results to the next more significant one.
+    single : int
+        Copies (loop ``copy``) that count once, the last ones; those before them count twice.
     """
 
     nest: Nest
@@ -70,6 +73,14 @@ class Descriptor:
     stream: bool = False
     bits: int = 1
     plane: int = 0
+    single: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Parts of the start value that the accumulator takes, one for each doubling and the first."""
+        if not self.double:
+            return 1
+        return self.nest.count("plane") + int(self.nest.count("copy") > self.single)
 
 
 def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
@@ -107,6 +118,7 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
         "code_last": d.bits - 1,
         "plane_low": d.plane % (1 << _LOW),
         "plane_high": d.plane >> _LOW,
+        "single_last": d.single - 1,
     }
     if d.padding:
         p = d.padding
@@ -206,13 +218,14 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         bool(f["stream"]),
         f["code_last"] + 1,
         plane_words(f),
+        f["single_last"] + 1,
     )
     return descriptor, after
 
 
 def _pad_bits(fields: Mapping[str, int]) -> tuple[int, ...]:
     """Return the bits of the code around a map, for the planes that are read of it."""
-    if not fields["double"] or fields["pad_zero"]:
+    if not fields["double"] or fields["pad_zero"] or not fields["plane_last"]:
         return ()
     between = (fields["pad_between"],) * (fields["plane_last"] - 1)
     return (fields["pad_one"], *between, fields["pad_last"])

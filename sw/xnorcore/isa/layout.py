@@ -3,11 +3,12 @@
 Program memory holds 32-bit words, the `HEADER` first. Descriptors follow each other from the header's
 entry address on, until one has its `end` flag set.
 
-A layer is a nest of nine loops around one array beat. From the innermost out: ``run`` (consecutive words),
-``col`` and ``row`` (kernel taps), ``plane`` (bit planes), ``win_x`` and ``win_y`` (pooling window), ``x`` and
-``y`` (positions), ``tile`` (groups of output channels). A ``*_last`` field holds the loop's count minus one.
-The read address grows by one word along ``run`` and ``col``; when an outer loop advances, its ``delta_*``
-words and ``bits_*`` bits are added instead, to the address of the last beat, modulo 2**16 words.
+A layer is a nest of ten loops around one array beat. From the innermost out: ``run`` (consecutive words),
+``col`` and ``row`` (kernel taps), ``copy`` (signs of weights of several bits), ``plane`` (bit planes),
+``win_x`` and ``win_y`` (pooling window), ``x`` and ``y`` (positions), ``tile`` (groups of output channels). A
+``*_last`` field holds the loop's count minus one. The read address grows by one word along ``run`` and
+``col``; when an outer loop advances, its ``delta_*`` words and ``bits_*`` bits are added instead, to the
+address of the last beat, modulo 2**16 words.
 
 A descriptor starts with the words that every layer needs. The `wide` words follow if the flag of that name
 is set and count as 0 otherwise; the output words end it.
@@ -17,14 +18,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ..errors import CompileError
 from .device import DeviceConfig
 
 PROGRAM_MAGIC = int.from_bytes(b"XNP1", "little")
-LOOPS = ("run", "col", "row", "plane", "win_x", "win_y", "x", "y", "tile")
+LOOPS = ("run", "col", "row", "copy", "plane", "win_x", "win_y", "x", "y", "tile")
 DENSE_LOOPS = ("run", "plane", "tile")
 """Loops of a device without convolution; it knows none of a descriptor's optional words."""
+
+
+def levels_of(config: DeviceConfig) -> tuple[str, ...]:
+    """Return the levels of a device's nest: `LOOPS`, without ``copy`` where weights have but one bit."""
+    return LOOPS if config.convolution and config.code_bits > 1 else tuple(n for n in LOOPS if n != "copy")
+
+
+def loops_of(config: DeviceConfig) -> tuple[str, ...]:
+    """Return the loops that a device has, innermost first."""
+    return levels_of(config) if config.convolution else DENSE_LOOPS
 
 
 _SIGNED = ("plane_stride", "out_delta", "out_tile_stride")
@@ -46,12 +58,18 @@ class Record:
     ----------
     layout : sequence of sequences of (str, int)
         For each word, name and width of its fields, least significant first.
+    also : mapping of int to the same, optional
+        Further fields of a word, that are there instead of its others.
     """
 
-    def __init__(self, *layout: tuple[tuple[str, int], ...]) -> None:
+    def __init__(
+        self,
+        *layout: tuple[tuple[str, int], ...],
+        also: Mapping[int, tuple[tuple[str, int], ...]] = MappingProxyType({}),
+    ) -> None:
         self.words = len(layout)
         self.fields: dict[str, Field] = {}
-        for word, items in enumerate(layout):
+        for word, items in (*enumerate(layout), *also.items()):
             low = 0
             for name, width in items:
                 self.fields[name] = Field(word, low, width)
@@ -193,8 +211,13 @@ DESCRIPTOR = Record(
     (("in_strip", 16), ("out_strip", 16)),
     # Output side: kept apart, because the results of a layer arrive after its last beat has left.
     (("out_base", 16), ("out_tile_stride", 16)),
+    # Without `strips`: taps are read again in each plane, with further weights, for each copy. The last ones
+    # count once, `single_last` and one, those before twice.
+    also={12: (("delta_copy", 16), ("copy_last", 4), ("single_last", 4))},
 )
 
+_STRIPS, _COPIES = ("in_strip", "out_strip"), ("delta_copy", "copy_last", "single_last")
+"""Fields of one word, of which the others count as 0, by `strips`."""
 WIDE_WORDS = range(DESCRIPTOR.fields["x_last"].word, DESCRIPTOR.fields["out_base"].word)
 """Descriptor words that are there only if `wide` is set."""
 
@@ -244,7 +267,8 @@ def unpack_descriptor(words: Sequence[int], place: int) -> tuple[dict[str, int],
     fields = DESCRIPTOR.unpack(found)
     if DESCRIPTOR.pack(fields) != found:
         raise CompileError(f"the descriptor at {place} has bits set that mean nothing")
-    return fields, after
+    absent = _COPIES if fields["strips"] else _STRIPS
+    return fields | dict.fromkeys(absent, 0), after
 
 
 COUNTERS = (

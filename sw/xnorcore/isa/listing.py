@@ -95,8 +95,10 @@ def _place(place: Place, regions: MemoryMap) -> dict[str, Any]:
 
 
 def _flags(one: Descriptor) -> Iterator[str]:
-    if one.double:
+    if one.double and one.nest.count("plane") > 1:
         yield "planes double"
+    if (copies := one.nest.count("copy")) > 1:
+        yield f"{copies} copies, {copies - one.single} of them twice"
     if one.depends:
         yield "waits for the layer before"
     if one.lanes:

@@ -35,6 +35,7 @@ def read_of_map(what: str, fields: Mapping[str, int], nest: Nest, config: Device
     expected = {
         "col": pitch,
         "row": line if twice == 1 else 0,
+        "copy": 0,
         "win_x": fields["stride_x"] * pitch,
         "win_y": fields["stride_y"] // twice * line,
         "x": fields["step_x"] * pitch,

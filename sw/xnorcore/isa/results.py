@@ -61,13 +61,14 @@ class Values:
         Bits of each score, or 0 where a channel is a bit.
     factor : int
     offset : array of int64, shape (outputs,)
-        Natural sum = factor * accumulator + offset.
+        Natural sum = (factor * accumulator + offset) / divisor, which leaves no remainder.
     lanes : array of int64, shape (outputs,), optional
         Where in the words of a position each channel's bit is; default: one behind the other.
     planes : int
         Bits of a channel that is no score, each in a map of its own, the least significant first.
     apart : int
         Words from one of these maps to the next.
+    divisor : int
     """
 
     height: int
@@ -80,6 +81,7 @@ class Values:
     lanes: NDArray[np.int64] | None = None
     planes: int = 1
     apart: int = 0
+    divisor: int = 1
 
     @property
     def spread(self) -> int:
@@ -141,7 +143,7 @@ class Values:
             # The sum itself fits the slices, with its start value it need not: both count modulo their range.
             half = 1 << (self.slices - 1)
             sums = (sums - starts + half) % (2 * half) - half
-        return (sums * self.factor + self.offset).reshape(images, positions * outputs)
+        return ((sums * self.factor + self.offset) // self.divisor).reshape(images, positions * outputs)
 
     def _maps(self, bits: NDArray[np.uint8], images: int, config: DeviceConfig) -> NDArray[np.uint8]:
         """Return the words of each plane, shape (images, planes, positions, bits of a position)."""

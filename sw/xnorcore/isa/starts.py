@@ -12,11 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_PLANES", "plane_starts", "stored_starts"]
+__all__ = ["MAX_PARTS", "MAX_PLANES", "plane_starts", "stored_starts"]
 
 
 MAX_PLANES = 8
 """Planes that may double; inputs have at most as many bits."""
+MAX_PARTS = MAX_PLANES + 1
+"""Parts of a start value on a device with weights of several bits, which may double once more."""
 
 
 def stored_starts(starts: NDArray[np.int64], planes: int, acc_width: int) -> NDArray[np.int64]:

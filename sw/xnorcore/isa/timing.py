@@ -191,12 +191,14 @@ class _Beats:
         counts = {loop: nest.count(loop) for loop in LOOPS}
         self.tiles, self.window = counts["tile"], counts["win_x"] * counts["win_y"]
         self.results = counts["x"] * counts["y"]
-        self.position = prod(counts[loop] for loop in ("run", "col", "row", "plane"))
+        self.position = prod(counts[loop] for loop in ("run", "col", "row", "copy", "plane"))
         self.words = self.position // counts["plane"]
         self.refill: Refill | None = None
         self.waited = 0
         # Beats of a position from the last one on that takes a start value.
-        self.behind = self.position // (counts["plane"] if descriptor.double else 1)
+        self.behind = self.position
+        if descriptor.double:
+            self.behind = self.words // counts["copy"] * min(descriptor.single, counts["copy"])
         self.share = config.threshold_share
         bits = 1 if descriptor.slices else descriptor.bits
         self.further = start_words(bits) - 1

@@ -156,24 +156,27 @@ class Machine:
         Shapes (rows, positions, columns) and (thresholds - 1, columns).
         """
         config, g = self.config, self.config.geometry
-        planes, taps = walk.counts["plane"], walk.taps
-        weights, values = self._weights(fields, taps, tile)
+        planes, copies, taps = walk.counts["plane"], walk.counts["copy"], walk.taps
+        weights, values = self._weights(fields, copies * taps, tile)
         starts = values[:, 0]
-        signs = 2 * weights.reshape(g.columns, taps * g.width).astype(np.float32) - 1
+        signs = 2 * weights.reshape(g.columns, copies, taps * g.width).astype(np.float32) - 1
         sums = np.zeros((g.rows, walk.positions, g.columns), np.int64)
         step = max(_CHUNK // (taps * g.width), 1)
         for at in range(0, walk.positions, step):
             chunk = slice(at, min(at + step, walk.positions))
             for row in range(g.rows):
                 acc = np.zeros((chunk.stop - at, g.columns), np.int64)
-                for plane in range(planes):
-                    if fields["double"]:
-                        acc *= 2
-                    if fields["double"] or not plane:
-                        acc += plane_starts(starts, plane, config.acc_width)
-                    x = self._operands(fields, walk, base, tile, row, plane, chunk)
+                part = 0
+                for plane, copy in np.ndindex(planes, copies):
+                    doubles = fields["double"] and copies - copy == fields["single_last"] + 1
+                    if plane or copy:
+                        acc *= 2 if doubles else 1
+                    if doubles or not (plane or copy):
+                        acc += plane_starts(starts, part, config.acc_width)
+                        part += 1
+                    x = self._operands(fields, walk, base, tile, row, (plane, copy), chunk)
                     # Products of -1 and +1, or 0 where a tap counts as nothing: whole numbers below 2**24.
-                    acc += (x.reshape(len(x), -1) @ signs.T).astype(np.int64) // 2
+                    acc += (x.reshape(len(x), -1) @ signs[:, copy].T).astype(np.int64) // 2
                     acc = wrapped(acc, config.acc_width)
                 sums[row, chunk] = acc
         return sums, values[:, 1:].T
@@ -181,7 +184,7 @@ class Machine:
     def _weights(
         self, fields: Mapping[str, int], taps: int, tile: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return the bits of a tile's weights, shape (columns, taps, width), and its start values.
+        """Return the bits of a tile's weights, shape (columns, `taps`, width), and its start values.
 
         There is one of them for each column and threshold.
         """
@@ -217,13 +220,13 @@ class Machine:
         base: int,
         tile: int,
         row: int,
-        plane: int,
+        at: tuple[int, int],
         chunk: slice,
     ) -> NDArray[np.float32]:
-        """Return what meets the weights: -1, +1 or 0, shape (positions, taps, width)."""
+        """Return what meets the weights in a plane and copy: -1, +1 or 0, shape (positions, taps, width)."""
         config, width = self.config, self.config.geometry.width
-        k = config.offset_bits
-        bits = walk.addresses[chunk, plane] + ((base << k) + tile * walk.tile_step)
+        k, (plane, copy) = config.offset_bits, at
+        bits = walk.addresses[chunk, plane, copy] + ((base << k) + tile * walk.tile_step)
         if fields["strips"]:
             bits = bits + (row * fields["in_strip"] << k)
         words, offsets = bits >> k, (bits & ((1 << k) - 1)) * config.column_align
@@ -238,8 +241,8 @@ class Machine:
             two = np.concatenate(
                 [memory[words % config.act_depth], memory[(words + 1) % config.act_depth]], axis=-1
             )
-            at = offsets[:, :, np.newaxis] + np.arange(width)
-            values = np.take_along_axis(two, at, axis=-1)
+            places = offsets[:, :, np.newaxis] + np.arange(width)
+            values = np.take_along_axis(two, places, axis=-1)
         else:
             values = memory[words % (1 << 16) % config.act_depth]
         if fields["padded"] and not fields["pad_zero"]:

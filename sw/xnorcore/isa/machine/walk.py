@@ -28,8 +28,8 @@ class Walk:
     positions : int
         Positions that are computed, pooling windows included, in the order (y, x, win_y, win_x).
     taps : int
-        Beats of one plane of a position: words of weights.
-    addresses : array of int64, shape (positions, planes, taps)
+        Beats of one copy in a plane of a position.
+    addresses : array of int64, shape (positions, planes, copies, taps)
         Bit address of each beat's operand, from the layer's first word on.
     tile_step : int
         Bits that a further tile adds.
@@ -67,9 +67,9 @@ class Walk:
             steps[loop] = delta + behind
             behind += steps[loop] * (counts[loop] - 1)
         inner = _sum(counts, steps, _INNER)
-        planes = np.arange(counts["plane"], dtype=np.int64) * steps["plane"]
+        planes = _sum(counts, steps, ("plane", "copy")).reshape(counts["plane"], counts["copy"])
         outer = _sum(counts, steps, _POSITIONS)
-        addresses = outer[:, np.newaxis, np.newaxis] + planes[:, np.newaxis] + inner
+        addresses = outer[:, np.newaxis, np.newaxis, np.newaxis] + planes[:, :, np.newaxis] + inner
         ends = np.zeros((counts["row"] * counts["col"], counts["run"]), np.bool_)
         ends[:, -1] = True
         taps = len(inner)

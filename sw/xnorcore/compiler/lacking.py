@@ -1,0 +1,84 @@
+"""What a device has not: layers of a network that it cannot run, by name, with the way out."""
+
+from __future__ import annotations
+
+from ..errors import CompileError
+from ..isa.codes import MAX_CODE_BITS
+from ..model.layers import Concat, Conv2d, Layer, has_weights, is_dense
+from ..model.network import Network
+
+__all__ = ["few_bits", "name_of", "only_dense"]
+
+
+def name_of(index: int, layer: Layer) -> str:
+    """Return what a layer is called in messages."""
+    return layer.name or f"layer{index}"
+
+
+def few_bits(network: Network, index: int, layer: Layer, code_bits: int) -> None:
+    """Refuse values of more bits behind the image than the device has, and weights where it has no codes.
+
+    Parameters
+    ----------
+    network : Network
+    index : int
+    layer : Layer
+        The network's, of that number.
+    code_bits : int
+        `DeviceConfig.code_bits`.
+
+    Raises
+    ------
+    CompileError
+        Names the layer.
+    """
+    name, value = name_of(index, layer), network.values[index + 1]
+    way = "`golden` and `eval` compute them; one bit (a sign, weights of -1 and +1) runs"
+    if has_weights(layer) and layer.weight_width > 1 and code_bits == 1:
+        raise CompileError(
+            f"layer {name!r} has weights of {layer.weight_width} bits, but the device has 1 (code_bits); "
+            f"build it with code_bits=2; {way}"
+        )
+    if value.coding == "unsigned" and value.bits > code_bits:
+        there = f"the device has {code_bits} (code_bits)"
+        if value.bits > MAX_CODE_BITS:
+            there, way = (
+                f"no device has more than {MAX_CODE_BITS}",
+                way.replace("one bit (a", "fewer bits (or a"),
+            )
+        elif code_bits < MAX_CODE_BITS:
+            way = f"build it with code_bits={value.bits}; {way}"
+        raise CompileError(f"layer {name!r} gives values of {value.bits} bits, {there}; {way}")
+    image = network.inputs(index)[0]
+    if (
+        network.reads[index] == (0,)
+        and isinstance(layer, Conv2d)
+        and image.coding == "unsigned"
+        and layer.pad_value
+        and any(layer.padding)
+    ):
+        raise CompileError(
+            f"layer {name!r} pads {image.bits}-bit values with {layer.pad_value}: a device pads them with 0 "
+            "alone; pad the image, or quantise so that the value 0 is 0; `golden` and `eval` compute it"
+        )
+
+
+def only_dense(network: Network) -> None:
+    """Refuse a network that has more than dense layers, for devices without the loops of others.
+
+    Raises
+    ------
+    CompileError
+        Names the layer.
+    """
+    for index, layer in enumerate(network.layers):
+        if not is_dense(layer) and type(layer) is not Concat:
+            raise CompileError(
+                f"layer {name_of(index, layer)!r} is a {type(layer).__name__}, but the device has dense "
+                "layers only (convolution=0); build it with convolution=1"
+            )
+        if has_weights(layer) and layer.weight_width > 1:
+            raise CompileError(
+                f"layer {name_of(index, layer)!r} has weights of {layer.weight_width} bits, for which the "
+                "device lacks a loop (convolution=0); build it with convolution=1 and code_bits=2"
+            )

@@ -1,0 +1,142 @@
+"""Weights of several bits as sums of signs: compiled for a device, and run by the interpreter of programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.sw import codenets, fewbits
+from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.copies import Copies, copies_of
+from xnorcore.compiler.obstacles import obstacles
+from xnorcore.errors import CompileError
+from xnorcore.isa.check import validate_program
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.layout import DESCRIPTOR, HEADER
+from xnorcore.isa.listing import listing, listing_lines
+from xnorcore.isa.protocol import Space
+from xnorcore.model.network import Conv2d, Dense, InputSpec, Network
+from xnorcore.reference import golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.ask import checks, machine_url, observe
+from xnorcore.verify.random_networks import random_images
+
+DEVICES = (
+    DeviceConfig(Geometry(1, 8, 8), 24, code_bits=2),
+    DeviceConfig(Geometry(2, 4, 16), 24, code_bits=3),
+    DeviceConfig(Geometry(2, 8, 24), 24, code_bits=3, whole_windows=1),
+)
+
+
+@pytest.mark.parametrize("doubles", [True, False])
+@pytest.mark.parametrize("odd", [True, False])
+@pytest.mark.parametrize("largest", range(1, 9))
+def test_signs_make_up_every_weight(largest: int, odd: bool, doubles: bool) -> None:
+    weights = np.arange(-largest, largest + 1, dtype=np.int8)
+    weights = weights[weights % 2 != 0] if odd else weights
+    made = copies_of(weights, doubles, "x")
+    values = np.array([2] * made.twice + [1] * made.single)
+    top = int(np.abs(weights).max())
+    assert made.reach == top if odd else made.reach == 2 * top
+    assert made.twice == 0 or doubles
+    found = values @ (2 * made.signs(made.scale * weights.astype(np.int16)).astype(np.int64) - 1)
+    assert (found == made.scale * weights).all()
+
+
+def test_how_many_signs() -> None:
+    cases = {(-1, 1): (0, 1, 1), (-1, 0, 1): (0, 2, 2), (-3, -1, 1, 3): (1, 1, 1), (-2, -1, 0, 1): (1, 2, 2)}
+    for weights, (twice, single, scale) in cases.items():
+        assert copies_of(np.array(weights, np.int8), True, "x") == Copies(twice, single, scale)
+    with pytest.raises(CompileError, match=r"'x' has weights of 16 in magnitude, which take 17 signs each"):
+        copies_of(np.array([16], np.int8), True, "x")
+
+
+def networks(config: DeviceConfig) -> list[Network]:
+    """Weights with and without a zero; images of 1 to 8 bits; every kind of padding and of end."""
+    top = (1 << config.code_bits) - 1
+    return [
+        codenets.dense(top, 1, weight=2), codenets.dense(top, 8, weight=3, ends=top),
+        codenets.maps(top, weight=3, pad=1), codenets.maps(2, weight=2, pad=2, end="sum", image=2),
+        codenets.maps(1, weight=3, image=1, end="sum"),
+        codenets.maps(1, weight=5, pad=1, image=1, pooled=False),
+        codenets.maps(1, weight=4, pad=-1, image=1, end="bits"), fewbits.chain(1, 2, 1),
+        fewbits.chain(3, 4, top, ends=2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(DEVICES)))
+def test_every_layer_is_that_of_the_golden_model(number: int) -> None:
+    with Accelerator.open(machine_url(DEVICES[number])) as device:
+        for index, network in enumerate(networks(DEVICES[number])):
+            images = random_images(np.random.default_rng(index), network, 3)
+            flat = images.reshape(len(images), -1)
+            seen = observe(device, network, flat, at_once=1 if index % 2 else None)
+            found = checks(network, "machine", seen, flat, golden.layers(network, images))
+            assert {check.verdict for check in found} <= {"equal", "-"}, (index, found)
+            assert sum(check.verdict == "equal" for check in found) > len(network.layers)
+
+
+def test_by_hand() -> None:
+    network = codenets.maps(3, pad=2, weight=2)
+    images = random_images(np.random.default_rng(0), network, 2)
+    with Accelerator.open(machine_url(DEVICES[0])) as device:
+        device.load(network)
+        assert device.infer(images).tolist() == [fewbits.by_hand(network, image)[-1] for image in images]
+
+
+def test_zero_padding_and_an_odd_lane() -> None:
+    """A lane without a channel cancels in every copy, or, of odd weights, over two readings of the window."""
+    rng = np.random.default_rng(5)
+    for weight in (2, 3):
+        around: Any = {"padding": (1, 1, 1, 1), "pad_value": 0}
+        layers = [
+            Conv2d(codenets.drawn(rng, weight, 3, 3, 3, 2), fewbits.limits(rng, 3, 1, 20), **around),
+            Conv2d(codenets.drawn(rng, weight, 5, 3, 3, 3), fewbits.limits(rng, 5, 1, 20), **around),
+            Dense(codenets.drawn(rng, weight, 4, 5 * 36)),
+        ]
+        network = Network("odd", InputSpec((6, 6, 2)), layers)
+        images = random_images(rng, network, 4)
+        with Accelerator.open(machine_url(DEVICES[0])) as device:
+            device.load(network)
+            assert (device.infer(images) == golden.run(network, images)).all()
+
+
+def test_beats() -> None:
+    """A layer takes the beats of one of 1-bit weights as often as a weight has signs."""
+    plain = compile_network(codenets.maps(3, pad=2), DEVICES[0])
+    for weight, signs in ((2, 3), (3, 2)):
+        program = compile_network(codenets.maps(3, pad=2, weight=weight), DEVICES[0])
+        assert [one.beats for one in program.layers] == [signs * one.beats for one in plain.layers]
+        assert program.used["weight_depth"] == signs * plain.used["weight_depth"]
+
+
+def test_what_a_device_has_not() -> None:
+    network = codenets.dense(1, 1, weight=2)
+    one = DeviceConfig(Geometry(1, 8, 8))
+    with pytest.raises(
+        CompileError, match=r"'layer0' has weights of 3 bits, but the device has 1 \(code_bits\)"
+    ):
+        compile_network(network, one)
+    with pytest.raises(CompileError, match=r"lacks a loop \(convolution=0\)"):
+        compile_network(network, DeviceConfig(Geometry(1, 8, 8), code_bits=2, convolution=0, line_bytes=0))
+    (found,) = obstacles(network, one)
+    assert (found.field, found.there, found.needed) == ("code_bits", 1, 2)
+
+
+def test_a_program_is_checked_and_listed() -> None:
+    program = compile_network(codenets.maps(3, pad=2, weight=2), DEVICES[0])
+    text = "\n".join(listing_lines(listing(program)))
+    assert "copy 3 x +0, " in text and "3 copies, 1 of them twice" in text
+    words = program.contents(Space.PROGRAM, 0)
+    reach = validate_program(words, program.config)[0]
+    assert len(reach.weights) == program.layers[0].weight_words
+    bits = compile_network(codenets.dense(1, 1, weight=2), DEVICES[0])
+    with pytest.raises(CompileError, match="weights of several bits, for which .* needs code_bits of 2"):
+        validate_program(bits.contents(Space.PROGRAM, 0), replace(bits.config, code_bits=1))
+    field = DESCRIPTOR.fields["single_last"]
+    words[HEADER.words + field.word] |= 0xF << field.low
+    with pytest.raises(CompileError, match="counts 16 copies once, but has 3"):
+        validate_program(words, program.config)
