@@ -134,7 +134,7 @@ def test_a_program_is_checked_and_listed() -> None:
     reach = validate_program(words, program.config)[0]
     assert len(reach.weights) == program.layers[0].weight_words
     bits = compile_network(codenets.dense(1, 1, weight=2), DEVICES[0])
-    with pytest.raises(CompileError, match="weights of several bits, for which .* needs code_bits of 2"):
+    with pytest.raises(CompileError, match=r"weights of several bits, for which .* needs code_bits of 2"):
         validate_program(bits.contents(Space.PROGRAM, 0), replace(bits.config, code_bits=1))
     field = DESCRIPTOR.fields["single_last"]
     words[HEADER.words + field.word] |= 0xF << field.low

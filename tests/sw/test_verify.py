@@ -37,6 +37,7 @@ EVERYTHING = {
     "device with act_ports=1",
     "device with column_align > 1", "device with code_bits=2", "device with code_bits=3", "codes of 2 bits",
     "codes of 3 bits", "concatenation of codes", "global sum of codes", "padding codes with 0",
+    "weights of several bits", "weights of several bits, odd",
     "padding codes with a code", "pooling of codes",
     "device with threshold_share > 1", "ends in conv2d bits", "ends in conv2d scores", "ends in dense bits",
     "ends in dense scores", "ends in maxpool2d bits", "global sum",

@@ -9,7 +9,7 @@ from ..compiler.compile import compile_network
 from ..compiler.group import fitted
 from ..folding.fold import ALWAYS, NEVER
 from ..isa.stores import StoreKind
-from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
+from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d, has_weights
 from ..model.network import Network
 from .case import Case
 
@@ -63,6 +63,8 @@ def _layers(network: Network) -> Iterator[str]:
         limits = getattr(layer, "thresholds", None)
         if limits is not None and ((limits == ALWAYS) | (limits == NEVER)).any():
             yield "constant channels"
+        if has_weights(layer) and layer.weight_width > 1:
+            yield "weights of several bits, odd" if (layer.weights & 1).all() else "weights of several bits"
     for value in network.values[1:]:
         if value.coding == "unsigned":
             yield f"codes of {value.bits} bits"

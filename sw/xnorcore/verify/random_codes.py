@@ -1,4 +1,4 @@
-"""Makes codes of the bits between the layers of a random network, for devices that have them."""
+"""Makes codes of the bits between the layers of a random network, and larger weights of its signs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from ..model.network import Network
 
 __all__ = ["coded"]
 
+_MAGNITUDES = ((1,), (0, 1), (0, 1, 2), (1, 3), (0, 1, 2, 3))
 
-def coded(rng: np.random.Generator, network: Network, code_bits: int) -> Network:
+
+def coded(rng: np.random.Generator, network: Network, code_bits: int, weighted: bool = False) -> Network:
     """Return a network whose layers, or some of them, give codes of at most `code_bits` bits.
 
     All of them have as many thresholds, so that they may be put together. Of a network that would not be
@@ -28,15 +30,21 @@ def coded(rng: np.random.Generator, network: Network, code_bits: int) -> Network
         Of weights and hidden values of one bit.
     code_bits : int
         At least 2.
+    weighted : bool
+        Weights may have several bits.
     """
     steps = int(rng.integers(2, 1 << code_bits))
     share = rng.choice([0.5, 1.0])
+    # Magnitudes of weights that a layer may have.
+    drawn = _MAGNITUDES[int(rng.integers(len(_MAGNITUDES)))] if weighted else (1,)
     tops = [network.input.maximum]
     layers: list[Layer] = []
     for index, (layer, reads) in enumerate(zip(network.layers, network.reads, strict=True)):
         top = max(tops[number] for number in reads)
         if has_weights(layer):
             many = layer.thresholds is not None and rng.random() < share
+            if len(drawn) > 1 and rng.random() < share:
+                layer = layer.with_arrays(weights=layer.weights * rng.choice(drawn, layer.weights.shape))
             layer = _coded(rng, layer, top, steps if many else layer.steps, image=reads == (0,))
             top = layer.steps
         layers.append(layer)
@@ -51,7 +59,7 @@ def coded(rng: np.random.Generator, network: Network, code_bits: int) -> Network
 def _coded(rng: np.random.Generator, layer: Weighted, top: int, steps: int, *, image: bool) -> Weighted:
     """Return a layer with so many thresholds, for values of at most `top`; padding is one of these."""
     limits = layer.thresholds
-    if limits is not None and (steps > 1 or (top > 1 and not image)):
+    if limits is not None and (steps > 1 or (top > 1 and not image) or layer.weight_width > 1):
         limits = _rising(rng, layer, limits, top, steps)
     if isinstance(layer, Conv2d) and top > 1 and not image:
         pad = int(rng.integers(0, top + 1))
@@ -72,7 +80,7 @@ def _rising(
     """Return thresholds near the middle of what sums are; channels that are constant stay so."""
     rows = layer.weights.reshape(layer.outputs, -1)
     middle = top * rows.sum(axis=1, dtype=np.int64) // 2 if top > 1 else np.zeros(layer.outputs, np.int64)
-    spread = max(2, int(rows.shape[1] ** 0.5 * top))
+    spread = max(2, int(rows.shape[1] ** 0.5 * top * np.abs(rows).max()))
     found = middle[:, np.newaxis] + rng.integers(-spread, spread + 1, (layer.outputs, steps))
     constant = (limits == ALWAYS) | (limits == NEVER)
     found[constant] = limits[constant, np.newaxis]
