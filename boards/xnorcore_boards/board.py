@@ -241,7 +241,9 @@ def usb_numbers() -> list[tuple[str, str, str, int]]:
 def configurations() -> dict[str, BoardDevice]:
     """Return the device of every board, and what it takes, by name; entry point of ``xnorcore.boards``."""
     return {
-        name: replace(board.device, refusal=_refusal(board), sizes=partial(_size, board))
+        name: replace(
+            board.device, refusal=_refusal(board), sizes=partial(_size, board), judge=partial(_judge, board)
+        )
         for name, board in all_boards().items()
     }
 
@@ -253,6 +255,12 @@ def _refusal(board: Board) -> str | None:
     if may_fit(part.family.name, config, part.lut4):
         return None
     return f"{config.geometry} takes more than the {part.lut4:,} logic cells of {part.name}"
+
+
+def _judge(board: Board, config: DeviceConfig) -> str | None:
+    from .build.design import refusal
+
+    return refusal(board, config)
 
 
 def _size(board: Board) -> BoardSize:

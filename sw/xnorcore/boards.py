@@ -73,6 +73,8 @@ class BoardDevice:
         Why the FPGA does not hold it; None if it may.
     sizes : callable or None
         Returns its `size`, if it is the board's own configuration.
+    judge : callable or None
+        Returns why the board does not hold a configuration, as `refuses` does.
     """
 
     config: DeviceConfig
@@ -81,11 +83,18 @@ class BoardDevice:
     clocks_per_bit: Mapping[int, int]
     refusal: str | None = None
     sizes: Callable[[], BoardSize] | None = field(default=None, compare=False, repr=False)
+    judge: Callable[[DeviceConfig], str | None] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def size(self) -> BoardSize | None:
         """What it takes of the FPGA; None of a configuration that is not the board's own."""
         return self.sizes() if self.sizes else None
+
+    def refuses(self, config: DeviceConfig) -> str | None:
+        """Return why a board does not hold a configuration: FPGA, by estimate, or chips; None if it may."""
+        if config == self.config or self.judge is None:
+            return self.refusal
+        return self.judge(config)
 
     def having(self, config: DeviceConfig) -> BoardDevice:
         """Return the same board with another configuration."""

@@ -241,6 +241,11 @@ def test_program_a_network_that_cannot_be_kept(capsys):
         assert code != 0 and says in err and "Traceback" not in err
 
 
+def test_a_board_that_keeps_no_network_is_refused_before_its_port(capsys):
+    code, _, err = run(capsys, "program", "ulx3s-25f", "--network", "mnist-tfc", "--port", "/dev/nothing")
+    assert code == 2 and "ulx3s-25f has no flash" in err and "icebreaker" in err and "nothing" not in err
+
+
 def test_program_flash(bitstream, tmp_path, monkeypatch, capsys):
     script(tmp_path, "openFPGALoader", "")
     monkeypatch.setenv("PATH", os.fspath(tmp_path))

@@ -15,7 +15,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.obstacles import obstacles
 from xnorcore.errors import CompileError
 from xnorcore.files import xnorfile
-from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.device import DeviceConfig, Geometry, options
 from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.runtime.measure import measure
@@ -91,6 +91,28 @@ def test_what_is_missing_is_all_and_is_needed(name, board):
             compile_network(network, replace(config, **{**enough, lack.field: lack.needed - 1}))
 
 
+@pytest.mark.parametrize(("geometry", "rows"), [((1, 8, 16), None), ((4, 8, 16), 1), ((1, 32, 32), 0)])
+def test_what_would_run_is_what_the_board_holds(geometry, rows):
+    """Rows are given up where the chip has no room for them; where it has none at all, that is said."""
+    device = find_device(ICEBREAKER)
+    config = replace(device.config, geometry=Geometry(*geometry))
+    found = plan(zoo.load("fashion"), ICEBREAKER, device.having(config))["ways"]
+    for way in found:
+        wanted = DeviceConfig.parse(**{**options(config), **way["changes"]})
+        assert way["refusal"] == device.refuses(wanted)
+        assert compile_network(zoo.load("fashion"), wanted).passes == way["passes"]
+    held = [way for way in found if way["refusal"] is None]
+    assert found and bool(held) == (rows != 0)
+    assert all(way["changes"].get("rows") == rows for way in held)
+
+
+def test_info_refuses_what_the_board_does_not_hold(capsys):
+    code, out, _ = run(capsys, "info", "mnist-tfc", "--board", ICEBREAKER, "--set", "store_words=1048576")
+    assert code == 1 and "the board does not hold such a device: icebreaker: 1048576 words" in out
+    code, out, _ = run(capsys, "info", "mnist-tfc", "--board", ICEBREAKER, "--json")
+    assert code == 0 and json.loads(out)["fits"] and json.loads(out)["board_refusal"] is None
+
+
 def test_weights_of_one_tile_may_be_too_many():
     weights = np.ones((4, 8 * 100), np.int8)
     network = Network("wide", InputSpec((800,)), [Dense(weights, None)])
@@ -106,8 +128,11 @@ def test_the_command(capsys, tmp_path):
     assert rows["ulx3s-25f"]["runs"] == "resident" and not rows["ulx3s-25f"]["missing"]
     assert [lack["field"] for lack in rows[ICEBREAKER]["missing"]][:2] == ["convolution", "line_bytes"]
     code, out, _ = run(capsys, "plan", "fashion", "--board", ICEBREAKER)
-    assert code == 1 and "would run: xnorcore info fashion --board icebreaker --set convolution=1" in out
-    assert run(capsys, *out.partition("xnorcore ")[2].split())[0] == 0
+    assert code == 1 and "not with --set acc_width=14 " in out and "too large for iCE40UP5K" in out
+    assert "another array may: xnorcore build icebreaker --for fashion" in out and "would run" not in out
+    code, out, _ = run(capsys, "plan", "mnist-lfc", "--board", ICEBREAKER)
+    assert "would run, in 49 passes: xnorcore info mnist-lfc --board icebreaker --set acc_width=12" in out
+    assert run(capsys, *re.findall(r"xnorcore (info .*)", out)[0].split())[0] == 0
     code, out, err = run(capsys, "plan", "fashion", "--board", "icebraeker")
     assert (code, out) == (2, "") and 'did you mean "icebreaker"' in err
     deep = [Dense(np.ones((8, 8), np.int8), np.zeros(8, int)) for _ in range(40)]

@@ -13,11 +13,11 @@ from xnorcore.isa.stores import StoreKind, check_clock
 from ..board import Board
 from ..families.family import Family
 from ..measure.estimate import estimate_area, may_fit
-from ..measure.inventory import config_single_blocks
+from ..measure.inventory import config_blocks, config_single_blocks
 from ..measure.memories import Memory, find_memories, single_blocks, total_blocks
 from ..top import BoardTop
 
-__all__ = ["Design", "check_size", "elaborate", "fit_memories", "least_blocks"]
+__all__ = ["Design", "check_size", "elaborate", "fit_memories", "least_blocks", "refusal"]
 
 _LEAST_WEIGHTS = 64
 
@@ -113,6 +113,15 @@ def check_size(board: Board, config: DeviceConfig, bram: int | None = None) -> N
         f"{board.name}: {config.geometry} is too large for {part.name}: estimated {cells:,} logic cells of "
         f"{part.lut4:,} and {blocks} of {part.bram}; {fix}"
     )
+
+
+def refusal(board: Board, config: DeviceConfig) -> str | None:
+    """Return what `check_size` says of a configuration and its memory blocks; None if it may fit."""
+    try:
+        check_size(board, config, config_blocks(config, board.part.family))
+    except BuildError as error:
+        return str(error)
+    return None
 
 
 def least_blocks(config: DeviceConfig, family: Family, depth: int = _LEAST_WEIGHTS) -> int:

@@ -60,6 +60,7 @@ def _program(arguments: argparse.Namespace, console: Console) -> int:
         from xnorcore import zoo
 
         network = zoo.load(arguments.network)
+        _keeps(board)
     if network is None or arguments.bitstream or arguments.flash:
         more, lines = _bitstream(arguments, board)
         value |= more
@@ -68,6 +69,23 @@ def _program(arguments: argparse.Namespace, console: Console) -> int:
         value, lines = value | more, [*lines, *found]
     console.result(value, lines)
     return 0
+
+
+def _keeps(board: Board) -> None:
+    """Refuse a board on which no device keeps a network, whatever answers at the port."""
+    from xnorcore.isa.stores import StoreKind
+
+    from ..board import all_boards
+
+    def able(each: Board) -> bool:
+        return any(chip.kind == StoreKind.FLASH for chip in each.chips)
+
+    if not able(board):
+        those = ", ".join(name for name, each in all_boards().items() if able(each))
+        raise UsageError(
+            f"{board.name} has no flash that its device can write; a network is kept by: {those}. Load it "
+            "with each start: xnorcore run NET IN.npy --port URL -o OUT.npy"
+        )
 
 
 def _bitstream(arguments: argparse.Namespace, board: Board) -> tuple[dict[str, Any], list[str]]:

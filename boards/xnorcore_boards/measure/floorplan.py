@@ -103,23 +103,17 @@ def _of_build(board: Board, place: Path, given: bool) -> dict[str, Any] | None:
 
 
 def _estimate(board: Board, config: DeviceConfig) -> dict[str, Any]:
-    from ..build.design import check_size, least_blocks
+    from ..build.design import refusal
     from .estimate import estimate_area
+    from .inventory import config_blocks
 
-    part, refusal = board.part, None
-    blocks = least_blocks(config, part.family, config.weight_depth)
-    try:
-        check_size(board, config)
-        if blocks > part.bram:
-            refusal = f"{board.name}: its memories take at least {blocks} blocks of {part.bram}"
-    except BuildError as error:
-        refusal = str(error)
+    part = board.part
     figures = {
         "logic_cells_estimated": estimate_area(part.family.name, config), "lut4_available": part.lut4,
-        "bram_at_least": blocks, "bram_available": part.bram,
+        "bram": config_blocks(config, part.family), "bram_available": part.bram,
         "clock_mhz": round(board.true_hz / 1e6, 3),
     }  # fmt: skip
-    return {"figures": figures, "refusal": refusal}
+    return {"figures": figures, "refusal": refusal(board, config)}
 
 
 def floorplan(netlist: Path) -> dict[str, Any] | None:

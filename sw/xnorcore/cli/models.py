@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import zoo
+from ..boards import find_device
 from ..compiler.compile import Program, compile_network
 from ..compiler.group import largest
 from ..errors import CompileError
@@ -62,19 +63,21 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
         program: Program | None = largest(compile_network(network, config))
     except CompileError as error:
         refusal, program = str(error), without_limits(network, config)
+    held = find_device(arguments.board).refuses(config) if arguments.board else None
     value = {
         "command": "info",
         **describe(network),
         "metadata": network.metadata,
         "layers": layer_facts(network, program),
         **device_facts(config, program),
-        "fits": refusal is None,
+        "fits": refusal is None and held is None,
         "refusal": refusal,
+        "board_refusal": held,
         "device": {"board": arguments.board, "simulated": not arguments.board, "chosen": chosen},
         "boards": ask(network, configurations()) or None,
     }
     console.result(value, _info_lines(network, value))
-    return 1 if refusal else 0
+    return 0 if value["fits"] else 1
 
 
 def without_limits(network: Network, config: DeviceConfig) -> Program | None:
@@ -246,6 +249,8 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     elif value["streams"]:
         verdict = f"runs on {_device(value)} with weights that stream from its store"
     lines += ["", verdict]
+    if value["board_refusal"]:
+        lines.append(f"but the board does not hold such a device: {value['board_refusal']}")
     if value["device"]["simulated"] and value["boards"]:
         lines += board_lines(value["boards"], Geometry(g["rows"], g["columns"], g["width"]))
     return lines

@@ -17,8 +17,10 @@ from ..isa.program import Program
 from ..isa.stores import SDRAMS, StoreKind
 from ..model.network import Network
 from ..pages import plots
+from ..report.board import way_text
 from ..report.gather import command_line, graph, layers_expected, provenance, roofline
 from ..report.planned import plan_page
+from ..report.ways import ways
 from ..runtime.rates import CALL, Rates, rates
 from .console import Console, table
 from .files import check_output
@@ -53,21 +55,24 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         ``passes``; ``call_images``: images of the call that rates are of, where the host reads the results;
         ``cycles_per_batch``, ``images_per_batch`` as of ``info``; what its design takes of the FPGA as of
         `BoardSize`, None where that is not known, as ``size``; ``missing``: everything that the device lacks,
-        each with ``field``, ``there``, ``needed`` and ``reason``; ``roofline`` as of ``report``, by
-        computation.
+        each with ``field``, ``there``, ``needed`` and ``reason``; ``ways``: the nearest devices that run it
+        where it does not, as of ``report``; ``roofline`` as of ``report``, by computation.
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
     value["size"] = None if device.size is None else asdict(device.size)
     value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "readout_cycles_per_batch"))
-    value |= dict.fromkeys(("images_per_batch", "roofline"))
+    value |= {**dict.fromkeys(("images_per_batch", "roofline")), "ways": []}
     if device.refusal:
         lack = Obstacle("", 0, 0, device.refusal)
         return value | {"missing": [asdict(lack)]}
     try:
         program = largest(compile_network(network, device.config))
     except CompileError:
-        return value | {"missing": [asdict(lack) for lack in obstacles(network, device.config)]}
+        return value | {
+            "missing": [asdict(lack) for lack in obstacles(network, device.config)],
+            "ways": ways(network, device.config, device.refuses),
+        }
     reached = rates(program, device, images)
     return value | {
         "runs": "passes" if program.passes > 1 else "stream" if program.streams else "resident",
@@ -134,14 +139,25 @@ def _lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
         for lack in row["missing"]:
             fix = f"{lack['field']} is {lack['there']:,}, needed {lack['needed']:,}" if lack["field"] else ""
             lines.append(f"  {fix or lack['reason']}")
-        options = " ".join(
-            f"--set {lack['field']}={lack['needed']}" for lack in row["missing"] if lack["field"]
-        )
-        if options:
-            lines.append(f"  would run: xnorcore info {name} --board {row['board']} {options}")
+        lines += _ways(name, row)
     able = [row["board"] for row in rows if row["runs"] != "no"]
     if lacking and able:
         lines += ["", f"boards that run it as they are: {', '.join(able)}"]
+    return lines
+
+
+def _ways(name: str, row: dict[str, Any]) -> list[str]:
+    """What changes to a board's device would do, first what the board holds, by estimate."""
+    board, found = row["board"], sorted(row["ways"], key=lambda way: way["refusal"] is not None)
+    lines = []
+    for way in found:
+        passes = f", in {way['passes']} passes" if way["passes"] > 1 else ""
+        if way["refusal"] is None:
+            lines.append(f"  would run{passes}: xnorcore info {name} --board {board} {way_text(way)}")
+        else:
+            lines.append(f"  not with {way_text(way)}{passes}: {way['refusal']}")
+    if found and all(way["refusal"] for way in found):
+        lines.append(f"  another array may: xnorcore build {board} --for {name} searches for one")
     return lines
 
 

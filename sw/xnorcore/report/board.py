@@ -111,7 +111,6 @@ def build_part(value: Mapping[str, Any] | None) -> Markup:
             ("logic cells", "logic_cells", "lut4_available"),
             ("logic cells, estimated", "logic_cells_estimated", "lut4_available"),
             ("memory blocks", "bram", "bram_available"),
-            ("memory blocks, at least", "bram_at_least", "bram_available"),
         )
         if key in f
     ]
