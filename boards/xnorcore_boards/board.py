@@ -258,7 +258,7 @@ def _refusal(board: Board) -> str | None:
 
 
 def _judge(board: Board, config: DeviceConfig) -> str | None:
-    from .build.design import refusal
+    from .measure.size import refusal
 
     return refusal(board, config)
 

@@ -21,8 +21,9 @@ from xnorcore.link.frames import decode_response, encode_request
 from xnorcore.model.layers import Dense, InputSpec
 from xnorcore.model.network import Network
 from xnorcore_boards import board as boards
-from xnorcore_boards.build.design import check_size, elaborate, fit_memories
+from xnorcore_boards.build.design import elaborate, fit_memories
 from xnorcore_boards.clock import clock_domain
+from xnorcore_boards.measure.size import check_size
 from xnorcore_boards.top import Device
 from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
 from xnorcore_hw.array.carry.ice40 import Ice40Carry

@@ -193,7 +193,8 @@ def _config(default: DeviceConfig, arguments: argparse.Namespace) -> DeviceConfi
 
 
 def _design(board: Board, config: DeviceConfig, arguments: argparse.Namespace, console: Console) -> Design:
-    from ..build.design import check_size, elaborate, fit_memories
+    from ..build.design import elaborate, fit_memories
+    from ..measure.size import check_size
 
     check_size(board, config)  # elaborating what is far too large takes minutes
     design = elaborate(board, config, arguments.baud, _bake(arguments, config))

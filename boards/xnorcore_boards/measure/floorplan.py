@@ -103,9 +103,9 @@ def _of_build(board: Board, place: Path, given: bool) -> dict[str, Any] | None:
 
 
 def _estimate(board: Board, config: DeviceConfig) -> dict[str, Any]:
-    from ..build.design import refusal
     from .estimate import estimate_area
     from .inventory import config_blocks
+    from .size import refusal
 
     part = board.part
     figures = {

@@ -169,11 +169,7 @@ class Program:
 
     @property
     def results_read(self) -> bool:
-        """Whether the host reads the results from activation memory, a batch at a time.
-
-        So it does in passes, where there is room for the images and results of one batch only, and of a
-        program that ends early.
-        """
+        """Whether the host reads them, a batch at a time: in passes, of one region, and if `stopped`."""
         return not self.regions.paired or self.stopped
 
     @property

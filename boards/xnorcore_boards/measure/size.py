@@ -1,0 +1,114 @@
+"""Whether a configuration can fit a board, before anything is elaborated."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from xnorcore.errors import BuildError
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import StoreKind, check_clock
+
+from ..families.family import Family, Part
+from .estimate import estimate_area, may_fit
+from .inventory import config_blocks, config_single_blocks
+from .memories import Memory, total_blocks
+from .needs import LEAST_DEPTH
+
+__all__ = ["Sized", "check_size", "least_blocks", "refusal"]
+
+
+class Sized(Protocol):
+    """What is asked of a board."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def part(self) -> Part:
+        """Its FPGA."""
+        ...
+
+    @property
+    def true_hz(self) -> int:
+        """Its clock, as the PLL makes it."""
+        ...
+
+    def chip(self, config: DeviceConfig) -> Any:
+        """Return the chip of a configuration's store, or refuse it."""
+        ...
+
+
+def check_size(board: Sized, config: DeviceConfig, bram: int | None = None) -> None:
+    """Compare an estimate of a configuration with what a board's part has.
+
+    Parameters
+    ----------
+    board : Sized
+    config : DeviceConfig
+    bram : int, optional
+        Memory blocks that it takes; without it, what its buffers take at the least.
+
+    Raises
+    ------
+    BuildError
+        If the design is too large, with the estimate, or the board has no chip for its store.
+    """
+    part, family = board.part, board.part.family
+    board.chip(config)
+    check_clock(config.store_kind, board.true_hz)
+    cells = estimate_area(family.name, config)
+    least = bram if bram is not None else least_blocks(config, family)
+    g = config.geometry
+    large = config_single_blocks(config, family)
+    if large > part.spram:
+        taken = []
+        if config.act_ports == 1:
+            taken.append(f"{g.rows} x {config.act_depth} words of {g.width} bits (act_depth, act_ports=1)")
+        if config.store_words and config.store_kind == StoreKind.RAM:
+            taken.append(f"{config.store_words} words of a store on the chip (store_words)")
+        raise BuildError(
+            f"{board.name}: {' and '.join(taken)} take {large} blocks of SPRAM, and {part.name} has "
+            f"{part.spram}; choose fewer rows, a smaller width, or another --set act_depth=N, act_ports=2 or "
+            "store_words=N"
+        )
+    if may_fit(family.name, config, part.lut4) and least <= part.bram:
+        return
+    fix = "choose a smaller --geometry"
+    blocks = f"{'' if bram is not None else 'at least '}{least} memory blocks"
+    if least > part.bram:
+        fix += ", or less memory with --set weight_depth=N or act_depth=N"
+    raise BuildError(
+        f"{board.name}: {config.geometry} is too large for {part.name}: estimated {cells:,} logic cells of "
+        f"{part.lut4:,} and {blocks} of {part.bram}; {fix}"
+    )
+
+
+def refusal(board: Sized, config: DeviceConfig) -> str | None:
+    """Return what `check_size` says of a configuration and its memory blocks; None if it may fit."""
+    try:
+        check_size(board, config, config_blocks(config, board.part.family))
+    except BuildError as error:
+        return str(error)
+    return None
+
+
+def least_blocks(config: DeviceConfig, family: Family, depth: int = LEAST_DEPTH) -> int:
+    """Return the memory blocks of what grows with the array, weight buffers as small as they may be.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+    family : Family
+    depth : int, optional
+        Of a weight buffer instead.
+    """
+    g = config.geometry
+    weights = Memory("weights", depth, g.width, 8)
+    return total_blocks([*[weights] * g.columns, *[_activations(config)] * g.rows], family)
+
+
+def _activations(config: DeviceConfig) -> Memory:
+    g = config.geometry
+    return Memory("memory", config.act_depth, g.width, g.lane, single=config.act_ports == 1)
