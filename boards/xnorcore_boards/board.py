@@ -82,9 +82,12 @@ class Board:
     pack : tuple of str
         Further arguments of the bitstream packer.
     usb : tuple of str
-        Vendor and product of its USB bridge, four hexadecimal digits each; FT2232H, and what acts as it.
+        Vendor and product of its USB bridge, or of what programs it, four hexadecimal digits each; FT2232H,
+        and what acts as it.
     chips : tuple of StoreChip
         What can be a store.
+    adapter : str
+        What its owner wires to the UART, if that has no USB bridge; empty if it has one.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Board:
     pack: tuple[str, ...] = ()
     usb: tuple[str, str] = ("0403", "6010")
     chips: tuple[StoreChip, ...] = ()
+    adapter: str = ""
 
     @cached_property
     def pll(self) -> PllPlan | None:
@@ -234,8 +238,8 @@ def find_board(name: str) -> Board:
 
 
 def usb_numbers() -> list[tuple[str, str, str, int]]:
-    """Return name, vendor, product and baud of every board; entry point of ``xnorcore.usb``."""
-    return [(name, *board.usb, board.baud) for name, board in all_boards().items()]
+    """Return name, vendor, product and baud of the boards with a USB bridge; of ``xnorcore.usb``."""
+    return [(name, *board.usb, board.baud) for name, board in all_boards().items() if not board.adapter]
 
 
 def configurations() -> dict[str, BoardDevice]:

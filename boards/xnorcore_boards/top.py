@@ -142,14 +142,16 @@ class BoardTop(Elaboratable):
         m.d.sync += beat.eq(count[-4])
         m.d.comb += device.tick.eq(beat & ~count[-4])
         lights = {"heartbeat": count[-1], "activity": device.activity, "error": device.error}
+        shared: dict[tuple[str, int], tuple[str, dict[str, Value]]] = {}
         for name, value in lights.items():
             led = getattr(board, name)
-            if led is None:
-                continue
+            if led is not None:
+                _, colours = shared.setdefault(led[:2], (name, {}))
+                colours[led[2] if led[2:] else ""] = value
+        for resource, (name, colours) in shared.items():
             # Of a light with several colours, the others are driven as well: to be dark.
-            resource, colour = led[:2], led[2:]
             port = platform.request(*resource, dir="-")  # type: ignore[attr-defined]
-            for part, pins in vars(port).items() if colour else [("", port)]:
+            for part, pins in [("", port)] if "" in colours else vars(port).items():
                 m.submodules[f"{name}_pin{part}"] = pin = io.Buffer("o", pins)
-                m.d.comb += pin.o.eq(value if part in ("", *colour) else 0)
+                m.d.comb += pin.o.eq(colours.get(part, 0))
         return m

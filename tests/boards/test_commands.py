@@ -255,6 +255,15 @@ def test_program_flash(bitstream, tmp_path, monkeypatch, capsys):
         assert json.loads(run(capsys, *options, "--flash")[1])["programmer"][1:] == ["-f", *plain]
 
 
+def test_program_says_what_to_wire(tmp_path, monkeypatch, capsys):
+    script(tmp_path, "iceprog", "")
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    (tmp_path / "top.bin").write_bytes(b"bits")
+    for name, wires in (("upduino-3.1", True), ("icebreaker", False)):
+        code, out, _ = run(capsys, "program", name, "--bitstream", os.fspath(tmp_path / "top.bin"))
+        assert code == 0 and ("wire an adapter of 3.3 V, its TXD to pin 23" in out) == wires
+
+
 @pytest.mark.parametrize("board", all_boards().values(), ids=lambda board: board.name)
 def test_every_programmer_can_write_flash(board):
     assert {words[0] for words in board.programmers} <= set(_FLASH)

@@ -36,7 +36,7 @@ NAMES = list(boards.all_boards())
 def test_all_are_there():
     assert {
         "icebreaker", "ice40-hx8k-b-evn", "icestick", "ulx3s-25f", "ulx3s-85f", "ecpix5-45f",
-        "tang-nano-9k", "tang-nano-20k",
+        "tang-nano-9k", "tang-nano-20k", "icesugar", "upduino-3.1",
     } <= set(NAMES)  # fmt: skip
 
 
@@ -103,6 +103,25 @@ def test_lights(name, monkeypatch):
         # The other colours are driven as well, to be dark.
         for part in [f"__{colour}" for colour in "rgb"] if led[2:] else [""]:
             assert f"{led[0]}_{led[1]}{part}__io" in constraints
+
+
+def test_colours_of_one_light(monkeypatch):
+    """Three lights are the colours of one: each has its own pin, and none is asked for twice."""
+    monkeypatch.setattr("xnorcore_hw.shells.uart.FramedCore", Loopback)
+    board = boards.find_board("upduino-3.1")
+    rtlil = elaborate(board, SMALL).rtlil
+    lights = {"r": board.error, "g": board.heartbeat, "b": board.activity}
+    assert lights == {colour: ("rgb_led", 0, colour) for colour in "rgb"}
+    drivers = re.findall(r"cell \\top\.heartbeat_pin([rgb]) .*\n *connect \\o\S* (\S.*)", rtlil)
+    assert sorted(colour for colour, _ in drivers) == ["b", "g", "r"]
+    assert len({driver for _, driver in drivers} - {"1'0"}) == 3, drivers
+
+
+def test_boards_without_a_bridge_have_no_port():
+    """What programs them, or an adapter of their owner's, is no port to ask."""
+    without = {name for name, board in boards.all_boards().items() if board.adapter}
+    assert "upduino-3.1" in without and "icesugar" not in without
+    assert {name for name, *_ in boards.usb_numbers()} == set(boards.all_boards()) - without
 
 
 def test_unknown():

@@ -19,8 +19,14 @@ from .usb import may_open
 
 __all__ = ["baud_of", "program", "program_command"]
 
-_FLASH = {"iceprog": (), "openFPGALoader": ("-f",), "fujprog": ("-j", "flash")}
-"""What a programmer needs to be told to write the flash memory; IceStorm's writes nothing else."""
+_FLASH = {
+    "dfu-util": (),
+    "iceprog": (),
+    "icesprog": (),
+    "openFPGALoader": ("-f",),
+    "fujprog": ("-j", "flash"),
+}
+"""What a programmer needs to be told to write the flash memory; those without it write nothing else."""
 TIMEOUT_S = 300
 
 

@@ -97,7 +97,8 @@ def _bitstream(arguments: argparse.Namespace, board: Board) -> tuple[dict[str, A
     baud = baud_of(board, bitstream)
     port = f'"serial:PORT?baud={baud}"'
     line = f"{board.title} is programmed; try: xnorcore run NET IN.npy --port {port} -o OUT.npy"
-    return {"baud": baud, "programmer": done}, [line]
+    wires = [f"its UART has no USB bridge: {board.adapter}"] if board.adapter else []
+    return {"baud": baud, "programmer": done}, [line, *wires]
 
 
 def _keep(

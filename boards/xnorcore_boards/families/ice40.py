@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..gates.models import CellModels
 
-__all__ = ["HX1K_TQ144", "HX8K_CT256", "UP5K_SG48", "Ice40"]
+__all__ = ["HX1K_TQ144", "HX8K_CT256", "UP5K_SG48", "UP5K_SG48_CORE", "Ice40"]
 
 _MHZ = 1_000_000
 _PFD = (10 * _MHZ, 133 * _MHZ)
@@ -156,8 +157,9 @@ def _plans(input_hz: int, wanted_hz: int) -> Iterator[PllPlan]:
 
 
 _SYNTH = ("-dffe_min_ce_use", "3")
-UP5K_SG48 = Part(
-    "iCE40UP5K", Ice40(pad=True, spram=True), 5280, 30, ("--up5k", "--package", "sg48"), _SYNTH, spram=4
-)
+_UP5K = ("--up5k", "--package", "sg48")
+UP5K_SG48 = Part("iCE40UP5K", Ice40(pad=True, spram=True), 5280, 30, _UP5K, _SYNTH, spram=4)
+UP5K_SG48_CORE = replace(UP5K_SG48, family=Ice40(spram=True))
+"""With a clock at another pin than the PLL's own."""
 HX8K_CT256 = Part("iCE40HX8K", Ice40(), 7680, 32, ("--hx8k", "--package", "ct256"), _SYNTH)
 HX1K_TQ144 = Part("iCE40HX1K", Ice40(), 1280, 16, ("--hx1k", "--package", "tq144"), _SYNTH)

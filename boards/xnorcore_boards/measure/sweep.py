@@ -36,9 +36,9 @@ def points(family: str) -> Iterator[tuple[Board, DeviceConfig]]:
     if one_port := ONE_PORT.get(family):
         for config in _one_port():
             yield find_board(one_port), config
-    for own in all_boards().values():
-        if own.part.family.name == family:
-            yield own, own.config
+    own = {board.config: board for board in all_boards().values() if board.part.family.name == family}
+    for config, named in own.items():
+        yield named, config
 
 
 def _dense() -> Iterator[DeviceConfig]:
