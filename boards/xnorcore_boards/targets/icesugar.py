@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from xnorcore.isa.stores import StoreKind
@@ -22,7 +23,7 @@ BOARD = Board(
     title="iCESugar",
     part=UP5K_SG48,
     platform=_platform,
-    config=ICEBREAKER.config,
+    config=replace(ICEBREAKER.config, column_group=4),  # of four columns, one group as well
     clock_pin="clk12",  # of the iCELink, as it is set when it is delivered
     clock_in_hz=12_000_000,
     clock_hz=36_000_000,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..board import Board
 from ..families.ice40 import UP5K_SG48_CORE
-from .icebreaker import BOARD as ICEBREAKER
+from .icesugar import BOARD as ICESUGAR
 
 
 def _platform() -> Any:
@@ -30,10 +30,10 @@ BOARD = Board(
     title="UPduino 3.1",
     part=UP5K_SG48_CORE,
     platform=_platform,
-    config=ICEBREAKER.config,
+    config=ICESUGAR.config,
     clock_pin="clk12",
     clock_in_hz=12_000_000,
-    clock_hz=36_000_000,
+    clock_hz=30_000_000,  # of 36 MHz the first placement reached 35.7
     baud=3_000_000,
     best_baud=6_000_000,
     programmers=(("iceprog", "{}"),),
