@@ -18,10 +18,12 @@ from xnorcore.verify.random_networks import random_images
 from xnorcore_hw.bench.held import held
 
 SMALL = {"weight_depth": 2048, "act_depth": 4096}
+STORE = {"store_words": 1 << 14, "weight_depth": 128, "threshold_depth": 16}
 DEVICES = (
     DeviceConfig(Geometry(2, 16, 8), 22, code_bits=2, whole_windows=1, act_ports=1, **SMALL),
     DeviceConfig(Geometry(3, 4, 16), 22, code_bits=3, column_group=4, **SMALL),
     DeviceConfig(Geometry(1, 32, 8), 22, code_bits=3, program_halves=1, **SMALL),
+    DeviceConfig(Geometry(1, 8, 16), 22, code_bits=3, **SMALL | STORE),
 )
 
 

@@ -134,10 +134,6 @@ def test_what_a_device_has_not() -> None:
             {"code_bits": 2, "threshold_share": 2},
             "threshold_share is 2, but must be 1 where code_bits is above 1",
         ),
-        (
-            {"code_bits": 3, "store_words": 4096},
-            "store_words is 4096, but must be 0 where code_bits is above 1",
-        ),
     ],
 )
 def test_configurations_that_are_refused(options: dict[str, int], message: str) -> None:

@@ -87,6 +87,26 @@ def test_by_hand() -> None:
         assert device.infer(images).tolist() == [fewbits.by_hand(network, image)[-1] for image in images]
 
 
+@pytest.mark.parametrize("bits", [2, 3])
+def test_from_a_store(bits: int) -> None:
+    """Start values of all thresholds come with each tile, into a ring with room for few of them."""
+    config = DeviceConfig(
+        Geometry(1, 8, 8), 24, code_bits=bits, store_words=1 << 16, weight_depth=128, threshold_depth=16
+    )
+    top = (1 << bits) - 1
+    with Accelerator.open(machine_url(config)) as device:
+        for network in (
+            codenets.maps(top, weight=2, pad=1),
+            codenets.dense(top, 3),
+            codenets.maps(1, weight=3, image=1),
+        ):
+            assert compile_network(network, config).streams
+            images = random_images(np.random.default_rng(bits), network, 3)
+            seen = observe(device, network, images.reshape(3, -1))
+            found = checks(network, "machine", seen, images.reshape(3, -1), golden.layers(network, images))
+            assert {check.verdict for check in found} <= {"equal", "-"}, found
+
+
 def test_zero_padding_and_an_odd_lane() -> None:
     """A lane without a channel cancels in every copy, or, of odd weights, over two readings of the window."""
     rng = np.random.default_rng(5)

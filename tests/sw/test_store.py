@@ -92,7 +92,7 @@ def test_the_stream_has_all_words_in_the_order_of_their_use(columns: int, width:
         for column in range(columns):
             words = [int.from_bytes(word.tobytes(), "little") for word in weights[column]]
             assert words == columns_of[column][first : first + len(words)]
-            assert starts[column] & 0xFFFF_FFFF == starts_of[column][tile]
+            assert starts[column, 0] & 0xFFFF_FFFF == starts_of[column][tile]
         first, tile = first + weights.shape[1], tile + 1
     assert first == len(columns_of[0]) and tile == len(starts_of[0])
 

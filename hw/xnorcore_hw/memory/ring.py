@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stream import packed_columns, word_parts
+from xnorcore.isa.stream import LEVELS_AT, packed_columns, word_parts
 
 from ..interfaces import RingSignature
 from ..parts.delay import delayed
@@ -34,6 +34,8 @@ class RingWriter(wiring.Component):
     beats leave: it never holds as many as it has places, or seems to hold none. So a start value is written
     over once the next tile but one is there, and a block behind that of the next one. It was read before:
     that takes fewer cycles from the tile's first beat on than a block does (tests/hw/test_prefetch.py).
+
+    Of codes, start values of a tile that is past are written over some cycles later.
 
     That a ring is full is known a cycle late. Meanwhile, the free place may get the first part of a word.
 
@@ -70,6 +72,8 @@ class RingWriter(wiring.Component):
             Signal(_Next, name="following"),
             Signal.like(ring.arrived, name="left", reset_less=True),
         )
+        # Start values of a column behind the present one.
+        levels = Signal(config.code_bits, name="levels", reset_less=True)
         column, part = Signal(range(columns), name="column"), Signal(range(max(parts, 2)), name="part")
         arrived = Signal.like(ring.arrived, name="arrived", reset_less=True)
         start = Signal.like(ring.start, name="start", reset_less=True)
@@ -81,7 +85,8 @@ class RingWriter(wiring.Component):
         if columns // shared * parts == 1:
             # A word of every column takes but one cycle, and is not to be the last free one.
             full |= (arrived + 2)[: len(arrived)] == base
-        m.d.sync += [starts_full.eq((start + 1)[: len(start)] == ring.start), weights_full.eq(full)]
+        used = self._used(m) if config.code_bits > 1 else ring.start
+        m.d.sync += [starts_full.eq((start + 1)[: len(start)] == used), weights_full.eq(full)]
         m.d.comb += [
             ring.arrived.eq(arrived),
             word.ready.eq(~(is_start & starts_full) & ~(is_weight & weights_full)),
@@ -99,10 +104,16 @@ class RingWriter(wiring.Component):
             with m.Switch(following):
                 with m.Case(_Next.HEAD):
                     m.d.sync += [left.eq(word.p), following.eq(_Next.START)]
+                    if config.code_bits > 1:
+                        m.d.sync += levels.eq(word.p[LEVELS_AT:])
                 with m.Case(_Next.START):
                     m.d.sync += column.eq(Mux(row_end, 0, column + 1))
                     with m.If(row_end):
-                        m.d.sync += [start.eq(start + 1), following.eq(_Next.WEIGHT)]
+                        m.d.sync += start.eq(start + 1)
+                        if config.code_bits > 1:
+                            m.d.sync += levels.eq(levels - 1)
+                        with m.If(levels == 0 if config.code_bits > 1 else 1):
+                            m.d.sync += following.eq(_Next.WEIGHT)
                 with m.Case(_Next.WEIGHT):
                     m.d.sync += part.eq(Mux(part_end, 0, part + 1))
                     with m.If(part_end):
@@ -115,3 +126,19 @@ class RingWriter(wiring.Component):
             m.d.sync += [following.eq(_Next.HEAD), column.eq(0), part.eq(0)]
             m.d.sync += [arrived.eq(ring.next_word), start.eq(ring.next_start)]
         return m
+
+    def _used(self, m: Module) -> Signal:
+        """Return the first start value of a tile that was the present one some time ago.
+
+        Several start values of a tile come right behind each other. Those of the tile before are read until
+        its last beat is through the array.
+        """
+        ring, cycles = self.ring, self.config.latency
+        seen, used = (Signal.like(ring.start, name=name, reset_less=True) for name in ("seen", "used"))
+        left = Signal(range(cycles + 1), name="wait")
+        m.d.sync += left.eq(Mux(left == 0, cycles, left - 1))
+        with m.If(self.clear):
+            m.d.sync += [seen.eq(ring.next_start), used.eq(ring.next_start)]
+        with m.Elif(left == 0):
+            m.d.sync += [seen.eq(ring.start), used.eq(seen)]
+        return used

@@ -235,27 +235,37 @@ class LoopNest(wiring.Component):
                 m.d.sync += address.eq(following)
             with m.Elif(moved[plane:last].any()):
                 m.d.sync += address.eq(tile)
-        if self.config.code_bits > 1:
-            self._thresholds(m, start)
+        first, next_start = self._thresholds(m, start) if self.config.code_bits > 1 else (None, start + 1)
         if self.config.store_words:
             ring, goes_on = self.ring, self.load & self.layer.stream
             m.d.comb += [
                 ring.go.eq(goes_on),
                 ring.base.eq(tile),
-                ring.start.eq(start),
+                ring.start.eq(start if first is None else first),
                 ring.next_word.eq(following),
-                ring.next_start.eq(start + 1),
+                ring.next_start.eq(next_start),
             ]
             with m.If(goes_on):
-                m.d.sync += [address.eq(following), tile.eq(following), start.eq(start + 1)]
+                m.d.sync += [address.eq(following), tile.eq(following), start.eq(next_start)]
+                if first is not None:
+                    m.d.sync += first.eq(next_start)
 
-    def _thresholds(self, m: Module, start: Signal) -> None:
-        """Go through the start values of a tile at each position, one for each threshold."""
+    def _thresholds(self, m: Module, start: Signal) -> tuple[Signal, Signal]:
+        """Go through the start values of a tile at each position, one for each threshold.
+
+        Return the first one's place, and that of the next tile's.
+        """
         code, first = self.layer.code_last, Signal.like(start, name="taddr_tile")
         following, levels = (
             Signal.like(start, name="taddr_next"),
             Cat(1, (code >= n for n in range(1, self.config.code_bits))),
         )
+        if self.config.store_words:
+            # The next layer goes on behind this one's start values, as many as there were.
+            kept = Signal.like(levels, name="levels", reset_less=True)
+            with m.If(self.load):
+                m.d.sync += kept.eq(levels)
+            levels = kept
         m.d.comb += following.eq(first + levels)
         with m.If(self.load):
             m.d.sync += first.eq(self.layer.threshold_base)
@@ -266,3 +276,4 @@ class LoopNest(wiring.Component):
                 m.d.sync += start.eq(first)
         with m.Elif(self.slice):
             m.d.sync += start.eq(start + 1)
+        return first, following

@@ -67,7 +67,7 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
     width, most = config.geometry.width, dict(_MOST)
     if not (width & (width - 1) or config.act_ports == 1 or config.whole_windows):
         most["whole_windows"] = 0  # nothing needs it, and it takes memory
-    if config.threshold_share > 1 or config.store_words:
+    if config.threshold_share > 1:
         most["code_bits"] = 1
     device = replace(config, **most)
     found = _compiled(network, device)

@@ -66,7 +66,7 @@ def stream_words(pieces: Sequence[Piece], config: DeviceConfig) -> int:
 def _tile_words(layer: Lowered, config: DeviceConfig) -> int:
     columns = config.geometry.columns
     row = columns // packed_columns(config) * word_parts(config)
-    return 1 + columns + layer.weights.shape[1] // layer.tiles * row
+    return 1 + layer.levels * columns + layer.weights.shape[1] // layer.tiles * row
 
 
 def stream_blocks(pieces: Sequence[Piece], config: DeviceConfig) -> tuple[Block, ...]:
@@ -78,6 +78,7 @@ def _tiles(pieces: Sequence[Piece], config: DeviceConfig) -> Iterator:
     for piece in pieces:
         layer = piece.layer
         starts, size = layer.stored_starts(config.acc_width), layer.weights.shape[1] // layer.tiles
+        starts = starts.reshape(len(starts), layer.tiles, layer.levels)
         for tile in range(piece.first, piece.first + piece.tiles):
             words = layer.weights[:, tile * size : (tile + 1) * size]
             yield block_of_tile(words, starts[:, tile], config)

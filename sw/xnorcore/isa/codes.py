@@ -20,7 +20,7 @@ def start_words(bits: int) -> int:
     return (1 << bits) - 1
 
 
-def check_codes(code_bits: int, threshold_share: int, store_words: int) -> None:
+def check_codes(code_bits: int, threshold_share: int) -> None:
     """Check `DeviceConfig.code_bits` beside what it does not go with.
 
     Raises
@@ -29,8 +29,8 @@ def check_codes(code_bits: int, threshold_share: int, store_words: int) -> None:
         If a value is outside its limits.
     """
     in_range("code_bits", code_bits, 1, MAX_CODE_BITS)
-    for name, value, only in (("threshold_share", threshold_share, 1), ("store_words", store_words, 0)):
-        if code_bits > 1 and value != only:
-            raise GeometryError(
-                f"{name} is {value}, but must be {only} where code_bits is above 1; code_bits is {code_bits}"
-            )
+    if code_bits > 1 and threshold_share != 1:
+        raise GeometryError(
+            f"threshold_share is {threshold_share}, but must be 1 where code_bits is above 1; code_bits is "
+            f"{code_bits}"
+        )

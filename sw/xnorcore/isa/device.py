@@ -144,7 +144,7 @@ class DeviceConfig:
         What it is made of (`xnorcore.isa.stores.StoreKind`): 0, memory on the chip; 1, SDRAM; 2, flash.
     code_bits : int
         Bits of a value between layers, 1 to 3. Above 1 each column compares its sums with as many thresholds
-        as a code needs, one after the other. Needs `threshold_share` 1 and no store.
+        as a code needs, one after the other. Needs `threshold_share` 1.
 
     Raises
     ------
@@ -213,7 +213,7 @@ class DeviceConfig:
                 f"threshold_share is {share}, but must be a power of two that divides columns {g.columns} "
                 f"and column_group {self.column_group}"
             )
-        check_codes(self.code_bits, share, self.store_words)
+        check_codes(self.code_bits, share)
         # A StoreKind is a number like the others: programs are named by what a configuration prints.
         object.__setattr__(self, "store_kind", int(self.store_kind))
 

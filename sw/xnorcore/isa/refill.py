@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from math import ceil
 
+from .codes import start_words
 from .device import DeviceConfig
 from .stores import StoreKind
 from .stream import packed_columns, word_parts
@@ -58,20 +59,23 @@ class Refill:
 
     def __init__(self, config: DeviceConfig) -> None:
         g = config.geometry
-        self._starts = config.threshold_depth
+        # As many tiles as their start values have room for, with codes of most bits; one place is free.
+        most = start_words(config.code_bits)
+        self._read = 2 * config.latency + 2 if config.code_bits > 1 else 0
+        self._starts = (config.threshold_depth - 1) // most + 1
         # That places are free is known a cycle later, and later by as much as operands are.
         self._known = 4 if config.offset_bits else 1
         row = g.columns // packed_columns(config) * word_parts(config)
         pace = _PACES.get(StoreKind(config.store_kind), _Pace())
         self._late = pace.late
-        self._head, self._row = pace.cycles * (1 + g.columns), pace.cycles * row
+        self._head, self._row = pace.cycles * (1 + most * g.columns), pace.cycles * row
         self._depth = config.weight_depth - int(row == 1)
         # Cycle in which the last word came; None, nothing has been asked for.
         self._time: float | None = None
         self._words = 0
         # Tiles that have ended: the word behind each, and when its places were free.
         self._free: deque[tuple[int, int]] = deque()
-        self._ends: deque[int] = deque(maxlen=config.threshold_depth)
+        self._ends: deque[int] = deque(maxlen=self._starts)
 
     def begin(self, ready: int) -> None:
         """A layer may have its first beat in cycle `ready`."""
@@ -110,4 +114,4 @@ class Refill:
     def ended(self, cycle: int) -> None:
         """The tile's places are free behind `cycle`: its last beat leaves, or the next layer is loaded."""
         self._free.append((self._words, cycle + self._known))
-        self._ends.append(cycle + 1)
+        self._ends.append(cycle + 1 + self._read)

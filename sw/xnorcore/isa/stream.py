@@ -1,8 +1,9 @@
 """How the store holds weights and start values: one stream of 32-bit words, in the order of their use.
 
 Word 0 is the address of the last word; in flash it has a sector of its own. Behind it lies a block for each
-tile: the number of weight words of a column; the start value of every column; and for each of the weight
-words that of every column, least significant part first. Where a word of weights has 8 or 16 bits,
+tile: the number of weight words of a column, and from bit 24 on how many start values it has, but one; the
+start value of every column, threshold after threshold; and for each of the weight words that of every column,
+least significant part first. Where a word of weights has 8 or 16 bits,
 neighbouring columns share a word of the store. Behind the last block, the first one follows again. In flash,
 every 64th word is a checksum (`xnorcore.isa.pages`).
 
@@ -25,9 +26,18 @@ from .protocol import STORE_BANK, Space
 from .stores import FLASH_SECTOR, StoreKind
 
 __all__ = [
-    "block_of_tile", "check_stream", "most_words", "packed_columns", "shortened", "store_blocks",
+    "LEVELS_AT", "block_of_tile", "check_stream", "most_words", "packed_columns", "shortened", "store_blocks",
     "stream_of", "tile_at", "word_parts", "words_taken",
 ]  # fmt: skip
+
+
+LEVELS_AT = 24
+"""Bit of a block's first word above which is how many start values a column has, but one."""
+_WORDS = (1 << LEVELS_AT) - 1
+
+
+def _levels(head: int) -> int:
+    return (head >> LEVELS_AT) + 1
 
 
 def packed_columns(config: DeviceConfig) -> int:
@@ -92,17 +102,18 @@ def block_of_tile(
     Parameters
     ----------
     weights : array of uint8, shape (columns, words, width / 8)
-    starts : array of int64, shape (columns,)
+    starts : array of int64, shape (columns,) or (columns, levels)
         As the threshold buffers hold them.
     config : DeviceConfig
     """
     columns, words, size = weights.shape
+    levels = starts.reshape(columns, -1).T
     padded = np.zeros((words, columns, -(-size // 4) * 4 if packed_columns(config) == 1 else size), np.uint8)
     padded[:, :, :size] = weights.transpose(1, 0, 2)
     return np.concatenate(
         [
-            np.array([words], np.uint32),
-            starts.astype("<i4").view("<u4"),
+            np.array([words | len(levels) - 1 << LEVELS_AT], np.uint32),
+            levels.astype("<i4").reshape(-1).view("<u4"),
             padded.reshape(-1).view("<u4"),
         ]
     )
@@ -111,22 +122,23 @@ def block_of_tile(
 def tile_at(
     store: NDArray[np.uint32], place: int, config: DeviceConfig
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
-    """Return weights and start values, as of `block_of_tile`, of the block at a word, and the word behind it.
+    """Return weights and start values, (columns, levels), of the block at a word, and the word behind it.
 
     Raises
     ------
     CompileError
         If the block has no length that the device can take.
     """
-    g, words = config.geometry, int(store[place]) if place < len(store) else 0
-    behind = place + 1 + g.columns + words * _words_of_row(config)
+    g, head = config.geometry, int(store[place]) if place < len(store) else 0
+    words, first = head & _WORDS, place + 1 + _levels(head) * g.columns
+    behind = first + words * _words_of_row(config)
     if not 1 <= words <= most_words(config) or behind > len(store):
         raise CompileError(
             f"the block at word {place} of the store has {words} words of weights, but a tile has 1 to "
             f"{most_words(config)}, and the store {len(store)} words"
         )
-    starts = store[place + 1 : place + 1 + g.columns].view(np.int32).astype(np.int64)
-    raw = store[place + 1 + g.columns : behind].astype("<u4").view(np.uint8)
+    starts = store[place + 1 : first].view(np.int32).astype(np.int64).reshape(-1, g.columns).T
+    raw = store[first:behind].astype("<u4").view(np.uint8)
     size = g.width // 8
     weights = raw.reshape(words, g.columns, -1)[:, :, :size].transpose(1, 0, 2)
     return weights, starts, behind
@@ -159,7 +171,8 @@ def shortened(buffers: Sequence[Block], tiles: int, config: DeviceConfig) -> tup
         stream = unpaged(stream)
     place = 0
     for _ in range(tiles):
-        place += 1 + config.geometry.columns + int(stream[place]) * _words_of_row(config)
+        head = int(stream[place])
+        place += 1 + _levels(head) * config.geometry.columns + (head & _WORDS) * _words_of_row(config)
     return (replace(length, data=_length(place, config).data), *rest)
 
 

@@ -61,7 +61,7 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     words = _STORES[rng.integers(len(_STORES))]
     config = replace(config, store_words=words, store_kind=int(rng.choice(_KINDS)) if words else 0)
     bits = int(rng.choice([1, 1, 2, 3]))
-    return config if words or share > 1 else replace(config, code_bits=bits)
+    return config if share > 1 else replace(config, code_bits=bits)
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:

@@ -200,17 +200,21 @@ class Machine:
         if self._stream is None:
             self._stream = stream_of(memories.store, config)
         words, starts, self._place = tile_at(self._stream, self._place, config)
-        if words.shape[1] != taps:
-            raise CompileError(f"a tile of {taps} words meets one of {words.shape[1]} in the store")
+        if (words.shape[1], starts.shape[1]) != (taps, levels):
+            raise CompileError(
+                f"a tile of {taps} words and {levels} start values meets one of {words.shape[1]} and "
+                f"{starts.shape[1]} in the store"
+            )
         if self._place > self._stream[0]:
             self._place = 1
         # Through the rings, which then hold what a device has in them.
         ring = (self._next_word + np.arange(taps)) % config.weight_depth
         memories.weights[:, ring] = np.unpackbits(words, axis=-1, bitorder="little")
-        memories.starts[:, self._next_start] = wrapped(starts, config.acc_width)
-        given = memories.weights[:, ring], memories.starts[:, self._next_start, np.newaxis]
+        places = (self._next_start + np.arange(levels)) % config.threshold_depth
+        memories.starts[:, places] = wrapped(starts, config.acc_width)
+        given = memories.weights[:, ring], memories.starts[:, places]
         self._next_word = (self._next_word + taps) % config.weight_depth
-        self._next_start = (self._next_start + 1) % config.threshold_depth
+        self._next_start = (self._next_start + levels) % config.threshold_depth
         return given
 
     def _operands(
