@@ -112,7 +112,9 @@ class RingWriter(wiring.Component):
                         m.d.sync += start.eq(start + 1)
                         if config.code_bits > 1:
                             m.d.sync += levels.eq(levels - 1)
-                        with m.If(levels == 0 if config.code_bits > 1 else 1):
+                            with m.If(levels == 0):
+                                m.d.sync += following.eq(_Next.WEIGHT)
+                        else:
                             m.d.sync += following.eq(_Next.WEIGHT)
                 with m.Case(_Next.WEIGHT):
                     m.d.sync += part.eq(Mux(part_end, 0, part + 1))
