@@ -151,7 +151,7 @@ def _engine() -> Check:
 
 
 def _cache() -> Check:
-    from .sim.cache import cache_directory
+    from xnorcore.files.cache import cache_directory
 
     folder = cache_directory()
     there = folder

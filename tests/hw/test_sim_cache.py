@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from xnorcore.errors import EngineError
+from xnorcore.files.cache import cache_directory
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore_hw.sim import cache, native, workplace
 from xnorcore_hw.sim.compiled import CompiledEngine
@@ -333,10 +334,10 @@ def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(EngineError, match=r"no folder for the simulator cache .*; set XNORCORE_CACHE"):
-        cache.cache_directory()
+        cache_directory()
     monkeypatch.setenv("XNORCORE_CACHE", "~nosuchuser/cache")
     with pytest.raises(EngineError, match="set XNORCORE_CACHE"):
-        cache.cache_directory()
+        cache_directory()
 
 
 @pytest.mark.parametrize("name", [".", "cache", "a/b"])

@@ -14,6 +14,7 @@ from amaranth.hdl import Assert, Cat, Module, Mux, Signal, signed
 from amaranth.lib import fifo, memory, wiring
 
 from xnorcore.errors import EngineError, UsageError
+from xnorcore.files.cache import cache_directory
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore_hw.sim import cache, compiled
 from xnorcore_hw.sim import toolchain as compiler
@@ -403,4 +404,4 @@ def test_cache_directory(monkeypatch, tmp_path):
     monkeypatch.delenv("XNORCORE_CACHE")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.cache_directory() == tmp_path / "xnorcore"
+    assert cache_directory() == tmp_path / "xnorcore"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import xnorcore
 from xnorcore.errors import EngineError
+from xnorcore.files.cache import cache_directory
 from xnorcore.files.userfile import move_into_place
 
 from .workplace import alone, clear_abandoned, workplace
@@ -23,29 +24,6 @@ _DIGITS = 16
 """Of the checksum in a file's name."""
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _HERE = Path(__file__).resolve().parent
-
-
-def cache_directory() -> Path:
-    """Return the folder of compiled simulators, without creating it.
-
-    ``$XNORCORE_CACHE`` if set, else ``xnorcore`` in the user's cache folder. An absolute path: the loader
-    looks for bare names elsewhere.
-
-    Raises
-    ------
-    EngineError
-        If there is no home folder.
-    """
-    try:
-        chosen = os.environ.get("XNORCORE_CACHE")
-        if chosen:
-            return Path(chosen).expanduser().absolute()
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "xnorcore"
-        base = os.environ.get("XDG_CACHE_HOME")
-        return (Path(base).absolute() if base else Path.home() / ".cache") / "xnorcore"
-    except RuntimeError as error:
-        raise EngineError(f"no folder for the simulator cache ({error}); set XNORCORE_CACHE") from None
 
 
 def source_digest() -> str:

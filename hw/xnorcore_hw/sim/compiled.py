@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xnorcore.errors import EngineError
+from xnorcore.files.cache import cache_directory
 from xnorcore.isa.device import DeviceConfig
 
 from . import cache
@@ -135,7 +136,7 @@ def library(
             (folder / file).write_text(text)
         say(f"{title}: compiling C++ with {compiler.name} {compiler.version}")
         output = folder / f"{name}{_SUFFIX}"
-        log = cache.cache_directory() / f"{name}.log"
+        log = cache_directory() / f"{name}.log"
         compile_library(
             compiler.with_standard_library() if made.standard_library else compiler,
             sorted(folder.glob("*.cc")), output, log, flags=made.flags, include=made.include,

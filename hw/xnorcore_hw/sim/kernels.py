@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 
 from xnorcore.errors import EngineError
+from xnorcore.files.cache import cache_directory
 
 from . import cache
 from .toolchain import FLAGS, compile_library, find_compiler
@@ -54,7 +55,7 @@ def library() -> Path:
     def build(folder: Path) -> Path:
         source, output = folder / _SOURCE.name, folder / name
         source.write_text(text)
-        log = cache.cache_directory() / f"{name}.log"
+        log = cache_directory() / f"{name}.log"
         compile_library(compiler, [source], output, log, flags={source.name: _HERE})
         return output
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xnorcore.errors import MissingDependencyError
 from xnorcore.extras import install_extra
+from xnorcore.files.cache import cache_directory
 from xnorcore.isa.device import DeviceConfig
 
 from ..sim import cache
@@ -70,7 +71,7 @@ def device_wasm(config: DeviceConfig, clock_hz: int, progress: Progress | None =
         sources = sorted(path for path in folder.glob("*.cc") if path.name != "harness.cc")
         say(f"device {config.geometry} for the page: compiling to WebAssembly")
         output = folder / f"{name}.wasm"
-        log = cache.cache_directory() / f"{name}.log"
+        log = cache_directory() / f"{name}.log"
         flags = {"lanes.cc": _LANES}
         compile_library(compiler, sources, output, log, flags=flags, common=_FLAGS, link=_LINK)
         say(f"device {config.geometry} for the page: {output.stat().st_size:,} bytes")

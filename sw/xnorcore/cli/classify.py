@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import pictures, zoo
+from .. import pictures
 from ..errors import UsageError, XnorcoreError
 from ..model import classes
 from ..model.network import Network
@@ -22,6 +22,7 @@ from ..reference import fast
 from ..runtime.accelerator import Accelerator
 from .console import Console, table
 from .drawing import gallery, picture
+from .held import user_network
 from .inputs import Inputs, add_fit, from_pixels, picture_inputs
 from .options import Parser, add_network, integer
 from .watch import frames
@@ -37,7 +38,7 @@ Runs = Callable[[NDArray[np.uint8]], NDArray[Any]]
 def add_classify(parser: Parser) -> None:
     """Add the arguments of ``classify``."""
     parser.set_defaults(call=_classify)
-    add_network(parser)
+    add_network(parser, held=True)
     parser.add_argument(
         "pictures",
         nargs="*",
@@ -69,7 +70,7 @@ def _classify(arguments: argparse.Namespace, console: Console) -> int:
         raise UsageError("give pictures, or --camera N, or --watch FOLDER")
     if endless and arguments.json and not arguments.count:
         raise UsageError("--json prints one object at the end; say with --count after how many pictures")
-    network = zoo.load(arguments.network)
+    network = user_network(arguments.network, arguments.port)
     fit = pictures.rule(network, arguments.fit, arguments.invert)
     started = time.perf_counter()
     with ExitStack() as stack:

@@ -133,9 +133,10 @@ def seconds(text: str) -> float:
     return value
 
 
-def add_network(parser: Parser, *, images: bool = False) -> None:
-    """Add NET and, if asked, IN.npy."""
-    parser.add_argument("network", metavar="NET", help="name of a packaged network, or an .xnor file")
+def add_network(parser: Parser, *, images: bool = False, held: bool = False) -> None:
+    """Add NET, which may be what the device holds, and, if asked, IN.npy."""
+    more = "; held: the one that the device at --port holds" if held else ""
+    parser.add_argument("network", metavar="NET", help=f"name of a packaged network, or an .xnor file{more}")
     if images:
         parser.add_argument(
             "images",

@@ -18,6 +18,7 @@ from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
 from .drawing import gallery, picture
 from .files import check_output, write_array
+from .held import user_network
 from .inputs import add_reading, user_images
 from .live import Live, cause_rows, drawn
 from .options import (
@@ -61,7 +62,7 @@ def add_sim(parser: Parser) -> None:
 def add_run(parser: Parser) -> None:
     """Add the arguments of ``run``."""
     parser.set_defaults(call=_run)
-    add_network(parser, images=True)
+    add_network(parser, images=True, held=True)
     add_reading(parser)
     parser.add_argument(
         "--port",
@@ -213,7 +214,7 @@ def _compare(
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.images)
-    network = zoo.load(arguments.network)
+    network = user_network(arguments.network, arguments.port, arguments.timeout)
     images = user_images(arguments, console, network)
     started = time.perf_counter()
     results, measured, extra = _device(arguments, console, arguments.port, network, images)

@@ -17,6 +17,7 @@ from ..model.bits import pack_images
 from ..model.network import Network
 from .counters import Watch, read_counters
 from .inference import Inference, become, holds, lost
+from .known import remember
 from .progress import Callback, Progress
 from .upload import Lost, is_loaded, upload
 
@@ -172,6 +173,8 @@ class Accelerator:
                 f"the program is for a device of geometry {program.config.geometry} and its memories, this "
                 f"one has {self._info.config.geometry} and others; compile the network for this device"
             )
+        if keep:
+            remember(program)
         self._program = self.running = None
         self._info = self.session.identify()
         if is_loaded(self.session, self._info, program, keep) and not force:
