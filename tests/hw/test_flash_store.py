@@ -95,6 +95,11 @@ class Bus:
         ctx.set(bus.request.valid, 0)
         return found, cycle - first
 
+    async def about_chip(self, chip: int) -> None:
+        """Let the link's request be about the chip, which is known a cycle before it asks."""
+        self.ctx.set(self.store.link.chip, chip)
+        await self.ctx.tick()
+
     async def write(
         self, place: int, words: Iterable[int], chip: bool = False, count: int | None = None
     ) -> None:
@@ -194,9 +199,9 @@ def test_the_chip_says_who_it_is() -> None:
         assert (await bus.read([3]))[0] == [CONTENT[3]]
         found = []
         for place in (0, 1, 3, 7):
-            bus.ctx.set(bus.store.link.chip, 1)
+            await bus.about_chip(1)
             found += (await bus.read([place]))[0]
-        bus.ctx.set(bus.store.link.chip, 0)
+        await bus.about_chip(0)
         assert found[0] & 0xFFFFFF == 0x1870EF and found[1] == 0
         assert found[2:] == [PLACES[0].lanes << 24 | PLACES[0].first] * 2
         assert (await bus.read([3]))[0] == [CONTENT[3]]
@@ -208,9 +213,9 @@ def test_a_chip_that_is_not_there_is_never_busy() -> None:
     """Whoever asks hears ones, and waits for nobody; no page of ones has the right checksum."""
 
     async def work(bus: Bus) -> None:
-        bus.ctx.set(bus.store.link.chip, 1)
+        await bus.about_chip(1)
         assert (await bus.read([0]))[0] == [0xFFFFFFFF]
-        bus.ctx.set(bus.store.link.chip, 0)
+        await bus.about_chip(0)
         assert (await bus.read([5]))[0] == [0xFFFFFFFF] and bus.damaged == 1
 
     run(PLACES[0], work, fitted=False)

@@ -81,6 +81,8 @@ class FlashStore(wiring.Component):
         # A reset may come while the chip wakes up.
         self._quad, self._pause = Signal(), Signal(range(place.wake + 1), init=place.wake)
         self._begun, self._open = Signal(), Signal()
+        # The link's byte has been there for a cycle, of a request about the chip; it is taken.
+        self._byte, self._chip, self._taken = Signal(name="byte"), Signal(name="about_chip"), Signal()
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
@@ -92,7 +94,7 @@ class FlashStore(wiring.Component):
         connect(m, pages.data, flipped(bus.word))
         reads, asks = step == _Step.READ, step == _Step.ASK
         m.d.comb += [
-            pages.request.valid.eq(bus.request.valid & (~self.link.chip | pages.direct)),
+            pages.request.valid.eq(bus.request.valid & (~self._chip | pages.direct)),
             pages.request.p.eq(bus.request.p),
             bus.request.ready.eq(pages.request.ready),
             wire.single.eq(~reads),
@@ -106,6 +108,7 @@ class FlashStore(wiring.Component):
             self.damaged.eq(pages.damaged),
         ]
         self._head(m)
+        self._bytes(m)
         with m.If(~self.link.writes):
             m.d.sync += self._open.eq(0)  # also for a cycle only: what comes then is another request's
         with m.If(self._pause != 0):
@@ -125,6 +128,17 @@ class FlashStore(wiring.Component):
                 with m.If(pages.request.ready):
                     m.next = "IDLE"
         return m
+
+    def _bytes(self, m: Module) -> None:
+        """Look at a byte of the link a cycle after it has come: that it is there is known late."""
+        write, gone = self.bus.write, Signal(name="gone")
+        m.d.sync += [
+            self._byte.eq(write.valid & ~(self._taken | write.ready | gone)),
+            self._chip.eq(self.link.chip),
+            write.ready.eq(self._taken),
+            # Whether there is a place for the next one is known later still.
+            gone.eq(write.ready),
+        ]
 
     def _head(self, m: Module) -> None:
         """Say how each command begins."""
@@ -176,22 +190,22 @@ class FlashStore(wiring.Component):
                 self._then(m, _Step.POLL)
             with m.Case(_Step.ENABLE):
                 m.d.comb += wire.stop.eq(1)
-                m.d.sync += self._step.eq(Mux(self.link.chip, _Step.ERASE, _Step.PROGRAM))
+                m.d.sync += self._step.eq(Mux(self._chip, _Step.ERASE, _Step.PROGRAM))
                 m.next = "BEGIN"
             with m.Case(_Step.ERASE):
-                m.d.comb += [wire.stop.eq(1), write.ready.eq(1)]
+                m.d.comb += [wire.stop.eq(1), self._taken.eq(1)]
                 self._then(m, _Step.POLL)
             with m.Case(_Step.PROGRAM):
                 fresh = (write.p.addr[:6] == 0) & (write.p.lane == 0)
-                over = self._begun & write.valid & fresh | ~self._open
+                over = self._begun & self._byte & fresh | ~self._open
                 m.d.comb += [
-                    wire.byte.valid.eq(write.valid & ~over),
-                    write.ready.eq(wire.byte.ready & ~over),
+                    wire.byte.valid.eq(self._byte & ~over),
+                    self._taken.eq(self._byte & wire.byte.ready & ~over),
                     wire.stop.eq(over),
                 ]
                 with m.If(over):
                     self._then(m, _Step.POLL)
-                with m.Elif(write.valid):
+                with m.Elif(self._byte):
                     m.d.sync += self._begun.eq(1)
             with m.Case(_Step.POLL):
                 # Ones only say that nobody answers, or that all is protected: neither is busy.
@@ -208,18 +222,18 @@ class FlashStore(wiring.Component):
                     m.next = "SHOW"
             with m.Case(_Step.READ):
                 m.d.comb += wire.more.eq(pages.more)
-                with m.If(write.valid | pages.jumps | self.link.chip):
+                with m.If(self._byte | pages.jumps | self._chip):
                     m.d.comb += wire.stop.eq(1)
                     m.next = "IDLE"
 
     def _choose(self, m: Module) -> None:
         """See what is asked for."""
-        write, link, request = self.bus.write, self.link, self.bus.request
-        with m.If(write.valid):
-            with m.If(link.chip & (write.p.lane != 0)):
-                m.d.comb += write.ready.eq(1)  # the first byte says all
+        write, request = self.bus.write, self.bus.request
+        with m.If(self._byte):
+            with m.If(self._chip & (write.p.lane != 0)):
+                m.d.comb += self._taken.eq(1)  # the first byte says all
             with m.Else():
                 self._then(m, _Step.ENABLE)
         with m.Elif(request.valid):
-            m.d.sync += self._step.eq(Mux(link.chip, _Step.ASK, _Step.READ))
+            m.d.sync += self._step.eq(Mux(self._chip, _Step.ASK, _Step.READ))
             m.next = "BEGIN"

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Space
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES
 
 from ...interfaces import bits_for_depth
 
@@ -72,6 +72,7 @@ class FlashLinkSignature(wiring.Signature):
         It is a WRITE of the store, which goes on.
     chip : Out(1)
         It is about the chip: a byte that is written erases, a word that is read tells what the chip says.
+        Known with the first byte, or a cycle before a word is asked for.
     """
 
     def __init__(self) -> None:
@@ -91,7 +92,7 @@ class LinkStoreSignature(wiring.Signature):
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        flash = {"flash": Out(FlashLinkSignature())} if config.store_kind == StoreKind.FLASH else {}
+        flash = {"flash": Out(FlashLinkSignature())} if config.store_kind in FLASHES else {}
         super().__init__({"write": Out(stream.Signature(StoreWriteLayout(config))), "reads": Out(1), **flash})
 
 
@@ -99,7 +100,7 @@ def stored_spaces(config: DeviceConfig) -> list[Space]:
     """Return the spaces of requests that a store answers."""
     if not config.store_words:
         return []
-    return [Space.STORE, Space.CHIP] if config.store_kind == StoreKind.FLASH else [Space.STORE]
+    return [Space.STORE, Space.CHIP] if config.store_kind in FLASHES else [Space.STORE]
 
 
 def tell_store(m: Module, link: Any, space: Value, writes: Value, reads: Value) -> None:
