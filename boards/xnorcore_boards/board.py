@@ -14,9 +14,10 @@ from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.extras import install_extra
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import MIN_DIVISOR
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES, StoreKind
 from xnorcore.nearest import did_you_mean
 
+from .chip import StoreChip
 from .families.family import Part
 from .families.pll import PllPlan
 
@@ -27,27 +28,6 @@ BAUD_TOLERANCE = 0.02
 
 Led = tuple[str, int] | tuple[str, int, str]
 """Name and number of a resource of the board's platform, and its colour if it has several."""
-
-
-@dataclass(frozen=True)
-class StoreChip:
-    """A chip on a board that can be a store, and the region of it that may be one.
-
-    Parameters
-    ----------
-    kind : StoreKind
-    resource : str
-        Of the board's platform.
-    words : int
-        32-bit words of the region, a power of two.
-    first : int
-        Byte of the chip where the region begins, a multiple of its size. In flash, behind the bitstream.
-    """
-
-    kind: StoreKind
-    resource: str
-    words: int
-    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -202,9 +182,7 @@ class Board:
             ) from None
         platform.carry = self.part.family.carry()
         platform.single = self.part.family.single()
-        platform.flash = next(
-            (flash_place(c.first, c.resource) for c in self.chips if c.kind == StoreKind.FLASH), None
-        )
+        platform.flash = next((flash_place(chip) for chip in self.chips if chip.kind in FLASHES), None)
         return platform
 
 

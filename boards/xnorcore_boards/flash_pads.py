@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from amaranth import Cat, Const, Module
+from amaranth import Cat, Const, Module, Signal, Value
 from amaranth.lib import io
 
+from xnorcore.isa.stores import FLASH_BITS
 from xnorcore_hw.memory.stores.flash_pins import FlashPlace
+
+if TYPE_CHECKING:
+    from .chip import StoreChip
+    from .families.family import Family
 
 __all__ = ["flash_pads", "flash_place"]
 
@@ -15,22 +20,36 @@ LAG = 2
 """Cycles: a register on the way out, and one on the way in."""
 
 
-def flash_place(first: int, resource: str) -> FlashPlace:
-    """Return where a store is in a board's flash, and its lines, which end the resource's name."""
-    return FlashPlace(first, lanes={"2x": 2, "4x": 4}[resource[-2:]], lag=LAG)
+def flash_place(chip: StoreChip) -> FlashPlace:
+    """Return where a store is in a board's flash, and how that is wired."""
+    # At a slower pace what the chip gives stays for longer, and is taken at its end.
+    lag = LAG + chip.every - 1
+    return FlashPlace(chip.first, FLASH_BITS[chip.kind] * chip.every, lag, chip.every)
 
 
-def flash_pads(m: Module, port: Any, chip: Any) -> None:
-    """Connect a `FlashSignature` with the pads of a resource that has `cs`, `clk` and two or four `dq`.
+def flash_pads(m: Module, family: Family, place: FlashPlace, port: Any, chip: Any) -> None:
+    """Connect a `FlashSignature` with the pads of a resource that has `cs`, two or four `dq`, and a clock.
 
-    The clock is low in the first half of a cycle, and high in the second half of one with a pulse.
+    Parameters
+    ----------
+    m : Module
+    family : Family
+        Makes the clock.
+    place : FlashPlace
+    port : amaranth.lib.io.PortLike
+        Resource of the platform, without buffers.
+    chip : FlashSignature
     """
     m.submodules.cs = select = io.FFBuffer("o", port.cs)
-    m.submodules.clk = clock = io.DDRBuffer("o", port.clk)
-    m.d.comb += [select.o.eq(chip.select), clock.o[0].eq(0), clock.o[1].eq(chip.clock)]
+    m.d.comb += select.o.eq(chip.select)
+    family.flash_clock(m, port, chip.clock)
     found = []
     for number in range(len(port.dq)):
         m.submodules[f"dq{number}"] = pad = io.FFBuffer("io", port.dq[number])
         m.d.comb += [pad.o.eq(chip.o[number]), pad.oe.eq(chip.drive[number])]
         found.append(pad.i)
-    m.d.comb += chip.i.eq(Cat(*found, Const(0b11, 2)))
+    come: Value = Cat(*found)
+    for stage in range(place.lag - LAG):
+        early, come = come, Signal(len(found), name=f"come_d{stage}", reset_less=True)
+        m.d.sync += come.eq(early)
+    m.d.comb += chip.i.eq(Cat(come, Const(0b11, 2)))

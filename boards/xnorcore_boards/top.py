@@ -8,13 +8,13 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
-from xnorcore.isa.stores import SDRAMS, StoreKind
+from xnorcore.isa.stores import FLASHES, SDRAMS
 from xnorcore_hw.memory.stores.kinds import chip_ports
 from xnorcore_hw.shells.uart import UartShell
 
 from .board import Board
 from .clock import clock_domain
-from .flash_pads import flash_pads
+from .flash_pads import flash_pads, flash_place
 
 __all__ = ["BoardTop", "Device"]
 
@@ -134,10 +134,10 @@ class BoardTop(Elaboratable):
             m.submodules.sdram = pads = Module()
             port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
             board.part.family.sdram(pads, port, device.chip, ~reset)
-        if chip and chip.kind == StoreKind.FLASH:
+        if chip and chip.kind in FLASHES:
             m.submodules.flash = pads = Module()
             port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
-            flash_pads(pads, port, device.chip)
+            flash_pads(pads, board.part.family, flash_place(chip), port, device.chip)
         beat = Signal()
         m.d.sync += beat.eq(count[-4])
         m.d.comb += device.tick.eq(beat & ~count[-4])

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES
 
 from .array.array import Array
 from .command.boot import Boot
@@ -83,7 +83,7 @@ class Core(wiring.Component):
         # Small devices have logic cells, large ones memory to spare.
         self._records = RecordMemory(RECORD_WORDS) if config.line_bytes else RecordQueue(RECORDS)
         self._batches, self._counters = Batches(), Counters(config)
-        self._boot = Boot(config) if config.store_kind == StoreKind.FLASH else None
+        self._boot = Boot(config) if config.store_kind in FLASHES else None
 
     @property
     def watched(self) -> tuple[Sequencer, Array, ResultWriter]:

@@ -55,6 +55,10 @@ def search():
     [
         ("ulx3s-25f", SMALL),
         ("ulx3s-25f", replace(SMALL, store_words=1024, store_kind=1, weight_depth=256, threshold_depth=64)),
+        (
+            "ice40-hx8k-b-evn",
+            replace(SMALL, store_words=2048, store_kind=4, weight_depth=256, threshold_depth=64),
+        ),
         ("tang-nano-9k", replace(SMALL, line_bytes=0, program_halves=1, geometry=Geometry(1, 8, 24))),
         (BOARD, replace(SMALL, line_bytes=0, convolution=0, threshold_share=1, geometry=Geometry(2, 4, 8))),
     ],

@@ -48,7 +48,14 @@ def test_what_is_synthesized_tells_every_feature(family: str):
     found = [features(config) for _, config in points(family)]
     for at, name in enumerate(FEATURES):
         values = {float(row[at]) for row in found}
-        assert len(values) > 1 or name in ("constant", "one_port", "store", "deep_weights", "deep_maps"), name
+        assert len(values) > 1 or name in (
+            "constant",
+            "one_port",
+            "store",
+            "flash",
+            "deep_weights",
+            "deep_maps",
+        ), name
     ports = {config.act_ports for _, config in points(family)}
     assert ports == ({1, 2} if family == "ice40" else {2})
     assert len(FEATURES) == len(PRIOR) == len(found[0])

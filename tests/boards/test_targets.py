@@ -16,7 +16,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import Command, DeviceInfo, Status
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASH_BITS, FLASHES
 from xnorcore.link.frames import decode_response, encode_request
 from xnorcore.model.layers import Dense, InputSpec
 from xnorcore.model.network import Network
@@ -297,7 +297,13 @@ def test_reset_waits_for_the_pll():
             "its store cannot be SDRAM; leave out store_kind",
         ),
         ("icebreaker", 1, 1024, r"icebreaker: .* cannot be SDRAM; choose store_kind=2 \(flash\)"),
-        ("ice40-hx8k-b-evn", 2, 1 << 20, "store_words is 1048576, but its flash has room for 524288"),
+        ("ice40-hx8k-b-evn", 2, 2048, r"cannot be flash; choose store_kind=4 \(flash of two bits"),
+        (
+            "ice40-hx8k-b-evn",
+            4,
+            1 << 20,
+            "store_words is 1048576, but its flash of two .* has room for 524288",
+        ),
     ],
 )
 def test_a_store_that_the_board_has_not(name, kind, words, says):
@@ -311,18 +317,31 @@ def test_a_store_that_the_board_has_not(name, kind, words, says):
 def test_regions_of_chips(name):
     for chip in boards.find_board(name).chips:
         assert chip.words & (chip.words - 1) == 0 and chip.first % (4 * chip.words) == 0
-        assert chip.first > 0 or chip.kind != StoreKind.FLASH
+        assert chip.first > 0 or chip.kind not in FLASHES
 
 
-@pytest.mark.parametrize(("name", "lines"), [("icebreaker", 4), ("ice40-hx8k-b-evn", 2)])
-def test_pads_of_a_flash(name, lines):
+@pytest.mark.parametrize(
+    ("name", "lines", "clock"),
+    [
+        ("icebreaker", 4, "SB_IO"),
+        ("ice40-hx8k-b-evn", 2, "SB_IO"),
+        ("tang-nano-9k", 2, "OBUF"),
+        ("ecpix5-45f", 4, "USRMCLK"),
+    ],
+)
+def test_pads_of_a_flash(name, lines, clock):
     """Every line has its pad, and the store's address the upper bits of its region."""
     board = boards.find_board(name)
-    design = elaborate(board, replace(SMALL, store_words=1 << 12, store_kind=2))
-    pads = re.findall(r"spi_flash_\w+?__(cs|clk|dq)", design.constraints)
-    assert set(pads) == {"cs", "clk", "dq"} and pads.count("dq") == lines
+    (chip,) = board.chips
+    design = elaborate(board, replace(SMALL, store_words=1 << 12, store_kind=chip.kind))
+    pads = re.findall(r"flash_\w+?__(cs|clk|dq)", design.constraints)
+    # Of an ECP5, no design has the pin of the clock.
+    assert set(pads) == {"cs", "dq"} | ({"clk"} if clock != "USRMCLK" else set())
+    assert pads.count("dq") == lines
+    assert f"cell \\{clock} " in design.rtlil
     place = board.new_platform().flash
-    assert place.lanes == lines and place.first == board.chips[0].first
+    assert (place.lanes, place.first, place.every) == (lines, chip.first, chip.every)
+    assert place.lanes == FLASH_BITS[chip.kind] * chip.every
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("ice40-hx8k-b-evn", "icestick")])

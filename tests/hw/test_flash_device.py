@@ -17,7 +17,7 @@ from xnorcore.isa.blocks import Block
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Command, Space
-from xnorcore.isa.stores import FLASH_SECTOR
+from xnorcore.isa.stores import FLASH_SECTOR, StoreKind
 from xnorcore.isa.timing import alone
 from xnorcore.link.session import Session
 from xnorcore.reference import golden
@@ -68,6 +68,17 @@ def test_the_model_of_cycles_is_a_bound(device: Accelerator) -> None:
         found, expected = counted(device, program, 2), alone(program.timed[0], config, 2)
         assert found.busy == expected.busy
         assert 0 < found.wait_weights <= expected.wait_weights
+
+
+def test_two_bits_a_cycle_take_twice_as_long(device: Accelerator) -> None:
+    config = replace(CONFIGS[0], store_kind=StoreKind.FLASH2)
+    with Accelerator(Session(sim(config))) as narrow:
+        assert narrow.info.config == config
+        check(narrow, 0, 1)
+        program, same = (next(programs(one.info.config, 41, 1)) for one in (narrow, device))
+        found, expected = counted(narrow, program, 2), alone(program.timed[0], config, 2)
+        assert found.busy == expected.busy
+        assert 1.8 * counted(device, same, 2).wait_weights < found.wait_weights <= expected.wait_weights
 
 
 def test_programs_that_end_early_and_resident_ones_between(device: Accelerator) -> None:

@@ -135,6 +135,7 @@ CONFIGS = [
     DeviceConfig(store_words=1 << 24),
     DeviceConfig(store_words=1 << 10, store_kind=1, fifo_bytes=16384),
     DeviceConfig(store_words=1 << 17, store_kind=2),
+    DeviceConfig(store_words=1 << 17, store_kind=4),
 ]
 
 

@@ -112,6 +112,14 @@ class Ecp5(Family):
 
         add_pads(m, port, pins, on)
 
+    def flash_clock(self, m: Module, port: Any, pulse: Value) -> None:
+        """Clock the flash of the bitstream, whose pin only USRMCLK reaches: the resource has no ``clk``."""
+        from amaranth import Const, Instance
+
+        from .flash_clock import pulsed
+
+        m.submodules.clk = Instance("USRMCLK", i_USRMCLKI=pulsed(m, pulse), i_USRMCLKTS=Const(0))
+
     def carry(self) -> Carry:
         """Add with the family's carry cells."""
         from xnorcore_hw.array.carry.ecp5 import Ecp5Carry

@@ -183,6 +183,22 @@ class Family(ABC):
         """
         raise NotImplementedError(f"no board of the family {self.name} has an SDRAM")
 
+    def flash_clock(self, m: Module, port: Any, pulse: Value) -> None:
+        """Clock a serial flash: low, but high in the second half of the cycle behind each one with a pulse.
+
+        Parameters
+        ----------
+        m : Module
+        port : amaranth.lib.io.PortLike
+            Resource of the platform, without buffers.
+        pulse : Value
+            1 bit.
+        """
+        from amaranth.lib import io
+
+        m.submodules.clk = clock = io.DDRBuffer("o", port.clk)
+        m.d.comb += [clock.o[0].eq(0), clock.o[1].eq(pulse)]
+
     def single(self) -> SingleMemory | None:
         """Return what makes memories of one port; None, if they are block RAM like any other."""
         return None

@@ -138,6 +138,15 @@ class Gowin(Family):
 
         add_pads(m, port, pins, on)
 
+    def flash_clock(self, m: Module, port: Any, pulse: Value) -> None:
+        """Clock a serial flash out of the fabric, as all its pads are there."""
+        from amaranth.lib import io
+
+        from .flash_clock import pulsed
+
+        m.submodules.clk = clock = io.Buffer("o", port.clk)
+        m.d.comb += clock.o.eq(pulsed(m, pulse))
+
     def synthesis(self, part: Part, top: str) -> str:
         """Return ``synth_gowin``."""
         return " ".join(["synth_gowin", "-top", top, "-family", self.series, *_OPTIONS, *part.synth])

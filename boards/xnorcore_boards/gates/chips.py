@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from xnorcore.errors import BuildError
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import SDRAMS, StoreKind
+from xnorcore.isa.stores import FLASHES, SDRAMS, StoreKind
 
 from ..board import Board
 from .cells import LOWER, run_script
@@ -141,16 +142,21 @@ def chip_model(board: Board, config: DeviceConfig) -> ChipModel | None:
     Raises
     ------
     BuildError
-        If the board has no such chip.
+        If the board has no such chip, or its family makes the clock of a flash out of logic.
     """
     chip = board.chip(config)
     if chip is None:
         return None
     if chip.kind in SDRAMS:
         return SdramChipModel(chip.resource, chip.kind, board.true_hz, config.store_words)
-    if chip.kind == StoreKind.FLASH:
+    if chip.kind in FLASHES:
         from ..flash_pads import flash_place
 
-        place = flash_place(chip.first, chip.resource)
-        return FlashChipModel(chip.resource, place, board.true_hz, config.store_words)
+        if not any(pad.late for pad in board.part.family.cells().pads.values()):
+            raise BuildError(
+                f"{board.name}: its flash cannot be beside a netlist, whose clock no pad makes; "
+                "leave out --check-netlist"
+            )
+
+        return FlashChipModel(chip.resource, flash_place(chip), board.true_hz, config.store_words)
     return None

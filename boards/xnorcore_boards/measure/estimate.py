@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import FLASHES
 
 FEATURES = (
     "constant", "convolution", "line_bytes", "counters", "array", "accumulators", "columns", "thresholds",
     "words", "cutters", "whole_windows", "one_port", "distributed", "weights", "store", "deep_weights",
-    "deep_maps",
+    "deep_maps", "flash",
 )  # fmt: skip
-PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 1, 0.5])
+PRIOR = np.array([1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 1, 0.5, 800])
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
 _MOST_DISTRIBUTED = 112
@@ -42,7 +43,8 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
     operands start at any bit; what makes whole windows instead; what arbitrates memories of one port;
     distributed memories of start values, as families with such make them; the bits of the columns' words; a
     store; these bits for each part of a buffer behind the first, which multiplexers choose from where the
-    words are no power of two; and the bits of the rows' words for each 512 words of a map behind the first.
+    words are no power of two; the bits of the rows' words for each 512 words of a map behind the first; and
+    what a store in flash takes more than another.
     """
     g = config.geometry
     word_bits = g.rows * g.width
@@ -65,6 +67,7 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
             1.0 if config.store_words else 0.0,
             g.columns * g.width * (_parts(config.weight_depth) - 1),
             word_bits * max(config.act_depth / 512 - 1, 0) if config.act_ports == 2 else 0.0,
+            1.0 if config.store_kind in FLASHES else 0.0,
         ]
     )
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import StoreKind
 
-from ..board import Board
+from ..board import Board, StoreChip
 from ..families.ecp5 import LFE5UM5G_45F_BG554, LFE5UM5G_85F_BG554
 from ..families.family import Part
 
@@ -16,13 +17,22 @@ from ..families.family import Part
 def _45f() -> Any:
     from amaranth_boards.ecpix5 import ECPIX545Platform
 
-    return ECPIX545Platform()
+    return _with_flash(ECPIX545Platform())
 
 
 def _85f() -> Any:
     from amaranth_boards.ecpix5 import ECPIX585Platform
 
-    return ECPIX585Platform()
+    return _with_flash(ECPIX585Platform())
+
+
+def _with_flash(platform: Any) -> Any:
+    """Add the flash without its clock, whose pin is none that a design can have."""
+    from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
+
+    select, data = Subsignal("cs", PinsN("AA2", dir="o")), Subsignal("dq", Pins("AD2 AE2 AF2 AE1", dir="io"))
+    platform.add_resources([Resource("flash", 0, select, data, Attrs(IO_TYPE="LVCMOS33"))])
+    return platform
 
 
 def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceConfig) -> Board:
@@ -41,6 +51,9 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         heartbeat=("rgb_led", 0, "g"),
         activity=("rgb_led", 1, "b"),
         error=("rgb_led", 2, "r"),
+        # The upper half of what 24 bits of address reach of an IS25LP256D; the bitstream begins at 0. Nobody
+        # says how late USRMCLK is: at half the clock there is time for it.
+        chips=(StoreChip(StoreKind.FLASH2, "flash", 1 << 21, 1 << 23, every=2),),
     )
 
 

@@ -47,5 +47,5 @@ BOARD = Board(
     activity=("led", 1),
     error=("led", 2),
     # The upper half of an N25Q032; the bitstream begins at 0.
-    chips=(StoreChip(StoreKind.FLASH, "spi_flash_2x", 1 << 19, 1 << 21),),
+    chips=(StoreChip(StoreKind.FLASH2, "spi_flash_2x", 1 << 19, 1 << 21),),
 )

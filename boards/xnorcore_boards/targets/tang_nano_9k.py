@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import StoreKind
 
-from ..board import Board
+from ..board import Board, StoreChip
 from ..families.gowin import GW1NR_9C_QN88P
 
 
@@ -46,4 +47,6 @@ BOARD = Board(
     activity=("led", 1),
     error=("led", 2),
     pack=("--sspi_as_gpio", "--mspi_as_gpio"),
+    # The upper half of a P25Q32U, of which two data lines are wired; the bitstream is in the FPGA itself.
+    chips=(StoreChip(StoreKind.FLASH2, "spi_flash_2x", 1 << 19, 1 << 21),),
 )

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import HEADER, counters_of
 from xnorcore.isa.protocol import STORE_BANK, Space
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES
 
 from ..parts.limits import at_least
 from .identity import IDENTITY_WORDS
@@ -62,7 +62,7 @@ class Arguments(wiring.Component):
         }
         if stored := config.store_words:
             self.limits[Space.STORE] = (-(-stored // STORE_BANK), min(stored, STORE_BANK), 4)
-        if config.store_kind == StoreKind.FLASH:
+        if config.store_kind in FLASHES:
             self.limits[Space.CHIP] = self.limits[Space.STORE]
         """Banks, words and bytes of a word, for each memory."""
         self.config = config

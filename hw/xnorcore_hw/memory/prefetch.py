@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.pages import PAGE_WORDS
-from xnorcore.isa.stores import FLASH_SECTOR, StoreKind
+from xnorcore.isa.stores import FLASH_SECTOR, FLASHES, StoreKind
 
 from ..interfaces import RingSignature, bits_for_depth
 from .fill import fills
@@ -106,7 +106,7 @@ class Prefetcher(wiring.Component):
 
     def _follows(self, address: Signal) -> tuple[int, Value]:
         """Return where the stream's first block is, and the address behind one."""
-        if self.config.store_kind != StoreKind.FLASH:
+        if self.config.store_kind not in FLASHES:
             return 1, address + 1
         # Last words of pages are checksums.
         sums = address[:6] == PAGE_WORDS - 2

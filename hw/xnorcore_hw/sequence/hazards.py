@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES
 
 from ..interfaces import code_size
 from ..parts.sizes import bits_for_depth
@@ -87,7 +87,7 @@ class WordHazards(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         places = dict.fromkeys(("word", "next_word", "arrived"), In(bits_for_depth(config.weight_depth)))
-        lost = {"lost": In(1)} if config.store_kind == StoreKind.FLASH else {}
+        lost = {"lost": In(1)} if config.store_kind in FLASHES else {}
         super().__init__({"stream": In(1), **places, **lost, "waits": Out(1)})
 
     def elaborate(self, platform: object) -> Module:

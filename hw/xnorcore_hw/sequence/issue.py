@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES
 
 from ..interfaces import (
     ControlLayout,
@@ -81,7 +81,7 @@ class Issue(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
-        stored, self.checks = bool(config.store_words), config.store_kind == StoreKind.FLASH
+        stored, self.checks = bool(config.store_words), config.store_kind in FLASHES
         names_in = ("load", "hazard", "barred", "grant", "clear")
         if config.act_ports == 1:
             names_in += ("writes",)

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import COUNTERS, STORE_COUNTERS
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES
 
 from ..interfaces import ControlLayout, Emission, HeaderLayout, LayerLayout, OperandLayout, RingSignature
 from ..memory.ports import ProgramReadSignature
@@ -84,7 +84,7 @@ class Sequencer(wiring.Component):
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         single = {"result": In(1)} if config.act_ports == 1 else {}
-        self.checks = config.store_kind == StoreKind.FLASH
+        self.checks = config.store_kind in FLASHES
         super().__init__(
             {
                 "program": Out(ProgramReadSignature(config.program_depth)),

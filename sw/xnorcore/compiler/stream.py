@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from ..errors import CapacityError
 from ..isa.blocks import Block
 from ..isa.device import DeviceConfig
-from ..isa.stores import StoreKind
+from ..isa.stores import FLASHES
 from ..isa.stream import (
     block_of_tile,
     most_words,
@@ -35,7 +35,7 @@ def cut_stream(
     longest = max(layer.weights.shape[1] // layer.tiles for layer in lowered)
     if not config.store_words or longest > most_words(config):
         return None
-    if config.store_kind == StoreKind.FLASH:
+    if config.store_kind in FLASHES:
         return None if exceeds_flash(lowered, config) else [_whole(lowered)]
     room = config.store_words - words_taken(0, config)
     try:
@@ -46,7 +46,7 @@ def cut_stream(
 
 def exceeds_flash(lowered: Sequence[Lowered], config: DeviceConfig) -> str:
     """Return what is to be said of a network that is too large for a store in flash; nothing of any other."""
-    if config.store_kind != StoreKind.FLASH:
+    if config.store_kind not in FLASHES:
         return ""
     words = stream_words(_whole(lowered), config)
     if words <= config.store_words:

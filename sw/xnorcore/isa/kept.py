@@ -22,7 +22,7 @@ from .layout import HEADER
 from .pages import DATA_WORDS, PAGE_WORDS, checksums, paged, unpaged
 from .program import Program
 from .protocol import STORE_BANK, Command, Space
-from .stores import FLASH_SECTOR, StoreKind
+from .stores import FLASH_SECTOR, FLASHES, StoreKind
 
 __all__ = ["check_kept", "flash_image", "kept_key", "kept_requests", "may_keep", "script_bits"]
 
@@ -54,7 +54,7 @@ def check_kept(program: Program) -> None:
         If the store is too small.
     """
     config = program.config
-    if config.store_kind != StoreKind.FLASH:
+    if config.store_kind not in FLASHES:
         where = StoreKind(config.store_kind).title if config.store_words else "none"
         raise UsageError(
             "keep: only a device with a store in flash keeps a network without power, and this one's store "
@@ -77,7 +77,7 @@ def check_kept(program: Program) -> None:
 
 def may_keep(program: Program) -> bool:
     """Return whether `check_kept` has nothing against it."""
-    flash = program.config.store_kind == StoreKind.FLASH
+    flash = program.config.store_kind in FLASHES
     if not flash or program.stopped or program.passes > 1:
         return False
     found, room = _room(program)

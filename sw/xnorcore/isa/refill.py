@@ -8,7 +8,7 @@ from math import ceil
 
 from .codes import start_words
 from .device import DeviceConfig
-from .stores import StoreKind
+from .stores import FLASH_BITS, StoreKind
 from .stream import packed_columns, word_parts
 
 __all__ = ["Refill"]
@@ -40,9 +40,9 @@ _PACES = {
     # Two beats, or one. Rows and refreshes take less than a fourteenth, at most so many cycles in a piece.
     StoreKind.SDRAM: _Pace(2 * 69 / 64, 72),
     StoreKind.SDRAM32: _Pace(69 / 64, 72),
-    # Four lines, a checksum in 64 words. A page counts when all of it is there; two begin a stream, and its
-    # end spoils one: of two batches in a row, that is four.
-    StoreKind.FLASH: _Pace(8 * 65.25 / 64, 4 * (8 * 64 + 96)),
+    # A checksum in 64 words. A page counts when all of it is there; two begin a stream, and its end spoils
+    # one: of two batches in a row, that is four.
+    **{kind: _Pace(32 // bits * 65.25 / 64, 4 * (32 // bits * 64 + 96)) for kind, bits in FLASH_BITS.items()},
 }
 
 

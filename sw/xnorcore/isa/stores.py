@@ -9,8 +9,18 @@ from ..errors import GeometryError
 from .ranges import in_range, power_of_two_at_least
 
 __all__ = [
-    "FLASH_BLOCK", "FLASH_SECTOR", "SDRAM32_WORDS", "SDRAMS", "SDRAM_HZ", "SDRAM_WORDS", "STORE_WORDS",
-    "StoreKind", "check_clock", "check_store",
+    "FLASHES",
+    "FLASH_BITS",
+    "FLASH_BLOCK",
+    "FLASH_SECTOR",
+    "SDRAM32_WORDS",
+    "SDRAMS",
+    "SDRAM_HZ",
+    "SDRAM_WORDS",
+    "STORE_WORDS",
+    "StoreKind",
+    "check_clock",
+    "check_store",
 ]  # fmt: skip
 
 STORE_WORDS = (1 << 10, 1 << 24)
@@ -27,7 +37,7 @@ FLASH_SECTOR = 1 << 10
 """Words that are erased at once,"""
 FLASH_BLOCK = 1 << 14
 """and the most of them."""
-_MOST = {1: SDRAM_WORDS, 2: FLASH_WORDS, 3: SDRAM32_WORDS}
+_MOST = {1: SDRAM_WORDS, 2: FLASH_WORDS, 3: SDRAM32_WORDS, 4: FLASH_WORDS}
 
 
 class StoreKind(IntEnum):
@@ -38,16 +48,22 @@ class StoreKind(IntEnum):
     SDRAM = 1
     """Of 16 bits."""
     FLASH = 2
+    """That gives four bits a cycle."""
     SDRAM32 = 3
     """SDRAM of 32 bits."""
+    FLASH2 = 4
+    """One that gives two."""
 
     @property
     def title(self) -> str:
         """What people call it."""
-        return ("memory on the chip", "SDRAM", "flash", "SDRAM of 32 bits")[self]
+        return ("memory on the chip", "SDRAM", "flash", "SDRAM of 32 bits", "flash of two bits a cycle")[self]
 
 
 SDRAMS = (StoreKind.SDRAM, StoreKind.SDRAM32)
+FLASH_BITS = {StoreKind.FLASH: 4, StoreKind.FLASH2: 2}
+"""That come in a cycle of the device's clock: on so many lines, or on more at a slower pace."""
+FLASHES = tuple(FLASH_BITS)
 
 
 def check_store(words: int, kind: int, rings: Mapping[str, int]) -> None:
@@ -73,7 +89,7 @@ def check_store(words: int, kind: int, rings: Mapping[str, int]) -> None:
             )
         return
     # A stream in flash begins behind a sector that holds its length.
-    least = 2 * FLASH_SECTOR if kind == StoreKind.FLASH else STORE_WORDS[0]
+    least = 2 * FLASH_SECTOR if kind in FLASHES else STORE_WORDS[0]
     in_range("store_words", words, least, _MOST.get(kind, STORE_WORDS[1]))
     for name, value in {"store_words": words, **rings}.items():
         if value & (value - 1):

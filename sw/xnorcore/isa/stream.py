@@ -23,7 +23,7 @@ from .blocks import Block
 from .device import DeviceConfig
 from .pages import PAGE_WORDS, checksums, paged, paged_place, unpaged
 from .protocol import STORE_BANK, Space
-from .stores import FLASH_SECTOR, StoreKind
+from .stores import FLASH_SECTOR, FLASHES
 
 __all__ = [
     "LEVELS_AT", "block_of_tile", "check_stream", "most_words", "packed_columns", "shortened", "store_blocks",
@@ -184,7 +184,7 @@ def _length(words: int, config: DeviceConfig) -> Block:
 
 
 def _in_flash(config: DeviceConfig) -> bool:
-    return config.store_kind == StoreKind.FLASH
+    return config.store_kind in FLASHES
 
 
 def stream_of(store: NDArray[np.uint32], config: DeviceConfig) -> NDArray[np.uint32]:

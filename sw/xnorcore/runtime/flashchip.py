@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import WrongFlashError
 from ..isa.device import DeviceConfig
 from ..isa.protocol import Space
-from ..isa.stores import StoreKind
+from ..isa.stores import FLASHES
 from ..link.session import Session
 from .requests import read_requests
 
@@ -30,7 +30,7 @@ def check_flash(session: Session, config: DeviceConfig) -> None:
         If none answers, or one of another maker, or the device's region reaches behind its end, or it is
         protected, or does not use the lines that the device does.
     """
-    if config.store_kind != StoreKind.FLASH:
+    if config.store_kind not in FLASHES:
         return
     said = b"".join(session.stream(read_requests(config, Space.CHIP, 0, 0, 4)))
     maker, kind, capacity, status = said[0], said[1], said[2], said[4]

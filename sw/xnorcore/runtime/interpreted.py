@@ -17,7 +17,7 @@ from ..isa.device import DeviceConfig
 from ..isa.kept import kept_requests
 from ..isa.machine import Machine
 from ..isa.protocol import KEY_BYTES, STORE_BANK, Command, DeviceInfo, Space, Status
-from ..isa.stores import StoreKind
+from ..isa.stores import FLASHES
 from ..link.frames import Splitter, decode_request, encode_response
 from ..link.pieces import END
 from ..link.transport import Progress
@@ -92,7 +92,7 @@ class InterpretedDevice:
         self.machine = Machine(self.config)
         self._splitter, self._armed, self._group = Splitter(_MAX_REQUEST), None, None
         self._requests.clear()
-        if self.config.store_kind != StoreKind.FLASH:
+        if self.config.store_kind not in FLASHES:
             return
         self.machine.memories.store = store
         for command, payload in kept_requests(store, self.config):
@@ -142,7 +142,7 @@ class InterpretedDevice:
             Space.WEIGHTS: (g.columns, config.weight_depth),
             Space.ACTIVATIONS: (g.rows, config.act_depth),
             Space.STORE: store,
-            Space.CHIP: store if config.store_kind == StoreKind.FLASH else (0, 0),
+            Space.CHIP: store if config.store_kind in FLASHES else (0, 0),
         }[space]
         if bank >= banks or address >= depth:
             raise _Refused(Status.BAD_ADDRESS)

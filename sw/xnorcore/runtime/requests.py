@@ -11,7 +11,7 @@ from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.program import Program
 from ..isa.protocol import KEY_BYTES, Command, Space
-from ..isa.stores import FLASH_BLOCK, FLASH_SECTOR, StoreKind
+from ..isa.stores import FLASH_BLOCK, FLASH_SECTOR, FLASHES
 from ..link.pieces import END
 
 __all__ = ["erase_requests", "filled", "image_requests", "infer_head", "read_requests", "write_requests"]
@@ -34,7 +34,7 @@ def erase_requests(config: DeviceConfig, block: Block) -> Iterator[tuple[int, by
 
     They must all have been answered before anything is written there.
     """
-    if block.space != Space.STORE or config.store_kind != StoreKind.FLASH:
+    if block.space != Space.STORE or config.store_kind not in FLASHES:
         return
     address, last = block.address, block.address + len(block.data) // 4
     while address < last:

@@ -10,7 +10,7 @@ from ..isa.kept import check_kept
 from ..isa.layout import HEADER
 from ..isa.program import Block, Program
 from ..isa.protocol import DeviceInfo, Space
-from ..isa.stores import StoreKind
+from ..isa.stores import FLASHES
 from ..link.session import Session
 from .flashchip import check_flash
 from .flashwriter import FlashWriter
@@ -175,7 +175,7 @@ def upload(
     WrongFlashError
         Its store is in a flash that cannot be used.
     """
-    if keep or (program.streams and program.config.store_kind == StoreKind.FLASH):
+    if keep or (program.streams and program.config.store_kind in FLASHES):
         check_flash(session, program.config)
         FlashWriter(session, program, keep, progress).write(force)
     mark(session, program)
@@ -192,7 +192,7 @@ def upload(
 
 def _upload(session: Session, program: Program, verify: bool, progress: Callback) -> None:
     written = program.blocks
-    if program.config.store_kind == StoreKind.FLASH:
+    if program.config.store_kind in FLASHES:
         written = tuple(block for block in written if block.space != Space.STORE)
     total = sum(len(block.data) for block in written)
     counts = {"load": 0, "verify": 0}

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["FlashPlace", "FlashSignature", "flash_of"]
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import FLASH_BITS, StoreKind
+
+__all__ = ["FlashPlace", "FlashSignature", "flash_of", "simulated"]
 
 
 class FlashSignature(wiring.Signature):
@@ -60,10 +63,15 @@ class FlashPlace:
     wake: int = 1 << 12
 
 
-SIMULATED = FlashPlace(1 << 23)
-"""Of a device that is no board's."""
+_SIMULATED = 1 << 23
+"""Where the region of a device begins that is no board's."""
 
 
-def flash_of(platform: object) -> FlashPlace:
+def simulated(config: DeviceConfig) -> FlashPlace:
+    """Return the flash beside a device that is no board's."""
+    return FlashPlace(_SIMULATED, FLASH_BITS[StoreKind(config.store_kind)])
+
+
+def flash_of(platform: object, config: DeviceConfig) -> FlashPlace:
     """Return the flash of a platform: its attribute `flash`, which a board sets; else a simulated one's."""
-    return getattr(platform, "flash", None) or SIMULATED
+    return getattr(platform, "flash", None) or simulated(config)

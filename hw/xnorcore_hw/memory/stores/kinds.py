@@ -12,7 +12,7 @@ from amaranth.lib.wiring import Out
 from xnorcore.boards import CLOCK_HZ
 from xnorcore.errors import GeometryError
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES, StoreKind
 
 from .flash import FlashStore
 from .flash_pins import FlashSignature, flash_of
@@ -24,6 +24,10 @@ from .sdram_pins import SdramPins
 __all__ = ["chip_ports", "store_of"]
 
 
+def _flash(config: DeviceConfig, clock_hz: int, platform: object) -> FlashStore:
+    return FlashStore(config, flash_of(platform, config))
+
+
 def _sdram(config: DeviceConfig, clock_hz: int, platform: object) -> SdramStore:
     return SdramStore(config, SDRAM_CHIPS[StoreKind(config.store_kind)], clock_hz)
 
@@ -31,14 +35,14 @@ def _sdram(config: DeviceConfig, clock_hz: int, platform: object) -> SdramStore:
 _STORES: dict[StoreKind, Callable[[DeviceConfig, int, object], Any]] = {
     StoreKind.RAM: lambda config, clock_hz, platform: RamStore(config),
     **dict.fromkeys(SDRAM_CHIPS, _sdram),
-    StoreKind.FLASH: lambda config, clock_hz, platform: FlashStore(config, flash_of(platform)),
+    **dict.fromkeys(FLASHES, _flash),
 }
 """A configuration, its clock in Hz and a platform in; a component with the member `bus` out, and `chip` if it
 has one."""
 
 _CHIPS: dict[StoreKind, Callable[[], wiring.Signature]] = {
     **{kind: partial(SdramPins, chip) for kind, chip in SDRAM_CHIPS.items()},
-    StoreKind.FLASH: FlashSignature,
+    **dict.fromkeys(FLASHES, FlashSignature),
 }
 """Signals to and from the chip, where there is one."""
 

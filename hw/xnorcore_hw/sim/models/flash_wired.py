@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 
-from ...memory.stores.flash_pins import SIMULATED, FlashPlace, FlashSignature
+from ...memory.stores.flash_pins import FlashPlace, FlashSignature, simulated
 from .flash import FlashModel
 
 __all__ = ["CLOCK_HZ", "PACE", "PaddedFlash", "WiredFlash"]
@@ -27,7 +27,8 @@ class WiredFlash(wiring.Component):
     config : DeviceConfig
     clock_hz : int
         0 if unknown.
-    place : FlashPlace
+    place : FlashPlace, optional
+        Default: that of a simulated device.
     pace : float
         As of `FlashModel`.
 
@@ -41,9 +42,9 @@ class WiredFlash(wiring.Component):
     """
 
     def __init__(
-        self, config: DeviceConfig, clock_hz: int, place: FlashPlace = SIMULATED, pace: float = PACE
+        self, config: DeviceConfig, clock_hz: int, place: FlashPlace | None = None, pace: float = PACE
     ) -> None:
-        self._place = place
+        self._place = place = place or simulated(config)
         self.model = FlashModel(clock_hz or CLOCK_HZ, place.first, config.store_words, pace=pace)
         super().__init__({"chip": In(FlashSignature())})
 

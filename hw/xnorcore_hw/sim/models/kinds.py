@@ -7,7 +7,7 @@ from typing import Any
 
 from xnorcore.boards import CLOCK_HZ
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import StoreKind
+from xnorcore.isa.stores import FLASHES, StoreKind
 
 from ...memory.stores.sdram_chips import SDRAM_CHIPS
 from .flash_wired import WiredFlash
@@ -22,7 +22,7 @@ def _sdram(config: DeviceConfig, clock_hz: int) -> SdramBoard:
 
 _MODELS: dict[StoreKind, Callable[[DeviceConfig, int], Any]] = {
     **dict.fromkeys(SDRAM_CHIPS, _sdram),
-    StoreKind.FLASH: WiredFlash,
+    **dict.fromkeys(FLASHES, WiredFlash),
 }
 """A configuration and its clock in Hz in; a component with the member `chip` out."""
 

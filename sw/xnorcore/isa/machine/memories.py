@@ -9,7 +9,7 @@ from ...errors import CompileError
 from ..blocks import Block, word_bytes
 from ..device import DeviceConfig
 from ..protocol import STORE_BANK, Space
-from ..stores import FLASH_BLOCK, FLASH_SECTOR, StoreKind
+from ..stores import FLASH_BLOCK, FLASH_SECTOR, FLASHES
 
 __all__ = ["Memories"]
 
@@ -43,7 +43,7 @@ class Memories:
         self.weights = np.zeros((g.columns, config.weight_depth, g.width), np.uint8)
         self.starts = np.zeros((g.columns, config.threshold_depth), np.int64)
         self.activations = np.zeros((g.rows, config.act_depth, g.width), np.uint8)
-        erased = 0xFFFF_FFFF if config.store_kind == StoreKind.FLASH else 0
+        erased = 0xFFFF_FFFF if config.store_kind in FLASHES else 0
         self.store = np.full(config.store_words, erased, np.uint32)
 
     def write(self, block: Block) -> None:
@@ -76,7 +76,7 @@ class Memories:
                 f"a block of {space.name.lower()} reaches word {first + count - 1}, but the memory ends at "
                 f"{len(bank) - 1}"
             )
-        if space == Space.STORE and config.store_kind == StoreKind.FLASH:
+        if space == Space.STORE and config.store_kind in FLASHES:
             bank[first : first + count] &= np.frombuffer(block.data, "<u4")
         elif plain:
             bank[first : first + count] = np.frombuffer(block.data, "<u4")
