@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from .console import Console
-from .options import Parser, integer
+from .options import integer
 
 if TYPE_CHECKING:
     from ..workers import Pool
@@ -19,7 +19,7 @@ __all__ = ["add_workers", "workers"]
 MOST = 1024
 
 
-def add_workers(parser: Parser, default: str = "1, this process") -> None:
+def add_workers(parser: argparse.ArgumentParser, default: str = "1, this process") -> None:
     """Add ``--workers`` and ``--scheduler``."""
     group = parser.add_argument_group("workers")
     group.add_argument(
