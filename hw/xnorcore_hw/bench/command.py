@@ -24,7 +24,7 @@ Benchmark: TypeAlias = "Callable[[Console], Iterator[Figure]]"
 def benchmarks(frames: int, size: int, seed: int) -> dict[str, tuple[str, Benchmark]]:
     """Return all benchmarks: name to (what it measures, function)."""
     from . import cnn as bench_cnn
-    from . import dense, host
+    from . import dense, explored, host
     from . import hostile as bench_hostile
     from . import link_faults as bench_faults
     from . import peers as bench_peers
@@ -37,6 +37,7 @@ def benchmarks(frames: int, size: int, seed: int) -> dict[str, tuple[str, Benchm
         "engine": ("compiled engine against Amaranth's simulator", host.engine),
         "fast": ("bit-packed model, 10,000 images", host.fast_model),
         "peers": ("the fast model against numba, onnxruntime and torch", bench_peers.peers),
+        "explore": ("a search for networks on two workers against one", explored.explore),
         "compile": ("compiling a network for a device", host.compile_time),
         "demo": ("the demo with an empty simulator cache", host.demo),
         "link-faults": (
@@ -58,6 +59,7 @@ NAMES = (
     "engine",
     "fast",
     "peers",
+    "explore",
     "compile",
     "demo",
     "link-faults",

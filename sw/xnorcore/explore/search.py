@@ -129,7 +129,9 @@ class Search:
 
     def _place(self, points: Sequence[Point], searched: bool) -> None:
         """Find the devices of points, unless they are known."""
-        missing = [point for point in points if _place_key(point, searched) not in self.record.places]
+        missing = self._longest_first(
+            [point for point in points if _place_key(point, searched) not in self.record.places]
+        )
 
         def ready(index: int, found: list[dict[str, Any]]) -> None:
             key = _place_key(missing[index], searched)
@@ -146,9 +148,7 @@ class Search:
             there = not last or self.file(point, ".xnor").exists()
             return _trial_key(point, epochs) in self.record.trials and there
 
-        missing = [point for point in points if not known(point)]
-        # The longest first, so that no worker waits for one at the end.
-        missing.sort(key=lambda point: -self._weight(point))
+        missing = self._longest_first([point for point in points if not known(point)])
 
         def ready(index: int, content: bytes) -> None:
             point, network = missing[index], xnorfile.loads(content)
@@ -191,6 +191,10 @@ class Search:
         if form.dataset not in self._data:
             self._data[form.dataset] = self.pool.keep(form.data)
         return self._data[form.dataset]
+
+    def _longest_first(self, points: Sequence[Point]) -> list[Point]:
+        """Return points in the order in which no worker waits long for another one at the end."""
+        return sorted(points, key=lambda point: -self._weight(point))
 
     def _weight(self, point: Point) -> int:
         height, width, channels = point.form.data.train_images.shape[1:]
