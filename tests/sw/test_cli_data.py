@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -71,6 +72,19 @@ def test_import(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("import", folder, "-o", "named.xnor", "--name", "mine", "--report")
     assert code == 0 and xnorfile.load("named.xnor").name == "mine"
     assert "sign(0)      -1 (popcount > T, strict)" in out and "written to     named.xnor" in out
+
+
+def test_import_for_a_board(run: Run, tmp_path: Path) -> None:
+    folder = write(tmp_path / "lfc", LFC)
+    code, out, _ = run("import", folder, "-o", "net.xnor", "--board", "ulx3s-25f", "--json")
+    planned = run("plan", "net.xnor", "--board", "ulx3s-25f", "--json")
+    assert code == 0 and one_object(out)["board"] == one_object(planned[1])["boards"][0]
+    out = run("import", folder, "-o", "other.xnor", "--board", "ulx3s-25f")[1]
+    assert "written to" in out and re.search(r"ulx3s-25f +resident", out)
+    assert 'did you mean "ulx3s-25f"' in refused(
+        run, "import", folder, "-o", "no.xnor", "--board", "ulx3s-25g"
+    )
+    assert not Path("no.xnor").exists()
 
 
 def test_import_replaces_a_file_only_with_force(run: Run, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from ..boards import find_device
 from ..errors import UsageError
 from ..files import xnorfile
 from ..importers.outcome import Imported
@@ -13,6 +14,7 @@ from .console import Console, table
 from .files import check_output
 from .models import describe
 from .options import Parser
+from .plan import plan, plan_lines
 
 
 def add_import(parser: Parser) -> None:
@@ -30,6 +32,7 @@ def add_import(parser: Parser) -> None:
         "mean=0.5,0.4,0.3:std=0.2 (of bytes / 255, for each channel or for all); without a quantiser in the "
         "graph also bipolar, uint1 to uint7, int2 to int8",
     )  # fmt: skip
+    parser.add_argument("--board", metavar="BOARD", help="say also what this board does with the network")
     parser.add_argument("--force", action="store_true", help="replace an existing output file")
 
 
@@ -37,6 +40,7 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.source)
     if Path(arguments.output).exists() and not arguments.force:
         raise UsageError(f"{arguments.output} exists; give another name, or --force to replace it")
+    device = find_device(arguments.board, unfit=True) if arguments.board is not None else None
     from .. import importers  # the formats need much that other commands do not
 
     started = time.perf_counter()
@@ -49,9 +53,13 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
         "output": arguments.output,
         "wall_s": wall_s,
         "report": imported.report.as_json(),
+        "board": None if device is None else plan(imported.network, arguments.board, device),
     }
     lines = [imported.report.human(), ""] if arguments.report else []
-    console.result(value, [*lines, *_summary(imported, value)])
+    lines += _summary(imported, value)
+    if value["board"] is not None:
+        lines += ["", *plan_lines(arguments.output, [value["board"]])]
+    console.result(value, lines)
     return 0
 
 

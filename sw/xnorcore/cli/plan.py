@@ -105,7 +105,7 @@ def _plan(arguments: argparse.Namespace, console: Console) -> int:
         raise UsageError("no board is installed; xnorcore info NET describes the simulated device")
     rows = [plan(network, board, device, arguments.images) for board, device in devices.items()]
     value = {"command": "plan", **describe(network), "boards": rows}
-    lines = _lines(arguments.network, rows)
+    lines = [*_network(value), "", *plan_lines(arguments.network, rows)]
     if arguments.html:
         text = plan_page(value, graph(network), provenance(network, None, command_line()))
         write_file(arguments.html, text.encode())
@@ -114,17 +114,28 @@ def _plan(arguments: argparse.Namespace, console: Console) -> int:
     return 0 if any(row["runs"] != "no" for row in rows) else 1
 
 
-def _lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
+def _network(value: dict[str, Any]) -> list[str]:
+    accuracy = "" if value["accuracy"] is None else f"; accuracy {value['accuracy']:.2%}"
+    return [
+        f"{value['network']}: {value['sizes']}, {value['input']['bits']}-bit inputs; "
+        f"{value['weight_bits']:,} weight bits, {value['macs_per_image']:,} MACs per image{accuracy}"
+    ]
+
+
+def plan_lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Return what rows of `plan` say of the network of that name or path, for people."""
     cells = []
     for row in rows:
         runs = f"{row['passes']} passes" if row["runs"] == "passes" else row["runs"]
         figures = ["" if row[rate] is None else _figure(row[rate]) for rate in _RATES]
-        cells.append((row["board"], runs, *figures, row["store"] or "", *_size(row["size"])))
+        batch = row["cycles_per_batch"]
+        cycles = "" if batch is None else _figure(batch / row["images_per_batch"])
+        cells.append((row["board"], runs, cycles, *figures, row["store"] or "", *_size(row["size"])))
     head = (
-        "board", "runs", "device images/s", "wire images/s", "images/s", "latency, us", "store",
+        "board", "runs", "cycles", "device images/s", "wire images/s", "images/s", "latency, us", "store",
         "logic cells", "block RAM",
     )  # fmt: skip
-    drop = ("store", "wire images/s", "device images/s", "block RAM", "logic cells")
+    drop = ("store", "cycles", "wire images/s", "device images/s", "block RAM", "logic cells")
     lines = table(cells, head, drop=drop)
     if any(row["size"] and row["size"]["logic_cells_built"] is None for row in rows):
         lines.append("about: logic cells by estimate, of a design that was not built")

@@ -162,9 +162,9 @@ class Cluster:
         if self._workers():
             return now
         if now - since > WORKERS_S:
-            raise ClusterError(
-                f"no worker is left at {self.where}; start one with: dask worker {self.where} --nthreads 1"
-            )
+            start = f"start one with: dask worker {self.where} --nthreads 1"
+            fix = "give the same command once more, with fewer workers if memory was short"
+            raise ClusterError(f"no worker is left at {self.where}; {fix if self._local else start}")
         return since
 
     def _gone(self) -> ClusterError:
