@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from xnorcore.errors import BuildError
+from xnorcore.errors import BuildError, GeometryError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind, check_clock
 
@@ -89,7 +89,7 @@ def refusal(board: Sized, config: DeviceConfig) -> str | None:
     """Return what `check_size` says of a configuration and its memory blocks; None if it may fit."""
     try:
         check_size(board, config, config_blocks(config, board.part.family))
-    except BuildError as error:
+    except (BuildError, GeometryError) as error:
         return str(error)
     return None
 
