@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.campaigns import some
 from tests.hw.test_cycles import check
 from tests.sw.codenets import dense, maps
+from tests.sw.importers.fewbit_graphs import Net
+from tests.sw.importers.onnx_graphs import save
 from xnorcore.compiler.compile import compile_network
+from xnorcore.importers import onnx
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.network import Network
 from xnorcore.reference import golden
@@ -49,3 +55,27 @@ def test_layers_and_cycles(number: int) -> None:
             seen = observe(device, network, flat, at_once=1 if index % 2 else None)
             found = checks(network, "rtl", seen, flat, golden.layers(network, images))
             assert {one.verdict for one in found} <= {"equal", "-"}, found
+
+
+@pytest.mark.parametrize("narrow", [0, 1])
+def test_what_an_exporter_gives(narrow: int, tmp_path: Path) -> None:
+    """Weights and activations of 2 bits, with pooling: the scores are those of an executor in rationals."""
+    images = np.random.default_rng(1).integers(0, 4, (12, 2, 10, 8))
+    net = Net((2, 10, 8), images)
+
+    def quantised(layer: Callable[..., None], outputs: int, **options: int) -> None:
+        layer(outputs, 2, narrow, **options)
+        net.norm(falls=False)
+        net.quant(2, narrow=1)
+
+    quantised(net.conv, 6, pads=1)
+    net.pool()
+    quantised(net.conv, 7)
+    quantised(net.dense, 11)
+    net.dense(4, 3)
+    network = onnx.load(save(net.model(), tmp_path), inputs="uint2").network
+    with Accelerator.open(sim_url(DEVICES[0])) as device:
+        device.load(network)
+        scores = device.infer(np.moveaxis(images, 1, -1))
+    assert (scores == golden.run(network, np.moveaxis(images, 1, -1))).all()
+    assert np.allclose(network.affine(scores), net.v.astype(np.float64), rtol=1e-6, atol=1e-4)
