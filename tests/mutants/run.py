@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import random
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from xnorcore.cli.console import Console
+from xnorcore.cli.options import Parser
 from xnorcore.cli.working import add_workers, workers
-from xnorcore.errors import XnorcoreError
+from xnorcore.errors import ClusterError, XnorcoreError
 from xnorcore.workers import Pool
 
 from .bench import PACKAGE, ROOT, Setting, check, try_mutant
@@ -61,8 +61,8 @@ def _summary(records: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m tests.mutants",
         description="Plant small faults in the gateware, and see whether the tests notice.",
     )
@@ -147,6 +147,15 @@ def campaign(
 
 def main() -> None:
     """Run the command."""
+    try:
+        _run()
+    except ClusterError as error:
+        raise SystemExit(f"{error}; what was found is kept, and the same command goes on") from None
+    except XnorcoreError as error:
+        raise SystemExit(str(error)) from None
+
+
+def _run() -> None:
     given = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         # A check runs the tests of all files.
@@ -155,11 +164,7 @@ def main() -> None:
             print(*check(setting))
             return
         record = Record(given.out, given.seed)
-        packages = ("xnorcore", PACKAGE, "tests")
-        try:
-            with workers(given, Console(), packages=packages) as pool:
-                drawn = draw(given.seed, given.only)
-                campaign(drawn, given.count, record, pool, partial(try_mutant, setting), again=given.again)
-        except XnorcoreError as error:
-            raise SystemExit(f"{error}; the same command goes on") from None
+        with workers(given, Console(), packages=("xnorcore", PACKAGE, "tests")) as pool:
+            drawn = draw(given.seed, given.only)
+            campaign(drawn, given.count, record, pool, partial(try_mutant, setting), again=given.again)
     print(_summary(record.found))

@@ -40,7 +40,8 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.source)
     if Path(arguments.output).exists() and not arguments.force:
         raise UsageError(f"{arguments.output} exists; give another name, or --force to replace it")
-    device = find_device(arguments.board, unfit=True) if arguments.board is not None else None
+    board: str | None = arguments.board
+    device = None if board is None else find_device(board, unfit=True)
     from .. import importers  # the formats need much that other commands do not
 
     started = time.perf_counter()
@@ -53,7 +54,7 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
         "output": arguments.output,
         "wall_s": wall_s,
         "report": imported.report.as_json(),
-        "board": None if device is None else plan(imported.network, arguments.board, device),
+        "board": None if board is None or device is None else plan(imported.network, board, device),
     }
     lines = [imported.report.human(), ""] if arguments.report else []
     lines += _summary(imported, value)
