@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.obstacles import obstacles
 from xnorcore.errors import CapacityError, CompileError, DeviceError
+from xnorcore.isa.descriptor import Descriptor, Loop, MemoryMap, Nest, Place, encode
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import DESCRIPTOR, HEADER, WIDE_WORDS
 from xnorcore.isa.protocol import Space
@@ -124,3 +127,19 @@ def test_weights_that_do_not_fit_arrive_in_passes() -> None:
                 assert len(block.data) <= 512 * 4
             if block.space is Space.THRESHOLDS:
                 assert len(block.data) <= 16 * 4
+
+
+def test_what_is_needed_of_a_ring_is_a_power_of_two() -> None:
+    """With a store nothing else is legal, and a search by halves would end at the largest."""
+    network = dense_network((9000, 40, 10))
+    config = DeviceConfig(Geometry(1, 16, 64), weight_depth=64, store_words=1 << 16)
+    (lack,) = obstacles(network, config)
+    assert (lack.field, lack.there, lack.needed) == ("weight_depth", 64, 256)
+    assert obstacles(network, replace(config, weight_depth=256)) == []
+
+
+def test_maps_beyond_what_addresses_move() -> None:
+    far = Descriptor(Nest({"x": Loop(2, 40_000 * 8)}), Place("image"), Place("results"))
+    regions = MemoryMap({"image": 0, "results": 9}, {})
+    with pytest.raises(CompileError, match="loop x moves the address by 40,000 words, and the limit is"):
+        encode(far, regions, 8)

@@ -178,7 +178,22 @@ def _measured(row: BoardRow, accelerator: Accelerator, network: Network, say: Sa
         # One batch ends before anything follows: the next one adds what a batch takes between others.
         both, more = _counted(accelerator, program, 2)
         cycles, wrong, images = both - cycles, wrong + more, 3 * images
-    return replace(row, cycles=cycles, images=images, mismatches=wrong)
+    row = replace(row, cycles=cycles, images=images, mismatches=wrong)
+    return row if cycles == row.model_cycles or program.results_read else _counted_rates(row, program)
+
+
+def _counted_rates(row: BoardRow, program: Program) -> BoardRow:
+    """Return the rates by the cycles that were counted, where those that were computed are a bound."""
+    assert row.cycles and row.wire_images_per_s is not None
+    array = row.clock_hz / row.cycles * program.batch
+    found = min(array, row.wire_images_per_s)
+    return replace(
+        row,
+        device_images_per_s=round(array, 3),
+        images_per_s=round(found, 3),
+        wire_share=round(found / row.wire_images_per_s, 4),
+        efficiency=round(efficiency(program.network, program.batch, row.cycles, program.config.geometry), 4),
+    )
 
 
 def _counted(accelerator: Accelerator, program: Program, batches: int) -> tuple[int, int]:

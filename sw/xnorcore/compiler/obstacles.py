@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from ..errors import CompileError, GeometryError
@@ -34,6 +35,9 @@ _WITHOUT = {
     "line_bytes": {"whole_windows": 0, "column_align": 1},
 }
 """What a device cannot have whose field of that name is 0."""
+
+_RINGS = ("weight_depth", "threshold_depth")
+"""Those that are rings on a device with a store."""
 
 _KNOWN = ("act_depth", "program_depth")
 """Those of which a program says exactly what it uses: with a word less there is another one, or none."""
@@ -107,9 +111,14 @@ def _used(network: Network, device: DeviceConfig, field: str, low: int) -> int:
 
 def _least(network: Network, device: DeviceConfig, field: str, low: int) -> int:
     """Return the least value of a field with which a network compiles, which it does not with `low`."""
-    high = getattr(device, field)
-    while high - low > 1:
-        middle = (low + high) // 2
-        runs = isinstance(_compiled(network, device, **{field: middle}), Program)
-        low, high = (low, middle) if runs else (middle, high)
-    return high
+    rings = device.store_words and field in _RINGS
+    most = getattr(device, field)
+    # Of a ring, powers of two alone are legal.
+    values = (
+        [1 << k for k in range(low.bit_length(), most.bit_length())] if rings else range(low + 1, most + 1)
+    )
+    return values[
+        bisect_left(
+            values, True, key=lambda value: isinstance(_compiled(network, device, **{field: value}), Program)
+        )
+    ]

@@ -17,6 +17,8 @@ __all__ = ["Descriptor", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strip
 
 _BITS_OF = ("win_x", "win_y", "x", "y", "tile")
 """Loops that may move on by a number of bits that is no whole word."""
+_FARTHEST = 1 << 15
+"""Words that a loop does not move the address by: distances have a sign."""
 _LOW = DESCRIPTOR.fields["plane_low"].width
 
 
@@ -158,6 +160,11 @@ def _loops(nest: Nest, width: int) -> dict[str, int]:
             if (words, bits) != (1, 0):
                 raise CompileError(f"loop {name} moves on by {step} bits, but the device goes on by a word")
             continue
+        if not -_FARTHEST <= words < _FARTHEST:
+            raise CompileError(
+                f"loop {name} moves the address by {words:,} words, and the limit is {_FARTHEST - 1:,}: its "
+                "map is too large; choose wider words, or a smaller image"
+            )
         fields[f"delta_{name}"] = words
         if bits and name not in _BITS_OF:
             raise CompileError(f"loop {name} moves on by {step} bits, which is no whole number of words")
