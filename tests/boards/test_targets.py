@@ -36,7 +36,7 @@ NAMES = list(boards.all_boards())
 def test_all_are_there():
     assert {
         "icebreaker", "ice40-hx8k-b-evn", "icestick", "ulx3s-25f", "ulx3s-85f", "ecpix5-45f",
-        "tang-nano-9k", "tang-nano-20k", "icesugar", "upduino-3.1",
+        "tang-nano-9k", "tang-nano-20k", "icesugar", "upduino-3.1", "orangecrab-25f",
     } <= set(NAMES)  # fmt: skip
 
 

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
     from ..gates.models import CellModels
 
-__all__ = ["LFE5UM5G_45F_BG554", "LFE5UM5G_85F_BG554", "LFE5U_25F_BG381", "LFE5U_85F_BG381", "Ecp5"]
+__all__ = [
+    "LFE5UM5G_45F_BG554",
+    "LFE5UM5G_85F_BG554",
+    "LFE5U_25F_BG381",
+    "LFE5U_25F_MG285",
+    "LFE5U_85F_BG381",
+    "Ecp5",
+]
 
 _MHZ = 1_000_000
 _MOST_ROUNDS = 250
@@ -215,6 +222,7 @@ def _part(name: str, lut4: int, bram: int, option: str, package: str, speed: str
 
 
 LFE5U_25F_BG381 = _part("LFE5U-25F", 24_288, 56, "--25k", "CABGA381", "6")
+LFE5U_25F_MG285 = _part("LFE5U-25F", 24_288, 56, "--25k", "CSFBGA285", "8")
 LFE5U_85F_BG381 = _part("LFE5U-85F", 83_640, 208, "--85k", "CABGA381", "6")
 LFE5UM5G_45F_BG554 = _part("LFE5UM5G-45F", 43_848, 108, "--um5g-45k", "CABGA554", "8")
 LFE5UM5G_85F_BG554 = _part("LFE5UM5G-85F", 83_640, 208, "--um5g-85k", "CABGA554", "8")
