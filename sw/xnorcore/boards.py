@@ -127,12 +127,14 @@ def find_device(name: str, *, unfit: bool = False) -> BoardDevice:
     Raises
     ------
     UsageError
-        If there is no such board; the nearest name is named.
+        If there is no such board, the nearest name is named; or if it holds no device: why.
     """
-    boards = board_devices(unfit=unfit)
+    boards = board_devices(unfit=True)
+    if name in boards and boards[name].refusal and not unfit:
+        raise UsageError(f"board {name} has no device: {boards[name].refusal}")
     if name not in boards:
         known = ", ".join(boards) or "none is installed"
-        raise UsageError(f"no board {name!r} has a device; known: {known}{did_you_mean(name, boards)}")
+        raise UsageError(f"unknown board {name!r}; known: {known}{did_you_mean(name, boards)}")
     return boards[name]
 
 

@@ -190,7 +190,7 @@ def test_a_record_that_was_changed(there):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--board", "no-such"), "no board 'no-such'"),
+        (("--board", "no-such"), "unknown board 'no-such'"),
         (("--board", BOARD, "--rate", "99999999"), "runs on icebreaker at that rate"),
         (("--board", BOARD, "--workers", "2", "--scheduler", "tcp://a:1"), "give one of them"),
         (("--board", BOARD, "--scheduler", "tcp://127.0.0.1:9"), "no scheduler answers"),

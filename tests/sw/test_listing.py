@@ -62,7 +62,7 @@ def test_the_command(capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--board", "nowhere"], "no board 'nowhere' has a device"),
+        (["--board", "nowhere"], "unknown board 'nowhere'"),
         (["--board", "icebreaker", "--rows", "9"], "rows is 9, but must be 1 to 8"),
         (["--batch", "0"], "'0' is not a whole number, 1 or more"),
     ],
