@@ -209,6 +209,23 @@ def test_the_chip_says_who_it_is() -> None:
     run(PLACES[0], work, CONTENT)
 
 
+def test_a_request_about_the_chip_is_withdrawn() -> None:
+    """The link asks for a word behind the last one that it wants, for a cycle."""
+
+    async def work(bus: Bus) -> None:
+        await bus.about_chip(1)
+        assert (await bus.read([1]))[0] == [0]
+        bus.ctx.set(bus.store.link.chip, 0)
+        bus.ctx.set(bus.store.bus.request.valid, 1)
+        await bus.ctx.tick()
+        bus.ctx.set(bus.store.bus.request.valid, 0)
+        await bus.ctx.tick().repeat(100)
+        await bus.write(0, [0], chip=True)
+        assert (await bus.read([3]))[0] == [0xFFFFFFFF]
+
+    run(PLACES[0], work)
+
+
 def test_a_chip_that_is_not_there_is_never_busy() -> None:
     """Whoever asks hears ones, and waits for nobody; no page of ones has the right checksum."""
 

@@ -235,5 +235,6 @@ class FlashStore(wiring.Component):
             with m.Else():
                 self._then(m, _Step.ENABLE)
         with m.Elif(request.valid):
-            m.d.sync += self._step.eq(Mux(self._chip, _Step.ASK, _Step.READ))
+            # One that is withdrawn is no longer about the chip: what the chip says would wait for ever.
+            m.d.sync += self._step.eq(Mux(self.link.chip, _Step.ASK, _Step.READ))
             m.next = "BEGIN"
