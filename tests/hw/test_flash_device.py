@@ -70,6 +70,7 @@ def test_the_model_of_cycles_is_a_bound(device: Accelerator) -> None:
         assert 0 < found.wait_weights <= expected.wait_weights
 
 
+@pytest.mark.campaign
 def test_two_bits_a_cycle_take_twice_as_long(device: Accelerator) -> None:
     config = replace(CONFIGS[0], store_kind=StoreKind.FLASH2)
     with Accelerator(Session(sim(config))) as narrow:
