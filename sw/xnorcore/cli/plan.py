@@ -14,7 +14,7 @@ from ..compiler.obstacles import Obstacle, obstacles
 from ..errors import CompileError, UsageError
 from ..files.userfile import write_file
 from ..isa.program import Program
-from ..isa.stores import FLASHES, SDRAMS, StoreKind
+from ..isa.stores import StoreKind
 from ..model.network import Network
 from ..pages import plots
 from ..report.board import way_text
@@ -89,8 +89,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
 
 
 def _store(program: Program) -> str:
-    kind = StoreKind(program.config.store_kind)
-    return "sdram" if kind in SDRAMS else "flash" if kind in FLASHES else "ram"
+    return StoreKind(program.config.store_kind).memory
 
 
 def _plan(arguments: argparse.Namespace, console: Console) -> int:

@@ -59,6 +59,11 @@ class StoreKind(IntEnum):
         """What people call it."""
         return ("memory on the chip", "SDRAM", "flash", "SDRAM of 32 bits", "flash of two bits a cycle")[self]
 
+    @property
+    def memory(self) -> str:
+        """``ram``, ``sdram`` or ``flash``, of whatever width."""
+        return "sdram" if self in SDRAMS else "flash" if self in FLASHES else "ram"
+
 
 SDRAMS = (StoreKind.SDRAM, StoreKind.SDRAM32)
 FLASH_BITS = {StoreKind.FLASH: 4, StoreKind.FLASH2: 2}

@@ -31,7 +31,7 @@ def features(case: Case) -> set[str]:
     if any(plan.name.endswith(" again") for plan in program.layers):
         found.add("vectors computed again")
     if program.streams:
-        found.add(f"weights from {StoreKind(case.config.store_kind).title}")
+        found.add(f"weights from a store: {StoreKind(case.config.store_kind).memory}")
     if program.later:
         found.add("passes")
     at_once = fitted(program, len(case.images))
