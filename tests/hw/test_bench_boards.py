@@ -29,6 +29,7 @@ def test_rates_are_those_of_the_cycles_in_their_rows():
     bounds = 0
     for found in RECORDED:
         if found.runs in ("resident", "stream"):
+            assert found.cycles and found.images_per_batch and found.wire_images_per_s
             bounds += found.cycles != found.model_cycles
             array = found.clock_hz / found.cycles * found.images_per_batch
             assert found.device_images_per_s == pytest.approx(array, abs=1e-3)
