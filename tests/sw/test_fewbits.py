@@ -207,7 +207,7 @@ def _drawn(bits: int) -> Dense:
 def test_the_compiler_says_what_no_device_has() -> None:
     first = Dense([[1, 1]], [0])
     for layers, message in (
-        ([Dense([[1, 2]], [0], "a"), Dense([[1]])], "layer 'a' has weights of 3 bits: no device has them; "),
+        ([Dense([[1, 2]], [0], "a"), Dense([[1]])], "'a' has weights of 3 bits, but the .*code_bits=2"),
         ([Dense([[1, 1]], [[0, 1]], "b"), Dense([[1]])], "layer 'b' gives values of 2 bits, the device has"),
         (
             [Dense([[1, 1]], [[*range(8)]], "b"), Dense([[1]])],
