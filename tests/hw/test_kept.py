@@ -212,6 +212,8 @@ class Loss:
 
     def begin(self) -> int:
         """Write another network, and return how many cycles that takes."""
+        # Whatever a test before has left, damaged pages among it.
+        self.on().load(NETWORKS[0], keep=True, force=True, verify=False)
         network = self.pick.choice([network for network in NETWORKS if network is not self.kept()])
         device = self.on()
         before = self.wire.engine.cycles
