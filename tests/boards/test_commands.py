@@ -12,11 +12,14 @@ import pytest
 
 from tests.lean import LEAN, build_options
 from xnorcore.cli import main
+from xnorcore.errors import UsageError
 from xnorcore.isa.device import Geometry
+from xnorcore.isa.stores import FLASHES
 from xnorcore_boards.board import all_boards, find_board
 from xnorcore_boards.build.flash import _FLASH, program_command
 from xnorcore_boards.build.flow import Built, building
 from xnorcore_boards.build.timing import Timing
+from xnorcore_boards.cli.program import keeps_network
 from xnorcore_boards.families.family import Usage
 from xnorcore_boards.gates.check import Checked
 from xnorcore_boards.measure.recorded import read_records
@@ -303,3 +306,14 @@ def test_declarations_need_no_amaranth():
         ).returncode
         == 0
     )
+
+
+def test_boards_with_a_flash_of_any_width_keep_a_network():
+    able = {name for name, board in all_boards().items() if any(c.kind in FLASHES for c in board.chips)}
+    assert {"icebreaker", "ice40-hx8k-b-evn", "tang-nano-9k"} <= able
+    for name, board in all_boards().items():
+        if name in able:
+            keeps_network(board)
+        else:
+            with pytest.raises(UsageError, match=r"a network is kept by: .*ice40-hx8k-b-evn"):
+                keeps_network(board)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..board import Board
 
-__all__ = ["add_program"]
+__all__ = ["add_program", "keeps_network"]
 
 
 def add_program(commands: Commands) -> None:
@@ -60,7 +60,7 @@ def _program(arguments: argparse.Namespace, console: Console) -> int:
         from xnorcore import zoo
 
         network = zoo.load(arguments.network)
-        _keeps(board)
+        keeps_network(board)
     if network is None or arguments.bitstream or arguments.flash:
         more, lines = _bitstream(arguments, board)
         value |= more
@@ -71,14 +71,14 @@ def _program(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _keeps(board: Board) -> None:
+def keeps_network(board: Board) -> None:
     """Refuse a board on which no device keeps a network, whatever answers at the port."""
-    from xnorcore.isa.stores import StoreKind
+    from xnorcore.isa.stores import FLASHES
 
     from ..board import all_boards
 
     def able(each: Board) -> bool:
-        return any(chip.kind == StoreKind.FLASH for chip in each.chips)
+        return any(chip.kind in FLASHES for chip in each.chips)
 
     if not able(board):
         those = ", ".join(name for name, each in all_boards().items() if able(each))
