@@ -262,7 +262,7 @@ Break = Callable[[pytest.MonkeyPatch], None]
 def patched(module: Any, name: str, change: Callable[[Any], Any]) -> Break:
     def apply(monkeypatch: pytest.MonkeyPatch) -> None:
         right = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *args: change(right(*args)))
+        monkeypatch.setattr(module, name, lambda *args, **kw: change(right(*args, **kw)))
 
     return apply
 
