@@ -95,6 +95,25 @@ def test_thresholds_far_apart_and_out_of_reach() -> None:
         assert (device.infer(images) == golden.layers(network, images)[0]).all()
 
 
+def test_strips_beside_a_map_without_them() -> None:
+    """A padded map has no strips, but planes as far apart as one that has, whose rows do not fill them."""
+    rng = np.random.default_rng(0)
+
+    def conv(outputs: int, inputs: int, side: int, name: str) -> Conv2d:
+        rows = np.sort(rng.integers(-6, 7, (outputs, 3)), axis=1)
+        return Conv2d(signs(rng, outputs, side, side, inputs), rows, padding=(side // 2,) * 4, name=name)
+
+    layers = [
+        conv(4, 2, 1, "first"), conv(4, 4, 1, "strips"), Node(conv(4, 4, 3, "none"), "first"),
+        Node(Concat("join"), ("strips", "none")), Dense(signs(rng, 2, 8 * 42)),
+    ]  # fmt: skip
+    network = Network("strips", InputSpec((7, 6, 2), 2), layers)
+    images = random_images(rng, network, 1)
+    with Accelerator.open(machine_url(DeviceConfig(Geometry(4, 4, 16), 24, code_bits=2))) as device:
+        device.load(network, at_once=1)
+        assert (device.infer(images) == golden.run(network, images)).all()
+
+
 def test_what_a_device_has_not() -> None:
     one = DeviceConfig(Geometry(1, 8, 8))
     with pytest.raises(

@@ -50,11 +50,13 @@ def finish(
     positions: Positions = _ONE,
     pool: MaxPool2d | None = None,
     strips: int = 1,
+    most: int = 1,
 ) -> Lowered:
     """Make weights, start values and the loops over positions of a layer, the end of every lowering.
 
     The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
-    adding up, where odd is the number of lanes that are left over. Weights are `made` of signs.
+    adding up, where odd is the number of lanes that are left over. Weights are `made` of signs. Planes of
+    codes are as far apart as those of a layer of `most` strips, so that codes of one size lie alike.
     """
     g = config.geometry
     outputs, words, width = lanes.shape
@@ -80,7 +82,8 @@ def finish(
     strip = -(-height // strips)
     nest = nest.with_loops(**{**loops, "y": (strip, loops["y"][1])}, copy=(made.count, 0), tile=(tiles, 0))
     result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
-    plane = (strip * strips if height > 1 else 1) * across * result
+    alike = max(strips, most if bits > 1 else 1)
+    plane = (-(-height // alike) * alike if height > 1 else 1) * across * result
     apart = plane if bits > 1 else 0
     window = prod(nest.count(name) for name in ("win_x", "win_y"))
     further = strip * across * (config.acc_width - 1 if slices else window * (start_words(bits) - 1))

@@ -89,7 +89,7 @@ def lower_windows(
     positions = Positions(source.rows, columns, source.row_words * width, source.across)
     taps = layer.weights if source.whole else layer.weights.transpose(0, 2, 1, 3)
     made = copies_of(layer.weights, not source.expanded, name)
-    strips = strips if made.count == 1 else 1
+    most, strips = strips, strips if made.count == 1 else 1
     lanes = _lanes(taps.reshape(layer.outputs, 1, -1), made, words, width, source.places)
     if source.expanded:
         planes, copies, factor = 1, 2, 1
@@ -108,6 +108,7 @@ def lower_windows(
         positions=positions,
         pool=pool,
         strips=strips,
+        most=most,
     )
     base = (source.planes - 1) * source.plane_words
     # In words of its own, a window has nothing but 0 behind it.
@@ -128,7 +129,7 @@ def lower_conv(
     kh, kw = layer.kernel
     top, bottom, left, _ = layer.padding
     # The array knows one position of the kernel on the map, not one for each strip.
-    strips = 1 if top or bottom else strips
+    most, strips = strips, 1 if top or bottom else strips
     height, columns, _ = layer.output_shape((source.height, source.width, source.channels))
     if max(source.height, source.width) > MAX_MAP:
         raise CompileError(f"layer {name!r} reads a map of more than {MAX_MAP} rows or columns")
@@ -163,6 +164,7 @@ def lower_conv(
         positions=positions,
         pool=pool,
         strips=strips,
+        most=most,
     )
     first_plane = (source.bits - 1) * source.plane_words
     source_place = Place("", first_plane - (top * source.width + left) * pitch)
