@@ -12,20 +12,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .compiler.compile import compile_network
     from .files import xnorfile
-    from .model.network import Concat, Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network, Node
+    from .model.network import Add, Concat, Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network, Node
     from .reference import fast, golden
     from .runtime.accelerator import Accelerator
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Accelerator", "Concat", "Conv2d", "Dense", "GlobalSum", "InputSpec", "MaxPool2d", "Network", "Node",
-    "compile_network", "fast", "golden", "xnorfile",
+    "Accelerator", "Add", "Concat", "Conv2d", "Dense", "GlobalSum", "InputSpec", "MaxPool2d", "Network",
+    "Node", "compile_network", "fast", "golden", "xnorfile",
 ]  # fmt: skip
 
 _ROOMS = {
     "runtime.accelerator": ("Accelerator",),
-    "model.network": ("Concat", "Conv2d", "Dense", "GlobalSum", "InputSpec", "MaxPool2d", "Network", "Node"),
+    "model.network": (
+        "Add",
+        "Concat",
+        "Conv2d",
+        "Dense",
+        "GlobalSum",
+        "InputSpec",
+        "MaxPool2d",
+        "Network",
+        "Node",
+    ),
     "compiler.compile": ("compile_network",),
     "reference.fast": ("fast",),
     "reference.golden": ("golden",),

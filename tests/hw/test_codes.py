@@ -10,7 +10,7 @@ import pytest
 
 from tests.campaigns import some
 from tests.hw.test_cycles import check
-from tests.sw.codenets import branches, dense, maps
+from tests.sw.codenets import added, branches, dense, maps, residual
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError, UsageError
 from xnorcore.files import xnorfile
@@ -36,8 +36,9 @@ DEVICES = (
 
 def networks(config: DeviceConfig, steps: int) -> list[Network]:
     found = [dense(steps, config.code_bits), dense(steps, 1, ends=steps)]
+    found.append(added(steps))
     if config.convolution:
-        found += [maps(steps), maps(steps, pad=2, end="sum"), maps(1), branches(steps)]
+        found += [residual(steps), maps(steps), maps(steps, pad=2, end="sum"), maps(1), branches(steps)]
     return found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.sw.fewbits import limits
 from xnorcore.model.network import (
+    Add,
     Concat,
     Conv2d,
     Dense,
@@ -88,5 +89,45 @@ def branches(steps: int) -> Network:
             first, Node(left, "first"), Node(MaxPool2d(name="small"), "left"), Node(right, "first"),
             Node(MaxPool2d(name="other"), "right"), Node(Concat("join"), ("other", "small")),
             Node(both, "join"), Node(Dense(signs(rng, 3, 6 * 3 * 3)), "both"),
+        ],
+    )  # fmt: skip
+
+
+def residual(steps: int, *, size: tuple[int, int] = (7, 6), end: str = "dense", seed: int = 0) -> Network:
+    """Two residual blocks: a sum that is compared again, and one of sums, as they are, of four values."""
+    rng = np.random.default_rng([steps, *size, seed])
+
+    def conv(outputs: int, inputs: int, side: int, name: str, reach: int = 8, pad: int = 1) -> Conv2d:
+        around = AROUND if side == 3 else (0, 0, 0, 0)
+        table = limits(rng, outputs, steps, reach * steps)
+        return Conv2d(
+            signs(rng, outputs, side, side, inputs), table, padding=around, pad_value=pad, name=name
+        )
+
+    same = Conv2d(np.eye(9).reshape(9, 1, 1, 9), np.tile(np.arange(steps) + 2, (9, 1)), name="same")
+    layers: list[Any] = [
+        conv(9, 2, 3, "stem", 20, 0), conv(9, 9, 3, "left"), Node(Add("once"), ("left", "stem")),
+        Node(same, "once"), Node(conv(9, 9, 3, "right", 16, 2), "once"),
+        Node(Add("twice"), ("right", "same", "once", "right")), conv(5, 9, 1, "last", 9),
+    ]  # fmt: skip
+    values = size[0] * size[1]
+    layers += [GlobalSum("sum")] if end == "sum" else []
+    layers.append(Dense(drawn(rng, 1, 4, 5 if end == "sum" else 5 * values)))
+    return Network("residual", InputSpec((*size, 2), 2), layers)
+
+
+def added(steps: int) -> Network:
+    """Dense layers whose codes are added, once more with themselves, and put beside others."""
+    rng = np.random.default_rng(steps)
+
+    def dense_(outputs: int, inputs: int, name: str) -> Dense:
+        return Dense(signs(rng, outputs, inputs), limits(rng, outputs, steps, 6 * steps), name)
+
+    return Network(
+        "added", InputSpec((19,), 1),
+        [
+            dense_(11, 19, "a"), dense_(11, 11, "b"), Node(Add("ab"), ("a", "b")), dense_(11, 11, "c"),
+            Node(Add("abcc"), ("c", "ab", "c")), Node(Concat("join"), ("abcc", "c")), dense_(7, 22, "d"),
+            Dense(signs(rng, 3, 7)),
         ],
     )  # fmt: skip

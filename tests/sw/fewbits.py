@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xnorcore.model.network import (
+    Add,
     Concat,
     Conv2d,
     Dense,
@@ -97,6 +98,11 @@ def _layer(layer: Any, reads: list[Any]) -> Any:
     height, width = len(maps_), len(maps_[0])
     if isinstance(layer, Concat):
         return [[[v for one in reads for v in one[y][x]] for x in range(width)] for y in range(height)]
+    if isinstance(layer, Add):
+        return [
+            [[sum(v) for v in zip(*places, strict=True)] for places in zip(*rows, strict=True)]
+            for rows in zip(*reads, strict=True)
+        ]
     if isinstance(layer, GlobalSum):
         places = [place for row in maps_ for place in row]
         return [[[sum(column) for column in zip(*places, strict=True)]]]

@@ -336,9 +336,7 @@ def test_a_concat_is_no_kind_of_version_1() -> None:
             one.pop("reads")
         d.update(version=1, layers=[*d["layers"], concat])
 
-    with pytest.raises(
-        FileFormatError, match="layer 2: a concat needs version 2 of the format, the file has"
-    ):
+    with pytest.raises(FileFormatError, match="layer 2: concat needs version 2 of the format, the file has"):
         xnorfile.loads(rebuilt(edit))
 
 

@@ -246,6 +246,8 @@ class _Compiler:
                 region = layout.region_of[step.gives]
                 stops.append(Stop(step.index, number, region, layer.values, step.plan, sums))
         for join in (*plan.joins.values(), *plan.inner):
+            if join.gives in plan.added:
+                continue
             number, region = max(given[part] for part in join.parts), layout.region_of[join.parts[0]]
             stops.append(Stop(join.index, number, region, maps[join.gives], join.index, None))
         return sorted(stops, key=lambda stop: (stop.number, stop.index))

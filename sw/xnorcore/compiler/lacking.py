@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import CompileError
 from ..isa.codes import MAX_CODE_BITS
-from ..model.layers import Concat, Conv2d, Layer, has_weights, is_dense
+from ..model.layers import Add, Concat, Conv2d, Layer, has_weights, is_dense
 from ..model.network import Network
 
 __all__ = ["few_bits", "name_of", "only_dense"]
@@ -39,7 +39,7 @@ def few_bits(network: Network, index: int, layer: Layer, code_bits: int) -> None
             f"layer {name!r} has weights of {layer.weight_width} bits, but the device has 1 (code_bits); "
             f"build it with code_bits=2; {way}"
         )
-    if value.coding == "unsigned" and value.bits > code_bits:
+    if has_weights(layer) and value.coding == "unsigned" and value.bits > code_bits:
         there = f"the device has {code_bits} (code_bits)"
         if value.bits > MAX_CODE_BITS:
             there, way = (
@@ -72,7 +72,7 @@ def only_dense(network: Network) -> None:
         Names the layer.
     """
     for index, layer in enumerate(network.layers):
-        if not is_dense(layer) and type(layer) is not Concat:
+        if not is_dense(layer) and not isinstance(layer, Concat | Add):
             raise CompileError(
                 f"layer {name_of(index, layer)!r} is a {type(layer).__name__}, but the device has dense "
                 "layers only (convolution=0); build it with convolution=1"

@@ -192,7 +192,9 @@ class Lowered:
         apart, target = self.values.apart // old * pitch, one.target.moved(offset)
         return replace(
             self,
-            descriptor=replace(one, out_step=step, strips=strips, target=target, plane=apart),
+            descriptor=replace(
+                one, out_step=step, strips=strips, target=target, plane=apart * (one.bits > 1)
+            ),
             values=replace(self.values, pitch=pitch, lanes=lanes, apart=apart),
             words=self.words // old * pitch,
         )

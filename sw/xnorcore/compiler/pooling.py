@@ -101,6 +101,8 @@ def lower_pool(step: PoolPass, source: Region, config: DeviceConfig, name: str, 
     CompileError
         If the map has more rows or columns than the device can count.
     """
+    if source.bits > 1:
+        return _copied(source, config, name)
     width, pitch = config.geometry.width, source.pitch
     (rows, columns), (down, across), (height, out_width) = step.window, step.stride, step.size
     below = (height - 1) * down + rows - step.top > source.height
@@ -132,3 +134,13 @@ def lower_pool(step: PoolPass, source: Region, config: DeviceConfig, name: str, 
         padding = Padding(-1, step.left, 2 * step.top, (2, 1), (2 * down, across), size)
     place = Place("", -(step.top * source.width + step.left) * pitch)
     return replace(lowered, descriptor=replace(lowered.descriptor, source=place, padding=padding))
+
+
+def _copied(source: Region, config: DeviceConfig, name: str) -> Lowered:
+    """Copy a map of codes: its planes lie behind each other, as the rows of one map of bits."""
+    rows = source.plane_words // (source.width * source.pitch)
+    tall = replace(source, height=source.bits * rows, bits=1, plane_words=0)
+    lowered = lower_pool(PoolPass(*COPY, (tall.height, source.width)), tall, config, name)
+    apart = lowered.words // source.bits
+    values = replace(lowered.values, height=source.height, planes=source.bits, apart=apart)
+    return replace(lowered, values=values)

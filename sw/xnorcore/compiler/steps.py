@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import CompileError
 from ..model.layers import (
+    Add,
     Concat,
     Conv2d,
     Dense,
@@ -21,6 +25,7 @@ from ..model.layers import (
     Weighted,
 )
 from ..model.network import Network
+from .adding import channels_of, spread
 from .lacking import few_bits, name_of
 from .pooling import COPY, PoolPass, joins, pool_passes
 
@@ -72,7 +77,7 @@ class Join:
     Attributes
     ----------
     index : int
-        Layer of the network, a `Concat`.
+        Layer of the network, a `Concat` or an `Add`.
     gives : int
     parts : tuple of int
         Signals, in the order of their channels; each is part of one join, and nothing else reads it.
@@ -99,6 +104,8 @@ class Plan:
         What signals are called, no two alike.
     summed : dict of int to int
         Signals of global sums, which are in no memory, and the maps that they are of.
+    added : dict of int to array of int64
+        Signals whose values are sums of what lies in memory: which channel each of that belongs to.
     """
 
     network: Network
@@ -107,6 +114,7 @@ class Plan:
     inner: list[Join] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     summed: dict[int, int] = field(default_factory=dict)
+    added: dict[int, NDArray[np.int64]] = field(default_factory=dict)
 
     def further(self, name: str) -> int:
         """Return a signal that the network does not have."""
@@ -135,6 +143,11 @@ def plan_of(network: Network, code_bits: int = 1) -> Plan:
     for index, layer in enumerate(network.layers):
         few_bits(network, index, layer, code_bits)
         STEPS[type(layer)](plan, index, layer)
+    if len(network.layers) in plan.added:
+        raise CompileError(
+            f"layer {name_of(len(network.layers) - 1, network.layers[-1])!r} ends the network with sums of "
+            "codes, which are not in a device's memory; put a layer with weights behind it"
+        )
     return plan
 
 
@@ -142,6 +155,8 @@ def _weighted(plan: Plan, index: int, layer: Weighted) -> None:
     (read,) = plan.network.reads[index]
     reads = plan.summed.get(read, read)
     name, macs = layer.name or f"layer{index}", plan.network.layer_macs[index]
+    if reads in plan.added:
+        layer = spread(layer, plan.added[reads], name)
     step = Step(index, index, layer, name, macs, reads, index + 1, summed=read in plan.summed)
     plan.steps.append(step)
 
@@ -166,6 +181,10 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
             return
     height, width, _ = network.values[read].shape
     name = name_of(index, layer)
+    if read in plan.added:
+        raise CompileError(
+            f"layer {name!r} pools sums of codes, which a device cannot; put a layer with weights between"
+        )
     if network.values[read].coding == "unsigned":
         raise CompileError(
             f"layer {name!r} pools codes in a layer of its own (padding, more than 4 rows or columns, "
@@ -180,24 +199,36 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
         read = gives
 
 
-def _concat(plan: Plan, index: int, layer: Concat) -> None:
+def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     reads = plan.network.reads[index]
     parts: list[int] = []
-    bits = {value.bits for value in plan.network.inputs(index)}
+    bits = {bits for number in reads for bits in _bits(plan.network, number)}
     if len(bits) > 1:
         raise CompileError(
             f"layer {name_of(index, layer)!r} joins values of {' and '.join(map(str, sorted(bits)))} bits, "
             "which a device cannot; give all as many thresholds"
         )
+    verb = "adds" if isinstance(layer, Add) else "concatenates"
     for number in reads:
         if number == IMAGE:
             raise CompileError(
-                f"layer {name_of(index, layer)!r} concatenates the image, which lies in memory in a form of "
+                f"layer {name_of(index, layer)!r} {verb} the image, which lies in memory in a form of "
                 "its own; put a layer between"
             )
         alone = reads.count(number) == 1 and plan.network.readers[number] == (index,)
         parts += _parts(plan, number) if alone else _copies(plan, index, number)
     plan.joins[index + 1] = Join(index, index + 1, tuple(parts))
+    if isinstance(layer, Add) or any(number in plan.added for number in reads):
+        shapes = plan.network.shapes
+        channels = [plan.added.get(number, np.arange(shapes[number][-1])) for number in reads]
+        plan.added[index + 1] = channels_of(channels, isinstance(layer, Add))
+
+
+def _bits(network: Network, number: int) -> set[int]:
+    """Return how many bits the codes have that a value consists of, or that are added to it."""
+    if number and isinstance(network.layers[number - 1], Concat | Add):
+        return {bits for part in network.reads[number - 1] for bits in _bits(network, part)}
+    return {network.values[number].bits}
 
 
 def _parts(plan: Plan, signal: int) -> tuple[int, ...]:
@@ -216,11 +247,6 @@ def _copies(plan: Plan, index: int, number: int) -> list[int]:
     """
     value = plan.network.values[number]
     if len(value.shape) == 3:
-        if value.coding == "unsigned":
-            raise CompileError(
-                f"layer {name_of(index, plan.network.layers[index])!r} joins {value.name!r}, a map of codes "
-                "that others read as well, which a device does with bits alone; give it a layer of its own"
-            )
         gives = plan.further(f"{value.name}, copied")
         copy = PoolPass(*COPY, value.shape[:2])
         plan.steps.append(Step(index, index, copy, f"copy of {value.name}", 0, number, gives, whole=False))
@@ -237,6 +263,6 @@ def _copies(plan: Plan, index: int, number: int) -> list[int]:
 
 STEPS: dict[type, Callable[..., None]] = {
     Dense: _weighted, Conv2d: _weighted, MaxPool2d: _pool, GlobalSum: _global_sum, InputScale: _input_scale,
-    Concat: _concat,
+    Concat: _join, Add: _join,
 }  # fmt: skip
 """By kind of layer: what it adds to a plan."""

@@ -84,8 +84,8 @@ def expected_tensors(description: dict[str, Any]) -> dict[str, tuple[str, list[i
         if not isinstance(name, str) or name not in KINDS:
             raise FileFormatError(f"{where}: type {brief(name)} is unknown; update xnorcore")
         graph = {"reads": list} if description["version"] > 1 else {}
-        if name == "concat" and not graph:
-            raise FileFormatError(f"{where}: a concat needs version 2 of the format, the file has version 1")
+        if name in ("concat", "add") and not graph:
+            raise FileFormatError(f"{where}: {name} needs version 2 of the format, the file has version 1")
         check_keys(where, layer, {"type": str, "name": str, **KINDS[name].keys, **graph})
         _check_reads(where, index, layer.get("reads", [index]))
         for key, dtype, shape in KINDS[name].expected(where, layer):

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from ..errors import FileFormatError
 from ..model.check import MAX_SIZE, brief
-from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d, has_weights
+from ..model.layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d, has_weights
 from . import weighted
 from .weighted import Entry, Tensors
 
@@ -96,6 +96,7 @@ KINDS: dict[str, Kind] = {
     "globalsum": Kind(GlobalSum, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: GlobalSum(e["name"])),
     "inputscale": Kind(InputScale, _SCALE, _scale, _expected_scale, _build_scale),
     "concat": Kind(Concat, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: Concat(e["name"])),
+    "add": Kind(Add, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: Add(e["name"])),
 }
 """By the ``type`` of a layer's entry."""
 

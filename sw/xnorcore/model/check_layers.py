@@ -8,8 +8,8 @@ from typing import Any
 from ..errors import NetworkError
 from .check_weights import check_weights, compared
 from .graph import Coding, Value
-from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
-from .limits import KERNEL, MAX_SIZE, MAX_SUM, POOL, SHIFT, STRIDE, Site, brief, is_int
+from .layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
+from .limits import KERNEL, MAX_SIZE, MAX_SUM, MOST_STEPS, POOL, SHIFT, STRIDE, Site, brief, is_int
 
 
 def check_dense(site: Site, layer: Dense) -> tuple[Coding, int]:
@@ -107,6 +107,24 @@ def check_concat(site: Site, layer: Concat) -> tuple[Coding, int]:
                 f"{site.inputs[0].result} and {other} {value.result}; compare one of them otherwise"
             )
     return site.inputs[0].coding, max(value.bound for value in site.inputs)
+
+
+def check_add(site: Site, layer: Add) -> tuple[Coding, int]:
+    """Check an addition."""
+    first, source = site.inputs[0], site.sources[0]
+    for value, other in zip(site.inputs, site.sources, strict=True):
+        if value.shape != first.shape:
+            raise NetworkError(
+                f"{site.where}: Add takes values of one shape, but {source} gives {first.shape} and {other} "
+                f"{value.shape}"
+            )
+    bound = sum(value.bound for value in site.inputs)
+    if bound > MOST_STEPS:
+        raise NetworkError(
+            f"{site.where}: Add gives up to {bound}, the limit is {MOST_STEPS}; add fewer values, or "
+            "values of fewer bits"
+        )
+    return "unsigned", bound
 
 
 def _pad_value(where: str, layer: Conv2d, value: Value) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .joining import Concat
+from .joining import Add, Concat
 from .scaling import InputScale
 from .spatial import Conv2d, GlobalSum, MaxPool2d
 from .values import Multiplying, Shape, equal, plain, set_arrays
@@ -110,7 +110,7 @@ class Dense(Multiplying):
 Weighted: TypeAlias = Dense | Conv2d
 """Layers that multiply and compare."""
 
-Layer: TypeAlias = Weighted | MaxPool2d | GlobalSum | InputScale | Concat
+Layer: TypeAlias = Weighted | MaxPool2d | GlobalSum | InputScale | Concat | Add
 """Every kind of layer. A new kind joins here and in the tables by kind, one for each concern:
 `model.spec.RULES` (what is legal), `reference.golden.COMPUTE` and `reference.fast.COMPUTE`,
 `files.kinds.KINDS`, `compiler.steps.STEPS`, `verify.features.FEATURES`; and where it has something of its

@@ -19,12 +19,13 @@ from ..errors import InputError, UsageError
 from .check import validate
 from .classes import argmax_affine, highest_bit
 from .graph import Node, Value, reading
-from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d, has_weights
+from .joining import Add, Concat
+from .layers import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d, has_weights
 from .values import Shape, floats, same
 
 __all__ = [
-    "Concat", "Conv2d", "Dense", "GlobalSum", "InputScale", "InputSpec", "Layer", "MaxPool2d", "Network",
-    "Node", "Shape", "Value", "prepare",
+    "Add", "Concat", "Conv2d", "Dense", "GlobalSum", "InputScale", "InputSpec", "Layer", "MaxPool2d",
+    "Network", "Node", "Shape", "Value", "prepare",
 ]  # fmt: skip
 
 

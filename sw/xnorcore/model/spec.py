@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from ..errors import NetworkError
 from .check_layers import (
+    check_add,
     check_concat,
     check_conv,
     check_dense,
@@ -20,7 +21,7 @@ from .check_layers import (
     check_pool,
 )
 from .graph import Coding, Value
-from .layers import Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d
+from .layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d
 from .limits import MAX_MAP, Site
 
 __all__ = ["MOST_JOINED", "RULES", "Rule", "add"]
@@ -71,14 +72,15 @@ RULES: dict[type, Rule] = {
         after="a Concat or a Conv2d with thresholds",
     ),
     GlobalSum: Rule(
-        ("sign", "unsigned"), check_global_sum, maps=True, follows=(Conv2d, MaxPool2d, Concat),
-        after="a Conv2d with thresholds, a MaxPool2d or a Concat", before=(Dense,), ends=True,
+        ("sign", "unsigned"), check_global_sum, maps=True, follows=(Conv2d, MaxPool2d, Concat, Add),
+        after="a Conv2d with thresholds, a MaxPool2d, a Concat or an Add", before=(Dense,), ends=True,
     ),
     InputScale: Rule(
         ("sum",), check_input_scale, follows=(Dense, Conv2d), after="a Dense or Conv2d without thresholds",
         before=(Dense, Conv2d),
     ),
     Concat: Rule(("sign", "unsigned"), check_concat, most=MOST_JOINED),
+    Add: Rule(("unsigned",), check_add, most=MOST_JOINED, before=(Dense, Conv2d, GlobalSum, Concat, Add)),
 }  # fmt: skip
 """By kind of layer. What no rule forbids is legal."""
 

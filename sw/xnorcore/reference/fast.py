@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..model.graph import Value
-from ..model.layers import Concat, Conv2d, Dense, GlobalSum, MaxPool2d, Weighted, has_weights, is_dense
+from ..model.layers import Add, Concat, Conv2d, Dense, GlobalSum, MaxPool2d, Weighted, has_weights, is_dense
 from ..model.network import Network, Shape, prepare
 from . import golden
 from .compiled import CompiledChain
@@ -242,7 +242,14 @@ def _concat(step: _Step, inputs: list[Any]) -> Any:
     return np.concatenate([part.reshape(len(part), *places, count) for part, count in parts], axis=-1)
 
 
+def _add(step: _Step, inputs: list[Any]) -> Any:
+    first, *others = map(_integers, inputs, step.codings, step.channels)
+    # No sum leaves the 8 bits of a code.
+    return sum((one.reshape(first.shape) for one in others), first)
+
+
 COMPUTE: dict[type, Callable[[_Step, list[Any]], Any]] = {
     Dense: _weighted, Conv2d: _weighted, MaxPool2d: _pool, GlobalSum: _global_sum, Concat: _concat,
+    Add: _add,
 }  # fmt: skip
 """By kind of layer: what it makes of packed maps, or of sums. An `InputScale` never comes here."""

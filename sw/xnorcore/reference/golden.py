@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
+from ..model.layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
 from ..model.network import Network, prepare
 
 BLOCK = 64
@@ -139,6 +139,10 @@ def _concat(layer: Concat, inputs: list[NDArray[np.int64]], scale: Any) -> NDArr
     return np.concatenate(inputs, axis=-1)
 
 
+def _add(layer: Add, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
+    return sum(inputs[1:], inputs[0])
+
+
 _GIVEN: dict[str, Callable[[NDArray[np.int64]], NDArray[Any]]] = {
     "sums": lambda flat: flat,
     "bits": lambda flat: (flat > 0).astype(np.uint8),
@@ -150,6 +154,6 @@ _SUMS: dict[type, Callable[..., NDArray[np.int64]]] = {Dense: _dense, Conv2d: _c
 
 COMPUTE: dict[type, Callable[..., NDArray[np.int64]]] = {
     Dense: _weighted, Conv2d: _weighted, MaxPool2d: _pool, GlobalSum: _global_sum, InputScale: _input_scale,
-    Concat: _concat,
+    Concat: _concat, Add: _add,
 }  # fmt: skip
 """By kind of layer: what it makes of the values that it reads, signs as -1 and +1, each of shape (n, ...)."""

@@ -9,7 +9,7 @@ from ..compiler.compile import compile_network
 from ..compiler.group import fitted
 from ..folding.fold import ALWAYS, NEVER
 from ..isa.stores import StoreKind
-from ..model.layers import Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d, has_weights
+from ..model.layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d, has_weights
 from ..model.network import Network
 from .case import Case
 
@@ -120,6 +120,12 @@ def _concat(network: Network, index: int, layer: Any) -> Iterator[str]:
         yield "concatenation of what others read"
 
 
+def _add(network: Network, index: int, layer: Any) -> Iterator[str]:
+    yield f"addition of {'maps' if len(network.shapes[index + 1]) == 3 else 'vectors'}"
+    if any(len(network.readers[number]) > 1 for number in network.reads[index]):
+        yield "addition of what others read"
+
+
 def _sum(network: Network, index: int, layer: Any) -> Iterator[str]:
     yield "global sum"
     if network.inputs(index)[0].coding == "unsigned":
@@ -128,7 +134,7 @@ def _sum(network: Network, index: int, layer: Any) -> Iterator[str]:
 
 FEATURES: dict[type, Callable[[Network, int, Any], Iterator[str]]] = {
     Dense: _dense, Conv2d: _conv, MaxPool2d: _pool, Concat: _concat,
-    GlobalSum: _sum,
+    GlobalSum: _sum, Add: _add,
     InputScale: lambda network, index, layer: iter(["input scale"]),
 }  # fmt: skip
 """By kind of layer: what it exercises."""

@@ -1,4 +1,4 @@
-"""Makes codes of the bits between the layers of a random network, and larger weights of its signs."""
+"""Makes codes of the bits between the layers of a random network, larger weights of its signs, and sums."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from numpy.typing import NDArray
 
 from ..errors import NetworkError
 from ..folding.fold import ALWAYS, NEVER
-from ..model.layers import Conv2d, Layer, Weighted, has_weights
+from ..model.layers import Add, Concat, Conv2d, Layer, Weighted, has_weights
 from ..model.network import Network
+from ..model.values import Shape
 
 __all__ = ["coded"]
 
 _MAGNITUDES = ((1,), (0, 1), (0, 1, 2), (1, 3), (0, 1, 2, 3))
 
+_ADDED = 0.7
+"""Share of concatenations that become additions where they can."""
+
 
 def coded(rng: np.random.Generator, network: Network, code_bits: int, weighted: bool = False) -> Network:
     """Return a network whose layers, or some of them, give codes of at most `code_bits` bits.
 
-    All of them have as many thresholds, so that they may be put together. Of a network that would not be
-    legal then, itself.
+    All of them have as many thresholds, so that they may be put together, or be added. Of a network that
+    would not be legal then, itself.
 
     Parameters
     ----------
@@ -51,9 +55,37 @@ def coded(rng: np.random.Generator, network: Network, code_bits: int, weighted: 
         tops.append(top)
         assert len(tops) == index + 2
     try:
-        return replace(network, layers=layers, reads=network.reads)
+        network = replace(network, layers=layers, reads=network.reads)
+        return _added(rng, network)
     except NetworkError:
         return network
+
+
+def _added(rng: np.random.Generator, network: Network) -> Network:
+    """Return a network that adds codes where, in some places, it put those of one shape beside each other."""
+    layers: list[Layer] = []
+    shapes: list[Shape] = [network.input.shape]
+    for index, (layer, reads) in enumerate(zip(network.layers, network.reads, strict=True)):
+        values, mine = network.inputs(index), [shapes[number] for number in reads]
+        alike = len(set(mine)) == 1 and all(value.coding == "unsigned" for value in values)
+        if isinstance(layer, Concat) and alike and rng.random() < _ADDED:
+            layer = Add(layer.name)
+        elif has_weights(layer) and mine[0] != values[0].shape:
+            layer = _narrowed(layer, values[0].shape, mine[0])
+        layers.append(layer)
+        shapes.append(layer.output_shape(*mine))
+    return replace(network, layers=layers, reads=network.reads)
+
+
+def _narrowed(layer: Weighted, before: Shape, shape: Shape) -> Weighted:
+    """Return a layer with weights for fewer channels, that pads with what several equal codes give."""
+    count, taps = shape[-1], layer.weights.reshape(layer.outputs, -1, before[-1])[:, :, : shape[-1]]
+    if not isinstance(layer, Conv2d):
+        return layer.with_arrays(weights=taps.reshape(layer.outputs, -1))
+    weights = taps.reshape(layer.outputs, *layer.kernel, count)
+    around = {"stride": layer.stride, "padding": layer.padding}
+    pad = layer.pad_value * (before[-1] // count)
+    return Conv2d(weights, layer.thresholds, pad_value=pad, name=layer.name, **around)
 
 
 def _coded(rng: np.random.Generator, layer: Weighted, top: int, steps: int, *, image: bool) -> Weighted:
