@@ -271,16 +271,19 @@ class Core(wiring.Component):
         if self._boot is not None:
             boot = self._boot
             connect(m, control.store.flash, store.link)
+            word = access.word
             m.d.comb += [
-                boot.data.eq(access.data),
-                boot.ready.eq(access.ready),
+                boot.word.p.eq(word.p),
+                boot.word.valid.eq(word.valid),
                 boot.damaged.eq(store.damaged),
+                prefetcher.boots.eq(boot.on),
+                prefetcher.booted.eq(boot.word.ready),
             ]
             with m.If(boot.on):
-                m.d.comb += [access.valid.eq(boot.valid), access.addr.eq(boot.addr)]
+                m.d.comb += prefetcher.rewind.eq(boot.ends)
             # What the link reads is as it is; what the array has taken spoils the results.
             lost = Signal(name="lost")
-            with m.If(store.damaged & ~prefetcher.quiet):
+            with m.If(store.damaged & ~(prefetcher.quiet | boot.on)):
                 m.d.sync += lost.eq(1)
             with m.If(control.settled):
                 m.d.sync += lost.eq(0)

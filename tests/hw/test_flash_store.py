@@ -109,6 +109,7 @@ class Bus:
         ctx.set(link.chip, chip)
         ctx.set(link.writes, not chip)
         for index, byte in enumerate(data):
+            ctx.set(self.store.bus.request.p, place + index // 4)
             ctx.set(write.p.addr, place + index // 4)
             ctx.set(write.p.lane, index % 4)
             ctx.set(write.p.data, byte)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.kept import kept_key, script_bits
-from xnorcore.isa.pages import PAGE_WORDS
+from xnorcore.isa.kept import kept_key
 
 from ..interfaces import byte_stream
 
@@ -34,10 +33,12 @@ class Boot(wiring.Component):
         It is at work: answers are not the link's.
     answered : In(1)
         The last byte of an answer is there.
-    valid : Out(1), addr : Out, data : In(32), ready : In(1)
-        As of `StoreAccess`.
+    word : In(stream of 32)
+        Words of the store from the key on, one behind the other, without checksums.
     damaged : In(1)
-        The word that is asked for is of a damaged page.
+        The word that comes next is of a damaged page.
+    ends : Out(1)
+        No more words are wanted.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -48,18 +49,16 @@ class Boot(wiring.Component):
                 "o": Out(byte_stream()),
                 "on": Out(1),
                 "answered": In(1),
-                "valid": Out(1),
-                "addr": Out(script_bits(config), init=1),
-                "data": In(32),
-                "ready": In(1),
+                "word": In(stream.Signature(32)),
                 "damaged": In(1),
+                "ends": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        o, addr, data = self.o, self.addr, self.data
+        o, word = self.o, self.word
         over, broken = Signal(name="over", reset_less=True), Signal(name="broken")
         # The word is a request's first one; so many follow.
         head, left, lane = Signal(name="head", init=1), Signal(8, name="left"), Signal(2, name="lane")
@@ -68,48 +67,45 @@ class Boot(wiring.Component):
         m.d.sync += broken.eq(broken | self.damaged)
         with m.FSM(init="KEY"):
             with m.State("KEY"):
-                m.d.comb += self.valid.eq(~over)
+                m.d.comb += word.ready.eq(1)
                 with m.If(over):
-                    m.next = "OFF"
-                with m.Elif(self.ready):
+                    m.next = "END"
+                with m.Elif(word.valid):
                     m.d.sync += over.eq(1)
-                    m.next = "OFF"
-                    with m.If(data == self._key):
-                        m.next = "NEXT"
-            with m.State("NEXT"):
-                m.d.sync += addr.eq(addr + 1)
-                # Last words of pages are checksums.
-                with m.If(addr[:6] != PAGE_WORDS - 2):
-                    m.next = "READ"
+                    m.next = "END"
+                    with m.If(word.p == self._key):
+                        m.next = "READ"
             with m.State("READ"):
-                m.d.comb += self.valid.eq(1)
                 m.d.sync += lane.eq(head)
-                with m.If(self.ready):
-                    m.d.sync += left.eq(Mux(head, data[:8], left - 1))
+                with m.If(word.valid):
+                    m.d.sync += left.eq(Mux(head, word.p[:8], left - 1))
                     m.next = "SEND"
                     with m.If(head & broken):
-                        m.next = "OFF"
+                        m.next = "END"
             with m.State("SEND"):
-                m.d.comb += [self.valid.eq(1), sends.eq(1)]
+                m.d.comb += [sends.eq(1), word.ready.eq(o.ready & lane.all())]
                 with m.If(o.ready):
                     m.d.sync += lane.eq(lane + 1)
                     with m.If(last):
                         m.next = "WAIT"
                     with m.Elif(lane.all()):
                         m.d.sync += head.eq(0)
-                        m.next = "NEXT"
+                        m.next = "READ"
             with m.State("WAIT"):
                 with m.If(self.answered):
                     m.d.sync += head.eq(1)
-                    m.next = "NEXT"
+                    m.next = "READ"
                     with m.If(head | broken):
-                        m.next = "OFF"
+                        m.next = "END"
+            with m.State("END"):
+                m.d.comb += self.ends.eq(1)
+                m.next = "OFF"
             with m.State("OFF"):
                 m.d.comb += off.eq(1)
         m.d.comb += [
             self.on.eq(~off),
             o.valid.eq(Mux(off, self.i.valid, sends)),
-            o.p.data.eq(Mux(off, self.i.p.data, data.word_select(lane, 8))),
+            o.p.data.eq(Mux(off, self.i.p.data, word.p.word_select(lane, 8))),
             o.p.last.eq(Mux(off, self.i.p.last, last)),
             self.i.ready.eq(o.ready & off),
         ]

@@ -18,7 +18,12 @@ __all__ = ["Prefetcher", "flight"]
 
 
 def flight(config: DeviceConfig) -> int:
-    """Return how many words may be on their way at once: more where one a cycle comes from afar."""
+    """Return how many words may be on their way at once: more where one a cycle comes from afar.
+
+    A word of a flash takes some cycles, and is no nearer if it is asked for earlier.
+    """
+    if config.store_kind in FLASHES:
+        return 1
     return 12 if config.store_kind == StoreKind.SDRAM32 else 7
 
 
@@ -28,6 +33,8 @@ class Prefetcher(wiring.Component):
     It begins with the first layer that takes its weights from the store, and goes on, also for a batch that
     has not come, until the `rewind`. A request goes out without a look at the rings: the store keeps a place
     for the word, which waits there until the ring has one.
+
+    With a flash it is on from the start, for `Boot`: its words are those from word 1 on.
 
     Parameters
     ----------
@@ -45,15 +52,19 @@ class Prefetcher(wiring.Component):
     fill : Out(stream of FillLayout)
     quiet : Out(1)
         It rests, and no word is on its way.
+    boots, booted : In(1)
+        Only with a flash: words are not for the rings; until the first `rewind`. Who wants them takes one.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
+        self._flash, address = config.store_kind in FLASHES, bits_for_depth(config.store_words)
         super().__init__(
             {
+                **(dict.fromkeys(("boots", "booted"), In(1)) if self._flash else {}),
                 "rewind": In(1),
                 "ring": In(RingSignature(config)),
-                "request": Out(stream.Signature(bits_for_depth(config.store_words))),
+                "request": Out(stream.Signature(address)),
                 "word": In(stream.Signature(32)),
                 "fill": Out(fills()),
                 "quiet": Out(1),
@@ -67,12 +78,16 @@ class Prefetcher(wiring.Component):
         m.submodules.writer = writer = self._writer
         request, word = self.request, self.word
         most = flight(self.config)
-        on, drops, flying = Signal(name="on"), Signal(name="drops"), Signal(range(most + 1), name="flying")
-        address, known = Signal.like(request.p, name="address"), Signal(name="known")
-        first, follows = self._follows(address)
-        begun = Signal(name="begun")
+        flash = self._flash
+        on, known, begun = (Signal(init=flash, name=name) for name in ("on", "known", "begun"))
+        drops, flying = Signal(name="drops"), Signal(range(most + 1), name="flying")
+        address = Signal.like(request.p, name="address", init=flash)
+        first, follows = self._follows(address, begun)
         last = Signal.like(request.p, name="last", reset_less=True)
         asked, taken = Signal(name="asked"), Signal(name="taken")
+        own, takes = word.valid & known & ~drops, writer.word.ready
+        if flash:
+            own, takes = own & ~self.boots, Mux(self.boots, self.booted, takes)
         connect(m, flipped(self.ring), writer.ring)
         connect(m, writer.fill, flipped(self.fill))
         m.d.comb += [
@@ -80,9 +95,9 @@ class Prefetcher(wiring.Component):
             request.valid.eq(on & ~drops & (flying != most) & (known | ~begun)),
             request.p.eq(address),
             writer.clear.eq(~on),
-            writer.word.valid.eq(word.valid & known & ~drops),
+            writer.word.valid.eq(own),
             writer.word.p.eq(word.p),
-            word.ready.eq(drops | ~known | writer.word.ready),
+            word.ready.eq(drops | ~known | takes),
             asked.eq(request.valid & request.ready),
             taken.eq(word.valid & word.ready),
             self.quiet.eq(~on & ~drops),
@@ -104,10 +119,10 @@ class Prefetcher(wiring.Component):
                 m.d.sync += [known.eq(1), last.eq(word.p)]
         return m
 
-    def _follows(self, address: Signal) -> tuple[int, Value]:
+    def _follows(self, address: Signal, begun: Signal) -> tuple[int, Value]:
         """Return where the stream's first block is, and the address behind one."""
-        if self.config.store_kind not in FLASHES:
+        if not self._flash:
             return 1, address + 1
         # Last words of pages are checksums.
         sums = address[:6] == PAGE_WORDS - 2
-        return FLASH_SECTOR, Mux(address == 0, FLASH_SECTOR, address + Mux(sums, 2, 1))
+        return FLASH_SECTOR, Mux(begun, address + Mux(sums, 2, 1), FLASH_SECTOR)

@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import FLASHES
 
 from ...interfaces import bits_for_depth
 from .port import StoreSignature, StoreWriteLayout
@@ -38,7 +39,7 @@ class StoreAccess(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        address = bits_for_depth(config.store_words)
+        address, self._flash = bits_for_depth(config.store_words), config.store_kind in FLASHES
         super().__init__(
             {
                 "request": In(stream.Signature(address)),
@@ -62,10 +63,12 @@ class StoreAccess(wiring.Component):
         valid = Signal(name="valid_late")
         m.d.sync += valid.eq(self.valid)
         connect(m, flipped(self.write), flipped(self.bus.write))
+        # A byte for a flash comes with its word's address.
+        links = self.quiet if self._flash else asks
         m.d.comb += [
             asks.eq(valid & self.quiet & ~asked),
             request.valid.eq(self.request.valid | asks),
-            request.p.eq(Mux(asks, self.addr, self.request.p)),
+            request.p.eq(Mux(links, self.addr, self.request.p)),
             self.request.ready.eq(request.ready),
             # A word for READ stays in the store until its bytes are sent.
             self.data.eq(word.p),

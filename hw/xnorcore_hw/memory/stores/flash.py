@@ -79,7 +79,7 @@ class FlashStore(wiring.Component):
         self._step = Signal(_Step, init=_Step.WAKE)
         # Four lines can be used; the chip has woken up; a byte of a program is out, and more may follow.
         # A reset may come while the chip wakes up.
-        self._quad, self._pause = Signal(), Signal(range(place.wake + 1), init=place.wake)
+        self._quad, self._pause = Signal(), Signal(bits_for_depth(place.wake) + 1)
         self._begun, self._open = Signal(), Signal()
         # The link's byte has been there for a cycle, of a request about the chip; it is taken.
         self._byte, self._chip, self._taken = Signal(name="byte"), Signal(name="about_chip"), Signal()
@@ -102,7 +102,7 @@ class FlashStore(wiring.Component):
             pages.start.eq(wire.start),
             pages.taken.eq(wire.taken),
             pages.bits.eq(wire.bits),
-            pages.word.eq(wire.word),
+            pages.octet.eq(wire.octet),
             pages.came.eq(wire.came & (reads | asks)),
             pages.pulsed.eq(wire.pulsed & reads),
             self.damaged.eq(pages.damaged),
@@ -111,11 +111,11 @@ class FlashStore(wiring.Component):
         self._bytes(m)
         with m.If(~self.link.writes):
             m.d.sync += self._open.eq(0)  # also for a cycle only: what comes then is another request's
-        with m.If(self._pause != 0):
-            m.d.sync += self._pause.eq(self._pause - 1)
+        with m.If(~self._pause[-1]):
+            m.d.sync += self._pause.eq(self._pause + 1)
         with m.FSM(init="BEGIN"):
             with m.State("BEGIN"):
-                m.d.comb += wire.start.eq(wire.ready & (self._pause == 0))
+                m.d.comb += wire.start.eq(wire.ready & self._pause[-1])
                 with m.If(wire.start):
                     m.d.sync += [self._begun.eq(0), self._open.eq(1)]
                     m.next = "GOES"
@@ -144,9 +144,9 @@ class FlashStore(wiring.Component):
         """Say how each command begins."""
         wire, write, step = self._wire, self.bus.write.p, self._step
         bits = bits_for_depth(self.config.store_words)
-        # Of a program or an erase, of the page that is read.
-        word = Mux(step == _Step.READ, self.bus.request.p >> 6 << 6, write.addr)
-        lane = Mux(step == _Step.PROGRAM, write.lane, 0)
+        # Of a page that is read, its first byte's.
+        word, lane = self.bus.request.p, Mux(step == _Step.PROGRAM, write.lane, 0)
+        word = Cat(Mux(step == _Step.READ, 0, word[:6]), word[6:])
         address = Signal(24)
         m.d.comb += address.eq(Cat(lane, word[:bits], Const(self._place.first >> (bits + 2), 22 - bits)))
         fast = {1: 0x0B, 2: 0x3B, 4: 0x6B}[self._place.lanes]
@@ -179,7 +179,7 @@ class FlashStore(wiring.Component):
         with m.Switch(self._step):
             with m.Case(_Step.WAKE):
                 m.d.comb += wire.stop.eq(1)
-                m.d.sync += self._pause.eq(self._place.wake)
+                m.d.sync += self._pause.eq(0)
                 self._then(m, _Step.POLL)
             with m.Case(_Step.VOLATILE):
                 m.d.comb += wire.stop.eq(1)
@@ -209,7 +209,7 @@ class FlashStore(wiring.Component):
                     m.d.sync += self._begun.eq(1)
             with m.Case(_Step.POLL):
                 # Ones only say that nobody answers, or that all is protected: neither is busy.
-                done = ~wire.word[0] | wire.word[:8].all()
+                done = ~wire.octet[0] | wire.octet.all()
                 m.d.comb += [wire.more.eq(1), wire.stop.eq(wire.came & done)]
                 with m.If(wire.stop):
                     m.next = "IDLE"
@@ -217,7 +217,7 @@ class FlashStore(wiring.Component):
                         with m.If(~self._quad):
                             self._then(m, _Step.VOLATILE)
             with m.Case(_Step.ASK):
-                m.d.comb += [wire.more.eq(1), wire.stop.eq(wire.came)]
+                m.d.comb += [wire.more.eq(1), wire.stop.eq(pages.word_ends)]
                 with m.If(wire.stop):
                     m.next = "SHOW"
             with m.Case(_Step.READ):

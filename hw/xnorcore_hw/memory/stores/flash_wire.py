@@ -18,9 +18,9 @@ _GAP = 8
 
 
 class FlashWire(wiring.Component):
-    """One shift register for all that goes out and comes in, and the clock of the chip.
+    """Shift registers for what goes out and for what comes in, and the clock of the chip.
 
-    A command begins with its head on one line. Then bytes follow, or words come.
+    A command begins with its head on one line. Then bytes follow, or come.
 
     Parameters
     ----------
@@ -47,10 +47,10 @@ class FlashWire(wiring.Component):
         There is one.
     taken : Out(1), bits : Out(4)
         Bits have come, the highest one first, on the first lines; of a single line, on the second one.
-    came : Out(1), word : Out(32)
-        A cycle behind the last ones of each word; least significant byte first.
+    came : Out(1), octet : Out(8)
+        A cycle behind the last ones of each byte.
     stop : In(1)
-        The command ends, while at `rest`. Words on their way still come.
+        The command ends, while at `rest`. Bytes on their way still come.
     chip : Out(FlashSignature)
     """
 
@@ -68,7 +68,7 @@ class FlashWire(wiring.Component):
                 "head": In(32),
                 "byte": In(stream.Signature(8)),
                 "bits": Out(4),
-                "word": Out(32),
+                "octet": Out(8),
                 "chip": Out(FlashSignature()),
             }
         )
@@ -79,7 +79,7 @@ class FlashWire(wiring.Component):
         place, chip, shift = self._place, self.chip, Signal(32, name="shift", reset_less=True)
         lanes, lag = place.lanes, place.lag
         left, gap = Signal(6, name="left"), Signal(range(_GAP + lag + 1), init=_GAP + lag, name="gap")
-        got, tick = Signal(5, name="got"), Signal(name="tick")
+        got, tick = Signal(3, name="got"), Signal(name="tick")
         due = Signal(name="due")
         m.d.sync += tick.eq(~tick)
         turn = tick if place.every > 1 else Const(1)
@@ -117,10 +117,10 @@ class FlashWire(wiring.Component):
                 with m.Elif(self.byte.valid):
                     m.d.sync += [shift[24:].eq(self.byte.p), left.eq(8)]
                     m.next = "OUT"
-        self._take(m, shift, got)
+        self._take(m, got)
         return m
 
-    def _take(self, m: Module, shift: Signal, got: Signal) -> None:
+    def _take(self, m: Module, got: Signal) -> None:
         """Take bits some cycles behind their pulses."""
         lanes, taken = self._place.lanes, self.pulsed
         for number in range(self._place.lag):
@@ -133,7 +133,6 @@ class FlashWire(wiring.Component):
             step = Mux(narrow, 1, lanes)
             m.d.sync += [
                 got.eq(got + step),
-                self.came.eq((got + step)[:5] == 0),
-                shift.eq(Mux(narrow, Cat(self.bits[1], shift), Cat(self.bits[:lanes], shift))),
+                self.came.eq((got + step)[:3] == 0),
+                self.octet.eq(Mux(narrow, Cat(self.bits[1], self.octet), Cat(self.bits[:lanes], self.octet))),
             ]
-        m.d.comb += self.word.eq(Cat(shift.word_select(3 - index, 8) for index in range(4)))

@@ -47,7 +47,7 @@ class StoreSignature(wiring.Signature):
     word : In(stream of 32)
     write : Out(stream of StoreWriteLayout)
         The link's bytes, in any order, never while words are on their way. A byte is read by all requests
-        that are taken after it.
+        that are taken after it. With a byte for a flash, the word's address is also that of `request`.
 
     A reset of the core makes a store forget what it was asked for.
     """
