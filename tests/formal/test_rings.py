@@ -10,6 +10,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import FLASH_SECTOR, FLASHES, StoreKind
 from xnorcore_hw.memory.prefetch import Prefetcher, flight
 from xnorcore_hw.memory.ring import RingWriter
 from xnorcore_hw.sequence.hazards import WordHazards
@@ -19,6 +20,7 @@ from .scenario import Scenario
 CONFIG = DeviceConfig(
     Geometry(1, 4, 8), weight_depth=64, threshold_depth=16, store_words=1024, line_bytes=0, act_depth=64
 )
+FLASH = replace(CONFIG, store_words=2048, store_kind=StoreKind.FLASH)
 DEPTH, STARTS = CONFIG.weight_depth, CONFIG.threshold_depth
 
 
@@ -144,8 +146,20 @@ def requests_scenario(prefetcher: Prefetcher) -> Scenario:
     s.drive(prefetcher.rewind, prefetcher.ring.go, request.ready, word.valid, word.p)
     for port in ("base", "start", "next_word", "next_start"):
         s.drive(getattr(prefetcher.ring, port))
+    flash, most = prefetcher.config.store_kind in FLASHES, flight(prefetcher.config)
+    first, booting = FLASH_SECTOR if flash else 1, Signal(init=flash)
+    if flash:
+        s.drive(prefetcher.booted)
+        m.d.comb += prefetcher.boots.eq(booting)
+        with m.If(prefetcher.rewind):
+            m.d.sync += booting.eq(0)
+
+    def behind(address: Value) -> Value:
+        """Last words of a flash's pages are checksums."""
+        return address + Mux(address[:6] == 62, 2, 1) if flash else address + 1
+
     asked, taken = request.valid & request.ready, word.valid & word.ready
-    owed, stale, last = Signal(4), Signal(4), Signal(10)
+    owed, stale, last = Signal(4), Signal(4), Signal.like(request.p)
     m.d.sync += owed.eq(owed + asked - taken)
     # Words that were asked for before the stream's beginning came again belong to nobody.
     with m.If(prefetcher.rewind):
@@ -153,41 +167,51 @@ def requests_scenario(prefetcher: Prefetcher) -> Scenario:
     with m.Elif(taken & (stale != 0)):
         m.d.sync += stale.eq(stale - 1)
     s.assume(~word.valid | (owed != 0))
-    on, drops, flying, known, address = (
-        s.inside[name] for name in ("on", "drops", "flying", "known", "address")
+    on, drops, flying, known, address, begun = (
+        s.inside[name] for name in ("on", "drops", "flying", "known", "address", "begun")
     )
     # The stream says its length in its first word, and has some words behind that.
-    s.assume(~taken | known | drops | (word.p[:10] != 0))
+    length = word.p[: len(last)]
+    s.assume(~taken | known | drops | (length >= first) & ((length[:6] != 63) | (not flash)))
     with m.If(taken & ~known & on & ~drops):
         m.d.sync += last.eq(word.p)
-    fresh, previous = Signal(init=1), Signal(10)
+    fresh, previous, script = Signal(init=1), Signal.like(request.p), Signal.like(request.p, init=1)
     with m.If(~on):
         m.d.sync += fresh.eq(1)
     with m.Elif(asked):
-        m.d.sync += [fresh.eq(0), previous.eq(request.p)]
-    s.claim((owed == flying) & (owed <= flight(CONFIG)), "owed")
+        m.d.sync += [fresh.eq(0), previous.eq(request.p), script.eq(behind(script))]
+    s.claim((owed == flying) & (owed <= most), "owed")
     s.claim((stale == Mux(drops, owed, 0)) | s.past(prefetcher.rewind, "rewound") & drops, "stale")
     s.claim(on | drops | (owed == 0), "rests")
     s.claim(~prefetcher.quiet | (owed == 0), "quiet")
-    s.claim(~prefetcher.fill.valid | (stale == 0), "foreign")
-    s.claim(~(known & on) | (s.inside["last"] == last) & (last != 0), "length")
-    s.claim(~on | known | fresh | (address == 1) & (previous == 0), "waits")
-    s.claim(~on | drops | known | fresh & (owed == 0) | ~fresh & (owed == 1), "alone")
-    s.claim(~on | ~fresh | (address == 0) & ~known, "begins")
-    s.claim(~on | (s.inside["begun"] == ~fresh), "begun")
-    following = Mux((previous == last) & (previous != 0), 1, previous + 1)
-    s.claim(~(on & ~fresh & known) | (address == following), "follows")
-    s.claim(~(on & ~fresh & known) | (previous <= last), "inside")
+    s.claim(~prefetcher.fill.valid | (stale == 0) & ~booting, "foreign")
+    # What a board keeps comes from word 1 on, and ends somewhere; all else is about the stream.
+    s.assume(~booting | (script != 0))
+    s.claim(~booting | (s.inside["last"] == 0), "no_length")
+    s.claim(~booting | on & known & begun & ~drops & (address == script), "script")
+    s.claim(~booting | (script[:6] != 63), "script_sums")
+    streams = on & ~booting
+    is_last = (s.inside["last"] == last) & (last >= first) & ((last[:6] != 63) | (not flash))
+    s.claim(~(known & streams) | is_last, "length")
+    s.claim(~streams | known | fresh | (address == first) & (previous == 0), "waits")
+    s.claim(~streams | drops | known | fresh & (owed == 0) | ~fresh & (owed == 1), "alone")
+    s.claim(~streams | ~fresh | (address == 0) & ~known, "begins")
+    s.claim(~streams | (begun == ~fresh), "begun")
+    following = Mux((previous == last) | (previous == 0), first, behind(previous))
+    s.claim(~(streams & ~fresh & known) | (address == following), "follows")
+    s.claim(~(streams & ~fresh & known) | (previous <= last), "inside")
+    s.claim(~(streams & ~fresh) | (previous[:6] != 63) | (not flash), "sums")
     s.claim(~(on & drops) | fresh, "before")
-    s.claim(~asked | Mux(fresh, request.p == 0, request.p == following), "order")
-    s.reach(asked & (request.p == 1) & ~fresh & (previous == 3), "round")
+    s.claim(~asked | booting | Mux(fresh, request.p == 0, request.p == following), "order")
+    s.reach(asked & ~booting & (request.p == first) & ~fresh & (previous == first + 2), "round")
     s.reach(prefetcher.fill.valid, "fills")
-    s.reach(drops & (stale == 2) & on, "drops")
+    s.reach(drops & (stale == min(most, 2)) & on, "drops")
     return s
 
 
-def test_each_word_is_asked_for_once_and_in_order(tmp_path: Path) -> None:
-    requests_scenario(Prefetcher(CONFIG)).prove(tmp_path, steps=2, within=24)
+@pytest.mark.parametrize("config", [CONFIG, FLASH], ids=["ram", "flash"])
+def test_each_word_is_asked_for_once_and_in_order(config: DeviceConfig, tmp_path: Path) -> None:
+    requests_scenario(Prefetcher(config)).prove(tmp_path, steps=2, within=24)
 
 
 class Forgetful(Prefetcher):
