@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,10 +14,13 @@ from xnorcore.boards import board_devices, find_device
 from xnorcore.cli.plan import plan
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.obstacles import obstacles
-from xnorcore.errors import CompileError
+from xnorcore.errors import CompileError, UsageError
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry, options
+from xnorcore.model.layers import has_weights
+from xnorcore.model.narrower import narrower
 from xnorcore.model.network import Dense, InputSpec, Network
+from xnorcore.report.narrowing import narrowing
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.runtime.measure import measure
 
@@ -104,6 +108,45 @@ def test_what_would_run_is_what_the_board_holds(geometry, rows):
     held = [way for way in found if way["refusal"] is None]
     assert found and bool(held) == (rows != 0)
     assert all(way["changes"].get("rows") == rows for way in held)
+
+
+def wide():
+    """Two layers of which each has more inputs than a buffer of 64 words of 8 bits holds."""
+    sizes = (64, 600, 600, 10)
+    layers = [Dense(np.ones((b, a), np.int8), np.zeros(b, int)) for a, b in pairwise(sizes)]
+    return Network("wide", InputSpec((64,)), layers), DeviceConfig(Geometry(1, 4, 8), weight_depth=64)
+
+
+def maps():
+    """A convolution whose maps are too large."""
+    return zoo.load("fashion"), replace(find_device("tang-nano-9k").config, act_depth=900)
+
+
+@pytest.mark.parametrize(("case", "count"), [(maps, 1), (wide, 2)])
+def test_the_layers_to_narrow(case, count):
+    """With as many outputs as are said it runs, with more it does not."""
+    network, config = case()
+    less = narrowing(network, config, obstacles(network, config))
+    assert less is not None and len(less["layers"]) == count
+    names = [layer.name or f"layer{index}" for index, layer in enumerate(network.layers)]
+    cut, more = network, network
+    for one in less["layers"]:
+        at = names.index(one["layer"])
+        layer = network.layers[at]
+        assert has_weights(layer) and one["outputs"] == layer.outputs > one["needed"]
+        cut = narrower(cut, at, one["needed"])
+        more = narrower(more, at, one["needed"] + (1 if count == 1 else layer.outputs // 64))
+    assert compile_network(cut, config).passes == less["passes"]
+    with pytest.raises(CompileError):
+        compile_network(more, config)
+
+
+def test_narrowing_may_not_help():
+    network, config = zoo.load("fashion"), find_device(ICEBREAKER).config
+    assert narrowing(network, config, obstacles(network, config)) is None  # no convolution
+    for index, outputs in ((0, 0), (0, 9999), (len(network.layers) - 1, 3)):
+        with pytest.raises(UsageError, match="cannot have"):
+            narrower(network, index, outputs)
 
 
 def test_info_refuses_what_the_board_does_not_hold(capsys):

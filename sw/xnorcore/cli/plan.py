@@ -19,6 +19,7 @@ from ..model.network import Network
 from ..pages import plots
 from ..report.board import way_text
 from ..report.gather import command_line, graph, layers_expected, provenance, roofline
+from ..report.narrowing import narrowing
 from ..report.planned import plan_page
 from ..report.ways import ways
 from ..runtime.rates import CALL, Rates, rates
@@ -56,22 +57,25 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         ``cycles_per_batch``, ``images_per_batch`` as of ``info``; what its design takes of the FPGA as of
         `BoardSize`, None where that is not known, as ``size``; ``missing``: everything that the device lacks,
         each with ``field``, ``there``, ``needed`` and ``reason``; ``ways``: the nearest devices that run it
-        where it does not, as of ``report``; ``roofline`` as of ``report``, by computation.
+        where it does not, as of ``report``; ``narrower``: the layers with which it would run there if they
+        were narrower, as of `narrowing`; ``roofline`` as of ``report``, by computation.
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
     value["size"] = None if device.size is None else asdict(device.size)
     value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "readout_cycles_per_batch"))
-    value |= {**dict.fromkeys(("images_per_batch", "roofline")), "ways": []}
+    value |= {**dict.fromkeys(("images_per_batch", "roofline", "narrower")), "ways": []}
     if device.refusal:
         lack = Obstacle("", 0, 0, device.refusal)
         return value | {"missing": [asdict(lack)]}
     try:
         program = largest(compile_network(network, device.config))
     except CompileError:
+        lacking = obstacles(network, device.config)
         return value | {
-            "missing": [asdict(lack) for lack in obstacles(network, device.config)],
+            "missing": [asdict(lack) for lack in lacking],
             "ways": ways(network, device.config, device.refuses),
+            "narrower": narrowing(network, device.config, lacking),
         }
     reached = rates(program, device, images)
     return value | {
@@ -150,6 +154,10 @@ def plan_lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
             fix = f"{lack['field']} is {lack['there']:,}, needed {lack['needed']:,}" if lack["field"] else ""
             lines.append(f"  {fix or lack['reason']}")
         lines += _ways(name, row)
+        if less := row["narrower"]:
+            passes = f", in {less['passes']} passes" if less["passes"] > 1 else ""
+            said = [f"{one['layer']} from {one['outputs']:,} to {one['needed']:,}" for one in less["layers"]]
+            lines.append(f"  a narrower network would run{passes}: {', '.join(said)} outputs")
     able = [row["board"] for row in rows if row["runs"] != "no"]
     if lacking and able:
         lines += ["", f"boards that run it as they are: {', '.join(able)}"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,9 @@ from ..model.layers import (
     Layer,
     MaxPool2d,
     Weighted,
-    has_weights,
-    is_dense,
 )
+from ..model.narrower import fitted
 from ..model.network import Network
-from ..model.values import Shape
 from ..reference import golden
 from .case import Case
 
@@ -118,7 +115,7 @@ def _build(
     """Return the case with other layers, cut to fit each other; None if that is no legal network."""
     try:
         kept, numbers = _needed(layers, reads)
-        network = Network(case.network.name, spec, _fitted(kept, numbers, spec.shape), reads=numbers)
+        network = Network(case.network.name, spec, fitted(kept, numbers, spec.shape), reads=numbers)
     except (XnorcoreError, IndexError, ValueError):
         return None
     if images is None:
@@ -138,20 +135,6 @@ def _needed(layers: Sequence[Layer], reads: Sequence[Sequence[int]]) -> tuple[li
     kept = sorted(needed - {0})
     numbers = {0: 0} | {old: new for new, old in enumerate(kept, 1)}
     return [layers[n - 1] for n in kept], [[numbers[read] for read in reads[n - 1]] for n in kept]
-
-
-def _fitted(layers: Sequence[Layer], reads: Sequence[Sequence[int]], shape: Shape) -> list[Layer]:
-    """Cut weights that read more than the layers before still give."""
-    fitted: list[Layer] = []
-    shapes = [shape]
-    for layer, numbers in zip(layers, reads, strict=True):
-        mine = [shapes[number] for number in numbers]
-        if has_weights(layer):
-            size = prod(mine[0]) if is_dense(layer) else mine[0][2]
-            layer = layer.with_arrays(layer.weights[..., :size])
-        fitted.append(layer)
-        shapes.append(layer.output_shape(*mine))
-    return fitted
 
 
 def _conv(layer: Conv2d, **changes: object) -> Conv2d:
