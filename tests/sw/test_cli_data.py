@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
-import time
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
 
-from .cli_tools import SMALL, Run, deadline, one_object, runner, spawn
+from .cli_tools import SMALL, Run, deadline, one_object, runner
 from .idx_files import npm, parts, small, store
 from .importers.bnn_folders import CLASSES, LFC, write
 
@@ -317,15 +318,31 @@ def test_eval_errors(run: Run, tmp_path: Path) -> None:
         assert message in refused(run, "eval", *argv)
 
 
+SAYS_WHEN_IT_RUNS = """
+import sys
+from xnorcore.cli import main
+from xnorcore.reference import golden
+real = golden.run
+def run(*arguments, **options):
+    print("runs", file=sys.stderr, flush=True)
+    return real(*arguments, **options)
+golden.run = run
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_interrupted_eval(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weights = [rng.choice([-1, 1], (1024, size)) for size in (784, 1024)]
     layers = [Dense(each, np.zeros(1024, int)) for each in weights]
     xnorfile.save(Network("wide", InputSpec((784,), 1), layers), "wide.xnor")
     np.savez("many.npz", images=np.zeros((4000, 28, 28), np.uint8), labels=np.zeros(4000, int))
-    process = spawn("eval", "wide.xnor", "--data", "many.npz", "--engine", "golden")
+    arguments = ["eval", "wide.xnor", "--data", "many.npz", "--engine", "golden"]
+    command = [sys.executable, "-c", SAYS_WHEN_IT_RUNS, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
     with deadline(process):
-        time.sleep(3)
+        assert process.stderr.readline() == "runs\n"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert (process.returncode, out) == (130, "")

@@ -162,14 +162,14 @@ QUANTISED = np.random.default_rng(9).integers(-128, 128, (2, 32, 32, 3))
 
 def outcome(folder: Path, stored: tuple[Stored, ...]) -> str:
     """Import a folder; what comes out must be what its files say in the layout they were written in."""
-    started = time.monotonic()
+    started = time.process_time()  # of this process: others may share the machine
     try:
         network = importers.load(folder).network
     except ImportFailedError as error:
         assert "\n" not in str(error) and len(str(error)) > 20 and "bug" not in str(error)
         return "refused"
     finally:
-        assert time.monotonic() - started < 10
+        assert time.process_time() - started < 10
     layers = bnn_folders.parse(folder, stored)
     assert layers is not None, "imported, but a file is missing or of a wrong size"
     if stored is LFC:
