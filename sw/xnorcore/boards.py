@@ -19,6 +19,7 @@ __all__ = [
     "BoardSize",
     "board_config",
     "board_devices",
+    "configured",
     "find_device",
     "user_device",
 ]
@@ -155,7 +156,12 @@ def board_config(name: str | None, given: Mapping[str, int]) -> DeviceConfig:
     GeometryError
         If an option is unknown, or a value illegal, alone or together with the board's.
     """
-    own = options(find_device(name).config) if name is not None else {}
+    return configured(find_device(name) if name is not None else None, given)
+
+
+def configured(device: BoardDevice | None, given: Mapping[str, int]) -> DeviceConfig:
+    """Return the configuration of a board's device, or the default one of None, as `board_config` does."""
+    own = options(device.config) if device is not None else {}
     return DeviceConfig.parse(**{**own, **given})
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import zoo
-from ..boards import find_device
+from ..boards import configured, find_device
 from ..compiler.compile import Program, compile_network
 from ..compiler.group import largest
 from ..errors import CompileError
@@ -19,7 +19,7 @@ from ..model.layers import Conv2d, MaxPool2d, has_weights
 from ..model.network import Network
 from .console import Console, table
 from .devices import ask, board_lines, configurations, efficiency
-from .options import Parser, add_geometry, add_network, device_config, given_options
+from .options import Parser, add_geometry, add_network, given_options
 from .sizes import sizes
 
 _MEMORIES = {
@@ -54,7 +54,8 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def _info(arguments: argparse.Namespace, console: Console) -> int:
-    config = device_config(arguments)
+    device = None if arguments.board is None else find_device(arguments.board)
+    config = configured(device, given_options(arguments))
     network = zoo.load(arguments.network)
     shown = set() if arguments.board else {"rows", "columns", "width"}
     chosen = sorted(set(given_options(arguments)) - shown)
@@ -63,7 +64,7 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
         program: Program | None = largest(compile_network(network, config))
     except CompileError as error:
         refusal, program = str(error), without_limits(network, config)
-    held = find_device(arguments.board).refuses(config) if arguments.board else None
+    held = device.refuses(config) if device else None
     value = {
         "command": "info",
         **describe(network),
