@@ -314,6 +314,9 @@ def test_run(run, tmp_path, files):
     np.testing.assert_array_equal(
         np.load(tmp_path / "out.npy"), golden.run(network(), np.load(images)).argmax(axis=1)
     )
+    for link, said in (("direct", True), ("uart", False)):
+        out = run("run", net, images, "--port", f"{port},link={link}", "-o", tmp_path / "out.npy")[1]
+        assert "images per second" in out and ("as no wire limits it: link=uart" in out) is said
 
 
 def test_serve_sim(run, tmp_path, files):
