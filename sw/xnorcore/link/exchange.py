@@ -79,6 +79,8 @@ class Exchange:
                     patience.restart(clock(), answered=True)
                 elif arrival is not None and arrival.begun:
                     patience.extend(clock(), arrival.begun)
+                if patience.early and flight.awaited == Command.RUN:
+                    patience.settle()  # of all requests, it alone takes as long as a whole network
                 if clock() >= patience.until:
                     self._probe(early=patience.early)
                     patience.restart(clock(), answered=False)

@@ -106,6 +106,12 @@ class Flight:
         self._splitter = Splitter()
         self._noise = 0
 
+    @property
+    def awaited(self) -> int | None:
+        """The command whose answer comes next, if any."""
+        oldest = next(iter(self._flying.values()), None)
+        return None if oldest is None else oldest.group.requests[oldest.position].command
+
     def quieten(self) -> None:
         """Forget the frame that has begun to come in, if any."""
         self._splitter.clear()

@@ -52,6 +52,10 @@ class Patience:
         self.early = answered and self._answers >= _ENOUGH and _GAPS * self._gap < self.timeout
         self.until = now + (_GAPS * self._gap if self.early else self.timeout)
 
+    def settle(self) -> None:
+        """Wait for the time-out: what was asked for may take longer than answers did until now."""
+        self.early, self.until = False, self._since + self.timeout
+
     def extend(self, now: float, count: int) -> None:
         """Wait on, because `count` bytes of a response have come."""
         gain = min(self.until + _BYTE * self.timeout * count, now + self.timeout, self._latest)
