@@ -48,7 +48,8 @@ EVERYTHING = {
     "padding image with -1", "padding image with 0", "padding map with +1", "padding map with -1",
     "padding map with 0", "padding pixels with 0", "passes", "pooling", "pooling above 3",
     "pooling that overlaps", "pooling with padding", "rows share an image", "several batches",
-    "several images per row", "stride above 1", "strips", "uneven padding",
+    "several images per row", "several images per row, in rounds", "stride above 1", "strips",
+    "uneven padding",
     *(f"weights from a store: {memory}" for memory in ("ram", "sdram", "flash")),
 }  # fmt: skip
 

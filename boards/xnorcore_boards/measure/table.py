@@ -9,9 +9,8 @@ from xnorcore import zoo
 from xnorcore.boards import BoardDevice
 from xnorcore.cli.devices import efficiency
 from xnorcore.compiler.compile import compile_network
-from xnorcore.compiler.group import largest
 from xnorcore.errors import CompileError
-from xnorcore.runtime.rates import rates
+from xnorcore.runtime.rates import of_use, rates
 
 from ..board import Board
 from .estimate import may_fit
@@ -39,7 +38,7 @@ def throughput(device: BoardDevice) -> dict[str, dict[str, Any]]:
         entry: dict[str, Any] = dict.fromkeys(_ENTRY)
         entry["macs"] = network.macs
         try:
-            program = largest(compile_network(network, device.config))
+            program = of_use(compile_network(network, device.config), device)
         except CompileError:
             program = None
         if program:

@@ -18,7 +18,7 @@ from xnorcore.isa.program import Program
 from xnorcore.model.network import Network
 from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
-from xnorcore.runtime.rates import CALL, rates
+from xnorcore.runtime.rates import CALL, of_use, rates
 
 from .held import held
 from .workload import random_images
@@ -40,7 +40,9 @@ class BoardRow:
     passes : int or None
         Times that weights are loaded for the images of a call.
     call_images : int or None
-        Those images, which share the weights; None in one pass.
+        Those images, which share the weights; None in one pass that answers with the results.
+    rounds : int
+        Images of a row that share the weights of the last layers alone (`xnorcore.compiler.rounds`); 0, none.
     images_per_batch : int or None
     cycles : int or None
         Of a batch, as the device counts them: between others; in passes, of all of them, one after the other.
@@ -85,6 +87,7 @@ class BoardRow:
     mismatches: int = 0
     missing: tuple[str, ...] = ()
     streams: bool = False
+    rounds: int = 0
 
     @property
     def clock_met(self) -> bool:
@@ -144,7 +147,7 @@ def expected(name: str, device: BoardDevice, network: str, graph: Network) -> Bo
     if device.refusal:
         return replace(row, missing=(device.refusal,))
     try:
-        program = largest(compile_network(graph, config))
+        program = of_use(compile_network(graph, config), device)
     except CompileError:
         return replace(row, missing=tuple(_said(lack) for lack in obstacles(graph, config)))
     found, passes = rates(program, device), program.passes > 1
@@ -154,6 +157,7 @@ def expected(name: str, device: BoardDevice, network: str, graph: Network) -> Bo
         streams=program.streams,
         passes=program.passes,
         call_images=CALL if program.results_read else None,
+        rounds=len(program.turns),
         images_per_batch=program.batch,
         model_cycles=program.cycles,
         device_images_per_s=round(found.device_images_per_s, 3),
@@ -169,7 +173,11 @@ def _said(lack: Any) -> str:
 
 
 def _measured(row: BoardRow, accelerator: Accelerator, network: Network, say: Say) -> BoardRow:
-    program = largest(compile_network(network, accelerator.info.config))
+    config = accelerator.info.config
+    assert row.images_per_batch
+    # As many images per row as with the board's own buffer of requests.
+    per_row = max(row.images_per_batch // config.geometry.rows, 1)
+    program = largest(compile_network(network, config, per_row=per_row))
     say(f"{row.board}: {row.network}")
     accelerator.load_program(program, verify=False)
     cycles, wrong = _counted(accelerator, program, 1)

@@ -110,7 +110,9 @@ def _cells(row: BoardRow) -> tuple[str, ...]:
         return row.board, row.network, "no: " + "; ".join(row.missing), *[""] * (len(_HEAD) - 3)
     ways = {"resident": "one pass", "stream": "one pass, weights from the store"}
     how = ways.get(row.runs) or f"{row.passes} passes with {row.call_images:,} images"
-    if row.passes == 1 and row.call_images:
+    if row.rounds:
+        how += f", rounds of {row.rounds} images"
+    elif row.passes == 1 and row.call_images:
         how += ", a batch at a time"
     met = "" if row.clock_met else ", not built"
     cycles, share, used = row.cycles_per_image, row.wire_share, row.efficiency

@@ -35,7 +35,8 @@ class HeldCore(Core):
     def _connect_batches(self, m: Module) -> None:
         super()._connect_batches(m)
         quiet, go = Signal(range(QUIET + 1)), Signal()
-        arrives = self.i.valid | self._images.write.valid
+        # A byte that waits for the array to be done is none that the array waits for.
+        arrives = self.i.valid & self.i.ready | self._images.write.valid
         m.d.sync += quiet.eq(Mux(arrives, 0, Mux(go, QUIET, quiet + 1)))
         m.d.comb += go.eq(quiet == QUIET)
         with m.If(~go):

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from ..link.transport import BITS_PER_BYTE
+from ..link.transport import BITS_PER_BYTE, baud_of
 from ..runtime.accelerator import Accelerator, Progress
 from ..runtime.counters import Watch, causes_per_image
 from .bars import bar
@@ -101,18 +101,11 @@ class Live:
             return parts
         rate = done / passed
         parts.append(f", {rate:,.0f}/s")
-        baud = _baud(transport, self.accelerator.info.clock_hz)
+        baud = baud_of(transport, self.accelerator.info.clock_hz)
         if baud and program.passes == 1:
             share = rate * program.image_bytes * BITS_PER_BYTE / baud
             parts.append(f", wire {bar(share, 8):8} {min(share, 1):.0%}")
         return parts
-
-
-def _baud(transport: Any, clock_hz: int) -> float | None:
-    """Return the bits per second of a wire; None where there is none, or nobody knows."""
-    if getattr(transport, "link", None) == "uart":
-        return clock_hz / transport.divisor
-    return getattr(transport, "baud", None)
 
 
 def cause_rows(causes: dict[str, Any], bars: bool, widest: int = _BAR_OF_CAUSE) -> list[tuple[str, str]]:

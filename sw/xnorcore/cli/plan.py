@@ -9,7 +9,6 @@ from typing import Any
 from .. import zoo
 from ..boards import BoardDevice, board_devices, find_device
 from ..compiler.compile import compile_network
-from ..compiler.group import largest
 from ..compiler.obstacles import Obstacle, obstacles
 from ..errors import CompileError, UsageError
 from ..files.userfile import write_file
@@ -22,7 +21,7 @@ from ..report.gather import command_line, graph, layers_expected, provenance, ro
 from ..report.narrowing import narrowing
 from ..report.planned import plan_page
 from ..report.ways import ways
-from ..runtime.rates import CALL, Rates, rates
+from ..runtime.rates import CALL, Rates, of_use, rates
 from .console import Console, table
 from .files import check_output
 from .models import describe
@@ -63,13 +62,15 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
     value["size"] = None if device.size is None else asdict(device.size)
-    value |= dict.fromkeys(("passes", "call_images", "cycles_per_batch", "readout_cycles_per_batch"))
+    value |= dict.fromkeys(
+        ("passes", "call_images", "rounds", "cycles_per_batch", "readout_cycles_per_batch")
+    )
     value |= {**dict.fromkeys(("images_per_batch", "roofline", "narrower")), "ways": []}
     if device.refusal:
         lack = Obstacle("", 0, 0, device.refusal)
         return value | {"missing": [asdict(lack)]}
     try:
-        program = largest(compile_network(network, device.config))
+        program = of_use(compile_network(network, device.config), device)
     except CompileError:
         lacking = obstacles(network, device.config)
         return value | {
@@ -84,6 +85,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         "store": "wire" if program.passes > 1 else _store(program) if program.streams else None,
         "passes": program.passes,
         "call_images": images if program.results_read else None,
+        "rounds": len(program.turns),
         "cycles_per_batch": program.cycles,
         "readout_cycles_per_batch": program.readouts,
         "images_per_batch": program.batch,
@@ -142,7 +144,12 @@ def plan_lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
     lines = table(cells, head, drop=drop)
     if any(row["size"] and row["size"]["logic_cells_built"] is None for row in rows):
         lines.append("about: logic cells by estimate, of a design that was not built")
-    one = [row["board"] for row in rows if row["passes"] == 1 and row["call_images"]]
+    lines += [
+        f"{row['board']}: {row['rounds']} images of a call share the weights of its last layers"
+        for row in rows
+        if row["rounds"]
+    ]
+    one = [row["board"] for row in rows if row["passes"] == 1 and row["call_images"] and not row["rounds"]]
     if one:
         lines.append(f"{', '.join(one)}: room for one batch of images at a time: nothing overlaps")
     calls = {row["call_images"] for row in rows if row["passes"] != 1} - {None}

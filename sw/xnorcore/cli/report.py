@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from .. import datasets, zoo
 from ..boards import BoardDevice, user_device
 from ..compiler.compile import Program, compile_network
-from ..compiler.group import largest
 from ..compiler.obstacles import obstacles
 from ..errors import CompileError, MissingDependencyError, UsageError
 from ..files.userfile import write_file
@@ -26,7 +25,7 @@ from ..report import gather
 from ..report.board import build_command, way_text
 from ..report.page import page, worst_pictures
 from ..report.ways import ways
-from ..runtime.rates import Rates, rates
+from ..runtime.rates import Rates, of_use, rates
 from .console import Console
 from .data import add_folder
 from .evaluate import trained_on
@@ -75,8 +74,8 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
     check_output(arguments.output, arguments.network)
     config, build = _built(arguments)
     network = zoo.load(arguments.network)
-    program, refusal = _program(network, config)
     device = _device(arguments, config, build)
+    program, refusal = _program(network, device)
     if build is not None:
         build["command"] = build_command(arguments.board, config)
         build["default_folder"] = f"build/{arguments.board}-{config.geometry}"
@@ -164,10 +163,11 @@ def _ways(
     return ways(network, config, fits)
 
 
-def _program(network: Network, config: DeviceConfig) -> tuple[Program | None, str | None]:
+def _program(network: Network, device: BoardDevice) -> tuple[Program | None, str | None]:
     """Return the program, or why there is none, and one for the same array that lacks nothing."""
+    config = device.config
     try:
-        return largest(compile_network(network, config)), None
+        return of_use(compile_network(network, config), device), None
     except CompileError as error:
         refusal = str(error)
     program = without_limits(network, config)
@@ -222,9 +222,11 @@ def _measure(
     arguments: argparse.Namespace, console: Console, network: Network, program: Program | None, images: Any,
     device: BoardDevice, reached: Rates | None,
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Count cycles on the simulated device; nothing of a network that runs in passes."""
+    """Count cycles on the simulated device; nothing of a network that runs in passes, or in rounds."""
     entries = metadata.entry_points(group=PROFILES, name="sim")
-    if arguments.no_sim or program is None or reached is None or program.passes > 1 or not entries:
+    if arguments.no_sim or program is None or reached is None or not entries:
+        return None
+    if program.passes > 1 or program.turns:
         return None
     count = _BATCHES * program.batch
     if images is not None and len(images[1]):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..compiler.group import fitted
+from ..compiler.group import fitted, largest
 from ..errors import MissingDependencyError, UsageError
 from ..files.userfile import write_file
 from ..isa.listing import listing, listing_lines
@@ -119,6 +120,10 @@ class _Recorded:
         if arguments.layer is None and arguments.image is None:
             self._recording.start()
             return
+        if largest(program).turns:
+            # In rounds a layer runs once for each image, and the rounds are not told apart.
+            program = replace(program, most=1)
+            self.accelerator.load_program(program, verify=False)
         layer = None if arguments.layer is None else _layer(program.network, arguments.layer)
         first, behind = _descriptors(program, layer)
         image, step = arguments.image or 0, arguments.batch or images

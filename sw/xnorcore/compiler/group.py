@@ -1,33 +1,28 @@
-"""Programs for several images per row at a time, which share the weights that come from a store.
+"""How many images a row of the array works on at a time, which share the weights that come from a store.
 
-The images of a row are positions, as those of a map are: a tile's weights are used for all of them before
-the next tile's come. On the wire they are one image, that of the program's header. Only descriptors and
-regions differ from the program of one image per row; weights, start values and their order are the same.
+Networks of dense layers have them beside each other (`beside`), others one after the other up to their last
+layers (`rounds`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from weakref import WeakKeyDictionary
 
-from ..errors import UsageError
-from ..isa.check import validate_program
-from ..isa.descriptor import Descriptor, MemoryMap
-from ..isa.device import DeviceConfig
-from ..isa.layout import HEADER
-from ..isa.program import Program, Results, Section, identifier_of
-from ..isa.protocol import CRC_BYTES, HEADER_BYTES, KEY_BYTES, Space
-from ..model.network import Network
+from ..errors import CompileError, UsageError
+from ..isa.places import ADDRESSES
+from ..isa.program import Program
+from .beside import all_dense, beside, most_beside
+from .rounds import Cut, cuts, in_rounds
 
 __all__ = ["fitted", "grouped", "largest", "most_per_row", "variant"]
 
-_POSITIONS = 1 << 10
-"""That a loop may have."""
-_PARTS = 1 << 7
-"""Frames that may bring a batch."""
-_ADDRESSES = 1 << 16
 _SPARE = 1.25
 """More than those for which the array takes as long as the store: what each layer takes besides its beats."""
+_LIKELY = 2
+"""Ways to go through in rounds that are looked at closely."""
+_GAIN, _NEAR = 0.97, 1.02
+"""Cycles that images in rounds take at most, as a share of what they take by themselves; and those of fewer
+images, as a share of what most take, from which on more are of no use."""
 
 
 def grouped(program: Program, per_row: int) -> Program:
@@ -51,34 +46,44 @@ def grouped(program: Program, per_row: int) -> Program:
     limit = _limit(single)
     if not 1 <= per_row <= limit:
         raise UsageError(f"{per_row} images per row, but this program and device take 1 to {limit}")
-    return _grouped(single, per_row)
+    return _made(single, per_row)
 
 
-def most_per_row(program: Program) -> int:
+def most_per_row(program: Program, byte_cycles: float = 0) -> int:
     """Return the most images per row that are of use: memories hold them, and the store is what takes time.
 
     As many as were asked for, if any were, where memories hold them. 1, if the images of a row cannot share
-    weights: the program does not take them from a store, or has layers that are not dense, or the device has
-    no loop over positions.
+    weights: the program does not take them from a store, or its last layers cannot go over several images, or
+    the device has no loop over positions.
+
+    Parameters
+    ----------
+    program : Program
+    byte_cycles : float
+        Cycles that a byte takes on the wire; 0, next to none. While the array is at work, images in rounds
+        come only as far as the receive buffer holds them: that may cost more than sharing weights gains.
     """
     single = program.single or program
     asked = program.per_row if program.single else single.most
     limit = _limit(single)
     if limit == 1 or asked:
         return min(limit, asked or 1)
+    if not all_dense(single):
+        use = _way(single)[2]
+        return use if use == 1 or _pays(single, use, byte_cycles) else 1
     waited = single.busy.wait_weights
     balanced = single.cycles / max(single.cycles - waited, 1)
     return max(1, min(limit, round(_SPARE * balanced)))
 
 
-def largest(program: Program) -> Program:
-    """Return the program for as many images per row as are of use."""
-    return grouped(program, most_per_row(program))
+def largest(program: Program, byte_cycles: float = 0) -> Program:
+    """Return the program for as many images per row as are of use (`most_per_row`)."""
+    return grouped(program, most_per_row(program, byte_cycles))
 
 
-def fitted(program: Program, images: int) -> Program:
+def fitted(program: Program, images: int, byte_cycles: float = 0) -> Program:
     """Return the program for a call of so many images: in as few batches as need be, all alike."""
-    most = most_per_row(program)
+    most = most_per_row(program, byte_cycles)
     rows = (program.single or program).batch
     batches = max(1, -(-images // (rows * most)))
     return grouped(program, max(1, -(-images // (rows * batches))))
@@ -90,135 +95,80 @@ def variant(program: Program, identifier: bytes) -> Program | None:
     if identifier == single.identifier:
         return single
     for per_row in range(2, most_per_row(single) + 1):
-        found = _grouped(single, per_row)
+        found = _made(single, per_row)
         if found.identifier == identifier:
             return found
     return None
 
 
+def _made(single: Program, per_row: int) -> Program:
+    return beside(single, per_row) if all_dense(single) else in_rounds(_way(single)[0], per_row)
+
+
+_ways: WeakKeyDictionary[Program, tuple[int, int, int]] = WeakKeyDictionary()
+"""What `_way` has found, but for the program itself."""
+
+
+def _way(single: Program) -> tuple[Cut, int, int]:
+    """Return how images in rounds take the fewest cycles, the most images, and as many as are of use.
+
+    1 and 1 if they cannot come in rounds: then the first means nothing.
+    """
+    if single not in _ways:
+        # The cuts that promise most, each with as many images as there is room for.
+        likely = sorted((cut.expected(_room(cut)), _room(cut), cut.first) for cut in cuts(single))[:_LIKELY]
+        found = [(program.cycles / program.per_row, program.per_row, first)
+                 for _, most, first in likely if (program := _most(Cut(single, first), most))]  # fmt: skip
+        best, most, first = min(found, default=(0, 1, 0))
+        use = 1
+        if found and best < _GAIN * single.cycles:
+            two = in_rounds(Cut(single, first), 2).cycles
+            # Of each further image, and of all together.
+            own = (best * most - two) / max(most - 2, 1)
+            shared = two - 2 * own
+            use = next(count for count in range(2, most + 1) if shared / count + own <= _NEAR * best)
+        _ways[single] = first, most, use
+    first, most, use = _ways[single]
+    return Cut(single, first), most, use
+
+
+def _pays(single: Program, per_row: int, byte_cycles: float) -> bool:
+    """Whether rounds take no longer than images by themselves, on such a wire."""
+    config, wire = single.config, single.batch * single.image_bytes * byte_cycles
+    # A frame leaves the receive buffer as a whole.
+    buffered = (config.fifo_bytes - config.max_frame) * byte_cycles
+
+    def apart(cycles: float) -> float:
+        return wire + max(cycles - buffered, 0)
+
+    alone = apart(single.cycles) if single.results_read else max(wire, single.cycles)
+    return apart(in_rounds(_way(single)[0], per_row).cycles / per_row) <= _NEAR * alone
+
+
+def _room(cut: Cut) -> int:
+    """Return the images per row that memories hold; 1, if they do not hold two."""
+    config = cut.single.config
+    depth, most = min(config.act_depth, ADDRESSES), 1
+    step = 1 << (config.program_depth.bit_length() - 1)
+    while step:
+        if cut.program_words(most + step) <= config.program_depth and cut.words(most + step) <= depth:
+            most += step
+        step //= 2
+    return most
+
+
+def _most(cut: Cut, most: int) -> Program | None:
+    """Return the program for so many images per row, or as many as its fields hold, if these are several."""
+    while most > 1:
+        try:
+            return in_rounds(cut, most)
+        except CompileError:
+            most //= 2  # a loop or a distance has no room
+    return None
+
+
 def _limit(single: Program) -> int:
     """Return the images per row that memories and fields hold; 1 where they cannot share weights."""
-    config = single.config
-    if not (single.streams and config.convolution) or single.spread or single.results_read:
+    if not (single.streams and single.config.convolution) or single.spread:
         return 1
-    if single.header.get("interleaved"):
-        return 1
-    if not all(_dense(one) for section in single.sections for one in section.descriptors):
-        return 1
-    stride = _values(single.network, config)
-    wire = stride // 8 if single.network.input.bits == 1 else stride
-    frame = config.max_frame - HEADER_BYTES - CRC_BYTES - 1 - KEY_BYTES
-    most = min(_POSITIONS, frame * _PARTS // (wire * config.geometry.rows))
-    if _program_words(single, _sections(single, 2), _regions(single, 2)) > config.program_depth:
-        return 1
-    depth = min(config.act_depth, _ADDRESSES)
-    while most > 1 and _words(single, most) > depth:
-        most -= max(1, (_words(single, most) - depth) // _words(single, 1))
-    return max(most, 1)
-
-
-def _dense(descriptor: Descriptor) -> bool:
-    nest = descriptor.nest
-    alone = all(nest.count(loop) == 1 for loop in ("col", "row", "win_x", "win_y", "x", "y"))
-    return alone and descriptor.padding is None and descriptor.strips is None
-
-
-def _values(network: Network, config: DeviceConfig) -> int:
-    """Return the values of the image from one of a row to the next: whole bytes of a plane, or words."""
-    unit = 8 if config.offset_bits else config.geometry.width
-    return -(-network.input.size // unit) * unit
-
-
-def _plane_words(single: Program, per_row: int) -> int:
-    return -(-per_row * _values(single.network, single.config) // single.config.geometry.width)
-
-
-def _words(single: Program, per_row: int) -> int:
-    regions = _regions(single, per_row)
-    return regions.bases["results"] + regions.words("results")
-
-
-def _regions(single: Program, per_row: int) -> MemoryMap:
-    """Return every region with room for so many images, in the order in which they were."""
-    old = single.regions
-    image = single.network.input.bits * _plane_words(single, per_row)
-    behind = 2 * image - per_row * old.words("image")
-    bases = {name: behind + per_row * base for name, base in old.bases.items()}
-    sizes = {name: per_row * size for name, size in old.sizes.items()}
-    return replace(old, bases={**bases, "image": 0}, sizes={**sizes, "image": image})
-
-
-def _grouped(single: Program, per_row: int) -> Program:
-    config, network, regions = single.config, single.network, _regions(single, per_row)
-    values, plane_words = _values(network, config), _plane_words(single, per_row)
-    words = single.regions.sizes["results"]
-    header = {
-        **single.header,
-        "image_bytes": per_row * (values // 8 if network.input.bits == 1 else values),
-        "plane_stride": plane_words,
-        "in_base1": regions.sizes["image"],
-        "out_words": per_row * words,
-        "out_base0": regions.bases["results"],
-        "out_base1": regions.bases["results"] + per_row * words,
-    }
-    sections = _sections(single, per_row)
-    program = replace(
-        single,
-        header=header,
-        regions=regions,
-        sections=sections,
-        layers=tuple(
-            replace(layer, beats=per_row * layer.beats, drains=per_row * layer.drains)
-            for layer in single.layers
-        ),
-        used={
-            **single.used,
-            "act_depth": _words(single, per_row),
-            "program_depth": _program_words(single, sections, regions),
-        },
-        identifier=identifier_of(config, header, regions, _bare(sections), single.identifier),
-        results=Results(regions.bases["results"], words, single.results.word_bytes),
-        per_row=per_row,
-        single=single,
-    )
-    validate_program(program.contents(Space.PROGRAM, 0), config)
-    return program
-
-
-def _sections(single: Program, per_row: int) -> tuple[Section, ...]:
-    return tuple(
-        replace(section, descriptors=tuple(_descriptor(one, single, per_row) for one in section.descriptors))
-        for section in single.sections
-    )
-
-
-def _program_words(single: Program, sections: Iterable[Section], regions: MemoryMap) -> int:
-    width = single.config.geometry.width
-    return HEADER.words + max(len(section.encoded(regions, width)[0]) for section in sections)
-
-
-def _bare(sections: tuple[Section, ...]) -> list[Section]:
-    """Return sections without what their buffers hold, which the single program's identifier is of."""
-    return [replace(section, buffers=()) for section in sections]
-
-
-def _descriptor(one: Descriptor, single: Program, per_row: int) -> Descriptor:
-    """Return a layer that goes over the images of a row as positions."""
-    config, sizes = single.config, single.regions.sizes
-    g = config.geometry
-    step, nest, source, lanes = sizes[one.source.region] * g.width, one.nest, one.source, one.lanes
-    if source.region == "image":
-        step, plane_words = _values(single.network, config), _plane_words(single, per_row)
-        planes = nest.count("plane")
-        nest = nest.with_loops(plane=(planes, -plane_words * g.width))
-        source = replace(source, offset=(planes - 1) * plane_words)
-        if step % g.width:
-            # The last word of an image is the first one of the next.
-            lanes = single.network.input.size % g.width
-    return replace(
-        one,
-        nest=nest.with_loops(x=(per_row, step)),
-        source=source,
-        out_step=sizes[one.target.region] - max(one.slices - 1, 0) * g.words_per_tile,
-        lanes=lanes,
-    )
+    return most_beside(single) if all_dense(single) else _way(single)[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .descriptor import Descriptor, MemoryMap, encode
@@ -9,7 +11,7 @@ from .device import DeviceConfig
 from .layout import HEADER
 from .protocol import Space
 
-__all__ = ["Block", "Pass", "Section", "word_bytes"]
+__all__ = ["Block", "Pass", "Section", "identifier_of", "word_bytes"]
 
 
 def word_bytes(config: DeviceConfig, space: Space) -> int:
@@ -85,3 +87,20 @@ class Section:
     def begins(self) -> tuple[bool, ...]:
         """Tell for each descriptor whether a run begins with it."""
         return (True, *(descriptor.end for descriptor in self.descriptors[:-1]))
+
+
+def identifier_of(
+    config: DeviceConfig,
+    header: Mapping[str, int],
+    regions: MemoryMap,
+    sections: Iterable[Section],
+    kind: bytes = b"",
+) -> bytes:
+    """Return eight bytes that name all that a program writes; `kind` tells programs of one content apart."""
+    digest = hashlib.sha256(repr((config, sorted(header.items()))).encode() + kind)
+    for section in sections:
+        digest.update(repr(section.encoded(regions, config.geometry.width)).encode())
+        for block in section.buffers:
+            place = (int(block.space), block.bank, block.address, len(block.data))
+            digest.update(repr(place).encode() + block.data)
+    return digest.digest()[:8]

@@ -5,8 +5,7 @@ It is kept as descriptors; the words of program memory are made of them when som
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import DeviceError
 from ..model.network import Network
-from .blocks import Block, Pass, Section, word_bytes
+from .blocks import Block, Pass, Section, identifier_of, word_bytes
 from .descriptor import MemoryMap
 from .device import DeviceConfig
 from .layout import HEADER, header_of
@@ -127,15 +126,25 @@ class Program:
         return tuple(passes)
 
     def _images(self) -> tuple[Block, ...]:
-        # Lanes that no image byte reaches must read as 0. Several images per row reach all that are read.
+        # Lanes that no image byte reaches must read as 0. Several images beside each other reach all.
         size = self.regions.words("image") * self.config.geometry.width // 8
-        rows = range(self.config.geometry.rows if self.per_row == 1 else 0)
+        rows = range(self.config.geometry.rows if self.per_row == 1 or self.turns else 0)
         return tuple(Block(Space.ACTIVATIONS, row, 0, bytes(size)) for row in rows)
+
+    @cached_property
+    def turns(self) -> tuple[int, ...]:
+        """Program addresses to RUN, one behind each INFER of a batch's images; none if INFER does everything.
+
+        So the images of a row come one after the other (`xnorcore.compiler.rounds`).
+        """
+        first = self.sections[0]
+        _, entries = first.encoded(self.regions, self.config.geometry.width)
+        return tuple(compress(entries, first.begins))[1:]
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one image on the wire; of several per row, filled up with 0 to where the next begins."""
-        return self.header["image_bytes"] // self.per_row
+        """Bytes of one image on the wire; of several beside each other, 0 up to where the next begins."""
+        return self.header["image_bytes"] // (1 if self.turns else self.per_row)
 
     @property
     def result_bytes(self) -> int:
@@ -211,7 +220,8 @@ class Program:
     @property
     def latency(self) -> int:
         """Cycles of a batch by itself, from its start to its last result; of all passes together."""
-        return sum(cycles.active for cycles in self.by_itself)
+        again = max(len(self.turns) - 1, 0) * self.by_itself[0].active
+        return sum(cycles.active for cycles in self.by_itself) + again
 
     @cached_property
     def busy(self) -> Cycles:
@@ -230,19 +240,23 @@ class Program:
 
     @cached_property
     def by_itself(self) -> tuple[Cycles, ...]:
-        """Cycles by cause of a batch alone, and of each RUN that a further pass takes."""
-        return tuple(alone(layers, self.config) for layers in self.timed)
+        """Cycles by cause of an INFER alone, and of each RUN that a further pass, or image, takes."""
+        if not self.turns:
+            return tuple(alone(layers, self.config) for layers in self.timed)
+        # All rounds but the last one take the same.
+        infer, first, last = (alone(self.timed[number], self.config) for number in (0, 1, -1))
+        return (infer, *[first] * (len(self.turns) - 1), last)
 
     @cached_property
     def timed(self) -> list[list[Timed]]:
-        """What runs without a pause: the first pass's layers, and those of each RUN of further ones."""
-        runs: list[list[Timed]] = [[]]
-        for number, section in enumerate(self.sections):
+        """What runs without a pause: the layers of an INFER, and those of each RUN."""
+        runs: list[list[Timed]] = []
+        for section in self.sections:
             words, entries = section.encoded(self.regions, self.config.geometry.width)
             ends = [*entries[1:], HEADER.words + len(words)]
             places = zip(section.descriptors, entries, ends, section.begins, strict=True)
             for descriptor, first, end, begins in places:
-                if number and begins:
+                if begins:
                     runs.append([])
                 runs[-1].append(Timed(descriptor, first, end - first))
         return runs
@@ -281,20 +295,3 @@ class Program:
             expected = images * self.result_bytes
             raise DeviceError(f"{images} images gave {len(raw)} result bytes, not {expected}")
         return self.values.decode(raw, images, self.config, self.starts)
-
-
-def identifier_of(
-    config: DeviceConfig,
-    header: Mapping[str, int],
-    regions: MemoryMap,
-    sections: Iterable[Section],
-    kind: bytes = b"",
-) -> bytes:
-    """Return eight bytes that name all that a program writes; `kind` tells programs of one content apart."""
-    digest = hashlib.sha256(repr((config, sorted(header.items()))).encode() + kind)
-    for section in sections:
-        digest.update(repr(section.encoded(regions, config.geometry.width)).encode())
-        for block in section.buffers:
-            place = (int(block.space), block.bank, block.address, len(block.data))
-            digest.update(repr(place).encode() + block.data)
-    return digest.digest()[:8]

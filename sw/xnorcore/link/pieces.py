@@ -14,13 +14,14 @@ from ..isa.blocks import word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.protocol import KEY_BYTES, Command, Space
 
-__all__ = ["END", "ImageBytes", "Pace", "divide"]
+__all__ = ["END", "LONGEST", "ImageBytes", "Pace", "divide"]
 
 END = 0x80
 """Flag in the first payload byte of an INFER request: no more parts of this group."""
 _OVERHEAD = 24
 _LEAST = 48
-_LONGEST = 8192
+LONGEST = 8192
+"""Payload bytes of a frame, request and answer together, on a wire that loses nothing."""
 _MEMORY = 32768
 _WRITE_HEAD, _READ_HEAD, _INFER_HEAD = 4, 6, 1 + KEY_BYTES
 
@@ -65,7 +66,7 @@ class Pace:
     @property
     def best(self) -> int:
         """Payload bytes, request and answer together, that pay best in a frame: 48 to 8192."""
-        return max(_LEAST, min(_LONGEST, int(sqrt(_OVERHEAD * self._bytes / max(self._lost, 1e-6)))))
+        return max(_LEAST, min(LONGEST, int(sqrt(_OVERHEAD * self._bytes / max(self._lost, 1e-6)))))
 
 
 def divide(
@@ -89,7 +90,7 @@ def divide(
     list of bytes
         ``[payload]`` if the request is short enough or cannot be divided.
     """
-    if config is None or best >= _LONGEST:
+    if config is None or best >= LONGEST:
         return [payload]
     if command == Command.INFER and images and payload[:1] == bytes([END]):
         count = max(1, best // (images.image + images.result))

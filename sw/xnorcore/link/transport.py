@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib import metadata
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ..errors import MissingDependencyError, UsageError
 from ..extras import install_extra
@@ -95,6 +95,26 @@ class Transport(Protocol):
 def schemes() -> list[str]:
     """Return the names of the known URL schemes, sorted."""
     return sorted({entry.name for entry in metadata.entry_points(group=GROUP)})
+
+
+def baud_of(transport: Any, clock_hz: int) -> float | None:
+    """Return the bits per second of a wire; None, if there is none, or nobody knows.
+
+    Parameters
+    ----------
+    transport : Transport
+    clock_hz : int
+        Of the device, whose cycles a simulated wire counts.
+    """
+    if getattr(transport, "link", None) == "uart":
+        return clock_hz / transport.divisor
+    return getattr(transport, "baud", None)
+
+
+def byte_cycles(transport: Any, clock_hz: int) -> float:
+    """Return the cycles of a device's clock that a byte takes on a wire; 0, if nobody knows."""
+    baud = baud_of(transport, clock_hz)
+    return BITS_PER_BYTE * clock_hz / baud if baud else 0
 
 
 def open_transport(url: str, *, progress: Progress | None = None) -> Transport:

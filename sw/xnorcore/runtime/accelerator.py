@@ -12,7 +12,7 @@ from ..compiler.stops import stop_after, sums_of
 from ..errors import DeviceError, DisconnectedError, NotLoadedError, UsageError
 from ..isa.protocol import Command, DeviceInfo
 from ..link.session import Session
-from ..link.transport import open_transport
+from ..link.transport import byte_cycles, open_transport
 from ..model.bits import pack_images
 from ..model.network import Network
 from .counters import Watch, read_counters
@@ -241,7 +241,7 @@ class Accelerator:
         """
         loaded = self.program
         wire = pack_images(loaded.network, images)
-        program = fitted(loaded, len(wire))
+        program = fitted(loaded, len(wire), byte_cycles(self.session.transport, self._info.clock_hz))
         if len(wire) and self.running and program.identifier != self.running.identifier:
             self._become(program)
             self._program = loaded

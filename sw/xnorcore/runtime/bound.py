@@ -7,12 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..boards import BoardDevice
-from ..compiler.group import largest
 from ..isa.blocks import Block
 from ..isa.program import Program
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Space
 from ..link.transport import BITS_PER_BYTE
-from .rates import CALL, Rates, wire_bytes
+from .rates import CALL, Rates, of_use, wire_bytes
 from .requests import image_requests, read_requests, write_requests
 from .stages import Stage, stages
 
@@ -35,7 +34,7 @@ def most_rates(program: Program, device: BoardDevice, images: int = CALL) -> Rat
     program, device, images
         As of `rates`.
     """
-    program = largest(program)
+    program = of_use(program, device)
     byte_s = BITS_PER_BYTE * device.clocks_per_bit[device.baud] / device.clock_hz
     array_s = program.cycles / device.clock_hz / program.batch
     if not program.results_read:
@@ -53,6 +52,8 @@ def most_rates(program: Program, device: BoardDevice, images: int = CALL) -> Rat
             once, down = 0, down + once
         entries = sum(len(program.later[number - 1].entries) for number in stage.passes if number)
         computed = entries * run_s + (infer if not stage.passes.start else 0)
+        if program.turns:
+            computed = program.latency / device.clock_hz
         wire_s += (once + batches * down) * byte_s
         # The device reads no word of a batch before the array is done with it.
         call_s += once * byte_s + batches * max(down * byte_s, computed + answers * byte_s)

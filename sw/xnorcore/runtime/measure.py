@@ -41,7 +41,7 @@ class Measurement:
         Seconds of the host between the first image sent and the last result received.
     counters : dict or None
         The device's counters over the run; None if it has none, if one of them may have wrapped, or if the
-        network runs in passes, of which they count the first only.
+        network runs in passes or rounds, of which they count what INFER runs only.
     device_cycles : int or None
         Cycles from the first image sent to the last result received; None if only the host's clock is known.
     divisor : int or None
@@ -145,6 +145,7 @@ def measure(
     counters = accelerator.counters
     passed = wall_s * (info.clock_hz or 1_000_000_000) if cycles is None else cycles
     uart = getattr(transport, "link", None) == "uart"
+    whole = program.passes == 1 and not (accelerator.running or program).turns
     return np.concatenate(results), Measurement(
         images=len(images),
         macs_per_image=program.network.macs,
@@ -152,7 +153,7 @@ def measure(
         image_bytes=program.image_bytes,
         clock_hz=info.clock_hz,
         infer_wall_s=wall_s,
-        counters=counters if passed < _WRAP and program.passes == 1 else None,
+        counters=counters if passed < _WRAP and whole else None,
         device_cycles=cycles,
         divisor=transport.divisor if uart else None,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ..isa.blocks import Block
 from ..isa.program import Program
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, Command, Space
 from ..link.groups import Chain
+from ..link.pieces import LONGEST
 from ..link.session import Session
 from .requests import image_requests, read_requests, write_requests
 from .stages import Stage, kept_bytes, stages
@@ -25,6 +27,8 @@ __all__ = ["Kept", "Passes", "runs"]
 
 _MOST_KEPT = 64 << 20
 """Bytes of words between passes that the host keeps, at most; further images come after all passes."""
+_MOST_CHAINED = 1 << 16
+"""Bytes of a batch, both ways, that are sent without a pause on a wire that has lost nothing for long."""
 _BESIDE = 24
 """Bytes of a request and its answer on the wire that are not their payloads."""
 
@@ -56,14 +60,29 @@ class Kept:
                 found += write_requests(program.config, block, self._room)
         return found
 
-    def infer(self, batch: range) -> Requests:
-        """Return the requests that bring a batch's images, and run the first pass."""
-        return list(image_requests(self._program, self._wire[batch.start : batch.stop], self._room, []))
+    def infer(self, batch: range) -> list[Requests]:
+        """Return the requests that bring a batch's images, and run the first pass: one group after the other.
+
+        Each is to be answered before the next one is sent alone.
+        """
+        program, rows = self._program, self._program.filled_rows
+        if not program.turns:
+            return [self._images(batch)]
+        rounds = [batch[first : first + rows] for first in range(0, len(batch), rows)]
+        turns = [*program.turns[: len(rounds) - 1], program.turns[-1]]
+        return [
+            group
+            for part, entry in zip(rounds, turns, strict=True)
+            for group in (self._images(part), [_run(entry)])
+        ]
+
+    def _images(self, part: range) -> Requests:
+        return list(image_requests(self._program, self._wire[part.start : part.stop], self._room, []))
 
     def begin(self, stage: Stage, batch: range) -> Requests:
         """Return all requests of a batch in a stage of one pass up to `save`."""
         (number,) = stage.passes
-        images = [] if number else self.infer(batch)
+        images = [] if number else list(chain.from_iterable(self.infer(batch)))
         return [*self.restore(stage, batch), *images, *runs(self._program, number)]
 
     def save(self, stage: Stage, batch: range) -> Requests:
@@ -71,7 +90,7 @@ class Kept:
         config, base = self._program.config, self._program.regions.bases
         return [
             request
-            for row in range(len(batch))
+            for row in range(min(len(batch), self._program.filled_rows))
             for span in stage.saved
             for request in read_requests(
                 config, Space.ACTIVATIONS, row, base[span.region] + span.first, span.words
@@ -87,20 +106,33 @@ class Kept:
             They are not of that size.
         """
         program, size = self._program, self._program.config.geometry.width // 8
-        data = b"".join(answers)
-        wanted = len(batch) * sum(span.words for span in stage.saved) * size
+        data, rows = b"".join(answers), min(len(batch), self._program.filled_rows)
+        wanted = rows * sum(span.words for span in stage.saved) * size
         if len(data) != wanted:
             raise DeviceError(f"READ of {wanted} bytes gave {len(data)}")
         at = 0
-        for image in batch:
+        for row in range(rows):
+            held = self._held(batch, row)
             for span in stage.saved:
                 part = np.frombuffer(data, np.uint8, span.words * size, at).reshape(-1, size)
                 at += part.size
                 mine = stage.valid[span.region][span.slice]
+                words = program.regions.sizes[span.region]
                 if span.region not in self._words:
-                    shape = (len(self._wire), program.regions.sizes[span.region], size)
+                    shape = (len(self._wire), words // program.per_row, size)
                     self._words[span.region] = np.zeros(shape, np.uint8)
-                self._words[span.region][image, span.slice][mine] = part[mine]
+                place, word = np.divmod(span.first + np.flatnonzero(mine), words // program.per_row)
+                known = held[place] >= 0
+                self._words[span.region][held[place][known], word[known]] = part[mine][known]
+
+    def _held(self, batch: range, row: int) -> NDArray[np.int64]:
+        """Return whose words are in each place of a row's regions; -1, nobody's."""
+        rows, last = self._program.filled_rows, len(batch) - 1
+        held = np.full(self._program.per_row, -1)
+        for number in range(row, len(batch), rows):
+            # The last round is the one that goes on, however many there are.
+            held[-1 if number // rows == last // rows else number // rows] = batch[number]
+        return held
 
     def forget(self, later: Sequence[Stage]) -> None:
         """Drop what no later stage reads."""
@@ -131,7 +163,11 @@ class Kept:
 def runs(program: Program, number: int) -> Requests:
     """Return the requests that run a pass; the first one runs with its images."""
     entries = program.later[number - 1].entries if number else ()
-    return [(Command.RUN, entry.to_bytes(2, "little")) for entry in entries]
+    return [_run(entry) for entry in entries]
+
+
+def _run(entry: int) -> tuple[int, bytes]:
+    return Command.RUN, entry.to_bytes(2, "little")
 
 
 def _cost(requests: Requests, program: Program) -> int:
@@ -225,7 +261,8 @@ class Passes:
         def chains() -> Iterator[Chain]:
             while waiting:
                 begin, end = kept.begin(stage, waiting[0]), kept.save(stage, waiting[0])
-                if _cost([*begin, *end], self._program) > self._session.best_payload:
+                best = self._session.best_payload
+                if _cost([*begin, *end], self._program) > (_MOST_CHAINED if best == LONGEST else best):
                     return  # so many frames would hardly ever pass one after the other
                 flying.append((waiting.popleft(), len(begin), len(end)))
                 yield Chain([*begin, *end])
@@ -252,7 +289,8 @@ class Passes:
             if stage.repeated:
                 self._weights(number)
             if not number:
-                self._all(kept.infer(batch))
+                for group in kept.infer(batch):
+                    self._all(group)
             for run in runs(self._program, number):
                 self._all([run])
         kept.take(stage, batch, self._all(kept.save(stage, batch)))

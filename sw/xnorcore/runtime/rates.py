@@ -21,7 +21,7 @@ from .stages import Stage, stages
 from .timed import TimedDevice
 from .upload import Progress
 
-__all__ = ["CALL", "Rates", "rates", "wire_bytes"]
+__all__ = ["CALL", "Rates", "of_use", "rates", "wire_bytes"]
 
 CALL = 1000
 """Images of a call in passes, if nothing else is said."""
@@ -56,6 +56,11 @@ class Rates:
     latency_us: float
 
 
+def of_use(program: Program, device: BoardDevice) -> Program:
+    """Return the program for as many images per row as are of use on a board, over its own UART."""
+    return largest(program, BITS_PER_BYTE * device.clocks_per_bit[device.baud])
+
+
 def rates(program: Program, device: BoardDevice, images: int = CALL) -> Rates:
     """Return what a program reaches on a board's device, over its own UART.
 
@@ -69,18 +74,25 @@ def rates(program: Program, device: BoardDevice, images: int = CALL) -> Rates:
         Where they come from a store, as many are worked on at once as are of use
         (`xnorcore.compiler.group`). Else any number reaches the same, but for the beginning and the end.
     """
-    program = largest(program)
+    program = of_use(program, device)
     byte_s = BITS_PER_BYTE * device.clocks_per_bit[device.baud] / device.clock_hz
     array_s = program.cycles / device.clock_hz / program.batch
     if program.results_read:
         call = _Read(program, device, byte_s)
         call_s, wire_s = call.seconds(images)
-        batch_s, _ = call.seconds(program.batch)
-        return Rates(1 / array_s, images / wire_s, images / call_s, batch_s * 1e6)
+        return Rates(1 / array_s, images / wire_s, images / call_s, _latency(program, device, byte_s) * 1e6)
     wire_s = wire_bytes(program) * byte_s
-    alone = compile_network(program.network, program.config, at_once=1)
-    one_s = sum(_image_bytes(alone, 1)) * byte_s + alone.latency / device.clock_hz
+    one_s = _latency(program, device, byte_s)
     return Rates(1 / array_s, 1 / wire_s, 1 / max(array_s, wire_s), one_s * 1e6)
+
+
+def _latency(program: Program, device: BoardDevice, byte_s: float) -> float:
+    """Return the seconds of a call of one image; where the host reads its results, of one for each row."""
+    single = program.single or program
+    if single.results_read:
+        return _Read(single, device, byte_s).seconds(single.batch)[0]
+    alone = compile_network(program.network, program.config, at_once=1)
+    return sum(_image_bytes(alone, 1)) * byte_s + alone.latency / device.clock_hz
 
 
 def wire_bytes(program: Program) -> float:

@@ -42,7 +42,8 @@ class TimedDevice:
         self._program, self._clock_hz, self._byte_s = program, clock_hz, byte_s
         first, *runs = (cycles.active / clock_hz for cycles in program.by_itself)
         self._infer_s = first
-        self._run_s = sum(runs) / max(len(runs), 1)  # all are taken to be alike
+        self._turns = dict(zip(program.turns, runs, strict=False))
+        self._run_s = sum(runs) / max(len(runs), 1)  # of passes all are taken to be alike
         self._splitter = Splitter(_MAX_REQUEST)
         self._time = self._received = self._done = self._sent = 0.0
         self._answers: deque[tuple[float, bytes]] = deque()
@@ -65,10 +66,10 @@ class TimedDevice:
         elif command == Command.READ:
             answer = self._read(payload)
         elif command == Command.RUN:
-            self._done += self._run_s
+            self._done += self._turns.get(int.from_bytes(payload, "little"), self._run_s)
         elif command == Command.INFER and payload[0] & END:
             self._done += self._infer_s
-            answer = bytes(self._program.batch)
+            answer = bytes(self._program.filled_rows)
         frame = encode_response(command, tag, answer)
         self._sent = max(self._sent, self._done) + len(frame) * self._byte_s
         if command == Command.READ:

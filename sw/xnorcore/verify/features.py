@@ -36,7 +36,7 @@ def features(case: Case) -> set[str]:
         found.add("passes")
     at_once = fitted(program, len(case.images))
     if at_once.per_row > 1:
-        found.add("several images per row")
+        found.add("several images per row, in rounds" if at_once.turns else "several images per row")
     if len(case.images) > at_once.batch:
         found.add("several batches")
     config = case.config
