@@ -171,6 +171,20 @@ class Net:
             found[:, :, i, j] = v[:, :, y : y + size, x : x + size].sum(axis=(2, 3)) / Fraction(size * size)
         self.v = found
 
+    def add(self, other: tuple[str, Any]) -> None:
+        """Add what `state` was before."""
+        self.node("Add", other[0])
+        self.v = self.v + other[1]
+
+    @property
+    def state(self) -> tuple[str, Any]:
+        """The tensor so far, and its values."""
+        return self.x, self.v
+
+    @state.setter
+    def state(self, state: tuple[str, Any]) -> None:
+        self.x, self.v = state
+
     def mean(self) -> None:
         self.node("GlobalAveragePool")
         self.node("Flatten")

@@ -90,7 +90,7 @@ def cycle() -> Any:
 POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 
 GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
-    "residual": (two_paths, "branches and residual connections are not supported"),
+    "residual": (two_paths, "adds values of one bit, but sums of branches are of 2 bits and more"),
     "cycle": (cycle, "lies on a cycle"),
     "no sign": (
         lambda: net(lambda b, z: z),
@@ -170,7 +170,10 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: conv(lambda b, z: joined(b, b.sign(z)), 128),
         "Concat 'n6': joins two computed tensors, 'BipolarQuant_4' and 'Neg_5'",
     ),
-    "branch that is not joined": (lambda: two_ends(), "is read by 2 nodes (Gemm 'n6', Gemm 'n8')"),
+    "branch that is not joined": (
+        lambda: two_ends(),
+        "Gemm 'n6': ends the graph, and so does Gemm 'n8': of branches, only those run that Add joins",
+    ),
     "bfloat16": (
         lambda: net(lambda b, z: b.sign(b.node("Cast", z, to=TensorProto.BFLOAT16))),
         "Cast 'n4': converts to element type 16 (bfloat16), which may round",

@@ -303,7 +303,6 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
         "must have one constant, finite scale and zero point for all channels",
     ),
     "no scale": (lambda b: _quant(b, _gemm(b), -0.5), "scale is -0.5, but must be above 0"),
-    "twice": (lambda b: _quant(b, _quant(b, _gemm(b)), 0.3), "quantises values that are quantised already"),
     "not monotone": (
         lambda b: _quant(b, b.node("Abs", _gemm(b)), bits=3.0),
         r"Abs .*channel 0 rises and falls: it is not monotone",

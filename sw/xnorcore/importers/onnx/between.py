@@ -29,7 +29,7 @@ def affine(walk: Walk, node: Node) -> None:
         walk.stage.form.affine(scale, offset, node)
         return
     if len(scale) > 1 or len(offset) > 1:
-        if not walk.stages:
+        if walk.last is None:
             raise node.fail(
                 "gives each channel of the image its own scale or offset, in front of weights and without a "
                 "quantiser, but the network's inputs are integers; quantise behind it (Quant, or a sign)"
@@ -50,7 +50,7 @@ def affine(walk: Walk, node: Node) -> None:
 def norm(walk: Walk, node: Node) -> None:
     """Fold a `NORM` node into the sums."""
     if walk.levels is not None:
-        if not walk.stages:
+        if walk.last is None:
             raise node.fail(
                 "is a batch norm of the image in front of weights and without a quantiser, but the network's "
                 "inputs are integers; quantise behind it (Quant, or a sign)"
@@ -81,7 +81,7 @@ def monotone(walk: Walk, node: Node) -> None:
 def pool(walk: Walk, node: Node) -> None:
     """Take a `POOL` node, before or behind the sign."""
     window: Window = node.attributes["window"]
-    if not walk.stages:
+    if walk.last is None:
         raise node.fail("pools the image, which is not supported")
     stage = walk.stage
     if stage.node.op != CONV or stage.pool is not None or (walk.levels is not None and stage.gives is None):
@@ -112,6 +112,10 @@ def pool(walk: Walk, node: Node) -> None:
     if walk.levels is not None:
         levels = walk.levels
         origin = (levels.scale, levels.offset)
+        if walk.shared:
+            raise node.fail(
+                "pools values that another branch reads as they are; pool behind a layer of its own"
+            )
         walk.levels = replace(
             levels,
             tensor=node.outputs[0],
@@ -144,7 +148,7 @@ def mean(walk: Walk, node: Node) -> None:
     if levels is None:
         mean_of_sums(walk, node)
         return
-    if not walk.stages:
+    if walk.last is None:
         raise node.fail("averages what is not one bit; average behind the sign")
     if levels.pads or levels.sums or len(levels.shape) != 3:
         raise node.fail("averages values that are no map")
@@ -158,9 +162,8 @@ def mean(walk: Walk, node: Node) -> None:
         walk.index = walk.index[:, :, np.newaxis, np.newaxis]
     walk.pending.append(node.name)
     walk.levels = replace(
-        levels, scale=levels.scale / area, shape=shape, index=walk.index, sums=True, places=levels.places
+        levels, scale=levels.scale / area, shape=shape, index=walk.index, sums=True, mean=node.name
     )
-    walk.stage.mean = node.name
 
 
 def _map_like(index: Any) -> Any:

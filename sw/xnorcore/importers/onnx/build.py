@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 
 from ...errors import ImportFailedError, NetworkError
 from ...folding.complement import absorb_complements
-from ...model.layers import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, has_weights
-from ...model.network import Network
+from ...model.layers import Add, Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, has_weights
+from ...model.network import Network, Node
 from ..outcome import LayerReport
 from .image import Image
 from .placed import Copies, copies, every_place
 from .scores import scores_affine, two_classes
-from .signal import Stage
+from .signal import Joined, Levels, Stage
 from .solve import reachable, solve
 from .stages import Cut
 
@@ -63,9 +64,10 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
     ImportFailedError
         Names the node of the layer and the reason.
     """
-    layers: list[Layer] = []
+    graph = _Layers()
+    layers, reports = graph.layers, graph.reports
     masks: dict[int, NDArray[np.bool_]] = {}
-    stage_masks, last, reports, emitted = [], [], [], []
+    stage_masks, last, emitted = [], [], []
     spread: Copies | None = None
     for number, stage in enumerate(cut.stages):
         final = number == len(cut.stages) - 1
@@ -77,29 +79,27 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
             )
         except NetworkError as error:
             raise stage.node.fail(str(error)) from None
-        if spread is not None and (final or stage.mean or cut.stages[number + 1].node.op != "Dense"):
+        if spread is not None and not (number + 1 < len(cut.stages) and _alone(cut, number)):
             assert stage.placed is not None
             raise stage.placed.fail(
                 "has a value for each place of a map, but a layer stores one threshold for each channel; "
                 "only a dense layer can follow such a map and its sign"
             )
         emitted.append(spread)
+        read = graph.value(stage.reads, number)
         masks[len(layers)] = mask
-        reports.append(_report(stage, layer, len(layers), image))
-        layers.append(layer)
+        value = graph.add(layer, (read,), _report(stage, layer, len(layers), image))
         if stage.pool is not None:
             assert stage.pooling is not None
             if stage.gives is None:
                 raise stage.pooling.fail("pools sums that have no sign behind them; scores cannot be pooled")
             pool = MaxPool2d(stage.pool.kernel, stage.pool.stride, f"pool{number}", stage.pool_padding)
             padding = "-1" if any(pool.padding) else None
-            reports.append(_other(pool, "maxpool2d", pool.window, (stage.pooling.name,), padding))
-            layers.append(pool)
+            report = _other(pool, "maxpool2d", pool.window, (stage.pooling.name,), padding)
+            value = graph.add(pool, (value,), report)
+        graph.given[id(stage)] = value
         last.append(len(layers) - 1)
         stage_masks.append(mask)
-        if stage.mean:
-            layers.append(GlobalSum(name=f"sum{number}"))
-            reports.append(_other(layers[-1], "globalsum", (), (stage.mean,)))
     scale, offset = scores_affine(cut.stages[-1], layers[-1])
     if len(emitted) > 1 and emitted[-2] is not None and emitted[-2].doubled and cut.stages[-1].gives is None:
         assert has_weights(layers[-1])
@@ -110,14 +110,78 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         one = reports[-1]
         reports[-1] = replace(one, shape=(2, *one.shape[1:]), memory_bits=2 * one.memory_bits)
     try:
-        chain = absorb_complements(layers, masks)
+        whole = _whole(graph, masks, cut)
         network = Network(
-            name, InputSpec(image.levels.shape, image.levels.bits), chain, scale=scale, offset=offset,
+            name, InputSpec(image.levels.shape, image.levels.bits), whole, scale=scale, offset=offset,
             metadata=metadata,
         )  # fmt: skip
     except NetworkError as error:
         raise _named(str(error), cut) from None
     return Built(network, cut.stages, stage_masks, last, tuple(reports), emitted)
+
+
+def _whole(graph: _Layers, masks: dict[int, NDArray[np.bool_]], cut: Cut) -> Sequence[Layer | Node]:
+    """The layers with what they read, and with complements absorbed, as only a chain can."""
+    if graph.straight:
+        return absorb_complements(graph.layers, masks)
+    falling = [stage for stage, mask in zip(cut.stages, masks.values(), strict=True) if mask.any()]
+    if falling:
+        raise (falling[0].pooling or falling[0].node).fail(
+            "pools in front of what falls, in a network with branches; pool behind the sign"
+        )
+    return [Node(layer, read) for layer, read in zip(graph.layers, graph.reads, strict=True)]
+
+
+class _Layers:
+    """Layers so far, what they read, and which values stages and additions give.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    reads : list of tuple of int
+        Numbers of values.
+    reports : list of LayerReport
+    given : dict of int to int
+        By the identity of a `Stage` or `Joined`, its value.
+    """
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.reads: list[tuple[int, ...]] = []
+        self.reports: list[LayerReport] = []
+        self.given: dict[int, int] = {}
+
+    @property
+    def straight(self) -> bool:
+        """Whether each layer reads what the one before it gives."""
+        return all(reads == (index,) for index, reads in enumerate(self.reads))
+
+    def add(self, layer: Layer, reads: tuple[int, ...], report: LayerReport) -> int:
+        """Append a layer; return the number of its value."""
+        self.layers.append(layer)
+        self.reads.append(reads)
+        self.reports.append(report)
+        return len(self.layers)
+
+    def value(self, levels: Levels, number: int) -> int:
+        """Return the number of the value that stage `number` reads; make the layers that add and average."""
+        giver = levels.giver
+        if isinstance(giver, Joined) and id(giver) not in self.given:
+            parts = tuple(self.value(part, number) for part in giver.parts)
+            layer = Add(f"add{len(self.layers)}")
+            self.given[id(giver)] = self.add(layer, parts, _other(layer, "add", (), (giver.node.name,)))
+        value = 0 if giver is None else self.given[id(giver)]
+        if levels.sums:
+            layer = GlobalSum(f"sum{number - 1}")
+            value = self.add(layer, (value,), _other(layer, "globalsum", (), (levels.mean,)))
+        return value
+
+
+def _alone(cut: Cut, number: int) -> bool:
+    """Whether the next stage, a dense layer, alone reads what a stage gives, as it is."""
+    stage, following = cut.stages[number : number + 2]
+    readers = [one for one in cut.stages if one.reads.giver is stage]
+    return readers == [following] and not following.reads.sums and following.node.op == "Dense"
 
 
 def _layer(

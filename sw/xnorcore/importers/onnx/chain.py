@@ -1,4 +1,4 @@
-"""Pass: what is left must be a chain, each node reading the one before it."""
+"""Pass: what is left must be a chain, each node reading the one before it, or branches that Add joins."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from collections.abc import Sequence
 from ...errors import ImportFailedError
 from ...model.check import brief
 from .graph import Graph, Node, replaced
+from .steps import STEP
 
 ENDS = {"Softmax", "LogSoftmax", "ArgMax", "TopK"}
 """Operators that may only stand at the end."""
-BRANCHES = "branches and residual connections are not supported"
+BRANCHES = "of branches, only those run that Add joins, behind quantisers of one scale and of 2 bits or more"
+_PRODUCTS = ("Dense", "Conv2d", STEP, "Quant", "IntQuant", "MultiThreshold")
+"""Operators behind which there may be branches: what the image becomes is known there."""
 
 
 def chain(graph: Graph) -> Graph:
     """Check that the nodes form one chain from the image, and put them in its order.
+
+    Where there are branches behind a quantiser or a product, only additions may join them.
 
     Raises
     ------
@@ -23,6 +28,9 @@ def chain(graph: Graph) -> Graph:
         Names the node that branches or joins.
     """
     readers = graph.readers
+    fork = next((name for name in _computed(graph) if len(readers.get(name, [])) > 1), None)
+    if fork is not None and any(node.op in _PRODUCTS for node in _before(graph, fork)):
+        return _branched(graph)
     nodes: list[Node] = []
     tensors = [graph.input]
     while True:
@@ -60,6 +68,39 @@ def chain(graph: Graph) -> Graph:
     return replaced(graph, nodes=tuple(nodes))
 
 
+def _computed(graph: Graph) -> list[str]:
+    return [graph.input, *(name for node in graph.nodes for name in node.outputs if name)]
+
+
+def _before(graph: Graph, tensor: str) -> Sequence[Node]:
+    """The nodes up to the one that gives a tensor."""
+    place = next((i for i, node in enumerate(graph.nodes) if tensor in node.outputs), -1)
+    return graph.nodes[: place + 1]
+
+
+def _branched(graph: Graph) -> Graph:
+    """Check a graph with branches: every node reads one computed tensor, but additions of two."""
+    readers, computed = graph.readers, set(_computed(graph))
+    for node in graph.nodes:
+        reads = [name for name in node.inputs if name in computed]
+        if len(reads) > 1 and not (node.op == "Add" and len(set(reads)) == 2):
+            shown = " and ".join(brief(one, 60) for one in reads[:2])
+            raise node.fail(f"joins two computed tensors, {shown}: {BRANCHES}")
+        used = [name for name in node.outputs[1:] if name and (name in readers or name in graph.outputs)]
+        if used and (node.op != "TopK" or any(name in readers for name in used)):
+            raise node.fail("an output other than the first is used, which is not supported")
+        if node.op in ENDS:
+            for after in (reader for name in node.outputs for reader in readers.get(name, [])):
+                _last(node, after)
+    ends = [node for node in graph.nodes if not any(name in readers for name in node.outputs)]
+    if len(ends) > 1:
+        raise ends[0].fail(f"ends the graph, and so does {ends[1].label}: {BRANCHES}")
+    for name in graph.outputs:
+        if name not in computed:
+            raise ImportFailedError(f"output {brief(name, 60)} does not depend on the image")
+    return graph
+
+
 def _branch(graph: Graph, tensor: str, following: Sequence[Node]) -> ImportFailedError:
     """Why several nodes read one tensor: the node that joins them again, if there is one."""
     computed = {tensor}
@@ -78,5 +119,10 @@ def _branch(graph: Graph, tensor: str, following: Sequence[Node]) -> ImportFaile
 
 def _ends(nodes: Sequence[Node]) -> None:
     for node, after in itertools.pairwise(nodes):
-        if node.op in ENDS and after.op not in ENDS and after.op not in ("Reshape", "Flatten", "Squeeze"):
-            raise node.fail(f"must be the last node, but {after.label} follows")
+        if node.op in ENDS:
+            _last(node, after)
+
+
+def _last(node: Node, after: Node) -> None:
+    if after.op not in ENDS and after.op not in ("Reshape", "Flatten", "Squeeze"):
+        raise node.fail(f"must be the last node, but {after.label} follows")

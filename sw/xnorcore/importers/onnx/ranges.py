@@ -2,7 +2,7 @@
 
 Thresholds are exact in rationals, whatever the scale. The source is not: where it computes infinity, NaN or 0
 from numbers that are none of these, another network would come out. Intervals of every channel are followed
-along the chain, in float64, from the signs and integers that a product reads.
+along the graph, in float64, from the signs and integers that a product reads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEEP = {"Pool", "Mean", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueez
 
 
 def in_range(graph: Graph) -> Graph:
-    """Check every node of a chain whose values are known; return the graph as it is.
+    """Check every node whose values are known; return the graph as it is.
 
     Raises
     ------
@@ -33,13 +33,17 @@ def in_range(graph: Graph) -> Graph:
         Names the node whose values may leave the range of the source's float format.
     """
     limits = np.finfo(_format(graph))
-    known: Interval | None = None
+    given: dict[str, Interval] = {}
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            steps = _steps(node, known, limits.dtype, graph)
+            reads = [given[name] for name in node.inputs if name in given]
+            known = reads[0] if reads else None
+            steps = [_sum(*reads)] if len(reads) > 1 else _steps(node, known, limits.dtype, graph)
             for low, high in steps:
                 _check(node, low, high, limits)
-            known = steps[-1] if steps else known if node.op in _KEEP else None
+            found = steps[-1] if steps else known if node.op in _KEEP else None
+            if found is not None:
+                given[node.outputs[0]] = found
     return graph
 
 
@@ -162,6 +166,15 @@ def _times(known: Interval, factor: NDArray[np.float64]) -> Interval:
 def _plus(known: Interval, term: NDArray[np.float64]) -> Interval:
     low, high = _fitted(known, term)
     return low + term, high + term
+
+
+def _sum(one: Interval, two: Interval) -> Interval:
+    """The interval behind an addition of branches, whose values are quantised: for all channels alike."""
+    return tuple(np.atleast_1d(a + b) for a, b in zip(_all(one), _all(two), strict=True))  # type: ignore[return-value]
+
+
+def _all(known: Interval) -> tuple[np.float64, np.float64]:
+    return known[0].min(), known[1].max()
 
 
 def _fitted(known: Interval, other: NDArray[np.float64]) -> Interval:

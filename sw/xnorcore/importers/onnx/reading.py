@@ -15,7 +15,14 @@ from .stairs import every_sum
 from .walk import Walk
 
 
-def _reading(walk: Walk, node: Node) -> Levels:
+def quantised(walk: Walk, node: Node) -> Levels:
+    """Return the values that a node reads.
+
+    Raises
+    ------
+    ImportFailedError
+        If they are sums that nothing has quantised.
+    """
     if walk.levels is None and walk.stage.node.attributes.get("average"):
         every_sum(walk)
     if walk.levels is None:
@@ -34,7 +41,7 @@ def _reading(walk: Walk, node: Node) -> Levels:
 
 def dense(walk: Walk, node: Node) -> None:
     """Begin a stage with a `DENSE` node; its weights are put in network order."""
-    reads = _reading(walk, node)
+    reads = quantised(walk, node)
     if reads.pads:
         raise node.fail("reads padded values; padding can only stand before a convolution")
     if walk.index.ndim != 2:
@@ -48,7 +55,7 @@ def dense(walk: Walk, node: Node) -> None:
 
 def conv(walk: Walk, node: Node) -> None:
     """Begin a stage with a `CONV` node and the padding in front of it."""
-    reads = _reading(walk, node)
+    reads = quantised(walk, node)
     if len(reads.shape) != 3 or reads.sums:
         raise node.fail("reads values that are no map")
     batch = len(walk.index)
@@ -89,9 +96,7 @@ def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pa
     attributes = {**node.attributes, "weights": weights}
     made = Node(node.op, node.name, node.inputs, node.outputs, attributes)
     stage = Stage(made, reads, form, padding, pad, [*walk.pending, node.name], folded)
-    walk.pending = []
-    walk.stages.append(stage)
-    walk.levels = None
+    walk.begin(stage)
 
 
 def pad(walk: Walk, node: Node) -> None:

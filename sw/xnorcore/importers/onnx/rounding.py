@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +44,9 @@ def explained(
     first = last - isinstance(pool, MaxPool2d)
     layer = network.layers[first]
     assert isinstance(layer, (Dense, Conv2d)) and layer.thresholds is not None
-    layers = [*network.layers[:first], replace(layer, thresholds=None)]
-    sums = fast.run(Network("sums", network.input, layers), images).reshape(len(images), -1, layer.outputs)
+    part = network.up_to(first, layer.with_arrays(bare=True))
+    part = network.up_to(first, layer.with_arrays(bare=True))
+    sums = fast.run(part, images).reshape(len(images), -1, layer.outputs)
     near = np.zeros(sums.shape, np.bool_)
     for limit in layer.thresholds.reshape(layer.outputs, -1).T:
         distance = sums - limit

@@ -1,4 +1,4 @@
-"""What flows along the chain: one-bit or n-bit values, and the sums of a product on the way to a sign."""
+"""What flows through the graph: one-bit or n-bit values, and the sums of a product on the way to a sign."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ class Levels:
         `scale` and `offset` at `tensor`.
     places : array of int
         `index` at `tensor`.
+    mean : str
+        Source node that averages, of sums.
+    giver : Stage, Joined or None
+        What gives the network's values: a stage, an addition, or the image.
     """
 
     tensor: str
@@ -53,6 +57,8 @@ class Levels:
     top: int = 0
     origin: tuple[Fraction, Fraction] = (Fraction(1), Fraction(0))
     places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    mean: str = ""
+    giver: Stage | Joined | None = field(default=None, repr=False, compare=False)
 
     @property
     def most(self) -> int:
@@ -95,7 +101,22 @@ def places(shape: tuple[int, ...], batch: int, *, channels_last: bool) -> NDArra
     return index[np.newaxis] + count * np.arange(batch).reshape(batch, *(1,) * index.ndim)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """An addition of values.
+
+    Attributes
+    ----------
+    node : Node
+        The source's.
+    parts : tuple of Levels
+    """
+
+    node: Node
+    parts: tuple[Levels, ...]
+
+
+@dataclass(eq=False)
 class Stage:
     """A product, and everything up to its sign.
 
@@ -125,8 +146,6 @@ class Stage:
         The quantiser of several bits that ends the stage.
     gives : Levels or None
         The bits, or values of several.
-    mean : str
-        Source node that averages the bits, or ``""``.
     placed : Node or None
         The first node that has parameters for each place of the map; the form then has them too.
     pool_order : str or None
@@ -147,7 +166,6 @@ class Stage:
     table: NDArray[Any] | None = None
     stairs: Any = None
     gives: Levels | None = None
-    mean: str = ""
     pool_order: str | None = None
     placed: Node | None = None
 

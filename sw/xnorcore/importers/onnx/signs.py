@@ -31,8 +31,9 @@ def step(walk: Walk, node: Node) -> None:
     scale, offset = (high - low) / 2, (high + low) / 2
     shape = result_shape(walk)
     walk.levels = stage.gives = Levels(
-        node.outputs[0], scale, offset, 1, shape, walk.index, origin=(scale, offset), places=walk.index
-    )
+        node.outputs[0], scale, offset, 1, shape, walk.index, origin=(scale, offset), places=walk.index,
+        giver=stage,
+    )  # fmt: skip
 
 
 def result_shape(walk: Walk) -> tuple[int, ...]:
@@ -78,7 +79,7 @@ def renamed(walk: Walk, node: Node, low: Fraction, high: Fraction) -> None:
 
 def end(walk: Walk, node: Node) -> None:
     """Take a node that ranks the scores: the host does that."""
-    if not walk.stages:
+    if walk.last is None:
         raise node.fail("the graph has no layer with weights")
     if walk.levels is not None:
         raise node.fail("chooses among one-bit outputs, where ties decide; end with scores")

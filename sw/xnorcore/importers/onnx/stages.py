@@ -1,4 +1,4 @@
-"""Pass: cut the chain into stages, each a product with everything up to its sign."""
+"""Pass: cut the graph into stages, each a product with everything up to its sign."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from .canonical import AFFINE, MEAN, NORM, POOL
 from .chain import ENDS
 from .evaluate import MOVES
 from .graph import Graph, Node
-from .reading import conv, dense, pad
+from .joins import add, compared
+from .reading import conv, dense, pad, quantised
 from .signal import Levels
 from .signs import end, step
 from .stairs import stairs
@@ -28,7 +29,14 @@ _HANDLERS: dict[str, Callable[[Walk, Node], None]] = {
 
 
 def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
-    """Cut a chain, whose nodes follow the image, into stages.
+    """Cut a graph into stages.
+
+    Parameters
+    ----------
+    graph : Graph
+    nodes : sequence of Node
+        Those that follow the image, each behind what it reads.
+    image : Levels
 
     Raises
     ------
@@ -36,8 +44,12 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
         Names the node that cannot run exactly, and why.
     """
     walk = Walk(graph, image)
+    walks = {image.tensor: walk}
     for number, node in enumerate(nodes):
+        walk = _behind(node, graph, walks)
         last = all(later.op in ENDS or later.op in MOVES for later in nodes[number + 1 :])
+        if node.op == "Add" and walk.levels is not None and walk.levels.tensor == node.outputs[0]:
+            continue
         if node.op == MONOTONE and last and walk.levels is None:
             tail(walk, node)
         elif node.op in ENDS:
@@ -48,17 +60,33 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
         elif node.op in MOVES:
             walk.move(node)
         elif node.op in _HANDLERS:
-            _HANDLERS[node.op](walk, node)
+            if not compared(walk, node):
+                _HANDLERS[node.op](walk, node)
             walk.scores = node.outputs[0]
         else:
             raise node.fail(_why(node, walk))
     return walk.finish()
 
 
+def _behind(node: Node, graph: Graph, walks: dict[str, Walk]) -> Walk:
+    """Return the walk that has reached a node: that of what it reads, or one along a path of its own."""
+    found = []
+    for name in dict.fromkeys(node.inputs):
+        if name in walks:
+            walk = walks[name]
+            if len(graph.readers[name]) > 1:
+                quantised(walk, node)
+                walk = walk.fork()
+            found.append(walk)
+    walk = add(found, node) if len(found) > 1 else found[0]
+    walks |= dict.fromkeys(filter(None, node.outputs), walk)
+    return walk
+
+
 def _why(node: Node, walk: Walk) -> str:
     if node.op in ("Add", "Sub", "Mul", "Div"):
         return "has a constant that differs within a channel, which cannot be folded"
-    if node.op == "Where" and walk.stages:
+    if node.op == "Where" and walk.last:
         return "gives values that differ from channel to channel; one-bit activations have two values for all"
     if node.op == "Concat":
         return "joins tensors, which is not supported"

@@ -106,7 +106,7 @@ def _end(walk: Walk, tensor: str, found: Stairs) -> None:
     origin = found.unit, found.first
     walk.levels = walk.stage.gives = Levels(
         tensor, *origin, found.count.bit_length(), result_shape(walk), walk.index, origin=origin,
-        places=walk.index, top=found.count,
+        places=walk.index, top=found.count, giver=walk.stage,
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def tail(walk: Walk, node: Node) -> None:
     Of one score, it says which of two classes: class 1 where the score is above 0.
     """
     op = str(node.attributes.get("source", node.op))
-    if not walk.stages or walk.levels is not None:
+    if walk.last is None or walk.levels is not None:
         raise node.fail("stands at the end, behind what are no sums")
     if op not in MIDDLE:
         raise node.fail(
@@ -71,7 +71,7 @@ def mean_of_sums(walk: Walk, node: Node) -> None:
     expected = places(map_shape, len(walk.index), channels_last=False)
     if node.attributes["axes"] != (2, 3) or not np.array_equal(walk.index, expected):
         raise node.fail("must average height and width of (batch, channels, height, width)")
-    if len(walk.stages) < 2:
+    if stage.reads.giver is None:
         raise node.fail(
             f"averages the sums of {stage.node.label}, which reads the image; only sums of bits can be "
             "added up over positions"
@@ -83,19 +83,18 @@ def mean_of_sums(walk: Walk, node: Node) -> None:
             "bits over positions, not sums, and only 1 x 1 without padding gives the same; average behind "
             "the sign, or use a kernel of 1 x 1"
         )
-    _swap(walk.stages[-2], stage, node)
+    _swap(stage, node)
     walk.name(node, "average")
     walk.index = places((outputs,), len(walk.index), channels_last=True)
     if node.attributes["keepdims"]:
         walk.index = walk.index[:, :, np.newaxis, np.newaxis]
 
 
-def _swap(before: Stage, stage: Stage, node: Node) -> None:
-    """Make the stage a product that reads global sums of the bits of the stage before."""
+def _swap(stage: Stage, node: Node) -> None:
+    """Make the stage a product that reads global sums of the bits in front of it."""
     reads: Levels = stage.reads
     height, width, channels = reads.shape
-    stage.reads = replace(reads, shape=(channels,), sums=True)
-    before.mean = node.name
+    stage.reads = replace(reads, shape=(channels,), sums=True, mean=node.name)
     weights = stage.node.attributes["weights"].reshape(-1, channels)
     attributes = {**stage.node.attributes, "weights": weights, "source": stage.node.attributes["source"]}
     del attributes["window"]

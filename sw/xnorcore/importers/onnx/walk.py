@@ -1,7 +1,8 @@
-"""The walk along the chain: what is known behind each node, and the stages found so far."""
+"""The walk along a path of the graph: what is known behind each node, and the stages found so far."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,6 +53,11 @@ class Walk:
     levels : Levels or None
         None: the last stage has no sign yet.
     stages : list of Stage
+        Of all paths.
+    last : Stage or None
+        The last one of this path.
+    shared : bool
+        Other paths have the values of the last stage, too.
     ends : list of Node
         Nodes that choose or rank classes.
     notes : list of str
@@ -69,6 +75,8 @@ class Walk:
         self.graph = graph
         self.levels: Levels | None = image
         self.stages: list[Stage] = []
+        self.last: Stage | None = None
+        self.shared = False
         self.ends: list[Node] = []
         self.notes: list[str] = []
         self.index = image.index
@@ -79,7 +87,19 @@ class Walk:
     @property
     def stage(self) -> Stage:
         """The stage that is being taken."""
-        return self.stages[-1]
+        assert self.last is not None
+        return self.last
+
+    def begin(self, stage: Stage) -> None:
+        """Take a product."""
+        self.stages.append(stage)
+        self.last, self.levels, self.pending, self.shared = stage, None, [], False
+
+    def fork(self) -> Walk:
+        """Return the walk along another path from here."""
+        other = copy.copy(self)
+        other.pending, other.shared = list(self.pending), True
+        return other
 
     def move(self, node: Node) -> None:
         """Take a node that moves values: only the order of the values changes."""
@@ -89,7 +109,8 @@ class Walk:
         if self.levels is not None:
             behind = node.attributes.get("inserted") == "behind"
             self.levels = replace(self.levels, index=self.index)
-            if behind and self.stages and self.levels.tensor == node.inputs[0]:
+            mine = self.last is not None and self.levels.giver is self.last
+            if behind and mine and self.levels.tensor == node.inputs[0]:
                 # The source has no tensor in front of a node that the importer put there.
                 named = replace(self.levels, tensor=node.outputs[0], places=self.index)
                 self.levels = self.stage.gives = named
@@ -99,7 +120,7 @@ class Walk:
 
     def finish(self) -> Cut:
         """Return the stages."""
-        if not self.stages:
+        if self.last is None:
             raise ImportFailedError("the graph has no layer with weights")
         if self.levels is not None and self.levels.sums:
             raise ImportFailedError("the graph ends with an average; a product must follow it")

@@ -1,0 +1,221 @@
+"""Branches that additions join: residual networks, against an executor in rationals, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.sw.importers.fewbit_graphs import Net
+from tests.sw.importers.onnx_graphs import save
+from xnorcore.errors import ImportFailedError
+from xnorcore.importers import onnx
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.network import Add, Conv2d, GlobalSum
+from xnorcore.reference import fast, golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.ask import machine_url
+
+DEVICE = DeviceConfig(Geometry(2, 8, 16), 24, code_bits=3)
+
+
+def residual(images: Any, *, signed: int, zero: float = 0, bits: int = 2) -> Net:
+    """Two residual blocks, of which the first changes size: sums that are compared again, or read."""
+    net = Net((2, 6, 6), images)
+
+    def quantised(outputs: int, scale: float = 0.3, **options: Any) -> None:
+        net.conv(outputs, 2, **options)
+        net.norm(falls=bool(outputs % 2))
+        net.quant(bits, signed=signed, narrow=signed, scale=scale, zero=zero)
+
+    quantised(5, pads=1)
+    trunk = net.state
+    quantised(5, pads=1)
+    quantised(7, 0.25, stride=2, pads=1)
+    left = net.state
+    net.state = trunk
+    quantised(7, 0.25, stride=2, pads=1)
+    net.add(left)
+    net.norm(falls=True)
+    net.relu()
+    net.quant(bits, signed=0, scale=0.5)
+    trunk = net.state
+    quantised(7, 0.5, pads=1)
+    net.quant(bits, signed=0, scale=0.5)
+    net.add(trunk)
+    quantised(4, pads=1)
+    net.quant(3, signed=1, scale=0.2)
+    net.mean()
+    net.dense(3, 2)
+    return net
+
+
+@pytest.mark.parametrize(("signed", "zero"), [(0, 0), (1, 0), (1, 1)])
+def test_residual_networks(signed: int, zero: float, tmp_path: Path) -> None:
+    images = np.random.default_rng(3).integers(0, 4, (8, 2, 6, 6))
+    net = residual(images, signed=signed, zero=zero)
+    imported = onnx.load(save(net.model(), tmp_path), inputs="uint2")
+    network, flat = imported.network, np.moveaxis(images, 1, -1)
+    kinds = [type(layer) for layer in network.layers]
+    assert kinds.count(Add) == 2 and kinds[-2] is GlobalSum
+    found = golden.layers(network, flat)
+    codes = [
+        layer for value, layer in zip(network.values[1:-1], found, strict=False) if value.result == "codes"
+    ]
+    wanted = {one.tobytes() for one in (np.asarray(each, np.uint8) for each in net.hidden())}
+    assert wanted <= {np.ascontiguousarray(layer).tobytes() for layer in codes}
+    assert np.allclose(network.affine(found[-1]), net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+    assert all(np.array_equal(a, b) for a, b in zip(found, fast.layers(network, flat), strict=True))
+    added = [one for one in imported.report.layers if one.kind == "add"]
+    assert len(added) == 2 and all(one.source_nodes for one in added)
+    with Accelerator.open(machine_url(DEVICE)) as device:
+        device.load(network)
+        assert (device.infer(flat) == found[-1]).all()
+
+
+def test_vectors(tmp_path: Path) -> None:
+    """Sums of dense layers, of more than two, one with a sign behind it."""
+    images = np.random.default_rng(4).integers(0, 4, (20, 6))
+    net = Net((6,), images)
+
+    def quantised(outputs: int, scale: float = 0.4) -> None:
+        net.dense(outputs, 2)
+        net.norm(falls=False)
+        net.quant(2, signed=0, scale=scale)
+
+    quantised(5)
+    first = net.state
+    quantised(5)
+    net.add(first)
+    second = net.state
+    quantised(5)
+    net.add(second)
+    net.norm()
+    net.sign()
+    net.dense(3, 2)
+    network = onnx.load(save(net.model(), tmp_path), inputs="uint2").network
+    found = golden.layers(network, images)
+    assert np.allclose(network.affine(found[-1]), net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+    assert [type(layer) for layer in network.layers].count(Add) == 2
+    with Accelerator.open(machine_url(DEVICE)) as device:
+        device.load(network)
+        assert (device.infer(images) == found[-1]).all()
+
+
+def test_a_second_quantiser_that_changes_nothing_is_left_out(tmp_path: Path) -> None:
+    images = np.random.default_rng(5).integers(0, 4, (9, 6))
+    for scale, layers in ((0.4, 2), (0.6, 3)):
+        net = Net((6,), images)
+        net.dense(5, 2)
+        net.norm(falls=False)
+        net.quant(2, signed=0, scale=0.4)
+        net.quant(2, signed=0, scale=scale)
+        net.dense(3, 2)
+        network = onnx.load(save(net.model(), tmp_path), inputs="uint2").network
+        assert len(network.layers) == layers
+        scores = network.affine(golden.run(network, images))
+        assert np.allclose(scores, net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+
+
+def branch(change: Callable[[Net, tuple[str, Any]], None], **options: Any) -> Net:
+    """A layer, another one behind it, and what `change` makes of both."""
+    net = Net((2, 6, 6), np.zeros((1, 2, 6, 6), int))
+    net.conv(4, 2, pads=1)
+    net.norm(falls=False)
+    net.quant(**{"bits": 2, "signed": 0, "scale": 0.3, **options})
+    trunk = net.state
+    net.conv(4, 2, pads=1)
+    net.norm(falls=False)
+    change(net, trunk)
+    return net
+
+
+def quantised_and_added(net: Net, trunk: tuple[str, Any], *, scale: float = 0.3, bits: int = 2) -> None:
+    net.quant(bits, signed=0, scale=scale)
+    net.add(trunk)
+
+
+def ended(change: Callable[[Net, tuple[str, Any]], None]) -> Callable[[], Net]:
+    def made() -> Net:
+        net = branch(change)
+        net.dense(3, 2)
+        return net
+
+    return made
+
+
+def sums(net: Net, trunk: tuple[str, Any]) -> None:
+    net.add(trunk)
+
+
+def other_scale(net: Net, trunk: tuple[str, Any]) -> None:
+    quantised_and_added(net, trunk, scale=0.25)
+
+
+def too_many(net: Net, trunk: tuple[str, Any]) -> None:
+    quantised_and_added(net, trunk, bits=8)
+
+
+def signs_(net: Net, trunk: tuple[str, Any]) -> None:
+    net.sign()
+    net.add(trunk)
+
+
+def other_shape(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.3)
+    net.node("Reshape", net.b.const(np.array([1, 144])))
+    left = net.x
+    net.state = trunk
+    net.node("Transpose", perm=[0, 2, 3, 1])
+    net.node("Reshape", net.b.const(np.array([1, 144])))
+    net.node("Add", left)
+    net.v = net.v.reshape(1, 144)
+
+
+def multiplied(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.3)
+    net.node("Mul", trunk[0])
+
+
+def pooled(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.3)
+    left = net.x
+    net.state = trunk
+    net.node("MaxPool", kernel_shape=[1, 1], strides=[1, 1])
+    net.node("Add", left)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (sums, r"Add .*: reads the sums of Conv .* without a sign or a quantiser in between"),
+        (other_scale, r"Add .*: adds values in steps of 0\.25 to values in .* 0\.3\d*, .* one quantiser"),
+        (too_many, r"Add .*: gives 259 levels, the limit is 256: 8 bits; quantise to fewer"),
+        (signs_, r"Add .*: adds values of one bit, but sums of branches are of 2 bits and more"),
+        (other_shape, r"Add .*: adds values of the shapes .*, or in another order; both branches must"),
+        (multiplied, r"Mul .*: joins two computed tensors, .*: of branches, only those run that Add joins"),
+        (pooled, r"MaxPool .*: pools values that another branch reads as they are; pool behind"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(
+    change: Callable[[Net, tuple[str, Any]], None], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ImportFailedError, match=message):
+        onnx.load(save(ended(change)().model(), tmp_path), inputs="uint2")
+
+
+def test_a_network_of_branches_has_1x1_layers_of_its_own(tmp_path: Path) -> None:
+    net = residual(np.random.default_rng(3).integers(0, 4, (4, 2, 6, 6)), signed=0)
+    network = onnx.load(save(net.model(), tmp_path), inputs="uint2").network
+    same = [
+        layer
+        for layer in network.layers
+        if isinstance(layer, Conv2d)
+        and layer.kernel == (1, 1)
+        and np.count_nonzero(layer.weights) == layer.outputs
+    ]
+    # Behind the first sum; a second quantiser of other levels; not one of the same.
+    assert len(same) >= 2
