@@ -69,6 +69,9 @@ def test_what_an_addition_costs() -> None:
     assert beats["right"] == 2 * beats["left"]
     # Of codes, 2 planes of a word, each twice, to 2 tiles; to be compared, a second copy for weights of 0.
     assert beats["copy of stem"] == 42 * 2 * 2 * 2 and beats["same"] == 2 * 42 * 2 * 2 * 2
+    narrow = compile_network(codenets.residual(3), DeviceConfig(Geometry(1, 8, 8), 24, code_bits=2))
+    # A tile reads one of two words of each value.
+    assert {one.name: one.beats for one in narrow.layers}["same"] == beats["same"]
     macs = dict(zip([one.name for one in program.layers], [one.macs for one in program.layers], strict=True))
     assert macs["same"] == 42 * 9 * 9 * 3 * 2
 

@@ -218,8 +218,8 @@ class _Compiler:
             descriptors.append(
                 replace(
                     template,
-                    nest=template.nest.with_loops(tile=(piece.tiles, 0)),
-                    source=source.moved(template.source.offset),
+                    nest=template.nest.with_loops(tile=(piece.tiles, template.nest.step("tile"))),
+                    source=source.moved(template.source.offset + piece.before(self.config)),
                     target=target.moved(template.target.offset + behind),
                     weights=0 if stream else weights,
                     starts=0 if stream else starts,
@@ -245,9 +245,7 @@ class _Compiler:
                 sums = self._sums(layer) if has_weights(step.layer) else None
                 region = layout.region_of[step.gives]
                 stops.append(Stop(step.index, number, region, layer.values, step.plan, sums))
-        for join in (*plan.joins.values(), *plan.inner):
-            if join.gives in plan.added:
-                continue
+        for join in (one for one in (*plan.joins.values(), *plan.inner) if one.gives not in plan.added):
             number, region = max(given[part] for part in join.parts), layout.region_of[join.parts[0]]
             stops.append(Stop(join.index, number, region, maps[join.gives], join.index, None))
         return sorted(stops, key=lambda stop: (stop.number, stop.index))

@@ -80,10 +80,11 @@ def finish(
     stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, g.columns, words, width // 8)
     loops, height, across = pooled(positions, pool)
     strip = -(-height // strips)
-    nest = nest.with_loops(**{**loops, "y": (strip, loops["y"][1])}, copy=(made.count, 0), tile=(tiles, 0))
+    nest = nest.with_loops(
+        **{**loops, "y": (strip, loops["y"][1])}, copy=(made.count, 0), tile=(tiles, nest.step("tile"))
+    )
     result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
-    alike = max(strips, most if bits > 1 else 1)
-    plane = (-(-height // alike) * alike if height > 1 else 1) * across * result
+    plane = _rows(height, most if bits > 1 else strips) * across * result
     apart = plane if bits > 1 else 0
     window = prod(nest.count(name) for name in ("win_x", "win_y"))
     further = strip * across * (config.acc_width - 1 if slices else window * (start_words(bits) - 1))
@@ -114,6 +115,11 @@ def finish(
         nest.count("tile") * further,
         acc_bits,
     )
+
+
+def _rows(height: int, strips: int) -> int:
+    """Return the rows of a result map that so many strips give."""
+    return -(-height // strips) * strips if height > 1 else 1
 
 
 def _starts(

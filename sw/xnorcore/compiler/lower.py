@@ -15,6 +15,7 @@ from ..model.layers import Conv2d, Dense, MaxPool2d
 from .copies import Copies, copies_of
 from .finish import finish
 from .nest import Lowered, Positions, Region, Windows
+from .touched import touched
 
 MAX_MAP = 1000
 
@@ -126,7 +127,6 @@ def lower_conv(
 ) -> Lowered:
     """Lower a convolution of a feature map; `strips` as for `lower_windows`."""
     width, pitch = config.geometry.width, source.pitch
-    kh, kw = layer.kernel
     top, bottom, left, _ = layer.padding
     # The array knows one position of the kernel on the map, not one for each strip.
     most, strips = strips, 1 if top or bottom else strips
@@ -136,7 +136,6 @@ def lower_conv(
     pixel, line = pitch * width, source.width * pitch * width
     sy, sx = layer.stride
     positions = Positions(height, columns, line * sy, pixel * sx)
-    taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
     # Zero padding leaves out a varying number of taps, and with each the lane left over. Two passes over
     # the window, with that lane at 0 and at 1, cancel it; they count the sum twice.
     coded = source.bits > 1
@@ -146,10 +145,9 @@ def lower_conv(
     if balanced:
         made = copies_of(layer.weights, False, name)
     strips = strips if made.count == 1 else 1
-    lanes, odd = _lanes(taps, made, pitch, width, source.lanes)
     copies = 2 if balanced else 1
     planes = (source.bits, -source.plane_words * width) if coded else (copies, 0)
-    nest = Nest.of(run=(pitch, width), col=(kw, pixel), row=(kh, line), plane=planes)
+    lanes, odd, nest, first = _taps(layer, source, made, planes, config)
     lowered = finish(
         layer,
         lanes,
@@ -166,10 +164,10 @@ def lower_conv(
         strips=strips,
         most=most,
     )
-    first_plane = (source.bits - 1) * source.plane_words
-    source_place = Place("", first_plane - (top * source.width + left) * pitch)
+    first += (source.bits - 1) * source.plane_words
+    source_place = Place("", first - (top * source.width + left) * pitch)
     if not any(layer.padding):
-        return _with(lowered, source=source_place) if coded else lowered
+        return _with(lowered, source=source_place)
     bits, value = (), layer.pad_value
     if coded:
         # Bits of 0 in every plane are the value 0.
@@ -182,6 +180,23 @@ def lower_conv(
     # The lane that is left over, a tap's last one, is 0 in padding of ones, too.
     lanes_used = width - 1 if 1 in (value, *bits) and source.channels % 2 else 0
     return _with(lowered, source=source_place, padding=padding, lanes=lanes_used)
+
+
+def _taps(
+    layer: Conv2d, source: Region, made: Copies, planes: tuple[int, int], config: DeviceConfig
+) -> tuple[NDArray[np.uint8], int, Nest, int]:
+    """Return the lanes of a convolution of a map, as `_lanes`, their loops, and the first word of a pixel."""
+    g, pitch, (kh, kw) = config.geometry, source.pitch, layer.kernel
+    width = g.width
+    few = touched(layer, source, g.columns, width) if made.reach % 2 == 0 else None
+    if few is None:
+        taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
+        lines = {"col": (kw, pitch * width), "row": (kh, source.width * pitch * width)}
+        nest = Nest.of(run=(pitch, width), plane=planes, **lines)
+        return *_lanes(taps, made, pitch, width, source.lanes), nest, 0
+    lines = {"row": (few.rows, few.apart * width), "tile": (2, few.step * width)}
+    nest = Nest.of(run=(few.run, width), plane=planes, **lines)
+    return *_lanes(few.lanes(layer, source), made, few.run * few.rows, width), nest, few.first
 
 
 def _lanes(

@@ -18,7 +18,7 @@ from ..isa.device import DeviceConfig
 from ..model.layers import Conv2d, MaxPool2d
 from .copies import Copies
 from .finish import finish
-from .lower import MAX_MAP
+from .lower import MAX_MAP, lower_conv
 from .nest import Lowered, Positions, Region
 
 __all__ = ["COPY", "PoolPass", "joins", "lower_pool", "pool_passes"]
@@ -140,7 +140,9 @@ def _copied(source: Region, config: DeviceConfig, name: str) -> Lowered:
     """Copy a map of codes: its planes lie behind each other, as the rows of one map of bits."""
     rows = source.plane_words // (source.width * source.pitch)
     tall = replace(source, height=source.bits * rows, bits=1, plane_words=0)
-    lowered = lower_pool(PoolPass(*COPY, (tall.height, source.width)), tall, config, name)
+    count = source.channels
+    same = Conv2d(np.eye(count, dtype=np.int8).reshape(count, 1, 1, count), np.zeros(count, np.int64))
+    lowered = lower_conv(same, None, tall, config, name)
     apart = lowered.words // source.bits
     values = replace(lowered.values, height=source.height, planes=source.bits, apart=apart)
     return replace(lowered, values=values)

@@ -46,6 +46,10 @@ class Piece:
         size = self.layer.levels
         return slice(self.first * size, (self.first + self.tiles) * size)
 
+    def before(self, config: DeviceConfig) -> int:
+        """Return by how many words the piece begins to read behind where the layer does."""
+        return self.first * self.layer.nest.step("tile") // config.geometry.width
+
     def shared(self, config: DeviceConfig) -> int:
         """Tiles that share a result word."""
         return 1 if self.layer.values.slices else config.geometry.tiles_per_word
