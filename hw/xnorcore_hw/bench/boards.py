@@ -15,6 +15,7 @@ from xnorcore.compiler.group import largest
 from xnorcore.compiler.obstacles import obstacles
 from xnorcore.errors import CompileError
 from xnorcore.isa.program import Program
+from xnorcore.isa.refill import batch_more
 from xnorcore.model.network import Network
 from xnorcore.reference import fast
 from xnorcore.runtime.accelerator import Accelerator
@@ -159,7 +160,7 @@ def expected(name: str, device: BoardDevice, network: str, graph: Network) -> Bo
         call_images=CALL if program.results_read else None,
         rounds=len(program.turns),
         images_per_batch=program.batch,
-        model_cycles=program.cycles,
+        model_cycles=program.cycles + (batch_more(config) if program.streams else 0),
         device_images_per_s=round(found.device_images_per_s, 3),
         wire_images_per_s=round(found.wire_images_per_s, 3),
         images_per_s=round(found.images_per_s, 3),

@@ -11,7 +11,7 @@ from .device import DeviceConfig
 from .stores import FLASH_BITS, StoreKind
 from .stream import packed_columns, word_parts
 
-__all__ = ["Refill"]
+__all__ = ["Refill", "batch_more"]
 
 _BEGIN = 1
 """Cycles from a layer's first possible beat to the stream's length being known, the first time."""
@@ -35,6 +35,11 @@ class _Pace:
     late: int = 0
 
 
+def _page(bits: int) -> int:
+    """Return the cycles in which a page of a flash comes, behind a jump."""
+    return 32 // bits * 64 + 96
+
+
 _PACES = {
     StoreKind.RAM: _Pace(),
     # Two beats, or one. Rows and refreshes take less than a fourteenth, at most so many cycles in a piece.
@@ -42,8 +47,17 @@ _PACES = {
     StoreKind.SDRAM32: _Pace(69 / 64, 72),
     # A checksum in 64 words. A page counts when all of it is there; two begin a stream, and its end spoils
     # one: of two batches in a row, that is four.
-    **{kind: _Pace(32 // bits * 65.25 / 64, 4 * (32 // bits * 64 + 96)) for kind, bits in FLASH_BITS.items()},
+    **{kind: _Pace(32 // bits * 65.25 / 64, 4 * _page(bits)) for kind, bits in FLASH_BITS.items()},
 }
+
+
+def batch_more(config: DeviceConfig) -> int:
+    """Return the cycles that a batch between others may take more than computed, with weights from the store.
+
+    A stream's end spoils a page, and its beginning waits for one: of a flash.
+    """
+    bits = FLASH_BITS.get(StoreKind(config.store_kind))
+    return 2 * _page(bits) if bits else 0
 
 
 class Refill:
