@@ -39,6 +39,8 @@ def validate(
     scale: NDArray[np.float64] | None,
     offset: NDArray[np.float64] | None,
     metadata: object,
+    head: object = None,
+    tail: object = None,
 ) -> Graph:
     """Check every rule of the representation; return the graph if these parts make a legal network.
 
@@ -46,7 +48,7 @@ def validate(
 
     Parameters
     ----------
-    name, input, layers, classes, scale, offset, metadata
+    name, input, layers, classes, scale, offset, metadata, head, tail
         The fields of a `Network` that is being made, of whatever types its caller gave.
 
     Raises
@@ -64,11 +66,13 @@ def validate(
     if outputs > MAX_SIZE:
         where = _where(len(layers) - 1, graph.layers[-1])
         raise NetworkError(f"{where}: gives {outputs} outputs, the limit of a network is {MAX_SIZE}")
-    if classes is not None and (not is_int(classes) or not 1 <= classes <= outputs):
-        raise NetworkError(f"classes: {brief(classes)} must be an integer from 1 to the {outputs} outputs")
     for key, values in (("scale", scale), ("offset", offset)):
         if values is not None:
             _affine(key, values, outputs, bits=graph.values[-1].coding == "sign")
+    _head(head, spec)
+    count = _tail(tail, graph.values[-1], scale, offset)
+    if classes is not None and (not is_int(classes) or not 1 <= classes <= count):
+        raise NetworkError(f"classes: {brief(classes)} must be an integer from 1 to the {count} outputs")
     _metadata(metadata)
     return graph
 
@@ -148,6 +152,35 @@ def _affine(key: str, values: NDArray[np.float64], outputs: int, *, bits: bool) 
     if not finite.all():
         index = int(np.argmin(finite))
         raise NetworkError(f"{key}: value {index} is {values[index]}, but must be finite")
+
+
+def _head(head: object, spec: InputSpec) -> None:
+    """Check that what a head gives is what the first layers read."""
+    if head is None:
+        return
+    from ..host.head import Head  # most networks have none
+
+    if not isinstance(head, Head):
+        raise NetworkError(f"head: {type(head).__name__} is not a Head")
+    if head.shapes[-1] != spec.shape:
+        raise NetworkError(f"head: gives {head.shapes[-1]}, but the network's input is {spec.shape}")
+    if (head.steps == 1) != (spec.bits == 1) or head.steps > spec.maximum:
+        raise NetworkError(
+            f"head: its thresholds give values 0 to {head.steps}, which {spec.bits}-bit inputs do not take"
+        )
+
+
+def _tail(tail: object, last: Value, scale: Any, offset: Any) -> int:
+    """Check that a tail reads what the last layer gives; return how many scores there are."""
+    if tail is None:
+        return prod(last.shape)
+    from ..host.tail import Tail
+
+    if not isinstance(tail, Tail):
+        raise NetworkError(f"tail: {type(tail).__name__} is not a Tail")
+    most = last.bound * (1.0 if scale is None else float(np.abs(scale).max()))
+    tail.check(last.shape, most + (0.0 if offset is None else float(np.abs(offset).max())))
+    return tail.outputs
 
 
 def _metadata(metadata: Any) -> None:

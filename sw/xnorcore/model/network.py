@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, UsageError
 from .check import validate
-from .classes import argmax_affine, highest_bit
+from .ends import Ends
 from .graph import Node, Value, reading
 from .joining import Add, Concat
 from .layers import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d, has_weights
 from .values import Shape, floats, same
+
+if TYPE_CHECKING:
+    from ..host.head import Head
+    from ..host.tail import Tail
 
 __all__ = [
     "Add", "Concat", "Conv2d", "Dense", "GlobalSum", "InputScale", "InputSpec", "Layer", "MaxPool2d",
@@ -30,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Network:
+class Network(Ends):
     """A graph of integer layers, checked by `xnorcore.model.check.validate` when it is made.
 
     A chain is written as its layers. Where the graph branches or joins, a `Node` says what a layer reads::
@@ -52,6 +55,9 @@ class Network:
         Affine of the scores, ``score * scale + offset``, applied on the host; default 1 and 0.
     metadata : dict, optional
         Anything that JSON holds: recipe, data split, accuracy.
+    head, tail : Head and Tail, optional
+        Real-valued layers that the host computes: from images to the input values (`encode`), and from the
+        results to the scores (`scores`). The engines and the device know nothing of them.
     reads : sequence of sequence of int, optional
         For each layer, the numbers of the values that it reads, in place of nodes: 0 is the image, n what
         layer n - 1 gives.
@@ -76,6 +82,8 @@ class Network:
     scale: NDArray[np.float64] | None
     offset: NDArray[np.float64] | None
     metadata: dict[str, Any]
+    head: Head | None
+    tail: Tail | None
     reads: tuple[tuple[int, ...], ...]
     values: tuple[Value, ...] = field(init=False, repr=False)
 
@@ -89,6 +97,8 @@ class Network:
         offset: ArrayLike | None = None,
         metadata: dict[str, Any] | None = None,
         reads: Sequence[Sequence[int]] | None = None,
+        head: Head | None = None,
+        tail: Tail | None = None,
     ) -> None:
         items: Any = tuple(layers) if isinstance(layers, Sequence) else layers
         values: dict[str, Any] = {
@@ -99,6 +109,8 @@ class Network:
             "scale": floats("scale", scale),
             "offset": floats("offset", offset),
             "metadata": {} if metadata is None else metadata,
+            "head": head,
+            "tail": tail,
         }
         graph = validate(**values)
         values |= {key: getattr(graph, key) for key in ("layers", "reads", "values")}
@@ -107,12 +119,12 @@ class Network:
         # A private copy in the form that a file gives back: tuples become lists.
         object.__setattr__(self, "metadata", json.loads(json.dumps(self.metadata)))
         if classes is None:
-            object.__setattr__(self, "classes", self.outputs)
+            object.__setattr__(self, "classes", self.class_count)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Network):
             return NotImplemented
-        keys = ("name", "input", "layers", "reads", "classes", "metadata")
+        keys = ("name", "input", "layers", "reads", "classes", "metadata", "head", "tail")
         return (
             all(getattr(self, key) == getattr(other, key) for key in keys)
             and same(self.scale, other.scale)
@@ -166,21 +178,6 @@ class Network:
         return tuple(value.shape for value in self.values)
 
     @property
-    def outputs(self) -> int:
-        """Values of the last layer."""
-        return prod(self.shapes[-1])
-
-    @property
-    def output_kind(self) -> Literal["scores", "bits"]:
-        """``"bits"`` if the last layer gives bits, else ``"scores"``: sums, or codes."""
-        return "bits" if self.values[-1].coding == "sign" else "scores"
-
-    @property
-    def class_count(self) -> int:
-        """Number of classes, always known."""
-        return self.outputs if self.classes is None else self.classes
-
-    @property
     def layer_macs(self) -> tuple[int, ...]:
         """Useful binary multiply-accumulates of each layer for one image, with all planes of both."""
         counts = []
@@ -201,45 +198,17 @@ class Network:
         """Stored weight bits of all layers."""
         return sum(layer.weight_bits for layer in self.layers)
 
-    def affine(self, raw: ArrayLike) -> NDArray[np.float64]:
-        """Scores with the affine applied, rounded to float64: for people, not for `classify`."""
-        scores = self._raw(raw).astype(np.float64)
-        scores = scores if self.scale is None else scores * self.scale
-        return scores if self.offset is None else scores + self.offset
+    def encode(self, images: ArrayLike) -> NDArray[np.uint8]:
+        """Return what the integer network reads, shape (n, values): what its head makes of images.
 
-    def classify(self, raw: ArrayLike) -> NDArray[np.int64]:
-        """Choose a class for each image, exactly.
-
-        Scores: the largest ``score * scale + offset``, compared as rationals; ties go to the lowest index.
-        Bits: the highest output that is 1 among the first `class_count`; class 0 if there is none.
-
-        Parameters
-        ----------
-        raw : array of integers, shape (n, outputs)
-            What `golden.run`, `fast.run` or a device returned.
-
-        Returns
-        -------
-        array of int64, shape (n,)
+        Without a head the images are these values already, as `prepare` takes them.
 
         Raises
         ------
         InputError
-            If `raw` has another shape or dtype (floats, and so NaN, are refused).
+            If the images do not fit.
         """
-        used = self._raw(raw)[:, : self.class_count]
-        if self.output_kind == "bits":
-            return highest_bit(used)
-        return argmax_affine(used, self.scale, self.offset)
-
-    def _raw(self, raw: ArrayLike) -> NDArray[Any]:
-        array = np.asarray(raw)
-        if array.dtype.kind not in "biu" or array.ndim != 2 or array.shape[1] != self.outputs:
-            raise InputError(
-                f"raw results are {array.dtype} {array.shape}, but must be integers of shape "
-                f"(n, {self.outputs})"
-            )
-        return array
+        return prepare(self, images) if self.head is None else self.head.run(images)
 
 
 def prepare(network: Network, images: ArrayLike) -> NDArray[np.uint8]:
