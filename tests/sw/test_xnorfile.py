@@ -140,11 +140,13 @@ def rebuilt(edit: Edit, *, sign: bool = True, key: str = "xnorcore", net: Networ
 
 HOSTILE: dict[str, tuple[Edit, str]] = {
     "format": (lambda d, t: d.update(format="zip"), "format is 'zip', but must be 'xnorcore'"),
-    "version": (lambda d, t: d.update(version=3), "version is 3, this program reads 1 and 2; update"),
-    "version 0": (lambda d, t: d.update(version=0), "version is 0, this program reads 1 and 2"),
+    "version": (lambda d, t: d.update(version=4), "version is 4, this program reads 1, 2, 3; update"),
+    "version 0": (lambda d, t: d.update(version=0), "version is 0, this program reads 1, 2, 3"),
     "keys of version 2 in version 1": (
         lambda d, t: d.update(version=1), "reads, thresholds, type'; it must have inputs, name, outputs, thr"
     ),
+    "version 3 without an end": (lambda d, t: d.update(version=3), "it must have classes, format, head"),
+    "an end in version 2": (lambda d, t: d.update(head={}), "description has 'classes, format, head, "),
     "reads the result": (lambda d, t: d["layers"][1].update(reads=[2]), "reads .2., but must read 1"),
     "reads what is not there": (lambda d, t: d["layers"][1].update(reads=[-1]), "64 values from 0 to 1"),
     "reads nothing": (lambda d, t: d["layers"][1].update(reads=[]), r"layer 1: reads \[\], but must"),

@@ -89,6 +89,25 @@ def read_description(data: bytes, key: str, what: str, most: int) -> dict[str, A
     return _json("description", text)
 
 
+def check_keys(what: str, value: Any, types: dict[str, type]) -> dict[str, Any]:
+    """Return a JSON object that has exactly these keys and types.
+
+    Raises
+    ------
+    FileFormatError
+        If it is anything else.
+    """
+    if not isinstance(value, dict) or set(value) != set(types):
+        found = brief(", ".join(sorted(value)), 200) if isinstance(value, dict) else type(value).__name__
+        raise FileFormatError(f"{what} has {found}; it must have {', '.join(sorted(types))}")
+    for key, kind in types.items():
+        if type(value[key]) is not kind:
+            raise FileFormatError(
+                f"{what}: {key} is {type(value[key]).__name__}, but must be {kind.__name__}"
+            )
+    return value
+
+
 def read_tensors(
     data: bytes, expected: Mapping[str, tuple[str, list[int] | None]] | None
 ) -> dict[str, NDArray[Any]]:

@@ -12,12 +12,15 @@ from ..model.check import MAX_LAYERS, MAX_THRESHOLDS, MAX_WEIGHT_BITS, brief
 from ..model.layers import InputSpec, Layer
 from ..model.network import Network
 from ..model.spec import MOST_JOINED
+from .container import check_keys
 from .kinds import KINDS, Entry, Tensors, kind_of
 from .weighted import numbers
 
 FORMAT = "xnorcore"
 VERSION = 2
-VERSIONS = (1, 2)
+HOSTED = 3
+"""Version of networks with real layers, which older programs must not take for others."""
+VERSIONS = (1, 2, HOSTED)
 """Versions that are read: in version 1 every layer reads what the one before it gives."""
 
 
@@ -41,26 +44,14 @@ def describe(network: Network) -> tuple[Entry, Tensors]:
         "scale": network.scale is not None, "offset": network.offset is not None,
         "metadata": network.metadata,
     }  # fmt: skip
+    if network.head is not None or network.tail is not None:
+        from . import real  # most networks have none
+
+        description["version"] = HOSTED
+        for end, part in (("head", network.head), ("tail", network.tail)):
+            description[end], arrays = ({}, {}) if part is None else real.describe(part)
+            tensors |= arrays
     return description, tensors
-
-
-def check_keys(what: str, value: Any, types: dict[str, type]) -> dict[str, Any]:
-    """Return a JSON object that has exactly these keys and types.
-
-    Raises
-    ------
-    FileFormatError
-        If it is anything else.
-    """
-    if not isinstance(value, dict) or set(value) != set(types):
-        found = brief(", ".join(sorted(value)), 200) if isinstance(value, dict) else type(value).__name__
-        raise FileFormatError(f"{what} has {found}; it must have {', '.join(sorted(types))}")
-    for key, kind in types.items():
-        if type(value[key]) is not kind:
-            raise FileFormatError(
-                f"{what}: {key} is {type(value[key]).__name__}, but must be {kind.__name__}"
-            )
-    return value
 
 
 def expected_tensors(description: dict[str, Any]) -> dict[str, tuple[str, list[int] | None]]:
@@ -99,6 +90,11 @@ def expected_tensors(description: dict[str, Any]) -> dict[str, tuple[str, list[i
         if description[key]:
             # One value for each output; how many there are is known when the layers are chained.
             expected[key] = ("F64", None)
+    if description["version"] == HOSTED:
+        from . import real
+
+        for end in filter(description.get, real.ENDS):
+            expected |= real.expected(end, description[end])
     return expected
 
 
@@ -120,9 +116,14 @@ def build(description: dict[str, Any], tensors: Tensors) -> Network:
         layers.append(KINDS[entry["type"]].build(f"layer {index}", entry, mine))
         reads.append(entry.get("reads", [index]))
     spec = check_keys("input", description["input"], {"shape": list, "bits": int})
+    ends: dict[str, Any] = {}
+    if description["version"] == HOSTED:
+        from . import real
+
+        ends = {end: real.build(end, description[end], tensors) for end in real.ENDS if description[end]}
     return Network(
         description["name"], InputSpec(tuple(spec["shape"]), spec["bits"]), layers, description["classes"],
-        tensors.get("scale"), tensors.get("offset"), description["metadata"], reads,
+        tensors.get("scale"), tensors.get("offset"), description["metadata"], reads, **ends,
     )  # fmt: skip
 
 

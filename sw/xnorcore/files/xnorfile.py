@@ -12,7 +12,7 @@ from ..errors import FileFormatError, NetworkError, UsageError
 from ..model.check import brief
 from ..model.network import Network
 from . import container
-from .description import FORMAT, VERSIONS, build, check_keys, describe, expected_tensors
+from .description import FORMAT, HOSTED, VERSIONS, build, describe, expected_tensors
 from .userfile import open_regular, write_file
 
 MAX_FILE = 256 << 20
@@ -98,7 +98,7 @@ def _header(data: bytes) -> dict[str, Any]:
     if value.get("format") != FORMAT:
         raise FileFormatError(f"format is {brief(value.get('format'))}, but must be {FORMAT!r}")
     if type(value.get("version")) is not int or value["version"] not in VERSIONS:
-        known = " and ".join(map(str, VERSIONS))
+        known = ", ".join(map(str, VERSIONS))
         raise FileFormatError(
             f"version is {brief(value.get('version'))}, this program reads {known}; update xnorcore"
         )
@@ -106,4 +106,5 @@ def _header(data: bytes) -> dict[str, Any]:
         "format": str, "version": int, "name": str, "input": dict, "layers": list, "classes": int,
         "scale": bool, "offset": bool, "metadata": dict, "sha256": str,
     }  # fmt: skip
-    return check_keys("description", value, types)
+    ends = {"head": dict, "tail": dict} if value["version"] == HOSTED else {}
+    return container.check_keys("description", value, types | ends)

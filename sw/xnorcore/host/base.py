@@ -26,7 +26,7 @@ def numbers(what: str, values: ArrayLike, ndim: int) -> NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, dtype=np.float32, order="C")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise NetworkError(f"{what}: not an array of numbers ({error})") from None
     if array.ndim != ndim or not array.size:
         raise NetworkError(f"{what}: shape is {array.shape}, but it must have {ndim} axes, none empty")

@@ -16,7 +16,7 @@ from ..model.values import Shape
 from .base import numbers
 from .compute import compute
 from .layers import Real
-from .parts import LARGEST, MAX_IMAGE, Part, Progress, follow, shape_of
+from .parts import LARGEST, MAX_IMAGE, MAX_STORED, Part, Progress, follow, shape_of
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -62,6 +62,8 @@ class Head(Part):
             shape=size, layers=found, shapes=tuple(shapes), thresholds=_thresholds(thresholds, shapes[-1])
         )
         self._set(pixels=None if pixels is None else _pixels(pixels, size))
+        if self.stored > MAX_STORED:
+            raise NetworkError(f"head: stores {self.stored} numbers, the limit is {MAX_STORED}")
 
     @property
     def size(self) -> int:

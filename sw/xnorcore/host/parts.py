@@ -18,7 +18,7 @@ MAX_IMAGE = 1 << 20
 MAX_MAP = 1 << 22
 """Most values between two real layers."""
 MAX_STORED = 1 << 24
-"""Most numbers that the layers of a head, or of a tail, store."""
+"""Most numbers that a head, or a tail, stores."""
 MAX_WORK = 1 << 32
 """Most products of one image."""
 LARGEST = float(1 << 20)
@@ -99,6 +99,11 @@ class Part(Stored):
     shape: Shape
     layers: tuple[Real, ...]
     shapes: tuple[Shape, ...]
+
+    @property
+    def stored(self) -> int:
+        """Numbers of float32 that it stores."""
+        return super().stored + sum(layer.stored for layer in self.layers)
 
     @property
     def work(self) -> int:
