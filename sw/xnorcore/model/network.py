@@ -154,7 +154,7 @@ class Network(Ends):
     def up_to(self, index: int, layer: Layer) -> Network:
         """Return the network that ends with `layer` in the place of layer `index`.
 
-        What that layer does not need is left out, and so are classes, affine and metadata.
+        What that layer does not need is left out, and so are classes, affine, tail and metadata.
         """
         needed = {index}
         for number in range(index, -1, -1):
@@ -164,7 +164,7 @@ class Network(Ends):
         numbers = {0: 0} | {old + 1: new + 1 for new, old in enumerate(kept)}
         layers = [layer if old == index else self.layers[old] for old in kept]
         reads = [[numbers[read] for read in self.reads[old]] for old in kept]
-        return Network(self.name, self.input, layers, reads=reads)
+        return Network(self.name, self.input, layers, reads=reads, head=self.head)
 
     def pooled_by(self, index: int) -> MaxPool2d | None:
         """Return the max pooling that alone reads what layer `index` gives, if there is one."""

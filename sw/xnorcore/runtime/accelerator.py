@@ -16,6 +16,7 @@ from ..link.transport import byte_cycles, open_transport
 from ..model.bits import pack_images
 from ..model.network import Network
 from .counters import Watch, read_counters
+from .hosted import Hosting
 from .inference import Inference, become, holds, lost
 from .known import remember
 from .progress import Callback, Progress
@@ -24,7 +25,7 @@ from .upload import Lost, is_loaded, upload
 __all__ = ["Accelerator", "Progress"]
 
 
-class Accelerator:
+class Accelerator(Hosting):
     """An open accelerator. Use `Accelerator.open`, preferably as a context manager.
 
     Whatever talks to the device may raise a `LinkError`: it is gone, does not answer, or refuses a request.
@@ -218,35 +219,30 @@ class Accelerator:
             raise self._lost(error.args[0]) from error
         self._program = self.running = program
 
-    def infer(self, images: ArrayLike) -> NDArray:
-        """Run images through the loaded network.
+    def infer_values(self, values: ArrayLike, *, progress: Callback | None = None) -> NDArray:
+        """Run values through the loaded network, without the real layers that `infer` computes as well.
 
         Parameters
         ----------
-        images : array
-            As `golden.run` takes them: bool, or integers in the range of the input's bits; shape
-            ``(n, *input shape)``, ``(n, values)`` or one image.
+        values : array
+            As `golden.run` takes them.
+        progress : callable, optional
+            In place of the accelerator's own.
 
         Returns
         -------
         array
-            int64 scores or uint8 bits, shape (n, outputs): equal to `golden.run`.
-
-        Raises
-        ------
-        NotLoadedError
-            No network is loaded, or the device has lost it.
-        InputError
-            Wrong shape, dtype or range.
+            Equal to `golden.run`; errors as of `infer`.
         """
         loaded = self.program
-        wire = pack_images(loaded.network, images)
+        wire = pack_images(loaded.network, values)
         program = fitted(loaded, len(wire), byte_cycles(self.session.transport, self._info.clock_hz))
         if len(wire) and self.running and program.identifier != self.running.identifier:
             self._become(program)
             self._program = loaded
         try:
-            raw = Inference(self.session, program, self._info.clock_hz, self._progress, self.watch).run(wire)
+            say = progress or self._progress
+            raw = Inference(self.session, program, self._info.clock_hz, say, self.watch).run(wire)
         except DeviceError as error:
             # Whatever was refused: was it because the network is not there any more?
             if holds(self.session, program):

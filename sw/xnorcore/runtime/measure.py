@@ -117,9 +117,9 @@ def measure(
     accelerator : Accelerator
         With a network loaded.
     images : array, shape (n, values)
-        At least one image, in a form that `Accelerator.infer` takes.
+        At least one image, in a form that `Accelerator.infer_values` takes.
     batch : int
-        Images per call of `Accelerator.infer`; 0 hands it all of them at once.
+        Images per call of it; 0 hands it all of them at once.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def measure(
     Raises
     ------
     NotLoadedError, InputError, LinkError
-        As `Accelerator.infer`.
+        As `Accelerator.infer_values`.
     """
     program, info = accelerator.program, accelerator.info
     step = batch or len(images)
@@ -139,7 +139,9 @@ def measure(
     # A simulated device counts its own cycles; a real port has no such attribute.
     before: int | None = getattr(transport, "cycles", None)
     started = time.perf_counter()
-    results = [accelerator.infer(images[first : first + step]) for first in range(0, len(images), step)]
+    results = [
+        accelerator.infer_values(images[first : first + step]) for first in range(0, len(images), step)
+    ]
     wall_s = time.perf_counter() - started
     cycles = None if before is None else transport.cycles - before
     counters = accelerator.counters

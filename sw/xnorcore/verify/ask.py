@@ -101,7 +101,7 @@ class _Steps:
 
         def step() -> NDArray[Any]:
             self.device.stop_after(index)
-            return self.device.infer(images)
+            return self.device.infer_values(images)
 
         return self.ask(f"layer {index}", step)
 
@@ -113,7 +113,7 @@ class _Steps:
                 self.device.stop_after(index, sums=True)
             except (NetworkError, CapacityError) as error:
                 return str(error)
-            return self.device.infer(images)
+            return self.device.infer_values(images)
 
         return self.ask(f"sums of layer {index}", step)
 
@@ -163,7 +163,7 @@ def observe(
     CompileError
         The device cannot run the network.
     LinkError
-        As `Accelerator.load` and `Accelerator.infer`, without `keep_on`.
+        As `Accelerator.load` and `Accelerator.infer_values`, without `keep_on`.
     """
     started = time.perf_counter()
     found = device.info
@@ -180,7 +180,7 @@ def observe(
     written = steps.ask("loading", load)
     last = len(network.layers) - 1
     asked = time.perf_counter()
-    layers = {last: steps.ask("the whole network", lambda: device.infer(images))}
+    layers = {last: steps.ask("the whole network", lambda: device.infer_values(images))}
     infer_s = time.perf_counter() - asked
     for stop in program.stops[:-1]:
         layers[stop.index] = steps.layer(stop.index, images)

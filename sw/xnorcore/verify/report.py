@@ -182,7 +182,7 @@ def verify(
     CompileError
         A device cannot run the network.
     LinkError
-        As `Accelerator.open`, `Accelerator.load` and `Accelerator.infer`, of a device without `keep_on`.
+        As `Accelerator.open`, `load` and `infer_values`, of a device without `keep_on`.
     """
     say = progress or (lambda progress: None)
     expected = golden.layers(network, images, progress=lambda done, all: say(Progress("golden", done, all)))
