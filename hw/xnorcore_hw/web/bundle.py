@@ -69,6 +69,11 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             f"network {network.name!r} has values of {coded[0].bits} bits, {coded[0].name!r}, and the page "
             "shows layers that give bits; `xnorcore sim` runs it"
         )
+    if network.head is not None or network.tail is not None:
+        raise UsageError(
+            f"network {network.name!r} has real layers, which the host computes and the page does not; "
+            "`xnorcore classify` and `xnorcore run` do"
+        )
     weighted = [layer for layer in network.layers if has_weights(layer) and layer.weight_width > 1]
     if weighted:
         raise UsageError(

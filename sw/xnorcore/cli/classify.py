@@ -117,7 +117,7 @@ def _answers(network: Network, names: tuple[str, ...], results: NDArray[Any]) ->
     """What each picture shows: its class, and the scores of all, the highest first."""
     shown = classes.names(network.metadata, network.class_count)
     found = network.classify(results)
-    scores = network.affine(results)[:, : network.class_count]
+    scores = network.scores(results)[:, : network.class_count]
     answers = []
     for name, number, row in zip(names, found.tolist(), scores, strict=True):
         # The class comes first, also among equals.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from numpy.typing import NDArray
 from ..errors import FileFormatError, UsageError
 from ..files import npyfile
 from ..files.userfile import check_writable, open_regular, write_file
+from ..model.network import Network
 
 MAX_FILE = 4 << 30
 """Largest image file in bytes."""
 
 
-def read_array(path: str) -> NDArray[Any]:
-    """Read an .npy file.
+def read_array(path: str, kinds: str = "biu") -> NDArray[Any]:
+    """Read an .npy file, of legal kinds of dtype as NumPy names them.
 
     The file's size is compared with what its header promises before any memory is taken for the images.
 
@@ -26,16 +28,28 @@ def read_array(path: str) -> NDArray[Any]:
     UsageError
         If the file cannot be read.
     FileFormatError
-        If it is not an .npy file of booleans or integers, or is truncated.
+        If it is not an .npy file of such a kind, or is truncated.
     """
     try:
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
             if status.st_size > MAX_FILE:
                 raise FileFormatError(f"{path}: {status.st_size} bytes, the limit is {MAX_FILE}; split it")
-            return npyfile.read(path, file, status.st_size)
+            return npyfile.read(path, file, status.st_size, kinds)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def write_results(arguments: argparse.Namespace, network: Network, raw: NDArray[Any]) -> None:
+    """Write what a command's ``--output`` is for: classes, a tail's scores, or raw results.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
+    scores = raw if network.tail is None else network.scores(raw)
+    write_array(arguments.output, network.classify(raw) if arguments.classes else scores)
 
 
 def check_output(path: str | None, source: str | None = None, *, regular: bool = False) -> None:

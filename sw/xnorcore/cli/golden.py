@@ -8,7 +8,7 @@ import time
 from .. import zoo
 from ..reference import fast, golden
 from .console import Console
-from .files import check_output, write_array
+from .files import check_output, write_results
 from .inputs import add_reading, user_images
 from .options import Parser, add_network, add_output
 
@@ -32,7 +32,7 @@ def _golden(arguments: argparse.Namespace, console: Console) -> int:
     model = fast if arguments.fast else golden
     results = model.run(network, images, progress=console.counting("images"))
     wall_s = time.perf_counter() - started
-    write_array(arguments.output, network.classify(results) if arguments.classes else results)
+    write_results(arguments, network, results)
     name = "fast" if arguments.fast else "golden"
     value = {
         "command": "golden",

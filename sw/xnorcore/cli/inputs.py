@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,8 @@ def read_inputs(
     Parameters
     ----------
     path : str
-        An ``.npy`` file (inputs if all of them are legal ones, else pixels), a picture, a folder of pictures,
+        An ``.npy`` file (inputs if all of them are legal ones, else pixels; with a head, its images), a
+        picture, a folder of pictures,
         ``-`` (a picture on stdin), or what `datasets.load_test` takes.
     network : Network
     reads : str, optional
@@ -127,8 +129,11 @@ def _named(path: str) -> bool:
 
 def array_inputs(path: str, network: Network, reads: str | None = None) -> Inputs:
     """Read images from an ``.npy`` file: the network's inputs, or pixels, if they reach further."""
-    array = read_array(path)
+    real = network.head if reads != "values" else None
+    array = read_array(path, "biu" if real is None else "biuf")
     try:
+        if real is not None:
+            return _some(path, Inputs(real.run(array), said="images through real layers on the host"))
         largest = int(array.max(initial=0))
         whole = array.shape == network.input.shape or array.shape[1:] in (
             network.input.shape, (network.input.size,),
@@ -148,9 +153,13 @@ def array_inputs(path: str, network: Network, reads: str | None = None) -> Input
             images, said = prepare(network, array), ""
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    if not len(images):
+    return _some(path, Inputs(images, said=f"pixels: {said}" if said else ""))
+
+
+def _some(path: str, inputs: Inputs) -> Inputs:
+    if not len(inputs.values):
         raise InputError(f"{path}: holds no images")
-    return Inputs(images, said=f"pixels: {said}" if said else "")
+    return inputs
 
 
 def picture_inputs(network: Network, paths: list[str], fit: PictureRule | None = None) -> Inputs:
@@ -162,9 +171,9 @@ def picture_inputs(network: Network, paths: list[str], fit: PictureRule | None =
             named.append(("-", None))
         else:
             named += [(str(found.path), found.path) for found in pictures.find(path)]
-    if len(named) * network.input.size > MAX_VALUES:
+    if len(named) * prod(network.image_shape) > MAX_VALUES:
         raise UsageError(
-            f"{len(named)} pictures of {network.input.size} values; the limit is {MAX_VALUES} in all"
+            f"{len(named)} pictures of {prod(network.image_shape)} values; the limit is {MAX_VALUES} in all"
         )
     seen = [see(name, path, wanted) for name, path in named]
     return from_pixels(network, np.stack(seen), [name for name, _ in named], wanted)
@@ -172,7 +181,8 @@ def picture_inputs(network: Network, paths: list[str], fit: PictureRule | None =
 
 def from_pixels(network: Network, seen: NDArray[np.uint8], names: list[str], fit: PictureRule) -> Inputs:
     """Apply the network's rule for pixels to what `see` returned."""
-    reads = "pixels" if pixels.KEY in network.metadata or network.input.bits == 1 else "values"
+    ruled = network.head is not None or pixels.KEY in network.metadata
+    reads = "pixels" if ruled or network.input.bits == 1 else "values"
     rule = pixels.rule(network, fit.maximum, reads)
     return Inputs(prepare(network, rule.values(seen)), seen, tuple(names), f"{fit.text}; {rule.text}")
 
@@ -229,9 +239,9 @@ def network_inputs(
 
 def _fits(network: Network, part: TestPart) -> None:
     """Refuse images or labels that are not the network's."""
-    shape, wanted = part.images.shape[1:], network.input.shape
+    shape, wanted = part.images.shape[1:], network.image_shape
     vector = len(wanted) == 1 or wanted[:2] == (1, 1)
-    if shape != wanted and not (vector and int(np.prod(shape)) == network.input.size):
+    if shape != wanted and not (vector and int(np.prod(shape)) == prod(wanted)):
         raise InputError(
             f"images are {' x '.join(map(str, shape))}, but network {network.name!r} takes "
             f"{' x '.join(map(str, wanted))} values; choose other --data"

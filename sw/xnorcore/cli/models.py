@@ -20,7 +20,7 @@ from ..model.network import Network
 from .console import Console, table
 from .devices import ask, board_lines, configurations, efficiency
 from .options import Parser, add_geometry, add_network, given_options
-from .sizes import sizes
+from .sizes import host_facts, host_lines, sizes
 
 _MEMORIES = {
     "weight_depth": "weights, words per column",
@@ -49,6 +49,7 @@ def describe(network: Network) -> dict[str, Any]:
         "classes": network.class_count,
         "weight_bits": network.weight_bits,
         "macs_per_image": network.macs,
+        "host": host_facts(network),
         "accuracy": accuracy if isinstance(accuracy, float) and 0 <= accuracy <= 1 else None,
     }
 
@@ -195,6 +196,7 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     shape = " x ".join(map(str, spec.shape))
     lines = [
         f"network {network.name!r}: {shape} values of {spec.bits} bit, {network.class_count} classes",
+        *host_lines(value["host"]),
         "",
     ]
     rows = [

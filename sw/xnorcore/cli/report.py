@@ -18,7 +18,7 @@ from ..compiler.obstacles import obstacles
 from ..errors import CompileError, MissingDependencyError, UsageError
 from ..files.userfile import write_file
 from ..isa.device import DeviceConfig
-from ..model.network import Network, prepare
+from ..model.network import Network
 from ..pages import plots
 from ..reference import fast
 from ..report import gather
@@ -188,7 +188,7 @@ def _images(
         try:
             pixels, labels = zoo.test_images(arguments.network)
             count = arguments.limit or len(pixels)
-            return pixels[:count], prepare(network, pixels[:count]), labels[:count], int(max(pixels.max(), 1))
+            return pixels[:count], network.encode(pixels[:count]), labels[:count], int(max(pixels.max(), 1))
         except UsageError:
             pass
     name = arguments.data or trained_on(network)

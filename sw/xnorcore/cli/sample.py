@@ -31,8 +31,8 @@ class Sample:
 
     Attributes
     ----------
-    images : array of uint8, shape (n, *network.input.shape)
-        Values that the network's inputs have.
+    images : array of uint8, shape (n, *network.image_shape)
+        What the network takes: values of its inputs, or pixels if it has a head.
     labels : array of int64, shape (n,), or None
         None for random images.
     source : str
@@ -92,7 +92,7 @@ def _sample(arguments: argparse.Namespace, console: Console) -> int:
     write_array(arguments.output, found.images)
     if found.labels is not None:
         write_array(arguments.labels, found.labels)
-    bits = network.input.bits
+    bits = network.input.bits if network.head is None else network.head.maximum.bit_length()
     value: dict[str, Any] = {
         "command": "sample",
         "network": network.name,
@@ -143,13 +143,24 @@ def _find(arguments: argparse.Namespace, network: Network) -> Sample:
             ) from None
         return _random(arguments, network, count, str(error))
     values, rule = network_inputs(network, part, count, arguments.inputs)
-    found = values.reshape(-1, *network.input.shape)
+    if rule.head is not None:  # such a network takes the images themselves
+        values = part.images[:count]
+    found = values.reshape(-1, *(network.input.shape if rule.reads == "values" else network.image_shape))
     said = f"held-out images of {datasets.canonical(data) or data}, {rule.text}"
     return Sample(found, part.labels[: len(found)].astype(np.int64), "data", data, said)
 
 
 def _random(arguments: argparse.Namespace, network: Network, count: int, why: str) -> Sample:
-    images = random_images(np.random.default_rng(arguments.seed), network, count)
+    rng = np.random.default_rng(arguments.seed)
+    if network.head is None:
+        images = random_images(rng, network, count)
+    elif network.head.maximum:
+        images = rng.integers(0, network.head.maximum + 1, (count, *network.image_shape), np.uint8)
+    else:
+        raise UsageError(
+            f"network {network.name!r} reads real numbers, and has no rule for pixels; make images yourself, "
+            "as floats in IN.npy"
+        )
     note = f"no images are packaged with {arguments.network!r}, so these are random ({why})"
     return Sample(images, None, "random", None, f"random images, seed {arguments.seed}", note)
 

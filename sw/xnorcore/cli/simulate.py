@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from .. import zoo
 from ..errors import UsageError
 from ..model import classes
-from ..model.network import Network, prepare
+from ..model.network import Network
 from ..runtime.measure import Measurement, first_mismatch, measure, reference
 from .console import Console, fold, table
 from .drawing import gallery, picture
-from .files import check_output, write_array
+from .files import check_output, write_results
 from .held import user_network
 from .inputs import add_reading, user_images
 from .live import Live, cause_rows, drawn
@@ -86,7 +87,7 @@ def _demo(arguments: argparse.Namespace, console: Console) -> int:
     if count > len(images):
         raise UsageError(f"--count is {count}, but network {name!r} comes with {len(images)} images")
     images, labels = images[:count], labels[:count]
-    values = prepare(network, images)
+    values = network.encode(images)
     results, report, code = _simulate(arguments, console, network, values)
     predicted = network.classify(results)
     wrong = np.flatnonzero(predicted != labels)
@@ -114,12 +115,12 @@ def _pictures(
     wrong: NDArray[np.intp],
 ) -> list[str]:
     # The first images, and in the last place a mistake if there is one: it says more than another success.
-    most = _SHOWN_LARGE if network.input.size > 256 else _SHOWN
+    most = _SHOWN_LARGE if prod(network.image_shape) > 256 else _SHOWN
     shown = list(range(min(most, len(images))))
     if len(wrong) and wrong[0] >= len(shown):
         shown[-1] = int(wrong[0])
     maximum = max(int(images.max()), 1)
-    pictures = [picture(images[i].reshape(network.input.shape), maximum) for i in shown]
+    pictures = [picture(images[i].reshape(network.image_shape), maximum) for i in shown]
     names = classes.names(network.metadata, network.class_count)
     captions = []
     for i in shown:
@@ -134,7 +135,8 @@ def _sim(arguments: argparse.Namespace, console: Console) -> int:
     images = user_images(arguments, console, network)
     check(arguments, network, len(images))
     results, report, code = _simulate(arguments, console, network, images)
-    report["output"] = _write(arguments, network, results)
+    write_results(arguments, network, results)
+    report["output"] = arguments.output
     summary = [*_network(network), ("images", f"{len(images):,}")]
     console.result(report, table(summary + _summary(report, drawn(arguments))))
     return code
@@ -222,17 +224,13 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     report |= measured.as_dict() | extra
     if arguments.check:
         report |= _compare(console, network, images, results)
-    report["output"] = _write(arguments, network, results)
+    write_results(arguments, network, results)
+    report["output"] = arguments.output
     report["wall_s"] = time.perf_counter() - started
     uploaded = "uploaded" if report["uploaded"] else "was on the device already"
     summary = [*_network(network, uploaded), ("images", f"{len(images):,}")]
     console.result(report, table(summary + _summary(report, drawn(arguments))))
     return 1 if report.get("mismatches") else 0
-
-
-def _write(arguments: argparse.Namespace, network: Network, results: NDArray[Any]) -> str | None:
-    write_array(arguments.output, network.classify(results) if arguments.classes else results)
-    return arguments.output
 
 
 def _network(network: Network, more: str = "") -> list[tuple[str, str]]:

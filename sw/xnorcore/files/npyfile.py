@@ -18,6 +18,7 @@ _MAX_HEADER = 1 << 16
 _PART = 1 << 24
 _WANTED = {
     "biu": "images must be bool or integers",
+    "biuf": "images must be bool, integers or floats",
     "iu": "labels must be integers",
     "U": "names must be text",
 }
@@ -36,7 +37,7 @@ def read(path: str, file: IO[bytes], size: int, kinds: str = "biu") -> NDArray[A
         At its start; it need not be seekable.
     size : int
         Its length in bytes, as the system or the archive says: what the header promises must fill it.
-    kinds : {"biu", "iu", "U"}
+    kinds : {"biu", "biuf", "iu", "U"}
         Legal kinds of dtype, as NumPy names them.
 
     Returns

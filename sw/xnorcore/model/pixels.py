@@ -23,13 +23,16 @@ import base64
 import binascii
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileFormatError, InputError
 from .network import InputSpec, Network
+
+if TYPE_CHECKING:
+    from ..host.head import Head
 
 KEY = "pixels"
 """Key in `Network.metadata`."""
@@ -53,15 +56,20 @@ class Rule:
         In words.
     reads : str
         What the images are, one of `READINGS`.
+    head : Head or None
+        What makes values of pixels in place of the tables.
     """
 
     tables: NDArray[np.uint8]
     text: str
     reads: str = "pixels"
+    head: Head | None = None
 
     def values(self, images: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the input values, shape (n, values), of images of 8-bit pixels, shape (n, ...)."""
         flat = images.reshape(len(images), -1)
+        if self.head is not None:
+            return self.head.run(flat)
         # The channel is the fastest axis, so that this is also right for one table per channel.
         return self.tables[np.arange(flat.shape[1]) % len(self.tables), flat]
 
@@ -151,6 +159,8 @@ def rule(network: Network, maximum: int = 255, reads: str | None = None) -> Rule
         If it says that there is no rule, `maximum` is that of neither its pixels nor its values, or all
         pixels up to it become one value.
     """
+    if network.head is not None and reads != "values":
+        return _head(network, network.head, maximum, reads)
     kept = _kept(network, maximum)
     if (reads or _told(network, kept, maximum)) == "values":
         return _values(network, maximum)
@@ -165,6 +175,21 @@ def rule(network: Network, maximum: int = 255, reads: str | None = None) -> Rule
             f"{kept.maximum}, or say with --inputs values that they are the network's inputs"
         )
     return Rule(kept.tables, kept.text)
+
+
+def _head(network: Network, head: Head, maximum: int, reads: str | None) -> Rule:
+    most = head.maximum
+    if not most:
+        raise InputError(
+            f"network {network.name!r} begins with real layers and has no rule for pixels; give it "
+            "numbers, as floats in IN.npy"
+        )
+    if maximum > most or (reads is None and maximum.bit_length() != most.bit_length()):
+        raise InputError(
+            f"images reach {maximum}, but the pixels of network {network.name!r} are 0 to {most}; scale the "
+            "images, or say what they are, if merely dark: --inputs pixels"
+        )
+    return Rule(_AS_THEY_ARE, "pixels through real layers on the host", head=head)
 
 
 def mistakable(network: Network) -> bool:

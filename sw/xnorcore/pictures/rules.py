@@ -9,7 +9,7 @@ already, and not a light edge where the rule makes a dark one, is taken as it is
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -151,6 +151,8 @@ def rule(network: Network, fit: str | None = None, invert: bool | None = None) -
 def _maximum(network: Network, trained: str) -> int:
     from ..model import pixels
 
+    if network.head is not None:
+        return network.head.maximum or 255
     stored = network.metadata.get(pixels.KEY)
     if isinstance(stored, dict):
         most = stored.get("maximum", 255)
@@ -161,10 +163,10 @@ def _maximum(network: Network, trained: str) -> int:
 
 
 def _shape(network: Network) -> tuple[int, int, int]:
-    shape = network.input.shape
+    shape = network.image_shape
     if len(shape) == 1 or shape[:2] == (1, 1):
-        side = isqrt(network.input.size)
-        shape = (side, side, 1) if side * side == network.input.size else shape
+        side = isqrt(prod(shape))
+        shape = (side, side, 1) if side * side == prod(shape) else shape
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise InputError(
             f"network {network.name!r} takes {' x '.join(map(str, shape))} values, which are no picture of 1 "

@@ -194,8 +194,8 @@ def accuracy(network: Network, results: NDArray[Any], labels: NDArray[Any]) -> d
     names = classes.names(network.metadata, count)
     wrong = np.flatnonzero(predicted != labels)
     margins = np.zeros(len(results))
-    if network.output_kind == "scores":
-        values = network.affine(results)
+    if network.output_kind == "scores" or network.tail is not None:
+        values = network.scores(results)
         each = np.arange(len(values))
         margins = values[each, predicted] - values[each, labels]
     order = wrong[np.argsort(-margins[wrong], kind="stable")][:WORST]
