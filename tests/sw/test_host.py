@@ -156,6 +156,11 @@ def test_a_network_with_a_head_and_a_tail() -> None:
     scores = net.scores(raw)
     assert (scores.dtype, scores.shape) == (F, (50, 3))
     np.testing.assert_array_equal(net.classify(raw), scores.argmax(axis=1))
+    # Of a device's scores as well: its user need not know that there is a tail.
+    np.testing.assert_array_equal(net.classify(scores), scores.argmax(axis=1))
+    for bad, message in ((scores[:, :2], "not those of the network's tail"), (scores * np.nan, "not finite")):
+        with pytest.raises(InputError, match=message):
+            net.classify(bad)
     assert net.tail is not None
     # Bits are -1 and +1 to a tail.
     np.testing.assert_array_equal(

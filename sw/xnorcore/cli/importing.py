@@ -15,6 +15,7 @@ from .files import check_output
 from .models import describe
 from .options import Parser
 from .plan import plan, plan_lines
+from .sizes import host_facts, host_lines
 
 
 def add_import(parser: Parser) -> None:
@@ -32,6 +33,10 @@ def add_import(parser: Parser) -> None:
         "mean=0.5,0.4,0.3:std=0.2 (of bytes / 255, for each channel or for all); without a quantiser in the "
         "graph also bipolar, uint1 to uint7, int2 to int8",
     )  # fmt: skip
+    parser.add_argument(
+        "--no-host", action="store_true",
+        help="refuse a first or last layer of a graph whose weights are real; else the host computes it",
+    )  # fmt: skip
     parser.add_argument("--board", metavar="BOARD", help="say also what this board does with the network")
     parser.add_argument("--force", action="store_true", help="replace an existing output file")
 
@@ -45,7 +50,9 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
     from .. import importers  # the formats need much that other commands do not
 
     started = time.perf_counter()
-    imported = importers.load(arguments.source, name=arguments.name, inputs=arguments.inputs)
+    imported = importers.load(
+        arguments.source, name=arguments.name, inputs=arguments.inputs, host=not arguments.no_host
+    )
     wall_s = time.perf_counter() - started
     xnorfile.save(imported.network, arguments.output)
     value = {
@@ -57,7 +64,7 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
         "board": None if board is None or device is None else plan(imported.network, board, device),
     }
     lines = [imported.report.human(), ""] if arguments.report else []
-    lines += _summary(imported, value)
+    lines += [*_summary(imported, value), *host_lines(host_facts(imported.network))]
     if value["board"] is not None:
         lines += ["", *plan_lines(arguments.output, [value["board"]])]
     console.result(value, lines)

@@ -19,7 +19,13 @@ FORMATS = "a .onnx file, or a BNN-PYNQ folder of L-P-weights.bin and L-P-thres.b
 """What `load` takes, in words."""
 
 
-def load(source: str | os.PathLike[str], *, name: str | None = None, inputs: str | None = None) -> Imported:
+def load(
+    source: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    inputs: str | None = None,
+    host: bool = True,
+) -> Imported:
     """Import a network; the format is found from the file or folder.
 
     Parameters
@@ -30,6 +36,8 @@ def load(source: str | os.PathLike[str], *, name: str | None = None, inputs: str
         Name of the network; default: made from the source's name.
     inputs : str, optional
         What the images of an ONNX graph hold: see `onnx.load`.
+    host : bool
+        Let the host compute a first or last layer of an ONNX graph whose weights are real.
 
     Returns
     -------
@@ -64,7 +72,7 @@ def load(source: str | os.PathLike[str], *, name: str | None = None, inputs: str
     if path.suffix.lower() == ".onnx":
         from . import onnx
 
-        return onnx.load(path, name=name, inputs=inputs)
+        return onnx.load(path, name=name, inputs=inputs, host=host)
     if path.name.endswith(("-weights.bin", "-thres.bin")):
         raise ImportFailedError(
             f"{str(path)!r} is one part of a BNN-PYNQ network; give its folder, {str(path.parent)!r}"

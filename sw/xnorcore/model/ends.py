@@ -79,7 +79,7 @@ class Ends:
         Parameters
         ----------
         raw : array of integers, shape (n, outputs)
-            What `golden.run`, `fast.run` or a device returned.
+            What `golden.run`, `fast.run` or a device returned; with a tail also its scores, of any float dtype.
 
         Returns
         -------
@@ -88,14 +88,26 @@ class Ends:
         Raises
         ------
         InputError
-            If `raw` has another shape or dtype (floats, and so NaN, are refused).
+            If `raw` has another shape or dtype (without a tail floats, and so NaN, are refused), or scores are
+            not finite.
         """
         if self.tail is not None:
-            return self.scores(raw)[:, : self.class_count].argmax(axis=1).astype(np.int64)
+            return self._scored(raw)[:, : self.class_count].argmax(axis=1).astype(np.int64)
         used = self._raw(raw)[:, : self.class_count]
         if self.output_kind == "bits":
             return highest_bit(used)
         return argmax_affine(used, self.scale, self.offset)
+
+    def _scored(self, raw: ArrayLike) -> NDArray[Any]:
+        """A tail's scores: those that are given, or else of raw results."""
+        array = np.asarray(raw)
+        if array.dtype.kind != "f":
+            return self.scores(raw)
+        if array.ndim != 2 or self.tail is None or array.shape[1] != self.tail.outputs:
+            raise InputError(f"scores have shape {array.shape}, which are not those of the network's tail")
+        if not np.isfinite(array).all():
+            raise InputError("scores are not finite")
+        return array
 
     def _raw(self, raw: ArrayLike) -> NDArray[Any]:
         array = np.asarray(raw)

@@ -8,6 +8,7 @@ independent execution of the source (`check.Check`). All decisions are made in r
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,13 @@ from .canonical import affines, pools, transparent
 from .chain import chain
 from .check import Check
 from .constants import fold_constants
+from .ends import Front, front_of, hosted
+from .ends_check import check_back, check_front
 from .execute import Executor
-from .graph import QUANT_OPS, Graph, alive, ordered
+from .graph import QUANT_OPS, Graph, alive, ordered, replaced
 from .image import Image, image_of
 from .lengths import aliases, arithmetic, bounded
+from .parting import Parted, parted
 from .ranges import in_range
 from .read import read_model, to_graph
 from .stages import cut
@@ -43,7 +47,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
 """From the graph as read to a chain of canonical nodes."""
 
 
-def load(path: Path, *, name: str | None = None, inputs: str | None = None) -> Imported:
+def load(path: Path, *, name: str | None = None, inputs: str | None = None, host: bool = True) -> Imported:
     """Import an ONNX or QONNX file.
 
     Parameters
@@ -55,6 +59,8 @@ def load(path: Path, *, name: str | None = None, inputs: str | None = None) -> I
     inputs : str, optional
         What the images hold, as `units.parse` takes it; default: from the input's type or its QONNX
         annotation, or pixels divided by 255 in front of a quantiser.
+    host : bool
+        Let the host compute a first or last product whose weights are real; else it is refused.
 
     Returns
     -------
@@ -72,27 +78,43 @@ def load(path: Path, *, name: str | None = None, inputs: str | None = None) -> I
         If `inputs` is unknown, or does not fit the graph.
     """
     with np.errstate(all="ignore"):  # what overflows is found by checks, and by name
-        return _load(Path(path), name, inputs)
+        return _load(Path(path), name, inputs, host)
 
 
-def _load(path: Path, name: str | None, inputs: str | None) -> Imported:
+def _load(path: Path, name: str | None, inputs: str | None, host: bool) -> Imported:
     model = read_model(path)
     read = to_graph(model)
     graph, source = read, read
+    ends = Parted(read, read)
     for step in PASSES:
         graph = step(graph)
         if step is fold_constants:
             source = graph
-    image, nodes = image_of(graph, source, inputs)
+        if step is evened and host:
+            ends = parted(graph)
+            graph = ends.body
+    front = front_of(ends, inputs) if ends.head else None
+    image, nodes = (front.image, graph.nodes) if front else image_of(graph, source, inputs)
     parts = cut(graph, nodes, image.levels)
     kind = "qonnx" if any(node.op in QUANT_OPS for node in read.nodes) else "onnx"
-    metadata, notes = _describe(model, read, image, kind)
+    metadata, notes = _describe(model, read, image, kind, front)
     built = build(parts, image, _name(path) if name is None else name, metadata)
-    check = Check(Executor(model, graph.exact), read, image, parts, built).run()
+    network, said = hosted(built.network, ends, front, parts)
+    notes += said
+    executor = Executor(model, graph.exact)
+    inner = replaced(
+        read, input=graph.input, input_shape=graph.input_shape, input_type=graph.input_type,
+        outputs=graph.outputs,
+    )  # fmt: skip
+    check = Check(executor, inner if ends.real else read, image, parts, built).run()
+    if front is not None:
+        check = replace(check, detail=f"{check.detail}; {check_front(executor, front, ends)}")
+    if ends.tail:
+        check = replace(check, detail=f"{check.detail}; {check_back(executor, network, ends, parts)}")
     if graph.exact:
         notes.append(_taken(graph))
     report = ImportReport(str(path), kind, built.reports, (*notes, *parts.notes), check)
-    return Imported(built.network, report)
+    return Imported(network, report)
 
 
 def _name(path: Path) -> str:
@@ -110,15 +132,19 @@ def _taken(graph: Graph) -> str:
     )
 
 
-def _describe(model: Any, graph: Graph, image: Image, kind: str) -> tuple[dict[str, Any], list[str]]:
+def _describe(
+    model: Any, graph: Graph, image: Image, kind: str, front: Front | None
+) -> tuple[dict[str, Any], list[str]]:
     """The network's metadata, and the report's notes."""
     producer = brief(f"{model.producer_name} {model.producer_version}".strip() or "unknown", 60).strip("'")
-    notes = [f"opset {graph.opset}, IR version {model.ir_version}, producer {producer}", image.text]
+    notes = [f"opset {graph.opset}, IR version {model.ir_version}, producer {producer}"]
     metadata: dict[str, Any] = {"imported": {"format": kind, "opset": graph.opset, "input": image.text}}
+    if front is not None:
+        return metadata, [*notes, *front.notes]
     entry, note = _rule(image)
     if entry is not None:
         metadata[pixels.KEY] = entry
-    return metadata, [*notes, image.layout.text, note]
+    return metadata, [*notes, image.text, image.layout.text, note]
 
 
 def _rule(image: Image) -> tuple[dict[str, Any] | None, str]:

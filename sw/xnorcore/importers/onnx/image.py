@@ -119,7 +119,7 @@ def image_of(graph: Graph, source: Graph, inputs: str | None) -> tuple[Image, Se
     declared = None if inputs is None else parse(inputs)
     layout = layout_of(graph)
     if isinstance(declared, Unit):
-        _check_unit(declared, graph, layout)
+        check_unit(declared, graph, layout)
     for position, node in enumerate(graph.nodes):
         if node.op in ("Dense", "Conv2d"):
             break
@@ -203,7 +203,8 @@ def _levels(tables: NDArray[np.uint8] | None) -> int:
     return 1 + int((ordered[:, 1:] != ordered[:, :-1]).sum(axis=1).max())
 
 
-def _check_unit(unit: Unit, graph: Graph, layout: Layout) -> None:
+def check_unit(unit: Unit, graph: Graph, layout: Layout) -> None:
+    """Check that pixels of a unit fit the graph's input; UsageError if not."""
     if graph.input_type.kind != "f" and unit.kind != "uint8":
         raise UsageError(
             f"inputs say pixels {unit.text}, but input {brief(graph.input, 60)} holds "
