@@ -79,7 +79,7 @@ class Ends:
         Parameters
         ----------
         raw : array of integers, shape (n, outputs)
-            What `golden.run`, `fast.run` or a device returned; with a tail also its scores, of any float dtype.
+            What `golden.run`, `fast.run` or a device returned; with a tail also its scores, floats.
 
         Returns
         -------
@@ -88,8 +88,7 @@ class Ends:
         Raises
         ------
         InputError
-            If `raw` has another shape or dtype (without a tail floats, and so NaN, are refused), or scores are
-            not finite.
+            If `raw` has another shape or dtype (floats without a tail, and NaN, are refused).
         """
         if self.tail is not None:
             return self._scored(raw)[:, : self.class_count].argmax(axis=1).astype(np.int64)

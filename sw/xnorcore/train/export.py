@@ -10,15 +10,20 @@ from math import frexp, log2
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import NetworkError, UsageError
 from ..folding import fold
 from ..folding.complement import absorb_complements, fold_pooled_batchnorm
+from ..host.head import Head
+from ..host.tail import Tail
 from ..model.layers import is_dense
 from ..model.network import Conv2d, Dense, InputScale, InputSpec, Layer, MaxPool2d, Network
 from ._torch import nn, torch
 from .layers import BinaryConv2d, BinaryLinear, Sign
 from .model import BinaryNet, FlattenChannelsLast
+from .modules import pair, place, stored
+from .real import ends_of, real_layers
 
 _IDLE = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Hardtanh)
 """Modules that do nothing in evaluation, or, in front of a sign, nothing to it."""
@@ -33,12 +38,15 @@ def to_network(
     metadata: dict[str, Any] | None = None,
     *,
     input_bits: int | None = None,
+    pixels: ArrayLike | None = None,
 ) -> Network:
     """Fold the batch norms of `model` into integer thresholds, in rationals.
 
     Hidden bits of the result equal the signs of the model in evaluation mode, computed in float64; channels
     that are pooled in front of a batch norm with negative gamma are complemented, and the next layer knows.
     A batch norm behind the last layer, and its alpha, become the network's per-class scale and offset.
+    A first layer with real weights, up to the `Sign` behind it, and what is real behind the last one, are
+    the host's, and are computed there in float32 (docs/numerics.md, section 10).
     Layers with an input scale K get an `InputScale` in front, which the compiler refuses by name: such a
     network runs on the reference model only, in fixed-point numbers of 12 fractional bits.
 
@@ -55,7 +63,10 @@ def to_network(
     metadata : dict, optional
         What JSON holds.
     input_bits : int, optional
-        Of a Sequential: 1 if its input is -1 and +1; 2 to 8 if it is the unsigned integers themselves.
+        Of a Sequential: 1 if its input is -1 and +1; 2 to 8 if it is the unsigned integers themselves. One
+        that begins with real layers needs none.
+    pixels : array of float32, optional
+        Of a Sequential that begins with real layers: what each pixel stands for, as `Head` takes it.
 
     Raises
     ------
@@ -68,21 +79,30 @@ def to_network(
     """
     if isinstance(model, BinaryNet):
         input_bits = model.input_bits
-    if input_bits is None:
-        raise UsageError("a Sequential does not know its input: give input_bits, 1 for -1 and +1, or 2 to 8")
     copied = copy.deepcopy(model).double().cpu()
     modules = copied.chain() if isinstance(copied, BinaryNet) else list(copied)
-    chain = _Chain(modules, shape)
+    begin, end = ends_of(modules)
+    front, inner = real_layers(modules[: begin - 1], 0, tuple(shape)) if begin else ([], tuple(shape))
+    if begin:
+        input_bits = 1
+    elif pixels is not None:
+        raise UsageError("pixels are given, but the model does not begin with real layers; use input_bits")
+    if input_bits is None:
+        raise UsageError("a Sequential does not know its input: give input_bits, 1 for -1 and +1, or 2 to 8")
+    chain = _Chain(modules[:end], inner, begin)
+    behind = real_layers(modules[end:], end, chain.shape)[0] if end < len(modules) else []
     return Network(
-        name, InputSpec(tuple(shape), input_bits), absorb_complements(chain.layers, chain.masks),
+        name, InputSpec(inner, input_bits), absorb_complements(chain.layers, chain.masks),
         scale=chain.scale, offset=chain.offset, metadata=metadata or {},
+        head=Head(tuple(shape), front, [[0.0]], pixels) if begin else None,
+        tail=Tail(chain.shape, behind) if behind else None,
     )  # fmt: skip
 
 
 class _Chain:
     """Layers of the integer network, made from a list of modules."""
 
-    def __init__(self, modules: list[torch.nn.Module], shape: tuple[int, ...]) -> None:
+    def __init__(self, modules: list[torch.nn.Module], shape: tuple[int, ...], first: int = 0) -> None:
         self.modules, self.shape = modules, tuple(shape)
         self.layers: list[Layer] = []
         self.masks: dict[int, np.ndarray] = {}
@@ -90,7 +110,7 @@ class _Chain:
         self.offset: np.ndarray | None = None
         self.flattened: tuple[int, ...] = ()
         self.unit = 1.0
-        work = [i for i, module in enumerate(modules) if not isinstance(module, _IDLE)]
+        work = [i for i, module in enumerate(modules) if i >= first and not isinstance(module, _IDLE)]
         while work:
             work = self._take(work)
         if not self.layers:
@@ -109,7 +129,7 @@ class _Chain:
             raise UsageError(_refusal(work[0], module))
         if module.input_scale and not self.layers:
             raise UsageError(
-                f"{_place(work[0], module)}: an input scale K needs real values of a layer before it, but "
+                f"{place(work[0], module)}: an input scale K needs real values of a layer before it, but "
                 "this one reads the image; use input_scale=False"
             )
         rest = iter([*work[1:], -1])
@@ -126,7 +146,7 @@ class _Chain:
             raise UsageError(_refusal(follows[0], self.modules[follows[0]]))
         if pool is not None and (scaled or (module.input_scale and not signed)):
             raise UsageError(
-                f"{_place(pool, self.modules[pool])}: sums that meet an input scale are not pooled"
+                f"{place(pool, self.modules[pool])}: sums that meet an input scale are not pooled"
             )
         self._layer(module, pool, norm, signed, scaled)
         return follows
@@ -144,20 +164,20 @@ class _Chain:
         alpha = module.scales().detach().numpy() if module.alpha else None
         if module.input_scale:
             alpha = self.unit * (np.ones(len(module.weight)) if alpha is None else alpha)
-        stored = self._stored(norm, module.weight.shape[0])
+        values = _nothing(len(module.weight)) if norm is None else stored(norm, self.modules[norm])
         label = f"{'conv' if isinstance(module, BinaryConv2d) else 'dense'}{self._count(module)}"
         weights, thresholds = self._weights(module), None
         if signed:
             if isinstance(module, BinaryConv2d):
-                stored["zero_padded"] = any(module.padding) and module.pad_value == 0
+                values["zero_padded"] = any(module.padding) and module.pad_value == 0
             if pool is not None:
-                weights, thresholds, mask = fold_pooled_batchnorm(weights, alpha=alpha, **stored)
+                weights, thresholds, mask = fold_pooled_batchnorm(weights, alpha=alpha, **values)
                 self.masks[len(self.layers)] = mask
             else:
-                weights, thresholds = fold.fold_batchnorm(weights, alpha=alpha, **stored)
+                weights, thresholds = fold.fold_batchnorm(weights, alpha=alpha, **values)
         elif norm is not None or alpha is not None or scaled:
-            factor = stored["gamma"] / np.sqrt(stored["var"] + stored["eps"])
-            self.offset = None if norm is None and not scaled else stored["beta"] - stored["mean"] * factor
+            factor = values["gamma"] / np.sqrt(values["var"] + values["eps"])
+            self.offset = None if norm is None and not scaled else values["beta"] - values["mean"] * factor
             self.scale = factor if alpha is None else factor * alpha
         if isinstance(module, BinaryConv2d):
             self._add(
@@ -198,37 +218,22 @@ class _Chain:
 
     def _pool(self, index: int) -> MaxPool2d:
         module: Any = self.modules[index]
-        if any(_pair(module.padding)) or _pair(module.dilation) != (1, 1) or module.ceil_mode:
+        if any(pair(module.padding)) or pair(module.dilation) != (1, 1) or module.ceil_mode:
             raise UsageError(
-                f"{_place(index, module)}: padding, dilation and ceil_mode cannot run; leave them out"
+                f"{place(index, module)}: padding, dilation and ceil_mode cannot run; leave them out"
             )
         number = sum(type(layer) is Conv2d for layer in self.layers) - 1
-        return MaxPool2d(_pair(module.kernel_size), _pair(module.stride), name=f"pool{number}")
+        return MaxPool2d(pair(module.kernel_size), pair(module.stride), name=f"pool{number}")
 
-    def _stored(self, index: int | None, outputs: int) -> dict[str, Any]:
-        """Return a batch norm as `xnorcore.folding.fold` takes it; without one, what changes nothing."""
-        if index is None:
-            one, zero = np.ones(outputs), np.zeros(outputs)
-            return {"gamma": one, "beta": zero, "mean": zero, "var": one, "eps": 0.0}
-        norm: Any = self.modules[index]
-        if norm.running_mean is None:
-            raise UsageError(f"{_place(index, norm)}: has no running statistics; set track_running_stats")
-        tensors = {"mean": norm.running_mean, "var": norm.running_var}
-        tensors["gamma"] = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight
-        tensors["beta"] = torch.zeros_like(norm.running_mean) if norm.bias is None else norm.bias
-        return {key: value.detach().numpy() for key, value in tensors.items()} | {"eps": norm.eps}
+
+def _nothing(outputs: int) -> dict[str, Any]:
+    """A batch norm that changes nothing."""
+    one, zero = np.ones(outputs), np.zeros(outputs)
+    return {"gamma": one, "beta": zero, "mean": zero, "var": one, "eps": 0.0}
 
 
 def _fits(layer: Layer, shape: tuple[int, ...]) -> bool:
     return is_dense(layer) or len(shape) == 3
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-def _place(index: int, module: torch.nn.Module) -> str:
-    return f"module {index} ({type(module).__name__})"
 
 
 def _mean_shift(taps: int) -> int:
@@ -246,20 +251,20 @@ def _input_scale(scale: Any, offset: Any, taps: int, name: str) -> InputScale:
 
 
 def _refusal(index: int, module: torch.nn.Module) -> str:
-    place = _place(index, module)
+    where = place(index, module)
     if isinstance(module, (BinaryLinear, BinaryConv2d)):
         return (
-            f"{place}: reads real-valued activations, as in Binary-Weight-Networks; the accelerator has them "
+            f"{where}: reads real-valued activations, as in Binary-Weight-Networks; the accelerator has them "
             "only as 1- to 8-bit values in the first layer; put xnorcore.train.Sign in front of it"
         )
     if isinstance(module, (nn.Linear, nn.Conv2d)):
-        return f"{place}: has real weights; use BinaryLinear or BinaryConv2d of xnorcore.train"
+        return f"{where}: has real weights; use BinaryLinear or BinaryConv2d of xnorcore.train"
     if isinstance(module, (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.PReLU, nn.SiLU)):
         return (
-            f"{place}: gives real-valued activations, as in Binary-Weight-Networks; the accelerator has them "
+            f"{where}: gives real-valued activations, as in Binary-Weight-Networks; the accelerator has them "
             "only as 1- to 8-bit values in the first layer; use xnorcore.train.Sign"
         )
     return (
-        f"{place}: is not expected here; the order is layer, pooling or none, batch norm or none, Sign, "
+        f"{where}: is not expected here; the order is layer, pooling or none, batch norm or none, Sign, "
         "pooling or none, and again, ending in a layer with or without batch norm"
     )
