@@ -251,6 +251,30 @@ def test_the_check_sees_wrong_real_layers(end: str, tmp_path: Path, monkeypatch:
         importers.load(save(KINDS["sign"], tmp_path))
 
 
+def test_a_residual_network_with_real_ends(tmp_path: Path) -> None:
+    """Two blocks of few bits; the shortcut of the first begins at the head's quantiser."""
+    b = Builder((1, 3, 8, 8))
+    x = with_quant(b, b.norm(first(b), 6))
+    for number in range(2):
+        y = x
+        for _ in range(2):
+            y = b.node("Conv", y, b.signs(6, 6, 3, 3), kernel_shape=[3, 3], pads=[1] * 4)
+            y = with_quant(b, b.norm(y, 6))
+        x = b.node("Add", y, x)
+        x = with_quant(b, x) if number else x
+    x = b.node("Flatten", b.node("GlobalAveragePool", x))
+    imported = importers.load(save(b.model(b.node("Gemm", x, real(b, 4, 6), real(b, 4), transB=1)), tmp_path))
+    net = imported.network
+    assert net.head is not None
+    assert net.tail is not None
+    assert net.tail.shape == (6, 6, 6)
+    assert sum(len(reads) > 1 for reads in net.reads) == 2
+    assert imported.report.check.mismatches == 0
+    raw = golden.run(net, net.encode(pixels(5)))
+    np.testing.assert_array_equal(raw, fast.run(net, net.encode(pixels(5))))
+    assert len(np.unique(raw)) > 2
+
+
 # The networks of the papers.
 
 

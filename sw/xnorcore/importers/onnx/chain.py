@@ -29,7 +29,8 @@ def chain(graph: Graph) -> Graph:
     """
     readers = graph.readers
     fork = next((name for name in _computed(graph) if len(readers.get(name, [])) > 1), None)
-    if fork is not None and any(node.op in _PRODUCTS for node in _before(graph, fork)):
+    known = graph.hosted or any(node.op in _PRODUCTS for node in _before(graph, fork or ""))
+    if fork is not None and known:
         return _branched(graph)
     nodes: list[Node] = []
     tensors = [graph.input]

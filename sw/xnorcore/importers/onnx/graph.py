@@ -112,6 +112,8 @@ class Graph:
         By tensor, what it is but for rounding: another tensor, or constant weights.
     origins : dict of str
         By constant tensor, the label of the quantiser that it comes from.
+    hosted : bool
+        The input is what a quantiser gave: the host computes what stands in front of it.
     integers : dict of Integers
         By constant tensor, what a quantiser of several bits made it of.
     """
@@ -127,6 +129,7 @@ class Graph:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     exact: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    hosted: bool = False
     integers: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

@@ -61,7 +61,9 @@ def parted(graph: Graph) -> Parted:
     if head:
         start = head[-1].outputs[0]
         kind = graph.input_type if graph.input_type.kind == "f" else np.dtype(np.float32)
-        body = replaced(body, input=start, input_shape=graph.shapes[start], input_type=kind, annotation="")
+        body = replaced(
+            body, input=start, input_shape=graph.shapes[start], input_type=kind, annotation="", hosted=True
+        )
     ranks = tuple(node for node in tail if node.op in ENDS)
     if tail:
         body = replaced(body, outputs=(tail[0].inputs[_dynamic(tail[0], graph)],))
