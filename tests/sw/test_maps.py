@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from xnorcore.errors import NetworkError
+from xnorcore.link.session import Session
 from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, Network
+from xnorcore.reference import fast, golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.runtime.interpreted import open_machine
 
 
 def ones(outputs: int, inputs: int) -> np.ndarray:
@@ -148,3 +152,17 @@ def test_illegal_maps(layers: list[Layer], changes: dict[str, Any], message: str
 
 def test_padding_kinds_matter_only_where_there_is_padding() -> None:
     assert maps(conv(pad_value=-1), bits=8).outputs == 96
+
+
+def test_images_larger_than_any_layers_taps() -> None:
+    """What a real first layer gives: 56 x 56 x 64 bits, more than 65,536."""
+    rng = np.random.default_rng(3)
+    weights = rng.choice([-1, 1], (5, 3, 3, 64))
+    net = Network("large", InputSpec((56, 56, 64)), [Conv2d(weights, np.zeros(5), stride=(4, 4))])
+    images = rng.integers(0, 2, (2, 56, 56, 64), np.uint8)
+    raw = golden.run(net, images)
+    np.testing.assert_array_equal(raw, fast.run(net, images))
+    url = "rows=1,columns=8,width=32,act_depth=8192,weight_depth=256,convolution=1,line_bytes=16384"
+    with Accelerator(Session(open_machine(url), seed=0)) as device:
+        device.load(net)
+        np.testing.assert_array_equal(device.infer(images), raw)

@@ -136,8 +136,8 @@ def _input(spec: object) -> InputSpec:
         raise NetworkError(f"input shape: {brief(spec.shape)} must be (values,) or (height, width, channels)")
     if not all(is_int(n) and 1 <= n <= MAX_SIZE for n in spec.shape):
         raise NetworkError(f"input shape: {brief(spec.shape)} must hold integers from 1 to {MAX_SIZE}")
-    if spec.size > MAX_SIZE:
-        raise NetworkError(f"input shape: {spec.shape!r} has {spec.size} values, the limit is {MAX_SIZE}")
+    if spec.size > MAX_MAP:
+        raise NetworkError(f"input shape: {spec.shape!r} has {spec.size} values, the limit is {MAX_MAP}")
     if not is_int(spec.bits) or not 1 <= spec.bits <= 8:
         raise NetworkError(f"input bits: {brief(spec.bits)} must be an integer from 1 to 8")
     return spec

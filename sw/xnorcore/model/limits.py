@@ -9,9 +9,9 @@ from .graph import Value
 from .layers import Layer
 
 MAX_SIZE = 65536
-"""Most values in an image, taps of an output, outputs of a `Dense`, channels, outputs of a network."""
+"""Most taps of an output, outputs of a `Dense`, channels, outputs of a network, and rows or columns."""
 MAX_MAP = 1 << 20
-"""Most values of a map between two layers."""
+"""Most values of an image, or of a map between two layers."""
 KERNEL = (1, 7)
 STRIDE = (1, 4)
 POOL = (1, 7)

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileFormatError, InputError
+from .limits import MAX_SIZE
 from .network import InputSpec, Network
 
 if TYPE_CHECKING:
@@ -111,11 +112,10 @@ def entry(tables: NDArray[np.uint8], spec: InputSpec) -> dict[str, Any]:
     of, kept = "value", tables
     if (tables.reshape(-1, channels, 256) == tables[:channels]).all():
         of, kept = "channel", tables[:channels]
-    text = pack(kept)
-    if len(text) > MAX_TEXT:
-        return none(
-            f"a rule for each of {len(tables)} values takes {len(text)} characters, the limit is {MAX_TEXT}"
-        )
+    text = pack(kept[:MAX_SIZE])
+    if len(text) > MAX_TEXT or len(kept) > MAX_SIZE:
+        limits = f"the limits are {MAX_TEXT} and {MAX_SIZE}"
+        return none(f"a rule for each of {len(kept)} values takes {len(text)} characters, {limits}")
     return {"of": of, "tables": text}
 
 
@@ -268,7 +268,7 @@ def _kept(network: Network, maximum: int) -> _Kept:
         if legal and all(type(value) is int and 0 <= value <= spec.maximum for value in values):
             return _Kept(np.array([values], np.uint8), "a table of 256 values")
     if keys == {"of", "tables"}:
-        counts = {"value": spec.size}
+        counts = {"value": spec.size} if spec.size <= MAX_SIZE else {}
         if len(spec.shape) == 3:
             counts["channel"] = spec.shape[-1]
         count = counts.get(stored["of"]) if isinstance(stored["of"], str) else None
