@@ -33,7 +33,7 @@ DEVICES = [
         whole_windows=1, act_ports=1, **SMALL,
     ),
 ]  # fmt: skip
-NETWORKS = roundnets.cnv(), roundnets.strided(), roundnets.joined()
+NETWORKS = roundnets.cnv(), roundnets.strided(), roundnets.joined(), roundnets.twice()
 
 
 @pytest.mark.parametrize("number", some(range(len(DEVICES)), always=1))

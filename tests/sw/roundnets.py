@@ -49,7 +49,17 @@ def joined() -> Network:
     rng = np.random.default_rng(3)
     first = conv(rng, 12, 2, padding=(1, 1, 1, 1), pad_value=1)
     layers = [
-        first, Node(dense(rng, 9, 12 * 36), 1), Node(dense(rng, 60, 12 * 36), 1), dense(rng, 60, 60),
+        first, Node(dense(rng, 10, 12 * 36), 1), Node(dense(rng, 60, 12 * 36), 1), dense(rng, 60, 60),
         Node(dense(rng, 20, 60), 4), Node(Concat("join"), [2, 5]),
     ]  # fmt: skip
     return Network("joined", InputSpec((6, 6, 2), 1), layers)
+
+
+def twice() -> Network:
+    """Two layers that read the image, the second behind one that could go over all images."""
+    rng = np.random.default_rng(4)
+    layers = [
+        conv(rng, 8, 2), dense(rng, 30, 8 * 16), Node(conv(rng, 16, 2), 0), dense(rng, 40, 16 * 16),
+        Node(Concat("join"), [2, 4]), dense(rng, 60, 70), dense(rng, 9, 60, ends=True),
+    ]  # fmt: skip
+    return Network("twice", InputSpec((6, 6, 2), 1), layers)

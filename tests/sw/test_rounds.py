@@ -37,7 +37,14 @@ DEVICES = [
     for config in SMALL_DEVICES
     if config.reads_windows
 ]
-NETWORKS = {"cnv": roundnets.cnv(), "strided": roundnets.strided(), "joined": roundnets.joined()}
+NETWORKS = {
+    "cnv": roundnets.cnv(),
+    "strided": roundnets.strided(),
+    "joined": roundnets.joined(),
+    "twice": roundnets.twice(),
+}
+FIRST = {"cnv": 1, "strided": 1, "joined": 1, "twice": 3}
+"""The first layer that may go over all images; every one behind it may, too."""
 NETWORK, DEVICE = NETWORKS["cnv"], DEVICES[0]
 BOARD = DeviceConfig(
     Geometry(1, 16, 64), acc_width=16, column_group=4, weight_depth=512, threshold_depth=256, act_depth=4096,
@@ -79,19 +86,26 @@ def ways(network: Network, config: DeviceConfig, per_row: int) -> Iterator[Progr
             yield in_rounds(cut, per_row)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_where_the_last_layers_begin(name: str) -> None:
+    single = compile_network(NETWORKS[name], DEVICE)
+    wanted = list(range(FIRST[name], len(single.sections[0].descriptors)))
+    assert [cut.first for cut in cuts(single)] == wanted
+
+
 @pytest.mark.parametrize("config", DEVICES, ids=lambda config: str(config.geometry))
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_image_has_its_own_results(name: str, config: DeviceConfig) -> None:
     """Of any number in a call: one, a whole batch, and some that fill no row or not all rounds."""
-    network, rows, seen = NETWORKS[name], config.geometry.rows, 0
-    for program in ways(network, config, 3):
-        seen += 1
+    network, rows = NETWORKS[name], config.geometry.rows
+    programs = list(ways(network, config, 3))
+    assert programs
+    for program in programs:
         for count in (1, 3 * rows, 5 * rows - 1):
             images = random_images(np.random.default_rng(count), network, count)
             wanted = golden.run(network, images)
             assert count == 1 or len(np.unique(wanted, axis=0)) > 1
             np.testing.assert_array_equal(run(Spy(config), program, images), wanted)
-    assert seen >= (2 if name == "joined" else 3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
