@@ -61,9 +61,7 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     words = _STORES[rng.integers(len(_STORES))]
     config = replace(config, store_words=words, store_kind=int(rng.choice(_KINDS)) if words else 0)
     bits = int(rng.choice([1, 1, 2, 3]))
-    config = config if share > 1 else replace(config, code_bits=bits)
-    # Buffers that hold a whole network leave a store nothing to do.
-    return replace(config, weight_depth=64, program_depth=512) if words and rng.random() < 0.7 else config
+    return config if share > 1 else replace(config, code_bits=bits)
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:
