@@ -101,7 +101,9 @@ def test_strips_beside_a_map_without_them() -> None:
 
     def conv(outputs: int, inputs: int, side: int, name: str) -> Conv2d:
         rows = np.sort(rng.integers(-6, 7, (outputs, 3)), axis=1)
-        return Conv2d(signs(rng, outputs, side, side, inputs), rows, padding=(side // 2,) * 4, name=name)
+        half = side // 2
+        around = half, half, half, half
+        return Conv2d(signs(rng, outputs, side, side, inputs), rows, padding=around, name=name)
 
     layers = [
         conv(4, 2, 1, "first"), conv(4, 4, 1, "strips"), Node(conv(4, 4, 3, "none"), "first"),

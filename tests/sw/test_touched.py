@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,12 +21,12 @@ from xnorcore.verify.random_networks import random_images, signs
 EYE = np.eye(20, dtype=np.int8).reshape(20, 1, 1, 20)
 
 
-def layer(weights: np.ndarray, **options: tuple[int, ...]) -> Conv2d:
+def layer(weights: np.ndarray, **options: Any) -> Conv2d:
     return Conv2d(weights, np.zeros(len(weights)), **options)
 
 
 def test_which_words_are_read() -> None:
-    def found(weights: np.ndarray, pitch: int, columns: int, **options: tuple[int, ...]) -> Touched | None:
+    def found(weights: np.ndarray, pitch: int, columns: int, **options: Any) -> Touched | None:
         return touched(layer(weights, **options), Region(1, 1, weights.shape[3], pitch), columns, 8)
 
     assert found(EYE, 3, 8) == Touched(0, 1, 1, 0, 1, 8, 8)
