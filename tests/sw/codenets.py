@@ -131,3 +131,31 @@ def added(steps: int) -> Network:
             Dense(signs(rng, 3, 7)),
         ],
     )  # fmt: skip
+
+
+def resnet20(steps: int) -> Network:
+    """The shape of CIFAR-10's ResNet-20: weights of one bit, and codes whose sums are compared again."""
+    rng = np.random.default_rng(steps)
+
+    def conv(outputs: int, inputs: int, side: int, name: str, stride: int = 1, reach: int = 0) -> Conv2d:
+        table = limits(rng, outputs, steps, reach or 2 * steps * int((side * side * inputs) ** 0.5))
+        around = AROUND if side == 3 else (0, 0, 0, 0)
+        weights = signs(rng, outputs, side, side, inputs)
+        return Conv2d(weights, table, stride=(stride, stride), padding=around, name=name)
+
+    layers: list[Any] = [conv(16, 3, 3, "stem", reach=1500)]
+    trunk, width = "stem", 16
+    for stage, block in np.ndindex(3, 3):
+        name, outputs, stride = f"s{stage}b{block}", 16 << stage, 2 if stage and not block else 1
+        layers += [
+            Node(conv(outputs, width, 3, f"{name}a", stride), trunk), conv(outputs, outputs, 3, f"{name}b")
+        ]  # fmt: skip
+        if stride == 2:
+            layers.append(Node(conv(outputs, width, 1, f"{name}c", 2), trunk))
+            trunk = f"{name}c"
+        table = np.tile(np.arange(1, 2 * steps + 1, 2), (outputs, 1))
+        same = Conv2d(np.eye(outputs).reshape(outputs, 1, 1, outputs), table, name=name)
+        layers += [Node(Add(f"{name}+"), (f"{name}b", trunk)), same]
+        trunk, width = name, outputs
+    layers += [GlobalSum("sum"), Dense(signs(rng, 10, 64), name="end")]
+    return Network("resnet20", InputSpec((32, 32, 3), 8), layers)

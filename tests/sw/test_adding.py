@@ -76,6 +76,20 @@ def test_what_an_addition_costs() -> None:
     assert macs["same"] == 42 * 9 * 9 * 3 * 2
 
 
+def test_a_residual_network_fills_a_narrow_array() -> None:
+    memories = {"weight_depth": 2048, "act_depth": 20480, "program_depth": 1024}
+    network = codenets.resnet20(3)
+    program = compile_network(network, DeviceConfig(Geometry(1, 16, 16), 20, code_bits=2, **memories))
+    # Handing on what is added is no work.
+    work = sum(
+        macs
+        for macs, layer in zip(network.layer_macs, network.layers, strict=True)
+        if not (isinstance(layer, Conv2d) and layer.weight_width > 1)
+    )
+    assert work == 76_983_424
+    assert program.cycles == 430_191 and work / program.cycles / 256 > 0.69
+
+
 A, B, BITS = codes(4, 6, "a"), codes(4, 6, "b"), codes(4, 6, "bits", 1)
 SUM, END = Node(Add("sum"), ("a", "b")), Dense(np.ones((2, 4)))
 
