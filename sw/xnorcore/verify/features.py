@@ -65,8 +65,8 @@ def _layers(network: Network) -> Iterator[str]:
             yield "constant channels"
         if has_weights(layer) and layer.weight_width > 1:
             yield "weights of several bits, odd" if (layer.weights & 1).all() else "weights of several bits"
-    for value in network.values[1:]:
-        if value.coding == "unsigned":
+    for value, layer in zip(network.values[1:], network.layers, strict=True):
+        if value.coding == "unsigned" and has_weights(layer):
             yield f"codes of {value.bits} bits"
     if any(len(readers) > 1 for readers in network.readers[1:]):
         yield "branches"

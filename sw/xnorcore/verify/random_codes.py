@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from ..errors import NetworkError
 from ..folding.fold import ALWAYS, NEVER
-from ..model.layers import Add, Concat, Conv2d, Layer, Weighted, has_weights
+from ..model.layers import Conv2d, Layer, Weighted, has_weights
 from ..model.network import Network
-from ..model.values import Shape
+from .random_graphs import added
 
 __all__ = ["coded"]
 
 _MAGNITUDES = ((1,), (0, 1), (0, 1, 2), (1, 3), (0, 1, 2, 3))
 
-_ADDED = 0.7
-"""Share of concatenations that become additions where they can."""
+_ADDED = 0.8
+"""Share of networks that add codes where they can."""
 
 
 def coded(rng: np.random.Generator, network: Network, code_bits: int, weighted: bool = False) -> Network:
@@ -56,36 +56,9 @@ def coded(rng: np.random.Generator, network: Network, code_bits: int, weighted: 
         assert len(tops) == index + 2
     try:
         network = replace(network, layers=layers, reads=network.reads)
-        return _added(rng, network)
+        return added(rng, network) if rng.random() < _ADDED else network
     except NetworkError:
         return network
-
-
-def _added(rng: np.random.Generator, network: Network) -> Network:
-    """Return a network that adds codes where, in some places, it put those of one shape beside each other."""
-    layers: list[Layer] = []
-    shapes: list[Shape] = [network.input.shape]
-    for index, (layer, reads) in enumerate(zip(network.layers, network.reads, strict=True)):
-        values, mine = network.inputs(index), [shapes[number] for number in reads]
-        alike = len(set(mine)) == 1 and all(value.coding == "unsigned" for value in values)
-        if isinstance(layer, Concat) and alike and rng.random() < _ADDED:
-            layer = Add(layer.name)
-        elif has_weights(layer) and mine[0] != values[0].shape:
-            layer = _narrowed(layer, values[0].shape, mine[0])
-        layers.append(layer)
-        shapes.append(layer.output_shape(*mine))
-    return replace(network, layers=layers, reads=network.reads)
-
-
-def _narrowed(layer: Weighted, before: Shape, shape: Shape) -> Weighted:
-    """Return a layer with weights for fewer channels, that pads with what several equal codes give."""
-    count, taps = shape[-1], layer.weights.reshape(layer.outputs, -1, before[-1])[:, :, : shape[-1]]
-    if not isinstance(layer, Conv2d):
-        return layer.with_arrays(weights=taps.reshape(layer.outputs, -1))
-    weights = taps.reshape(layer.outputs, *layer.kernel, count)
-    around = {"stride": layer.stride, "padding": layer.padding}
-    pad = layer.pad_value * (before[-1] // count)
-    return Conv2d(weights, layer.thresholds, pad_value=pad, name=layer.name, **around)
 
 
 def _coded(rng: np.random.Generator, layer: Weighted, top: int, steps: int, *, image: bool) -> Weighted:

@@ -1,4 +1,4 @@
-"""Makes branches and concatenations of a random chain."""
+"""Makes branches, concatenations and additions of a random chain."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import NetworkError
-from ..model.layers import Concat, Conv2d, Layer, MaxPool2d, Weighted, has_weights
+from ..model.layers import Add, Concat, Conv2d, Layer, MaxPool2d, Weighted, has_weights
 from ..model.network import Network
 from ..model.values import Shape
 
-__all__ = ["branched"]
+__all__ = ["added", "branched"]
 
 MOST = 3
 """Most branches that are added."""
@@ -36,6 +36,27 @@ def branched(rng: np.random.Generator, network: Network) -> Network:
         except NetworkError:
             continue
     return network
+
+
+def added(rng: np.random.Generator, network: Network) -> Network:
+    """Return a network that adds codes of one shape, or some to themselves; if it has none, itself.
+
+    Parameters
+    ----------
+    rng : Generator
+    network : Network
+    """
+    graph = _Growing(rng, network)
+    codes = [n for n, value in enumerate(network.values) if n and value.coding == "unsigned"]
+    pairs = [(v, u) for v in codes for u in codes if u <= v and network.shapes[u] == network.shapes[v]]
+    pairs = [(v, u) for v, u in pairs if u != v] or pairs
+    if not pairs:
+        return network
+    graph.join(*pairs[int(rng.integers(len(pairs)))], Add())
+    try:
+        return graph.network()
+    except NetworkError:
+        return network
 
 
 class _Growing:
@@ -62,14 +83,14 @@ class _Growing:
             place = old.readers[value][0] + 1
             twin = self._insert(place + 1, MaxPool2d(pool.window, pool.stride, "", pool.padding), [twin])
             value = place + 1
-        self._join(value, twin)
+        self.join(value, twin, Concat())
 
     def earlier(self) -> None:
         """Put what a layer gives together with what one before it gave, or once more with itself."""
         values = [n for n in range(1, len(self.old.values)) if self._signs(n)]
         pairs = [(v, u) for v in values for u in values if u <= v and self._alike(v, u)]
         if pairs:
-            self._join(*pairs[int(self.rng.integers(len(pairs)))])
+            self.join(*pairs[int(self.rng.integers(len(pairs)))], Concat())
 
     def network(self) -> Network:
         """Return the network, with weights that fit.
@@ -130,14 +151,15 @@ class _Growing:
         weights = self.rng.choice(np.array([-1, 1], np.int8), (layer.outputs, *size))
         return layer.with_arrays(weights)
 
-    def _join(self, value: int, other: int) -> None:
-        """Concatenate two values; some of those that read the first one, or all, read the result."""
+    def join(self, value: int, other: int, layer: Concat | Add) -> None:
+        """Concatenate or add two values; some of those that read the first one, or all, read the result."""
         rng = self.rng
         numbers = [value, other][:: 1 if rng.random() < 0.5 else -1]
         readers = [i for i, reads in enumerate(self.reads) if value in reads and i >= max(value, other)]
-        readers = [i for i in readers if not isinstance(self.layers[i], Concat)]
+        kinds = Concat if isinstance(layer, Concat) else Concat | MaxPool2d
+        readers = [i for i in readers if not isinstance(self.layers[i], kinds)]
         kept = [i for i in readers if rng.random() < 0.25][: max(len(readers) - 1, 0)]
-        joined = self._insert(max(value, other), Concat(), numbers)
+        joined = self._insert(max(value, other), layer, numbers)
         for index in readers:
             if index not in kept:
                 # The concatenation has moved everything behind it.
