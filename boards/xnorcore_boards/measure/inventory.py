@@ -49,7 +49,7 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
     if config.store_kind in SDRAMS:
         found.append(Memory("storage", STORE_PLACES, 32, 32, clocked=False))
     if config.store_kind in FLASHES:
-        found.append(Memory("memory", 2 * PAGE_WORDS + 1, 32, 32))
+        found.append(Memory("memory", 4 * PAGE_WORDS, 32, 8))
     return found
 
 
