@@ -103,8 +103,10 @@ def test_the_record_is_of_the_present_boards():
         # Frames are longer by a byte or two where more of the program's identifier is zero.
         names = ("wire_images_per_s", "images_per_s", "wire_share")
         rates = {name: getattr(found, name) for name in names if getattr(found, name) is not None}
-        assert {name: getattr(now, name) for name in rates} == pytest.approx(rates, rel=1e-3)
-        if found.cycles != found.model_cycles:
+        counted = found.cycles != found.model_cycles
+        near = pytest.approx(rates, rel=0.1 if counted else 1e-3)
+        assert {name: getattr(now, name) for name in rates} == near
+        if counted:
             # By the cycles that were counted: the test above.
             rates |= {"device_images_per_s": found.device_images_per_s, "efficiency": found.efficiency}
         now = replace(now, cycles=found.cycles, images=found.images, fmax_mhz=found.fmax_mhz, **rates)
