@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.sw.cli_tools import Run, runner
 from tests.sw.test_hosted import dense
 from xnorcore.files import xnorfile
 from xnorcore.host.head import Head
-from xnorcore.host.layers import RealDense
-from xnorcore.model.network import Network
+from xnorcore.host.layers import RealConv2d, RealDense
+from xnorcore.model.network import InputSpec, Network
 from xnorcore.reference import golden
 
 DEVICE = ("--port", "machine:rows=2,columns=8,width=8,act_depth=64")
@@ -114,6 +115,23 @@ def test_verify_is_of_the_integer_network(case: tuple[Network, np.ndarray]) -> N
         found = checks(net, "machine", observe(device, net, values), values, golden.layers(net, values))
     assert len(found) >= 3
     assert not [one for one in found if one.mismatches]
+
+
+def test_pictures_go_through_the_head(tmp_path: Path, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(4)
+    layers = [RealConv2d(rng.normal(size=(8, 5, 5, 3)))]
+    head = Head((5, 5, 3), layers, [[0]], np.linspace(-1, 1, 256)[np.newaxis])
+    net = Network("n", InputSpec((1, 1, 8)), dense().layers, head=head, tail=dense().tail)
+    xnorfile.save(net, "n.xnor")
+    pixels = rng.integers(0, 256, (5, 5, 3), np.uint8)
+    Image.fromarray(pixels).save("p.png")
+    code, out, err = cli("classify", "n.xnor", "p.png", "--json", "--draw", "0")
+    assert code == 0, err
+    (found,) = json.loads(out)["pictures"]
+    wanted = scores(net, pixels[np.newaxis])[0]
+    assert found["number"] == wanted.argmax()
+    assert found["scores"][0]["score"] == pytest.approx(wanted.max(), abs=1e-4)
 
 
 def test_a_head_without_pixels_takes_floats_only(tmp_path: Path, cli: Run) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..compiler.group import largest
 from ..isa.program import Program
 from .progress import Callback, Progress
 
@@ -88,7 +89,8 @@ def chunk_of(program: Program, images: int) -> int:
         return max(images, 1)
     work = sum(part.work for part in (program.network.head, program.network.tail) if part is not None)
     wanted = max(1, min(_IMAGES, _WORK // max(work, 1)))
-    return -(-wanted // program.batch) * program.batch
+    batch = largest(program).batch
+    return -(-wanted // batch) * batch
 
 
 def pipelined(
