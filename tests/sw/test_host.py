@@ -287,8 +287,10 @@ def test_too_many_numbers_or_products_are_refused(monkeypatch: pytest.MonkeyPatc
         Head((8, 8, 2), [CONV], [[0]])
     monkeypatch.undo()
     monkeypatch.setattr(parts, "MAX_WORK", 36 * 72 - 1)
-    with pytest.raises(NetworkError, match="2592 products for an image, the limit is 2591"):
+    with pytest.raises(NetworkError, match="2592 operations for an image, the limit is 2591"):
         Head((8, 8, 2), [CONV], [[0]])
+    with pytest.raises(NetworkError, match="4225 operations for an image, the limit is 2591"):
+        Tail((65, 65, 1), [RealMaxPool2d((65, 65))])
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def numbers(what: str, values: ArrayLike, ndim: int) -> NDArray[np.float32]:
 
 
 class Stored:
-    """A real layer: equality by fields, arrays compared bit for bit."""
+    """A real layer, or a part of a network: equal by fields, arrays bit for bit."""
 
     kind: ClassVar[str]
     _fields: ClassVar[tuple[str, ...]]
@@ -64,6 +64,10 @@ class Stored:
     def macs(self, shape: Shape) -> int:
         """Products of one image, for an input of `shape`."""
         return 0
+
+    def operations(self, shape: Shape) -> int:
+        """What takes time: products, and the numbers of windows that are joined."""
+        return self.macs(shape)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -20,7 +20,7 @@ MAX_MAP = 1 << 22
 MAX_STORED = 1 << 24
 """Most numbers that a head, or a tail, stores."""
 MAX_WORK = 1 << 32
-"""Most products of one image."""
+"""Most products, and numbers of windows, of one image."""
 LARGEST = float(1 << 20)
 """Largest magnitude of a number of an image."""
 REACH = 2.0**126
@@ -78,7 +78,7 @@ def follow(what: str, shape: Shape, layers: Any, most: float) -> tuple[tuple[Rea
             raise NetworkError(f"{where}: {type(layer).__name__} is no real layer; known: {known}")
         try:
             shapes.append(layer.output_shape(shapes[-1]))
-            work += layer.macs(shapes[-2])
+            work += layer.operations(shapes[-2])
         except NetworkError as error:
             raise NetworkError(f"{where}: {error}") from None
         if prod(shapes[-1]) > MAX_MAP:
@@ -89,7 +89,7 @@ def follow(what: str, shape: Shape, layers: Any, most: float) -> tuple[tuple[Rea
     if (stored := sum(layer.stored for layer in layers)) > MAX_STORED:
         raise NetworkError(f"{what}: its layers store {stored} numbers, the limit is {MAX_STORED}")
     if work > MAX_WORK:
-        raise NetworkError(f"{what}: {work} products for an image, the limit is {MAX_WORK}")
+        raise NetworkError(f"{what}: {work} operations for an image, the limit is {MAX_WORK}")
     return tuple(layers), shapes
 
 

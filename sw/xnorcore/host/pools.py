@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from ..errors import NetworkError
 from ..model.values import Shape, plain
@@ -38,6 +39,10 @@ class _Pool(Stored):
         if len(shape) != 3:
             raise NetworkError(f"real {self.kind} takes a map, but reads {shape}")
         return (*windows(f"real {self.kind}", shape, self.window, self.stride, self.padding), shape[2])
+
+    def operations(self, shape: Shape) -> int:
+        """Numbers of all windows."""
+        return prod(self.output_shape(shape)) * prod(self.window)
 
     def bound(self, most: float) -> float:
         """Largest magnitude of the result for numbers of at most `most`."""
