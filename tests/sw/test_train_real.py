@@ -99,6 +99,53 @@ def test_a_trained_network_keeps_its_accuracy() -> None:
     assert int((found == labels).sum()) == right > 125
 
 
+def alexnet() -> Any:
+    """XNOR-Net's, of its full size: 58 Mbit of binary weights, conv1 and fc8 real."""
+
+    def conv(inputs: int, outputs: int, kernel: int) -> Any:
+        around = (kernel // 2,) * 4
+        return BinaryConv2d(
+            inputs, outputs, (kernel, kernel), padding=around, alpha=True, dtype=torch.float32
+        )
+
+    def dense(inputs: int) -> Any:
+        return BinaryLinear(inputs, 4096, torch.float32, alpha=True)
+
+    return nn.Sequential(
+        nn.Conv2d(3, 96, 11, stride=4), nn.BatchNorm2d(96), nn.ReLU(), nn.MaxPool2d(3, 2), nn.BatchNorm2d(96),
+        Sign(), conv(96, 256, 5), nn.MaxPool2d(3, 2), nn.BatchNorm2d(256),
+        Sign(), conv(256, 384, 3), nn.BatchNorm2d(384), Sign(), conv(384, 384, 3), nn.BatchNorm2d(384),
+        Sign(), conv(384, 256, 3), nn.MaxPool2d(3, 2), nn.BatchNorm2d(256), Sign(), nn.Flatten(),
+        dense(9216), nn.BatchNorm1d(4096), Sign(), dense(4096), nn.BatchNorm1d(4096), nn.ReLU(),
+        nn.Linear(4096, 1000),
+    )  # fmt: skip
+
+
+@pytest.mark.campaign
+def test_xnor_nets_alexnet() -> None:
+    """The head by itself, and everything behind its bits, on one image."""
+    torch.manual_seed(0)
+    model = alexnet()
+    images = np.random.default_rng(0).integers(0, 256, (1, 227, 227, 3), np.uint8)
+    x = torch.from_numpy(PIXELS[0][images]).permute(0, 3, 1, 2)
+    for module in model:
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model(torch.cat([x, x.flip(2), x.flip(3), -x]).float())
+        net = to_network(model.eval(), "alexnet", (227, 227, 3), pixels=PIXELS)
+        values = net.encode(images)
+        numbers = inner_signs(model.double(), x).permute(0, 2, 3, 1).reshape(1, -1).numpy()
+        bits = torch.from_numpy(2.0 * values.reshape(1, 27, 27, 96) - 1).permute(0, 3, 1, 2)
+        true = model[5:](bits).numpy()
+    assert net.weight_bits == 58_236_928
+    differ = values != (numbers >= 0)
+    assert (np.abs(numbers[differ]) < 1e-5).all()
+    raw = fast.run(net, values)
+    assert np.abs(net.scores(raw) - true).max() < 1e-5
+    np.testing.assert_array_equal(net.classify(raw), true.argmax(axis=1))
+
+
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
