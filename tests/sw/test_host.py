@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -118,7 +118,8 @@ def test_layers_are_what_torch_computes_in_float64() -> None:
         RealAffine(real(6), real(6)), RealClip(-1, 1), RealMaxPool2d((3, 3), (2, 2), (1, 1, 1, 1)),
         RealAveragePool2d((2, 2), (1, 1)), RealDense(real(5, 4 * 6), real(5)),
     ]  # fmt: skip
-    conv, affine, _, _, _, dense = layers
+    every: list[Any] = layers
+    conv, affine, _, _, _, dense = every
     f = torch.nn.functional
     y = torch.tensor(x).double().permute(0, 3, 1, 2)
     weights = torch.tensor(conv.weights).double().permute(0, 3, 1, 2)
@@ -247,7 +248,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "fit": (lambda: Head((2, 8, 2), [CONV], [[0]]), "does not fit the padded map"),
     "flat": (lambda: Tail((128,), [CONV]), "takes a map"),
     "inputs": (lambda: Tail((128,), [RealDense(real(2, 3))]), "takes 3 values, but reads 128"),
-    "layer": (lambda: Head((8,), [Dense([[1]])], [[0]]), "Dense is no real layer; known: RealConv2d"),
+    "layer": (lambda: Head((8,), cast(Any, [Dense([[1]])]), [[0]]), "Dense is no real layer; known: Real"),
     "many": (lambda: Head((8,), [RealClip()] * 33, [[0]]), "found 33, the limit is 32"),
     "shape": (lambda: Head((8, 8), [], [[0]]), r"\(8, 8\) must be \(values,\)"),
     "image": (lambda: Head((1 << 11, 1 << 10, 1), [], [[0]]), "at most 1048576 values"),

@@ -103,9 +103,14 @@ def alexnet() -> Any:
     """XNOR-Net's, of its full size: 58 Mbit of binary weights, conv1 and fc8 real."""
 
     def conv(inputs: int, outputs: int, kernel: int) -> Any:
-        around = (kernel // 2,) * 4
+        side = kernel // 2
         return BinaryConv2d(
-            inputs, outputs, (kernel, kernel), padding=around, alpha=True, dtype=torch.float32
+            inputs,
+            outputs,
+            (kernel, kernel),
+            padding=(side, side, side, side),
+            alpha=True,
+            dtype=torch.float32,
         )
 
     def dense(inputs: int) -> Any:

@@ -18,6 +18,7 @@ from xnorcore import importers, zoo
 from xnorcore.errors import ImportFailedError, UsageError
 from xnorcore.host.layers import RealAffine, RealConv2d, RealDense, RealMaxPool2d
 from xnorcore.importers.onnx import ends_check
+from xnorcore.model.layers import has_weights
 from xnorcore.reference import fast, golden
 
 Make = Callable[[Builder, str], str]
@@ -320,7 +321,7 @@ def test_xnor_nets_lenet(tmp_path: Path) -> None:
     net = importers.load(path).network
     assert net.head is not None
     assert net.tail is not None
-    assert [len(layer.weights) for layer in net.layers if hasattr(layer, "weights")] == [50, 500]
+    assert [len(layer.weights) for layer in net.layers if has_weights(layer)] == [50, 500]
     images = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), np.uint8)
     found = net.scores(fast.run(net, net.encode(images)))
     with torch.no_grad():

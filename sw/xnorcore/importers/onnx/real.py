@@ -198,7 +198,7 @@ class RealWalk:
             if mean_axes(node, constants, self.index.ndim) != (2, 3):
                 raise node.fail("must average height and width of (batch, channels, height, width)")
             keep = bool(node.integer("keepdims", 1))
-        self.add(RealAveragePool2d(self.shape[:2]))
+        self.add(RealAveragePool2d((self.shape[0], self.shape[1])))
         self._gives((1, 1, self.shape[2]))
         self.index = self.index if keep else self.index[:, :, 0, 0]
 
