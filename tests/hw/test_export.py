@@ -55,6 +55,16 @@ def header(verilog: str) -> dict[str, tuple[str, int]]:
     return {name: (direction, int(high or 0) + 1) for direction, high, name in found}
 
 
+def ports_of(value: dict) -> dict[str, tuple[str, int]]:
+    return {port["name"]: (port["direction"], port["width"]) for port in value["ports"]}
+
+
+def test_the_uart_shell_has_all_its_ports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ports = ports_of(export(tmp_path, capsys, "--shell", "uart"))
+    assert header((tmp_path / "xnorcore.v").read_text()) == ports
+    assert ports.keys() == {port.name for port in UartPins.PORTS}
+
+
 @pytest.mark.parametrize(
     ("shell", "baked"),
     [
@@ -69,7 +79,7 @@ def test_the_testbench_passes_and_sees_a_wrong_score(
     value = export(tmp_path, capsys, *options)
     assert value["shell"] == shell and value["images"] == 5 and value["geometry"]["columns"] == 8
     assert sorted(value["files"]) == sorted(path.name for path in tmp_path.iterdir())
-    ports = {port["name"]: (port["direction"], port["width"]) for port in value["ports"]}
+    ports = ports_of(value)
     assert header((tmp_path / "xnorcore.v").read_text()) == ports
     assert json.loads((tmp_path / "ports.json").read_text()) == {
         "module": "xnorcore",
