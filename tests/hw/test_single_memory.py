@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -51,6 +53,16 @@ class Spram(Ice40Spram):
     def block(self, *signals: Value) -> Any:
         self.blocks += 1
         return Block(*signals)
+
+
+def test_a_block_is_never_switched_off() -> None:
+    """Its inputs are those of Lattice's SB_SPRAM256KA: POWEROFF is active low, the others are active high."""
+    signals = [Signal(width, name=f"s{place}") for place, width in enumerate((14, 1, 4, 16, 1, 16))]
+    m = Module()
+    m.submodules.block = Ice40Spram().block(*signals)
+    text = rtlil.convert(m, name="top", ports=signals)
+    tied = dict(re.findall(r"connect \\(STANDBY|SLEEP|POWEROFF) 1'([01])", text))
+    assert tied == {"STANDBY": "0", "SLEEP": "0", "POWEROFF": "1"}
 
 
 class Dut(wiring.Component):

@@ -71,8 +71,10 @@ def digests(devices: bool = True) -> Iterator[str]:
     parts += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
     others = [(partial(SimTop, full), "generic"), (partial(AxiStreamPins, small), "generic")]
     others += [(partial(UartPins, small, 0, 4), "generic")]
-    stores = [replace(small, store_words=1024, store_kind=kind) for kind in (StoreKind.RAM, StoreKind.SDRAM)]
-    others += [(partial(SimTop, stored), "generic") for stored in stores]
+    # Of every kind, and large enough for a flash to be erased by blocks; and what options add.
+    more = [replace(small, store_words=1 << 14, store_kind=kind) for kind in StoreKind]
+    more += [replace(full, threshold_share=1, code_bits=3)]
+    first += [(partial(SimTop, config), "generic") for config in more]
     for design, family in [*first, *parts, *others] if devices else parts:
         text = rtlil.convert(design(), name="top", platform=_Platform(family), emit_src=False)
         yield hashlib.sha256(text.encode()).hexdigest()[:16]
