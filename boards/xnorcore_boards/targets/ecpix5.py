@@ -57,20 +57,24 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
     )
 
 
-# Maps of 32 by 32 pixels with 64 channels take most of the block RAM.
+# Room for maps of 32 by 32 pixels with 64 channels, and for two images: one comes while the other one runs.
 _45F = DeviceConfig(
-    Geometry(2, 64, 32),
+    Geometry(3, 32, 32),
     acc_width=16,
     column_group=8,
     weight_depth=512,
     threshold_depth=256,
-    act_depth=5120,
+    act_depth=8192,
     program_depth=498,
     fifo_bytes=4096,
     line_bytes=2048,
     threshold_share=4,
+    store_words=1 << 17,
+    store_kind=StoreKind.FLASH2,
 )
-_85F = replace(_45F, geometry=Geometry(3, 64, 64), act_depth=4096, column_align=4)
+_85F = replace(
+    _45F, geometry=Geometry(3, 64, 64), act_depth=4096, column_align=4, store_words=0, store_kind=0
+)
 
 BOARDS = (
     _board("45F", LFE5UM5G_45F_BG554, _45f, _45F),
