@@ -22,8 +22,10 @@ def lean_board(patch: pytest.MonkeyPatch, config: DeviceConfig = LEAN) -> Board:
     """Give the iCEBreaker a configuration as its own, for all that runs in this process; return the board."""
     from dataclasses import replace
 
+    from xnorcore_boards.board import all_boards
     from xnorcore_boards.targets import icebreaker
 
+    all_boards()  # another one, which takes its configuration from this one's, has it from now on
     board = replace(icebreaker.BOARD, config=config)
     patch.setattr(icebreaker, "BOARD", board)
     return board
