@@ -65,7 +65,7 @@ def test_passes_of_the_board_are_said(capsys, lean_board):
     assert "board icebreaker, of this array: runs in 6 passes\n" in text
     others = [name for name, count in passes(zoo.load("mnist-sfc")).items() if count > 1]
     others.remove("icebreaker")
-    assert f"\nruns in passes on: {', '.join(others)}\n" in text
+    assert (f"\nruns in passes on: {', '.join(others)}\n" in text) == bool(others)
     lines = run(capsys, "info", "fashion", "--rows", "7")[1].splitlines()
     assert "no board has an array of 7x32x32" in lines
     whole = [name for name, count in passes(zoo.load("fashion")).items() if count == 1]
@@ -175,8 +175,9 @@ def test_efficiency_is_said_of_every_board(capsys):
             assert said[board][name]["efficiency"] == (None if used is None else round(used, 3))
             assert (used is not None) == (answer["passes"] == 1)
     fashion = [networks["fashion"]["efficiency"] for networks in said.values()]
-    recorded = {row.efficiency for row in load() if row.network == "fashion" and row.passes == 1}
-    assert {used for used in fashion if used} == {round(used, 3) for used in recorded if used}
+    recorded = [row.efficiency for row in load() if row.network == "fashion" and row.passes == 1]
+    # Counted: a store's waits are fewer than the most of which efficiency is said.
+    assert sorted(filter(None, fashion)) == pytest.approx(sorted(filter(None, recorded)), abs=0.0015)
     for page in ("README.md", "docs/measurements.md"):
         text = (Path(__file__).parents[2] / page).read_text()
         assert "0.704" in text and "board ulx3s-25f" in text

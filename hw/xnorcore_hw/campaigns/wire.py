@@ -101,6 +101,8 @@ class Wire:
     ----------
     link : str
         ``uart`` or ``direct``.
+    divisor : int
+        Cycles of a UART's bit.
     damaged, resets : int
         As in `Outcome`, since `begin`; what is damaged as bytes only.
     """
@@ -108,7 +110,7 @@ class Wire:
     def __init__(self, transport: SimTransport) -> None:
         assert isinstance(transport.engine, NativeEngine)
         self.inner, self.engine, self.link = transport, transport.engine, transport.link
-        self.name = transport.name
+        self.divisor, self.name = transport.divisor, transport.name
         self.fault = Fault()
         self.damaged = self.resets = self._frames = 0
         self.random = random.Random(0)
