@@ -182,5 +182,7 @@ def test_a_file_has_no_width(monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     assert columns.terminal_width() is None
     for said, width in (("72", 72), ("1", 20), ("0", None), ("-5", None), ("wide", None), ("9" * 99, None)):
-        monkeypatch.setenv("COLUMNS", said)
-        assert columns.terminal_width() == width
+        # No longer than this: pytest itself reads it where it says that the test has passed.
+        with monkeypatch.context() as patch:
+            patch.setenv("COLUMNS", said)
+            assert columns.terminal_width() == width

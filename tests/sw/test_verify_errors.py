@@ -38,17 +38,17 @@ def images(network: Network) -> np.ndarray:
 
 @pytest.fixture
 def break_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[int]], None]:
-    """Let some calls of `infer`, counted over all devices, end without an answer."""
+    """Let some calls of `infer_values`, counted over all devices, end without an answer."""
 
     def when(calls: set[int]) -> None:
-        infer, count = Accelerator.infer, iter(range(1000))
+        infer, count = Accelerator.infer_values, iter(range(1000))
 
         def broken(self: Accelerator, images: Any) -> Any:
             if next(count) in calls:
                 raise LinkTimeoutError("no answer")
             return infer(self, images)
 
-        monkeypatch.setattr(Accelerator, "infer", broken)
+        monkeypatch.setattr(Accelerator, "infer_values", broken)
 
     return when
 
@@ -59,7 +59,7 @@ def report(network: Network, images: np.ndarray, *devices: Device) -> Report:
 
 
 CALLS = 6
-"""Of `infer` for each device: the whole, two layers, two layers' sums, the whole again."""
+"""Of `infer_values` for each device: the whole, two layers, two layers' sums, the whole again."""
 
 
 def test_the_rest_is_asked_for(network: Network, images: np.ndarray, break_off: Any) -> None:
