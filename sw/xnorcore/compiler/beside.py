@@ -14,15 +14,13 @@ from ..isa.check import validate_program
 from ..isa.descriptor import Descriptor, MemoryMap
 from ..isa.device import DeviceConfig
 from ..isa.layout import HEADER
-from ..isa.places import ADDRESSES
+from ..isa.places import ADDRESSES, POSITIONS
 from ..isa.program import Program, Results, Section, identifier_of
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, KEY_BYTES, Space
 from ..model.network import Network
 
 __all__ = ["all_dense", "beside", "most_beside"]
 
-_POSITIONS = 1 << 10
-"""That a loop may have."""
 _PARTS = 1 << 7
 """Frames that may bring a batch."""
 
@@ -44,7 +42,7 @@ def most_beside(single: Program) -> int:
     stride = _values(single.network, config)
     wire = stride // 8 if single.network.input.bits == 1 else stride
     frame = config.max_frame - HEADER_BYTES - CRC_BYTES - 1 - KEY_BYTES
-    most = min(_POSITIONS, frame * _PARTS // (wire * config.geometry.rows))
+    most = min(POSITIONS, frame * _PARTS // (wire * config.geometry.rows))
     if _program_words(single, _sections(single, 2), _regions(single, 2)) > config.program_depth:
         return 1
     depth = min(config.act_depth, ADDRESSES)

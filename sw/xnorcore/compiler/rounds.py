@@ -21,14 +21,12 @@ from ..isa.check import validate_descriptors, validate_program
 from ..isa.descriptor import Descriptor, MemoryMap, Nest, Place
 from ..isa.device import DeviceConfig
 from ..isa.layout import HEADER
+from ..isa.places import POSITIONS
 from ..isa.program import LayerPlan, Program, Results, Section, identifier_of
 from ..isa.protocol import Space
 from .allocate import Buffer, allocate
 
 __all__ = ["Cut", "cuts", "in_rounds"]
-
-_POSITIONS = 1 << 10
-"""That a loop may have."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +229,7 @@ def _lined(nest: Nest) -> Nest:
     """Return a nest with its positions in one row, if they lie evenly one behind the other."""
     across, rows = nest.count("x"), nest.count("y")
     step = nest.step("x") if across > 1 else nest.step("y")
-    if rows > 1 and across * rows <= _POSITIONS and (across == 1 or nest.step("y") == across * step):
+    if rows > 1 and across * rows <= POSITIONS and (across == 1 or nest.step("y") == across * step):
         return nest.with_loops(x=(across * rows, step), y=(1, 0))
     return nest
 

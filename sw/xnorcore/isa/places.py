@@ -8,10 +8,12 @@ from math import prod
 
 from .layout import LOOPS
 
-__all__ = ["ADDRESSES", "NOWHERE", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips"]
+__all__ = ["ADDRESSES", "NOWHERE", "POSITIONS", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips"]
 
 ADDRESSES = 1 << 16
 """Words that an address can name; it counts modulo this."""
+POSITIONS = 1 << 10
+"""That a loop over images or positions may have."""
 
 
 @dataclass(frozen=True)
