@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import needs
+from tests import draws, needs
 
 # A shell starts background jobs with Ctrl-C ignored, which commands that tests start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -87,6 +87,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         needs.torch()
     if "chromium" in asks:
         needs.browser()
+
+
+@pytest.fixture(autouse=True)
+def _draws(request: pytest.FixtureRequest) -> None:
+    draws.begin(request.node.nodeid)
 
 
 @pytest.fixture

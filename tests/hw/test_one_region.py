@@ -27,12 +27,14 @@ from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
 from .cnns import random_cnn
 
-RNG = np.random.default_rng(5)
 MEMORIES = {"weight_depth": 2048, "threshold_depth": 256, "line_bytes": 1000}
 NETWORKS = {
-    "dense": (dense_network(RNG, (900, 40, 30, 10)), DeviceConfig(Geometry(2, 8, 8), **MEMORIES)),
+    "dense": (
+        dense_network(np.random.default_rng(5), (900, 40, 30, 10)),
+        DeviceConfig(Geometry(2, 8, 8), **MEMORIES),
+    ),
     "store": (
-        dense_network(RNG, (1200, 90, 60, 10)),
+        dense_network(np.random.default_rng(6), (1200, 90, 60, 10)),
         DeviceConfig(Geometry(1, 8, 16), **{**MEMORIES, "weight_depth": 256, "store_words": 1 << 14}),
     ),
     "maps": (random_cnn(3, size=16), DeviceConfig(Geometry(1, 8, 16), **MEMORIES)),

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.draws import RNG
 from xnorcore import datasets
 from xnorcore.datasets import cifar, own
 from xnorcore.errors import FileFormatError, InputError, UsageError, XnorcoreError
 
 from .idx_files import NAMES, parts, store
-
-RNG = np.random.default_rng(3)
 
 
 def arrays(**changed: Any) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests import needs
+from tests.draws import RNG
 from xnorcore.errors import InputError, NetworkError
 from xnorcore.host import compute as computing
 from xnorcore.host import parts
@@ -29,7 +30,6 @@ from xnorcore.model.network import Conv2d, Dense, InputSpec, Network
 from xnorcore.reference import fast, golden
 
 F = np.float32
-RNG = np.random.default_rng(7)
 
 
 def real(*shape: int) -> NDArray[np.float32]:

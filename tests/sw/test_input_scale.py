@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.draws import RNG
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError, FileFormatError, NetworkError
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputScale, InputSpec, Layer, MaxPool2d, Network
 from xnorcore.reference import fast, golden
-
-RNG = np.random.default_rng(7)
 
 
 def signs(*shape: int) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.draws import RNG
+
 QONNX = "qonnx.custom_op.general"
-RNG = np.random.default_rng(7)
 
 
 class Builder:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.draws import RNG
 from xnorcore import importers
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers.bnn_pynq import build, check, execute, files, topology
@@ -19,8 +20,7 @@ from xnorcore.reference import fast, golden
 from . import bnn_folders
 from .bnn_folders import CLASSES, CNV, LFC, Stored, write
 
-RNG = np.random.default_rng(5)
-IMAGES = RNG.integers(0, 2, (60, 784)).astype(np.uint8)
+IMAGES = np.random.default_rng(5).integers(0, 2, (60, 784)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(4))

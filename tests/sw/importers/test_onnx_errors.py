@@ -17,7 +17,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.campaigns import some
-from tests.sw.importers.onnx_graphs import RNG, Builder, dense_net, plain, save
+from tests.draws import RNG
+from tests.sw.importers.onnx_graphs import Builder, dense_net, plain, save
 from xnorcore.errors import ImportFailedError, MissingDependencyError, UsageError
 from xnorcore.importers import load, onnx
 from xnorcore.importers.onnx.execute import Executor

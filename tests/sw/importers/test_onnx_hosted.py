@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests import needs
+from tests.draws import RNG
 from tests.sw.cli_tools import runner
 from tests.sw.importers.onnx_graphs import Builder, save
 from xnorcore import importers, zoo
@@ -22,7 +23,6 @@ from xnorcore.model.layers import has_weights
 from xnorcore.reference import fast, golden
 
 Make = Callable[[Builder, str], str]
-RNG = np.random.default_rng(11)
 
 
 def real(b: Builder, *shape: int) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.sw.importers.onnx_graphs import RNG, Builder, evaluated, save
+from tests.draws import RNG
+from tests.sw.importers.onnx_graphs import Builder, evaluated, save
 from tests.sw.importers.test_onnx_patterns import imported
 from tests.sw.importers.test_onnx_pooling import two
 from xnorcore.errors import ImportFailedError

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.sw.importers.onnx_graphs import RNG, conv_net, dense_net, save
+from tests.draws import RNG
+from tests.sw.importers.onnx_graphs import conv_net, dense_net, save
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import onnx
 from xnorcore.importers.onnx.bends import monotones

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.draws import RNG
 from tests.sw.importers.onnx_graphs import (
-    RNG,
     Builder,
     conv_net,
     dense_net,

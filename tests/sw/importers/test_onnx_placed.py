@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.sw.importers.onnx_graphs import RNG, Builder, save
+from tests.draws import RNG
+from tests.sw.importers.onnx_graphs import Builder, save
 from tests.sw.importers.test_onnx_heads import scores
 from tests.sw.importers.test_onnx_patterns import imported
 from tests.sw.importers.test_onnx_pooling import two

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.sw.importers.onnx_graphs import RNG, Builder, evaluated
+from tests.draws import RNG
+from tests.sw.importers.onnx_graphs import Builder, evaluated
 from tests.sw.importers.test_onnx_patterns import imported
 from xnorcore.model.layers import MaxPool2d
 from xnorcore.reference import golden

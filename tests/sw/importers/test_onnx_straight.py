@@ -12,6 +12,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from tests import needs
+from tests.draws import RNG
 from tests.sw.importers.onnx_graphs import Builder, reference, save
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import Imported, onnx
@@ -22,7 +23,6 @@ from xnorcore.importers.onnx.graph import Node
 from xnorcore.importers.onnx.read import read_model
 from xnorcore.reference import fast
 
-RNG = np.random.default_rng(21)
 TAPS, WIDE = 27, 16
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.draws import RNG
 from xnorcore.importers.onnx.curves import SIGMOID, SOFTPLUS, SOFTSIGN, TANH, elu
 from xnorcore.importers.onnx.line import Line, before, spliced
 from xnorcore.importers.onnx.rounds import EXACT, cut_between
 from xnorcore.importers.onnx.surd import ZERO, Surd, UndecidedError
 
-RNG = np.random.default_rng(31)
 DIGITS = 80
 
 
