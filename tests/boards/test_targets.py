@@ -23,6 +23,7 @@ from xnorcore.model.network import Network
 from xnorcore_boards import board as boards
 from xnorcore_boards.build.design import elaborate, fit_memories
 from xnorcore_boards.clock import clock_domain
+from xnorcore_boards.measure.inventory import config_blocks
 from xnorcore_boards.measure.size import check_size
 from xnorcore_boards.top import Device
 from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
@@ -155,10 +156,19 @@ def test_baud_refused():
 def test_too_large():
     board = boards.find_board("icebreaker")
     large = replace(SMALL, geometry=Geometry(8, 128, 128))
-    with pytest.raises(
-        BuildError, match=r"8x128x128 is too large .* logic cells of 5,280 and at least \d+ memory"
-    ):
+    with pytest.raises(BuildError, match=r"8x128x128 is too large .* logic cells of 5,280 and \d{4} memory"):
         check_size(board, large)
+
+
+def test_the_blocks_of_a_refusal_are_those_that_it_would_take():
+    board = boards.find_board("icestick")
+    own = config_blocks(board.config, board.part.family)
+    with pytest.raises(BuildError, match=rf"of 1,280 and {own} memory blocks of 16; choose a smaller --geom"):
+        check_size(board, board.config)
+    # Of each column a block of weights, as few as they may be, and one of start values; and 4 others.
+    deep = replace(board.config, geometry=Geometry(1, 16, 8), weight_depth=1 << 14)
+    with pytest.raises(BuildError, match=r"and at least 36 memory blocks of 16; .*weight_depth=N"):
+        check_size(board, deep)
 
 
 def test_too_much_spram():
@@ -174,7 +184,7 @@ def test_too_much_spram():
     with pytest.raises(BuildError, match=r"and 65536 words of a store .* take 10 blocks"):
         check_size(board, replace(config, geometry=Geometry(1, 8, 32), act_depth=16384, store_words=1 << 16))
     # Where there is none, they are block RAM.
-    with pytest.raises(BuildError, match=r"and at least \d+ memory blocks of 32"):
+    with pytest.raises(BuildError, match=r"and 288 memory blocks of 32"):
         check_size(boards.find_board("ice40-hx8k-b-evn"), config)
 
 

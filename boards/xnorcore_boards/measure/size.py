@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from xnorcore.errors import BuildError, GeometryError
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import StoreKind, check_clock
 
-from ..families.family import Family, Part
+from ..families.family import Part
 from .estimate import estimate_area, may_fit
 from .inventory import config_blocks, config_single_blocks
-from .memories import Memory, total_blocks
 from .needs import LEAST_DEPTH
 
-__all__ = ["Sized", "check_size", "least_blocks", "refusal"]
+__all__ = ["Sized", "check_size", "refusal"]
 
 
 class Sized(Protocol):
@@ -48,7 +48,8 @@ def check_size(board: Sized, config: DeviceConfig, bram: int | None = None) -> N
     board : Sized
     config : DeviceConfig
     bram : int, optional
-        Memory blocks that it takes; without it, what its buffers take at the least.
+        Memory blocks that it takes; without it, what it takes at the least: `fit_memories` makes its weight
+        buffers as small as they have to be.
 
     Raises
     ------
@@ -59,7 +60,10 @@ def check_size(board: Sized, config: DeviceConfig, bram: int | None = None) -> N
     board.chip(config)
     check_clock(config.store_kind, board.true_hz)
     cells = estimate_area(family.name, config)
-    least = bram if bram is not None else least_blocks(config, family)
+    whole = config_blocks(config, family) if bram is None else bram
+    least = whole
+    if bram is None and whole > part.bram:
+        least = config_blocks(replace(config, weight_depth=LEAST_DEPTH), family)
     g = config.geometry
     large = config_single_blocks(config, family)
     if large > part.spram:
@@ -76,7 +80,7 @@ def check_size(board: Sized, config: DeviceConfig, bram: int | None = None) -> N
     if may_fit(family.name, config, part.lut4) and least <= part.bram:
         return
     fix = "choose a smaller --geometry"
-    blocks = f"{'' if bram is not None else 'at least '}{least} memory blocks"
+    blocks = f"{'at least ' if least < whole else ''}{least} memory blocks"
     if least > part.bram:
         fix += ", or less memory with --set weight_depth=N or act_depth=N"
     raise BuildError(
@@ -92,23 +96,3 @@ def refusal(board: Sized, config: DeviceConfig) -> str | None:
     except (BuildError, GeometryError) as error:
         return str(error)
     return None
-
-
-def least_blocks(config: DeviceConfig, family: Family, depth: int = LEAST_DEPTH) -> int:
-    """Return the memory blocks of what grows with the array, weight buffers as small as they may be.
-
-    Parameters
-    ----------
-    config : DeviceConfig
-    family : Family
-    depth : int, optional
-        Of a weight buffer instead.
-    """
-    g = config.geometry
-    weights = Memory("weights", depth, g.width, 8)
-    return total_blocks([*[weights] * g.columns, *[_activations(config)] * g.rows], family)
-
-
-def _activations(config: DeviceConfig) -> Memory:
-    g = config.geometry
-    return Memory("memory", config.act_depth, g.width, g.lane, single=config.act_ports == 1)
