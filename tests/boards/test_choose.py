@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.campaigns import some
 from tests.lean import LEAN
 from xnorcore import zoo
 from xnorcore.boards import find_device
@@ -168,7 +169,7 @@ def tiny_space(monkeypatch):
     monkeypatch.setattr(space, "_SHARES", (4,))
 
 
-@pytest.mark.parametrize("images", [20, 1000])
+@pytest.mark.parametrize("images", some([20, 1000], 1))
 def test_bounds_are_bounds(images, tiny_space, monkeypatch):
     """In one pass, in passes, not at all; of a tiny space, each configuration judged by itself."""
     board = replace(find_board(BOARD), config=LEAN)
@@ -310,7 +311,11 @@ def test_build_for_a_network_is_said_before_synthesis(capsys):
 
 @pytest.mark.parametrize(
     ("board", "most"),
-    [("icebreaker", 6.51), ("ice40-hx8k-b-evn", 4.83), ("tang-nano-9k", 6.16), ("tang-nano-20k", 5.36)],
+    some(
+        [("icebreaker", 6.51), ("ice40-hx8k-b-evn", 4.83), ("tang-nano-9k", 6.16), ("tang-nano-20k", 5.36)],
+        1,
+        many=True,
+    ),
 )
 def test_one_network_takes_no_wider_sums_and_the_largest_array(board, most):
     """Logic cells per multiply-accumulate: those of the boards' dense arrays before they had convolution."""

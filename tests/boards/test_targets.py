@@ -12,6 +12,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
+from tests.campaigns import some
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import BuildError, MissingDependencyError, UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -332,12 +333,16 @@ def test_regions_of_chips(name):
 
 @pytest.mark.parametrize(
     ("name", "lines", "pins"),
-    [
-        ("icebreaker", 4, {"16", "15", "14", "17", "12", "13"}),
-        ("ice40-hx8k-b-evn", 2, {"R12", "R11", "P12", "P11"}),
-        ("tang-nano-9k", 2, {"60", "59", "61", "62"}),
-        ("ecpix5-45f", 4, {"AA2", "AD2", "AE2", "AF2", "AE1"}),
-    ],
+    some(
+        [
+            ("icebreaker", 4, {"16", "15", "14", "17", "12", "13"}),
+            ("ice40-hx8k-b-evn", 2, {"R12", "R11", "P12", "P11"}),
+            ("tang-nano-9k", 2, {"60", "59", "61", "62"}),
+            ("ecpix5-45f", 4, {"AA2", "AD2", "AE2", "AF2", "AE1"}),
+        ],
+        1,
+        many=True,
+    ),
 )
 def test_pads_of_a_flash(name, lines, pins):
     """Every line has its pad, and the store's address the upper bits of its region."""

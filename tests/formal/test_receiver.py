@@ -209,6 +209,7 @@ def test_only_good_frames_become_packets(config: DeviceConfig, tmp_path: Path) -
     deliverable(config).prove(tmp_path, 3, within=26)
 
 
+@pytest.mark.campaign
 def test_the_proof_sees_an_unchecked_crc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xnorcore_hw.link.framing.checksum._RESIDUE", 0x2144DF1D)
     # Seven bytes of a frame, two cycles each, are not enough.

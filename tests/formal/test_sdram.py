@@ -109,6 +109,7 @@ def scenario(store: SdramStore, clock_hz: int) -> Scenario:
     return s
 
 
+@pytest.mark.campaign
 def test_distances_and_places(tmp_path: Path) -> None:
     scenario(store_of(ULX3S, 25_000_000), 25_000_000).prove(tmp_path, steps=2, within=50)
 

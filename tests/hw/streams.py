@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
 from typing import Any
 
 from amaranth.sim import Simulator
@@ -11,17 +12,54 @@ from amaranth.sim import Simulator
 Testbench = Callable[[Any], Awaitable[None]]
 
 
+class Bench:
+    """A design, and its simulator for any number of runs, each of them from power-up.
+
+    To elaborate and translate an accelerator takes longer than most runs of it.
+    """
+
+    def __init__(self, dut: Any) -> None:
+        self.dut = dut
+        self._simulator: Simulator | None = None
+        self._testbenches: tuple[Testbench, ...] = ()
+
+    def _power_up(self) -> Simulator:
+        # None while one runs: where that fails, its testbenches still wait in the simulator.
+        simulator, self._simulator = self._simulator, None
+        if simulator is not None:
+            simulator.reset()
+            return simulator
+        simulator = Simulator(self.dut)
+        simulator.add_clock(1e-6)
+        for place in range(len(self._testbenches)):
+
+            async def testbench(ctx: Any, place: int = place) -> None:
+                await self._testbenches[place](ctx)
+
+            simulator.add_testbench(testbench)  # type: ignore
+        return simulator
+
+    def run(self, *testbenches: Testbench, cycles: int = 20_000) -> None:
+        """Run `testbenches` at once, as many each time; fail if they have not ended after `cycles` cycles."""
+        assert len(testbenches) == len(self._testbenches or testbenches)
+        self._testbenches = testbenches
+        simulator = self._power_up()
+        for _ in range(2 * cycles):  # the clock's edges; a watchdog coroutine would outlive the run
+            if not simulator.advance():
+                self._simulator = simulator
+                return
+        raise AssertionError(f"the simulation has not ended after {cycles} cycles")
+
+
 def simulate(dut: Any, *testbenches: Testbench, cycles: int = 20_000) -> None:
     """Run `testbenches` at once on `dut`; fail if they have not all ended after `cycles` clock cycles."""
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    for testbench in testbenches:
-        sim.add_testbench(testbench)  # type: ignore
+    Bench(dut).run(*testbenches, cycles=cycles)
 
-    for _ in range(2 * cycles):  # the clock's edges; a watchdog coroutine would outlive the run
-        if not sim.advance():
-            return
-    raise AssertionError(f"the simulation has not ended after {cycles} cycles")
+
+@cache
+def bench(kind: Callable[..., Any], *arguments: Any) -> Bench:
+    """Return the bench of ``kind(*arguments)``, one for all tests."""
+    return Bench(kind(*arguments))
 
 
 class Stalls:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CapacityError, CompileError, DeviceError
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -116,13 +117,13 @@ def test_interleaver_of_packed_bits(shape: tuple[int, int, int], count: int) -> 
     assert [(v.value, bool(v.row_last), bool(v.image_last)) for v in found] == wanted
 
 
-@pytest.fixture(scope="module", params=URLS)
+@pytest.fixture(scope="module", params=some(URLS, 2))
 def device(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
     with Accelerator.open(request.param) as accelerator:
         yield accelerator
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", some(range(60), 30))
 def test_random_networks(device: Accelerator, seed: int) -> None:
     network = random_cnn(seed)
     images = random_images(np.random.default_rng(seed), network, 1 + seed % 5)

@@ -38,7 +38,7 @@ from .networks import random_images, random_network
 GEOMETRIES = ["rows=1,columns=32,width=32", "rows=3,columns=4,width=8", "rows=2,columns=32,width=16"]
 
 
-@pytest.fixture(scope="module", params=GEOMETRIES)
+@pytest.fixture(scope="module", params=some(GEOMETRIES[::-1], 1))
 def device(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
     with Accelerator.open(f"sim:{request.param}") as accelerator:
         yield accelerator

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError
 from xnorcore.isa.check import validate_program
@@ -42,7 +43,7 @@ POOLS = {
 }
 
 
-@pytest.fixture(scope="module", params=URLS)
+@pytest.fixture(scope="module", params=some(URLS, 2))
 def device(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
     with Accelerator.open(request.param) as accelerator:
         yield accelerator

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.campaigns import some
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import NotLoadedError, VerifyError
 from xnorcore.link.session import Session
@@ -101,7 +102,7 @@ def sweep(wire: Wire, places: int, work: Callable[[], object]) -> Iterator[int]:
     yield from (0, 1, *(whole * place // places + place % 7 for place in range(1, places)), whole - 1)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, 2))
 def test_power_is_lost_at_any_moment_of_a_call(name: str, wire: Wire) -> None:
     case = CASES[name]
     device = power_on(wire)
@@ -140,7 +141,7 @@ def test_the_baked_network_itself_survives() -> None:
         assert wire.resets >= 20
 
 
-@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("verify", some([False, True], 1))
 @pytest.mark.parametrize(
     "network", [SAME_SIZE, BAKED, PASSES], ids=["one pass", "the baked one", "in passes"]
 )
@@ -162,7 +163,7 @@ def test_power_is_lost_at_any_moment_of_a_load(network: Network, verify: bool, w
     assert said > 10 or (network is BAKED and is_baked(wire))
 
 
-@pytest.mark.parametrize("name", ["stopped", "the baked one stopped", "passes stopped"])
+@pytest.mark.parametrize("name", some(["stopped", "the baked one stopped", "passes stopped"], 1))
 def test_power_is_lost_at_any_moment_of_a_stop(name: str, wire: Wire) -> None:
     case = CASES[name]
     device = power_on(wire)

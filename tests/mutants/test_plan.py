@@ -39,7 +39,7 @@ def collected(tests: list[str]) -> list[str]:
     """Return the names of all tests in the files, however these name some of them."""
     files = sorted({test.partition("::")[0] for test in tests})
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "--collect-only", "-m", "", "-p", "no:cacheprovider", *files],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-1000:]

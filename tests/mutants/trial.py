@@ -118,10 +118,15 @@ def trial(original: str, devices: bool, tests: list[str]) -> tuple[str, str]:
             if report.failed and not self.first:
                 self.first = report.nodeid
 
-    plain = [test for test in tests if " -k " not in test]
-    chosen = [shlex.split(test.replace(" -k ", " -k '") + "'") for test in tests if " -k " in test]
+    # What is named runs though it be of a campaign.
+    named = [test for test in tests if "::" in test or " -k " in test]
+    plain = [test for test in named if " -k " not in test]
+    chosen = [shlex.split(test.replace(" -k ", " -k '") + "'") for test in named if " -k " in test]
+    runs = [["-m", "", *arguments] for arguments in ([plain] if plain else []) + chosen]
+    if files := [test for test in tests if test not in named]:
+        runs.append(files)
     signal.signal(signal.SIGVTALRM, _stop)
-    for arguments in ([*plain], *chosen):
+    for arguments in runs:
         failures = Failures()
         code: object = "nothing"
         try:

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from xnorcore import zoo
 from xnorcore.reference import golden
 from xnorcore_hw.web.bundle import FORMAT, bundle, sealed
@@ -327,7 +328,7 @@ def test_a_page_whose_network_is_damaged(tab, files, tmp_path):
     expect(page.locator("#device-name")).to_have_text("not running")
 
 
-@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("width", some([400, 1280], 1))
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(width, scheme, tab, site):
     from axe_playwright_python.sync_playwright import Axe

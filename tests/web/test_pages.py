@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns import some
 from xnorcore.cli import main
 from xnorcore.files import xnorfile
 from xnorcore_hw.bench.cnn import random_cnv
@@ -32,7 +33,7 @@ def accurate(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), some([(1280, "light"), (400, "dark")], 1, many=True))
 def test_axe_finds_nothing_serious(width, scheme, tab, page_file, accurate):
     from axe_playwright_python.sync_playwright import Axe
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from tests.sw.importers.onnx_graphs import Builder, dense_net, save, script_net
 from xnorcore.errors import XnorcoreError
 from xnorcore.importers import onnx as importer
@@ -127,7 +128,7 @@ def _edit(model: Any, rng: np.random.Generator) -> None:
         tensor.external_data.add(key="location", value=str(rng.choice(["../x", "net.onnx", "", "/dev/zero"])))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", some(MODELS, 1))
 @pytest.mark.parametrize("mutate", [flipped, cut, bits, edited])
 def test_mutations(tmp_path: Path, model: str, mutate: Callable[..., bytes]) -> None:
     path = save(MODELS[model](), tmp_path)
