@@ -18,7 +18,7 @@ from xnorcore.runtime.requests import infer_head, write_requests
 from xnorcore_hw.core import Core
 
 from .networks import random_images, random_network
-from .streams import NONE, Stalls, bench, get_packet, packet_values, put
+from .streams import NONE, Stalls, get_packet, packet_values, put, shared
 
 Request = tuple[int, bytes]
 
@@ -39,7 +39,7 @@ def exchange(
 
     `answers`: stalls of the responses, if not those of the requests.
     """
-    core = bench(Core, config)
+    core = shared(Core, config)
     dut = core.dut
     responses: list[bytes] = []
 

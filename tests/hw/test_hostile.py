@@ -23,7 +23,7 @@ from xnorcore.runtime.requests import infer_head
 from xnorcore_hw.shells.framed import FramedCore
 
 from .networks import random_images, random_network
-from .streams import bench, put
+from .streams import put, shared
 from .test_core import Request, exchange, load_requests, small_config
 
 CONFIG = small_config(1, 8, 8, weight_depth=64, threshold_depth=16, act_depth=64, program_depth=64)
@@ -136,7 +136,7 @@ LONG = {
 
 def converse(config: DeviceConfig, script, cycles: int = 60_000) -> list[bytes]:
     """Let `script` send wire bytes to an accelerator; return the frames that it sends."""
-    core = bench(FramedCore, config)
+    core = shared(FramedCore, config)
     dut = core.dut
     wire = bytearray()
     done: list[bool] = []

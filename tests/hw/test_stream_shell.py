@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from amaranth import Module, ResetInserter, Signal
 
+from tests.campaigns import some
 from xnorcore.compiler.compile import Program, compile_network
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import DESCRIPTOR, HEADER, Field
@@ -20,7 +21,7 @@ from xnorcore.reference import golden
 from xnorcore_hw.shells.stream import StreamShell
 
 from .networks import random_images, random_network
-from .streams import NONE, Stalls, assert_quiet, get, get_packet, packet_values, put, simulate
+from .streams import NONE, Stalls, assert_quiet, get, get_packet, packet_values, put, shared, simulate
 from .test_core import load_requests, small_config
 
 _DENSE = {"line_bytes": 0, "convolution": 0}
@@ -128,7 +129,7 @@ def infer(
     return found
 
 
-@pytest.mark.parametrize("rows, bits", [(1, 1), (2, 1), (3, 4), (1, 8)])
+@pytest.mark.parametrize("rows, bits", some([(3, 4), (1, 1), (2, 1), (1, 8)], 1, many=True))
 def test_images_in_scores_out(rows: int, bits: int) -> None:
     case = dense(rows, bits)
     case.check(infer(case, case.images, len(case.images)))
@@ -141,7 +142,7 @@ def test_results_of_words_of_two_bytes() -> None:
     case.check(infer(case, case.images, 3))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", some(range(4), 1))
 def test_pauses_anywhere(seed: int) -> None:
     case = dense(1 + seed % 3, count=9)
     into = Stalls(seed, chance=(0.3, 0.0, 0.9, 0.05)[seed], longest=(5, 5, 40, 300)[seed])
@@ -198,7 +199,7 @@ def test_an_image_is_answered_while_the_next_one_hesitates() -> None:
     run(dut, bench)
 
 
-@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("rows", some([1, 3], 1))
 def test_images_of_the_wrong_length_are_errors_and_the_others_are_not(rows: int) -> None:
     case = dense(rows)
     size = len(case.images[0])
@@ -236,7 +237,8 @@ def test_results_that_come_before_the_image_ends() -> None:
 def test_networks_are_loaded_and_changed_by_requests() -> None:
     """Images wait until a network is there; another one has images of another size."""
     case, other = dense(2), dense(2, bits=4, sizes=(9, 5), seed=8)
-    dut = Watched(case.config)
+    shell = shared(Watched, case.config)
+    dut = shell.dut
     assert len(case.images[0]) != len(other.images[0])
 
     async def bench(ctx) -> None:
@@ -268,10 +270,10 @@ def test_networks_are_loaded_and_changed_by_requests() -> None:
         other.check(await receive(ctx, dut, 2), (3, 4))
         assert not ctx.get(dut.wavering)
 
-    run(dut, bench, feed, drain)
+    shell.run(bench, feed, drain, cycles=60_000)
 
 
-@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("rows", some([3, 1], 1))
 def test_requests_go_between_images(rows: int) -> None:
     """Without images being lost, in whatever batch they are, and without waiting for the last one."""
     case = dense(rows, count=12)
@@ -332,7 +334,7 @@ def _patched(program: Program, place: int, field: Field, value: int) -> list[tup
     return [*requests, (Command.WRITE, other), arm]
 
 
-@pytest.mark.parametrize("name", ["image_bytes", "out_words", "out_bytes"])
+@pytest.mark.parametrize("name", some(["image_bytes", "out_words", "out_bytes"], 1))
 def test_a_program_without_images_or_results_is_refused(name: str) -> None:
     case = dense(2)
     dut = StreamShell(case.config)
@@ -357,7 +359,8 @@ def test_a_program_without_images_or_results_is_refused(name: str) -> None:
 def test_a_program_that_the_device_cannot_run_is_an_error(together: bool) -> None:
     """The last image of each request that is alone in the core gets the status in place of a score."""
     case = dense(2)
-    dut = Watched(case.config)
+    shell = shared(Watched, case.config)
+    dut = shell.dut
     field, beyond = DESCRIPTOR.fields["weight_base"], case.config.weight_depth
 
     async def bench(ctx) -> None:
@@ -373,13 +376,14 @@ def test_a_program_that_the_device_cannot_run_is_an_error(together: bool) -> Non
         case.check(await receive(ctx, dut, 4), range(4))
         assert ctx.get(dut.status) == Status.OK and not ctx.get(dut.wavering)
 
-    run(dut, bench)
+    shell.run(bench, cycles=60_000)
 
 
 def test_images_without_end_do_not_hide_that_the_program_is_bad() -> None:
     """Of at most 64 batches in a request, and what is on the way, no status says so in time."""
     case = dense(1, count=100, sizes=(8, 4))
-    dut = Watched(case.config)
+    shell = shared(Watched, case.config)
+    dut = shell.dut
     beyond = case.config.weight_depth
 
     async def bench(ctx) -> None:
@@ -402,16 +406,18 @@ def test_images_without_end_do_not_hide_that_the_program_is_bad() -> None:
         found = await receive(ctx, dut, taken - answered)
         assert found[-1] == (bytes([Status.BAD_PROGRAM]), True)
 
-    run(dut, bench)
+    shell.run(bench, cycles=60_000)
 
 
 @pytest.mark.parametrize(
-    "name, value", [("out_words", 2), ("out_bytes", 1), ("image_bytes", 5), ("spread", 1)]
+    "name, value",
+    some([("out_words", 2), ("out_bytes", 1), ("image_bytes", 5), ("spread", 1)], 1, many=True),
 )
 def test_a_header_that_lies_about_images_is_survived(name: str, value: int) -> None:
     """The shell and the core read the same header; as many answers as images, whatever they are."""
     case = dense(2)
-    dut = Watched(case.config)
+    shell = shared(Watched, case.config)
+    dut = shell.dut
 
     async def bench(ctx) -> None:
         for command, payload in _patched(case.program, 0, HEADER.fields[name], value):
@@ -427,7 +433,7 @@ def test_a_header_that_lies_about_images_is_survived(name: str, value: int) -> N
         await send(ctx, dut, case.images[:3])
         case.check(await receive(ctx, dut, 3), range(3))
 
-    run(dut, bench, feed, drain)
+    shell.run(bench, feed, drain, cycles=60_000)
 
 
 def test_reset_in_the_middle() -> None:
