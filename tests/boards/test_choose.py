@@ -53,16 +53,26 @@ def search():
 
 @pytest.mark.parametrize(
     ("board", "config"),
-    [
-        ("ulx3s-25f", SMALL),
-        ("ulx3s-25f", replace(SMALL, store_words=1024, store_kind=1, weight_depth=256, threshold_depth=64)),
-        (
-            "ice40-hx8k-b-evn",
-            replace(SMALL, store_words=2048, store_kind=4, weight_depth=256, threshold_depth=64),
-        ),
-        ("tang-nano-9k", replace(SMALL, line_bytes=0, program_halves=1, geometry=Geometry(1, 8, 24))),
-        (BOARD, replace(SMALL, line_bytes=0, convolution=0, threshold_share=1, geometry=Geometry(2, 4, 8))),
-    ],
+    some(
+        [
+            ("ulx3s-25f", SMALL),
+            (
+                "ulx3s-25f",
+                replace(SMALL, store_words=1024, store_kind=1, weight_depth=256, threshold_depth=64),
+            ),
+            (
+                "ice40-hx8k-b-evn",
+                replace(SMALL, store_words=2048, store_kind=4, weight_depth=256, threshold_depth=64),
+            ),
+            ("tang-nano-9k", replace(SMALL, line_bytes=0, program_halves=1, geometry=Geometry(1, 8, 24))),
+            (
+                BOARD,
+                replace(SMALL, line_bytes=0, convolution=0, threshold_share=1, geometry=Geometry(2, 4, 8)),
+            ),
+        ],
+        2,
+        many=True,
+    ),
 )
 def test_memories_are_those_of_the_elaborated_design(board, config):
     def kinds(memories):
@@ -103,12 +113,12 @@ def test_depths_fill_their_blocks(family):
             assert taken(there + 1) > taken(there) > 0
 
 
-def candidates(board, some):
+def candidates(board, chosen):
     """Return every configuration that a search looks at."""
     found = [
         config
-        for array in arrays(board, some.values())
-        for config in depths(board, array, needs(some, array))
+        for array in arrays(board, chosen.values())
+        for config in depths(board, array, needs(chosen, array))
     ]
     return [board.config, *(config for config in found if config != board.config)]
 
@@ -116,8 +126,8 @@ def candidates(board, some):
 @pytest.fixture(scope="module")
 def all_judged():
     """Return what all of them reach, each by itself."""
-    board, some = replace(find_board(BOARD), config=LEAN), networks(*NETWORKS)
-    return [judge(board, config, some) for config in candidates(board, some)]
+    board, chosen = replace(find_board(BOARD), config=LEAN), networks(*NETWORKS)
+    return [judge(board, config, chosen) for config in candidates(board, chosen)]
 
 
 def test_everything_found_fits_and_is_used_whole(search, all_judged):
@@ -173,8 +183,8 @@ def tiny_space(monkeypatch):
 def test_bounds_are_bounds(images, tiny_space, monkeypatch):
     """In one pass, in passes, not at all; of a tiny space, each configuration judged by itself."""
     board = replace(find_board(BOARD), config=LEAN)
-    some = networks("mnist-tfc", "mnist-sfc", "fashion")
-    search = Search(board, some, images)
+    chosen = networks("mnist-tfc", "mnist-sfc", "fashion")
+    search = Search(board, chosen, images)
     seen = dict[DeviceConfig, list[Choice]]()
     add = search._add
 
@@ -184,14 +194,14 @@ def test_bounds_are_bounds(images, tiny_space, monkeypatch):
 
     monkeypatch.setattr(search, "_add", noted)
     search.run()
-    judged = [judge(board, config, some, images) for config in candidates(board, some)]
+    judged = [judge(board, config, chosen, images) for config in candidates(board, chosen)]
     counts = {count for one in judged for count in one.passes.values()}
     assert len(judged) == len(seen) > 8 and counts > {0, 1}
     for exact in judged:
         steps = [*seen[exact.config], exact]
         for before, after in pairwise(steps):
             assert before.key >= after.key
-            for name in some:
+            for name in chosen:
                 assert bool(before.passes[name]) >= bool(after.passes[name])
                 if rate := after.rates.get(name):
                     assert before.rates[name].images_per_s >= rate.images_per_s
@@ -236,13 +246,13 @@ def test_whole_windows_are_among_the_candidates():
 
 
 def test_images_of_a_call_share_the_weights():
-    board, some = find_board("tang-nano-9k"), networks("mnist-sfc")
+    board, chosen = find_board("tang-nano-9k"), networks("mnist-sfc")
     config = replace(board.config, store_words=0, store_kind=0)
-    few, many = (judge(board, config, some, images) for images in (4, 1000))
+    few, many = (judge(board, config, chosen, images) for images in (4, 1000))
     assert few.passes["mnist-sfc"] == many.passes["mnist-sfc"] > 1
     assert many.images_per_s > 4 * few.images_per_s
     device = replace(find_device("tang-nano-9k"), config=config)
-    said = plan(some["mnist-sfc"], "tang-nano-9k", device, 4)
+    said = plan(chosen["mnist-sfc"], "tang-nano-9k", device, 4)
     assert few.images_per_s == pytest.approx(said["images_per_s"])
 
 
@@ -327,11 +337,11 @@ def test_one_network_takes_no_wider_sums_and_the_largest_array(board, most):
 
 
 def test_build_for_a_network_that_no_configuration_runs(monkeypatch):
-    some = {name: find_board(name) for name in ("icestick", "tang-nano-9k")}
-    monkeypatch.setattr("xnorcore_boards.board.all_boards", lambda: some)
+    chosen = {name: find_board(name) for name in ("icestick", "tang-nano-9k")}
+    monkeypatch.setattr("xnorcore_boards.board.all_boards", lambda: chosen)
     said = r"no configuration of icestick runs digits: the least .*; boards that could: tang-nano-9k$"
     with pytest.raises(BuildError, match=said):
-        for_network(some["icestick"], "digits", Console())
+        for_network(chosen["icestick"], "digits", Console())
 
 
 def test_for_takes_no_sizes(capsys):

@@ -285,6 +285,7 @@ def test_ecp5_carries_that_nothing_uses_are_open(tmp_path):
     assert not any(left == bits for cell in after.values() for bits in cell["connections"].values())
 
 
+@pytest.mark.campaign
 def test_no_collision_logic(tmp_path):
     """Yosys adds registers to a memory that may be read while it is written, and none to ours."""
     assert registers(tmp_path, HX8K_CT256, "other") >= 8

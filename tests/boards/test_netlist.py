@@ -118,10 +118,14 @@ def test_netlist_is_the_same_machine(name, synthesize_once):
 
 @pytest.mark.parametrize(
     ("cell", "parameter", "bit"),
-    [
-        (r"array\.group0\.pe0_1\.pop0_lut1$", "LUT_INIT", 6),
-        (r"array\.group0\.weights2\.", "INIT_0", 33),  # a weight of the baked network's last layer
-    ],
+    some(
+        [
+            (r"array\.group0\.pe0_1\.pop0_lut1$", "LUT_INIT", 6),
+            (r"array\.group0\.weights2\.", "INIT_0", 33),  # a weight of the baked network's last layer
+        ],
+        1,
+        many=True,
+    ),
 )
 def test_one_wrong_bit_is_seen(cell, parameter, bit, synthesize_once):
     device = synthesize_once(ICE40)

@@ -84,6 +84,7 @@ def conv(side: int, channels: int, bits: int, kernel: int) -> Network:
     return Network("conv", InputSpec((side, side, channels), bits), [layer])
 
 
+@pytest.mark.campaign
 def test_results_of_many_words() -> None:
     """Between positions, before a tile, whose start values take long, and before slices of whole scores."""
     config = DeviceConfig(Geometry(1, 64, 16), acc_width=10, threshold_share=4, weight_depth=256)
@@ -140,7 +141,7 @@ def maps() -> Network:
             DeviceConfig(Geometry(1, 8, 32), 14, whole_windows=1, act_ports=1),
             DeviceConfig(Geometry(4, 8, 8), 14, column_group=4, whole_windows=1, act_ports=1),
         ],
-        always=1,
+        always=0,
     ),
 )
 def test_maps_on_one_port(config: DeviceConfig) -> None:
