@@ -133,6 +133,25 @@ def added(steps: int) -> Network:
     )  # fmt: skip
 
 
+def counted(steps: int, *, maps: bool = True, weight: int = 1) -> Network:
+    """Sums in which a value counts three times, and twice, and one of these sums three times."""
+    rng = np.random.default_rng([steps, maps, weight])
+
+    def layer(outputs: int, inputs: int, name: str, most: int, pad: int = 0) -> Conv2d | Dense:
+        table = limits(rng, outputs, steps, 4 * most * weight)
+        if not maps:
+            return Dense(drawn(rng, weight, outputs, inputs), table, name)
+        taps = drawn(rng, weight, outputs, 3, 3, inputs)
+        return Conv2d(taps, table, padding=AROUND, pad_value=pad, name=name)
+
+    layers: list[Any] = [
+        layer(9, 3, "a", 9), layer(9, 9, "b", steps), Node(Add("four"), ("b", "a", "b", "b")),
+        layer(9, 9, "c", 4 * steps, 4), Node(Add("many"), ("c", "four", "four", "c", "four", "a")),
+        layer(5, 9, "d", 15 * steps), Dense(drawn(rng, 1, 4, 5 * 30 if maps else 5)),
+    ]  # fmt: skip
+    return Network("counted", InputSpec((6, 5, 3) if maps else (3,), 2), layers)
+
+
 def resnet20(steps: int) -> Network:
     """The shape of CIFAR-10's ResNet-20: weights of one bit, and codes whose sums are compared again."""
     rng = np.random.default_rng(steps)

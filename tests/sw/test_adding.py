@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tests.sw import codenets, fewbits
+from xnorcore.compiler.adding import most_times, shares
 from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.steps import plan_of
 from xnorcore.errors import CompileError, FileFormatError, NetworkError
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -38,7 +40,8 @@ def test_by_hand() -> None:
     layers = [one, Node(two, 0), Node(Add(), (1, 2)), Dense([[1, -1]])]
     found = golden.layers(Network("hand", InputSpec((2,), 2), layers), [2, 1])
     assert [one.tolist() for one in found] == [[[2, 1]], [[3, 0]], [[5, 1]], [[4]]]
-    for network in (codenets.residual(3), codenets.residual(2, end="sum"), codenets.added(5)):
+    by_hand = (codenets.residual(3), codenets.residual(2, end="sum"), codenets.added(5), codenets.counted(3))
+    for network in by_hand:
         images = random_images(np.random.default_rng(1), network, 2)
         layers_ = golden.layers(network, images)
         for model in (layers_, fast.layers(network, images)):
@@ -50,6 +53,7 @@ def test_by_hand() -> None:
 def test_every_layer_is_that_of_the_golden_model(number: int) -> None:
     config, steps = DEVICES[number]
     networks = [codenets.residual(steps), codenets.added(steps), codenets.residual(steps, end="sum")]
+    networks.append(codenets.counted(steps, maps=number != 1, weight=3 if number == 1 else 1))
     with Accelerator.open(machine_url(config)) as device:
         for index, network in enumerate(networks):
             images = random_images(np.random.default_rng(index), network, 3)
@@ -74,6 +78,42 @@ def test_what_an_addition_costs() -> None:
     assert {one.name: one.beats for one in narrow.layers}["same"] == beats["same"]
     macs = dict(zip([one.name for one in program.layers], [one.macs for one in program.layers], strict=True))
     assert macs["same"] == 42 * 9 * 9 * 3 * 2
+
+
+def test_what_counts_several_times_is_read_once() -> None:
+    """Weights three times as large, of two signs each; an even number is of two odd ones, and has copies."""
+    network = codenets.counted(3)
+    program = compile_network(network, DeviceConfig(Geometry(1, 8, 16), 24, code_bits=2))
+    beats = {one.name: one.beats for one in program.layers}
+    # Of 30 positions 9 taps, 2 planes, 2 tiles of 9 outputs; two words, each with two signs.
+    assert beats["b"] == 30 * 9 * 2 * 2 and beats["c"] == 2 * 2 * beats["b"]
+    # c twice, b and a in four three times (9 and 3), and a: c's words and those of four and a, of 5 signs.
+    assert beats["d"] == (2 + 2 + 1) * 5 * 30 * 9 * 2
+    copied = [step.name for step in plan_of(network, 2, copies=True).steps if "copy" in step.name]
+    assert copied == ["copy of a", "copy of c", "copy of c", "copy of four", "copy of a"]
+    # Without the loop of weights of several bits, a copy for each time.
+    assert sum("copy" in step.name for step in plan_of(network, 2).steps) == 3 + 1 + 2 + 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("times", "most", "found"),
+    [(1, 1, [1]), (2, 15, [1, 1]), (5, 1, [1] * 5), (6, 15, [5, 1]), (7, 4, [3, 3, 1]), (17, 15, [15, 1, 1])],
+)
+def test_shares(times: int, most: int, found: list[int]) -> None:
+    assert shares(times, most) == found
+
+
+def test_large_weights_leave_no_signs_to_count_with() -> None:
+    """Of 16 signs: weights of 3 count at most 5 times, those of 8 once."""
+    for weight, most in ((1, 15), (3, 5), (8, 1)):
+        end = Dense(np.full((2, 4), weight))
+        assert most_times(Network("n", InputSpec((6,), 2), [A, Node(B, 0), SUM, end])) == most
+    network = codenets.counted(2, weight=8)
+    config = DeviceConfig(Geometry(1, 8, 8), 24, code_bits=2, weight_depth=8192, act_depth=8192)
+    images = random_images(np.random.default_rng(0), network, 2)
+    with Accelerator.open(machine_url(config)) as device:
+        device.load(network)
+        assert (device.infer(images) == golden.run(network, images)).all()
 
 
 def test_a_residual_network_fills_a_narrow_array() -> None:

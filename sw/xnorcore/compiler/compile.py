@@ -12,7 +12,7 @@ from ..errors import CapacityError
 from ..isa.check import validate_descriptors, validate_program
 from ..isa.descriptor import Descriptor, MemoryMap, Place
 from ..isa.device import DeviceConfig
-from ..isa.layout import HEADER, PROGRAM_MAGIC
+from ..isa.layout import HEADER, PROGRAM_MAGIC, levels_of
 from ..isa.program import (
     Block,
     LayerPlan,
@@ -108,7 +108,7 @@ class _Compiler:
         network, config = self.network, self.config
         if not config.convolution:
             only_dense(network)
-        plan = plan_of(network, config.code_bits)
+        plan = plan_of(network, config.code_bits, copies="copy" in levels_of(config))
         check_plan(plan)
         lowered, image, maps = self._lower(plan)
         passes, stream = self._passes(lowered, [step.name for step in plan.steps])

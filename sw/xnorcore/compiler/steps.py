@@ -7,11 +7,9 @@ together, each its own part of every position.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..model.layers import (
@@ -25,7 +23,7 @@ from ..model.layers import (
     Weighted,
 )
 from ..model.network import Network
-from .adding import channels_of, spread
+from .adding import Sums, joined_sums, most_times, shares, spread
 from .lacking import few_bits, name_of
 from .pooling import COPY, PoolPass, joins, pool_passes
 
@@ -104,8 +102,10 @@ class Plan:
         What signals are called, no two alike.
     summed : dict of int to int
         Signals of global sums, which are in no memory, and the maps that they are of.
-    added : dict of int to array of int64
-        Signals whose values are sums of what lies in memory: which channel each of that belongs to.
+    added : dict of int to Sums
+        Signals whose values are sums of what lies in memory.
+    times : int
+        Most times that what lies there once may count in a sum.
     """
 
     network: Network
@@ -114,7 +114,8 @@ class Plan:
     inner: list[Join] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     summed: dict[int, int] = field(default_factory=dict)
-    added: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    added: dict[int, Sums] = field(default_factory=dict)
+    times: int = 1
 
     def further(self, name: str) -> int:
         """Return a signal that the network does not have."""
@@ -125,7 +126,7 @@ class Plan:
         return signal
 
 
-def plan_of(network: Network, code_bits: int = 1) -> Plan:
+def plan_of(network: Network, code_bits: int = 1, *, copies: bool = False) -> Plan:
     """Return what a device does for a network, in order.
 
     Parameters
@@ -133,6 +134,8 @@ def plan_of(network: Network, code_bits: int = 1) -> Plan:
     network : Network
     code_bits : int
         `DeviceConfig.code_bits`.
+    copies : bool
+        It has the loop of weights of several bits.
 
     Raises
     ------
@@ -140,6 +143,7 @@ def plan_of(network: Network, code_bits: int = 1) -> Plan:
         If the network has a layer that the device cannot run.
     """
     plan = Plan(network, names={number: value.name for number, value in enumerate(network.values)})
+    plan.times = most_times(network) if copies else 1
     for index, layer in enumerate(network.layers):
         few_bits(network, index, layer, code_bits)
         STEPS[type(layer)](plan, index, layer)
@@ -208,20 +212,31 @@ def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
             f"layer {name_of(index, layer)!r} joins values of {' and '.join(map(str, sorted(bits)))} bits, "
             "which a device cannot; give all as many thresholds"
         )
-    verb = "adds" if isinstance(layer, Add) else "concatenates"
-    for number in reads:
-        if number == IMAGE:
-            raise CompileError(
-                f"layer {name_of(index, layer)!r} {verb} the image, which lies in memory in a form of "
-                "its own; put a layer between"
-            )
-        alone = reads.count(number) == 1 and plan.network.readers[number] == (index,)
+    adds = isinstance(layer, Add)
+    if IMAGE in reads:
+        raise CompileError(
+            f"layer {name_of(index, layer)!r} {'adds' if adds else 'concatenates'} the image, which lies in "
+            "memory in a form of its own; put a layer between"
+        )
+    sums = {number: _sums(plan, number) for number in reads}
+    found = [(number, 1) for number in reads]
+    if adds:
+        found = [
+            (number, share)
+            for number, times in Counter(reads).items()
+            for share in shares(times, plan.times // sums[number].most)
+        ]
+    for number, _ in found:
+        alone = sum(number == other for other, _ in found) == 1 and plan.network.readers[number] == (index,)
         parts += _parts(plan, number) if alone else _copies(plan, index, number)
     plan.joins[index + 1] = Join(index, index + 1, tuple(parts))
-    if isinstance(layer, Add) or any(number in plan.added for number in reads):
-        shapes = plan.network.shapes
-        channels = [plan.added.get(number, np.arange(shapes[number][-1])) for number in reads]
-        plan.added[index + 1] = channels_of(channels, isinstance(layer, Add))
+    if adds or any(number in plan.added for number in reads):
+        plan.added[index + 1] = joined_sums([(sums[number], times) for number, times in found], adds)
+
+
+def _sums(plan: Plan, number: int) -> Sums:
+    """Return what a value consists of."""
+    return plan.added.get(number) or Sums.of(plan.network.shapes[number][-1])
 
 
 def _bits(network: Network, number: int) -> set[int]:
@@ -251,14 +266,19 @@ def _copies(plan: Plan, index: int, number: int) -> list[int]:
         copy = PoolPass(*COPY, value.shape[:2])
         plan.steps.append(Step(index, index, copy, f"copy of {value.name}", 0, number, gives, whole=False))
         return [gives]
-    if number in plan.joins:
-        return [copy for part in plan.network.reads[number - 1] for copy in _copies(plan, index, part)]
-    first = next(step for step in plan.steps if step.gives == number)
-    gives = plan.further(f"{value.name}, again")
+    parts = plan.joins[number].parts if number in plan.joins else (number,)
+    return [_again(plan, index, part) for part in parts]
+
+
+def _again(plan: Plan, index: int, signal: int) -> int:
+    """Add a step that computes a vector again, which may be one that was; return its signal."""
+    layer = next(step.index for step in plan.steps if step.gives == signal)
+    first = next(step for step in plan.steps if step.index == layer)
+    gives = plan.further(f"{plan.names[first.gives]}, again")
     plan.steps.append(
         replace(first, plan=index, name=f"{first.name} again", macs=0, gives=gives, whole=False)
     )
-    return [gives]
+    return gives
 
 
 STEPS: dict[type, Callable[..., None]] = {
