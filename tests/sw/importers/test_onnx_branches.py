@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,13 @@ from xnorcore.verify.ask import machine_url
 DEVICE = DeviceConfig(Geometry(2, 8, 16), 24, code_bits=3)
 
 
-def residual(images: Any, *, signed: int, zero: float = 0, bits: int = 2) -> Net:
-    """Two residual blocks, of which the first changes size: sums that are compared again, or read."""
+def residual(
+    images: Any, *, signed: int, zero: float = 0, bits: int = 2, scales: tuple[float, float] = (0.25, 0.5)
+) -> Net:
+    """Two residual blocks, of which the first changes size: sums that are compared again, or read.
+
+    `scales` are those of the shortcuts; the other branches have 0.25 and 0.5.
+    """
     net = Net((2, 6, 6), images)
 
     def quantised(outputs: int, scale: float = 0.3, **options: Any) -> None:
@@ -37,11 +44,11 @@ def residual(images: Any, *, signed: int, zero: float = 0, bits: int = 2) -> Net
     quantised(7, 0.25, stride=2, pads=1)
     left = net.state
     net.state = trunk
-    quantised(7, 0.25, stride=2, pads=1)
+    quantised(7, scales[0], stride=2, pads=1)
     net.add(left)
     net.norm(falls=True)
     net.relu()
-    net.quant(bits, signed=0, scale=0.5)
+    net.quant(bits, signed=0, scale=scales[1])
     trunk = net.state
     quantised(7, 0.5, pads=1)
     net.quant(bits, signed=0, scale=0.5)
@@ -53,10 +60,14 @@ def residual(images: Any, *, signed: int, zero: float = 0, bits: int = 2) -> Net
     return net
 
 
-@pytest.mark.parametrize(("signed", "zero"), [(0, 0), (1, 0), (1, 1)])
-def test_residual_networks(signed: int, zero: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("signed", "zero", "scales"),
+    [(0, 0, (0.25, 0.5)), (1, 0, (0.25, 0.5)), (1, 1, (0.75, 1)), (0, 0, (0.125, 0.75))],
+)
+def test_residual_networks(signed: int, zero: float, scales: tuple[float, float], tmp_path: Path) -> None:
+    """Of branches with one scale, and with scales of 3, 2, 1/2 and 3/2 to 1."""
     images = np.random.default_rng(3).integers(0, 4, (8, 2, 6, 6))
-    net = residual(images, signed=signed, zero=zero)
+    net = residual(images, signed=signed, zero=zero, scales=scales)
     imported = onnx.load(save(net.model(), tmp_path), inputs="uint2")
     network, flat = imported.network, np.moveaxis(images, 1, -1)
     kinds = [type(layer) for layer in network.layers]
@@ -71,6 +82,11 @@ def test_residual_networks(signed: int, zero: float, tmp_path: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(found, fast.layers(network, flat), strict=True))
     added = [one for one in imported.report.layers if one.kind == "add"]
     assert len(added) == 2 and all(one.source_nodes for one in added)
+    ratios = [Fraction(scale) / unit for scale, unit in zip(scales, map(Fraction, (0.25, 0.5)), strict=True)]
+    times = [sorted((ratio.numerator, ratio.denominator)) for ratio in ratios]
+    adds = [n for n, layer in enumerate(network.layers) if isinstance(layer, Add)]
+    assert [sorted(Counter(network.reads[n]).values()) for n in adds] == times
+    assert [bool(one.folded) for one in added] == [ratio != 1 for ratio in ratios]
     with Accelerator.open(machine_url(DEVICE)) as device:
         device.load(network)
         assert (device.infer(flat) == found[-1]).all()
@@ -155,6 +171,18 @@ def other_scale(net: Net, trunk: tuple[str, Any]) -> None:
     quantised_and_added(net, trunk, scale=0.25)
 
 
+def falling_scale(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.3)
+    net.node("Neg")
+    net.add(trunk)
+
+
+def great_ratio(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.3)
+    net.node("Mul", net.b.const(np.float32(80)))
+    net.add(trunk)
+
+
 def too_many(net: Net, trunk: tuple[str, Any]) -> None:
     quantised_and_added(net, trunk, bits=8)
 
@@ -192,7 +220,13 @@ def pooled(net: Net, trunk: tuple[str, Any]) -> None:
     ("change", "message"),
     [
         (sums, r"Add .*: reads the sums of Conv .* without a sign or a quantiser in between"),
-        (other_scale, r"Add .*: adds values in steps of 0\.25 to values in .* 0\.3\d*, .* one quantiser"),
+        (
+            other_scale,
+            r"Add .*: adds values in steps of 0\.25 to values in .* 0\.3\d*, exactly more than 2\^22 to more "
+            r"than 2\^22 \(nearly 5 to 6\): .* limits are 64 and 256; give both branches one quantiser, or",
+        ),
+        (great_ratio, r"exactly 80 to 1: in integers it counts 81 values and has 244 levels"),
+        (falling_scale, r"Add .*: adds values in steps of -0\.3\d* to .*, of which one falls where"),
         (too_many, r"Add .*: gives 259 levels, the limit is 256: 8 bits; quantise to fewer"),
         (signs_, r"Add .*: adds values of one bit, but sums of branches are of 2 bits and more"),
         (other_shape, r"Add .*: adds values of the shapes .*, or in another order; both branches must"),

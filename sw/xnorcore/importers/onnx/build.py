@@ -167,9 +167,13 @@ class _Layers:
         """Return the number of the value that stage `number` reads; make the layers that add and average."""
         giver = levels.giver
         if isinstance(giver, Joined) and id(giver) not in self.given:
-            parts = tuple(self.value(part, number) for part in giver.parts)
+            parts = [self.value(part, number) for part in giver.parts]
+            reads = sum(((part,) * times for part, times in zip(parts, giver.times, strict=True)), ())
             layer = Add(f"add{len(self.layers)}")
-            self.given[id(giver)] = self.add(layer, parts, _other(layer, "add", (), (giver.node.name,)))
+            report = _other(layer, "add", (), (giver.node.name,))
+            if len(reads) > len(parts):
+                report = replace(report, folded=(f"scales of {' to '.join(map(str, giver.times))}",))
+            self.given[id(giver)] = self.add(layer, reads, report)
         value = 0 if giver is None else self.given[id(giver)]
         if levels.sums:
             layer = GlobalSum(f"sum{number - 1}")

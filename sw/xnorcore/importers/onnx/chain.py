@@ -12,7 +12,7 @@ from .steps import STEP
 
 ENDS = {"Softmax", "LogSoftmax", "ArgMax", "TopK"}
 """Operators that may only stand at the end."""
-BRANCHES = "of branches, only those run that Add joins, behind quantisers of one scale and of 2 bits or more"
+BRANCHES = "of branches, only those run that Add joins, behind quantisers of 2 bits or more"
 _PRODUCTS = ("Dense", "Conv2d", STEP, "Quant", "IntQuant", "MultiThreshold")
 """Operators behind which there may be branches: what the image becomes is known there."""
 

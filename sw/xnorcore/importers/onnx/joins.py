@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...model.limits import MOST_STEPS
+from ...model.spec import MOST_JOINED
 from .bends import MONOTONE
 from .canonical import AFFINE, NORM, POOL
 from .graph import Node
@@ -33,7 +34,7 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
     Raises
     ------
     ImportFailedError
-        If these are no values of several bits, of one shape, in steps of one size.
+        If these are no values of several bits, of one shape, in steps that are small multiples of one.
     """
     one, two = (_part(walk, node) for walk in walks)
     if one.shape != two.shape or not np.array_equal(one.index, two.index):
@@ -41,23 +42,46 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
             f"adds values of the shapes {one.shape} and {two.shape}, or in another order; both branches must "
             "have one shape"
         )
-    if one.scale != two.scale:
-        raise node.fail(
-            f"adds values in steps of {float(one.scale):.9g} to values in steps of {float(two.scale):.9g}, "
-            "which have no exact sum in integers; give both branches one quantiser"
-        )
-    top, offset = one.most + two.most, one.offset + two.offset
-    if top > MOST_STEPS:
-        raise node.fail(f"gives {top + 1} levels, the limit is {MOST_STEPS + 1}: 8 bits; quantise to fewer")
+    unit, times = _common(one, two, node)
+    top = sum(each * part.most for each, part in zip(times, (one, two), strict=True))
+    offset = one.offset + two.offset
     walk = walks[0].fork()
     walk.shared = False
     walk.pending = [name for each in walks for name in each.pending] + [node.name]
     walk.levels = Levels(
-        node.outputs[0], one.scale, offset, top.bit_length(), one.shape, one.index, top=top,
-        origin=(one.scale, offset), places=one.index, giver=Joined(node, (one, two)),
+        node.outputs[0], unit, offset, top.bit_length(), one.shape, one.index, top=top,
+        origin=(unit, offset), places=one.index, giver=Joined(node, (one, two), times),
     )  # fmt: skip
     walk.scores = node.outputs[0]
     return walk
+
+
+def _common(one: Levels, two: Levels, node: Node) -> tuple[Fraction, tuple[int, int]]:
+    """Return the largest step that divides both values' exactly, and how many of it each one's are."""
+    ratio = one.scale / two.scale
+    times = ratio.numerator, ratio.denominator
+    steps = f"values in steps of {float(one.scale):.9g} to values in steps of {float(two.scale):.9g}"
+    if ratio < 0:
+        raise node.fail(
+            f"adds {steps}, of which one falls where the other rises; multiply both by numbers of one sign"
+        )
+    levels = times[0] * one.most + times[1] * two.most + 1
+    if ratio == 1 and levels > MOST_STEPS + 1:
+        raise node.fail(f"gives {levels} levels, the limit is {MOST_STEPS + 1}: 8 bits; quantise to fewer")
+    if levels > MOST_STEPS + 1 or sum(times) > MOST_JOINED:
+        near = ratio.limit_denominator(MOST_JOINED)
+        close = near != ratio and abs(near - ratio) < ratio / 10**4
+        nearly = f" (nearly {near.numerator} to {near.denominator})" if close else ""
+        raise node.fail(
+            f"adds {steps}, exactly {_brief(times[0])} to {_brief(times[1])}{nearly}: in integers it counts "
+            f"{_brief(sum(times))} values and has {_brief(levels)} levels, the limits are {MOST_JOINED} and "
+            f"{MOST_STEPS + 1}; give both branches one quantiser, or scales of an exact, small ratio"
+        )
+    return one.scale / times[0], times
+
+
+def _brief(number: int) -> str:
+    return str(number) if number < 10**6 else f"more than 2^{number.bit_length() - 1}"
 
 
 def _part(walk: Walk, node: Node) -> Levels:

@@ -110,10 +110,13 @@ class Joined:
     node : Node
         The source's.
     parts : tuple of Levels
+    times : tuple of int
+        How many times each of these counts.
     """
 
     node: Node
     parts: tuple[Levels, ...]
+    times: tuple[int, ...]
 
 
 @dataclass(eq=False)
