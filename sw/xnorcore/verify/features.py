@@ -124,6 +124,8 @@ def _add(network: Network, index: int, layer: Any) -> Iterator[str]:
     yield f"addition of {'maps' if len(network.shapes[index + 1]) == 3 else 'vectors'}"
     if any(len(network.readers[number]) > 1 for number in network.reads[index]):
         yield "addition of what others read"
+    if len(set(network.reads[index])) < len(network.reads[index]):
+        yield "addition that counts a value several times"
 
 
 def _sum(network: Network, index: int, layer: Any) -> Iterator[str]:

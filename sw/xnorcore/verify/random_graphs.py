@@ -16,6 +16,8 @@ __all__ = ["added", "branched"]
 
 MOST = 3
 """Most branches that are added."""
+TIMES = (1, 1, 1, 2, 3, 5)
+"""How many times a value may count in a sum."""
 
 
 def branched(rng: np.random.Generator, network: Network) -> Network:
@@ -52,7 +54,7 @@ def added(rng: np.random.Generator, network: Network) -> Network:
     pairs = [(v, u) for v, u in pairs if u != v] or pairs
     if not pairs:
         return network
-    graph.join(*pairs[int(rng.integers(len(pairs)))], Add())
+    graph.join(*pairs[int(rng.integers(len(pairs)))], Add(), int(rng.choice(TIMES)))
     try:
         return graph.network()
     except NetworkError:
@@ -151,10 +153,13 @@ class _Growing:
         weights = self.rng.choice(np.array([-1, 1], np.int8), (layer.outputs, *size))
         return layer.with_arrays(weights)
 
-    def join(self, value: int, other: int, layer: Concat | Add) -> None:
-        """Concatenate or add two values; some of those that read the first one, or all, read the result."""
+    def join(self, value: int, other: int, layer: Concat | Add, times: int = 1) -> None:
+        """Concatenate or add two values; some of those that read the first one, or all, read the result.
+
+        The first one comes so many times.
+        """
         rng = self.rng
-        numbers = [value, other][:: 1 if rng.random() < 0.5 else -1]
+        numbers = [*[value] * times, other][:: 1 if rng.random() < 0.5 else -1]
         readers = [i for i, reads in enumerate(self.reads) if value in reads and i >= max(value, other)]
         kinds = Concat if isinstance(layer, Concat) else Concat | MaxPool2d
         readers = [i for i in readers if not isinstance(self.layers[i], kinds)]
