@@ -176,6 +176,11 @@ class Net:
         self.node("Add", other[0])
         self.v = self.v + other[1]
 
+    def concat(self, *others: tuple[str, Any]) -> None:
+        """Put what `state` was before behind the channels."""
+        self.node("Concat", *(name for name, _ in others), axis=1)
+        self.v = np.concatenate([self.v, *(values for _, values in others)], axis=1)
+
     @property
     def state(self) -> tuple[str, Any]:
         """The tensor so far, and its values."""

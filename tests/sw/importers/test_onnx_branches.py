@@ -16,7 +16,7 @@ from tests.sw.importers.onnx_graphs import save
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import onnx
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.model.network import Add, Conv2d, GlobalSum
+from xnorcore.model.network import Add, Concat, Conv2d, GlobalSum
 from xnorcore.reference import fast, golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify.ask import machine_url
@@ -121,6 +121,78 @@ def test_vectors(tmp_path: Path) -> None:
         assert (device.infer(images) == found[-1]).all()
 
 
+def dense_block(images: Any, *, signs: bool) -> Net:
+    """Maps put beside all before them, bits or codes, one of them twice; read by products and flattened."""
+    net = Net((2, 4, 4), images)
+
+    def quantised(outputs: int) -> None:
+        net.conv(outputs, 2, pads=1)
+        net.norm(falls=bool(outputs % 2))
+        if signs:
+            net.sign()
+        else:
+            net.quant(2, signed=0, scale=0.3)
+
+    quantised(5)
+    first = net.state
+    quantised(4)
+    second = net.state
+    net.state = first
+    quantised(3)
+    net.concat(second, second)
+    third = net.state
+    quantised(2)
+    if not signs:
+        net.concat(third)
+    net.dense(3, 2)
+    return net
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_concatenations(signs: bool, tmp_path: Path) -> None:
+    images = np.random.default_rng(6).integers(0, 4, (8, 2, 4, 4))
+    net = dense_block(images, signs=signs)
+    imported = onnx.load(save(net.model(), tmp_path), inputs="uint2")
+    network, flat = imported.network, np.moveaxis(images, 1, -1)
+    joins = [layer for layer in network.layers if isinstance(layer, Concat)]
+    assert len(joins) == 2 - signs and [one.kind for one in imported.report.layers].count("concat") == len(
+        joins
+    )
+    found = golden.layers(network, flat)
+    layers = [found[n].reshape(8, -1) for n, one in enumerate(network.layers[:-1]) if isinstance(one, Conv2d)]
+    assert [one.tolist() for one in layers] == [one.tolist() for one in net.hidden()]
+    assert np.allclose(network.affine(found[-1]), net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+    with Accelerator.open(machine_url(DEVICE)) as device:
+        device.load(network)
+        assert (device.infer(flat) == found[-1]).all()
+
+
+def test_flattened_maps_are_put_together(tmp_path: Path) -> None:
+    """Flattened by channel, they are channels of one map all the same; what reads them has their order."""
+    images = np.random.default_rng(7).integers(0, 4, (8, 2, 4, 4))
+    net = Net((2, 4, 4), images)
+    parts = []
+    for outputs in (3, 2):
+        if parts:
+            net.state = parts[0]
+        net.conv(outputs, 2, pads=1)
+        net.norm(falls=False)
+        net.quant(2, signed=0, scale=0.5)
+        parts.append(net.state)
+    flat = []
+    for state in parts:
+        net.state = state
+        net.node("Flatten")
+        flat.append((net.x, net.v.reshape(8, -1)))
+    net.state = flat[1]
+    net.concat(flat[0])
+    net.dense(3, 2)
+    network = onnx.load(save(net.model(), tmp_path), inputs="uint2").network
+    found = golden.run(network, np.moveaxis(images, 1, -1))
+    assert np.allclose(network.affine(found), net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+    assert network.layers[-2].output_shape(*network.shapes[1:3]) == (4, 4, 5)
+
+
 def test_a_second_quantiser_that_changes_nothing_is_left_out(tmp_path: Path) -> None:
     images = np.random.default_rng(5).integers(0, 4, (9, 6))
     for scale, layers in ((0.4, 2), (0.6, 3)):
@@ -203,6 +275,49 @@ def other_shape(net: Net, trunk: tuple[str, Any]) -> None:
     net.v = net.v.reshape(1, 144)
 
 
+def put_beside(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.25)
+    net.concat(trunk)
+
+
+def put_beside_a_smaller_map(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.3)
+    net.pool()
+    net.node("Flatten")
+    left = net.x
+    net.state = trunk
+    net.node("Flatten")
+    net.node("Concat", left, axis=1)
+    net.v = np.zeros((1, 180))
+
+
+def put_beside_a_constant(net: Net, trunk: tuple[str, Any]) -> None:
+    quantised_and_added(net, trunk)
+    net.node("Concat", net.b.const(np.zeros((1, 2, 6, 6), np.float32)), axis=1)
+    net.v = np.zeros((1, 6, 6, 6))
+
+
+def put_together(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.3)
+    net.concat(trunk)
+
+
+def put_together_and_pooled(net: Net, trunk: tuple[str, Any]) -> None:
+    put_together(net, trunk)
+    net.node("MaxPool", kernel_shape=[1, 1], strides=[1, 1])
+
+
+def bits_put_together_and_pooled(net: Net, trunk: tuple[str, Any]) -> None:
+    net.state = trunk
+    net.conv(4, 2, pads=1)
+    net.sign()
+    bits = net.state
+    net.conv(4, 2, pads=1)
+    net.sign()
+    net.concat(bits)
+    net.node("MaxPool", kernel_shape=[1, 1], strides=[1, 1])
+
+
 def multiplied(net: Net, trunk: tuple[str, Any]) -> None:
     net.quant(2, signed=0, scale=0.3)
     net.node("Mul", trunk[0])
@@ -227,6 +342,11 @@ def pooled(net: Net, trunk: tuple[str, Any]) -> None:
         ),
         (great_ratio, r"exactly 80 to 1: in integers it counts 81 values and has 244 levels"),
         (falling_scale, r"Add .*: adds values in steps of -0\.3\d* to .*, of which one falls where"),
+        (put_beside, r"Concat .*: joins values from 0 in steps of 0\.25 and values from 0 in steps of 0\.3"),
+        (put_together_and_pooled, r"MaxPool .*: pools what Concat 'n8' puts together; pool in front of it"),
+        (bits_put_together_and_pooled, r"MaxPool .*: pools what Concat .* puts together; pool in front"),
+        (put_beside_a_smaller_map, r"Concat .*: joins values of the shapes \(6, 6, 4\) and \(3, 3, 4\); put"),
+        (put_beside_a_constant, r"Concat .*: puts constants beside values, which is not supported"),
         (too_many, r"Add .*: gives 259 levels, the limit is 256: 8 bits; quantise to fewer"),
         (signs_, r"Add .*: adds values of one bit, but sums of branches are of 2 bits and more"),
         (other_shape, r"Add .*: adds values of the shapes .*, or in another order; both branches must"),
@@ -239,6 +359,12 @@ def test_what_is_refused(
 ) -> None:
     with pytest.raises(ImportFailedError, match=message):
         onnx.load(save(ended(change)().model(), tmp_path), inputs="uint2")
+
+
+@pytest.mark.parametrize("join", [quantised_and_added, put_together])
+def test_what_joins_does_not_end_a_graph(join: Any, tmp_path: Path) -> None:
+    with pytest.raises(ImportFailedError, match=r"(Add|Concat) .*: ends the graph"):
+        onnx.load(save(branch(join).model(), tmp_path), inputs="uint2")
 
 
 def test_a_network_of_branches_has_1x1_layers_of_its_own(tmp_path: Path) -> None:

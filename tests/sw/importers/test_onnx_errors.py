@@ -169,7 +169,7 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "concatenation": (
         lambda: conv(lambda b, z: joined(b, b.sign(z)), 128),
-        "Concat 'n6': joins two computed tensors, 'BipolarQuant_4' and 'Neg_5'",
+        "BipolarQuant 'n4': reads the sums of Conv 'n3', which another branch reads as well",
     ),
     "branch that is not joined": (
         lambda: two_ends(),
@@ -231,7 +231,7 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
                 )
             )
         ),
-        "Concat 'n4': joins tensors, which is not supported",
+        "Concat 'n4': puts constants beside values, which is not supported",
     ),
     "wrong sizes": (lambda: net(lambda b, z: b.sign(z), taps=9), "shapes (1, 8) and (6, 9) do not fit"),
     "groups": (

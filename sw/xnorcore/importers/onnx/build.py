@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import ImportFailedError, NetworkError
 from ...folding.complement import absorb_complements
-from ...model.layers import Add, Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, has_weights
+from ...model.layers import Add, Concat, Conv2d, Dense, GlobalSum, InputSpec, Layer, MaxPool2d, has_weights
 from ...model.network import Network, Node
 from ..outcome import LayerReport
 from .image import Image
@@ -164,13 +164,14 @@ class _Layers:
         return len(self.layers)
 
     def value(self, levels: Levels, number: int) -> int:
-        """Return the number of the value that stage `number` reads; make the layers that add and average."""
+        """Return the number of the value that stage `number` reads; make the layers that join and average."""
         giver = levels.giver
         if isinstance(giver, Joined) and id(giver) not in self.given:
             parts = [self.value(part, number) for part in giver.parts]
             reads = sum(((part,) * times for part, times in zip(parts, giver.times, strict=True)), ())
-            layer = Add(f"add{len(self.layers)}")
-            report = _other(layer, "add", (), (giver.node.name,))
+            kind = giver.node.op.lower()
+            layer = (Add if kind == "add" else Concat)(f"{kind}{len(self.layers)}")
+            report = _other(layer, kind, (), (giver.node.name,))
             if len(reads) > len(parts):
                 report = replace(report, folded=(f"scales of {' to '.join(map(str, giver.times))}",))
             self.given[id(giver)] = self.add(layer, reads, report)

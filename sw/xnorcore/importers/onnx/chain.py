@@ -1,4 +1,4 @@
-"""Pass: what is left must be a chain, each node reading the one before it, or branches that Add joins."""
+"""Pass: what is left must be a chain, each node reading the one before it, or branches that join."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from .steps import STEP
 
 ENDS = {"Softmax", "LogSoftmax", "ArgMax", "TopK"}
 """Operators that may only stand at the end."""
-BRANCHES = "of branches, only those run that Add joins, behind quantisers of 2 bits or more"
+BRANCHES = (
+    "of branches, only those run that Add joins, behind quantisers of 2 bits or more, or Concat, behind "
+    "quantisers of one scale"
+)
 _PRODUCTS = ("Dense", "Conv2d", STEP, "Quant", "IntQuant", "MultiThreshold")
 """Operators behind which there may be branches: what the image becomes is known there."""
 
@@ -20,7 +23,7 @@ _PRODUCTS = ("Dense", "Conv2d", STEP, "Quant", "IntQuant", "MultiThreshold")
 def chain(graph: Graph) -> Graph:
     """Check that the nodes form one chain from the image, and put them in its order.
 
-    Where there are branches behind a quantiser or a product, only additions may join them.
+    Where there are branches behind a quantiser or a product, only additions and concatenations may join them.
 
     Raises
     ------
@@ -80,11 +83,12 @@ def _before(graph: Graph, tensor: str) -> Sequence[Node]:
 
 
 def _branched(graph: Graph) -> Graph:
-    """Check a graph with branches: every node reads one computed tensor, but additions of two."""
+    """Check a graph with branches: every node reads one computed tensor, but what joins."""
     readers, computed = graph.readers, set(_computed(graph))
     for node in graph.nodes:
         reads = [name for name in node.inputs if name in computed]
-        if len(reads) > 1 and not (node.op == "Add" and len(set(reads)) == 2):
+        joins = node.op == "Concat" or (node.op == "Add" and len(set(reads)) == 2)
+        if len(reads) > 1 and not (joins and len(reads) == len(node.inputs)):
             shown = " and ".join(brief(one, 60) for one in reads[:2])
             raise node.fail(f"joins two computed tensors, {shown}: {BRANCHES}")
         used = [name for name in node.outputs[1:] if name and (name in readers or name in graph.outputs)]

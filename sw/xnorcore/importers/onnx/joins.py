@@ -1,4 +1,4 @@
-"""Additions of branches, and comparisons of what is quantised already: products with weights of 1 and 0."""
+"""Branches that join, and comparisons of what is quantised already: products with weights of 1 and 0."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...model.limits import MOST_STEPS
 from ...model.spec import MOST_JOINED
@@ -23,7 +24,7 @@ from .tensors import elements
 from .walk import Walk
 from .weights import CONV, DENSE
 
-__all__ = ["add", "compared"]
+__all__ = ["JOINS", "compared"]
 
 QUANTISERS = ("Quant", "IntQuant", "MultiThreshold")
 
@@ -37,6 +38,10 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
         If these are no values of several bits, of one shape, in steps that are small multiples of one.
     """
     one, two = (_part(walk, node) for walk in walks)
+    if min(one.bits, two.bits) == 1:
+        raise node.fail(
+            "adds values of one bit, but sums of branches are of 2 bits and more: quantise them so"
+        )
     if one.shape != two.shape or not np.array_equal(one.index, two.index):
         raise node.fail(
             f"adds values of the shapes {one.shape} and {two.shape}, or in another order; both branches must "
@@ -45,15 +50,70 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
     unit, times = _common(one, two, node)
     top = sum(each * part.most for each, part in zip(times, (one, two), strict=True))
     offset = one.offset + two.offset
-    walk = walks[0].fork()
-    walk.shared = False
-    walk.pending = [name for each in walks for name in each.pending] + [node.name]
-    walk.levels = Levels(
+    levels = Levels(
         node.outputs[0], unit, offset, top.bit_length(), one.shape, one.index, top=top,
         origin=(unit, offset), places=one.index, giver=Joined(node, (one, two), times),
     )  # fmt: skip
-    walk.scores = node.outputs[0]
+    return _behind(walks, node, levels)
+
+
+def concat(walks: Sequence[Walk], node: Node) -> Walk:
+    """Take a Concat node of several paths; return the walk behind it.
+
+    Raises
+    ------
+    ImportFailedError
+        If these are no maps of one size, or vectors, of values with one scale and offset.
+    """
+    parts = [_part(walk, node) for walk in walks]
+    first = parts[0]
+    for part in parts[1:]:
+        if len(part.shape) != len(first.shape) or part.shape[:-1] != first.shape[:-1]:
+            raise node.fail(
+                f"joins values of the shapes {first.shape} and {part.shape}; put together maps of one height "
+                "and width, or vectors"
+            )
+        if (part.scale, part.offset, part.bits == 1) != (first.scale, first.offset, first.bits == 1):
+            steps = [
+                f"from {float(one.offset):.9g} in steps of {float(one.scale):.9g}" for one in (first, part)
+            ]
+            raise node.fail(
+                f"joins values {steps[0]} and values {steps[1]}, which no product reads together; give all "
+                "branches one quantiser"
+            )
+    index = np.concatenate(_side_by_side(parts), axis=node.integer("axis", 1))
+    top = max(part.most for part in parts)
+    bits = 1 if first.bits == 1 else top.bit_length()
+    shape = (*first.shape[:-1], sum(part.shape[-1] for part in parts))
+    levels = replace(
+        first, tensor=node.outputs[0], bits=bits, shape=shape, index=index, top=0 if bits == 1 else top,
+        origin=(first.scale, first.offset), places=index,
+        giver=Joined(node, tuple(parts), (1,) * len(parts)),
+    )  # fmt: skip
+    return _behind(walks, node, levels)
+
+
+def _side_by_side(parts: Sequence[Levels]) -> list[NDArray[np.int64]]:
+    """Return each part's `Levels.index`, as places of all parts' channels together."""
+    channels = sum(part.shape[-1] for part in parts)
+    found, before = [], 0
+    for part in parts:
+        pixel, channel = np.divmod(part.index, part.shape[-1])
+        found.append(pixel * channels + before + channel)
+        before += part.shape[-1]
+    return found
+
+
+def _behind(walks: Sequence[Walk], node: Node, levels: Levels) -> Walk:
+    walk = walks[0].fork()
+    walk.shared = False
+    walk.pending = [name for each in walks for name in each.pending] + [node.name]
+    walk.levels, walk.index, walk.scores = levels, levels.index, node.outputs[0]
     return walk
+
+
+JOINS = {"Add": add, "Concat": concat}
+"""What takes a node that joins paths."""
 
 
 def _common(one: Levels, two: Levels, node: Node) -> tuple[Fraction, tuple[int, int]]:
@@ -86,12 +146,8 @@ def _brief(number: int) -> str:
 
 def _part(walk: Walk, node: Node) -> Levels:
     levels = quantised(walk, node)
-    if levels.bits == 1:
-        raise node.fail(
-            "adds values of one bit, but sums of branches are of 2 bits and more: quantise them so"
-        )
     if levels.sums or levels.pads:
-        raise node.fail("adds values that are averaged or padded; add what the quantisers give")
+        raise node.fail("joins values that are averaged or padded; join what the quantisers give")
     return levels
 
 
@@ -102,12 +158,16 @@ def compared(walk: Walk, node: Node) -> bool:
     Return whether the node is taken: a quantiser that gives just what it reads is left out.
     """
     levels = walk.levels
-    if levels is None or levels.bits == 1 or levels.sums or levels.giver is None:
+    if levels is None or levels.giver is None:
+        return False
+    joined = levels.giver if isinstance(levels.giver, Joined) else None
+    if joined and joined.node.op == "Concat" and node.op == POOL:
+        raise node.fail(f"pools what {joined.node.label} puts together; pool in front of it")
+    if levels.bits == 1 or levels.sums:
         return False
     if node.op in QUANTISERS and _same(levels, node, walk):
         walk.pending.append(node.name)
         return True
-    joined = levels.giver if isinstance(levels.giver, Joined) else None
     wide = node.op == AFFINE and max(len(node.attributes[key]) for key in ("scale", "offset")) > 1
     if node.op in QUANTISERS or (joined and (wide or node.op in (NORM, MONOTONE, STEP, POOL))):
         _handed_on(walk, joined.node if joined else node)

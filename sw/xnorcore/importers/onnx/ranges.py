@@ -38,7 +38,7 @@ def in_range(graph: Graph) -> Graph:
         for node in graph.nodes:
             reads = [given[name] for name in node.inputs if name in given]
             known = reads[0] if reads else None
-            steps = [_sum(*reads)] if len(reads) > 1 else _steps(node, known, limits.dtype, graph)
+            steps = [_joined(node, reads)] if len(reads) > 1 else _steps(node, known, limits.dtype, graph)
             for low, high in steps:
                 _check(node, low, high, limits)
             found = steps[-1] if steps else known if node.op in _KEEP else None
@@ -168,9 +168,12 @@ def _plus(known: Interval, term: NDArray[np.float64]) -> Interval:
     return low + term, high + term
 
 
-def _sum(one: Interval, two: Interval) -> Interval:
-    """The interval behind an addition of branches, whose values are quantised: for all channels alike."""
-    return tuple(np.atleast_1d(a + b) for a, b in zip(_all(one), _all(two), strict=True))  # type: ignore[return-value]
+def _joined(node: Node, reads: list[Interval]) -> Interval:
+    """The interval behind branches that join, whose values are quantised: for all channels alike."""
+    lows, highs = zip(*map(_all, reads), strict=True)
+    if node.op == "Add":
+        return np.array([sum(lows)]), np.array([sum(highs)])
+    return np.array([min(lows)]), np.array([max(highs)])
 
 
 def _all(known: Interval) -> tuple[np.float64, np.float64]:

@@ -43,7 +43,7 @@ class Levels:
     mean : str
         Source node that averages, of sums.
     giver : Stage, Joined or None
-        What gives the network's values: a stage, an addition, or the image.
+        What gives the network's values: a stage, what joins several, or the image.
     """
 
     tensor: str
@@ -103,7 +103,7 @@ def places(shape: tuple[int, ...], batch: int, *, channels_last: bool) -> NDArra
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """An addition of values.
+    """An addition of values, or a concatenation.
 
     Attributes
     ----------

@@ -10,7 +10,7 @@ from .canonical import AFFINE, MEAN, NORM, POOL
 from .chain import ENDS
 from .evaluate import MOVES
 from .graph import Graph, Node
-from .joins import add, compared
+from .joins import JOINS, QUANTISERS, compared
 from .reading import conv, dense, pad, quantised
 from .signal import Levels
 from .signs import end, step
@@ -48,7 +48,7 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
     for number, node in enumerate(nodes):
         walk = _behind(node, graph, walks)
         last = all(later.op in ENDS or later.op in MOVES for later in nodes[number + 1 :])
-        if node.op == "Add" and walk.levels is not None and walk.levels.tensor == node.outputs[0]:
+        if node.op in JOINS and walk.levels is not None and walk.levels.tensor == node.outputs[0]:
             continue
         if node.op == MONOTONE and last and walk.levels is None:
             tail(walk, node)
@@ -71,14 +71,19 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
 def _behind(node: Node, graph: Graph, walks: dict[str, Walk]) -> Walk:
     """Return the walk that has reached a node: that of what it reads, or one along a path of its own."""
     found = []
-    for name in dict.fromkeys(node.inputs):
+    for name in node.inputs:
         if name in walks:
             walk = walks[name]
             if len(graph.readers[name]) > 1:
+                if walk.levels is None and node.op in (STEP, *QUANTISERS):
+                    raise node.fail(
+                        f"reads the sums of {walk.stage.node.label}, which another branch reads as well; "
+                        "branch behind one sign or quantiser"
+                    )
                 quantised(walk, node)
                 walk = walk.fork()
             found.append(walk)
-    walk = add(found, node) if len(found) > 1 else found[0]
+    walk = JOINS[node.op](found, node) if len(found) > 1 else found[0]
     walks |= dict.fromkeys(filter(None, node.outputs), walk)
     return walk
 
@@ -89,7 +94,7 @@ def _why(node: Node, walk: Walk) -> str:
     if node.op == "Where" and walk.last:
         return "gives values that differ from channel to channel; one-bit activations have two values for all"
     if node.op == "Concat":
-        return "joins tensors, which is not supported"
+        return "puts constants beside values, which is not supported"
     if node.op in ("MatMul", "Gemm", "Conv"):
         return "has no constant weights"
     if node.op in ("Round", "Floor", "Ceil"):
