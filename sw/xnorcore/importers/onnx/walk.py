@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import ImportFailedError
 from .evaluate import moved
 from .graph import Graph, Node
-from .signal import Levels, Stage, places
+from .signal import Joined, Levels, Stage, places
 
 
 @dataclass
@@ -124,6 +124,8 @@ class Walk:
             raise ImportFailedError("the graph has no layer with weights")
         if self.levels is not None and self.levels.sums:
             raise ImportFailedError("the graph ends with an average; a product must follow it")
+        if self.levels is not None and isinstance(self.levels.giver, Joined):
+            raise self.levels.giver.node.fail("ends the graph; a product must follow what joins branches")
         if self.levels is not None and self.pending:
             self.stage.nodes.extend(self.pending)
         return Cut(self.stages, self.ends, self.scores, self.index, self.notes, self.binary)
