@@ -186,7 +186,9 @@ def test_averages_and_multi_thresholds(tmp_path: Path) -> None:
     check(net, tmp_path, images)
 
 
-def test_a_network_that_ends_in_codes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("factor", [1, 2, -0.5])
+def test_a_network_that_ends_in_codes(factor: float, tmp_path: Path) -> None:
+    """What they are multiplied by at last counts, too."""
     images = pixels(13)
     net = Net((13,), images, seed=7)
     net.dense(6, 2)
@@ -195,8 +197,24 @@ def test_a_network_that_ends_in_codes(tmp_path: Path) -> None:
     net.dense(5, 2)
     net.norm()
     net.quant(4)
+    if factor != 1:
+        net.node("Mul", net.b.const(np.float32(factor)))
+        net.v = net.v * Fraction(factor)
     network = check(net, tmp_path, images)
     assert network.output_kind == "scores" and network.values[-1].bound == 15
+
+
+def test_a_network_that_ends_in_pooled_codes(tmp_path: Path) -> None:
+    images = pixels(3, 6, 6)
+    net = Net((3, 6, 6), images)
+    net.conv(5, 2, pads=1)
+    net.norm(falls=False)
+    net.quant(2, signed=1)
+    net.pool()
+    network = imported(net, tmp_path).network
+    found = golden.run(network, np.moveaxis(images, 1, -1))
+    exact = np.moveaxis(net.v, 1, -1).reshape(len(images), -1).astype(np.float64)
+    assert np.allclose(network.affine(found), exact, rtol=1e-6)
 
 
 def test_signs_among_codes(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         graph.given[id(stage)] = value
         last.append(len(layers) - 1)
         stage_masks.append(mask)
-    scale, offset = scores_affine(cut.stages[-1], layers[-1])
+    scale, offset = scores_affine(cut.stages[-1], cut.levels)
     if len(emitted) > 1 and emitted[-2] is not None and emitted[-2].doubled and cut.stages[-1].gives is None:
         assert has_weights(layers[-1])
         scale = (np.ones(layers[-1].outputs) if scale is None else scale) / 2

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
 from ...model.layers import Layer, has_weights
-from .signal import Stage
+from .signal import Levels, Stage
 from .surd import Surd
 
 EXACT = 1 << 53
@@ -20,13 +20,23 @@ STEPS = 1 << 24
 """How many of its units a scale has, so that products with integers are exact: float32's precision."""
 
 
-def scores_affine(stage: Stage, last: Layer) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Scale and offset of the scores, each rounded once to float64."""
-    if stage.stairs is not None:
-        count = prod(last.output_shape(stage.reads.shape))
-        return np.full(count, float(stage.stairs.unit)), np.full(count, float(stage.stairs.first))
-    if stage.gives is not None:
-        return None, None
+def scores_affine(
+    stage: Stage, levels: Levels | None
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Scale and offset of the scores, each rounded once to float64.
+
+    Parameters
+    ----------
+    stage : Stage
+        The last one.
+    levels : Levels or None
+        What the graph ends with, if it is quantised.
+    """
+    if levels is not None:
+        if levels.bits == 1:
+            return None, None
+        count = prod(levels.shape)
+        return np.full(count, float(levels.scale)), np.full(count, float(levels.offset))
     maps = [stage.form.scores(channel) for channel in range(stage.channels)]
     scale, offset = ([_float(pair[i]) for pair in maps] for i in (0, 1))
     scale, offset = _tied(maps, scale, offset)

@@ -28,6 +28,8 @@ class Cut:
     index : array of int
         For each place of that tensor, batch first, the place in network order.
     notes : list of str
+    levels : Levels or None
+        What that tensor holds, unless it is sums.
     binary : bool
         One score says which of two classes: class 1 where it is above 0.
     """
@@ -37,6 +39,7 @@ class Cut:
     scores: str
     index: NDArray[np.int64]
     notes: list[str]
+    levels: Levels | None
     binary: bool = False
 
 
@@ -128,7 +131,9 @@ class Walk:
             raise self.levels.giver.node.fail("ends the graph; a product must follow what joins branches")
         if self.levels is not None and self.pending:
             self.stage.nodes.extend(self.pending)
-        return Cut(self.stages, self.ends, self.scores, self.index, self.notes, self.binary)
+        return Cut(
+            self.stages, self.ends, self.scores, self.index, self.notes, self.levels, self.binary
+        )  # fmt: skip
 
     def name(self, node: Node, what: str = "") -> None:
         """Note a node as part of the stage, and what it folds."""
