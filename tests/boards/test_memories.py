@@ -6,11 +6,13 @@ from amaranth.back import rtlil
 from amaranth.lib.memory import Memory as Ram
 
 from xnorcore_boards.families.ecp5 import LFE5U_25F_BG381
+from xnorcore_boards.families.gatemate import CCGM1A1
 from xnorcore_boards.families.gowin import GW1NR_9C_QN88P
 from xnorcore_boards.families.ice40 import HX8K_CT256, UP5K_SG48
 from xnorcore_boards.measure.memories import Memory, blocks, find_memories, single_blocks, total_blocks
 
 ICE40, ECP5, GOWIN = HX8K_CT256.family, LFE5U_25F_BG381.family, GW1NR_9C_QN88P.family
+GATEMATE = CCGM1A1.family
 
 
 class Rams(Elaboratable):
@@ -53,6 +55,13 @@ def test_found_in_rtlil():
         (ECP5, Memory("m", 256, 32, 8), 1),
         (GOWIN, Memory("m", 256, 16, 8), 1),
         (GOWIN, Memory("m", 64, 16, 8), 0),
+        (GATEMATE, Memory("m", 16, 5, 5), 0),
+        (GATEMATE, Memory("m", 64, 8, 8), 1),
+        (GATEMATE, Memory("m", 1024, 16, 8), 1),
+        (GATEMATE, Memory("m", 2560, 32, 8), 4),
+        (GATEMATE, Memory("m", 3584, 32, 8), 6),
+        (GATEMATE, Memory("m", 8192, 8, 8), 4),
+        (GATEMATE, Memory("m", 6000, 64, 16), 20),
     ],
 )
 def test_blocks(family, memory, count):

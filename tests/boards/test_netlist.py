@@ -23,6 +23,7 @@ from xnorcore_boards.board import Board, find_board
 from xnorcore_boards.build.design import Design, elaborate
 from xnorcore_boards.build.flow import synthesize
 from xnorcore_boards.build.tools import find_tool, run_tool
+from xnorcore_boards.families.gatemate_cells import CELLS
 from xnorcore_boards.families.ice40_bitstream import bitstream_circuit, find_icebox, uses_spram
 from xnorcore_boards.gates.check import Checked, check_engine, check_networks
 from xnorcore_boards.gates.core import cut, netlist_circuit
@@ -52,6 +53,8 @@ CONFIGS = {
     "ulx3s-25f": replace(SMALL, act_depth=128, line_bytes=128),
     "tang-nano-9k": SMALL,
     "ulx3s-85f": replace(SMALL, store_words=1024, store_kind=1),
+    # Blocks of 20 and of 40 kbit, a memory whose parts lie side by side.
+    "gatemate-a1-evb": replace(SMALL, geometry=Geometry(1, 4, 16), act_depth=8192, line_bytes=128),
     "icebreaker+flash": replace(LEAN, geometry=Geometry(1, 4, 16), store_words=2048, store_kind=2),
 }
 
@@ -223,6 +226,25 @@ def test_clock_without_pll():
         "uart_rx": [5],
         "uart_tx": [7],
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "says"),
+    [
+        ("CC_DFF", {"CLK_INV": "1"}, "another clock edge"),
+        ("CC_DFF", {}, "has a reset"),
+        ("CC_BRAM_20K", {"A_DO_REG": "1"}, "or register"),
+        ("CC_BRAM_20K", {"B_RD_WIDTH": "101"}, "two widths"),
+        ("CC_BRAM_40K", {"CAS": "UPPER"}, "two widths, or is one of a pair"),
+    ],
+)
+def test_cells_of_a_gatemate_without_a_model(kind, parameters, says):
+    widths = {"A_WR_WIDTH": "1010", "B_RD_WIDTH": "1010", "A_RD_WIDTH": "0", "B_WR_WIDTH": "0"}
+    cell = {"type": kind, "parameters": widths | parameters, "connections": {"SR": [7]}}
+    with pytest.raises(EngineError, match=says):
+        CELLS.plain(cell)
+    same = {"type": "CC_DFF", "parameters": {"CLK_INV": "0"}, "connections": {"SR": ["0"]}}
+    assert CELLS.plain(same) is same
 
 
 def test_folder_of_no_build(tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from xnorcore.errors import BuildError
 from xnorcore_boards.families.ecp5 import LFE5U_25F_BG381
+from xnorcore_boards.families.gatemate import CCGM1A1
 from xnorcore_boards.families.gowin import GW1NR_9C_QN88P, GW2AR_18C_QN88
 from xnorcore_boards.families.ice40 import HX8K_CT256
 
@@ -58,6 +59,13 @@ def test_gowin(part, vco, input_hz, wanted_hz):
         assert plan.vco_hz == plan.output_hz * s["ODIV"]
         assert s["IDIV"] < 64 and s["FBDIV"] < 64
         assert vco[0] * MHZ <= plan.vco_hz <= vco[1] * MHZ
+
+
+@given(INPUTS, OUTPUTS)
+def test_gatemate(input_hz, wanted_hz):
+    if plan := plan_or_none(CCGM1A1.family, input_hz, wanted_hz):
+        assert plan.output_hz * 2 % input_hz == 0 and input_hz < plan.output_hz <= 250 * MHZ
+        assert input_hz <= 50 * MHZ
 
 
 @pytest.mark.parametrize(

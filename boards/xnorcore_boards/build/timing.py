@@ -69,7 +69,7 @@ def _describe(path: list[dict[str, Any]], known: set[str]) -> str:
 
 
 # What Yosys and nextpnr put behind a name for each cell that they make of it.
-_TOOLS = re.compile(r"(_(SB_|TRELLIS_|CCU2C|LUT\d|DFF|ALU)|\$CCU2|\$LUT).*$")
+_TOOLS = re.compile(r"(_(SB_|TRELLIS_|CC_|CCU2C|LUT\d|DFF|ALU)|\$CCU2|\$LUT).*$")
 
 
 def _place(cell: str, known: set[str]) -> str:

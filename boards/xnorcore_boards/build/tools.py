@@ -31,6 +31,7 @@ _OLDEST = {
     "nextpnr-ice40": (0, 7),
     "nextpnr-ecp5": (0, 11),
     "nextpnr-himbaechel-gowin": (0, 9),
+    "nextpnr-himbaechel-gatemate": (0, 9),
 }
 
 

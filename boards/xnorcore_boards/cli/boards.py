@@ -27,7 +27,7 @@ def add_boards(commands: Commands) -> None:
     parser.add_argument(
         "--images", metavar="N", type=integer(1), help="with --choose: of a call in passes (default: as plan)"
     )
-    parser.add_argument("--fit", choices=("ice40", "ecp5", "gowin"), help=fit)
+    parser.add_argument("--fit", choices=("ice40", "ecp5", "gowin", "gatemate"), help=fit)
 
 
 def _fit(family: str, console: Console) -> int:

@@ -188,9 +188,13 @@ class Ecp5(Family):
         """Return the name of nextpnr's result, Trellis' text form of a bitstream."""
         return f"{stem}.config"
 
-    def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
+    def logic_cells(self, used: Mapping[str, int]) -> int:
         """Count TRELLIS_COMB: a carry cell takes two of them."""
-        return used["TRELLIS_COMB"], used.get("DP16KD", 0)
+        return used["TRELLIS_COMB"]
+
+    def memory_blocks(self, used: Mapping[str, int], cells: Mapping[str, int]) -> int:
+        """Count DP16KD."""
+        return used.get("DP16KD", 0)
 
     def luts(self, cells: Mapping[str, int]) -> int:
         """Count look-up tables; a distributed memory takes four, and two more to write it."""

@@ -1,4 +1,4 @@
-"""What the build flow needs to know of an FPGA family; `ice40`, `ecp5` and `gowin` are the families."""
+"""What the build flow needs to know of an FPGA family: `ice40`, `ecp5`, `gowin` and `gatemate`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,15 @@ class BlockRam:
         Depth, width, and bits per write enable of each way to use one block.
     cost : int
         What Yosys counts for a block where it compares it with registers, 1 for a bit.
+    folded : (int, int) or None
+        Depth and width of a shape of which Yosys lays the parts of a deeper memory side by side in all blocks
+        together, its bits written one by one; None, if it rounds up for each part.
     """
 
     cells: tuple[str, ...]
     shapes: tuple[tuple[int, int, int], ...]
     cost: int
+    folded: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -244,8 +248,12 @@ class Family(ABC):
         """Return the name of the file that the packer reads."""
 
     @abstractmethod
-    def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
-        """Return logic cells and memory blocks from nextpnr's numbers of cells."""
+    def logic_cells(self, used: Mapping[str, int]) -> int:
+        """Return logic cells from nextpnr's numbers of cells."""
+
+    @abstractmethod
+    def memory_blocks(self, used: Mapping[str, int], cells: Mapping[str, int]) -> int:
+        """Return memory blocks from nextpnr's numbers of cells, or from those of synthesis."""
 
     def single_blocks(self, used: Mapping[str, int]) -> int:
         """Return blocks of `single_ram` from nextpnr's numbers of cells."""

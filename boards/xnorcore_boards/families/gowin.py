@@ -159,10 +159,13 @@ class Gowin(Family):
         """Return the name of nextpnr's result, its own netlist with places."""
         return self.netlist(stem)
 
-    def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
+    def logic_cells(self, used: Mapping[str, int]) -> int:
         """Count look-up tables, adders, and the four of a distributed memory."""
-        lut4 = used.get("LUT4", 0) + used.get("ALU", 0) + 4 * used.get("RAM16SDP4", 0)
-        return lut4, used.get("BSRAM", 0)
+        return used.get("LUT4", 0) + used.get("ALU", 0) + 4 * used.get("RAM16SDP4", 0)
+
+    def memory_blocks(self, used: Mapping[str, int], cells: Mapping[str, int]) -> int:
+        """Count BSRAM."""
+        return used.get("BSRAM", 0)
 
     def luts(self, cells: Mapping[str, int]) -> int:
         """Count look-up tables, adders, and the four of a distributed memory."""

@@ -123,9 +123,13 @@ class Ice40(Family):
         """Return the name of nextpnr's result, IceStorm's text form of a bitstream."""
         return f"{stem}.asc"
 
-    def utilisation(self, used: Mapping[str, int]) -> tuple[int, int]:
+    def logic_cells(self, used: Mapping[str, int]) -> int:
         """Count logic cells: one is a LUT4, a carry and a flip-flop, and used up by any of them."""
-        return used["ICESTORM_LC"], used.get("ICESTORM_RAM", 0)
+        return used["ICESTORM_LC"]
+
+    def memory_blocks(self, used: Mapping[str, int], cells: Mapping[str, int]) -> int:
+        """Count ICESTORM_RAM."""
+        return used.get("ICESTORM_RAM", 0)
 
     def single_blocks(self, used: Mapping[str, int]) -> int:
         """Count SPRAM."""

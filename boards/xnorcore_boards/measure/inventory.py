@@ -71,6 +71,8 @@ def deepest(memory: Memory, count: int, family: Family) -> int:
         while rows and _taken(memory, rows * shape, family) > count:
             rows -= 1
         depth = max(depth, rows * shape)
+    if folded := block_ram(memory, family).folded:
+        depth = max(depth, folded[0] * (count * folded[1] // memory.width))
     return depth
 
 

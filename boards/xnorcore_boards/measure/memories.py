@@ -107,6 +107,9 @@ def blocks(memory: Memory, family: Family) -> int:
             lanes = granules * -(-memory.granularity // enable)
             across = -(-lanes // (width // enable))
         counts.append(-(-memory.depth // depth) * across)
+    if ram.folded:
+        depth, width = ram.folded
+        counts.append(-(-(-(-memory.depth // depth) * memory.width) // width))
     least = min(counts)
     if memory.depth * memory.width < ram.cost * least:
         return 0

@@ -29,7 +29,14 @@ _KINDS = (
     {"convolution": 0, "whole_windows": 0, "column_align": 1},
 )
 """With convolution or without, and how images lie in memory for it."""
-_ROUTED = {"iCE40HX8K": 0.98, "iCE40UP5K": 0.955, "ice40": 0.95, "ecp5": 0.525, "gowin": 0.733}
+_ROUTED = {
+    "iCE40HX8K": 0.98,
+    "iCE40UP5K": 0.955,
+    "ice40": 0.95,
+    "ecp5": 0.525,
+    "gowin": 0.733,
+    "gatemate": 0.25,
+}
 """Shares of a part's, or of a family's, logic cells with which some build has met its clock.
 
 By the estimate: of arrays that were boards' own ones before.

@@ -17,7 +17,12 @@ from .estimate import estimate_area, write_area
 
 __all__ = ["FAMILIES", "points", "sweep"]
 
-FAMILIES = {"ice40": "ice40-hx8k-b-evn", "ecp5": "ulx3s-25f", "gowin": "tang-nano-9k"}
+FAMILIES = {
+    "ice40": "ice40-hx8k-b-evn",
+    "ecp5": "ulx3s-25f",
+    "gowin": "tang-nano-9k",
+    "gatemate": "gatemate-a1-evb",
+}
 """Board whose part stands for its family."""
 ONE_PORT = {"ice40": "icebreaker"}
 """Board with memories of one port, in families that have some."""
@@ -102,4 +107,4 @@ def synthesize(board: Board, config: DeviceConfig, folder: Path) -> int:
     flow.synthesize(design, folder, yosys)
     run_tool(nextpnr, [*family.inputs(board.part), "--pack-only"], folder, "pack.log")
     found = re.findall(r"^Info:\s+(\w+):\s*(\d+)/", (folder / "pack.log").read_text(), re.MULTILINE)
-    return round(family.packed * family.utilisation({name: int(used) for name, used in found})[0])
+    return round(family.packed * family.logic_cells({name: int(used) for name, used in found}))

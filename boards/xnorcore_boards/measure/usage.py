@@ -42,8 +42,8 @@ def usage(
     """
     report = json.loads((folder / f"{stem}.report.json").read_text())
     used = {name: int(entry["used"]) for name, entry in report["utilization"].items()}
-    logic_cells, bram = family.utilisation(used)
     everything = sum((cells[name] for name in cells), Counter())
+    logic_cells, bram = family.logic_cells(used), family.memory_blocks(used, everything)
     lut4 = family.luts(everything) if family.shared_cells else logic_cells
     array_lut4 = family.luts(cells[array]) if array else 0
     array_cells = array_lut4

