@@ -64,6 +64,13 @@ def test_equals_golden(sizes: list[int], bits: int, scores: bool) -> None:
     check(net, images)
 
 
+@pytest.mark.parametrize("images", [127, 128, 255, 257, 383, 384, 600])
+@pytest.mark.parametrize("sizes", [[1, 1, 1], [63, 64, 65, 66], [128, 7, 129], [300, 150, 10], [8192, 2, 2]])
+def test_many_images_at_once(sizes: list[int], images: int) -> None:
+    rng = np.random.default_rng([*sizes, images])
+    check(network(rng, sizes, 1, scores=False), rng.integers(0, 2, (images, sizes[0])))
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.integers(1, 200), min_size=2, max_size=4), st.integers(1, 8), st.booleans(),

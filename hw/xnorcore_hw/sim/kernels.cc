@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "slices.h"
+
 typedef uint64_t u64;
 typedef uint32_t u32;
 
@@ -70,7 +72,9 @@ EXPORT void xk_bits(
             }
         return;
     }
-    for (u64 at = 0; at < lanes; at += LANES) {
+    u64 at = 0;
+    if (planes == 1 && positions == 1) at = slices::bits(along, signal, limits, out, words, lanes, neurons);
+    for (; at < lanes; at += LANES) {
         const u64 count = lanes - at < LANES ? lanes - at : LANES;
         gather(signal, planes * words, lanes, at, count, block);
         for (u64 g = 0; g < groups; g++) {

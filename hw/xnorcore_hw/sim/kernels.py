@@ -15,7 +15,7 @@ from .toolchain import FLAGS, compile_library, find_compiler
 
 __all__ = ["library", "load"]
 
-_SOURCE = Path(__file__).with_name("kernels.cc")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.cc", "slices.h"))
 _HERE = ("-O3", "-march=native")
 _SUFFIX = ".dll" if os.name == "nt" else ".so"
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_uint64
@@ -48,15 +48,17 @@ def library() -> Path:
     compiler = find_compiler()
     if compiler is None:
         raise EngineError("no C++ compiler")
-    text = _SOURCE.read_text()
+    texts = [source.read_text() for source in _SOURCES]
     # A library for one kind of processor must not be loaded on another that shares the folder.
-    name = f"kernels-{cache.key(text, FLAGS, _HERE, compiler.name, compiler.version, _processor())}{_SUFFIX}"
+    key = cache.key(*texts, FLAGS, _HERE, compiler.name, compiler.version, _processor())
+    name = f"kernels-{key}{_SUFFIX}"
 
     def build(folder: Path) -> Path:
-        source, output = folder / _SOURCE.name, folder / name
-        source.write_text(text)
+        for source, text in zip(_SOURCES, texts, strict=True):
+            (folder / source.name).write_text(text)
+        main, output = folder / _SOURCES[0].name, folder / name
         log = cache_directory() / f"{name}.log"
-        compile_library(compiler, [source], output, log, flags={source.name: _HERE})
+        compile_library(compiler, [main], output, log, flags={main.name: _HERE})
         return output
 
     return cache.cached(name, build)
