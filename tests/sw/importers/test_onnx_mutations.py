@@ -36,14 +36,14 @@ MODELS: dict[str, Callable[[], Any]] = {"dense": dense_net, "old": script_net, "
 def attempt(path: Path, data: bytes) -> bool:
     """Import; whether it succeeded. Any other exception than ours, and any slow import, fails the test."""
     path.write_bytes(data)
-    started = time.monotonic()
+    started = time.process_time()
     try:
         result = importer.load(path)
     except XnorcoreError as error:
         assert "\n" not in str(error) and len(str(error)) < 1000
         return False
     finally:
-        assert time.monotonic() - started < 10
+        assert time.process_time() - started < 10
     assert result.report.check.mismatches == 0
     return True
 
