@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from xnorcore.cli.held import user_network
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import NotLoadedError, UsageError
 from xnorcore.files import xnorfile
+from xnorcore.host.layers import RealAffine
+from xnorcore.host.tail import Tail
 from xnorcore.link.session import Session
 from xnorcore.model.network import Network
 from xnorcore.runtime.accelerator import Accelerator
@@ -101,3 +104,21 @@ def test_a_command_takes_what_the_device_holds(copies: Path, monkeypatch: pytest
     monkeypatch.chdir(copies)
     assert same(user_network("held", "pty:x"), RESIDENT)
     assert np.array_equal(user_network("held", None).input.shape, RESIDENT.input.shape)
+
+
+def test_networks_that_the_device_cannot_tell_apart(copies: Path) -> None:
+    """They differ in what the host does with scores, and in what classes are called."""
+    tails = [Tail((6,), [RealAffine(np.full(6, factor), np.zeros(6))]) for factor in (2.0, 3.0)]
+    others = [
+        RESIDENT,
+        replace(RESIDENT, scale=np.arange(1.0, 7.0)),
+        replace(RESIDENT, metadata={"classes": list("abcdef")}),
+        *(replace(RESIDENT, tail=tail) for tail in tails),
+    ]
+    machine = InterpretedDevice(CONFIG)
+    for network in (*others, RESIDENT):
+        with Accelerator(Session(machine)) as device:
+            assert device.load(network, keep=True) is True
+        machine.restart()
+        with Accelerator(Session(machine)) as device:
+            assert same(held(device.info), network)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CapacityError
+from ..files.xnorfile import content_hash
 from ..isa.check import validate_descriptors, validate_program
 from ..isa.descriptor import Descriptor, MemoryMap, Place
 from ..isa.device import DeviceConfig
@@ -145,7 +146,8 @@ class _Compiler:
             sections,
             tuple(self._plan(step, layer) for step, layer in zip(plan.steps, lowered, strict=True)),
             used,
-            identifier_of(config, header, regions, sections),
+            # Networks that differ only in what the host does, of which the device has nothing, are others.
+            identifier_of(config, header, regions, sections, content_hash(network).encode()),
             values,
             results,
             tuple(self._stops(plan, lowered, layout, maps)),

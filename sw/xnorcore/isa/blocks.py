@@ -96,7 +96,7 @@ def identifier_of(
     sections: Iterable[Section],
     kind: bytes = b"",
 ) -> bytes:
-    """Return eight bytes that name all that a program writes; `kind` tells programs of one content apart."""
+    """Return eight bytes that name all that a program writes; `kind` tells equal ones apart."""
     digest = hashlib.sha256(repr((config, sorted(header.items()))).encode() + kind)
     for section in sections:
         digest.update(repr(section.encoded(regions, config.geometry.width)).encode())

@@ -75,7 +75,7 @@ class Program:
     used : dict
         Words used of each device memory, by the name of its `DeviceConfig` field.
     identifier : bytes
-        Eight bytes; equal programs on equal configurations have equal identifiers.
+        Eight bytes; those of equal networks on equal configurations are equal.
     values, results : Values, Results
         What comes back, and where it is.
     stops : tuple of Stop

@@ -32,7 +32,8 @@ def held(info: DeviceInfo) -> Network:
     """Return the network that a device holds, which says so by the identifier of its program.
 
     Copies that were kept of networks, and the packaged ones, are compiled for the device until one has that
-    identifier: it is a checksum of all that the device was given, so that no other network is taken for it.
+    identifier: it is a checksum of all that the device was given and of the network's file, so that no other
+    network is taken for it, not even one whose host does something else with the same results.
 
     Parameters
     ----------
