@@ -104,7 +104,7 @@ def test_programs_of_workers_end_with_them():
     with open_pool(2) as opened:
         (pid,) = opened.run(endless, [()])
         os.kill(pid, 0)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
         time.sleep(0.05)
     with pytest.raises(ProcessLookupError):
@@ -203,6 +203,8 @@ def test_workers_that_all_leave(other, monkeypatch):
     monkeypatch.setattr(cluster, "WORKERS_S", 0.5)
     with open_pool(scheduler=other.scheduler_address) as opened:
         other.scale(0)
+        while other.scheduler.workers:
+            time.sleep(0.01)
         with pytest.raises(ClusterError, match="no worker is left at tcp"):
             opened.run(slow, [(number,) for number in range(9)])
 

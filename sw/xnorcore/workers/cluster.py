@@ -26,7 +26,9 @@ ADDRESS = re.compile(r"(tcp|tls)://([^/:\s]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
 """Of a scheduler."""
 _LOOK_S = 0.5
 CONNECT_S, WORKERS_S = 10, 30
-"""Seconds within which a scheduler answers, and within which it has a worker."""
+"""Seconds within which somebody's scheduler answers, and within which it has a worker."""
+STARTED_S = 300
+"""The same for what is started here: it comes as soon as the machine, however busy, lets it."""
 
 
 class Cluster:
@@ -56,6 +58,7 @@ class Cluster:
         if scheduler is not None and not ADDRESS.fullmatch(scheduler):
             raise UsageError(f"{scheduler!r} is no address of a scheduler; give it as tcp://host:8786")
         self._local: Any = None
+        self._patience = WORKERS_S if scheduler else STARTED_S
         if scheduler is None:
             self._local = distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
@@ -141,7 +144,7 @@ class Cluster:
     def _result(self, future: Any) -> Any:
         if future.status in ("cancelled", "lost"):
             raise self._gone()
-        error = future.exception(timeout=CONNECT_S)
+        error = future.exception(timeout=self._patience)
         if isinstance(error, distributed.KilledWorker):
             raise ClusterError(
                 f"a piece of work has ended its worker again and again, on {self.where}; is there too little "
@@ -149,7 +152,7 @@ class Cluster:
             )
         if error is not None:
             raise error
-        result, refused = future.result(timeout=CONNECT_S)
+        result, refused = future.result(timeout=self._patience)
         if refused is not None:
             raise refused
         return result
@@ -161,7 +164,7 @@ class Cluster:
         now = time.monotonic()
         if self._workers():
             return now
-        if now - since > WORKERS_S:
+        if now - since > self._patience:
             start = f"start one with: dask worker {self.where} --nthreads 1"
             fix = "give the same command once more, with fewer workers if memory was short"
             raise ClusterError(f"no worker is left at {self.where}; {fix if self._local else start}")
@@ -179,7 +182,7 @@ class Cluster:
     def _check(self) -> None:
         """Wait for a worker, and compare what each has with what is here."""
         try:
-            self.client.wait_for_workers(1, timeout=WORKERS_S)
+            self.client.wait_for_workers(1, timeout=self._patience)
         except TimeoutError:
             raise ClusterError(
                 f"the scheduler at {self.where} has no workers; start some with: dask worker {self.where} "
@@ -224,7 +227,8 @@ def _connect(target: Any, where: str) -> Any:
         with warnings.catch_warnings():
             # Other patch levels of packages in between; what matters is compared.
             warnings.filterwarnings("ignore", message="(?s).*Mismatched versions found")
-            return _Client(target, timeout=CONNECT_S, set_as_default=False)
+            timeout = CONNECT_S if isinstance(target, str) else STARTED_S
+            return _Client(target, timeout=timeout, set_as_default=False)
     except (OSError, ValueError, OverflowError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
