@@ -308,7 +308,7 @@ def test_ctrl_c_prints_what_is_found(capsys, monkeypatch):
 def test_build_for_a_network_is_said_before_synthesis(capsys):
     config = for_network(find_board(BOARD), "digits", Console())
     assert judge(find_board(BOARD), config, networks("digits")).resident == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    *_, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"icebreaker, for digits: {config.geometry}, weight_depth={config.weight_depth}")
     assert "one pass" in line and "memory blocks" in line
     other = Geometry(1, 4, 16)
