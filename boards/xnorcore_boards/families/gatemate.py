@@ -31,7 +31,9 @@ class GateMate(Family):
     constraints = "ccf"
     bitstream = "bit"
     tools = ("yosys", "nextpnr-himbaechel-gatemate", "gmpack")
-    constrain = ("--vopt", "ccf=top.ccf")
+    # No routes on the lines between neighbouring CPEs: nextpnr follows those by recursion, and YoWASP's has a
+    # stack of 64 kB.
+    constrain = ("--vopt", "ccf=top.ccf", "--vopt", "no-cpe-cp")
     # A block of 40 kbit is two of these, and counts as two.
     block_ram = BlockRam(
         ("CC_BRAM_20K", "CC_BRAM_40K"),
