@@ -30,7 +30,7 @@ _KINDS = (
 )
 """With convolution or without, and how images lie in memory for it."""
 _ROUTED = {
-    "iCE40HX8K": 0.98,
+    "iCE40HX8K": 0.983,
     "iCE40UP5K": 0.955,
     "ice40": 0.95,
     "ecp5": 0.525,

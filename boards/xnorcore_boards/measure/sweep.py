@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import FLASHES
 
 from ..board import Board, all_boards, find_board
 from ..build import flow
@@ -41,6 +42,8 @@ def points(family: str) -> Iterator[tuple[Board, DeviceConfig]]:
     if one_port := ONE_PORT.get(family):
         for config in _one_port():
             yield find_board(one_port), config
+        for config in _flash(find_board(one_port)):
+            yield find_board(one_port), config
     own = {board.config: board for board in all_boards().values() if board.part.family.name == family}
     for config, named in own.items():
         yield named, config
@@ -71,6 +74,14 @@ def _one_port() -> Iterator[DeviceConfig]:
     for rows, lines in ((1, 0), (2, 0), (1, 512), (2, 512)):
         windows = {"convolution": 1, "whole_windows": 1, "line_bytes": lines} if lines else {}
         yield replace(one, geometry=Geometry(rows, 8, 32), **windows)
+
+
+def _flash(board: Board) -> Iterator[DeviceConfig]:
+    """Yield configurations whose weights come from a board's flash, with maps in memories of one port."""
+    (chip,) = (chip for chip in board.chips if chip.kind in FLASHES)
+    for columns, width in ((8, 16), (4, 32), (8, 32)):
+        array = replace(board.config, geometry=Geometry(1, columns, width), weight_depth=256)
+        yield replace(array, store_words=chip.words, store_kind=chip.kind)
 
 
 def sweep(family: str, folder: Path, say: Callable[[str], None]) -> list[tuple[DeviceConfig, int, int]]:
