@@ -104,8 +104,9 @@ def test_shares(times: int, most: int, found: list[int]) -> None:
 
 
 def test_large_weights_leave_no_signs_to_count_with() -> None:
-    """Of 16 signs: weights of 3 count at most 5 times, those of 8 once."""
-    for weight, most in ((1, 15), (3, 5), (8, 1)):
+    """Of 16 signs: weights of 3 count at most 5 times, those of -8 once."""
+    assert most_times(Network("n", InputSpec((6,), 2), [Dense(np.zeros((2, 6)))])) == 15
+    for weight, most in ((1, 15), (3, 5), (-8, 1)):
         end = Dense(np.full((2, 4), weight))
         assert most_times(Network("n", InputSpec((6,), 2), [A, Node(B, 0), SUM, end])) == most
     network = codenets.counted(2, weight=8)

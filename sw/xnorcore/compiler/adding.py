@@ -64,8 +64,9 @@ def joined_sums(parts: list[tuple[Sums, int]], added: bool) -> Sums:
 
 def most_times(network: Network) -> int:
     """Return how many times a value may count in a sum, so that a device has the signs for every weight."""
-    weights = [np.abs(layer.weights.astype(np.int64)).max() for layer in network.layers if has_weights(layer)]
-    return max((MAX_COPIES - 1) // int(max(weights)), 1)
+    weights = [layer.weights for layer in network.layers if has_weights(layer)]
+    largest = max(1, *(max(int(one.max()), -int(one.min())) for one in weights))
+    return max((MAX_COPIES - 1) // largest, 1)
 
 
 def shares(times: int, most: int) -> list[int]:
