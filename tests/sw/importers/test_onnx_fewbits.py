@@ -235,6 +235,20 @@ def test_signs_among_codes(tmp_path: Path) -> None:
     assert [value.coding for value in found.values] == ["sign", "unsigned", "sign", "unsigned", "sum"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_sums_that_are_exactly_0(seed: int, tmp_path: Path) -> None:
+    """In float64 they are, of codes that float32 rounds: each layer alone gets them unrounded there."""
+    images = pixels(6, seed=seed)
+    net = Net((6,), images, seed)
+    net.dense(5, 2)
+    net.norm()
+    net.quant(2, signed=0, scale=0.4)
+    net.dense(4, 2)
+    net.sign()
+    net.dense(3, 2)
+    check(net, tmp_path, images)
+
+
 def test_equal_scores_are_equal(tmp_path: Path) -> None:
     """Offsets that differ by class, of codes that have a sign, do not break ties: the lowest class wins."""
     images = np.array([[a, b, c] for a in range(4) for b in range(4) for c in range(4)])

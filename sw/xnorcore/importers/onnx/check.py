@@ -140,16 +140,17 @@ class Check:
         self._settle(graph.input, x, [image.levels.tensor], judge)
 
     def _settle(
-        self, start: str, x: NDArray[Any], outputs: list[str], judge: Callable[..., Verdict]
+        self, start: str, x: NDArray[Any], outputs: list[str], judge: Callable[..., Verdict], kind: Any = None
     ) -> NDArray[np.int64]:
-        """Compare as stored; what differs, in float64; what still differs is an error.
+        """Compare as stored, `x` as a `kind`; what differs, in float64; what still differs is an error.
 
         Returns the rows that only differ as stored.
         """
 
         def verdict(rows: NDArray[np.int64], double: bool) -> Verdict:
             batch = self.graph.input_shape[0]
-            found = self.executor.run({start: x[rows]}, outputs, batch=batch, double=double)
+            feed = x[rows] if double or kind is None else x[rows].astype(kind)
+            found = self.executor.run({start: feed}, outputs, batch=batch, double=double)
             return judge(dict(zip(outputs, found, strict=True)), rows, double)
 
         bad, _ = verdict(np.arange(len(x)), False)
@@ -269,9 +270,10 @@ class Check:
             v = 2 * v - 1
             if number:
                 v *= 1 - 2 * np.resize(built.masks[number - 1], v.shape[1]).astype(np.int64)
-        source = reads.source(v, self._types.get(reads.tensor, np.float32))
+        # In float64 they are not rounded as they are stored: sums of rounded ones are not exactly 0.
+        source, kind = reads.source(v, np.float64), self._types.get(reads.tensor, np.float32)
         if reads.tensor == self.graph.input:
-            source = source.astype(self.graph.input_type)
+            source, kind = source.astype(self.graph.input_type), None
 
         far = np.zeros(len(source), np.bool_)
 
@@ -281,7 +283,7 @@ class Check:
                 far[rows] = ~explained(part, images[rows], len(layers) - 1, wrong)
             return wrong.any(axis=1), f"layer {layer.name!r} ({stage.node.label}) alone, at its thresholds"
 
-        rows = self._settle(reads.tensor, source, [gives.tensor], judge)
+        rows = self._settle(reads.tensor, source, [gives.tensor], judge, kind)
         if far[rows].any():
             raise _unequal(stage)
         return len(source)
