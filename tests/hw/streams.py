@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from functools import cache
 from typing import Any
 
 from amaranth.sim import Simulator
@@ -61,10 +60,14 @@ def simulate(dut: Any, *testbenches: Testbench, cycles: int = 20_000) -> None:
     Bench(dut).run(*testbenches, cycles=cycles)
 
 
-@cache
+_benches: dict[tuple[Any, ...], Bench] = {}
+
+
 def shared(kind: Callable[..., Any], *arguments: Any) -> Bench:
     """Return the bench of ``kind(*arguments)``, one for all tests."""
-    return Bench(kind(*arguments))
+    if (key := (kind, *arguments)) not in _benches:
+        _benches[key] = Bench(kind(*arguments))
+    return _benches[key]
 
 
 class Stalls:
