@@ -65,7 +65,7 @@ def joined_sums(parts: list[tuple[Sums, int]], added: bool) -> Sums:
 def most_times(network: Network) -> int:
     """Return how many times a value may count in a sum, so that a device has the signs for every weight."""
     weights = [layer.weights for layer in network.layers if has_weights(layer)]
-    largest = max(1, *(max(int(one.max()), -int(one.min())) for one in weights))
+    largest = max([1, *(max(int(one.max()), -int(one.min())) for one in weights)])
     return max((MAX_COPIES - 1) // largest, 1)
 
 
