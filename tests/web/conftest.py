@@ -62,8 +62,9 @@ def site(files) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # on a machine with other work
     with sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=needs.browser(), args=FLAGS)
         yield browser

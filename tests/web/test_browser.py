@@ -203,7 +203,7 @@ def test_a_network_is_dropped_and_its_names_are_no_markup(tab, site):
         document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true })); }""",
         sealed(content).decode(),
     )
-    expect(page.locator("#truth")).to_contain_text("sample 1: is", timeout=10_000)
+    expect(page.locator("#truth")).to_contain_text("sample 1: is")
     expect(page.locator("#network option").nth(1)).to_contain_text("<b>mine</b>")
     assert page.locator("b, i").count() == 0
     expect(page.locator("#bars .name").first).to_have_text("<i>none</i>")

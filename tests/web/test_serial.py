@@ -107,7 +107,7 @@ def test_a_board_is_driven_and_unplugged(tab, site, served):
     page = one.open(site)
     assert page.text_content("#device-name") == SIMULATED
     page.click("#board")
-    expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+    expect(page.locator("#device-name")).to_have_text(BOARD)
     assert page.evaluate("window.shownPort.opened.baudRate") == 3_000_000
     assert page.get_attribute("#board", "aria-pressed") == "true" and served.wrote > 9_000
     expect(page.locator("#cost")).to_contain_text("ms of the board; the simulation says the same")
@@ -118,7 +118,7 @@ def test_a_board_is_driven_and_unplugged(tab, site, served):
     page.wait_for_timeout(300)
     assert scores(page) == golden.run(network, inputs(page)[None])[0].tolist()
     page.click("#all")
-    expect(page.locator("#all-result")).to_contain_text("196 of 200 right", timeout=20_000)
+    expect(page.locator("#all-result")).to_contain_text("196 of 200 right")
     served.plugged = False
     # Nobody has to ask it for anything; what the board said does not stay.
     expect(page.locator("#alert")).to_contain_text("The board is gone: it was unplugged")
@@ -164,7 +164,7 @@ def test_a_board_is_unplugged_in_the_middle(tab, site):
             expect(page.locator(place)).to_have_text("")
         bridge.lasts, bridge.plugged = None, True
         page.click("#board")
-        expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+        expect(page.locator("#device-name")).to_have_text(BOARD)
         expect(page.locator("#cost")).to_contain_text("of the board")
 
 
@@ -173,7 +173,7 @@ def test_a_board_that_does_not_know_its_clock(tab, site):
     interpreted().attach(one.page)
     page = one.open(site)
     page.click("#board")
-    expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+    expect(page.locator("#device-name")).to_have_text(BOARD)
     expect(page.locator("#facts")).to_contain_text("the device does not say it (0 Hz)")
     expect(page.locator("#rates")).to_contain_text("at 12 MHz, one after the other")
 
@@ -193,7 +193,7 @@ def test_a_board_is_left_and_taken_again(tab, site, served):
     page = one.open(site)
     for _ in range(2):
         page.click("#board")
-        expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+        expect(page.locator("#device-name")).to_have_text(BOARD)
         page.click("#simulated")
         expect(page.locator("#device-name")).to_have_text(SIMULATED)
         assert page.evaluate("window.shownPort.opened") is None
@@ -238,7 +238,7 @@ def test_a_board_without_web_assembly(tab, site, served):
     page.click("#sample")
     expect(page.locator("#alert")).to_contain_text("There is no device that could run this")
     page.click("#board")
-    expect(page.locator("#device-name")).to_have_text(BOARD, timeout=20_000)
+    expect(page.locator("#device-name")).to_have_text(BOARD)
     expect(page.locator("#answer")).to_have_text("0")
     expect(page.locator("#alert")).to_be_hidden()
     page.click("#simulated")
