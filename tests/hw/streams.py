@@ -9,8 +9,6 @@ from typing import Any
 from amaranth.sim import Simulator
 
 Testbench = Callable[[Any], Awaitable[None]]
-
-
 _MOST = 4
 """Testbenches at once."""
 

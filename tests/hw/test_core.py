@@ -167,7 +167,7 @@ def test_layers_follow_each_other_after_the_pipeline() -> None:
     assert counters["port"] <= 2 * config.acc_width
 
 
-@pytest.mark.parametrize("rows, count", [(1, 7), pytest.param(3, 10, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("rows, count", some([(1, 7), (3, 10)], 1, many=True))
 def test_results_wait_for_a_slow_link(rows: int, count: int) -> None:
     """No batch starts whose results would take the place of others, of either region, not yet sent."""
     slow = Stalls(rows, chance=1, longest=16)
