@@ -15,7 +15,7 @@ from ..workers import Pool
 from .frontier import fronts
 from .point import Place, Point
 from .record import Record
-from .trial import place, trial
+from .trial import place, trial, work
 
 __all__ = ["FACTOR", "Found", "Search", "rounds"]
 
@@ -47,6 +47,15 @@ class Found:
     def goals(self) -> tuple[float, ...]:
         """What a search wants to be large."""
         return self.validation, self.place.images_per_s, -float(self.place.logic_cells or 0)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Work for a worker: whose, what becomes of the result, and a function with its arguments."""
+
+    point: Point
+    ready: Callable[[Any], None]
+    arguments: tuple[Any, ...]
 
 
 def rounds(epochs: int) -> list[int]:
@@ -106,7 +115,7 @@ class Search:
         ClusterError
             If the workers are gone; the record holds what was done.
         """
-        self._place(self.points, searched=False)
+        self._run("configurations", self._places_of(self.points, False))
         left = [point for point in self.points if self._places(point)]
         if not left:
             raise UsageError(
@@ -115,86 +124,82 @@ class Search:
             )
         steps = rounds(epochs)
         for number, step in enumerate(steps):
-            last = number == len(steps) - 1
-            if last:
-                self._place(left, searched=True)
-            self._train(left, step, last)
+            what = f"trainings of {step} epochs"
+            if number == len(steps) - 1:
+                # Neither waits for the other.
+                self._run(
+                    f"{what}, and configurations",
+                    self._trials(left, step, True) + self._places_of(left, True),
+                )
+            else:
+                self._run(what, self._trials(left, step, False))
             self.tried.append((step, len(left)))
-            if not last:
+            if number < len(steps) - 1:
                 left = self._best(left, step)
         found = self._found(left, epochs)
         front = fronts([each.goals for each in found])
         kept = [each for each, number in zip(found, front, strict=True) if number == 0]
         return sorted(kept, key=lambda each: (*(-goal for goal in each.goals), each.point.name))
 
-    def _place(self, points: Sequence[Point], searched: bool) -> None:
+    def _places_of(self, points: Sequence[Point], searched: bool) -> list[_Piece]:
         """Find the devices of points, unless they are known."""
-        missing = self._longest_first(
-            [point for point in points if _place_key(point, searched) not in self.record.places]
-        )
 
-        def ready(index: int, found: list[dict[str, Any]]) -> None:
-            key = _place_key(missing[index], searched)
-            self.record.places[key] = list(map(Place.parse, found))
-            self.record.save()
+        def piece(point: Point) -> _Piece:
+            key = _place_key(point, searched)
 
-        pieces = [(self.board, point.recipe, self._kept(point), searched) for point in missing]
-        self._run("configurations", place, pieces, ready)
+            def ready(found: list[dict[str, Any]]) -> None:
+                self.record.places[key] = list(map(Place.parse, found))
 
-    def _train(self, points: Sequence[Point], epochs: int, last: bool) -> None:
+            return _Piece(point, ready, (place, self.board, point.recipe, self._kept(point), searched))
+
+        return [piece(point) for point in points if _place_key(point, searched) not in self.record.places]
+
+    def _trials(self, points: Sequence[Point], epochs: int, last: bool) -> list[_Piece]:
         """Train points, unless their networks are known; of the last round they are written."""
 
         def known(point: Point) -> bool:
             there = not last or self.file(point, ".xnor").exists()
             return _trial_key(point, epochs) in self.record.trials and there
 
-        missing = self._longest_first([point for point in points if not known(point)])
+        def piece(point: Point) -> _Piece:
+            def ready(content: bytes) -> None:
+                network = xnorfile.loads(content)
+                if last:
+                    write_file(self.file(point, ".toml"), dumps(point.recipe).encode())
+                    write_file(self.file(point, ".xnor"), content)
+                said = network.metadata
+                self.record.trials[_trial_key(point, epochs)] = {
+                    "validation": said["validation_accuracy"],
+                    "accuracy": said["accuracy"],
+                    "sha256": xnorfile.content_hash(network),
+                }
 
-        def ready(index: int, content: bytes) -> None:
-            point, network = missing[index], xnorfile.loads(content)
-            if last:
-                write_file(self.file(point, ".toml"), dumps(point.recipe).encode())
-                write_file(self.file(point, ".xnor"), content)
-            said = network.metadata
-            self.record.trials[_trial_key(point, epochs)] = {
-                "validation": said["validation_accuracy"],
-                "accuracy": said["accuracy"],
-                "sha256": xnorfile.content_hash(network),
-            }
-            self.record.save()
+            return _Piece(point, ready, (trial, point.recipe, self._kept(point), epochs, self.seed))
 
-        pieces = [(point.recipe, self._kept(point), epochs, self.seed) for point in missing]
-        self._run(f"trainings of {epochs} epochs", trial, pieces, ready)
+        return [piece(point) for point in points if not known(point)]
 
-    def _run(
-        self,
-        what: str,
-        call: Callable[..., Any],
-        pieces: Sequence[tuple[Any, ...]],
-        ready: Callable[[int, Any], None],
-    ) -> None:
+    def _run(self, what: str, pieces: Sequence[_Piece]) -> None:
+        """Do pieces of work, those of the largest candidates first, and keep each as it is done."""
+        # In this order no worker waits long for another one at the end.
+        ordered = sorted(pieces, key=lambda piece: -self._weight(piece.point))
         done = 0
 
         def counted(index: int, result: Any) -> None:
             nonlocal done
             done += 1
-            ready(index, result)
-            self.progress(what, done, len(pieces))
+            ordered[index].ready(result)
+            self.record.save()
+            self.progress(what, done, len(ordered))
 
-        if not pieces:
-            return
-        self.progress(what, 0, len(pieces))
-        self.pool.run(call, pieces, counted)
+        if ordered:
+            self.progress(what, 0, len(ordered))
+            self.pool.run(work, [piece.arguments for piece in ordered], counted)
 
     def _kept(self, point: Point) -> Any:
         form = point.form
         if form.dataset not in self._data:
             self._data[form.dataset] = self.pool.keep(form.data)
         return self._data[form.dataset]
-
-    def _longest_first(self, points: Sequence[Point]) -> list[Point]:
-        """Return points in the order in which no worker waits long for another one at the end."""
-        return sorted(points, key=lambda point: -self._weight(point))
 
     def _weight(self, point: Point) -> int:
         height, width, channels = point.form.data.train_images.shape[1:]

@@ -16,7 +16,7 @@ from ..train.loop import train
 from ..train.recipe import Recipe
 from .point import Place, own_place
 
-__all__ = ["PLACES", "place", "trial"]
+__all__ = ["PLACES", "place", "trial", "work"]
 
 PLACES = "xnorcore.places"
 """Entry-point group of searches for configurations; each takes (board, network) and returns places."""
@@ -51,3 +51,8 @@ def _others(board: str, network: Network) -> list[Place]:
 def trial(recipe: Recipe, data: Dataset, epochs: int, seed: int) -> bytes:
     """Train by a recipe for some epochs, with one thread, and return the network's file."""
     return xnorfile.dumps(train(replace(recipe, epochs=epochs), data, seed=seed, threads=1))
+
+
+def work(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Call one of these functions: pieces of both kinds are done side by side."""
+    return call(*arguments)
