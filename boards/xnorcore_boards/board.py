@@ -198,8 +198,14 @@ def all_boards() -> dict[str, Board]:
     return found
 
 
-def find_board(name: str) -> Board:
+def find_board(name: str, *, sim: bool = True) -> Board:
     """Return one board target.
+
+    Parameters
+    ----------
+    name : str
+    sim : bool
+        Whoever asks takes ``sim`` as well, the simulated device.
 
     Raises
     ------
@@ -210,7 +216,7 @@ def find_board(name: str) -> Board:
     if name not in boards:
         if name == "sim":
             raise UsageError(f"sim is the simulated device, which has no FPGA; boards: {', '.join(boards)}")
-        known = [*boards, "sim"]
+        known = [*boards, *(["sim"] if sim else [])]
         raise UsageError(f"unknown board {name!r}; known: {', '.join(known)}{did_you_mean(name, known)}")
     return boards[name]
 
@@ -231,12 +237,13 @@ def configurations() -> dict[str, BoardDevice]:
 
 
 def _refusal(board: Board) -> str | None:
-    from .measure.estimate import may_fit
+    from .measure.estimate import estimate_area, may_fit
 
     part, config = board.part, board.config
     if may_fit(part.family.name, config, part.lut4):
         return None
-    return f"{config.geometry} takes more than the {part.lut4:,} logic cells of {part.name}"
+    cells = estimate_area(part.family.name, config)
+    return f"{config.geometry} takes about {cells:,} of the {part.lut4:,} logic cells of {part.name}"
 
 
 def _judge(board: Board, config: DeviceConfig) -> str | None:

@@ -62,12 +62,15 @@ def test_many_random_networks(number: int) -> None:
         check(device, 1 + number, 12)
 
 
-def test_the_model_of_cycles_is_a_bound(device: Accelerator) -> None:
+def test_cycles_are_those_expected(device: Accelerator) -> None:
+    """Exactly, but where a tile's last word is read again before the next tile's first one has come."""
     config = device.info.config
-    for program in programs(config, 40, 3):
+    for program in programs(config, 40, 5):
         found, expected = counted(device, program, 2), alone(program.timed[0], config, 2)
-        assert found.busy == expected.busy
-        assert 0 < found.wait_weights <= expected.wait_weights
+        if program.timed[0][0].descriptor.nest.count("plane") == 1:
+            assert found == expected
+        else:
+            assert abs(found.active - expected.active) <= 600
 
 
 @pytest.mark.campaign
@@ -78,8 +81,8 @@ def test_two_bits_a_cycle_take_twice_as_long(device: Accelerator) -> None:
         check(narrow, 0, 1)
         program, same = (next(programs(one.info.config, 41, 1)) for one in (narrow, device))
         found, expected = counted(narrow, program, 2), alone(program.timed[0], config, 2)
-        assert found.busy == expected.busy
-        assert 1.8 * counted(device, same, 2).wait_weights < found.wait_weights <= expected.wait_weights
+        assert 1.8 * counted(device, same, 2).wait_weights < found.wait_weights
+        assert abs(found.active - expected.active) <= 1200
 
 
 def test_programs_that_end_early_and_resident_ones_between(device: Accelerator) -> None:

@@ -105,15 +105,14 @@ def test_the_array_waits_for_a_store_that_is_busy(device: Accelerator) -> None:
 
 
 @pytest.mark.parametrize("kind", CLOCKS)
-def test_cycles_are_below_those_expected(kind: int) -> None:
-    """All exact but the waits for weights, for which there is a bound: a tenth, and some for each tile."""
+def test_cycles_are_those_expected(kind: int) -> None:
+    """All exact but the waits for weights: an even pace does not know where rows and refreshes fall."""
     with held(replace(SDRAMS[0], store_kind=kind)) as device:
         config = device.info.config
         for program in programs(config, 40, 5):
             found, expected = counted(device, program, 2), alone(program.timed[0], config, 2)
             assert replace(found, wait_weights=expected.wait_weights) == expected
-            tiles = sum(one.nest.count("tile") for one in program.sections[0].descriptors)
-            assert found.wait_weights <= expected.wait_weights <= 1.1 * found.wait_weights + 100 + 24 * tiles
+            assert abs(found.wait_weights - expected.wait_weights) <= 48
 
 
 def test_a_violation_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

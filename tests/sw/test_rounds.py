@@ -238,7 +238,7 @@ def test_cnv() -> None:
     rates = {
         count: 75e6 * count / grouped(program, count).cycles for count in (1, 2, 4, most_per_row(program))
     }
-    assert list(rates.values()) == sorted(rates.values()) and rates[1] < 550 and max(rates.values()) > 800
+    assert list(rates.values()) == sorted(rates.values()) and rates[1] < 560 and max(rates.values()) > 800
     assert largest(program).used["act_depth"] <= BOARD.act_depth
     small = compile_network(network, SMALL_BOARD, per_row=4)
-    assert 36e6 * 4 / largest(small).cycles > 95 > 70 > 36e6 / small.cycles
+    assert 36e6 * 4 / largest(small).cycles > 96 > 70 > 36e6 / small.cycles

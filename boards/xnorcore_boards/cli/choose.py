@@ -28,7 +28,7 @@ def choose(name: str, networks: str | None, images: int | None, console: Console
     from ..measure.choose import CALL, judge
     from ..measure.search import Search
 
-    board, images = find_board(name), images or CALL
+    board, images = find_board(name, sim=False), images or CALL
     names = (
         zoo.names() if networks is None else [name.strip() for name in networks.split(",") if name.strip()]
     )
@@ -151,6 +151,8 @@ def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
         "",
     ]
     if best is None:
+        if not search.total:
+            lines[0] = f"{board.title}, {board.part.name}: no array is small enough"
         if not interrupted:
             lines.append(f"none of them runs {', '.join(search.networks)}:")
             lines += [f"  {name}: {obstacle(board, network)}" for name, network in search.networks.items()]
@@ -176,7 +178,8 @@ def _lines(search: Search, now: Choice, interrupted: bool) -> list[str]:
         lines.append(f"{len(frontier) - _SHOWN} more that are worse by the rule, but smaller: --json")
     lines += ["", f"rule: {RULE}"]
     if any(count > 1 for choice in (best, now) for count in choice.passes.values()):
-        lines.append(f"in passes: of a call of {search.images:,} images, which share the weights")
+        shared = f"{search.images:,} images, which share the weights" if search.images > 1 else "one image"
+        lines.append(f"in passes: of a call of {shared}")
     if best.config == board.config:
         return [*lines, "the board's own configuration is the best one"]
     lines.append(f"proposed: {build_command(board, best.config)}")

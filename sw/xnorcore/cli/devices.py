@@ -75,3 +75,13 @@ def _verdict(answer: Answer) -> str:
     if answer["refusal"]:
         return f"does not fit: {answer['refusal']}"
     return "fits" if answer["passes"] == 1 else f"runs in {answer['passes']} passes"
+
+
+def lacking_lines(missing: list[dict[str, Any]]) -> list[str]:
+    """Return what a device lacks, as of `plan`, for people: fields of a configuration with their numbers."""
+    return [
+        f"  {lack['field']} is {lack['there']:,}, needed {lack['needed']:,}"
+        if lack["field"] in DeviceConfig.__dataclass_fields__
+        else f"  {lack['reason']}"
+        for lack in missing
+    ]

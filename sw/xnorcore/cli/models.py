@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import zoo
 from ..boards import configured, find_device
 from ..compiler.compile import Program, compile_network
 from ..compiler.group import largest
+from ..compiler.obstacles import obstacles
 from ..errors import CompileError
 from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
 from ..isa.ranges import power_of_two_at_least
 from ..model.layers import Conv2d, MaxPool2d, has_weights
 from ..model.network import Network
 from .console import Console, table
-from .devices import ask, board_lines, configurations, efficiency
+from .devices import ask, board_lines, configurations, efficiency, lacking_lines
 from .options import Parser, add_geometry, add_network, given_options
 from .sizes import host_facts, host_lines, sizes
 
@@ -74,6 +75,7 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
         **device_facts(config, program),
         "fits": refusal is None and held is None,
         "refusal": refusal,
+        "missing": [asdict(lack) for lack in obstacles(network, config)] if refusal else [],
         "board_refusal": held,
         "device": {"board": arguments.board, "simulated": not arguments.board, "chosen": chosen},
         "boards": ask(network, configurations()) or None,
@@ -252,6 +254,8 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
     elif value["streams"]:
         verdict = f"runs on {_device(value)} with weights that stream from its store"
     lines += ["", verdict]
+    if len(value["missing"]) > 1:
+        lines += ["in all:", *lacking_lines(value["missing"])]
     if value["board_refusal"]:
         lines.append(f"but the board does not hold such a device: {value['board_refusal']}")
     if value["device"]["simulated"] and value["boards"]:

@@ -23,6 +23,7 @@ from ..report.planned import plan_page
 from ..report.ways import ways
 from ..runtime.rates import CALL, Rates, of_use, rates
 from .console import Console, table
+from .devices import lacking_lines
 from .files import check_output
 from .models import describe
 from .options import Parser, add_network, integer
@@ -67,8 +68,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     )
     value |= {**dict.fromkeys(("images_per_batch", "roofline", "narrower")), "ways": []}
     if device.refusal:
-        lack = Obstacle("", 0, 0, device.refusal)
-        return value | {"missing": [asdict(lack)]}
+        return value | {"missing": [asdict(_too_large(device, device.refusal))]}
     try:
         program = of_use(compile_network(network, device.config), device)
     except CompileError:
@@ -92,6 +92,13 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         "missing": [],
         "roofline": roofline(program, layers_expected(program), device, reached),
     }
+
+
+def _too_large(device: BoardDevice, refusal: str) -> Obstacle:
+    size = device.size
+    if size is None or size.logic_cells <= size.logic_cells_available:
+        return Obstacle("", 0, 0, refusal)
+    return Obstacle("logic_cells", size.logic_cells_available, size.logic_cells, refusal)
 
 
 def _store(program: Program) -> str:
@@ -153,13 +160,16 @@ def plan_lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
     if one:
         lines.append(f"{', '.join(one)}: room for one batch of images at a time: nothing overlaps")
     calls = {row["call_images"] for row in rows if row["passes"] != 1} - {None}
-    lines += [f"in passes: of a call of {images:,} images, which share the weights" for images in calls]
+    lines += [
+        f"in passes: of a call of {images:,} images, which share the weights"
+        for images in calls
+        if images > 1
+    ]
+    lines += ["in passes: of a call of one image" for images in calls if images == 1]
     lacking = [row for row in rows if row["missing"]]
     for row in lacking:
         lines += ["", f"{row['board']} does not run it:"]
-        for lack in row["missing"]:
-            fix = f"{lack['field']} is {lack['there']:,}, needed {lack['needed']:,}" if lack["field"] else ""
-            lines.append(f"  {fix or lack['reason']}")
+        lines += lacking_lines(row["missing"])
         lines += _ways(name, row)
         if less := row["narrower"]:
             passes = f", in {less['passes']} passes" if less["passes"] > 1 else ""
@@ -182,7 +192,7 @@ def _ways(name: str, row: dict[str, Any]) -> list[str]:
         else:
             lines.append(f"  not with {way_text(way)}{passes}: {way['refusal']}")
     if found and all(way["refusal"] for way in found):
-        lines.append(f"  another array may: xnorcore build {board} --for {name} searches for one")
+        lines.append(f"  whether another array runs it: xnorcore build {board} --for {name} searches for one")
     return lines
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PAGE_WORDS", "POLYNOMIAL", "checksums", "paged", "paged_place", "unpaged"]
+__all__ = ["DATA_WORDS", "PAGE_WORDS", "POLYNOMIAL", "checksums", "paged", "paged_place", "unpaged"]
 
 PAGE_WORDS = 64
 """32-bit words of a page, the checksum included: what a flash programs at once."""
 DATA_WORDS = PAGE_WORDS - 1
+"""Those without it."""
 POLYNOMIAL = 0x04C1_1DB7
 
 

@@ -4,8 +4,9 @@ The model follows `xnorcore_hw.sequence` (docs/architecture.md, Timing). It know
 for images, and for results to be sent, are not in it, nor are the cycles in which words of results are read
 for the link while the next batch computes, one for each word at most.
 
-Of layers whose weights come from a store, ``wait_weights`` is an upper bound, for a store that gives a word a
-cycle: a beat is taken to wait for the word behind its own, which one that is not held up does not.
+Of layers whose weights come from a store, ``wait_weights`` is exact as far as the store is (`sources`): of a
+flash to the cycle, of an SDRAM but for where rows and refreshes fall. Where batches wait for the link, the
+store goes on, and they take as much less.
 """
 
 from __future__ import annotations
@@ -135,8 +136,10 @@ class _Clock:
         self.now, self.taken, self.written, self.free = 0, _LONG_AGO, _LONG_AGO, _LONG_AGO
         self.memory = OnePort(config)
 
-    def layers(self, layers: Iterable[Timed]) -> list[Cycles]:
+    def layers(self, layers: Sequence[Timed]) -> list[Cycles]:
         """Run layers, and return the cycles of each."""
+        streamed = [layer.descriptor.nest.count("tile") for layer in layers if layer.descriptor.stream]
+        self.refill.tiles = sum(streamed)
         return [self._layer(layer) for layer in layers]
 
     def _layer(self, layer: Timed) -> Cycles:
@@ -228,9 +231,11 @@ class _Beats:
             if self.refill:
                 if tile:
                     self.refill.ended(end)
-                there = self.refill.tile(self.words) - self.words + 1
-                self.waited += max(there - first, 0)
-                first = max(first, there)
+                # Beats of one word stay with it.
+                follows = bool(tile) and first == end + 1 and (self.words > 1 or self.busy == self.tiles)
+                there = self.refill.tile(self.words, first, follows)
+                self.waited += there - first
+                first = there
             begins, end, used = self._result(first, free, memory, opens=True)
             emitted = emitted if tile else begins
             end, used = self._further(end, used, memory)

@@ -38,17 +38,27 @@ def ways(network: Network, config: DeviceConfig, fits: Fits) -> list[dict[str, A
         there. Empty if there is none.
     """
     found: dict[bool, dict[str, Any]] = {}
-    for rows in range(config.geometry.rows, 0, -1):
-        for program in _programs(network, replace(config, geometry=replace(config.geometry, rows=rows))):
-            whole = program.passes == 1
-            if whole in found and found[whole]["refusal"] is None:
-                continue
-            way = _way(program, config, fits(program.config))
-            if whole not in found or way["refusal"] is None:
+    most = config.geometry.rows
+    # What does not fit with one row does not with any number of them.
+    possible = {True, False}
+    for rows in range(most, 0, -1):
+        for whole, way in _found(network, config, fits, rows):
+            if whole not in found or (found[whole]["refusal"] is not None and way["refusal"] is None):
                 found[whole] = way
-        if True in found and found[True]["refusal"] is None:
+        fitting = {whole for whole, way in found.items() if way["refusal"] is None}
+        if rows == most > 1 and True not in fitting:
+            possible = {whole for whole, way in _found(network, config, fits, 1) if way["refusal"] is None}
+        if True in fitting or possible <= fitting:
             break
     return [found[key] for key in (True, False) if key in found]
+
+
+def _found(
+    network: Network, config: DeviceConfig, fits: Fits, rows: int
+) -> Iterator[tuple[bool, dict[str, Any]]]:
+    """Find changes that leave so many rows; say with each whether all weights are there at once."""
+    for program in _programs(network, replace(config, geometry=replace(config.geometry, rows=rows))):
+        yield program.passes == 1, _way(program, config, fits(program.config))
 
 
 def _programs(network: Network, config: DeviceConfig) -> Iterator[Program]:
