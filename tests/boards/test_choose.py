@@ -81,6 +81,7 @@ def test_memories_are_those_of_the_elaborated_design(board, config):
     assert kinds(config_memories(config)) == kinds(elaborate(find_board(board), config).memories)
 
 
+@pytest.mark.campaign
 def test_memories_of_one_port_are_those_of_the_elaborated_design():
     config = replace(
         SMALL, geometry=Geometry(1, 4, 16), act_depth=20000, line_bytes=0, convolution=0, act_ports=1
@@ -130,6 +131,7 @@ def all_judged():
     return [judge(board, config, chosen) for config in candidates(board, chosen)]
 
 
+@pytest.mark.campaign
 def test_everything_found_fits_and_is_used_whole(search, all_judged):
     board = find_board(BOARD)
     family = board.part.family
@@ -179,6 +181,7 @@ def tiny_space(monkeypatch):
     monkeypatch.setattr(space, "_SHARES", (4,))
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("images", some([20, 1000], 1))
 def test_bounds_are_bounds(images, tiny_space, monkeypatch):
     """In one pass, in passes, not at all; of a tiny space, each configuration judged by itself."""

@@ -39,6 +39,7 @@ def verify(capsys, folder: Path, port: str, *options: str):
     return code, json.loads(text), out, err
 
 
+@pytest.mark.campaign
 def test_a_board_that_is_right(board, tmp_path, capsys):
     code, report, out, _ = verify(capsys, tmp_path, f"{board}?baud=3000000", "--random", "4", "--json")
     assert code == 0 and json.loads(out)["report"] == str(tmp_path / "report.json")

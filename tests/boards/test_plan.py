@@ -42,6 +42,7 @@ def planned(name, images=1000):
     return plan(zoo.load(name), ICEBREAKER, find_device(ICEBREAKER), images)
 
 
+@pytest.mark.campaign
 def test_images_per_second_are_those_of_the_simulated_board():
     """Bound by the wire; start and end of the run are in what is measured."""
     said = planned("mnist-tfc")
@@ -188,6 +189,7 @@ def test_the_command(capsys, tmp_path):
     assert code == 1 and "program_depth is" in out and "boards that run it" not in out
 
 
+@pytest.mark.campaign
 def test_the_page_says_what_json_says(tmp_path, capsys):
     """Every board is there: its rates and the points of its roofline, or what it lacks."""
     path = tmp_path / "plan.html"

@@ -91,6 +91,7 @@ def test_the_proof_sees_a_word_too_many(tmp_path: Path) -> None:
     assert "sum" in s.refuted(tmp_path, cycles=12)
 
 
+@pytest.mark.campaign
 def test_sums_are_exact_under_the_bound(tmp_path: Path) -> None:
     """The accumulator is the true sum as long as that is bound to fit; the compiler checks that it is.
 

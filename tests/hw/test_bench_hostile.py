@@ -22,10 +22,12 @@ from xnorcore_hw.shells.sim import SimTop
 from xnorcore_hw.sim.compiled import CompiledEngine
 from xnorcore_hw.sim.transport import SimOptions, SimTransport, open_sim
 
+from ..campaigns import some
+
 NETWORK = networks()[1]
 
 
-@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("name", some(DEVICES, 1))
 def test_devices(name: str) -> None:
     with closing(open_sim(DEVICES[name][0])) as transport:
         target = hostile.Target(transport, NETWORK, 0)
@@ -42,6 +44,7 @@ def test_a_disturbed_line_may_mend_a_request() -> None:
         assert target.attack("mutated requests", 20_000, 13, noisy=True).wrong == []
 
 
+@pytest.mark.campaign
 def test_a_device_that_checks_nothing_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its CRC is always right: damaged requests are carried out."""
     elaborate = Checksum.elaborate

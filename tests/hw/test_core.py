@@ -129,6 +129,7 @@ def test_single_layer(bits: int) -> None:
     check_network(small_config(2, 8, 8), (9, 3), 3, bits=bits)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("group", some([3, 32, 1, 8], always=1))
 def test_column_groups(group: int) -> None:
     check_network(small_config(1, 24, 8, column_group=group), (16, 40, 30, 4), 2, seed=group)

@@ -243,7 +243,7 @@ class Noisy:
         return getattr(self.inner, name)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", some(range(6), 2))
 def test_damage_on_the_wire(seed: int) -> None:
     network, images = network_and_images(seed=seed, count=400)
     noisy = Noisy(open_transport("sim:rows=2,columns=32,width=16"), seed, 1e-4)

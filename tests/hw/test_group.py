@@ -52,7 +52,7 @@ def programs(config: DeviceConfig) -> Iterator[Program]:
             yield program
 
 
-@pytest.mark.parametrize("number", some(range(len(DEVICES)), always=2))
+@pytest.mark.parametrize("number", some(range(len(DEVICES)), always=1))
 def test_every_image_has_its_own_results(number: int) -> None:
     """Calls of any number one after the other, of batches one after the other, from an irregular store."""
     options, seen = SimOptions(DEVICES[number]), 0

@@ -247,6 +247,7 @@ class Loss:
         return found
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("seed", some(range(SEEDS), always=1))
 def test_power_is_lost_while_a_network_is_written(seed: int, chip: SimTransport) -> None:
     """The old network, the new one, or none; and what is loaded then is there."""

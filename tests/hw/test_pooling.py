@@ -62,7 +62,7 @@ def pooling(pool: MaxPool2d, channels: int = 11, ending: str = "dense") -> Netwo
     return Network("pooling", InputSpec((9, 9, 2)), layers)
 
 
-@pytest.mark.parametrize("kind", POOLS)
+@pytest.mark.parametrize("kind", some(POOLS, 8))
 @pytest.mark.parametrize("at_once", [None, 1])
 def test_pooling(device: Accelerator, kind: str, at_once: int | None) -> None:
     network = pooling(POOLS[kind], 33 if kind == "as PyTorch's ResNet" else 11)

@@ -135,7 +135,7 @@ def test_start_values_are_read_before_they_are_written_over() -> None:
         assert operand_latency(config) - 1 + count_latency(width) <= block + 2
 
 
-@pytest.mark.parametrize("shape", some(SHAPES, always=3), ids=str)
+@pytest.mark.parametrize("shape", some(SHAPES, always=1), ids=str)
 @pytest.mark.parametrize("chance", [0.0, 0.6])
 def test_every_beat_finds_its_word(shape: tuple[int, int], chance: float) -> None:
     columns, width = shape

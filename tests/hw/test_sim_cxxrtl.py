@@ -72,6 +72,7 @@ def test_the_accelerator_on_all_engines(link, sizes, count):
     assert len(slow[2]) == (len(fast[2]) if link == "direct" else 1)
 
 
+@pytest.mark.campaign
 def test_operators():
     # Not these, where Amaranth's simulator and the default engine agree and CXXRTL differs: bits above the
     # top of a signed value, a transparent read of a row that the memory does not have, division by 0.

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from xnorcore import zoo
 from xnorcore.model.network import prepare
@@ -16,6 +17,7 @@ from xnorcore.reference import golden
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+@pytest.mark.campaign
 def test_the_example_counts_the_classes_that_the_reference_finds() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(DOCS / "examples" / "soc.py")],

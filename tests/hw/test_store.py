@@ -78,7 +78,7 @@ def some_images(network: Network, count: int = 5) -> NDArray:
     return random_images(np.random.default_rng(count), network, count)
 
 
-@pytest.mark.parametrize("number", some(range(-1, len(DEVICES) - 1), always=2))
+@pytest.mark.parametrize("number", some(range(-1, len(DEVICES) - 1), always=1))
 def test_random_networks(number: int) -> None:
     """One after the other on one device, each called twice, with a look at the counters between."""
     with Accelerator(Session(engine_of(DEVICES[number]))) as device:

@@ -221,6 +221,7 @@ def test_images_of_the_wrong_length_are_errors_and_the_others_are_not(rows: int)
         case.check([one for one in found if not one[1]], [number for number in wanted if number >= 0])
 
 
+@pytest.mark.campaign
 def test_results_that_come_before_the_image_ends() -> None:
     """No kernel reads the last rows of these images; one is short there, and one is too long."""
     rng = np.random.default_rng(0)

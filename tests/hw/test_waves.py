@@ -133,6 +133,7 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Waves, Path]:
     return Waves(vcd), folder
 
 
+@pytest.mark.campaign
 def test_a_layer_of_digits_is_what_the_interpreter_says(layer: tuple[Waves, Path]) -> None:
     waves, _ = layer
     network = zoo.load("digits")

@@ -24,6 +24,8 @@ from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify.ask import checks, machine_url, observe
 from xnorcore.verify.random_networks import random_images, signs
 
+from ..campaigns import some
+
 DEVICES = (
     DeviceConfig(Geometry(1, 8, 8), code_bits=2),
     DeviceConfig(Geometry(3, 16, 8), code_bits=2, whole_windows=1, act_ports=1),
@@ -42,7 +44,7 @@ def networks(steps: int) -> list[Network]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("number", "steps"), [(0, 3), (1, 2), (2, 7), (3, 5)])
+@pytest.mark.parametrize(("number", "steps"), some([(0, 3), (1, 2), (2, 7), (3, 5)], 1, many=True))
 def test_every_layer_is_that_of_the_golden_model(number: int, steps: int) -> None:
     with Accelerator.open(machine_url(DEVICES[number])) as device:
         # Cycles of memories of one port take long to tell.

@@ -21,6 +21,8 @@ from xnorcore.reference import golden
 from xnorcore.verify.case import draw
 from xnorcore.verify.random_devices import random_config
 
+from ..campaigns import some
+
 
 def infer(program: Program, images: NDArray, parity: int = 0) -> NDArray:
     """Run images batch after batch, in passes where the program has several; memories start as noise."""
@@ -53,7 +55,7 @@ def infer(program: Program, images: NDArray, parity: int = 0) -> NDArray:
     return program.decode(raw, len(wire))
 
 
-@pytest.mark.parametrize("first", range(0, 240, 30))
+@pytest.mark.parametrize("first", some(range(0, 240, 30), 2))
 def test_random_networks(first: int) -> None:
     kinds = set()
     for number in range(first, first + 30):
@@ -65,6 +67,7 @@ def test_random_networks(first: int) -> None:
     assert "plain" in kinds
 
 
+@pytest.mark.campaign
 def test_kinds_that_the_random_networks_reach() -> None:
     kinds = ("spread", "passes", "padded", "balance", "double", "strips", "score", "pooling")
     seen = dict.fromkeys(kinds, 0)
@@ -84,7 +87,7 @@ def test_kinds_that_the_random_networks_reach() -> None:
     assert min(seen.values()) > 5, seen
 
 
-@pytest.mark.parametrize("first", range(0, 120, 30))
+@pytest.mark.parametrize("first", some(range(0, 120, 30), 1))
 def test_every_layer_and_every_sum(first: int) -> None:
     """Programs that stop early, made by replacing descriptors, give what golden's layers give."""
     cut = 0

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError, XnorcoreError
@@ -87,6 +88,7 @@ def judged(case: Case, program: Program) -> tuple[Report, int | None]:
     return report, numbers[wrong[0]] if wrong else None
 
 
+@pytest.mark.campaign
 def test_fifty_faults_of_a_compiler() -> None:
     said = named = silent = 0
     for seed in range(200):

@@ -129,7 +129,7 @@ def _edit(model: Any, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("model", some(MODELS, 1))
-@pytest.mark.parametrize("mutate", [flipped, cut, bits, edited])
+@pytest.mark.parametrize("mutate", some([cut, flipped, bits, edited], 1))
 def test_mutations(tmp_path: Path, model: str, mutate: Callable[..., bytes]) -> None:
     path = save(MODELS[model](), tmp_path)
     data = path.read_bytes()
