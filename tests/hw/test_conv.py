@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tests.campaigns import some
+from tests.sw.alexnet import alexnet
+from tests.sw.test_image_maps import CASES
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CapacityError, CompileError, DeviceError
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -130,6 +132,21 @@ def test_random_networks(device: Accelerator, seed: int) -> None:
     device.load(network, verify=False, at_once=1 if seed % 2 else None)
     wanted = golden.run(network, images)
     np.testing.assert_array_equal(device.infer(images), wanted)
+
+
+@pytest.mark.parametrize("case", ["padded", "strides", "pixels fill words"])
+def test_images_that_lie_as_maps(device: Accelerator, case: str) -> None:
+    network = CASES[case]
+    images = random_images(np.random.default_rng(0), network, 4)
+    device.load(network, verify=False)
+    np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
+def test_alexnet_of_a_sixteenth_its_width(device: Accelerator) -> None:
+    network = alexnet(16, 15)
+    images = random_images(np.random.default_rng(0), network, 4)
+    device.load(network, verify=False)
+    np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
 
 
 def test_start_values_of_columns_that_share_a_memory_stay_for_all_positions() -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from ..errors import CapacityError, CompileError
 from ..isa.device import DeviceConfig, aligned
 from ..model.bits import bytes_per_image
 from ..model.layers import Conv2d, Dense
 from ..model.network import Network
-from .lower import MAX_MAP, lower_dense, lower_pixels, lower_windows
+from .lower import MAX_MAP, lower_conv, lower_dense, lower_pixels, lower_windows
 from .nest import Lowered, Region, Windows
 from .steps import Step
 
 __all__ = ["Image", "lower_first"]
+
+MAX_CHANNELS = 256
+"""Most channels of an image that the loader interleaves."""
 
 
 @dataclass(frozen=True)
@@ -79,75 +85,126 @@ def _dense(step: Step, network: Network, config: DeviceConfig, strips: int) -> t
 
 def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tuple[Lowered, Image]:
     layer: Any = step.layer
-    width = config.geometry.width
-    height, columns, channels = network.input.shape
-    kh, kw = layer.kernel
-    top, _, left, right = layer.padding
+    windows, shape = _windows(layer, network.input.shape, network.input.bits, config), network.input.shape
+    bytes_ = {"image_bytes": bytes_per_image(network)}
+    region, fields = _map(network, config)
+    if region is not None and _better(layer, region, windows, config, strips):
+        lowered = lower_conv(layer, step.pool, region, config, step.name, strips)
+        return lowered, Image(bytes_ | fields, region.pixels * region.pitch, step.name)
+    _check(step.name, layer, shape, config)
+    across = layer.output_shape(shape)[1]
+    lowered = lower_windows(layer, step.pool, windows, across, config, step.name, strips)
+    header = bytes_ | _interleaved(layer, shape, windows, network.input.bits == 1, config)
+    return lowered, Image(header, windows.planes * windows.plane_words, step.name)
+
+
+def _map(network: Network, config: DeviceConfig) -> tuple[Region | None, dict[str, int]]:
+    """Return an image of bits as a map, each pixel in words of its own, and the header's fields for that.
+
+    None, if the loader cannot store it so. Where pixels do not fill their words by themselves, they come
+    as the windows of a kernel of one pixel, one below the other.
+    """
+    width, (height, columns, channels) = config.geometry.width, network.input.shape
+    region = Region(height, columns, channels, -(-channels // width))
+    if network.input.bits > 1 or max(height, columns) > MAX_MAP:
+        return None, {}
+    if channels % width == 0:
+        return region, {"plane_stride": region.pixels * region.pitch}
+    shape, one = (region.pixels, 1, channels), Conv2d(np.ones((1, 1, 1, channels), np.int8))
+    if not config.reads_windows or region.pixels > MAX_MAP or _too_many(one, shape, config):
+        return None, {}
+    return region, _interleaved(one, shape, _windows(one, shape, 1, config), True, config)
+
+
+def _better(layer: Conv2d, region: Region, windows: Windows, config: DeviceConfig, strips: int) -> bool:
+    """Whether a map takes a convolution fewer words than windows, and no more beats."""
+    width, (top, bottom, _, _) = config.geometry.width, layer.padding
+    odd = (region.pitch * width - region.channels) % 2 and any(layer.padding) and layer.pad_value == 0
+    beats = prod(layer.kernel) * region.pitch * (2 if odd else 1)
+    beats *= strips if top or bottom else 1
+    theirs = -(-windows.window // width) * windows.planes
+    return beats <= theirs and region.pixels * region.pitch < windows.planes * windows.plane_words
+
+
+def _check(name: str, layer: Conv2d, shape: Sequence[int], config: DeviceConfig) -> None:
+    """Refuse an image whose windows the loader cannot take."""
+    height, columns, channels = shape
     if not config.reads_windows:
         what = "line_bytes is 0"
         if config.line_bytes:
-            what = f"width {width} is not a power of two, nor whole_windows 1"
-        raise CompileError(f"layer {step.name!r} convolves images, which this device cannot do: {what}")
-    if max(height, columns) > MAX_MAP or channels > 256:
+            what = f"width {config.geometry.width} is not a power of two, nor whole_windows 1"
+        raise CompileError(f"layer {name!r} convolves images, which this device cannot do: {what}")
+    if max(height, columns) > MAX_MAP or channels > MAX_CHANNELS:
         raise CompileError(
-            f"images are {height} x {columns} x {channels}, but at most {MAX_MAP} x {MAX_MAP} x 256 "
-            "can be convolved"
+            f"images are {height} x {columns} x {channels}, but at most {MAX_MAP} x {MAX_MAP} x "
+            f"{MAX_CHANNELS} can be convolved"
         )
-    row_values = columns * channels
-    # Where rows lie with their padding, there is some between two of them, and behind a window's last one.
-    beside = max(left * channels, right * channels, 1) if config.whole_windows else 0
-    behind = left * channels if config.whole_windows else 0
-    if kh * (row_values + beside) + behind > min(config.line_bytes, (1 << 16) - 1):
+    if _too_many(layer, shape, config):
+        beside = _beside(layer, channels, config)
         padding = f" and {beside} of padding" if beside else ""
         raise CapacityError(
-            f"layer {step.name!r} needs {kh} image rows of {row_values} values{padding} in the line buffer, "
-            f"the device has {config.line_bytes} bytes (line_bytes)"
+            f"layer {name!r} needs {layer.kernel[0]} image rows of {columns * channels} values{padding} in "
+            f"the line buffer, the device has {config.line_bytes} bytes (line_bytes)"
         )
-    expanded = network.input.bits == 1 and any(layer.padding) and layer.pad_value == 0
-    planes = 2 if expanded else network.input.bits
-    rows, across, _ = layer.output_shape(network.input.shape)
+
+
+def _beside(layer: Conv2d, channels: int, config: DeviceConfig) -> int:
+    """Return the values of padding between two rows in the line buffer, where they lie there with theirs."""
+    _, _, left, right = layer.padding
+    return max(left * channels, right * channels, 1) if config.whole_windows else 0
+
+
+def _too_many(layer: Conv2d, shape: Sequence[int], config: DeviceConfig) -> bool:
+    """Whether the rows under a kernel have more values than the loader can hold, or count."""
+    _, columns, channels = shape
+    # Behind a window's last row there is padding as well.
+    behind = layer.padding[2] * channels if config.whole_windows else 0
+    values = layer.kernel[0] * (columns * channels + _beside(layer, channels, config)) + behind
+    return channels > MAX_CHANNELS or values > min(config.line_bytes, (1 << 16) - 1)
+
+
+def _windows(layer: Conv2d, shape: Sequence[int], bits: int, config: DeviceConfig) -> Windows:
+    """Return how the values under a kernel lie in memory."""
+    width, (_, columns, channels) = config.geometry.width, shape
+    (kh, kw), (_, _, left, right) = layer.kernel, layer.padding
+    expanded = bits == 1 and any(layer.padding) and layer.pad_value == 0
+    rows, across, _ = layer.output_shape((shape[0], columns, channels))
     used = kh * channels
     if config.whole_windows:
-        column = used = kw * used
+        window = column = used = kw * used
         words = -(-used // width)
-        bits, row_words = words * width, across * words
+        apart, row_words = words * width, across * words
     else:
         column = aligned(used, config)
-        bits = layer.stride[1] * column
+        window, apart = kw * column, layer.stride[1] * column
         row_words = -(-(left + columns + right) * column // width)
-    window = column if config.whole_windows else kw * column
-    source = Windows(
-        bool(config.whole_windows),
-        window,
-        column,
-        used,
-        bits,
-        rows,
-        row_words,
-        rows * row_words,
-        planes,
-        expanded,
-    )
-    header = {
-        "image_bytes": bytes_per_image(network),
-        "in_bits_last": planes - 1,
-        "plane_stride": source.plane_words,
+    planes = 2 if expanded else bits
+    whole = bool(config.whole_windows)
+    return Windows(whole, window, column, used, apart, rows, row_words, rows * row_words, planes, expanded)
+
+
+def _interleaved(
+    layer: Conv2d, shape: Sequence[int], windows: Windows, packed: bool, config: DeviceConfig
+) -> dict[str, int]:
+    """Return the header's fields for windows."""
+    height, columns, channels = shape
+    fields = {
+        "in_bits_last": windows.planes - 1,
+        "plane_stride": windows.plane_words,
         "interleaved": 1,
-        "packed": network.input.bits == 1,
-        "pad": 1 if expanded or layer.pad_value == 1 else 0,
-        "kernel_last": kh - 1,
+        "packed": packed,
+        "pad": 1 if windows.expanded or layer.pad_value == 1 else 0,
+        "kernel_last": layer.kernel[0] - 1,
         "stride": layer.stride[0],
-        "pad_top": top,
+        "pad_top": layer.padding[0],
         "map_height": height,
-        "rows_last": rows - 1,
-        "row_values": row_values,
+        "rows_last": windows.rows - 1,
+        "row_values": columns * channels,
     }
-    header |= (_whole if config.whole_windows else _shared)(layer, network.input.shape, beside, across)
-    lowered = lower_windows(layer, step.pool, source, across, config, step.name, strips)
-    return lowered, Image(header, planes * source.plane_words, step.name)
+    return fields | (_whole if config.whole_windows else _shared)(layer, shape, config)
 
 
-def _shared(layer: Conv2d, shape: Sequence[int], beside: int, across: int) -> dict[str, int]:
+def _shared(layer: Conv2d, shape: Sequence[int], config: DeviceConfig) -> dict[str, int]:
     """Return the header's fields for columns that neighbours share."""
     _, columns, channels = shape
     (kh, _), (top, _, left, right) = layer.kernel, layer.padding
@@ -164,13 +221,14 @@ def _shared(layer: Conv2d, shape: Sequence[int], beside: int, across: int) -> di
     }
 
 
-def _whole(layer: Conv2d, shape: Sequence[int], beside: int, across: int) -> dict[str, int]:
+def _whole(layer: Conv2d, shape: Sequence[int], config: DeviceConfig) -> dict[str, int]:
     """Return the header's fields for windows in words of their own.
 
-    `beside` values of padding lie between two rows, of which a window takes what it needs on either side.
+    Of the padding between two rows a window takes what it needs on either side.
     """
     _, columns, channels = shape
     (kh, kw), (sy, sx), left = layer.kernel, layer.stride, layer.padding[2]
+    across, beside = layer.output_shape((shape[0], columns, channels))[1], _beside(layer, channels, config)
     length, run = columns * channels + beside, kw * channels
     back = (kh - 1) * length + run - 1
     return {

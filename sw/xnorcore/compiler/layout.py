@@ -81,7 +81,7 @@ def together(parts: Sequence[Values]) -> Values:
 
 
 def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, paired: bool) -> Layout:
-    """Give every signal its words; images and results have theirs for good.
+    """Give every signal its words; images have theirs for good, and two results, too.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, paired: bo
     image_words : int
     paired : bool
         Two images and two results: a batch comes, and leaves, while another one is computed. With one of
-        each a batch has all of the device.
+        each a batch has all of the device, and its results may lie where layers before had theirs.
     """
     home = {step.gives: step.gives for step in plan.steps}
     for join in plan.joins.values():
@@ -107,12 +107,14 @@ def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, paired: bo
             lives[step.reads] = lives[step.reads][0], number
     names = _names(plan, [signal for signal in sizes if signal != result])
     buffers = [Buffer(name, sizes[signal], *lives[signal]) for signal, name in names.items()]
-    bases, words = allocate(buffers)
+    own = [] if paired else [Buffer("results", sizes[result], *lives[result])]
+    bases, words = allocate([*buffers, *own])
     copies = 2 if paired else 1
-    start, last = copies * image_words, sizes[result]
+    start = copies * image_words
+    bases.setdefault("results", words)
     regions = MemoryMap(
-        {"image": 0, **{name: start + base for name, base in bases.items()}, "results": start + words},
-        {"image": image_words, **{one.name: one.words for one in buffers}, "results": last},
+        {"image": 0, **{name: start + base for name, base in bases.items()}},
+        {"image": image_words, **{one.name: one.words for one in buffers}, "results": sizes[result]},
         frozenset({"image", "results"}) if paired else frozenset(),
     )
     names |= {IMAGE: "image", result: "results"}
@@ -120,7 +122,7 @@ def lay_out(plan: Plan, lowered: Sequence[Lowered], image_words: int, paired: bo
         regions,
         {IMAGE: "image", **{signal: names[to] for signal, to in home.items()}, **names},
         {names[signal]: life for signal, life in lives.items()},
-        start + words + copies * last,
+        start + words + (copies * sizes[result] if paired else 0),
     )
 
 

@@ -77,7 +77,7 @@ class Cut:
     def words(self, per_row: int) -> int:
         """Return the words of activation memory that so many images take."""
         regions = self.regions(per_row)
-        return regions.bases["results"] + regions.sizes["results"]
+        return max(regions.bases[name] + regions.sizes[name] for name in regions.bases)
 
     def program_words(self, per_row: int) -> int:
         """Return the words of program memory that they take."""
@@ -110,13 +110,9 @@ class Cut:
         for region in self.strides:
             if lives[region][0] < self.first:
                 lives[region] = 0, last
-        buffers = [
-            Buffer(name, own[name], *life) for name, life in lives.items() if name not in ("image", "results")
-        ]
-        bases, words = allocate(buffers)
-        start = own["image"]
-        bases = {name: start + base for name, base in bases.items()}
-        return MemoryMap({"image": 0, **bases, "results": start + words}, own)
+        buffers = [Buffer(name, own[name], *life) for name, life in lives.items() if name != "image"]
+        bases, _ = allocate(buffers)
+        return MemoryMap({"image": 0} | {name: own["image"] + base for name, base in bases.items()}, own)
 
     def section(self, per_row: int) -> Section:
         """Return the descriptors: of INFER, of each round, and behind the last one of all other layers."""

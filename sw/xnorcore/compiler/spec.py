@@ -8,7 +8,7 @@ planning   every step reads the image or what a step, or all parts of a join, ga
 lowering   a step's result has the shape of its value; channels lie in different lanes of a pixel; weights and
            start values are those of all columns and tiles, and of what the loops go over
 layout     what a step reads is what was written there last, part by part, and lies inside its region; no step
-           writes over its input; regions lie inside the memory, behind the images and before the results
+           writes over its input; regions lie inside the memory, behind the images; two results behind all
 cutting    the pieces of a step are all its tiles, in order, each once; no pass exceeds the buffers, no
            tile of a stream the rings
 ========== ==================================================================================================
@@ -93,16 +93,11 @@ def check_layout(plan: Plan, lowered: Sequence[Lowered], layout: Layout, config:
     """Follow the steps through activation memory."""
     regions = layout.regions
     bases, sizes = regions.bases, regions.sizes
-    results = bases["results"]
     for name, (first, last) in layout.lives.items():
-        start, stop = bases[name], bases[name] + sizes[name]
-        inside = (
-            start == results if name == "results" else regions.words("image") <= start and stop <= results
-        )
-        _hold(inside and first <= last, f"region {name!r} lies over images or results")
-    _hold(
-        results + regions.words("results") == layout.words, "the results do not end the memory that is used"
-    )
+        start, stop = bases[name], bases[name] + regions.words(name)
+        apart = name == "results" or not regions.paired or stop <= bases["results"]
+        inside = regions.words("image") <= start and stop <= layout.words
+        _hold(inside and apart and first <= last, f"region {name!r} lies over images or results")
     parts = {join.gives: join.parts for join in plan.joins.values()}
     # What is there: region, and words of a pixel, of each signal that was written and is still whole.
     there: dict[int, tuple[str, range]] = {}
