@@ -30,8 +30,8 @@ def alexnet(divide: int = 1, side: int = 27) -> Network:
 
     def conv(outputs: int, inputs: int, kernel: int) -> Conv2d:
         weights = draw(outputs // divide, kernel, kernel, inputs // divide)
-        around = (kernel // 2,) * 4
-        return Conv2d(weights, limits(len(weights), weights[0].size), padding=around, name=f"{outputs}")
+        side = kernel // 2
+        return Conv2d(weights, limits(len(weights), weights[0].size), padding=(side, side, side, side))
 
     pool = MaxPool2d((3, 3), (2, 2))
     last = (((side - 1) // 2 - 1) // 2) ** 2 * (256 // divide)
