@@ -34,7 +34,7 @@ def fold_batchnorm(
     alpha: ArrayLike | None = None,
     sign_zero: int = 1,
     input_bits: int = 1,
-    input_scale: float = 1.0,
+    input_scale: float | Fraction = 1.0,
     input_offset: float = 0.0,
     zero_padded: bool = False,
 ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
@@ -75,10 +75,35 @@ def fold_batchnorm(
         If a parameter is not finite or has another shape, ``var + eps <= 0``, sign(0) is undecided, or zero
         padding meets an `input_offset`: there the framework's padding is not the integer 0.
     """
-    array = _signs(weights)
-    rows = array.reshape(len(array), prod(array.shape[1:]))
     if sign_zero not in (1, -1, 0):
         raise NetworkError(f"sign_zero is {sign_zero!r}, but must be +1, -1 or 0")
+    array = _signs(weights)
+    terms = batchnorm_terms(
+        array, gamma=gamma, beta=beta, mean=mean, var=var, eps=eps, bias=bias, alpha=alpha,
+        input_scale=input_scale, input_offset=input_offset, zero_padded=zero_padded,
+    )  # fmt: skip
+    return fold_exact(array, *terms, sign_zero=sign_zero, input_bits=input_bits, zero_padded=zero_padded)
+
+
+def batchnorm_terms(
+    weights: NDArray[np.int8],
+    *,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    eps: float,
+    bias: ArrayLike | None = None,
+    alpha: ArrayLike | None = None,
+    input_scale: float | Fraction = 1.0,
+    input_offset: float = 0.0,
+    zero_padded: bool = False,
+) -> tuple[list[Fraction], list[Fraction], list[Fraction], list[Fraction]]:
+    """Return factor, constant, root and square of each output, as `fold_exact` takes them.
+
+    The parameters and errors are those of `fold_batchnorm`.
+    """
+    rows = weights.reshape(len(weights), prod(weights.shape[1:]))
     count = len(rows)
     gammas, betas, means, variances, biases, alphas = (
         _rationals(name, values, count)
@@ -88,7 +113,8 @@ def fold_batchnorm(
         )
     )  # fmt: skip
     epsilon = _rationals("eps", eps, 1)[0]
-    in_scale = _rationals("input_scale", input_scale, 1)[0]
+    exact = isinstance(input_scale, Fraction)
+    in_scale = input_scale if exact else _rationals("input_scale", input_scale, 1)[0]
     in_offset = _offset(input_offset, zero_padded)
     factors, constants, squares = [], [], []
     for i in range(count):
@@ -97,10 +123,7 @@ def fold_batchnorm(
         factors.append(gammas[i] * alphas[i] * in_scale)
         constants.append(gammas[i] * shift)
         squares.append(_positive(i, variances[i] + epsilon))
-    return fold_exact(
-        array, factors, constants, betas, squares, sign_zero=sign_zero, input_bits=input_bits,
-        zero_padded=zero_padded,
-    )  # fmt: skip
+    return factors, constants, betas, squares
 
 
 def fold_exact(

@@ -201,6 +201,7 @@ def untrained(recipe: Recipe, data: Dataset) -> Network:
         torch.manual_seed(0)
         model = BinaryNet(
             shape, recipe.hidden, len(data.classes), input_bits=1 if recipe.threshold else data.bits,
-            head=recipe.head, convs=recipe.convs, dtype=torch.float32,
+            head=recipe.head, convs=recipe.convs, activation_bits=recipe.activation_bits,
+            weight_bits=recipe.weight_bits, dtype=torch.float32,
         )  # fmt: skip
     return to_network(model.eval(), recipe.name, shape)

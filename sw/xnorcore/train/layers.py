@@ -84,6 +84,10 @@ class _Binary(nn.Module):
         """
         return self.weight.abs().flatten(1).mean(1)
 
+    def effective(self) -> torch.Tensor:
+        """Return the weights of the forward pass."""
+        return sign(self.weight)
+
     def _bits(self) -> np.ndarray:
         return np.where(self.weight.detach().cpu().numpy() >= 0, 1, -1).astype(np.int8)
 
@@ -135,13 +139,13 @@ class BinaryLinear(_Binary):
         if self.input_scale:
             k = x.abs().mean(1, keepdim=True)
             x = sign(x)
-        sums = nn.functional.linear(x, sign(self.weight))
+        sums = nn.functional.linear(x, self.effective())
         if self.alpha:
             sums = sums * self.scales()
         return sums if k is None else sums * k
 
     def binary_weights(self) -> np.ndarray:
-        """Return the weights of the forward pass: int8, +1 or -1, shape (outputs, inputs)."""
+        """Return the weights of the forward pass: int8, shape (outputs, inputs)."""
         return self._bits()
 
 
@@ -208,7 +212,7 @@ class BinaryConv2d(_Binary):
             mean = self._pad(x.abs().mean(1, keepdim=True))
             k = nn.functional.avg_pool2d(mean, tuple(self.weight.shape[2:]), self.stride)
             x = sign(x)
-        sums = nn.functional.conv2d(self._pad(x), sign(self.weight), stride=self.stride)
+        sums = nn.functional.conv2d(self._pad(x), self.effective(), stride=self.stride)
         if self.alpha:
             sums = sums * self.scales()[:, None, None]
         return sums if k is None else sums * k
@@ -220,5 +224,5 @@ class BinaryConv2d(_Binary):
         return nn.functional.pad(x, (left, right, top, bottom), value=float(self.pad_value))
 
     def binary_weights(self) -> np.ndarray:
-        """Return the weights of the forward pass: int8, +1 or -1, (outputs, height, width, inputs)."""
+        """Return the weights of the forward pass: int8, shape (outputs, height, width, inputs)."""
         return np.ascontiguousarray(self._bits().transpose(0, 2, 3, 1))

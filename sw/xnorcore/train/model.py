@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 from ..errors import UsageError
 from ._torch import nn, torch
+from .fewbits import Quant, QuantConv2d, QuantLinear, Residual
 from .layers import BinaryConv2d, BinaryLinear, Sign, sign
 from .recipe import Conv
 
@@ -45,6 +47,11 @@ class BinaryNet(nn.Module):
         XNOR-Net's factor per output, in all layers but the last.
     input_scale : bool
         XNOR-Net's K, in all layers but the first, whose input is not real.
+    activation_bits : int
+        Of what each hidden layer gives: 1, a sign; 2 to 8, a `Quant` of each layer, whose step is learned.
+        A convolution that adds what it reads has that of the one before it.
+    weight_bits : int
+        1; or 2 to 8, as of `QuantLinear`.
     dtype : torch.dtype
         Of the latent weights and of the arithmetic.
 
@@ -66,29 +73,31 @@ class BinaryNet(nn.Module):
         dropout: tuple[float, float] = (0.0, 0.0),
         alpha: bool = False,
         input_scale: bool = False,
+        activation_bits: int = 1,
+        weight_bits: int = 1,
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
         size = (shape,) if isinstance(shape, int) else tuple(shape)
         self.input_bits, self.input_scale = input_bits, input_scale
-        layers = []
+        layers: list[BinaryConv2d] = []
         for conv in convs:
             if len(size) != 3:
                 raise UsageError(f"images of {size} cannot be convolved; give (height, width, channels)")
-            layers.append(
-                BinaryConv2d(
-                    size[2], conv.channels, conv.kernel, stride=conv.stride, padding=conv.padding,
-                    pad_value=conv.pad_value, alpha=alpha, input_scale=input_scale and bool(layers),
-                    dtype=dtype,
-                )
-            )  # fmt: skip
+            taps: dict[str, Any] = {"stride": conv.stride, "padding": conv.padding, "dtype": dtype}
+            taps |= {"pad_value": conv.pad_value}
+            if weight_bits > 1:
+                layers.append(QuantConv2d(size[2], conv.channels, conv.kernel, weight_bits, **taps))
+            else:
+                scales: dict[str, Any] = {"alpha": alpha, "input_scale": input_scale and bool(layers)}
+                layers.append(BinaryConv2d(size[2], conv.channels, conv.kernel, **taps, **scales))
             size = conv.output_shape((size[0], size[1], size[2]))
         sizes = (prod(size), *hidden, classes)
         self.conv_options = convs
         self.convs = nn.ModuleList(layers)
         self.linears = nn.ModuleList(
             [
-                BinaryLinear(
+                QuantLinear(a, b, weight_bits, dtype=dtype) if weight_bits > 1 else BinaryLinear(
                     a, b, dtype, alpha=alpha and index < len(hidden),
                     input_scale=input_scale and bool(convs or index),
                 )
@@ -99,6 +108,10 @@ class BinaryNet(nn.Module):
         norms: list[torch.nn.Module] = [nn.BatchNorm2d(conv.channels, dtype=dtype) for conv in convs]
         norms += [nn.BatchNorm1d(n, dtype=dtype) for n in normed]
         self.norms = nn.ModuleList(norms)
+        self.quants = nn.ModuleList()
+        for number in range(len(convs) + len(hidden) if activation_bits > 1 else 0):
+            adds = number < len(convs) and convs[number].add
+            self.quants.append(self.quants[number - 1] if adds else Quant(activation_bits, dtype=dtype))
         self.dropouts = [nn.Dropout(share) for share in dropout]
         self.temperature = sizes[-2] ** -0.5
 
@@ -109,16 +122,31 @@ class BinaryNet(nn.Module):
         logits are left out.
         """
         modules: list[torch.nn.Module] = []
-        signs = [] if self.input_scale else [Sign()]
-        for layer, norm, conv in zip(self.convs, self.norms, self.conv_options, strict=False):
-            pool = [nn.MaxPool2d(conv.pool)] if conv.pool else []
-            modules += [layer, *pool, norm, *signs] if conv.pool_first else [layer, norm, *signs, *pool]
+        for number, (layer, norm, conv) in enumerate(
+            zip(self.convs, self.norms, self.conv_options, strict=False)
+        ):
+            pool, ends = [nn.MaxPool2d(conv.pool)] if conv.pool else [], self._ends(number)
+            if conv.add:
+                modules.append(Residual(nn.Sequential(layer, norm, *ends)))
+            else:
+                modules += [layer, *pool, norm, *ends] if conv.pool_first else [layer, norm, *ends, *pool]
         modules.append(FlattenChannelsLast())
         norms = list(self.norms[len(self.convs) :])
         for index, layer in enumerate(self.linears):
             modules += [layer, *norms[index : index + 1]]
-            modules += signs if index < len(self.linears) - 1 else []
+            modules += self._ends(len(self.convs) + index) if index < len(self.linears) - 1 else []
         return modules
+
+    def _ends(self, number: int) -> list[torch.nn.Module]:
+        """Return what stands behind the batch norm of a hidden layer."""
+        if self.quants:
+            return [self.quants[number]]
+        return [] if self.input_scale else [Sign()]
+
+    def _activate(self, number: int, x: torch.Tensor) -> torch.Tensor:
+        if self.quants:
+            return self.quants[number](x)
+        return x if self.input_scale else sign(x)
 
     def trace(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Run the network and keep what the accelerator computes.
@@ -133,7 +161,8 @@ class BinaryNet(nn.Module):
         list of torch.Tensor
             The +1/-1 outputs of each hidden layer, after its pooling, then the integer scores; flat,
             (batch, outputs), row-major with the channel fastest. With `input_scale` the hidden values are
-            the real ones in front of the sign.
+            the real ones in front of the sign; with several `activation_bits`, multiples of their steps, and
+            the scores those of the last one.
         """
         x = images.to(self.linears[0].weight.dtype)
         if self.input_bits == 1:
@@ -144,19 +173,23 @@ class BinaryNet(nn.Module):
         if self.convs:
             # The memory stays as it is, channel fastest, which is also what the convolutions like best.
             x = x.permute(0, 3, 1, 2)
-        activate = (lambda x: x) if self.input_scale else sign
-        for layer, norm, conv in zip(self.convs, self.norms, self.conv_options, strict=False):
-            x = layer(x)
+        for number, (layer, norm, conv) in enumerate(
+            zip(self.convs, self.norms, self.conv_options, strict=False)
+        ):
+            read, x = x, layer(x)
             if conv.pool and conv.pool_first:
                 x = nn.functional.max_pool2d(x, conv.pool)
-            x = activate(norm(x))
+            x = self._activate(number, norm(x))
+            x = x + read if conv.add else x
             if conv.pool and not conv.pool_first:
                 x = nn.functional.max_pool2d(x, conv.pool)
             results.append(x.permute(0, 2, 3, 1).flatten(1))
             x = self._drop(drop, x)
         x = x.permute(0, 2, 3, 1).flatten(1) if self.convs else x.flatten(1)
-        for linear, norm in zip(self.linears[:-1], self.norms[len(self.convs) :], strict=False):
-            x = activate(norm(linear(x)))
+        for number, (linear, norm) in enumerate(
+            zip(self.linears[:-1], self.norms[len(self.convs) :], strict=False), len(self.convs)
+        ):
+            x = self._activate(number, norm(linear(x)))
             results.append(x)
             x = self._drop(drop, x)
         return [*results, self.linears[-1](x)]
@@ -178,11 +211,11 @@ class BinaryNet(nn.Module):
         """Return the channels of each hidden layer, in the order of `trace`."""
         return [conv.channels for conv in self.conv_options] + [len(x.weight) for x in self.linears[:-1]]
 
-    def signs(self) -> list[torch.Tensor]:
-        """Return for each layer which weights are +1."""
-        return [layer.weight.detach() >= 0 for layer in (*self.convs, *self.linears)]
+    def weights(self) -> list[torch.Tensor]:
+        """Return each layer's weights as the network will have them."""
+        return [layer.effective().detach() for layer in (*self.convs, *self.linears)]
 
     def clip(self) -> None:
-        """Clip all latent weights to [-1, 1]; call it after every optimizer step."""
-        for layer in (*self.convs, *self.linears):
+        """Clip all latent weights to [-1, 1], and steps above 0; call it after every optimizer step."""
+        for layer in (*self.convs, *self.linears, *self.quants):
             layer.clip()

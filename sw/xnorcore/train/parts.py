@@ -71,6 +71,8 @@ class Conv:
         Height and width of a max pooling window, each 2 or 3; it moves by its own size.
     pool_first : bool
         Pool the sums, in front of the batch norm, and not the signs.
+    add : bool
+        Add what the convolution reads to what it gives: a residual connection; not of signs.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class Conv:
     pad_value: int = 0
     pool: tuple[int, int] | None = None
     pool_first: bool = True
+    add: bool = False
 
     def __post_init__(self) -> None:
         for key in ("kernel", "stride", "padding", "pool"):
@@ -105,6 +108,9 @@ class Conv:
         self._check("pad_value", is_int(self.pad_value) and -1 <= self.pad_value <= 1, "-1, 0 or +1")
         pooled = self.pool is None or all(2 <= side <= 3 for side in self.pool)
         self._check("pool", pooled, "None, or 2 or 3 each")
+        sides = self.padding[0] + self.padding[1], self.padding[2] + self.padding[3]
+        same = self.stride == (1, 1) and sides == (height - 1, width - 1) and self.pool is None
+        self._check("add", same or not self.add, "false, but where a map keeps its size and is not pooled")
 
     def _check(self, key: str, legal: bool, limit: str) -> None:
         if not legal:

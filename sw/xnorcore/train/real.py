@@ -19,13 +19,15 @@ from ..host.layers import (
     RealMaxPool2d,
 )
 from ._torch import nn, torch
+from .fewbits import Quant, Residual
 from .layers import BinaryConv2d, BinaryLinear, Sign
 from .model import FlattenChannelsLast
 from .modules import pair, place, stored
 
 __all__ = ["ends_of", "real_layers"]
 
-_BINARY = (BinaryConv2d, BinaryLinear)
+_BINARY = (BinaryConv2d, BinaryLinear, Residual)
+_INTEGER = (Sign, Quant, *_BINARY)
 _REAL = (nn.Conv2d, nn.Linear)
 _IDLE = (nn.Dropout, nn.Dropout2d, nn.Identity)
 
@@ -33,18 +35,18 @@ _IDLE = (nn.Dropout, nn.Dropout2d, nn.Identity)
 def ends_of(modules: Sequence[torch.nn.Module]) -> tuple[int, int]:
     """Return where the integers of a model begin and end, as numbers of modules.
 
-    In front of a first layer with real weights and its `Sign`, and behind the last `Sign` or binary layer in
+    In front of a first layer with real weights and its `Sign` or `Quant`, and behind the last integer one in
     front of one, are the host's modules. Without such layers the integers are everything.
     """
     begin, end = 0, len(modules)
-    first = next(
-        (index for index, module in enumerate(modules) if isinstance(module, (Sign, *_BINARY))), None
-    )
+    first = next((index for index, module in enumerate(modules) if isinstance(module, _INTEGER)), None)
     if first is None or not any(isinstance(module, _BINARY) for module in modules):
         return begin, end
-    if isinstance(modules[first], Sign) and any(isinstance(module, _REAL) for module in modules[:first]):
+    if isinstance(modules[first], (Sign, Quant)) and any(
+        isinstance(module, _REAL) for module in modules[:first]
+    ):
         begin = first + 1
-    last = max(index for index, module in enumerate(modules) if isinstance(module, (Sign, *_BINARY)))
+    last = max(index for index, module in enumerate(modules) if isinstance(module, _INTEGER))
     if any(isinstance(module, _REAL) for module in modules[last + 1 :]):
         end = last + 1
     return begin, end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import prod
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 from ..errors import UsageError
 from ..model.check import MAX_LAYERS, MAX_NAME, MAX_SIZE, brief, is_int
+from ..model.limits import MOST_STEPS
 from .parts import UNDISTORTED, Augment, Conv, is_number
 
 __all__ = ["Augment", "Conv", "Recipe"]
@@ -23,6 +25,7 @@ MAX_RATE = 100.0
 _LATER: dict[str, Any] = {
     "convs": [], "precision": "float64", "loss": "cross_entropy", "threshold": None, "dropout_input": 0.0,
     "dropout": 0.0, "alpha": False, "input_scale": False, "balanced": False, "patience": None,
+    "activation_bits": 1, "weight_bits": 1,
 }  # fmt: skip
 """Options that came after the first recipes, and their defaults."""
 
@@ -73,6 +76,11 @@ class Recipe:
         Each class as often as the largest one, its images repeated.
     patience : int, optional
         End after so many epochs without a better one.
+    activation_bits : int
+        Of what hidden layers give: 1, signs; 2 to 8, with a step of each layer that is learned. Devices run 2
+        and 3.
+    weight_bits : int
+        1: -1 and +1; 2: also 0; up to 8.
 
     Raises
     ------
@@ -100,6 +108,8 @@ class Recipe:
     input_scale: bool = False
     balanced: bool = False
     patience: int | None = None
+    activation_bits: int = 1
+    weight_bits: int = 1
 
     def __post_init__(self) -> None:
         def check(key: str, legal: bool, limit: str) -> None:
@@ -146,6 +156,9 @@ class Recipe:
         check("patience", patient, f"1 to {MAX_EPOCHS}, or left out")
         for key in ("dropout_input", "dropout"):
             check(key, is_number(getattr(self, key)) and 0 <= getattr(self, key) < 1, "0 to below 1")
+        for key in ("activation_bits", "weight_bits"):
+            check(key, whole(key, 1, 8), "1 to 8")
+        self._several(check)
         pooled = self.input_scale and any(conv.pool for conv in self.convs)
         check("input_scale", not pooled, "false with pooling")
         for before, conv in pairwise(self.convs):
@@ -154,6 +167,40 @@ class Recipe:
                 raise UsageError(
                     f"recipe {self.name!r}: a convolution pads with {conv.pad_value:+d} behind pooling in "
                     "front of a batch norm, which cannot be folded if gamma is negative; use pool_first=False"
+                )
+
+    def _several(self, check: Callable[[str, bool, str], None]) -> None:
+        """Check what goes together with several bits."""
+        few = self.activation_bits == self.weight_bits == 1
+        check("input_scale", few or not self.input_scale, "false with several bits")
+        check("alpha", self.weight_bits == 1 or not self.alpha, "false with weights of several bits")
+        sums, before = 0, None
+        for number, conv in enumerate(self.convs):
+            where = f"recipe {self.name!r}: convolution {number}"
+            if conv.pool and conv.pool_first and not few:
+                raise UsageError(
+                    f"{where} pools in front of a batch norm, which cannot be folded with several bits if "
+                    "gamma is negative; use pool_first=False"
+                )
+            if conv.pad_value and self.activation_bits > 1 and any(conv.padding):
+                raise UsageError(
+                    f"{where} pads with {conv.pad_value:+d}; values of several bits are padded with 0"
+                )
+            sums = sums + 1 if conv.add else 1
+            if not conv.add:
+                before = conv
+                continue
+            if self.activation_bits == 1:
+                raise UsageError(
+                    f"{where} adds what it reads; signs are not added: use activation_bits of 2 or more"
+                )
+            if before is None or before.channels != conv.channels:
+                read = "the image" if before is None else f"{before.channels} channels"
+                raise UsageError(f"{where} adds {read} to its {conv.channels} channels; give both as many")
+            most = sums * ((1 << self.activation_bits) - 1)
+            if most > MOST_STEPS:
+                raise UsageError(
+                    f"{where} makes sums up to {most}, the limit is {MOST_STEPS}; put one without add between"
                 )
 
     def weights(self, shape: tuple[int, ...], classes: int) -> int:
@@ -176,7 +223,8 @@ class Recipe:
         Options that came later are left out at their defaults, so that older recipes keep their form.
         """
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        for part, defaults in ((values, _LATER), (values["augment"], {"mirror": False})):
+        convs = [(conv, {"add": False}) for conv in values["convs"]]
+        for part, defaults in ((values, _LATER), (values["augment"], {"mirror": False}), *convs):
             for key, default in defaults.items():
                 if part[key] == default:
                     del part[key]

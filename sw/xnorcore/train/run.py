@@ -43,9 +43,9 @@ class Progress:
     best_accuracy : float
         Its accuracy on the validation part.
     flips : tuple of float
-        For each layer, the share of weights whose sign is another one than before the epoch.
+        For each layer, the share of weights that are others than before the epoch.
     dead : tuple of float
-        For each hidden layer, the share of channels that give the same bit for all of the validation part.
+        For each hidden layer, the share of channels that are always 0, or never, on the validation part.
     """
 
     epoch: int
@@ -83,7 +83,8 @@ class Run:
             data.train_images.shape[1:], recipe.hidden, len(data.classes),
             input_bits=data.bits if recipe.threshold is None else 1,
             head=recipe.head, convs=recipe.convs, dropout=(recipe.dropout_input, recipe.dropout),
-            alpha=recipe.alpha, input_scale=recipe.input_scale, dtype=getattr(torch, recipe.precision),
+            alpha=recipe.alpha, input_scale=recipe.input_scale, activation_bits=recipe.activation_bits,
+            weight_bits=recipe.weight_bits, dtype=getattr(torch, recipe.precision),
         ).to(device)  # fmt: skip
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
 
@@ -128,7 +129,7 @@ class Run:
         order = torch.randperm(len(images), generator=generator).to(self.device)
         batches = [b for b in order.split(self.recipe.batch) if len(b) > 1]
         self.model.train()
-        before = self.model.signs()
+        before = self.model.weights()
         total = 0.0
         for index, batch in enumerate(batches):
             done = (self.epoch + index / len(batches)) / self.recipe.epochs
@@ -149,7 +150,7 @@ class Run:
         self.epoch += 1
         self.best.offer(self.epoch, accuracy, loss, self.model)
         mean, best = total / len(batches), self.best
-        pairs = zip(before, self.model.signs(), strict=True)
+        pairs = zip(before, self.model.weights(), strict=True)
         flips = tuple((a != b).double().mean().item() for a, b in pairs)
         checkpoints.remember(self.history, self.epoch, mean, accuracy, flips, dead)
         return Progress(
@@ -190,7 +191,7 @@ class Run:
             right = (logits.argmax(1) == self.validation_labels).double().mean()
             dead = []
             for number, channels in enumerate(self.model.channels()):
-                bits = torch.cat([trace[number].reshape(-1, channels) >= 0 for trace in traces])
+                bits = torch.cat([trace[number].reshape(-1, channels) > 0 for trace in traces])
                 dead.append((bits.all(0) | ~bits.any(0)).double().mean().item())
             return right.item(), self._loss(logits, self.validation_labels).item(), tuple(dead)
 
