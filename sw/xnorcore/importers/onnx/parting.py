@@ -73,11 +73,24 @@ def parted(graph: Graph) -> Parted:
 
 
 def _head(graph: Graph) -> tuple[Node, ...]:
-    """The nodes up to the first quantiser, if a product with real weights is among them."""
+    """The nodes up to the first quantiser, if a product with real weights is among them.
+
+    Raises
+    ------
+    ImportFailedError
+        If real numbers branch behind such a product.
+    """
     found: list[Node] = []
     tensor, real = graph.input, False
     while True:
         readers = graph.readers.get(tensor, [])
+        if real and len(readers) > 1:
+            names = " and ".join(node.label for node in readers[:2])
+            raise graph.producers[tensor].fail(
+                f"gives real numbers that {names} read: a shortcut around layers must be quantised, since "
+                "values between layers are integers of at most 8 bits; put a quantiser in front of the "
+                "branch, and at the end of each"
+            )
         if len(readers) != 1 or tensor in graph.outputs or _dynamic(readers[0], graph) < 0:
             return ()
         node = readers[0]
