@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..files import xnorfile
 from ..importers.outcome import Imported
 from .console import Console, table
-from .files import check_output
+from .files import check_output, read_array
 from .models import describe
 from .options import Parser
 from .plan import plan, plan_lines
@@ -37,6 +37,14 @@ def add_import(parser: Parser) -> None:
         "--no-host", action="store_true",
         help="refuse a first or last layer of a graph whose weights are real; else the host computes it",
     )  # fmt: skip
+    parser.add_argument(
+        "--round-steps", metavar="SHARE", type=float,
+        help="where an ONNX graph adds values whose steps are in no small ratio, change that ratio by this "
+        "share at most, and say how many classes that changes; else such a graph is refused",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compare", metavar="FILE.npy", help="pixels for that comparison; default random ones"
+    )
     parser.add_argument("--board", metavar="BOARD", help="say also what this board does with the network")
     parser.add_argument("--force", action="store_true", help="replace an existing output file")
 
@@ -49,10 +57,16 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
     device = None if board is None else find_device(board, unfit=True)
     from .. import importers  # the formats need much that other commands do not
 
+    images = None
+    if arguments.compare is not None:
+        if arguments.round_steps is None:
+            raise UsageError("--compare is for --round-steps; leave it out")
+        images = read_array(arguments.compare, "biu")
     started = time.perf_counter()
     imported = importers.load(
-        arguments.source, name=arguments.name, inputs=arguments.inputs, host=not arguments.no_host
-    )
+        arguments.source, name=arguments.name, inputs=arguments.inputs, host=not arguments.no_host,
+        round_steps=arguments.round_steps, images=images,
+    )  # fmt: skip
     wall_s = time.perf_counter() - started
     xnorfile.save(imported.network, arguments.output)
     value = {
@@ -81,6 +95,7 @@ def _summary(imported: Imported, value: dict[str, object]) -> list[str]:
         ("classes", f"{network.class_count}, by {network.output_kind}"),
         ("check", f"{check.differ}" if check.rounded else f"{check.differ} from the source"),
         ("  executed by", check.executor),
+        *[("not exact", note) for note in report.rounded],
         ("written to", str(value["output"])),
         ("wall time", f"{value['wall_s']:.1f} s"),
     ]

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ..errors import ImportFailedError, UsageError
 from ..files.userfile import refuse_special
@@ -25,6 +28,8 @@ def load(
     name: str | None = None,
     inputs: str | None = None,
     host: bool = True,
+    round_steps: float | None = None,
+    images: NDArray[Any] | None = None,
 ) -> Imported:
     """Import a network; the format is found from the file or folder.
 
@@ -38,6 +43,8 @@ def load(
         What the images of an ONNX graph hold: see `onnx.load`.
     host : bool
         Let the host compute a first or last layer of an ONNX graph whose weights are real.
+    round_steps, images
+        Of an ONNX graph: see `onnx.load`.
 
     Returns
     -------
@@ -57,6 +64,8 @@ def load(
     """
     path = Path(source)
     refuse_special(path)
+    if round_steps is not None and path.suffix.lower() != ".onnx":
+        raise UsageError(f"round_steps is {round_steps}, but {str(path)!r} is no .onnx file")
     if inputs is not None and path.suffix.lower() != ".onnx":
         raise UsageError(
             f"inputs is {inputs!r}, but {str(path)!r} is no .onnx file, whose images it describes"
@@ -72,7 +81,7 @@ def load(
     if path.suffix.lower() == ".onnx":
         from . import onnx
 
-        return onnx.load(path, name=name, inputs=inputs, host=host)
+        return onnx.load(path, name=name, inputs=inputs, host=host, round_steps=round_steps, images=images)
     if path.name.endswith(("-weights.bin", "-thres.bin")):
         raise ImportFailedError(
             f"{str(path)!r} is one part of a BNN-PYNQ network; give its folder, {str(path.parent)!r}"

@@ -107,6 +107,9 @@ class ImportReport:
     notes : tuple of str
         What holds for the whole network: versions, how images become inputs, what was left out.
     check : CheckReport
+    rounded : tuple of str
+        Steps that are others than the source's, and how many classes that changes: then the check is of the
+        source with these steps. Empty: the import is exact.
     """
 
     source: str
@@ -114,6 +117,7 @@ class ImportReport:
     layers: tuple[LayerReport, ...]
     notes: tuple[str, ...]
     check: CheckReport
+    rounded: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything in the form of ``--json``; tuples are lists there."""
@@ -132,6 +136,8 @@ class ImportReport:
                 yield f"    {label:<12} {text}"
         for note in self.notes:
             yield f"  note: {note}"
+        for note in self.rounded:
+            yield f"  not exact: {note}"
         check = self.check
         yield (
             f"  check: {check.differ} ({check.boundary:,} of them at boundaries), executed by "

@@ -11,8 +11,9 @@ import pytest
 
 from tests import needs
 from tests.campaigns import some
+from tests.sw.cli_tools import runner
 from xnorcore import importers
-from xnorcore.errors import ImportFailedError
+from xnorcore.errors import ImportFailedError, UsageError
 from xnorcore.importers.outcome import Imported
 from xnorcore.model.network import Add
 from xnorcore.reference import fast, golden
@@ -156,7 +157,7 @@ def settled(model: Any) -> Any:
     return model.eval()
 
 
-def imported(model: Any, folder: Path) -> Imported:
+def imported(model: Any, folder: Path, **options: Any) -> Imported:
     path = folder / "net.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, which is about to be the old one
@@ -164,7 +165,7 @@ def imported(model: Any, folder: Path) -> Imported:
             model, torch.zeros(1, 3, 8, 8), str(path), dynamo=False, opset_version=13,
             custom_opsets={"qonnx.custom_op.general": 1},
         )  # fmt: skip
-    return importers.load(path, inputs="pixels")
+    return importers.load(path, inputs="pixels", **options)
 
 
 def test_binarynet(tmp_path: Path) -> None:
@@ -215,3 +216,58 @@ def test_real_shortcuts_are_named(tmp_path: Path) -> None:
     message = r"MaxPool '/2/MaxPool': gives real numbers that .* and Add '/3/Add' read: a shortcut around"
     with pytest.raises(ImportFailedError, match=message):
         imported(settled(bireal()), tmp_path)
+
+
+@pytest.mark.parametrize(("within", "times"), [(1e-6, (5, 3)), (0.15, (3, 2))])
+def test_steps_can_be_rounded(within: float, times: tuple[int, int], tmp_path: Path) -> None:
+    """What is imported is the source with other steps, and equal to it; the report says what they change."""
+    torch.manual_seed(2)
+    model = settled(resnet(0.3, 0.5, 0.5))
+    found = imported(model, tmp_path, round_steps=within, images=IMAGES)
+    steps, classes = found.report.rounded
+    assert steps.startswith(f"steps of 0.5 and 0.300000012 are taken as {times[0]} and {times[1]} times 0.1")
+    assert found.report.check.mismatches == 0 and "not exact: steps of" in found.report.human()
+    # The same model, with these steps.
+    unit = float(steps.split(" times ")[1].split(":")[0])
+    assert unit == pytest.approx(0.5 / times[0], rel=2**-15)
+    model[3].step, model[4].one[-1].step = times[1] * unit, times[0] * unit
+    network, changed = found.network, model.double()
+    add = next(number for number, layer in enumerate(network.layers) if isinstance(layer, Add))
+    assert sorted(map(network.reads[add].count, set(network.reads[add]))) == sorted(times)
+    with torch.no_grad():
+        x = torch.tensor(IMAGES / 255).permute(0, 3, 1, 2)
+        wanted = changed(x).numpy()
+        model[3].step, model[4].one[-1].step = 0.3, 0.5
+        before = model(x).numpy()
+    scores = network.scores(fast.run(network, network.encode(IMAGES)))
+    assert (scores.argmax(axis=1) == wanted.argmax(axis=1)).mean() > 0.9, (
+        "but where the head is at a threshold"
+    )
+    count = int((before.argmax(axis=1) != wanted.argmax(axis=1)).sum())
+    told = int(classes.split(" class for ")[1].split(" of ")[0])
+    assert abs(told - count) <= 1 and classes.endswith("of 30 of the images given")
+
+
+def test_what_cannot_be_rounded(tmp_path: Path) -> None:
+    model = settled(resnet(0.3, 0.5, 0.5))
+    with pytest.raises(
+        ImportFailedError, match=r"Add '/4/Add': adds .*; no such ratio is within 1e-09 of this"
+    ):
+        imported(model, tmp_path, round_steps=1e-9)
+    for wrong in (0.0, 0.6, float("nan")):
+        with pytest.raises(UsageError, match=r"round_steps is .*, but must be above 0, and at most 0\.5"):
+            imported(model, tmp_path, round_steps=wrong)
+    with pytest.raises(UsageError, match=r"images to compare with are pixels of shape \(n, 8, 8, 3\), for a"):
+        imported(model, tmp_path, round_steps=0.1, images=IMAGES[:, 1:])
+
+
+def test_the_command_says_that_it_is_not_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImportFailedError):
+        imported(settled(resnet(0.3, 0.5, 0.5)), tmp_path)
+    run, pixels, out = runner(capsys), tmp_path / "pixels.npy", tmp_path / "net.xnor"
+    np.save(pixels, IMAGES)
+    given = ("import", tmp_path / "net.onnx", "-o", out)
+    assert run(*given, "--compare", pixels)[0] == 2 and run(*given)[0] == 2 and not out.exists()
+    code, text, _ = run(*given, "--round-steps", "0.02", "--compare", pixels)
+    assert code == 0 and out.exists()
+    assert "not exact" in text and "of 30 of the images given" in text

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ...errors import UsageError
 from ...model import pixels
 from ...model.check import MAX_NAME, brief
 from ...model.network import InputSpec
 from ..outcome import Imported, ImportReport
+from .approximate import MOST_CHANGED, Source, compared_with, with_small_ratio
 from .bends import monotones
 from .build import build
 from .canonical import affines, pools, transparent
@@ -33,6 +36,7 @@ from .lengths import aliases, arithmetic, bounded
 from .parting import Parted, parted
 from .ranges import in_range
 from .read import read_model, to_graph
+from .signal import UnequalSteps
 from .stages import cut
 from .steps import find_steps
 from .straight import straight
@@ -45,9 +49,19 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     affines, pools, monotones, alive, chain, arithmetic, in_range
 )  # fmt: skip
 """From the graph as read to a chain of canonical nodes."""
+_MOST_ROUNDED = 0.5
+"""Largest share by which the ratio of two steps may be changed."""
 
 
-def load(path: Path, *, name: str | None = None, inputs: str | None = None, host: bool = True) -> Imported:
+def load(
+    path: Path,
+    *,
+    name: str | None = None,
+    inputs: str | None = None,
+    host: bool = True,
+    round_steps: float | None = None,
+    images: NDArray[Any] | None = None,
+) -> Imported:
     """Import an ONNX or QONNX file.
 
     Parameters
@@ -61,6 +75,12 @@ def load(path: Path, *, name: str | None = None, inputs: str | None = None, host
         annotation, or pixels divided by 255 in front of a quantiser.
     host : bool
         Let the host compute a first or last product whose weights are real; else it is refused.
+    round_steps : float, optional
+        Where values are added whose steps are in no small ratio, change the steps so that they are, and the
+        ratio by this share of it at most: then what is imported is not the source, but the source with other
+        steps. The report says which, and how many classes that changes. Default: refuse.
+    images : array of uint8, shape (n, height, width, channels) or (n, values), optional
+        Pixels for that; default random ones.
 
     Returns
     -------
@@ -75,14 +95,43 @@ def load(path: Path, *, name: str | None = None, inputs: str | None = None, host
     MissingDependencyError
         If the package ``onnx`` is missing.
     UsageError
-        If `inputs` is unknown, or does not fit the graph.
+        If `inputs` is unknown, or does not fit the graph; if `round_steps` is out of range, or `images` do
+        not fit.
     """
+    if round_steps is not None and not 0 < round_steps <= _MOST_ROUNDED:
+        raise UsageError(
+            f"round_steps is {brief(round_steps)}, but must be above 0, and at most {_MOST_ROUNDED:g}"
+        )
     with np.errstate(all="ignore"):  # what overflows is found by checks, and by name
-        return _load(Path(path), name, inputs, host)
+        model = read_model(Path(path))
+        if round_steps is None:
+            return _load(model, Path(path), name, inputs, host)[0]
+        return _rounded(model, Path(path), name, inputs, host, round_steps, images)
 
 
-def _load(path: Path, name: str | None, inputs: str | None, host: bool) -> Imported:
-    model = read_model(path)
+def _rounded(
+    model: Any, path: Path, name: str | None, inputs: str | None, host: bool, within: float, images: Any
+) -> Imported:
+    """Import a model with other steps where values are added whose steps are in no small ratio."""
+    changed, notes = model, list[str]()
+    while True:
+        try:
+            imported, source = _load(changed, path, name, inputs, host)
+            break
+        except UnequalSteps as error:
+            if len(notes) == MOST_CHANGED:
+                raise
+            changed, note = with_small_ratio(changed, error, within)
+            notes.append(note)
+    if not notes:
+        return imported
+    notes.append(compared_with(replace(source, model=model), changed, images))
+    return Imported(imported.network, replace(imported.report, rounded=tuple(notes)))
+
+
+def _load(
+    model: Any, path: Path, name: str | None, inputs: str | None, host: bool
+) -> tuple[Imported, Source]:
     read = to_graph(model)
     graph, source = read, read
     ends = Parted(read, read)
@@ -114,7 +163,9 @@ def _load(path: Path, name: str | None, inputs: str | None, host: bool) -> Impor
     if graph.exact:
         notes.append(_taken(graph))
     report = ImportReport(str(path), kind, built.reports, (*notes, *parts.notes), check)
-    return Imported(network, report)
+    layout, unit = (front.layout, front.unit) if front else (image.layout, image.unit)
+    macs = network.macs + sum(end.work for end in (network.head, network.tail) if end)
+    return Imported(network, report), Source(model, read, unit, layout, macs)
 
 
 def _name(path: Path) -> str:

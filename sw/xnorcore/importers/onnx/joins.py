@@ -17,7 +17,7 @@ from .canonical import AFFINE, NORM, POOL
 from .graph import Node
 from .reading import conv, dense, quantised
 from .shapes import Window
-from .signal import Joined, Levels
+from .signal import Joined, Levels, UnequalSteps
 from .stairs import stairs_of
 from .steps import STEP
 from .tensors import elements
@@ -132,11 +132,12 @@ def _common(one: Levels, two: Levels, node: Node) -> tuple[Fraction, tuple[int, 
         near = ratio.limit_denominator(MOST_JOINED)
         close = near != ratio and abs(near - ratio) < ratio / 10**4
         nearly = f" (nearly {near.numerator} to {near.denominator})" if close else ""
-        raise node.fail(
+        reason = node.fail(
             f"adds {steps}, exactly {_brief(times[0])} to {_brief(times[1])}{nearly}: in integers it counts "
             f"{_brief(sum(times))} values and has {_brief(levels)} levels, the limits are {MOST_JOINED} and "
             f"{MOST_STEPS + 1}; give both branches one quantiser, or scales of an exact, small ratio"
         )
+        raise UnequalSteps(str(reason), one, two)
     return one.scale / times[0], times
 
 

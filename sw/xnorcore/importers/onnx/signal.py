@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ImportFailedError
 from .graph import Node
 from .maps import Form
 from .shapes import Window
@@ -90,6 +91,19 @@ class Levels:
         keys = np.array(sorted(table))
         flat = np.array([table[int(key)] for key in keys], dtype)[np.searchsorted(keys, v)]
         return flat[:, self.places[0].ravel()].reshape(len(v), *self.places.shape[1:])
+
+
+class UnequalSteps(ImportFailedError):
+    """An addition of values whose steps are in no small ratio.
+
+    Attributes
+    ----------
+    one, two : Levels
+    """
+
+    def __init__(self, message: str, one: Levels, two: Levels) -> None:
+        super().__init__(message)
+        self.one, self.two = one, two
 
 
 def places(shape: tuple[int, ...], batch: int, *, channels_last: bool) -> NDArray[np.int64]:
