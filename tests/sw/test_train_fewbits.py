@@ -285,6 +285,54 @@ def test_the_integer_network_is_the_trained_one(name: str) -> None:
     assert Recipe.parse(network.metadata["recipe"]) == recipe
 
 
+ENDS = {
+    "signs": replace(
+        SMALL, activation_bits=1, weight_bits=1, alpha=True, real_first=True, real_last=True,
+        convs=(Conv(8, (3, 4), (2, 2), padding=(1, 1, 0, 0), pool=(2, 2)), Conv(12, (2, 2))),
+    ),
+    "codes, and maps at the end": replace(
+        SMALL, hidden=(), real_first=True, real_last=True,
+        convs=(Conv(8, (3, 4), (2, 2)), Conv(12, (2, 2), pool=(2, 2), pool_first=False)),
+    ),
+    "dense": replace(SMALL, hidden=(16, 12), convs=(), real_first=True),
+    "only the last": replace(SMALL, convs=(), real_last=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_real_ends_are_trained(name: str) -> None:
+    recipe = ENDS[name]
+    run, network = trained(recipe)
+    assert (network.head is not None, network.tail is not None) == (recipe.real_first, recipe.real_last)
+    images = run.data.test_images
+    model = run.model.double().eval()
+    with torch.no_grad():
+        *_, scores = model.trace(torch.from_numpy(images))
+        logits = model.logits(scores).numpy()
+        values = network.encode(images)
+        same = np.ones(len(images), np.bool_)
+        if recipe.real_first:
+            first = (model.convs or model.linears)[0]
+            x = model.pixels.double()[torch.from_numpy(images).long()]
+            x = first(x.permute(0, 3, 1, 2) if recipe.convs else x.flatten(1))
+            if recipe.convs and recipe.convs[0].pool:
+                x = nn.functional.max_pool2d(x, recipe.convs[0].pool)
+            x = model.norms[0](x)
+            x = (x.permute(0, 2, 3, 1) if recipe.convs else x).reshape(len(images), -1).numpy()
+            scale = float(model.quants[0].exact()) if recipe.activation_bits > 1 else 1.0
+            exact = np.rint(np.clip(x / scale, 0, 3)) if recipe.activation_bits > 1 else x >= 0
+            differ = values != exact
+            near = np.abs(x / scale % 1 - 0.5) if recipe.activation_bits > 1 else np.abs(x)
+            assert (near[differ] < 1e-4).all()
+            same = ~differ.any(axis=1)
+    assert same.sum() > 50
+    raw = fast.run(network, values)
+    np.testing.assert_array_equal(raw, golden.run(network, values))
+    np.testing.assert_array_equal(network.classify(raw)[same], logits[same].argmax(axis=1))
+    assert network.metadata["accuracy"] == np.mean(network.classify(raw) == run.data.test_labels)
+    assert Recipe.parse(network.metadata["recipe"]) == recipe
+
+
 def test_training_learns_and_goes_on_where_it_was(tmp_path: Path) -> None:
     recipe, path = replace(SMALL, epochs=8), tmp_path / "small.checkpoint"
     network = train(recipe, stripes(), seed=0)
@@ -321,6 +369,34 @@ CONVS = SMALL.convs
         (
             {"convs": (Conv(8, padding=AROUND, pad_value=1),)},
             r"convolution 0 pads with \+1; values of several bits are padded with 0",
+        ),
+        ({"convs": CONVS[:2], "real_first": True}, "convolution 1 adds the image to its 8 channels"),
+        (
+            {"convs": (), "real_first": True, "real_last": True},
+            "real_first is True, but must be false, or a layer of integers between",
+        ),
+        (
+            {"threshold": 3, "real_first": True, "convs": ()},
+            "threshold is 3, but must be left out with real_first",
+        ),
+        ({"head": "affine", "real_last": True}, "head is 'affine', but must be 'scores' with real_last"),
+        (
+            {"convs": (CONVS[3],), "real_first": True},
+            "with real_first, this convolution must pool its sums: use pool_first=True",
+        ),
+        (
+            {
+                "convs": (CONVS[0], Conv(3, pool=(2, 2))),
+                "hidden": (),
+                "real_last": True,
+                "activation_bits": 1,
+                "weight_bits": 1,
+            },
+            "with real_last, this convolution must pool its signs: use pool_first=False",
+        ),
+        (
+            {"convs": (Conv(8, padding=(1, 0, 1, 1)),), "real_first": True},
+            "with real_first, the first convolution pads both sides alike, with 0",
         ),
         (
             {"activation_bits": 7, "convs": CONVS[:3]},

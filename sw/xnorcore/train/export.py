@@ -73,6 +73,8 @@ def to_network(
     if isinstance(model, BinaryNet):
         input_bits = model.input_bits
     copied = copy.deepcopy(model).double().cpu()
+    if isinstance(copied, BinaryNet) and copied.real[0]:
+        pixels = copied.pixels.numpy()[None]
     modules = copied.chain() if isinstance(copied, BinaryNet) else list(copied)
     begin, end = ends_of(modules)
     front, inner = real_layers(modules[: begin - 1], 0, tuple(shape)) if begin else ([], tuple(shape))

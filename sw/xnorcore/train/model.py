@@ -52,6 +52,11 @@ class BinaryNet(nn.Module):
         A convolution that adds what it reads has that of the one before it.
     weight_bits : int
         1; or 2 to 8, as of `QuantLinear`.
+    real : tuple of bool
+        Whether the first layer has real weights, and the last. The first then reads pixels as numbers from -1
+        to 1.
+    maximum : int
+        The largest pixel, for that.
     dtype : torch.dtype
         Of the latent weights and of the arithmetic.
 
@@ -75,18 +80,31 @@ class BinaryNet(nn.Module):
         input_scale: bool = False,
         activation_bits: int = 1,
         weight_bits: int = 1,
+        real: tuple[bool, bool] = (False, False),
+        maximum: int = 255,
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
         size = (shape,) if isinstance(shape, int) else tuple(shape)
         self.input_bits, self.input_scale = input_bits, input_scale
-        layers: list[BinaryConv2d] = []
+        self.real = real
+        self.register_buffer(
+            "pixels", torch.linspace(-1, 1, maximum + 1, dtype=torch.float32), persistent=False
+        )
+        layers: list[torch.nn.Module] = []
         for conv in convs:
             if len(size) != 3:
                 raise UsageError(f"images of {size} cannot be convolved; give (height, width, channels)")
             taps: dict[str, Any] = {"stride": conv.stride, "padding": conv.padding, "dtype": dtype}
             taps |= {"pad_value": conv.pad_value}
-            if weight_bits > 1:
+            if real[0] and not layers:
+                around = conv.padding[0], conv.padding[2]
+                layers.append(
+                    nn.Conv2d(
+                        size[2], conv.channels, conv.kernel, conv.stride, around, bias=False, dtype=dtype
+                    )
+                )
+            elif weight_bits > 1:
                 layers.append(QuantConv2d(size[2], conv.channels, conv.kernel, weight_bits, **taps))
             else:
                 scales: dict[str, Any] = {"alpha": alpha, "input_scale": input_scale and bool(layers)}
@@ -95,15 +113,16 @@ class BinaryNet(nn.Module):
         sizes = (prod(size), *hidden, classes)
         self.conv_options = convs
         self.convs = nn.ModuleList(layers)
-        self.linears = nn.ModuleList(
-            [
-                QuantLinear(a, b, weight_bits, dtype=dtype) if weight_bits > 1 else BinaryLinear(
-                    a, b, dtype, alpha=alpha and index < len(hidden),
-                    input_scale=input_scale and bool(convs or index),
-                )
-                for index, (a, b) in enumerate(pairwise(sizes))
-            ]
-        )  # fmt: skip
+        self.linears = nn.ModuleList()
+        for index, (a, b) in enumerate(pairwise(sizes)):
+            last = index == len(hidden)
+            if (last and real[1]) or (real[0] and not (convs or index)):
+                self.linears.append(nn.Linear(a, b, bias=last, dtype=dtype))
+            elif weight_bits > 1:
+                self.linears.append(QuantLinear(a, b, weight_bits, dtype=dtype))
+            else:
+                scaled = input_scale and bool(convs or index)
+                self.linears.append(BinaryLinear(a, b, dtype, alpha=alpha and not last, input_scale=scaled))
         normed = sizes[1:] if head == "affine" else sizes[1:-1]
         norms: list[torch.nn.Module] = [nn.BatchNorm2d(conv.channels, dtype=dtype) for conv in convs]
         norms += [nn.BatchNorm1d(n, dtype=dtype) for n in normed]
@@ -159,13 +178,14 @@ class BinaryNet(nn.Module):
         Returns
         -------
         list of torch.Tensor
-            The +1/-1 outputs of each hidden layer, after its pooling, then the integer scores; flat,
-            (batch, outputs), row-major with the channel fastest. With `input_scale` the hidden values are
-            the real ones in front of the sign; with several `activation_bits`, multiples of their steps, and
-            the scores those of the last one.
+            The +1/-1 outputs of each hidden layer but a real one, after its pooling, then the integer scores;
+            flat, (batch, outputs), row-major with the channel fastest. With `input_scale` the hidden values
+            are the real ones in front of the sign; with several `activation_bits`, multiples of their steps,
+            and the scores those of the last one.
         """
-        x = images.to(self.linears[0].weight.dtype)
-        if self.input_bits == 1:
+        kind = self.linears[0].weight.dtype
+        x = self.pixels.to(kind)[images.long()] if self.real[0] else images.to(kind)
+        if self.input_bits == 1 and not self.real[0]:
             x = 2 * x - 1
         drop_input, drop = self.dropouts
         x = self._drop(drop_input, x)
@@ -192,7 +212,7 @@ class BinaryNet(nn.Module):
             x = self._activate(number, norm(linear(x)))
             results.append(x)
             x = self._drop(drop, x)
-        return [*results, self.linears[-1](x)]
+        return [*results[self.real[0] :], self.linears[-1](x)]
 
     def _drop(self, dropout: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
         return dropout.train(self.training)(x)
@@ -205,17 +225,21 @@ class BinaryNet(nn.Module):
         """Return the logits of integer scores, both (batch, classes)."""
         if len(self.norms) == len(self.convs) + len(self.linears):
             return self.norms[-1](scores)
-        return scores * self.temperature
+        return scores if self.real[1] else scores * self.temperature
 
     def channels(self) -> list[int]:
         """Return the channels of each hidden layer, in the order of `trace`."""
-        return [conv.channels for conv in self.conv_options] + [len(x.weight) for x in self.linears[:-1]]
+        found = [conv.channels for conv in self.conv_options] + [len(x.weight) for x in self.linears[:-1]]
+        return found[self.real[0] :]
 
     def weights(self) -> list[torch.Tensor]:
-        """Return each layer's weights as the network will have them."""
-        return [layer.effective().detach() for layer in (*self.convs, *self.linears)]
+        """Return each layer's weights as the integer network will have them."""
+        layers: list[Any] = [*self.convs, *self.linears]
+        return [layer.effective().detach() for layer in layers if hasattr(layer, "effective")]
 
     def clip(self) -> None:
         """Clip all latent weights to [-1, 1], and steps above 0; call it after every optimizer step."""
-        for layer in (*self.convs, *self.linears, *self.quants):
-            layer.clip()
+        layers: list[Any] = [*self.convs, *self.linears, *self.quants]
+        for layer in layers:
+            if not isinstance(layer, (nn.Conv2d, nn.Linear)):
+                layer.clip()

@@ -25,7 +25,7 @@ MAX_RATE = 100.0
 _LATER: dict[str, Any] = {
     "convs": [], "precision": "float64", "loss": "cross_entropy", "threshold": None, "dropout_input": 0.0,
     "dropout": 0.0, "alpha": False, "input_scale": False, "balanced": False, "patience": None,
-    "activation_bits": 1, "weight_bits": 1,
+    "activation_bits": 1, "weight_bits": 1, "real_first": False, "real_last": False,
 }  # fmt: skip
 """Options that came after the first recipes, and their defaults."""
 
@@ -81,6 +81,9 @@ class Recipe:
         and 3.
     weight_bits : int
         1: -1 and +1; 2: also 0; up to 8.
+    real_first, real_last : bool
+        Whether the first layer has real weights, and the last: the host computes them. The first reads pixels
+        as numbers from -1 to 1.
 
     Raises
     ------
@@ -110,6 +113,8 @@ class Recipe:
     patience: int | None = None
     activation_bits: int = 1
     weight_bits: int = 1
+    real_first: bool = False
+    real_last: bool = False
 
     def __post_init__(self) -> None:
         def check(key: str, legal: bool, limit: str) -> None:
@@ -159,6 +164,7 @@ class Recipe:
         for key in ("activation_bits", "weight_bits"):
             check(key, whole(key, 1, 8), "1 to 8")
         self._several(check)
+        self._real(check)
         pooled = self.input_scale and any(conv.pool for conv in self.convs)
         check("input_scale", not pooled, "false with pooling")
         for before, conv in pairwise(self.convs):
@@ -177,7 +183,8 @@ class Recipe:
         sums, before = 0, None
         for number, conv in enumerate(self.convs):
             where = f"recipe {self.name!r}: convolution {number}"
-            if conv.pool and conv.pool_first and not few:
+            real = self.real_first and not number
+            if conv.pool and conv.pool_first and not (few or real):
                 raise UsageError(
                     f"{where} pools in front of a batch norm, which cannot be folded with several bits if "
                     "gamma is negative; use pool_first=False"
@@ -188,7 +195,7 @@ class Recipe:
                 )
             sums = sums + 1 if conv.add else 1
             if not conv.add:
-                before = conv
+                before = None if real else conv
                 continue
             if self.activation_bits == 1:
                 raise UsageError(
@@ -202,6 +209,33 @@ class Recipe:
                 raise UsageError(
                     f"{where} makes sums up to {most}, the limit is {MOST_STEPS}; put one without add between"
                 )
+
+    def _real(self, check: Callable[[str, bool, str], None]) -> None:
+        """Check what goes together with real layers."""
+        if not (self.real_first or self.real_last):
+            return
+        ends = int(self.real_first) + int(self.real_last)
+        least = len(self.convs) + len(self.hidden) + 1 > ends
+        check(
+            "real_first" if self.real_first else "real_last", least, "false, or a layer of integers between"
+        )
+        check("input_scale", not self.input_scale, "false with real layers")
+        check("threshold", self.threshold is None or not self.real_first, "left out with real_first")
+        check("head", self.head == "scores" or not self.real_last, "'scores' with real_last")
+        for key, number, other in (("real_first", 0, False), ("real_last", -1, True)):
+            if not getattr(self, key) or not self.convs or (key == "real_last" and self.hidden):
+                continue
+            conv = self.convs[number]
+            if conv.pool and conv.pool_first is other:
+                raise UsageError(
+                    f"recipe {self.name!r}: with {key}, this convolution must pool "
+                    f"{'its signs' if other else 'its sums'}: use pool_first={not other}"
+                )
+        first = self.convs[0] if self.convs and self.real_first else Conv(1)
+        if first.padding[::2] != first.padding[1::2] or first.pad_value:
+            raise UsageError(
+                f"recipe {self.name!r}: with real_first, the first convolution pads both sides alike, with 0"
+            )
 
     def weights(self, shape: tuple[int, ...], classes: int) -> int:
         """Count the weights of the network, for images of `shape` (height, width, channels).

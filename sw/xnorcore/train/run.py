@@ -84,7 +84,8 @@ class Run:
             input_bits=data.bits if recipe.threshold is None else 1,
             head=recipe.head, convs=recipe.convs, dropout=(recipe.dropout_input, recipe.dropout),
             alpha=recipe.alpha, input_scale=recipe.input_scale, activation_bits=recipe.activation_bits,
-            weight_bits=recipe.weight_bits, dtype=getattr(torch, recipe.precision),
+            weight_bits=recipe.weight_bits, real=(recipe.real_first, recipe.real_last), maximum=data.maximum,
+            dtype=getattr(torch, recipe.precision),
         ).to(device)  # fmt: skip
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
 
@@ -204,7 +205,7 @@ class Run:
         images, metadata = values(self.recipe, data.test_images), dict(self.identity)
         if self.recipe.threshold is not None:
             metadata[pixels.KEY] = pixels.threshold(self.recipe.threshold, data.maximum)
-        right = network.classify(fast.run(network, images)) == data.test_labels
+        right = network.classify(fast.run(network, network.encode(images))) == data.test_labels
         metadata |= {
             "classes": list(data.classes),
             "best_epoch": self.best.epoch,
