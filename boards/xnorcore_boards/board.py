@@ -149,7 +149,7 @@ class Board:
         kind = StoreKind(config.store_kind)
         if kind == StoreKind.RAM:
             return None
-        chip = next((chip for chip in self.chips if chip.kind == kind), None)
+        chip = next((chip for chip in self.chips if chip.kind == kind.outside), None)
         if chip is None:
             there = " or ".join(f"{chip.kind:d} ({chip.kind.title})" for chip in self.chips)
             fix = f"choose store_kind={there}" if there else "leave out store_kind"

@@ -86,12 +86,13 @@ def test_memories_of_one_port_are_those_of_the_elaborated_design():
     config = replace(
         SMALL, geometry=Geometry(1, 4, 16), act_depth=20000, line_bytes=0, convolution=0, act_ports=1
     )
-    for name, spram in ((BOARD, 2), ("ice40-hx8k-b-evn", 0)):
+    queued = replace(config, weight_depth=256, threshold_depth=64, store_words=2048, store_kind=5)
+    for name, device, spram in ((BOARD, config, 2), ("ice40-hx8k-b-evn", config, 0), (BOARD, queued, 4)):
         board = find_board(name)
         family = board.part.family
-        memories = elaborate(board, config).memories
-        assert single_blocks(memories, family) == single_blocks(config_memories(config), family) == spram
-        assert total_blocks(memories, family) == config_blocks(config, family)
+        memories = elaborate(board, device).memories
+        assert single_blocks(memories, family) == single_blocks(config_memories(device), family) == spram
+        assert total_blocks(memories, family) == config_blocks(device, family)
 
 
 FAMILIES = {board.part.family.name: board.part.family for board in all_boards().values()}

@@ -324,6 +324,15 @@ def test_a_store_that_the_board_has_not(name, kind, words, says):
             build(board, config)
 
 
+def test_a_queue_is_behind_the_same_flash():
+    board = boards.find_board("icebreaker")
+    config = replace(SMALL, store_words=1 << 12, store_kind=5)
+    assert board.chip(config) == board.chips[0] and board.chips[0].kind == 2
+    message = r"16385 words of 32 bits .* and 16384 words of a queue .*store_kind=5\) take 6 blocks of SPRAM"
+    with pytest.raises(BuildError, match=message):
+        check_size(board, replace(config, geometry=Geometry(1, 8, 32), act_depth=16385, act_ports=1))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_regions_of_chips(name):
     for chip in boards.find_board(name).chips:

@@ -99,6 +99,10 @@ def rings_scenario(writer: RingWriter, hazards: WordHazards) -> Scenario:
     fills = writer.fill.valid & ~writer.fill.p.starts
     s.claim(~(on & fills) | (writer.fill.p.addr == ring.arrived), "place")
     s.claim(~(on & fills & s.inside["writer.row_end"]) | (count < DEPTH - 1), "free")
+    # A queue reads a word for who is ready, if none was taken in this cycle and the one before.
+    ready, taken = writer.word.ready, writer.word.valid & writer.word.ready
+    rests = s.past(~taken, "rests_now") & s.past(s.past(~taken, "rested_before"), "rested_once")
+    s.claim(~(on & was_on & rests & s.past(ready, "was_ready")) | ready, "stays")
     s.reach(on & (count == 3) & (offset == 1) & (base == 4) & leaves, "leaves")
     s.reach(on & hazards.waits & (count == 1) & (offset == 0), "held")
     return s

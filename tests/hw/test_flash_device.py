@@ -85,6 +85,19 @@ def test_two_bits_a_cycle_take_twice_as_long(device: Accelerator) -> None:
         assert abs(found.active - expected.active) <= 1200
 
 
+@pytest.mark.campaign
+def test_words_wait_in_a_queue(device: Accelerator) -> None:
+    """The model is as exact as without one, but for a page whose words are written before they are read."""
+    config = replace(CONFIGS[0], store_kind=StoreKind.QUEUED)
+    with Accelerator(Session(sim(config))) as queued:
+        assert queued.info.config == config
+        check(queued, 0, 4)
+        for program in programs(config, 41, 3):
+            found, expected = counted(queued, program, 2), alone(program.timed[0], config, 2)
+            assert found.busy == expected.busy
+            assert abs(found.active - expected.active) <= 900
+
+
 def test_programs_that_end_early_and_resident_ones_between(device: Accelerator) -> None:
     config, images = device.info.config, some_images(SMALLEST)
     program, layers = compile_network(SMALLEST, config), golden.layers(SMALLEST, images)

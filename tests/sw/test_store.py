@@ -219,7 +219,7 @@ def test_what_a_program_says_of_it() -> None:
         ),
         ({"store_words": 4096, "threshold_depth": 100}, "threshold_depth is 100, but .*; try 128"),
         ({"store_kind": 2}, "store_kind is 2, flash, but must be 0 without store_words"),
-        ({"store_words": 4096, "store_kind": 5}, "store_kind is 5, but must be 0 to 4"),
+        ({"store_words": 4096, "store_kind": 6}, "store_kind is 6, but must be 0 to 5"),
     ],
 )
 def test_illegal_stores(options: dict[str, int], message: str) -> None:

@@ -136,6 +136,7 @@ CONFIGS = [
     DeviceConfig(store_words=1 << 10, store_kind=1, fifo_bytes=16384),
     DeviceConfig(store_words=1 << 17, store_kind=2),
     DeviceConfig(store_words=1 << 17, store_kind=4),
+    DeviceConfig(store_words=1 << 17, store_kind=5),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from xnorcore.errors import BuildError, GeometryError
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import StoreKind, check_clock
+from xnorcore.isa.stores import QUEUE_WORDS, StoreKind, check_clock
 
 from ..families.family import Part
 from .estimate import estimate_area, may_fit
@@ -72,6 +72,9 @@ def check_size(board: Sized, config: DeviceConfig, bram: int | None = None) -> N
             taken.append(f"{g.rows} x {config.act_depth} words of {g.width} bits (act_depth, act_ports=1)")
         if config.store_words and config.store_kind == StoreKind.RAM:
             taken.append(f"{config.store_words} words of a store on the chip (store_words)")
+        if config.store_kind in QUEUE_WORDS:
+            words = QUEUE_WORDS[StoreKind(config.store_kind)]
+            taken.append(f"{words} words of a queue behind the flash (store_kind={config.store_kind})")
         raise BuildError(
             f"{board.name}: {' and '.join(taken)} take {large} blocks of SPRAM, and {part.name} has "
             f"{part.spram}; choose fewer rows, a smaller width, or another --set act_depth=N, act_ports=2 or "

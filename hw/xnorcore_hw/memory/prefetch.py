@@ -8,10 +8,11 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.pages import PAGE_WORDS
-from xnorcore.isa.stores import FLASH_SECTOR, FLASHES, StoreKind
+from xnorcore.isa.stores import FLASH_SECTOR, FLASHES, QUEUE_WORDS, StoreKind
 
 from ..interfaces import RingSignature, bits_for_depth
 from .fill import fills
+from .queue import WordQueue
 from .ring import RingWriter
 
 __all__ = ["Prefetcher", "flight"]
@@ -33,6 +34,8 @@ class Prefetcher(wiring.Component):
     It begins with the first layer that takes its weights from the store, and goes on, also for a batch that
     has not come, until the `rewind`. A request goes out without a look at the rings: the store keeps a place
     for the word, which waits there until the ring has one.
+
+    Of a store with a queue (`QUEUE_WORDS`), words wait there, and it asks for more until that is full.
 
     With a flash it is on from the start, for `Boot`: its words are those from word 1 on.
 
@@ -85,7 +88,13 @@ class Prefetcher(wiring.Component):
         first, follows = self._follows(address, begun)
         last = Signal.like(request.p, name="last", reset_less=True)
         asked, taken = Signal(name="asked"), Signal(name="taken")
-        own, takes = word.valid & known & ~drops, writer.word.ready
+        words = writer.word
+        if self.config.store_kind in QUEUE_WORDS:
+            m.submodules.queue = queue = WordQueue(QUEUE_WORDS[StoreKind(self.config.store_kind)])
+            connect(m, queue.o, writer.word)
+            m.d.comb += queue.clear.eq(~on)
+            words = queue.i
+        own, takes = word.valid & known & ~drops, words.ready
         if flash:
             own, takes = own & ~self.boots, Mux(self.boots, self.booted, takes)
         connect(m, flipped(self.ring), writer.ring)
@@ -95,8 +104,8 @@ class Prefetcher(wiring.Component):
             request.valid.eq(on & ~drops & (flying != most) & (known | ~begun)),
             request.p.eq(address),
             writer.clear.eq(~on),
-            writer.word.valid.eq(own),
-            writer.word.p.eq(word.p),
+            words.valid.eq(own),
+            words.p.eq(word.p),
             word.ready.eq(drops | ~known | takes),
             asked.eq(request.valid & request.ready),
             taken.eq(word.valid & word.ready),

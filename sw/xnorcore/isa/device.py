@@ -141,7 +141,7 @@ class DeviceConfig:
         their use; 0, there is none. A power of two, 1,024 to 2**24. The buffers are rings then, and their
         depths powers of two.
     store_kind : int
-        What it is made of (`xnorcore.isa.stores.StoreKind`): 0, memory on the chip; 1, SDRAM; 2, flash.
+        What it is made of (`xnorcore.isa.stores.StoreKind`): 0, memory on the chip; 1, SDRAM; 2, flash; ...
     code_bits : int
         Bits of a value between layers, 1 to 3. Above 1 each column compares its sums with as many thresholds
         as a code needs, one after the other. Needs `threshold_share` 1.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .device import DeviceConfig
 from .pages import DATA_WORDS, PAGE_WORDS
-from .stores import FLASH_BITS, StoreKind
+from .stores import FLASH_BITS, QUEUE_WORDS, StoreKind
 
 __all__ = ["Source", "source_of"]
 
@@ -19,6 +21,8 @@ _JUMP = 50
 """From the request for a word elsewhere to the first bits of its page: the end of a command, and a head."""
 _WHOLE = 6
 """From a page's last bits to its first word."""
+_QUEUED = 4
+"""Cycles from a queue's word to the next at most: others are written between them."""
 
 
 class Source(Protocol):
@@ -104,8 +108,51 @@ class _Pages:
         self.now, self.left = max(left, there) + 1, DATA_WORDS
 
 
+@dataclass
+class _Queue:
+    """Words of another one that wait on the chip.
+
+    Attributes
+    ----------
+    source : Source
+    room : int
+        Words that have a place.
+    taken : int
+        Words so far.
+    freed : deque of (int, float)
+        Words that had been taken by a cycle, as far back as their places matter.
+    """
+
+    source: Source
+    room: int
+    now: float = 0
+    taken: int = 0
+    freed: deque[tuple[int, float]] = field(default_factory=deque)
+
+    def __copy__(self) -> _Queue:
+        return _Queue(copy(self.source), self.room, self.now, self.taken, self.freed.copy())
+
+    def begin(self, now: float) -> None:
+        self.source.begin(now)
+        self.now = now
+
+    def take(self, count: int, earliest: float) -> float:
+        self.taken += count
+        while self.freed and self.freed[0][0] < self.taken - self.room:
+            self.freed.popleft()
+        place = self.freed[0][1] if self.freed and self.taken > self.room else 0
+        came = self.source.take(count, place) + _QUEUED
+        self.now = max(self.now + count * _QUEUED, earliest + count * _QUEUED, came)
+        self.freed.append((self.taken, self.now))
+        return self.now
+
+    def again(self) -> None:
+        self.source.again()
+
+
 def source_of(config: DeviceConfig) -> Source:
     """Return the store of a device."""
     kind = StoreKind(config.store_kind)
     bits = FLASH_BITS.get(kind)
-    return _Pages(32 // bits * PAGE_WORDS) if bits else _Even(_PACES[kind])
+    source = _Pages(32 // bits * PAGE_WORDS) if bits else _Even(_PACES[kind])
+    return _Queue(source, QUEUE_WORDS[kind]) if kind in QUEUE_WORDS else source

@@ -13,6 +13,7 @@ __all__ = [
     "FLASH_BITS",
     "FLASH_BLOCK",
     "FLASH_SECTOR",
+    "QUEUE_WORDS",
     "SDRAM32_WORDS",
     "SDRAMS",
     "SDRAM_HZ",
@@ -37,7 +38,7 @@ FLASH_SECTOR = 1 << 10
 """Words that are erased at once,"""
 FLASH_BLOCK = 1 << 14
 """and the most of them."""
-_MOST = {1: SDRAM_WORDS, 2: FLASH_WORDS, 3: SDRAM32_WORDS, 4: FLASH_WORDS}
+_MOST = {1: SDRAM_WORDS, 2: FLASH_WORDS, 3: SDRAM32_WORDS, 4: FLASH_WORDS, 5: FLASH_WORDS}
 
 
 class StoreKind(IntEnum):
@@ -53,11 +54,25 @@ class StoreKind(IntEnum):
     """SDRAM of 32 bits."""
     FLASH2 = 4
     """One that gives two."""
+    QUEUED = 5
+    """One that gives four, and a queue of its words on the chip."""
 
     @property
     def title(self) -> str:
         """What people call it."""
-        return ("memory on the chip", "SDRAM", "flash", "SDRAM of 32 bits", "flash of two bits a cycle")[self]
+        return (
+            "memory on the chip",
+            "SDRAM",
+            "flash",
+            "SDRAM of 32 bits",
+            "flash of two bits a cycle",
+            "flash with a queue",
+        )[self]
+
+    @property
+    def outside(self) -> StoreKind:
+        """What of it is not on the chip, as a board's file names it."""
+        return StoreKind.FLASH if self is StoreKind.QUEUED else self
 
     @property
     def memory(self) -> str:
@@ -66,9 +81,11 @@ class StoreKind(IntEnum):
 
 
 SDRAMS = (StoreKind.SDRAM, StoreKind.SDRAM32)
-FLASH_BITS = {StoreKind.FLASH: 4, StoreKind.FLASH2: 2}
+FLASH_BITS = {StoreKind.FLASH: 4, StoreKind.FLASH2: 2, StoreKind.QUEUED: 4}
 """That come in a cycle of the device's clock: on so many lines, or on more at a slower pace."""
 FLASHES = tuple(FLASH_BITS)
+QUEUE_WORDS = {StoreKind.QUEUED: 1 << 14}
+"""Words that may wait on the chip between the store and the rings: two blocks of SPRAM."""
 
 
 def check_store(words: int, kind: int, rings: Mapping[str, int]) -> None:

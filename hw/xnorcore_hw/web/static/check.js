@@ -15,7 +15,7 @@ const TEXT = new TextDecoder("utf-8", { fatal: true });
 // Limits of what sizes rely on; other fields of a device are numbers, of which its INFO must say the same.
 const LIMITS = {
   rows: [1, 8], columns: [4, 128], width: [8, 128], weight_depth: [64, 65536], threshold_depth: [16, 65536],
-  act_depth: [64, 65536], program_depth: [64, 4096], store_words: [0, 2 ** 24], store_kind: [0, 4],
+  act_depth: [64, 65536], program_depth: [64, 4096], store_words: [0, 2 ** 24], store_kind: [0, 5],
 };
 const ENTRIES = [
   "format", "name", "sizes", "device", "identifier", "cycles", "macs", "batch", "spread", "blocks", "image", "pixels",
