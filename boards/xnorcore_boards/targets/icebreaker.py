@@ -24,11 +24,11 @@ BOARD = Board(
     title="iCEBreaker",
     part=UP5K_SG48,
     platform=_platform,
-    # Two SPRAMs hold the maps, two the weights that exceed the buffers.
+    # Two SPRAMs hold the maps.
     config=DeviceConfig(
-        Geometry(1, 4, 32),
+        Geometry(1, 8, 32),
         acc_width=14,
-        weight_depth=512,
+        weight_depth=256,
         threshold_depth=128,
         act_depth=16384,
         program_depth=114,
@@ -41,7 +41,8 @@ BOARD = Board(
         program_halves=1,
         whole_windows=1,
         act_ports=1,
-        store_words=16384,
+        store_words=1 << 17,
+        store_kind=StoreKind.FLASH,
     ),
     clock_pin="clk12",
     clock_in_hz=12_000_000,

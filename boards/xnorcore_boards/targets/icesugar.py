@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.stores import StoreKind
 
 from ..board import Board, StoreChip
 from ..families.ice40 import UP5K_SG48
-from .icebreaker import BOARD as ICEBREAKER
 
 
 def _platform() -> Any:
@@ -23,7 +22,25 @@ BOARD = Board(
     title="iCESugar",
     part=UP5K_SG48,
     platform=_platform,
-    config=replace(ICEBREAKER.config, column_group=4),  # of four columns, one group as well
+    # Two SPRAMs hold the maps, two the weights that exceed the buffers.
+    config=DeviceConfig(
+        Geometry(1, 4, 32),
+        acc_width=14,
+        weight_depth=512,
+        threshold_depth=128,
+        act_depth=16384,
+        program_depth=114,
+        fifo_bytes=512,
+        column_group=4,
+        line_bytes=512,
+        counters=0,
+        convolution=1,
+        threshold_share=4,
+        program_halves=1,
+        whole_windows=1,
+        act_ports=1,
+        store_words=16384,
+    ),
     clock_pin="clk12",  # of the iCELink, as it is set when it is delivered
     clock_in_hz=12_000_000,
     clock_hz=36_000_000,
