@@ -39,7 +39,7 @@ SMALL = " ".join(("--clock-hz 12000000 --seeds 1", *build_options(TINY)))
 STAND_INS = {
     # This is the suite.
     "pytest -n auto": "",
-    # The board's own array takes minutes to place (.ci/run does it): a small one, in the same folder.
+    # The board's own array takes long to place (.ci/run does an iCESugar's): a small one, in the same folder.
     "xnorcore build icebreaker": f"xnorcore build icebreaker --out {PLACE} {SMALL}",
     # Serves until Ctrl-C.
     "xnorcore web digits": "xnorcore web digits --no-serve",
