@@ -70,11 +70,12 @@ class DescriptorLayout(data.FlexibleLayout):
     """A layer's descriptor, word after word (`xnorcore.isa.layout.DESCRIPTOR`).
 
     `stream` is there only on a device with a store, what codes and weights of several bits need only where
-    `config.code_bits` is above 1.
+    `config.code_bits` is above 1, and `near` and `row_sum` only with `config.row_sums`.
     """
 
     CODES = ("code_last", "plane_low", "plane_high", "pad_last", "pad_between")
     CODES += ("delta_copy", "copy_last", "single_last")
+    SUMS = ("near", "row_sum")
 
     def __init__(self, config: DeviceConfig) -> None:
         fields = {
@@ -82,6 +83,7 @@ class DescriptorLayout(data.FlexibleLayout):
             for name, field in DESCRIPTOR.fields.items()
             if config.store_words or name != "stream"
             if config.code_bits > 1 or name not in self.CODES
+            if config.row_sums or name not in self.SUMS
         }
         super().__init__(32 * DESCRIPTOR.words, fields)
 
@@ -105,6 +107,13 @@ class ControlLayout(data.StructLayout):
         Clear the accumulator after this beat.
     waddr, taddr
         Weight and threshold buffer addresses.
+    four : 1
+        The beat's popcount counts twice: with the doubling behind it, four times.
+    shared : 1
+        The row's sum takes what the beat reads, too.
+    adds : config.geometry.rows
+        One-hot: the row whose sum is added in this beat, which has `first` but neither `valid` nor `load`;
+        other rows do nothing. These three are there only with `config.row_sums`.
     """
 
     RESET = ("valid", "clear")
@@ -115,7 +124,8 @@ class ControlLayout(data.StructLayout):
             "waddr": bits_for_depth(config.weight_depth),
             "taddr": bits_for_depth(config.threshold_depth),
         }
-        super().__init__({"valid": 1, "load": 1, "first": 1, "double": 1, "clear": 1, **addresses})
+        sums = {"four": 1, "shared": 1, "adds": config.geometry.rows} if config.row_sums else {}
+        super().__init__({"valid": 1, "load": 1, "first": 1, "double": 1, "clear": 1, **addresses, **sums})
 
 
 class CutLayout(data.StructLayout):

@@ -19,13 +19,17 @@ CONFIG = DeviceConfig(
     Geometry(1, 16, 1 << OFFSET_BITS), act_depth=1 << 16, weight_depth=1 << 16, threshold_depth=1 << 16
 )
 CODES = replace(CONFIG, code_bits=2)
+SUMS = replace(CODES, row_sums=1)
 
 
 Loops = dict[str, int]
 
 
-def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool, single: int) -> list[tuple]:
-    """Walk the loops the plain way; `steps` are bits. The last copies, `single` and one, count once."""
+def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool, single: int, near: int) -> list[tuple]:
+    """Walk the loops the plain way; `steps` are bits. The last copies, `single` and one, count once.
+
+    All but `near` of the last ones count four times, if that is not 0.
+    """
     beats = []
     read = bases["read_base"] << OFFSET_BITS
     weight = weight_tile = bases["weight_base"]
@@ -50,6 +54,8 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool, single: int
                 at_end["win_x"] and at_end["win_y"],
                 all(at_end[loop] for loop in LOOPS[:9]),
                 all(at_end.values()),
+                bool(near) and count["copy"] <= lasts["copy"] - near,
+                at_end["copy"],
             )
         )
         if all(at_end.values()):
@@ -69,7 +75,7 @@ def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool, single: int
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("config", [CONFIG, CODES], ids=["bits", "codes"])
+@pytest.mark.parametrize("config", [CONFIG, CODES, SUMS], ids=["bits", "codes", "sums"])
 def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
     rng = random.Random(seed)
     dut, moves = LoopNest(config), Moves(config)
@@ -82,7 +88,7 @@ def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
     async def testbench(ctx) -> None:
         for _ in range(3):
             lasts = dict.fromkeys(LOOPS, 0) | {loop: rng.choice([0, 0, 0, 1, 2]) for loop in dut.loops}
-            single = rng.randint(0, lasts["copy"])
+            single, near = rng.randint(0, lasts["copy"]), rng.choice([0, 1, 2]) if config.row_sums else 0
             bases = {name: rng.randrange(1 << 16) for name in ("read_base", "weight_base", "threshold_base")}
             double = rng.random() < 0.5
             offset = rng.randrange(1 << 16)
@@ -95,6 +101,8 @@ def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
                     ctx.set(dut.layer[f"{loop}_last"], lasts[loop])
             if "copy" in dut.loops:
                 ctx.set(dut.layer.single_last, single)
+            if config.row_sums:
+                ctx.set(dut.layer.near, near)
             for name, place in {"base": BASE, **PLACES}.items():
                 ctx.set(moves.write.place, place)
                 ctx.set(moves.write.distance, steps[name])
@@ -102,7 +110,8 @@ def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
                 await ctx.tick()
                 ctx.set(moves.write.valid, 0)
             first = bases | {"read_base": bases["read_base"] + offset}
-            wanted.append(expected(lasts, steps, first, double, single))
+            beats = expected(lasts, steps, first, double, single, near)
+            wanted.append(beats if config.row_sums else [beat[:-2] for beat in beats])
             for name, value in bases.items():
                 ctx.set(dut.layer[name], value)
             ctx.set(dut.layer.double, double)
@@ -118,6 +127,7 @@ def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
                 if step:
                     names = ("raddr", "offset", "waddr", "taddr", "tile_first", "first", "doubles")
                     names += ("last", "run_end", "window_last", "tile_end", "layer_end")
+                    names += ("four", "copy_last") if config.row_sums else ()
                     beats.append(tuple(ctx.get(getattr(dut, name)) for name in names))
             found.append(beats)
 

@@ -88,6 +88,7 @@ _INTERLEAVER = [
 _LOADER = ["tests/hw/test_loader.py"]
 _WAITS = ["tests/formal/test_waits.py"]
 _CODES = ["tests/formal/test_codes.py", "tests/hw/test_codes.py", "tests/hw/test_copies.py"]
+_SUMS = ["tests/formal/test_row_sums.py", "tests/hw/test_row_sums.py"]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
@@ -102,13 +103,14 @@ _BATCHES = [
 ]
 
 PLAN: dict[str, list[str]] = {
-    "array/array.py": [*_NETWORK, "tests/hw/test_conv.py -k share_a_memory", *_BAKED, *_CODES],
+    "array/array.py": [*_NETWORK, "tests/hw/test_conv.py -k share_a_memory", *_BAKED, *_CODES, *_SUMS],
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
     "array/carry/ice40.py": _PE,
-    "array/pe.py": _PE,
+    "array/pe.py": [*_PE, *_SUMS],
     "array/popcount.py": _PE,
     "array/starts.py": [*_NETWORK, *_STORED, *_CODES],
+    "array/sums.py": _SUMS,
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
     "command/boot.py": _KEPT,
     "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
@@ -137,7 +139,7 @@ PLAN: dict[str, list[str]] = {
     **dict.fromkeys(["input/padded.py", "input/windows.py"], _WINDOWS),
     "input/planes.py": [*_LOADER, *_MAPS],
     "input/walk.py": [*_INTERLEAVER, *_MAPS],
-    "interfaces.py": [*_NEST, *_LOADER, *_MEMORIES, *_NETWORK, *_CODES],
+    "interfaces.py": [*_NEST, *_LOADER, *_MEMORIES, *_NETWORK, *_CODES, *_SUMS],
     "link/framing/checksum.py": _FRAMES,
     "link/framing/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
     "link/framing/sender.py": [*_FRAMES, *_HOSTILE],
@@ -167,10 +169,10 @@ PLAN: dict[str, list[str]] = {
     "sequence/causes.py": [*_BATCHES, *_NETWORK],
     "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES],
     "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES],
-    "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE, *_CODES],
-    "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES],
+    "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE, *_CODES, *_SUMS],
+    "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS],
     "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK, *_CODES],
-    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES],
+    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS],
     "sequence/padding.py": [*_NEST, *_MAPS, *_CODES],
     "sequence/program_memory.py": [
         "tests/hw/test_program_memory.py",
@@ -188,7 +190,7 @@ PLAN: dict[str, list[str]] = {
     "shells/pins.py": _EXPORT,
     "shells/uart.py": [*_FRAMED, "tests/boards/test_targets.py -k lights", *_EXPORT],
     "shells/sim.py": ["tests/hw/test_driver.py::test_uart_link_gives_the_same_scores", *_BAKED],
-    "sequence/slices.py": [*_NETWORK, *_MAPS, *_CODES],
+    "sequence/slices.py": [*_NETWORK, *_MAPS, *_CODES, *_SUMS],
     "sequence/starts.py": [*_WAITS, *_NETWORK],
     "sequence/turns.py": [*_BATCHES, *_MAPS, *_NETWORK, *_REQUESTS],
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tests.sw.fewbits import limits
+from xnorcore.model.layers import has_weights
 from xnorcore.model.network import (
     Add,
     Concat,
@@ -29,6 +31,18 @@ def drawn(rng: np.random.Generator, weight: int, *shape: int) -> Any:
         return signs(rng, *shape)
     found = rng.integers(-weight, weight + 1, shape)
     return found | 1 if weight % 2 else found
+
+
+def redrawn(network: Network, low: int, high: int) -> Network:
+    """Return a network with weights from `low` to `high` instead of its own."""
+    rng = np.random.default_rng([high - low, len(network.layers)])
+    layers = [
+        layer.with_arrays(weights=rng.integers(low, high + 1, layer.weights.shape))
+        if has_weights(layer)
+        else layer
+        for layer in network.layers
+    ]
+    return replace(network, layers=layers, reads=network.reads)
 
 
 def dense(steps: int, bits: int, *, ends: int = 0, seed: int = 0, weight: int = 1) -> Network:

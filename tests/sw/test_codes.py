@@ -154,6 +154,12 @@ def test_what_a_device_has_not() -> None:
             {"code_bits": 2, "threshold_share": 2},
             "threshold_share is 2, but must be 1 where code_bits is above 1",
         ),
+        ({"code_bits": 2, "row_sums": 2}, "row_sums is 2, but must be 0 to 1"),
+        ({"row_sums": 1}, "row_sums is 1, which needs code_bits above 1 and convolution 1; they are 1 and 1"),
+        (
+            {"code_bits": 3, "row_sums": 1, "convolution": 0, "line_bytes": 0},
+            "row_sums is 1, which needs .*; they are 3 and 0",
+        ),
     ],
 )
 def test_configurations_that_are_refused(options: dict[str, int], message: str) -> None:
@@ -162,9 +168,10 @@ def test_configurations_that_are_refused(options: dict[str, int], message: str) 
 
 
 def test_a_device_says_how_many_bits_it_has() -> None:
-    for config in (*DEVICES, DeviceConfig()):
+    for config in (*DEVICES, DeviceConfig(), replace(DEVICES[0], row_sums=1)):
         assert DeviceInfo.unpack(DeviceInfo(config).pack()).config == config
-    assert len({replace(DeviceConfig(), code_bits=bits).digest() for bits in (1, 2, 3)}) == 3
+    devices = [replace(DeviceConfig(), code_bits=bits) for bits in (1, 2, 3)]
+    assert len({config.digest() for config in (*devices, replace(devices[1], row_sums=1))}) == 4
 
 
 def test_the_listing_shows_planes() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from tests.sw import codenets, fewbits
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.copies import Copies, copies_of
@@ -29,6 +30,8 @@ DEVICES = (
     DeviceConfig(Geometry(2, 4, 16), 24, code_bits=3),
     DeviceConfig(Geometry(2, 8, 24), 24, code_bits=3, whole_windows=1),
 )
+
+SUMS = tuple(replace(config, row_sums=1) for config in DEVICES)
 
 
 @pytest.mark.parametrize("doubles", [True, False])
@@ -54,6 +57,36 @@ def test_how_many_signs() -> None:
         copies_of(np.array([16], np.int8), True, "x")
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1, 0), (-2, 1), (-3, 3), (-4, 3), (-5, 5), (-7, 6), (-8, 7), (-16, 15)]
+)
+def test_signs_beside_the_sums_of_rows(low: int, high: int) -> None:
+    weights = np.arange(low, high + 1, dtype=np.int8)
+    made = copies_of(weights, True, "x", SUMS[0], 9)
+    assert (made.shift, made.scale, made.odd) == (1, 2, False)
+    values = np.array([4] * made.four + [2] * made.twice + [1] * made.single)
+    assert made.reach == values.sum() == max(2 * high + 1, -2 * low - 1) | 1
+    signs = 2 * made.signs(2 * weights.astype(np.int16) + 1).astype(np.int64) - 1
+    assert (values @ signs - 1 == 2 * weights).all()
+
+
+def test_how_many_signs_beside_the_sums_of_rows() -> None:
+    cases = {
+        (-3, 0, 3): Copies(1, 1, 2, 1, 1), (-4, 3): Copies(1, 1, 2, 1, 1),
+        (-2, -1, 0, 1): Copies(1, 1, 2, 0, 1), (-7, 1): Copies(1, 1, 1, 1), (-5, 1): Copies(2, 1, 1),
+        (-1, 0, 1): Copies(0, 2, 2), (-4, 4, 0): Copies(1, 2, 2, 1), (-15, 1): Copies(1, 1, 1, 3),
+    }  # fmt: skip
+    for weights, made in cases.items():
+        assert copies_of(np.array(weights, np.int8), True, "x", SUMS[0], 9) == made
+    table = np.array([-3, 0, 3], np.int8)
+    # The sums take a cycle for each row, which a sign less must save; they double with planes.
+    assert copies_of(table, True, "x", SUMS[1], 2) == copies_of(table, True, "x", SUMS[0], 1)
+    assert copies_of(table, True, "x", SUMS[1], 2).shift == 0 < copies_of(table, True, "x", SUMS[1], 3).shift
+    assert copies_of(table, False, "x", SUMS[0], 9) == copies_of(table, False, "x")
+    # What takes more signs than a loop has, but for the sums, runs whatever it saves.
+    assert copies_of(np.array([-30, 29], np.int8), True, "x", SUMS[2], 1) == Copies(1, 1, 2, 14, 1)
+
+
 def networks(config: DeviceConfig) -> list[Network]:
     """Weights with and without a zero; images of 1 to 8 bits; every kind of padding and of end."""
     top = (1 << config.code_bits) - 1
@@ -67,10 +100,23 @@ def networks(config: DeviceConfig) -> list[Network]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("number", range(len(DEVICES)))
-def test_every_layer_is_that_of_the_golden_model(number: int) -> None:
-    with Accelerator.open(machine_url(DEVICES[number])) as device:
-        for index, network in enumerate(networks(DEVICES[number])):
+def shifted(config: DeviceConfig) -> list[Network]:
+    """Weights of both kinds of range, with images, padding and ends of every kind."""
+    top, drawn = (1 << config.code_bits) - 1, codenets.redrawn
+    return [
+        drawn(codenets.dense(top, 8), -3, 3), drawn(codenets.dense(1, 1, ends=top), -4, 3),
+        drawn(codenets.maps(top, pad=1), -4, 3), drawn(codenets.maps(2, pad=2, end="sum", image=2), -2, 1),
+        drawn(codenets.maps(1, pad=-1, image=1, end="bits"), -3, 3),
+        drawn(codenets.maps(1, image=1, pooled=False), -5, 5), codenets.maps(top, weight=7, pad=1),
+        drawn(codenets.residual(top), -3, 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [*DEVICES, *some(SUMS, 1)])
+def test_every_layer_is_that_of_the_golden_model(config: DeviceConfig) -> None:
+    drawn = shifted(config) if config.row_sums else networks(config)
+    with Accelerator.open(machine_url(config)) as device:
+        for index, network in enumerate(drawn):
             images = random_images(np.random.default_rng(index), network, 3)
             flat = images.reshape(len(images), -1)
             seen = observe(device, network, flat, at_once=1 if index % 2 else None)
@@ -133,6 +179,28 @@ def test_beats() -> None:
         assert program.used["weight_depth"] == signs * plain.used["weight_depth"]
 
 
+def test_beats_beside_the_sums_of_rows() -> None:
+    """Weights of -3 to 3 take 3 signs instead of 4, and a cycle for each row at every position of a tile."""
+    network = codenets.redrawn(codenets.dense(3, 8), -3, 3)
+    plain, sums = (compile_network(network, config) for config in (DEVICES[0], SUMS[0]))
+    assert [4 * one.beats for one in sums.layers] == [3 * one.beats for one in plain.layers]
+    more = [one.drains - other.drains for one, other in zip(sums.layers, plain.layers, strict=True)]
+    assert more == [5, 3, 2, 1] and sums.cycles < plain.cycles
+    assert 4 * sums.used["weight_depth"] == 3 * plain.used["weight_depth"]
+
+
+def test_one_sign_and_the_sums_of_rows_are_not_on_strips() -> None:
+    """A descriptor has no place for both; weights of -1 and 0 are one sign beside the sums."""
+    network = codenets.redrawn(codenets.maps(3, pad=1), -1, 0)
+    program = compile_network(network, SUMS[1], 1)
+    descriptors = program.sections[0].descriptors
+    assert {(one.nest.count("copy"), one.row_sum, one.strips) for one in descriptors} == {(1, True, None)}
+    images = random_images(np.random.default_rng(3), network, 2)
+    with Accelerator.open(machine_url(SUMS[1])) as device:
+        device.load(network, at_once=1)
+        assert (device.infer(images) == golden.run(network, images)).all()
+
+
 def test_what_a_device_has_not() -> None:
     network = codenets.dense(1, 1, weight=2)
     one = DeviceConfig(Geometry(1, 8, 8))
@@ -159,4 +227,18 @@ def test_a_program_is_checked_and_listed() -> None:
     field = DESCRIPTOR.fields["single_last"]
     words[HEADER.words + field.word] |= 0xF << field.low
     with pytest.raises(CompileError, match="counts 16 copies once, but has 3"):
+        validate_program(words, program.config)
+
+
+def test_a_program_with_sums_of_rows_is_checked_and_listed() -> None:
+    program = compile_network(codenets.redrawn(codenets.dense(3, 8), -3, 3), SUMS[0])
+    text = "\n".join(listing_lines(listing(program)))
+    assert "3 copies, 1 four times, 1 of them twice; the rows' sums" in text
+    words = program.contents(Space.PROGRAM, 0)
+    validate_program(words, program.config)
+    with pytest.raises(CompileError, match=r"signs that count four times, or adds .* row_sums"):
+        validate_program(words, DEVICES[0])
+    near = DESCRIPTOR.fields["near"]
+    words[HEADER.words + near.word] += 1 << near.low
+    with pytest.raises(CompileError, match="all but 3 copies four times, but has 3, of which 1 count once"):
         validate_program(words, program.config)

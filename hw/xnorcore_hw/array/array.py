@@ -23,6 +23,7 @@ from .carry.generic import carry_of
 from .pe import ProcessingElement, count_latency
 from .popcount import lane_delays
 from .starts import starts_by_planes
+from .sums import RowSums
 
 __all__ = ["Array", "ColumnGroup", "array_latency"]
 
@@ -110,6 +111,13 @@ class ColumnGroup(wiring.Component):
         delays = lane_delays(g.width, carry)
         xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
         values = self._start_values(m, early[0], early[1:])
+        four, hold = Const(0), Const(0)
+        if config.row_sums:
+            m.submodules.sums = sums = RowSums(config)
+            shared, adds, four = (delayed(m, ctl[name], count, name) for name in ("shared", "adds", "four"))
+            m.d.comb += [sums.x.eq(Cat(*xs)), sums.shared.eq(shared), sums.adds.eq(adds)]
+            m.d.comb += [sums.double.eq(double), sums.clear.eq(clear)]
+            values, hold = [Mux(sums.adding, sums.value, value) for value in values], sums.hold
         # A start value is added to an accumulator that is not 0 beside it, or, where the family joins, in it.
         codes = config.code_bits > 1
         whole = first & ~doubles
@@ -117,9 +125,8 @@ class ColumnGroup(wiring.Component):
         parts = MAX_PARTS if "copy" in levels_of(config) else MAX_PLANES
         starts = starts_by_planes(m, values, first, doubles, beside, parts)
         # Next to the other registers, so that no look-up table is on the way to all the buffers.
-        weight_data = delayed(
-            m, ~early_write.p.data if carry.inverted else early_write.p.data, 1, "weight_data"
-        )
+        data = early_write.p.data
+        weight_data = delayed(m, ~data if carry.inverted else data, 1, "weight_data")
         for column in range(self.count):
             shape = g.width, config.weight_depth
             # Where products are absorbed by the adders, weights are stored inverted.
@@ -128,7 +135,7 @@ class ColumnGroup(wiring.Component):
             weights = self._buffer(m, Space.WEIGHTS, column, shape, ctl.waddr, weight_data, baked)
             ws = _staggered(m, weights, delays, f"w{column}")
             for row in range(g.rows):
-                pe = ProcessingElement(g.width, config.acc_width, codes)
+                pe = ProcessingElement(g.width, config.acc_width, codes, bool(config.row_sums))
                 m.submodules[f"pe{row}_{column}"] = pe
                 m.d.comb += [
                     pe.x.eq(xs[row]),
@@ -141,6 +148,8 @@ class ColumnGroup(wiring.Component):
                 ]
                 if codes:
                     m.d.comb += [pe.whole.eq(whole), pe.value.eq(values[column])]
+                if config.row_sums:
+                    m.d.comb += [pe.four.eq(four), pe.hold.eq(hold[row])]
         return m
 
     def _baked(self, space: Space, column: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +26,8 @@ class ProcessingElement(wiring.Component):
     ``next = (double ? 2 * acc : acc) + start + popcount(x XNOR w) - width / 2``; ``acc <- clear ? 0 : next``;
     ``bit <- next >= 0``. With start = -T this is the threshold unit as well (docs/numerics.md).
 
+    Where rows have sums, the count may count twice, and a beat may be without effect.
+
     Parameters
     ----------
     width : int
@@ -34,6 +36,8 @@ class ProcessingElement(wiring.Component):
         Bits of the accumulator.
     codes : bool
         A start value may be added to an accumulator that is not 0, where the word does not count.
+    sums : bool
+        The device has `row_sums`.
 
     Members
     -------
@@ -52,15 +56,20 @@ class ProcessingElement(wiring.Component):
     double, clear : In(1)
     bit : Out(1)
         1 if the sum of the cycle before is not negative.
+    four, hold : In(1)
+    sum : Out(acc_width)
+        With `sums`: the word counts twice, as early as `valid`; `bit`, and the accumulator unless it is
+        cleared, stay; what the accumulator becomes.
     """
 
-    def __init__(self, width: int, acc_width: int, codes: bool = False) -> None:
+    def __init__(self, width: int, acc_width: int, codes: bool = False, sums: bool = False) -> None:
         self.width = width
         self.acc_width = acc_width
-        self.codes = codes
+        self.codes, self.sums = codes, sums
         super().__init__(
             {
                 **({"whole": In(1), "value": In(acc_width)} if codes else {}),
+                **({"four": In(1), "hold": In(1), "sum": Out(acc_width)} if sums else {}),
                 "x": In(width),
                 "w": In(width),
                 "valid": In(1),
@@ -76,6 +85,9 @@ class ProcessingElement(wiring.Component):
         m = Module()
         carry = carry_of(platform)
         total, last = popcount(m, carry, list(self.x), list(self.w))
+        if self.sums:
+            # Twice the count is all of it twice, the last product, too: as its last bit and as the carry.
+            total = Mux(self.four, Cat(last, total), Cat(total, total[-1]))
         beside = self.codes and not carry.joins
         width = self.acc_width if beside else len(total)
         count, odd = Signal(width, reset_less=True), Signal(reset_less=True)
@@ -95,7 +107,11 @@ class ProcessingElement(wiring.Component):
         joined = self.codes and carry.joins
         following = carry.accumulate(m, acc, count, odd, self.start, self.double, "acc", joined=joined)
         bit = Signal(reset_less=True)
-        m.d.sync += bit.eq(~following[-1])
+        sign = ~following[-1]
+        if self.sums:
+            m.d.comb += self.sum.eq(following)
+            following, sign = Mux(self.hold, acc, following), Mux(self.hold, bit, sign)
+        m.d.sync += bit.eq(sign)
         m.d.comb += self.bit.eq(bit)
         with m.If(self.clear):
             m.d.sync += acc.eq(0)

@@ -118,13 +118,17 @@ class Issue(wiring.Component):
             waits = self._waits(m, nest)
             ready = ready & ~waits
             m.d.comb += self.causes.wait_weights.eq(self.beat & ~self.hazard & waits)
-        copies = tuple(name for name in ("copy_last", "single_last") if "copy" in nest.levels)
+        copies = ("copy_last", "single_last") if "copy" in nest.levels else ()
+        copies += ("near",) if config.row_sums else ()
         take_names(m, nest.layer, descriptor, but=("read_base", *copies))
         # Strips have their distances in the same word.
         m.d.comb += [nest.layer[name].eq(Mux(descriptor.strips, 0, descriptor[name])) for name in copies]
         if config.code_bits > 1:
             last = Mux(slices.compares, descriptor.code_last, 0)
             m.d.comb += [slices.codes.eq(descriptor.code_last), port.planes_last.eq(last)]
+        if config.row_sums:
+            m.d.comb += slices.row_sum.eq(descriptor.row_sum & ~descriptor.strips)
+            m.d.comb += nest.stays.eq(slices.next_adds)
         # A beat goes to the array unless something it needs is not there yet.
         result = issue & nest.emits & nest.window_last
         if config.code_bits > 1:
@@ -278,11 +282,18 @@ class Issue(wiring.Component):
 
         The next threshold's start value takes the place of the first one's, which then must come again.
         """
-        ctl, compares = self.ctl, slices.compares
+        ctl, compares, shifts = self.ctl, slices.compares, ~slices.compares
+        starts = compares
+        if self.config.row_sums:
+            # The sum of a row comes as a threshold does, but is not read.
+            adds = slices.adds.any()
+            starts, compares, shifts = compares | adds, compares & ~adds, shifts & ~adds
+            m.d.comb += [ctl.four.eq(nest.four), ctl.shared.eq(ctl.valid & nest.copy_last)]
+            m.d.comb += ctl.adds.eq(Mux(issue, slices.adds, 0))
         m.d.comb += [
             ctl.load.eq(issue & Mux(draining, compares, nest.first)),
-            ctl.first.eq(issue & Mux(draining, compares, nest.first)),
-            ctl.double.eq(issue & Mux(draining, ~compares, nest.doubles)),
+            ctl.first.eq(issue & Mux(draining, starts, nest.first)),
+            ctl.double.eq(issue & Mux(draining, shifts, nest.doubles)),
         ]
         with m.If(issue & draining & compares & at_least(nest.taddr, self.config.threshold_depth)):
             m.d.comb += self.astray.eq(1)

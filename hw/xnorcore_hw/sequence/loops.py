@@ -27,6 +27,8 @@ def loop_bits(config: DeviceConfig) -> dict[str, int]:
     codes = {"code_last": code_size(config)} if config.code_bits > 1 else {}
     if "copy" in levels:
         codes["single_last"] = bits["copy_last"]
+    if config.row_sums:
+        codes["near"] = bits["copy_last"]
     stream = {"stream": 1} if config.store_words else {}
     return bits | {"double": 1, "read_base": raddr} | bases | stream | codes
 
@@ -47,6 +49,8 @@ class LoopLayout(data.StructLayout):
     single_last
         Copies that count once, minus one: in front of these the accumulator doubles, but for a position's
         first beat. Where weights may have several bits.
+    near
+        If it is not 0, all copies but so many of the last ones count four times. With `config.row_sums`.
     stream
         Weights and start values go on where those of the layer before have ended. On a device with a store.
     code_last

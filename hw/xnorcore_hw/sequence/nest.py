@@ -74,6 +74,9 @@ class LoopNest(wiring.Component):
         Last word of a run.
     plane_first, plane_last : Out(1)
         First plane; last one, only where there may be codes.
+    four, copy_last : Out(1)
+    stays : In(1)
+        With `config.row_sums`: a copy that counts four times; the last one. The next slice is no threshold.
     window_last : Out(1)
         Last position of a pooling window.
     tile_end, layer_end : Out(1)
@@ -97,6 +100,8 @@ class LoopNest(wiring.Component):
         flags = ("more", "tile_first", "tile_next", "first", "doubles", "last", "emits", "closes")
         flags += ("run_end", "plane_first", "window_last")
         flags += ("plane_last",) if config.code_bits > 1 else ()
+        flags += ("four", "copy_last") if config.row_sums else ()
+        ports |= {"stays": In(1)} if config.row_sums else {}
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(self.levels))}
         ports |= {"place": Out(place_bits()), "distance": In(MoveLayout(config).members["distance"])}
@@ -150,6 +155,10 @@ class LoopNest(wiring.Component):
         }
         if self.config.code_bits > 1:
             ends["plane_last"] = at_last[plane]
+        if self.config.row_sums:
+            near = self.layer.near
+            ends["four"] = (near != 0) & (self._left["copy"] >= near)
+            ends["copy_last"] = at_last[level_of["copy"]]
         m.d.comb += self.tile_next.eq(ends["tile_first"])
         registers = {name: self._register(m, name) for name in ends}
         with m.If(self.load):
@@ -274,6 +283,6 @@ class LoopNest(wiring.Component):
                 m.d.sync += [first.eq(following), start.eq(following)]
             with m.Else():
                 m.d.sync += start.eq(first)
-        with m.Elif(self.slice):
+        with m.Elif(self.slice & ~self.stays if self.config.row_sums else self.slice):
             m.d.sync += start.eq(start + 1)
         return first, following

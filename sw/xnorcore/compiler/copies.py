@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
+from ..isa.device import DeviceConfig
 from ..isa.layout import DESCRIPTOR
 
 __all__ = ["MAX_COPIES", "Copies", "copies_of"]
@@ -18,29 +19,45 @@ MAX_COPIES = 1 << DESCRIPTOR.fields["copy_last"].width
 
 @dataclass(frozen=True)
 class Copies:
-    """How many signs make up each weight of a layer: ``scale * w`` is the sum of these, some counted twice.
+    """How many signs make up each weight of a layer: ``scale * w + shift`` is their sum, some counted twice.
 
     Attributes
     ----------
     twice, single : int
-        Signs that count twice, which come first, and those that count once, of which there is at least one.
+        Signs that count twice, and behind them those that count once, of which there is at least one.
     scale : int
         1, all weights are odd; or 2.
+    four : int
+        Signs that count four times, which come first.
+    shift : int
+        0 or 1. With 1, what a layer reads is added up, and taken away from all of its sums.
     """
 
     twice: int = 0
     single: int = 1
     scale: int = 1
+    four: int = 0
+    shift: int = 0
 
     @property
     def count(self) -> int:
         """Signs of a weight."""
-        return self.twice + self.single
+        return self.four + self.twice + self.single
 
     @property
     def reach(self) -> int:
         """Largest magnitude of their sum, and the remainder that it has modulo 2."""
-        return 2 * self.twice + self.single
+        return 4 * self.four + 2 * self.twice + self.single
+
+    @property
+    def plain(self) -> bool:
+        """Whether a weight is one sign, and nothing else."""
+        return self.count == 1 and not self.shift
+
+    @property
+    def odd(self) -> bool:
+        """Whether no weight is 0."""
+        return self.scale == 1
 
     def signs(self, sums: NDArray[np.signedinteger]) -> NDArray[np.uint8]:
         """Return the bits whose signs have such sums, the copies along a new first axis.
@@ -56,13 +73,16 @@ class Copies:
         for copy in range(self.count):
             # What is left is never more than the signs behind can make up.
             bits[copy] = left >= 0 if copy % 2 == 0 else left > 0
-            left -= (2 * bits[copy].astype(left.dtype) - 1) * (2 if copy < self.twice else 1)
+            counts = 4 if copy < self.four else 2 if copy < self.four + self.twice else 1
+            left -= (2 * bits[copy].astype(left.dtype) - 1) * counts
         assert not left.any()
         return bits
 
 
-def copies_of(weights: NDArray[np.int8], doubles: bool, name: str) -> Copies:
-    """Return the fewest signs that make up all weights of a layer.
+def copies_of(
+    weights: NDArray[np.int8], doubles: bool, name: str, config: DeviceConfig | None = None, beats: int = 1
+) -> Copies:
+    """Return the signs that make up all weights of a layer in the fewest cycles.
 
     Parameters
     ----------
@@ -71,6 +91,10 @@ def copies_of(weights: NDArray[np.int8], doubles: bool, name: str) -> Copies:
         Signs may count twice.
     name : str
         The layer's.
+    config : DeviceConfig, optional
+        That may have `row_sums`.
+    beats : int
+        Of a position for each sign.
 
     Raises
     ------
@@ -79,13 +103,27 @@ def copies_of(weights: NDArray[np.int8], doubles: bool, name: str) -> Copies:
     """
     largest = int(np.abs(weights.astype(np.int64)).max(initial=1))
     odd = bool((weights & 1).all())
-    reach, single = (largest, 1) if odd else (2 * largest, 2)
-    found = Copies((reach - single) // 2, single, 1 if odd else 2)
-    if not doubles:
-        found = Copies(0, reach, found.scale)
+    reach, scale = (largest, 1) if odd else (2 * largest, 2)
+    rows = config.geometry.rows if config is not None and config.row_sums and doubles else 0
+    found = _fewest(reach, scale, rows > 0) if doubles else Copies(0, reach, scale)
+    if rows and not odd:
+        bounds = 2 * np.array([weights.min(), weights.max()], np.int64) + 1
+        shifted = replace(_fewest(int(np.abs(bounds).max()), 2, True), shift=1)
+        # Each row's sum takes a cycle of a position.
+        fewer = (found.count - shifted.count) * beats
+        if fewer > rows or (fewer > 0 and found.count > MAX_COPIES):
+            found = shifted
     if found.count > MAX_COPIES:
         raise CompileError(
             f"layer {name!r} has weights of {largest} in magnitude, which take {found.count} signs each, but "
             f"a device adds up {MAX_COPIES}; quantise them to fewer bits; `golden` and `eval` compute it"
         )
     return found
+
+
+def _fewest(reach: int, scale: int, four: bool) -> Copies:
+    """Return the fewest signs of such a `reach`, of which some may count `four` times."""
+    single = 2 - reach % 2
+    # What does not count four times must reach across the gap that this leaves: one counts twice.
+    fours = max(reach - single - 2, 0) // 4 if four else 0
+    return Copies((reach - single) // 2 - 2 * fours, single, scale, fours)

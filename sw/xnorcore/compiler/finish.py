@@ -75,9 +75,6 @@ def finish(
             f"layer {name!r} needs an accumulator of {acc_bits} bits, the device has "
             f"{config.acc_width}; set acc_width or reduce the input bits"
         )
-    full = np.zeros((tiles * g.columns, words, width), np.uint8)
-    full[:outputs] = lanes
-    stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, g.columns, words, width // 8)
     loops, height, across = pooled(positions, pool)
     strip = -(-height // strips)
     nest = nest.with_loops(
@@ -87,7 +84,7 @@ def finish(
     plane = _rows(height, most if bits > 1 else strips) * across * result
     apart = plane if bits > 1 else 0
     window = prod(nest.count(name) for name in ("win_x", "win_y"))
-    further = strip * across * (config.acc_width - 1 if slices else window * (start_words(bits) - 1))
+    further = strip * across * window * _further(bits, slices > 0, made, config)
     descriptor = Descriptor(
         nest,
         Place(""),
@@ -98,13 +95,15 @@ def finish(
         bits=bits,
         plane=apart,
         single=made.single,
+        four=made.four,
+        row_sum=made.shift > 0,
     )
     if strips > 1 and height > 1:
         moves = Strips(strip * loops["y"][1] // width, strip * across * result)
         descriptor = replace(descriptor, strips=moves)
     return Lowered(
         descriptor,
-        stored.transpose(1, 0, 2, 3).reshape(g.columns, tiles * words, width // 8),
+        _stored(lanes, tiles, g.columns),
         starts.reshape(tiles, g.columns, -1).transpose(1, 0, 2),
         tiles,
         Values(height, across, result, outputs, slices, factor, offset, None, bits, apart, scale),
@@ -115,6 +114,21 @@ def finish(
         nest.count("tile") * further,
         acc_bits,
     )
+
+
+def _stored(lanes: NDArray[np.uint8], tiles: int, columns: int) -> NDArray[np.uint8]:
+    """Return what the weight buffers hold, as `Lowered.weights`."""
+    outputs, words, width = lanes.shape
+    full = np.zeros((tiles * columns, words, width), np.uint8)
+    full[:outputs] = lanes
+    stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, columns, words, width // 8)
+    return stored.transpose(1, 0, 2, 3).reshape(columns, tiles * words, width // 8)
+
+
+def _further(bits: int, score: bool, made: Copies, config: DeviceConfig) -> int:
+    """Return the beats of a position that read nothing: sums of rows, and thresholds or slices of a score."""
+    sums = config.geometry.rows if made.shift else 0
+    return sums + (config.acc_width if score else start_words(bits)) - 1
 
 
 def _rows(height: int, strips: int) -> int:

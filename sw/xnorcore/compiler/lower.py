@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     copies = source.pixels if summed else 1
     nest = Nest.of(run=(pixels * source.pitch, width), plane=(copies, source.pitch * width))
     weights = layer.weights.reshape(layer.outputs, pixels, source.channels)
-    made = copies_of(layer.weights, not summed, name)
+    made = copies_of(layer.weights, not summed, name, config, pixels * source.pitch)
     lanes = _lanes(weights, made, source.pitch, width, source.lanes)
     return finish(layer, *lanes, made, nest, config, name, planes=1, copies=copies, factor=2)
 
@@ -54,7 +55,7 @@ def _dense_of_codes(layer: Dense, source: Region, config: DeviceConfig, summed: 
         layer = layer.with_arrays(weights=np.tile(layer.weights, (1, source.pixels)))
     nest = Nest.of(run=(words, width), plane=(source.bits, -source.plane_words * width))
     weights = layer.weights.reshape(layer.outputs, source.pixels, source.channels)
-    made = copies_of(layer.weights, True, name)
+    made = copies_of(layer.weights, True, name, config, source.bits * words)
     lanes = _lanes(weights, made, source.pitch, width, source.lanes)
     lowered = finish(layer, *lanes, made, nest, config, name, planes=source.bits, copies=1, factor=1)
     return _with(lowered, source=Place("", (source.bits - 1) * source.plane_words))
@@ -65,7 +66,7 @@ def lower_pixels(layer: Dense, planes: int, plane_words: int, config: DeviceConf
     width = config.geometry.width
     words = -(-layer.inputs // width)
     nest = Nest.of(run=(words, width), plane=(planes, -plane_words * width))
-    made = copies_of(layer.weights, True, name)
+    made = copies_of(layer.weights, True, name, config, planes * words)
     lanes = _lanes(layer.weights[:, np.newaxis], made, words, width)
     lowered = finish(layer, *lanes, made, nest, config, name, planes=planes, copies=1, factor=1)
     return _with(lowered, source=Place("", (planes - 1) * plane_words))
@@ -89,8 +90,8 @@ def lower_windows(
     nest = Nest.of(run=(words, width), plane=(source.planes, -source.plane_words * width))
     positions = Positions(source.rows, columns, source.row_words * width, source.across)
     taps = layer.weights if source.whole else layer.weights.transpose(0, 2, 1, 3)
-    made = copies_of(layer.weights, not source.expanded, name)
-    most, strips = strips, strips if made.count == 1 else 1
+    made = copies_of(layer.weights, not source.expanded, name, config, source.planes * words)
+    most, strips = strips, strips if made.plain else 1
     lanes = _lanes(taps.reshape(layer.outputs, 1, -1), made, words, width, source.places)
     if source.expanded:
         planes, copies, factor = 1, 2, 1
@@ -139,12 +140,12 @@ def lower_conv(
     # Zero padding leaves out a varying number of taps, and with each the lane left over. Two passes over
     # the window, with that lane at 0 and at 1, cancel it; they count the sum twice.
     coded = source.bits > 1
-    made = copies_of(layer.weights, True, name)
-    left_over = (pitch * width - source.channels) % 2 and made.reach % 2
+    made = copies_of(layer.weights, True, name, config, source.bits * prod(layer.kernel) * pitch)
+    left_over = (pitch * width - source.channels) % 2 and made.odd
     balanced = bool(any(layer.padding) and layer.pad_value == 0 and left_over and not coded)
     if balanced:
         made = copies_of(layer.weights, False, name)
-    strips = strips if made.count == 1 else 1
+    strips = strips if made.plain else 1
     copies = 2 if balanced else 1
     planes = (source.bits, -source.plane_words * width) if coded else (copies, 0)
     lanes, odd, nest, first = _taps(layer, source, made, planes, config)
@@ -188,7 +189,7 @@ def _taps(
     """Return the lanes of a convolution of a map, as `_lanes`, their loops, and the first word of a pixel."""
     g, pitch, (kh, kw) = config.geometry, source.pitch, layer.kernel
     width = g.width
-    few = touched(layer, source, g.columns, width) if made.reach % 2 == 0 else None
+    few = None if made.odd else touched(layer, source, g.columns, width)
     if few is None:
         taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
         lines = {"col": (kw, pitch * width), "row": (kh, source.width * pitch * width)}
@@ -219,10 +220,10 @@ def _lanes(
     used: Any = slice(values) if places is None else places
     empty = np.ones(words * width, np.bool_)
     empty[used] = False
-    odd = made.reach % 2
+    odd = int(made.odd)
     sums = np.empty((outputs, pixels, words * width), np.int8 if made.count == 1 else np.int16)
-    sums[:, :, used] = weights.astype(sums.dtype) * made.scale
-    sums[:, :, empty] = odd * (2 * (np.arange(spare) % 2) - 1)
+    sums[:, :, used] = weights.astype(sums.dtype) * made.scale + made.shift
+    sums[:, :, empty] = odd * (2 * (np.arange(spare) % 2) - 1) + made.shift
     lanes = made.signs(sums).transpose(1, 0, 2, 3)
     return lanes.reshape(outputs, made.count * pixels * words, width), odd * pixels * (spare % 2)
 

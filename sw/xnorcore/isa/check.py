@@ -190,6 +190,16 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
         raise CompileError(
             f"{what} counts {fields['single_last'] + 1} copies once, but has {fields['copy_last'] + 1}"
         )
+    if (fields["near"] or fields["row_sum"]) and not config.row_sums:
+        raise CompileError(
+            f"{what} has signs that count four times, or adds the sums of rows, for which the device needs "
+            "row_sums; it has 0"
+        )
+    if fields["near"] and not fields["single_last"] < fields["near"] <= fields["copy_last"]:
+        raise CompileError(
+            f"{what} counts all but {fields['near']} copies four times, but has {fields['copy_last'] + 1}, "
+            f"of which {fields['single_last'] + 1} count once"
+        )
     if config.whole_windows and fields["lanes"] not in (0, g.width - 1):
         raise CompileError(
             f"{what} uses {fields['lanes']} lanes, but with whole_windows only the last may go"

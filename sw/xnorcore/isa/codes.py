@@ -20,8 +20,8 @@ def start_words(bits: int) -> int:
     return (1 << bits) - 1
 
 
-def check_codes(code_bits: int, threshold_share: int) -> None:
-    """Check `DeviceConfig.code_bits` beside what it does not go with.
+def check_codes(code_bits: int, threshold_share: int, row_sums: int, convolution: int) -> None:
+    """Check `DeviceConfig.code_bits` and `row_sums` beside what they do not go with.
 
     Raises
     ------
@@ -33,4 +33,10 @@ def check_codes(code_bits: int, threshold_share: int) -> None:
         raise GeometryError(
             f"threshold_share is {threshold_share}, but must be 1 where code_bits is above 1; code_bits is "
             f"{code_bits}"
+        )
+    in_range("row_sums", row_sums, 0, 1)
+    if row_sums and (code_bits == 1 or not convolution):
+        raise GeometryError(
+            f"row_sums is 1, which needs code_bits above 1 and convolution 1; they are {code_bits} and "
+            f"{convolution}"
         )

@@ -55,7 +55,11 @@ class Descriptor:
     plane : int
         Words from one plane of such results to the next more significant one.
     single : int
-        Copies (loop ``copy``) that count once, the last ones; those before them count twice.
+        Copies (loop ``copy``) that count once, the last ones; those before them count twice, but for the
+    four : int
+        first ones, which count four times.
+    row_sum : bool
+        From every sum, the sum of all that the last copy reads is taken away.
     """
 
     nest: Nest
@@ -76,6 +80,8 @@ class Descriptor:
     bits: int = 1
     plane: int = 0
     single: int = 1
+    four: int = 0
+    row_sum: bool = False
 
     @property
     def parts(self) -> int:
@@ -121,6 +127,8 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
         "plane_low": d.plane % (1 << _LOW),
         "plane_high": d.plane >> _LOW,
         "single_last": d.single - 1,
+        "near": d.nest.count("copy") - d.four if d.four else 0,
+        "row_sum": d.row_sum,
     }
     if d.padding:
         p = d.padding
@@ -226,6 +234,8 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         f["code_last"] + 1,
         plane_words(f),
         f["single_last"] + 1,
+        max(f["copy_last"] + 1 - f["near"], 0) if f["near"] else 0,
+        bool(f["row_sum"]),
     )
     return descriptor, after
 

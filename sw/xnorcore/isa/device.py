@@ -10,7 +10,7 @@ from math import gcd
 from ..errors import GeometryError
 from ..nearest import did_you_mean
 from .codes import check_codes
-from .ranges import fitting, in_range, power_of_two_at_least
+from .ranges import check_alignment, fitting, in_range, power_of_two_at_least
 from .stores import check_store
 
 ROWS = (1, 8)
@@ -145,6 +145,9 @@ class DeviceConfig:
     code_bits : int
         Bits of a value between layers, 1 to 3. Above 1 each column compares its sums with as many thresholds
         as a code needs, one after the other. Needs `threshold_share` 1.
+    row_sums : int
+        1 for a sum of its operands in every row, which all of its columns add, and for signs that count four
+        times: weights of 3 bits then take 3 signs instead of 4. Needs `code_bits` above 1, and `convolution`.
 
     Raises
     ------
@@ -171,6 +174,7 @@ class DeviceConfig:
     store_words: int = 0
     store_kind: int = 0
     code_bits: int = 1
+    row_sums: int = 0
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -195,9 +199,8 @@ class DeviceConfig:
         in_range("program_halves", self.program_halves, 0, 1)
         in_range("whole_windows", self.whole_windows, 0, 1)
         in_range("act_ports", self.act_ports, 1, 2)
-        in_range("column_align", self.column_align, 1, 8)
-        if self.column_align != 1:
-            self._check_alignment()
+        across = bool(self.line_bytes and not self.whole_windows)
+        check_alignment(self.column_align, across, g.width)
         if self.line_bytes and not self.convolution:
             raise GeometryError(f"line_bytes is {self.line_bytes}, but must be 0 without convolution")
         if self.whole_windows and not self.line_bytes:
@@ -213,19 +216,9 @@ class DeviceConfig:
                 f"threshold_share is {share}, but must be a power of two that divides columns {g.columns} "
                 f"and column_group {self.column_group}"
             )
-        check_codes(self.code_bits, share)
+        check_codes(self.code_bits, share, self.row_sums, self.convolution)
         # A StoreKind is a number like the others: programs are named by what a configuration prints.
         object.__setattr__(self, "store_kind", int(self.store_kind))
-
-    def _check_alignment(self) -> None:
-        width = self.geometry.width
-        if self.column_align & (self.column_align - 1):
-            raise GeometryError(f"column_align is {self.column_align}, but must be 1, 2, 4 or 8")
-        if not self.line_bytes or self.whole_windows or width < 16 or width & (width - 1):
-            raise GeometryError(
-                f"column_align is {self.column_align}, but must be 1 without line_bytes, with whole_windows, "
-                f"and at a width that is no power of two of at least 16; width is {width}"
-            )
 
     @property
     def max_frame(self) -> int:
@@ -263,6 +256,8 @@ class DeviceConfig:
             del values["store_words"], values["store_kind"]  # What it was before there were any.
         if self.code_bits == 1:
             del values["code_bits"]
+        if not self.row_sums:
+            del values["row_sums"]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 

@@ -212,11 +212,13 @@ DESCRIPTOR = Record(
     # Output side: kept apart, because the results of a layer arrive after its last beat has left.
     (("out_base", 16), ("out_tile_stride", 16)),
     # Without `strips`: taps are read again in each plane, with further weights, for each copy. The last ones
-    # count once, `single_last` and one, those before twice.
-    also={12: (("delta_copy", 16), ("copy_last", 4), ("single_last", 4))},
+    # count once, `single_last` and one, those before twice; if `near` is not 0, all but so many of the last
+    # count four times. `row_sum`: what the last copy reads is added up, and taken away from all sums.
+    also={12: (("delta_copy", 16), ("copy_last", 4), ("single_last", 4), ("near", 4), ("row_sum", 1))},
 )
 
-_STRIPS, _COPIES = ("in_strip", "out_strip"), ("delta_copy", "copy_last", "single_last")
+_STRIPS = ("in_strip", "out_strip")
+_COPIES = ("delta_copy", "copy_last", "single_last", "near", "row_sum")
 """Fields of one word, of which the others count as 0, by `strips`."""
 WIDE_WORDS = range(DESCRIPTOR.fields["x_last"].word, DESCRIPTOR.fields["out_base"].word)
 """Descriptor words that are there only if `wide` is set."""

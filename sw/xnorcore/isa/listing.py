@@ -98,7 +98,10 @@ def _flags(one: Descriptor) -> Iterator[str]:
     if one.double and one.nest.count("plane") > 1:
         yield "planes double"
     if (copies := one.nest.count("copy")) > 1:
-        yield f"{copies} copies, {copies - one.single} of them twice"
+        four = f", {one.four} four times" if one.four else ""
+        yield f"{copies} copies{four}, {copies - one.single - one.four} of them twice"
+    if one.row_sum:
+        yield "the rows' sums"
     if one.depends:
         yield "waits for the layer before"
     if one.lanes:

@@ -82,6 +82,7 @@ FLAGS_SHARE_LOW = 8
 """Lowest of the four bits of the flags that hold `DeviceConfig.threshold_share`."""
 FLAGS_CODE_LOW = 12
 """Lowest of the two bits of the flags that hold `DeviceConfig.code_bits`, less 1."""
+FLAG_ROW_SUMS = 1 << 14
 STORE_BANK = 1 << 16
 """Words of a bank of the store."""
 
@@ -123,6 +124,7 @@ class DeviceInfo:
             | c.column_align.bit_length() - 1 << FLAGS_ALIGN_LOW
             | c.threshold_share << FLAGS_SHARE_LOW
             | c.code_bits - 1 << FLAGS_CODE_LOW
+            | FLAG_ROW_SUMS * c.row_sums
         )
         return _INFO.pack(
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
@@ -174,5 +176,6 @@ class DeviceInfo:
             store_words=1 << store >> 1,
             store_kind=kind,
             code_bits=(flags >> FLAGS_CODE_LOW & 3) + 1,
+            row_sums=int(bool(flags & FLAG_ROW_SUMS)),
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import GeometryError
 
-__all__ = ["fitting", "in_range", "power_of_two_at_least"]
+__all__ = ["check_alignment", "fitting", "in_range", "power_of_two_at_least"]
 
 
 def in_range(name: str, value: int, low: int, high: int, multiple: int = 1) -> None:
@@ -20,6 +20,24 @@ def in_range(name: str, value: int, low: int, high: int, multiple: int = 1) -> N
     if not low <= value <= high or value % multiple:
         step = f" and a multiple of {multiple}" if multiple > 1 else ""
         raise GeometryError(f"{name} is {value}, but must be {low} to {high}{step}")
+
+
+def check_alignment(align: int, across: bool, width: int) -> None:
+    """Check `DeviceConfig.column_align`, on a device whose windows lie `across` words of `width` bits or not.
+
+    Raises
+    ------
+    GeometryError
+        If it is outside its limits.
+    """
+    in_range("column_align", align, 1, 8)
+    if align & (align - 1):
+        raise GeometryError(f"column_align is {align}, but must be 1, 2, 4 or 8")
+    if align > 1 and (not across or width < 16 or width & (width - 1)):
+        raise GeometryError(
+            f"column_align is {align}, but must be 1 without line_bytes, with whole_windows, and at a width "
+            f"that is no power of two of at least 16; width is {width}"
+        )
 
 
 def power_of_two_at_least(value: int) -> int:

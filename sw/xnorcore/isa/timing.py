@@ -181,6 +181,8 @@ class _Beats:
         How many there are of each.
     further : int
         Thresholds of a code behind the first one, each of which takes a cycle that reads nothing.
+    adds : int
+        Sums of rows that are added to a position's, each in a cycle that reads nothing.
     parts : int
         Words of a result: so many cycles lie between two.
     refill : Refill or None
@@ -205,6 +207,7 @@ class _Beats:
         self.share = config.threshold_share
         bits = 1 if descriptor.slices else descriptor.bits
         self.further = start_words(bits) - 1
+        self.adds = g.rows if descriptor.row_sum else 0
         self.parts = g.words_per_tile * (g.rows if descriptor.strips else 1) * bits
         self.silent, self.slices = 0, 0
         self.whole = True
@@ -213,7 +216,8 @@ class _Beats:
             self.silent = config.acc_width - 1 - self.slices
             self.whole = descriptor.slices == config.acc_width
         self.busy = nest.beats
-        self.drain = self.tiles * self.results * (self.silent + self.slices + self.window * self.further)
+        more = self.silent + self.slices + self.window * (self.adds + self.further)
+        self.drain = self.tiles * self.results * more
 
     def run(self, first: int, free: int, memory: OnePort) -> tuple[int, int]:
         """Return the cycles of the first and the last beat with a result, or with a part of one to pool.
@@ -271,19 +275,17 @@ class _Beats:
         """
         memory.forget(first)
         before = memory.read(first, self.position - 1)
-        emits = memory.read(max(before + 1, free) if self.whole else before + 1, 1)
+        wanted = free if self.whole else before
+        emits = memory.read(before + 1 if self.adds else max(before + 1, wanted), 1)
+        if self.adds:
+            # What leaves with the last beat leaves with the last of these.
+            emits = max(emits + self.adds, wanted)
         used = emits if self.behind == 1 else memory.read(first, self.position - self.behind + 1)
-        if self.further:
+        if not self.slices:
             end = emits + self.further
             for _ in range(self.window - 1):
-                end = memory.read(end + 1, self.position) + self.further
-            memory.write(end, self.parts)
-            return emits, end, used
-        if not self.slices:
-            further = (self.window - 1) * self.position
-            end = memory.read(emits + 1, further)
-            if self.window > 1:
-                used = memory.read(emits + 1, further - self.behind + 1)
+                used = memory.read(end + 1, self.position - self.behind + 1)
+                end = memory.read(end + 1, self.position) + self.adds + self.further
             memory.write(end, self.parts)
             return emits, end, used
         if self.whole:

@@ -19,10 +19,10 @@ DEVICE = {
     "column_align": "columns of images begin at multiples of, bits",
     "act_ports": "ports of the activation memories",
     "store_words": "store of weights, words", "store_kind": "what the store is",
-    "code_bits": "bits of a value between layers",
+    "code_bits": "bits of a value between layers", "row_sums": "sums of the rows' operands",
 }  # fmt: skip
 """By option of a device."""
-_YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows")
+_YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows", "row_sums")
 
 _LINK = {
     "sent": "frames sent", "resent": "of them again", "received": "answers", "damaged": "damaged",

@@ -26,6 +26,10 @@ def features(case: Case) -> set[str]:
     found.add("rows share an image" if program.spread else "an image per row")
     if any(one.strips for section in program.sections for one in section.descriptors):
         found.add("strips")
+    if any(one.row_sum for section in program.sections for one in section.descriptors):
+        found.add("sums of the rows")
+    if any(one.four for section in program.sections for one in section.descriptors):
+        found.add("signs that count four times")
     if any(plan.name.startswith("copy of ") for plan in program.layers):
         found.add("copied maps")
     if any(plan.name.endswith(" again") for plan in program.layers):
@@ -41,6 +45,7 @@ def features(case: Case) -> set[str]:
         found.add("several batches")
     config = case.config
     named = {"counters": 0, "convolution": 0, "program_halves": 1, "whole_windows": 1, "act_ports": 1}
+    named["row_sums"] = 1
     for name, wanted in named.items():
         if getattr(config, name) == wanted:
             found.add(f"device with {name}={wanted}")

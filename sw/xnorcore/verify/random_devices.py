@@ -61,7 +61,10 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     words = _STORES[rng.integers(len(_STORES))]
     config = replace(config, store_words=words, store_kind=int(rng.choice(_KINDS)) if words else 0)
     bits = int(rng.choice([1, 1, 2, 3]))
-    return config if share > 1 else replace(config, code_bits=bits)
+    if share > 1:
+        return config
+    sums = bits > 1 and convolution and rng.random() < 0.5
+    return replace(config, code_bits=bits, row_sums=int(sums))
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:

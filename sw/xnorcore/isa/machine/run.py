@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +35,8 @@ class LayerTrace:
         Program word of the descriptor.
     fields : dict
     sums : array of int64, shape (rows, positions, tiles * columns)
-        Accumulators after a position's last beat that multiplies, start values included; positions in the
-        order (y, x, win_y, win_x), the last two those of a pooling window.
+        Accumulators after a position's last beat that multiplies, start values and the rows' sums included;
+        positions in the order (y, x, win_y, win_x), the last two those of a pooling window.
     writes : list of int
         Words of activation memory that were written, in order.
     """
@@ -155,7 +155,7 @@ class Machine:
 
         Shapes (rows, positions, columns) and (thresholds - 1, columns).
         """
-        config, g = self.config, self.config.geometry
+        g = self.config.geometry
         planes, copies, taps = walk.counts["plane"], walk.counts["copy"], walk.taps
         weights, values = self._weights(fields, copies * taps, tile)
         starts = values[:, 0]
@@ -165,21 +165,41 @@ class Machine:
         for at in range(0, walk.positions, step):
             chunk = slice(at, min(at + step, walk.positions))
             for row in range(g.rows):
-                acc = np.zeros((chunk.stop - at, g.columns), np.int64)
-                part = 0
-                for plane, copy in np.ndindex(planes, copies):
-                    doubles = fields["double"] and copies - copy == fields["single_last"] + 1
-                    if plane or copy:
-                        acc *= 2 if doubles else 1
-                    if doubles or not (plane or copy):
-                        acc += plane_starts(starts, part, config.acc_width)
-                        part += 1
-                    x = self._operands(fields, walk, base, tile, row, (plane, copy), chunk)
-                    # Products of -1 and +1, or 0 where a tap counts as nothing: whole numbers below 2**24.
-                    acc += (x.reshape(len(x), -1) @ signs[:, copy].T).astype(np.int64) // 2
-                    acc = wrapped(acc, config.acc_width)
-                sums[row, chunk] = acc
+                operands = (
+                    self._operands(fields, walk, base, tile, row, pair, chunk)
+                    for pair in np.ndindex(planes, copies)
+                )
+                sums[row, chunk] = self._accumulate(fields, operands, signs, starts)
         return sums, values[:, 1:].T
+
+    def _accumulate(
+        self,
+        fields: Mapping[str, int],
+        operands: Iterable[NDArray[np.float32]],
+        signs: NDArray[np.float32],
+        starts: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """Return what the accumulators of a row hold behind some operands, those of all planes and copies.
+
+        Shape (positions, columns).
+        """
+        bits, copies = self.config.acc_width, signs.shape[1]
+        acc = shared = np.zeros((1, len(starts)), np.int64)
+        part = 0
+        for number, x in enumerate(operands):
+            left = copies - number % copies
+            doubles = fields["double"] and left == fields["single_last"] + 1
+            if doubles and number:
+                acc, shared = 2 * acc, 2 * shared
+            if doubles or not number:
+                acc = acc + plane_starts(starts, part, bits)
+                part += 1
+            # Products of -1 and +1, or 0 where a tap counts as nothing: whole numbers below 2**24.
+            count = (x.reshape(len(x), -1) @ signs[:, -left].T).astype(np.int64) // 2
+            acc = wrapped(acc + count * (2 if fields["near"] and left > fields["near"] else 1), bits)
+            if left == 1:
+                shared = shared - x.sum(axis=(1, 2)).astype(np.int64)[:, np.newaxis] // 2
+        return wrapped(acc + shared, bits) if fields["row_sum"] else acc
 
     def _weights(
         self, fields: Mapping[str, int], taps: int, tile: int
