@@ -167,7 +167,7 @@ print(*sys.modules)
         (["--help"], 20, ["numpy", "xnorcore.model", "xnorcore_hw.sim", "xnorcore_boards.board"]),
         (
             ["info", "digits"],
-            99,
+            100,
             ["amaranth", "serial", "xnorcore.link", "xnorcore.runtime", "xnorcore.verify"],
         ),
     ],

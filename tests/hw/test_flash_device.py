@@ -63,14 +63,11 @@ def test_many_random_networks(number: int) -> None:
 
 
 def test_cycles_are_those_expected(device: Accelerator) -> None:
-    """Exactly, but where a tile's last word is read again before the next tile's first one has come."""
+    """Waits for weights are a page too many at most: the last beat may wait for the next stream's first."""
     config = device.info.config
     for program in programs(config, 40, 5):
         found, expected = counted(device, program, 2), alone(program.timed[0], config, 2)
-        if program.timed[0][0].descriptor.nest.count("plane") == 1:
-            assert found == expected
-        else:
-            assert abs(found.active - expected.active) <= 600
+        assert found.busy == expected.busy and found.active <= expected.active <= found.active + 600
 
 
 @pytest.mark.campaign
@@ -82,7 +79,7 @@ def test_two_bits_a_cycle_take_twice_as_long(device: Accelerator) -> None:
         program, same = (next(programs(one.info.config, 41, 1)) for one in (narrow, device))
         found, expected = counted(narrow, program, 2), alone(program.timed[0], config, 2)
         assert 1.8 * counted(device, same, 2).wait_weights < found.wait_weights
-        assert abs(found.active - expected.active) <= 1200
+        assert found.active <= expected.active <= found.active + 1200
 
 
 @pytest.mark.campaign

@@ -12,7 +12,6 @@ from .. import zoo
 from ..boards import configured, find_device
 from ..compiler.compile import Program, compile_network
 from ..compiler.group import largest
-from ..compiler.obstacles import obstacles
 from ..errors import CompileError
 from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
 from ..isa.ranges import power_of_two_at_least
@@ -75,13 +74,19 @@ def _info(arguments: argparse.Namespace, console: Console) -> int:
         **device_facts(config, program),
         "fits": refusal is None and held is None,
         "refusal": refusal,
-        "missing": [asdict(lack) for lack in obstacles(network, config)] if refusal else [],
+        "missing": _missing(network, config) if refusal else [],
         "board_refusal": held,
         "device": {"board": arguments.board, "simulated": not arguments.board, "chosen": chosen},
         "boards": ask(network, configurations()) or None,
     }
     console.result(value, _info_lines(network, value))
     return 0 if value["fits"] else 1
+
+
+def _missing(network: Network, config: DeviceConfig) -> list[dict[str, Any]]:
+    from ..compiler.obstacles import obstacles
+
+    return [asdict(lack) for lack in obstacles(network, config)]
 
 
 def without_limits(network: Network, config: DeviceConfig) -> Program | None:

@@ -58,39 +58,23 @@ class Refill:
         else:
             self.ended(ready - 2)
 
-    def tile(self, words: int, first: int, follows: bool) -> int:
-        """Return the cycle of a tile's first beat if none of its first position's were held up after it.
+    def tile(self, words: int) -> int:
+        """Return the first cycle in which the last beat of the next tile's first position may leave.
 
-        Parameters
-        ----------
-        words : int
-            Of each column.
-        first : int
-            When the first beat may leave if its word is there.
-        follows : bool
-            Right behind the beat before.
+        It is taken to wait for the word behind its own, which one that is not held up does not.
         """
         self._begun(self._source, 0)
-        came = list[float]()
         # Words that go where nothing was come at their own pace; the others behind those that leave.
         for _ in range(words):
             self._words += 1
-            came.append(self._source.take(self._row, self._place()))
+            self._source.take(self._row, self._place())
         self.tiles -= 1
         if not self.tiles:
             self._source.again()
         # What comes ahead is asked for again.
         ahead = copy(self._source)
         self._begun(ahead, 1)
-        came.append(ahead.take(self._row, 0))
-        leaves = first
-        for number in range(words):
-            known = ceil(came[number]) + _LATE
-            if leaves < known or not follows:
-                # A beat that is held up waits for the word behind its own, too.
-                leaves = max(leaves, ceil(came[number + 1]) + _LATE)
-            leaves, follows = leaves + 1, True
-        return leaves - words
+        return ceil(ahead.take(self._row, 0)) + _LATE
 
     def _begun(self, source: Source, ahead: int) -> None:
         """Take the start values of the tile so many `ahead`."""

@@ -4,9 +4,10 @@ The model follows `xnorcore_hw.sequence` (docs/architecture.md, Timing). It know
 for images, and for results to be sent, are not in it, nor are the cycles in which words of results are read
 for the link while the next batch computes, one for each word at most.
 
-Of layers whose weights come from a store, ``wait_weights`` is exact as far as the store is (`sources`): of a
-flash to the cycle, of an SDRAM but for where rows and refreshes fall. Where batches wait for the link, the
-store goes on, and they take as much less.
+Of layers whose weights come from a store, ``wait_weights`` is an upper bound, close where words are what is
+waited for: a beat is taken to wait for the word behind its own, which one that is not held up does not. Of an
+SDRAM it is that of an even pace (`sources`). Where batches wait for the link, the store goes on, and they
+take as much less.
 """
 
 from __future__ import annotations
@@ -235,11 +236,9 @@ class _Beats:
             if self.refill:
                 if tile:
                     self.refill.ended(end)
-                # Beats of one word stay with it.
-                follows = bool(tile) and first == end + 1 and (self.words > 1 or self.busy == self.tiles)
-                there = self.refill.tile(self.words, first, follows)
-                self.waited += there - first
-                first = there
+                there = self.refill.tile(self.words) - self.words + 1
+                self.waited += max(there - first, 0)
+                first = max(first, there)
             begins, end, used = self._result(first, free, memory, opens=True)
             emitted = emitted if tile else begins
             end, used = self._further(end, used, memory)
