@@ -109,7 +109,8 @@ def test_the_record_is_of_the_present_boards():
         if counted:
             # By the cycles that were counted: the test above.
             rates |= {"device_images_per_s": found.device_images_per_s, "efficiency": found.efficiency}
-        now = replace(now, cycles=found.cycles, images=found.images, fmax_mhz=found.fmax_mhz, **rates)
+        counts = {"cycles": found.cycles, "waited": found.waited, "images": found.images}
+        now = replace(now, **counts, fmax_mhz=found.fmax_mhz, **rates)
         assert now == found, f"{board}, {name}"
         assert found.passed and (found.runs == "no") == (found.images == 0)
 
