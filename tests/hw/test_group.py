@@ -14,6 +14,7 @@ from xnorcore.compiler.group import grouped, most_per_row
 from xnorcore.errors import CompileError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.program import Program
+from xnorcore.isa.stores import StoreKind
 from xnorcore.isa.timing import alone
 from xnorcore.link.session import Session
 from xnorcore.model.layers import InputSpec
@@ -69,6 +70,22 @@ def test_every_image_has_its_own_results(number: int) -> None:
                 assert count == 1 or len(np.unique(wanted, axis=0)) > 1
                 np.testing.assert_array_equal(device.infer(images), wanted)
     assert seen
+
+
+def test_no_frame_is_lost_where_bytes_come_without_bits() -> None:
+    """Into memories of one port, and through a buffer that is smaller than a batch."""
+    config = replace(DEVICES[2], act_depth=8192, store_kind=StoreKind.FLASH)
+    options = SimOptions(config)
+    network = dense_network(np.random.default_rng(0), SHAPES[0])
+    program = compile_network(network, config)
+    most = most_per_row(program)
+    assert most * program.image_bytes > 2 * config.fifo_bytes
+    with Accelerator(Session(SimTransport(options, CompiledEngine(config, options.clock_hz)))) as device:
+        device.load_program(program, verify=False)
+        images = random_images(np.random.default_rng(1), network, 2 * most)
+        np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+        counters = device.counters
+    assert counters and counters["frames_bad"] == 0
 
 
 @pytest.mark.campaign
