@@ -72,7 +72,7 @@ def with_small_ratio(model: Any, error: UnequalSteps, within: float) -> tuple[An
     ImportFailedError
         If no small ratio is so near, or one of the values is no quantiser's.
     """
-    one, two = error.one, error.two
+    one, two = error.sides
     times = _ratio(one.scale / two.scale, (one.most, two.most), within)
     if times is None:
         raise ImportFailedError(f"{error}; no such ratio is within {within:g} of this one") from None

@@ -98,12 +98,13 @@ class UnequalSteps(ImportFailedError):
 
     Attributes
     ----------
-    one, two : Levels
+    sides : tuple of Levels
+        The two of them.
     """
 
-    def __init__(self, message: str, one: Levels, two: Levels) -> None:
+    def __init__(self, message: str, *sides: Levels) -> None:
         super().__init__(message)
-        self.one, self.two = one, two
+        self.sides = sides
 
 
 def places(shape: tuple[int, ...], batch: int, *, channels_last: bool) -> NDArray[np.int64]:
