@@ -50,7 +50,9 @@ class HeldCore(Core):
 
 
 class HeldTop(SimTop):
-    """The accelerator as engines drive it, with such a core."""
+    """The accelerator as engines drive it, with such a core, and room for all that comes."""
+
+    apart = 1
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0) -> None:
         super().__init__(config, clock_hz)

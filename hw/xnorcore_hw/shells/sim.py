@@ -16,9 +16,6 @@ from .framed import FramedCore
 
 __all__ = ["SimTop", "engine_ports"]
 
-_APART = 16
-"""Cycles from a byte to the next, without bits into memories of one port; a UART takes 40 or more."""
-
 
 def engine_ports() -> dict[str, Member]:
     """Return the ports that simulation engines drive, as `SimTop` explains them."""
@@ -50,6 +47,9 @@ class SimTop(wiring.Component):
     ----------
     accelerator : FramedCore
     """
+
+    apart = 16
+    """Cycles from a byte to the next, without bits into memories of one port; a UART takes 40 or more."""
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
         self.config, self.clock_hz = config, clock_hz
@@ -95,10 +95,10 @@ class SimTop(wiring.Component):
 
     def _free(self, m: Module) -> Value:
         """Return whether a byte may come; those for memories of one port come apart, as on a wire."""
-        if self.config.act_ports > 1:
+        if self.config.act_ports > 1 or self.apart == 1:
             return Const(1)
-        left = Signal(range(_APART), name="left")
+        left = Signal(range(self.apart), name="left")
         m.d.sync += left.eq(Mux(left == 0, 0, left - 1))
         with m.If(self.host_to_device.valid & self.host_to_device.ready):
-            m.d.sync += left.eq(_APART - 1)
+            m.d.sync += left.eq(self.apart - 1)
         return left == 0
