@@ -40,15 +40,17 @@ def ways(network: Network, config: DeviceConfig, fits: Fits) -> list[dict[str, A
     found: dict[bool, dict[str, Any]] = {}
     most = config.geometry.rows
     # What does not fit with one row does not with any number of them.
-    possible = {True, False}
+    alone: list[tuple[bool, dict[str, Any]]] | None = None
     for rows in range(most, 0, -1):
-        for whole, way in _found(network, config, fits, rows):
+        for whole, way in alone if alone and rows == 1 else _found(network, config, fits, rows):
             if whole not in found or (found[whole]["refusal"] is not None and way["refusal"] is None):
                 found[whole] = way
         fitting = {whole for whole, way in found.items() if way["refusal"] is None}
-        if rows == most > 1 and True not in fitting:
-            possible = {whole for whole, way in _found(network, config, fits, 1) if way["refusal"] is None}
-        if True in fitting or possible <= fitting:
+        if True in fitting:
+            break
+        if alone is None:
+            alone = list(_found(network, config, fits, 1)) if most > 1 else []
+        if {whole for whole, way in alone if way["refusal"] is None} <= fitting:
             break
     return [found[key] for key in (True, False) if key in found]
 
