@@ -25,7 +25,7 @@ from .cnns import random_cnn
 from .networks import random_images
 from .streams import NONE, Stalls, get, put, simulate
 
-SMALL = "act_depth=2048,weight_depth=4096,threshold_depth=512,acc_width=20"
+SMALL = "act_depth=4096,weight_depth=4096,threshold_depth=512,acc_width=20"
 URLS = [
     f"sim:rows=1,columns=8,width=8,{SMALL}",
     f"sim:rows=3,columns=4,width=16,{SMALL}",
