@@ -13,7 +13,7 @@ import pytest
 from tests.draws import RNG
 from xnorcore import datasets
 from xnorcore.datasets import cifar, own
-from xnorcore.errors import FileFormatError, InputError, UsageError, XnorcoreError
+from xnorcore.errors import FileFormatError, InputError, MissingDependencyError, UsageError, XnorcoreError
 
 from .idx_files import NAMES, parts, store
 
@@ -195,6 +195,13 @@ def test_cifar(tmp_path: Path) -> None:
         (folder / name).write_bytes(records(2))
     data = datasets.load(str(folder))
     assert data.train_images.shape == (10, 32, 32, 3) and data.test_images.shape == (2, 32, 32, 3)
+    for place in (folder, tmp_path):
+        named = datasets.load("cifar10", place)
+        np.testing.assert_array_equal(named.train_images, data.train_images)
+        assert len(datasets.load_test("cifar10", place).labels) == 2
+    (folder / "data_batch_3.bin").unlink()
+    with pytest.raises(MissingDependencyError, match=r"CIFAR-10 is not in .*; extract its binary version"):
+        datasets.load("cifar10", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_another_data_set_takes_the_place_of_the_recipes(torch: Any, folder: Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which recipe? One of digits, digits-w1a2, fashion, "),
+        ([], "which recipe? One of cifar10-residual, digits, digits-bwn, "),
         (["digit"], "unknown recipe 'digit'; known: digits, "),
         (["tiny.toml", "-o", "no/such/x.xnor"], "no directory no/such; create it first"),
         (["tiny.toml", "-o", "."], "is a directory; name a file in it"),

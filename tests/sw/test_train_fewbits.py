@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests import needs
+from xnorcore.datasets import Dataset
 from xnorcore.errors import UsageError
 from xnorcore.folding.steps import fold_steps
 from xnorcore.reference import fast, golden
@@ -23,7 +24,7 @@ from xnorcore.isa.device import DeviceConfig, Geometry  # noqa: E402
 from xnorcore.model.layers import has_weights  # noqa: E402
 from xnorcore.model.network import Add, Network  # noqa: E402
 from xnorcore.runtime.accelerator import Accelerator  # noqa: E402
-from xnorcore.train import Conv, Progress, Recipe, train  # noqa: E402
+from xnorcore.train import RECIPES, Conv, Progress, Recipe, train  # noqa: E402
 from xnorcore.train.export import to_network  # noqa: E402
 from xnorcore.train.fewbits import Quant, QuantConv2d, QuantLinear, Residual  # noqa: E402
 from xnorcore.train.layers import BinaryConv2d, BinaryLinear, Sign  # noqa: E402
@@ -249,11 +250,28 @@ RECIPES_ = {
     "ternary weights": replace(SMALL, activation_bits=1, convs=SMALL.convs[::3]),
     "residual": replace(SMALL, weight_bits=1, alpha=True, activation_bits=3),
     "all": replace(SMALL, head="affine"),
+    **{
+        name: replace(RECIPES[name], epochs=1, batch=10, validation=10)
+        for name in ("cifar10-residual", "digits-bwn")
+    },
 }
 
 
+def data_for(recipe: Recipe) -> Dataset:
+    """Stripes; for the packaged recipes, random images of their data set's shape."""
+    if recipe.dataset not in ("cifar10", "digits"):
+        return stripes()
+    shape, bits = ((32, 32, 3), 8) if recipe.dataset == "cifar10" else ((8, 8, 1), 5)
+    images = np.random.default_rng(3).integers(0, 1 << bits, (40, *shape), dtype=np.uint8)
+    labels = (np.arange(40) % 10).astype(np.uint8)
+    return Dataset(
+        images[:30], labels[:30], images[30:], labels[30:],
+        bits=bits, maximum=(1 << bits) - 1, classes=tuple("0123456789"), split="random",
+    )  # fmt: skip
+
+
 def trained(recipe: Recipe) -> tuple[Any, Network]:
-    run = Run(recipe, stripes(), 1, "cpu")
+    run = Run(recipe, data_for(recipe), 1, "cpu")
     while not run.over:
         run.step()
     return run, run.export()

@@ -204,7 +204,10 @@ def test_stored_recipes_are_checked_as_files_are(change: dict[str, Any], message
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown recipe 'digit'; known: digits, .*, or give a \.toml file"):
+    with pytest.raises(
+        UsageError,
+        match=r"unknown recipe 'digit'; known: cifar10-residual, digits, .*, or give a \.toml file",
+    ):
         load("digit")
     with pytest.raises(UsageError, match=r"cannot read recipe .*: No such file"):
         load(str(tmp_path / "no.toml"))

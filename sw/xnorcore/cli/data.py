@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import datasets
-from ..datasets import PUBLISHED, Dataset, TestPart, published
+from ..datasets import PUBLISHED, Dataset, TestPart, cifar, published
 from ..errors import FileFormatError, InputError, MissingDependencyError, UsageError
 from .console import Console, table
 from .options import Parser
@@ -40,7 +40,8 @@ def _data(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.folder is not None and not arguments.folder.exists():
         raise UsageError(f"--folder {str(arguments.folder)!r} does not exist")
     # Those that need no files do not care for a folder, unless they were asked for.
-    every = [each.key for each in PUBLISHED] if arguments.folder else sorted(datasets.DATASETS)
+    filed = [*(each.key for each in PUBLISHED), cifar.KEY]
+    every = filed if arguments.folder else sorted(datasets.DATASETS)
     found = []
     for done, name in enumerate(arguments.names or every):
         console.count("data sets", done, len(arguments.names or every))
@@ -61,27 +62,32 @@ def _data(arguments: argparse.Namespace, console: Console) -> int:
 def _one(name: str, folder: Path | None) -> dict[str, Any]:
     key = datasets.canonical(name)
     kind = next((each for each in PUBLISHED if each.key == key), None)
-    value: dict[str, Any] = {"name": key or name, "title": kind.title if kind else key or name}
-    place = None
+    title = kind.title if kind else cifar.TITLE if key == cifar.KEY else key or name
+    value: dict[str, Any] = {"name": key or name, "title": title}
+    place: published.Place | Path | None = None
     try:
         if kind:
             place = published.find(kind, folder)
             data: Dataset | TestPart = published.load_from(kind, place)
         else:
-            data, place = _own(name, folder), None if key else Path(name)
+            place = cifar.find(folder) if key == cifar.KEY else None if key else Path(name)
+            data = _own(name, folder)
     except MissingDependencyError as error:
         return {**value, **_NOTHING, "status": "missing", "message": str(error)}
     except (FileFormatError, InputError) as error:
-        where = {"place": str(getattr(place, "path", name))}
+        where = {"place": _where(place) or name}
         return {**value, **_NOTHING, **where, "status": "damaged", "message": str(error)}
-    where = str(place.path) if isinstance(place, published.Place) else None if key else name
-    return {**value, **_facts(data), "status": "ok", "place": where, "verified": kind is not None}
+    return {**value, **_facts(data), "status": "ok", "place": _where(place), "verified": kind is not None}
+
+
+def _where(place: published.Place | Path | None) -> str | None:
+    return str(place.path) if isinstance(place, published.Place) else None if place is None else str(place)
 
 
 def _own(name: str, folder: Path | None) -> Dataset | TestPart:
     """A data set without published files; the user's own may have a test part only."""
-    if datasets.canonical(name):
-        return datasets.load(name)
+    if key := datasets.canonical(name):
+        return datasets.load(name, folder if key == cifar.KEY else None)
     try:
         return datasets.load(name, folder)
     except UsageError:

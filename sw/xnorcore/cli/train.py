@@ -208,7 +208,9 @@ def _list(console: Console, recipes: dict[str, Recipe]) -> int:
 
 def _layers(recipe: Recipe) -> str:
     convs = [
-        f"conv {conv.channels} {conv.kernel[0]}x{conv.kernel[1]}" + (" pool" if conv.pool else "")
+        f"conv {conv.channels} {conv.kernel[0]}x{conv.kernel[1]}"
+        + (" add" if conv.add else "")
+        + (" pool" if conv.pool else "")
         for conv in recipe.convs
     ]
     return ", ".join([*convs, *(["-".join(map(str, recipe.hidden))] if recipe.hidden else []), "scores"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..nearest import did_you_mean
-from . import csvfile, own, published
+from . import cifar, csvfile, own, published
 from .dataset import Dataset, TestPart, stratified_split
 from .digits import load_digits
 from .published import FASHION, MNIST, PUBLISHED
@@ -21,6 +21,7 @@ __all__ = [
 DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
     "digits": load_digits,
     **{each.key: partial(published.load, each) for each in PUBLISHED},
+    cifar.KEY: lambda folder: own.load(cifar.find(folder)),
 }
 """Loader of each data set that has a name; it takes the folder to look in, or None."""
 
@@ -65,6 +66,8 @@ def load_test(name_or_path: str, folder: Path | None = None) -> TestPart:
     for each in PUBLISHED:
         if each.key == key:
             return published.load_test(each, folder)
+    if key == cifar.KEY:
+        return own.load_test(cifar.find(folder))
     if key is not None:
         return DATASETS[key](folder).test
     path = _own(name_or_path, folder)

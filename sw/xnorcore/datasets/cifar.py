@@ -7,8 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, MissingDependencyError
 from . import idx
+from .published import VARIABLE, search_path
+
+KEY = "cifar10"
+TITLE = "CIFAR-10"
+FOLDERS = ("", "cifar-10-batches-bin")
+"""Where its files lie below a folder that is looked in; the second is what its archive makes."""
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -17,6 +23,30 @@ TEST = "test_batch.bin"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 RECORD = 1 + 3 * 32 * 32
 MAX_RECORDS = 60_000
+
+
+def find(folder: Path | None = None) -> Path:
+    """Return the first folder that holds all six files; their content is not looked at yet.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Look here and nowhere else.
+
+    Raises
+    ------
+    MissingDependencyError
+        If there is none; says where it was looked, and what to do.
+    """
+    roots = search_path() if folder is None else [folder]
+    for place in (root / name for root in roots for name in FOLDERS):
+        if all((place / name).is_file() for name in (TEST, *TRAIN)):
+            return place
+    looked = ", ".join(repr(str(root)) for root in roots)
+    raise MissingDependencyError(
+        f"{TITLE} is not in {looked}; extract its binary version, cifar-10-binary.tar.gz, there, or set "
+        f"{VARIABLE} to the folder of its six files"
+    )
 
 
 def recognise(folder: Path) -> bool:
