@@ -147,7 +147,7 @@ def test_another_data_set_takes_the_place_of_the_recipes(torch: Any, folder: Pat
     ("arguments", "message"),
     [
         ([], "which recipe? One of cifar10-residual, digits, digits-bwn, "),
-        (["digit"], "unknown recipe 'digit'; known: digits, "),
+        (["digit"], "unknown recipe 'digit'; known: cifar10-residual, digits, "),
         (["tiny.toml", "-o", "no/such/x.xnor"], "no directory no/such; create it first"),
         (["tiny.toml", "-o", "."], "is a directory; name a file in it"),
         (["tiny.toml", "--images", "."], "is a directory; name a file in it"),
