@@ -11,13 +11,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tests.campaigns import some
-from xnorcore_hw.array.carry.generic import GenericCarry
+from xnorcore_hw.array.carry.generic import carry_of
 from xnorcore_hw.array.carry.ice40 import Ice40Carry
 from xnorcore_hw.array.popcount import popcount_stages
 
 from ..hw.test_carry import Count, Naive, extremes
 from ..yosys import prove_equal, tell_apart
-from .models import FAMILIES, MODELS, NAMES, delayed, tree_count
+from .models import MODELS, NAMES, Platform, delayed, tree_count
 
 
 class Tree(wiring.Component):
@@ -35,11 +35,11 @@ class Tree(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("family", [*NAMES, "gowin"])
 @pytest.mark.parametrize("width", some([24, 32, 64, 128], 1))
 def test_popcount_is_the_sum_of_bits(family: str, width: int, tmp_path: Path) -> None:
     gold = rtlil.convert(Tree(width), name="gold")
-    gate = rtlil.convert(Count(FAMILIES.get(family, GenericCarry()), width), name="gate")
+    gate = rtlil.convert(Count(carry_of(Platform(family)), width), name="gate")
     depth, reached = popcount_stages(width), extremes(width)
     prove_equal(gold, gate, MODELS.get(family, ""), tmp_path, depth, reached)
 

@@ -37,10 +37,12 @@ class _Platform:
 
     def __init__(self, family: str) -> None:
         from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
+        from xnorcore_hw.array.carry.gowin import GowinCarry
         from xnorcore_hw.array.carry.ice40 import Ice40Carry
         from xnorcore_hw.memory.single.ice40 import Ice40Spram
 
-        self.carry = {"ice40": Ice40Carry, "ecp5": Ecp5Carry}.get(family, lambda: None)()
+        families = {"ice40": Ice40Carry, "ecp5": Ecp5Carry, "gowin": GowinCarry}
+        self.carry = families.get(family, lambda: None)()
         self.single = Ice40Spram() if family == "ice40" else None
 
 
@@ -67,7 +69,7 @@ def digests(devices: bool = True) -> Iterator[str]:
     first = [(partial(SimTop, small), "ice40"), (partial(SimTop, single), "ice40")]
     first += [(partial(SimTop, single), "generic")]
     elements = [partial(ProcessingElement, width, 12) for width in (8, 24)]
-    parts = [(element, family) for element in elements for family in ("ice40", "ecp5", "generic")]
+    parts = [(element, family) for element in elements for family in ("ice40", "ecp5", "gowin", "generic")]
     parts += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
     others = [(partial(SimTop, full), "generic"), (partial(AxiStreamPins, small), "generic")]
     others += [(partial(UartPins, small, 0, 4), "generic")]

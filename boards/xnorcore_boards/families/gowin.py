@@ -12,6 +12,8 @@ from .pll import PllPlan, choose
 if TYPE_CHECKING:
     from amaranth import Module, Signal, Value
 
+    from xnorcore_hw.array.carry.generic import Carry
+
     from ..gates.models import CellModels
 
 __all__ = ["GW1NR_9C_QN88P", "GW2AR_18C_QN88", "Gowin"]
@@ -63,6 +65,12 @@ class Gowin(Family):
     def __init__(self, series: str, device: str, pfd: tuple[int, int], vco: tuple[int, int]) -> None:
         self.series, self.device = series, device
         self.pfd_limits, self.vco_limits = pfd, vco
+
+    def carry(self) -> Carry:
+        """Add three products in look-up tables, and sums with the family's adders."""
+        from xnorcore_hw.array.carry.gowin import GowinCarry
+
+        return GowinCarry()
 
     def cells(self) -> CellModels:
         """Return the models of the cells that Yosys has none for."""
