@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,12 @@ from .trial import BROKEN, KILLED, SAME, SURVIVED
 
 FILE = "array/pe.py"
 TESTS = ("tests/hw/test_pe.py::test_pe_against_naive_model[8]", "tests/hw/test_pe.py::test_popcount[8]")
-DRAWN = draw(3, [])
+
+
+@cache
+def drawn() -> list[Mutant]:
+    """Return the mutants of one seed, drawn once."""
+    return draw(3, [])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,7 +60,7 @@ class Backwards(Serial):
 
 def by_lot(path: Path, count: int, *, again: bool = False, pool: Pool | None = None) -> Record:
     record = Record(path, 3)
-    campaign(DRAWN, count, record, pool or Serial(), partial(drawn_by_lot, ""), again=again)
+    campaign(drawn(), count, record, pool or Serial(), partial(drawn_by_lot, ""), again=again)
     return record
 
 
@@ -63,7 +68,7 @@ def test_a_campaign_ends_when_so_many_count(tmp_path: Path):
     record = by_lot(tmp_path / "one", 10)
     assert record.tried == 10 < len(record.found)
     # It tried those that come first, and not one more.
-    assert set(record.found) == {mutant.name for mutant in DRAWN[: len(record.found)]}
+    assert set(record.found) == {mutant.name for mutant in drawn()[: len(record.found)]}
     by_lot(tmp_path / "two", 4)
     by_lot(tmp_path / "two", 10, pool=Backwards())
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -88,7 +93,7 @@ def test_workers_of_which_one_dies_find_the_same(tmp_path: Path):
     by_lot(tmp_path / "serial", 10)
     with open_pool(2) as pool:
         trial = partial(drawn_by_lot, str(tmp_path / "died"))
-        campaign(DRAWN, 10, Record(tmp_path / "workers", 3), pool, trial)
+        campaign(drawn(), 10, Record(tmp_path / "workers", 3), pool, trial)
     assert (tmp_path / "died").exists()
     assert (tmp_path / "workers").read_bytes() == (tmp_path / "serial").read_bytes()
 
