@@ -10,7 +10,7 @@ _PE = [
     "tests/formal/test_pe.py",
     "tests/formal/test_codes.py",
 ]
-_SIZES = "act_depth=2048,weight_depth=4096,threshold_depth=512,acc_width=20"
+_SIZES = "act_depth=4096,weight_depth=4096,threshold_depth=512,acc_width=20"
 _MAPS = [
     f"tests/hw/test_conv.py::test_random_networks[sim:rows={rows},columns={columns},width={width},{_SIZES}-{seed}]"
     for rows, columns, width in ((3, 4, 16), (1, 8, 8))
