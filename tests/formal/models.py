@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Signal, Value
 
-from xnorcore_hw.array.carry.gowin import GowinCarry
+from xnorcore_hw.array.carry.generic import GenericCarry
 from xnorcore_hw.array.popcount import popcount_stages
 
 from ..hw.test_carry import FAMILIES, MODELS
@@ -18,7 +18,7 @@ class Platform:
     """Adds as a family does."""
 
     def __init__(self, family: str) -> None:
-        self.carry = GowinCarry() if family == "gowin" else FAMILIES.get(family)
+        self.carry = GenericCarry(tables=True) if family == "gowin" else FAMILIES.get(family)
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:

@@ -106,7 +106,6 @@ PLAN: dict[str, list[str]] = {
     "array/array.py": [*_NETWORK, "tests/hw/test_conv.py -k share_a_memory", *_BAKED, *_CODES, *_SUMS],
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
-    "array/carry/gowin.py": _PE,
     "array/carry/ice40.py": _PE,
     "array/pe.py": [*_PE, *_SUMS],
     "array/popcount.py": _PE,

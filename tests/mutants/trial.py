@@ -37,11 +37,11 @@ class _Platform:
 
     def __init__(self, family: str) -> None:
         from xnorcore_hw.array.carry.ecp5 import Ecp5Carry
-        from xnorcore_hw.array.carry.gowin import GowinCarry
+        from xnorcore_hw.array.carry.generic import GenericCarry
         from xnorcore_hw.array.carry.ice40 import Ice40Carry
         from xnorcore_hw.memory.single.ice40 import Ice40Spram
 
-        families = {"ice40": Ice40Carry, "ecp5": Ecp5Carry, "gowin": GowinCarry}
+        families = {"ice40": Ice40Carry, "ecp5": Ecp5Carry, "gowin": partial(GenericCarry, tables=True)}
         self.carry = families.get(family, lambda: None)()
         self.single = Ice40Spram() if family == "ice40" else None
 

@@ -68,9 +68,9 @@ class Gowin(Family):
 
     def carry(self) -> Carry:
         """Add three products in look-up tables, and sums with the family's adders."""
-        from xnorcore_hw.array.carry.gowin import GowinCarry
+        from xnorcore_hw.array.carry.generic import GenericCarry
 
-        return GowinCarry()
+        return GenericCarry(tables=True)
 
     def cells(self) -> CellModels:
         """Return the models of the cells that Yosys has none for."""

@@ -116,7 +116,17 @@ class Carry(ABC):
 
 
 class GenericCarry(Carry):
-    """Plain sums, for simulation and for families without cells of their own here."""
+    """Plain sums, for simulation and for families without cells of their own here.
+
+    Parameters
+    ----------
+    tables : bool
+        As of `Carry`. In front of an adder, which takes no more than a bit of each number, a product needs a
+        table of its own; as tables of four inputs, two products and their sum take two.
+    """
+
+    def __init__(self, *, tables: bool = False) -> None:
+        self.tables = tables
 
     def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
         """Return the sums."""
