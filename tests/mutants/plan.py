@@ -103,12 +103,19 @@ _BATCHES = [
 ]
 
 PLAN: dict[str, list[str]] = {
-    "array/array.py": [*_NETWORK, "tests/hw/test_conv.py -k share_a_memory", *_BAKED, *_CODES, *_SUMS],
+    "array/array.py": [
+        *_NETWORK,
+        "tests/hw/test_array.py",
+        "tests/hw/test_conv.py -k share_a_memory",
+        *_BAKED,
+        *_CODES,
+        *_SUMS,
+    ],
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
     "array/carry/ice40.py": _PE,
     "array/pe.py": [*_PE, *_SUMS],
-    "array/popcount.py": _PE,
+    "array/popcount.py": [*_PE, "tests/hw/test_array.py"],
     "array/starts.py": [*_NETWORK, *_STORED, *_CODES],
     "array/sums.py": _SUMS,
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],

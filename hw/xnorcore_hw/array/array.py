@@ -21,7 +21,7 @@ from ..memory.ports import writes
 from ..parts.delay import delayed
 from .carry.generic import carry_of
 from .pe import ProcessingElement, count_latency
-from .popcount import lane_delays
+from .popcount import lane_delays, lanes_apart, staggered
 from .starts import starts_by_planes
 from .sums import RowSums
 
@@ -33,14 +33,6 @@ _ALWAYS = Const(1)
 def array_latency(config: DeviceConfig) -> int:
     """Return the cycles from a control word at the array's input to its bits at the array's output."""
     return config.latency - (operand_latency(config) - 1) - write_latency(config)
-
-
-def _staggered(m: Module, word: Value, delays: list[int], name: str) -> Value:
-    # Each bit as late as its part of the population count needs it.
-    late = [word]
-    for _ in range(max(delays)):
-        late.append(delayed(m, late[-1], 1, f"{name}_{len(late)}"))
-    return Cat(late[delay][lane] for lane, delay in enumerate(delays))
 
 
 class ColumnGroup(wiring.Component):
@@ -109,7 +101,11 @@ class ColumnGroup(wiring.Component):
 
         carry = carry_of(platform)
         delays = lane_delays(g.width, carry)
-        xs = [_staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
+        xs = [staggered(m, self.x_i.word_select(row, g.width), delays, f"x{row}") for row in range(g.rows)]
+        late = lanes_apart(g.width, carry)
+        parts = [(g.width - late, ctl.waddr)]
+        parts += [(late, self.ctl_o.waddr)] if late else []
+        weight_delays = [delay - (lane >= g.width - late) for lane, delay in enumerate(delays)]
         values = self._start_values(m, early[0], early[1:])
         four, hold = Const(0), Const(0)
         if config.row_sums:
@@ -122,18 +118,17 @@ class ColumnGroup(wiring.Component):
         codes = config.code_bits > 1
         whole = first & ~doubles
         beside = valid if codes and not carry.joins else None
-        parts = MAX_PARTS if "copy" in levels_of(config) else MAX_PLANES
-        starts = starts_by_planes(m, values, first, doubles, beside, parts)
+        most = MAX_PARTS if "copy" in levels_of(config) else MAX_PLANES
+        starts = starts_by_planes(m, values, first, doubles, beside, most)
         # Next to the other registers, so that no look-up table is on the way to all the buffers.
         data = early_write.p.data
         weight_data = delayed(m, ~data if carry.inverted else data, 1, "weight_data")
         for column in range(self.count):
-            shape = g.width, config.weight_depth
             # Where products are absorbed by the adders, weights are stored inverted.
             flip = (1 << g.width) - 1 if carry.inverted else 0
             baked = [word ^ flip for word in self._baked(Space.WEIGHTS, column)]
-            weights = self._buffer(m, Space.WEIGHTS, column, shape, ctl.waddr, weight_data, baked)
-            ws = _staggered(m, weights, delays, f"w{column}")
+            weights = self._buffer(m, Space.WEIGHTS, column, parts, config.weight_depth, weight_data, baked)
+            ws = staggered(m, weights, weight_delays, f"w{column}")
             for row in range(g.rows):
                 pe = ProcessingElement(g.width, config.acc_width, codes, bool(config.row_sums))
                 m.submodules[f"pe{row}_{column}"] = pe
@@ -158,7 +153,7 @@ class ColumnGroup(wiring.Component):
     def _start_values(self, m: Module, load: Value, taddr: Value) -> list[Value]:
         """Return each column's start value, from `threshold_share` cycles after `load` until the next one."""
         config, write, share = self.config, self.write_o.p, self.config.threshold_share
-        shape = 8 * -(-config.acc_width // 8), config.threshold_depth * share
+        size, depth = 8 * -(-config.acc_width // 8), config.threshold_depth * share
         bits = share.bit_length() - 1
         step, kept = Signal(bits), Signal(len(taddr), reset_less=True)
         with m.If(load):
@@ -170,8 +165,8 @@ class ColumnGroup(wiring.Component):
         values = []
         for column in range(0, self.count, share):
             lists = [self._baked(Space.THRESHOLDS, column + index) for index in range(share)]
-            baked = [word & ((1 << shape[0]) - 1) for words in zip(*lists, strict=True) for word in words]
-            last = self._buffer(m, Space.THRESHOLDS, column, shape, addr, write.data, baked, reads)[
+            baked = [word & ((1 << size) - 1) for words in zip(*lists, strict=True) for word in words]
+            last = self._buffer(m, Space.THRESHOLDS, column, [(size, addr)], depth, write.data, baked, reads)[
                 : config.acc_width
             ]
             # The first columns' values wait until the last one's is read; then all stay.
@@ -189,19 +184,17 @@ class ColumnGroup(wiring.Component):
         m: Module,
         space: Space,
         column: int,
-        shape: tuple[int, int],
-        addr: Value,
+        parts: list[tuple[int, Value]],
+        depth: int,
         data: Value,
         baked: list[int],
         reads: Value = _ALWAYS,
     ) -> Value:
-        config, write, (width, depth) = self.config, self.write_o, shape
-        memory = Memory(shape=width, depth=depth, init=baked)
-        m.submodules[f"{space.name.lower()}{column}"] = memory
-        read, port = memory.read_port(), memory.write_port(granularity=8)
+        """Return the word that is read, of some bits at each address of the parts."""
+        config, write, width = self.config, self.write_o, sum(size for size, _ in parts)
         stored = config.store_words > 0
         place = write.p if stored else write.p.place
-        column += self.first
+        name, column = f"{space.name.lower()}{column}", column + self.first
         # Neighbouring columns share a memory of start values, and may share a word of the store.
         bits = (config.threshold_share if space is Space.THRESHOLDS else 1).bit_length() - 1
         shared = packed_columns(config) if stored and space is Space.WEIGHTS else 1
@@ -212,14 +205,21 @@ class ColumnGroup(wiring.Component):
             enables, words = bytes_of_fill(write.valid, write.p, data, space, select, width, first)
         else:
             enables, words = bytes_of_byte(write.valid, write.p, data, space, select, width)
-        m.d.comb += [
-            read.addr.eq(addr),
-            read.en.eq(reads),
-            port.addr.eq(Cat(place.bank[:bits], place.addr) if space is Space.THRESHOLDS else place.addr),
-            port.data.eq(words),
-            port.en.eq(enables),
-        ]
-        return read.data
+        found, at = [], 0
+        for size, addr in parts:
+            init = [word >> at & ((1 << size) - 1) for word in baked]
+            m.submodules[name] = memory = Memory(shape=size, depth=depth, init=init)
+            read, port = memory.read_port(), memory.write_port(granularity=8)
+            m.d.comb += [
+                read.addr.eq(addr),
+                read.en.eq(reads),
+                port.addr.eq(Cat(place.bank[:bits], place.addr) if space is Space.THRESHOLDS else place.addr),
+                port.data.eq(words[at : at + size]),
+                port.en.eq(enables[at // 8 : (at + size) // 8]),
+            ]
+            found.append(read.data)
+            name, at = f"{name}_late", at + size
+        return Cat(*found)
 
 
 class Array(wiring.Component):

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth import Const, Module, Signal, Value
+from amaranth import Cat, Const, Module, Signal, Value
 
+from ..parts.delay import delayed
 from .carry.generic import Addition, Bit, Carry, Product
 
-__all__ = ["lane_delays", "popcount", "popcount_stages"]
+__all__ = ["lane_delays", "lanes_apart", "popcount", "popcount_stages", "staggered"]
+
+_BLOCK = 16
+"""Bits of a memory block's word where families have `tables`."""
 
 
 def popcount_stages(width: int) -> int:
@@ -38,18 +42,36 @@ def _after(level: int, index: int) -> int:
 def lane_delays(width: int, carry: Carry) -> list[int]:
     """Return by how many cycles each bit of the operands must be late.
 
-    A first bit of delay 0 counts `popcount_stages` cycles later.
+    A first bit of delay 0 counts `popcount_stages` cycles later. Where a family has `tables`, all bits below
+    half of the next power of two have delay 0, and no other one.
     """
-    delays = []
+    k, delays = popcount_stages(width), []
     for lane, level in enumerate(_levels(width)[:width]):
         if carry.absorbs:
             # The level adds the operands themselves; the last product is registered.
-            delays.append(level if level < popcount_stages(width) else level - 1)
+            delays.append(level if level < k else level - 1)
         elif level == 1:
-            delays.append(1 if carry.tables and lane % 3 == 2 else 0)
+            delays.append(int(carry.tables and lane >= 1 << (k - 1)))
         else:
-            delays.append(level - (not carry.multiplies or level == popcount_stages(width)))
+            delays.append(level - 1)
     return delays
+
+
+def lanes_apart(width: int, carry: Carry) -> int:
+    """Return how many of the last bits of a weight are read a cycle late, from a memory of their own.
+
+    That is less than a register for each of them, where they fill memory blocks.
+    """
+    early = 1 << (popcount_stages(width) - 1)
+    return width - early if carry.tables and early % _BLOCK == 0 else 0
+
+
+def staggered(m: Module, word: Value, delays: list[int], name: str) -> Value:
+    """Return a word with each bit so many cycles later, in registers of `m`."""
+    late = [word]
+    for _ in range(max(delays)):
+        late.append(delayed(m, late[-1], 1, f"{name}_{len(late)}"))
+    return Cat(late[delay][lane] for lane, delay in enumerate(delays))
 
 
 def popcount(
@@ -98,6 +120,11 @@ def popcount(
 
     first = [lane for lane, level in zip(lanes, levels, strict=True) if level == 1]
     triples = [first[index : index + 3] for index in range(0, 3 << (k - 2), 3)]
+    if carry.tables:
+        pairs = range(0, 1 << (k - 1), 2)
+        triples = [
+            [*first[at : at + 2], third] for at, third in zip(pairs, first[1 << (k - 1) :], strict=True)
+        ]
     additions: list[Addition] = []
     sums = [Signal(2, name=f"{name}_l1_{index}", reset_less=True) for index in range(len(triples))]
     totals: list[Signal] = []

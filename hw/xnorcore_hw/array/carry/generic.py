@@ -68,7 +68,7 @@ class Carry(ABC):
     absorbs : bool
         Products may be added as they are; otherwise `low` and `high` of an addition are registered bits.
     multiplies : bool
-        The carry of an addition may be a product all the same.
+        The carry of an addition may be a product all the same: that of the cycle before.
     inverted : bool
         Weights are stored inverted.
     tables : bool

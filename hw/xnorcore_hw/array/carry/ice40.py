@@ -15,14 +15,15 @@ class Ice40Carry(Carry):
     """SB_CARRY and SB_LUT4, a chain for each sum.
 
     A cell's carry is the majority of its second and third input and the carry below, its output any
-    function of its inputs. A chain begins with a cell that adds the sum's carry to 1 and whose table makes
-    the product that this carry may be; it ends with one that puts the last carry out, into its own flip-flop.
+    function of its inputs. A chain begins with a cell that adds the sum's carry to 1; if that is a product,
+    the cell's own table and flip-flop make it in the cycle before. It ends with a cell that puts the last
+    carry out, into its own flip-flop.
     """
 
     multiplies = True
     tables = True
 
-    _SUM, _OUT, _INVERTED = 0xC33C, 0xFF00, 0x00FF
+    _SUM, _OUT, _INVERTED, _PRODUCT = 0xC33C, 0xFF00, 0x00FF, 0xAA55
 
     def add(self, m: Module, additions: Sequence[Addition], name: str) -> list[Value]:
         """Return the sums."""
@@ -38,20 +39,23 @@ class Ice40Carry(Carry):
             )
             return above
 
-        def table(place: str, init: int, low: Value, high: Value, below: Value) -> Value:
+        def table(place: str, init: int, low: Value, high: Value, below: Value, more: Value = zero) -> Value:
             out = Signal(name=f"{name}_o{place}")
             # Kept: Yosys would make a wire of the last one, and the carry would need a cell to leave the
             # chain and the flip-flop another.
             m.submodules[f"{name}_lut{place}"] = Instance(
                 "SB_LUT4", a_keep=1, p_LUT_INIT=Const(init, 16),
-                i_I0=zero, i_I1=low, i_I2=high, i_I3=below, o_O=out,
+                i_I0=more, i_I1=low, i_I2=high, i_I3=below, o_O=out,
             )  # fmt: skip
             return out
 
         first = addition.carry
         carry: Value = zero
         if isinstance(first, Product):
-            carry = carry_cell("in", ~(first.x ^ first.w), zero, one)
+            # The cell's carry is an input of its table, which makes nothing of it: so both are one cell.
+            product = Signal(name=f"{name}_in", reset_less=True)
+            m.d.sync += product.eq(table("in", self._PRODUCT, product, zero, first.w, first.x))
+            carry = carry_cell("in", product, zero, one)
         elif first is not None:
             carry = first if isinstance(first, Const) else carry_cell("in", first, zero, one)
         bits = []
