@@ -16,9 +16,6 @@ from .carry.generic import Addition, Bit, Carry, Product
 
 __all__ = ["lane_delays", "lanes_apart", "popcount", "popcount_stages", "staggered"]
 
-_BLOCK = 16
-"""Bits of a memory block's word where families have `tables`."""
-
 
 def popcount_stages(width: int) -> int:
     """Return k for a count over the next power of two, 2**k, at or above `width`."""
@@ -60,10 +57,10 @@ def lane_delays(width: int, carry: Carry) -> list[int]:
 def lanes_apart(width: int, carry: Carry) -> int:
     """Return how many of the last bits of a weight are read a cycle late, from a memory of their own.
 
-    That is less than a register for each of them, where they fill memory blocks.
+    That is less than a register for each of them, where both parts fill memory blocks.
     """
     early = 1 << (popcount_stages(width) - 1)
-    return width - early if carry.tables and early % _BLOCK == 0 else 0
+    return width - early if carry.tables and carry.block and early % carry.block == 0 else 0
 
 
 def staggered(m: Module, word: Value, delays: list[int], name: str) -> Value:

@@ -73,6 +73,9 @@ class Carry(ABC):
         Weights are stored inverted.
     tables : bool
         Three products are added in look-up tables rather than here, the third a cycle late.
+    block : int
+        Bits of a memory block's word: a weight's late bits have memories of their own where both parts fill
+        such words. 0: registers make them late.
     joins : bool
         `accumulate` adds a start value to an accumulator that is not 0, too, if it is `joined`.
     """
@@ -81,6 +84,7 @@ class Carry(ABC):
     multiplies = False
     inverted = False
     tables = False
+    block = 0
     joins = False
 
     @abstractmethod

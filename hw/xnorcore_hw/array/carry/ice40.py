@@ -22,6 +22,7 @@ class Ice40Carry(Carry):
 
     multiplies = True
     tables = True
+    block = 16
 
     _SUM, _OUT, _INVERTED, _PRODUCT = 0xC33C, 0xFF00, 0x00FF, 0xAA55
 
