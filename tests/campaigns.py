@@ -1,9 +1,19 @@
-"""Random cases of which the suite runs the first few, and the campaigns of .ci/run the others as well."""
+"""Cases of which the suite runs the first few, and the campaigns of .ci/run the others as well."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
+
+every = False
+"""Whether this run has campaigns: set by conftest.py before tests are collected."""
+
+
+def examples(count: int) -> int:
+    """Return how many cases Hypothesis draws: `count` with campaigns, a quarter of them without."""
+    return count if every else count // 4
 
 
 def some(values: Iterable[Any], always: int, *, many: bool = False) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import draws, needs
+from tests import campaigns, draws, needs
 
 # A shell starts background jobs with Ctrl-C ignored, which commands that tests start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,6 +30,7 @@ COMMANDS = "COVERAGE_PROCESS_CONFIG"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the whole run one cache of compiled simulators: pytest-xdist's workers inherit the variable."""
+    campaigns.every = "not campaign" not in config.option.markexpr
     if VARIABLE not in os.environ:
         config.stash[OWN] = folder = Path(tempfile.mkdtemp(prefix="xnorcore-tests-"))
         os.environ[VARIABLE] = str(folder)

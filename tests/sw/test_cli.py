@@ -159,15 +159,16 @@ def test_sim(run, tmp_path, files, batch):
 
 def test_sim_over_the_uart(run, files):
     net, images = files
-    options = ["--link", "uart", "--clock-hz", "4000000", "--baud", "500000", "--no-verify"]
+    options = ["--link", "uart", "--baud", "1500000", "--no-verify"]
     value = one_object(run("sim", net, images, "--json", *SMALL, *options)[1])
     assert value["clocks_per_bit"] == 8
     # 3 bytes per image, 10 bits on the wire for each.
     assert value["link_utilisation"] == pytest.approx(5 * 3 * 10 * 8 / value["device_cycles"])
     assert 0 < value["link_utilisation"] < 1
-    assert value["images_per_s"] == pytest.approx(5 * 4e6 / value["device_cycles"])
+    assert value["images_per_s"] == pytest.approx(5 * 12e6 / value["device_cycles"])
 
 
+@pytest.mark.campaign
 def test_sim_on_the_slow_engine(run, tmp_path, files):
     net, images = files
     options = ["--engine", "amaranth", "--no-verify", "--columns", "4", "--width", "8"]
@@ -262,6 +263,7 @@ def test_demo_of_large_pictures(run, monkeypatch):
     assert "28x28x1-7x7x4-3" in out
 
 
+@pytest.mark.campaign
 def test_rows_share_an_image(run, tmp_path):
     net = conv_network((12, 12, 2))
     xnorfile.save(net, tmp_path / "conv.xnor")
@@ -278,6 +280,7 @@ def test_rows_share_an_image(run, tmp_path):
     assert "strips" in run("info", tmp_path / "conv.xnor", *SMALL, "--rows", "2")[1]
 
 
+@pytest.mark.campaign
 def test_network_in_passes(run, tmp_path):
     xnorfile.save(conv_network((9, 9, 2), channels=64), tmp_path / "conv.xnor")
     np.save(tmp_path / "in.npy", np.random.default_rng(1).integers(0, 256, (2, 9, 9, 2)))

@@ -104,10 +104,10 @@ def test_broken_network(run, tmp_path, content):
 
 
 def test_network_does_not_fit(run, folder):
-    options = ["--set", "weight_depth=64", "--columns", "4", "--width", "8"]
+    port = ["--port", "machine:columns=4,width=8,weight_depth=64", "-o", folder / "out.npy"]
     xnorfile.save(network((500, 20, 2)), folder / "big.xnor")
     np.save(folder / "big.npy", np.zeros((1, 500), np.uint8))
-    message = refused(run, "sim", folder / "big.xnor", folder / "big.npy", *options)
+    message = refused(run, "run", folder / "big.xnor", folder / "big.npy", *port)
     assert "needs 126 words" in message and "the device has 64 (weight_depth)" in message
 
 

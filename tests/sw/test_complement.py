@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.campaigns import examples
 from xnorcore.errors import NetworkError
 from xnorcore.folding.complement import absorb_complement, absorb_complements, fold_pooled_batchnorm
 from xnorcore.folding.fold import ALWAYS, NEVER
@@ -38,7 +39,7 @@ def true_bits(images: np.ndarray, bits: int, conv: Conv2d, pool: MaxPool2d, p: d
 values = st.sampled_from([0.0, 1.0, -1.0, -0.5, 2.0, -3.0, 0.25])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     st.lists(values, min_size=4, max_size=4), st.lists(values, min_size=4, max_size=4), values, values,
     st.sampled_from([1, -1]), st.sampled_from([1, 2]), st.integers(0, 2**32 - 1),

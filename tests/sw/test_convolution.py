@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests import needs
+from tests.campaigns import examples
 from xnorcore.files import xnorfile
 from xnorcore.model.network import Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d, Network
 from xnorcore.reference import fast, golden
@@ -227,7 +228,7 @@ def test_against_torch(pad_value: int) -> None:
 # -- fast against golden, files -----------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(convnets.networks())
 def test_random_networks(case: tuple[Network, np.ndarray]) -> None:
     network, images = case

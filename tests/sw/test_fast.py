@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.campaigns import examples
 from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.reference import fast, golden, kernels
 
@@ -71,7 +72,7 @@ def test_many_images_at_once(sizes: list[int], images: int) -> None:
     check(network(rng, sizes, 1, scores=False), rng.integers(0, 2, (images, sizes[0])))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     st.lists(st.integers(1, 200), min_size=2, max_size=4), st.integers(1, 8), st.booleans(),
     st.integers(0, 5), st.integers(0, 2**32 - 1),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.campaigns import examples
 from xnorcore.errors import NetworkError
 from xnorcore.folding import fold
 from xnorcore.model.network import Dense
@@ -97,7 +98,7 @@ parameter = st.sampled_from([0.0, 1.0, -1.0, 0.5, -2.0, 3.0, 0.1, -0.3, 1e-5, 7.
 positive = st.sampled_from([1.0, 4.0, 0.25, 2.0, 2.25, 0.1]) | st.floats(2**-20, 100, width=32)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(
     st.lists(st.sampled_from([-1, 1]), min_size=1, max_size=9),
     st.fixed_dictionaries(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from xnorcore import zoo
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.group import fitted, grouped, largest, most_per_row, variant
@@ -54,7 +55,7 @@ def interpreted(config: DeviceConfig) -> tuple[InterpretedDevice, Accelerator]:
     return device, Accelerator(Session(device))
 
 
-@pytest.mark.parametrize("config", DEVICES, ids=lambda config: str(config.geometry))
+@pytest.mark.parametrize("config", some(DEVICES, 2), ids=lambda config: str(config.geometry))
 def test_every_image_has_its_own_results(config: DeviceConfig) -> None:
     """Of any number in a call, one after the other on one device: an image among others is itself."""
     _, accelerator = interpreted(config)

@@ -115,6 +115,7 @@ ULX3S = DeviceConfig(
 )  # fmt: skip
 
 
+@pytest.mark.campaign
 def test_alexnet_of_a_sixteenth_its_width() -> None:
     """All layers on a device of little memory; images in rounds, which share the dense layers' weights."""
     net = alexnet(16, 15)
@@ -131,6 +132,7 @@ def test_alexnet_of_a_sixteenth_its_width() -> None:
         assert device.running is not None and len(device.running.turns) == 2
 
 
+@pytest.mark.campaign
 def test_alexnet_on_an_85f() -> None:
     """By computation, 58 Mbit of weights from its SDRAM: images per second one at a time, and in batches."""
     clock, program = 75_000_000, compile_network(alexnet(), ULX3S)

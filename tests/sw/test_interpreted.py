@@ -19,9 +19,9 @@ from xnorcore.verify.random_devices import random_config
 from ..campaigns import some
 
 
-@pytest.mark.parametrize("first", some(range(0, 40, 10), 1))
+@pytest.mark.parametrize("first", some(range(0, 40, 5), 1))
 def test_every_layer_of_random_networks(first: int) -> None:
-    for number in range(first, first + 10):
+    for number in range(first, first + 5):
         case = draw(4, number, random_config(np.random.default_rng([4, number])))
         images = case.images.reshape(len(case.images), -1)
         with Accelerator(Session(InterpretedDevice(case.config), seed=0)) as device:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.campaigns import examples, some
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.stops import sums_network
 from xnorcore.errors import CapacityError, NotLoadedError
@@ -169,7 +170,7 @@ def test_stages() -> None:
 def test_words_written_are_those_of_the_interpreter() -> None:
     """Every word that a layer writes, of random networks, strips among them."""
     spread = parts = 0
-    for number in range(120):
+    for number in range(examples(120)):
         case = draw(5, number, random_config(np.random.default_rng([5, number])))
         program = compile_network(case.network, case.config, case.at_once)
         spread += program.spread
@@ -196,7 +197,7 @@ def test_words_written_are_those_of_the_interpreter() -> None:
             assert {name: set(np.flatnonzero(mask).tolist()) for name, mask in found.items()} == wanted, (
                 number
             )
-    assert spread > 5 and parts > 5
+    assert spread and parts
 
 
 def test_images_come_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +228,7 @@ def test_progress() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["dense", "strips", "maps, then vectors"])
+@pytest.mark.parametrize("name", some(["dense", "strips", "maps, then vectors"], 2))
 def test_ctrl_c_at_any_pass(name: str) -> None:
     """The next call begins anew, whatever is still on its way."""
     network, device_config, at_once = CASES[name]

@@ -47,6 +47,7 @@ def folder(tmp_path):
     return tmp_path / "my digits"
 
 
+@pytest.mark.campaign
 def test_photos_of_digits_on_paper():
     """The seed is not chosen: another one with every run, and the figure holds for all."""
     seed = int.from_bytes(os.urandom(4))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.campaigns import some
 from tests.sw import roundnets
 from tests.sw.test_group import DEVICES as SMALL_DEVICES
 from tests.sw.test_passes import Spy
@@ -93,7 +94,7 @@ def test_where_the_last_layers_begin(name: str) -> None:
     assert [cut.first for cut in cuts(single)] == wanted
 
 
-@pytest.mark.parametrize("config", DEVICES, ids=lambda config: str(config.geometry))
+@pytest.mark.parametrize("config", some(DEVICES, 2), ids=lambda config: str(config.geometry))
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_image_has_its_own_results(name: str, config: DeviceConfig) -> None:
     """Of any number in a call: one, a whole batch, and some that fill no row or not all rounds."""

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as serialize
 
+from tests.campaigns import examples
 from xnorcore import zoo
 from xnorcore.errors import FileFormatError, UsageError
 from xnorcore.files import container, xnorfile
@@ -438,7 +439,7 @@ edits = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=examples(600))
 @given(edits)
 def test_mutations_give_an_error_or_the_same_network(changes: list[tuple[int, int, bytes]]) -> None:
     data = DATA
@@ -458,7 +459,7 @@ json_value = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(st.data(), json_value)
 def test_mutations_of_the_description(data: st.DataObject, value: Any) -> None:
     base = data.draw(st.sampled_from([NET, CONV]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from tests.draws import RNG
 from xnorcore import importers
 from xnorcore.errors import ImportFailedError
@@ -97,7 +98,7 @@ def loaded(folder: Path) -> tuple[files.Folder, topology.Topology, list[build.Bu
 
 
 @pytest.mark.parametrize("stored", [LFC, CNV])
-@pytest.mark.parametrize("by", [-1, 1])
+@pytest.mark.parametrize("by", some([-1, 1], 1))
 def test_the_check_sees_one_threshold_off_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[Stored, ...], by: int
 ) -> None:

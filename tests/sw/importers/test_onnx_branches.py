@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from tests.sw.importers.fewbit_graphs import Net
 from tests.sw.importers.onnx_graphs import save
 from xnorcore.errors import ImportFailedError
@@ -62,7 +63,7 @@ def residual(
 
 @pytest.mark.parametrize(
     ("signed", "zero", "scales"),
-    [(0, 0, (0.25, 0.5)), (1, 0, (0.125, 0.75)), (1, 1, (0.75, 1))],
+    some([(0, 0, (0.25, 0.5)), (1, 1, (0.75, 1)), (1, 0, (0.125, 0.75))], 2, many=True),
 )
 def test_residual_networks(signed: int, zero: float, scales: tuple[float, float], tmp_path: Path) -> None:
     """Of branches with one scale, and with scales of 3, 2, 1/2 and 3/2 to 1."""

@@ -658,15 +658,21 @@ def calls(path: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("place", some(["sums", "weights", "image"], 2))
+@pytest.mark.parametrize("place", some(["sums", "weights", "image"], 1))
 @pytest.mark.parametrize("op", ["Identity", "Cast", "Casts", "Mul", "Relu", "Transpose"])
 def test_work_is_linear_in_the_number_of_nodes(tmp_path: Path, op: str, place: str) -> None:
     few, many = (calls(save(chained(op, count, place), tmp_path)) for count in (150, 600))
     assert many < 4.5 * few
 
 
-@pytest.mark.parametrize(("op", "text"), [("Identity", ""), ("Cast", ""), ("Mul", "the limit is 4096"),
-                                          ("Relu", "the limit is 4096")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("op", "text"),
+    some(
+        [("Identity", ""), ("Mul", "the limit is 4096"), ("Relu", "the limit is 4096"), ("Cast", "")],
+        1,
+        many=True,
+    ),
+)
 def test_twenty_thousand_nodes_take_seconds(tmp_path: Path, op: str, text: str) -> None:
     path = save(chained(op, 19_900, "sums"), tmp_path)
     before = time.process_time()

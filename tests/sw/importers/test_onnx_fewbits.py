@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from tests.sw.importers.fewbit_graphs import NIL, Net
 from tests.sw.importers.onnx_graphs import Builder, save
 from xnorcore.errors import ImportFailedError
@@ -109,7 +110,7 @@ def test_weights(bits: int, narrow: int, tmp_path: Path) -> None:
     assert widths(network) == [bits] * 3
 
 
-@pytest.mark.parametrize("options", [{"signed": 0}, {"narrow": 1}, {}])
+@pytest.mark.parametrize("options", some([{"signed": 0}, {"narrow": 1}, {}], 1))
 def test_convolutions(options: dict[str, Any], tmp_path: Path) -> None:
     images = pixels(2, 8, 8)
     net = Net((2, 8, 8), images, seed=5)
@@ -130,7 +131,7 @@ def test_convolutions(options: dict[str, Any], tmp_path: Path) -> None:
     assert isinstance(third, Conv2d) and third.pad_value == (0 if "signed" in options else 4 - len(options))
 
 
-@pytest.mark.parametrize("groups", [2, 6])
+@pytest.mark.parametrize("groups", some([2, 6], 1))
 def test_groups(groups: int, tmp_path: Path) -> None:
     images = pixels(2, 6, 6)
     net = Net((2, 6, 6), images, seed=groups)
@@ -146,8 +147,21 @@ def test_groups(groups: int, tmp_path: Path) -> None:
     assert has_weights(middle) and np.count_nonzero(middle.weights.any(axis=(1, 2))) == 12 * 6 // groups
 
 
-@pytest.mark.parametrize("codes", [False, True])
-@pytest.mark.parametrize(("size", "stride", "pads"), [(2, 2, 0), (3, 1, 0), (3, 2, 1)])
+@pytest.mark.parametrize(
+    ("size", "stride", "pads", "codes"),
+    some(
+        [
+            (2, 2, 0, False),
+            (3, 2, 1, True),
+            (2, 2, 0, True),
+            (3, 2, 1, False),
+            (3, 1, 0, False),
+            (3, 1, 0, True),
+        ],
+        2,
+        many=True,
+    ),
+)  # fmt: skip
 def test_averages_of_windows(size: int, stride: int, pads: int, codes: bool, tmp_path: Path) -> None:
     """Read by a product as they are, all values that there can be; or quantised, or by a sign."""
     images = pixels(1, 12, 12)[:16]
