@@ -26,6 +26,7 @@ from xnorcore.isa.device import Geometry
 from xnorcore.reference import golden
 
 from . import needs
+from .campaigns import some
 from .lean import LEAN, build_options
 
 ROOT = Path(__file__).parents[1]
@@ -149,24 +150,34 @@ def serve(folder: Path, environment: dict[str, str]) -> str:
     return ""
 
 
-# What it builds takes most of a minute; `.ci/run` does it.
-LONG = [
-    pytest.param(heading, marks=[pytest.mark.campaign] * (heading == "On a board")) for heading in SECTIONS
-]
+# What takes longer than a few seconds is done in `.ci/run`; by itself, other tests see it as well.
+SLOW_SECTIONS = ("On a board", "In a design of your own")
+SLOW_STEPS = (
+    "xnorcore demo --net fashion",
+    "xnorcore sample fashion -o CLOTHES.npy --count 8",
+    "xnorcore sim fashion CLOTHES.npy --rows 4 --batch 1",
+    "xnorcore report fashion --board ulx3s-25f -o page.html",
+    "xnorcore sim digits IN.npy --vcd w.vcd --layer dense1",
+    "xnorcore web digits",
+)
+QUICK = [(heading, False) for heading in SECTIONS if heading not in SLOW_SECTIONS]
+WHOLE = [(heading, True) for heading in (*SLOW_SECTIONS, "Try it")]
 
 
-@pytest.mark.parametrize("heading", LONG)
-def test_section(heading, tmp_path, shell):
+@pytest.mark.parametrize(("heading", "whole"), some(QUICK + WHOLE, len(QUICK), many=True))
+def test_section(heading, whole, tmp_path, shell):
     folder = tmp_path / "clone"
     folder.mkdir()
     printed = {}
     started = time.monotonic()
     for step in SECTIONS[heading]:
+        if step.text in SLOW_STEPS and not whole:
+            continue
         printed[step.text] = do(step, folder, shell)
         print(f"{time.monotonic() - started:6.1f} s: {step.text.splitlines()[0]}")
     if heading == "Try it":
         same_as_printed(printed["xnorcore demo"])
-        assert "says Ankle boot, is Ankle boot" in printed["xnorcore demo --net fashion"]
+        assert not whole or "says Ankle boot, is Ankle boot" in printed["xnorcore demo --net fashion"]
         network = zoo.load("digits")
         expected = golden.run(network, np.load(folder / "IN.npy"))
         assert np.array_equal(np.load(folder / "OUT.npy"), expected)
@@ -176,6 +187,7 @@ def test_section(heading, tmp_path, shell):
         assert np.array_equal(np.load(folder / "OUT.npy"), golden.run(network, np.load(folder / "IN.npy")))
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("page", TUTORIALS)
 def test_tutorial(page, tmp_path, shell):
     steps = TUTORIALS[page]
@@ -212,7 +224,11 @@ def test_every_section_with_commands_is_run():
 
 def test_stand_ins_are_of_commands_that_the_pages_have():
     there = {*COMMANDS, *(step.text for steps in TUTORIALS.values() for step in steps)}
-    assert set(STAND_INS) <= there and SERVE in COMMANDS
+    assert (
+        set(STAND_INS) <= there
+        and {SERVE, *SLOW_STEPS} <= set(COMMANDS)
+        and set(SLOW_SECTIONS) <= set(SECTIONS)
+    )
     for printed, instead in STAND_INS.items():
         assert instead.split()[:3] == printed.split()[:3] or not instead
 

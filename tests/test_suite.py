@@ -9,6 +9,9 @@ import time
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from tests.campaigns import some
 from xnorcore_hw.sim import cache
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +75,13 @@ def test_campaigns_are_left_out_of_the_command_and_not_of_ci():
     assert "-m ''" in (ROOT / ".ci/run").read_text()
 
 
+def test_the_first_cases_run_always():
+    one, *others = some([(1, 2), (3, 4), (5, 6)], 1, many=True)
+    assert one == (1, 2) and [other.values for other in others] == [(3, 4), (5, 6)]
+    assert all([mark.name for mark in other.marks] == ["campaign"] for other in others)
+
+
+@pytest.mark.campaign
 def test_a_campaign_adds_cases_and_takes_none_away():
     """The first cases run always; with an empty -m the others do as well."""
     argv = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]

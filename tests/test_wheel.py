@@ -81,6 +81,7 @@ def test_every_command_is_found(shell):
     assert all(name in out for name in ("demo", "bench", "export-verilog", "web", "build", "program"))
 
 
+@pytest.mark.campaign
 def test_demo(shell):
     """The packaged network, on gateware that is compiled from the wheel's own files."""
     out = shell(
@@ -89,6 +90,7 @@ def test_demo(shell):
     assert "mismatches         0 of 40" in out
 
 
+@pytest.mark.campaign
 def test_pages(shell):
     """A page with its style, and the sources of the page with the machine in it."""
     shell("-m", "xnorcore", "report", "mnist-tfc", "--board", "icebreaker", "--no-sim", "-o", "page.html")
@@ -137,6 +139,7 @@ def small(wheel, tmp_path_factory):
     return run
 
 
+@pytest.mark.campaign
 def test_a_driver_without_amaranth(small):
     """On a Raspberry Pi: what talks to a board, and what compares with the models."""
     missing = small("-c", "import amaranth")

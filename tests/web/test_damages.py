@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from xnorcore import xnorfile
 from xnorcore.errors import XnorcoreError
 from xnorcore.isa.protocol import Space
@@ -102,10 +103,11 @@ done(found);
 """
 
 
-def test_whatever_is_changed_is_refused_in_words_or_harmless(wasm, network_file, tmp_path):
+@pytest.mark.parametrize("count", some([300, 1500], 1))
+def test_whatever_is_changed_is_refused_in_words_or_harmless(count, wasm, network_file, tmp_path):
     """Entries with any other value, missing, twice, cut, under a right checksum."""
-    found = run(DAMAGED, tmp_path, net=network_file("digits"), wasm=str(wasm), seed=1, count=1500)
-    assert len(found) > 1300
+    found = run(DAMAGED, tmp_path, net=network_file("digits"), wasm=str(wasm), seed=1, count=count)
+    assert len(found) > 0.86 * count
     assert [one for one in found if one[2] and one[2].startswith("RAW")] == []
     refused = [one for one in found if one[2]]
     taken = {one[0] for one in found if not one[2]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from xnorcore import zoo
 from xnorcore.reference import golden
 
@@ -35,7 +36,9 @@ def equal_to_golden(name: str, count: int, found: dict) -> None:
     assert np.array_equal(found["classes"], network.classify(expected))
 
 
-@pytest.mark.parametrize(("name", "count"), [("digits", 200), ("mnist-sfc", 20), ("fashion", 2)])
+@pytest.mark.parametrize(
+    ("name", "count"), some([("digits", 200), ("mnist-sfc", 20), ("fashion", 2)], 2, many=True)
+)
 def test_scores_are_those_of_golden(name, count, wasm, network_file, tmp_path):
     script = f"{OPEN} const board = new accelerator.Accelerator(device); await board.open(); {INFER}"
     found = run(script, tmp_path, wasm=str(wasm), net=network_file(name), count=count)
@@ -46,7 +49,7 @@ def test_scores_are_those_of_golden(name, count, wasm, network_file, tmp_path):
         assert count / found["seconds"] >= 100  # with the time of loading
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", some([1, 2], 1))
 def test_a_wire_that_damages_bytes_changes_nothing(seed, wasm, network_file, tmp_path):
     script = f"""{OPEN}
     const wire = new tools.BadWire(device, given.seed, {{ lose: 2e-4, flip: 2e-4, late: 0.1 }});

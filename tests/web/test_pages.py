@@ -33,7 +33,8 @@ def accurate(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("width", "scheme"), some([(1280, "light"), (400, "dark")], 1, many=True))
+@pytest.mark.campaign
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_axe_finds_nothing_serious(width, scheme, tab, page_file, accurate):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -67,7 +68,11 @@ DARK_INK, LIGHT_INK, WHITE = "rgb(230, 232, 236)", "rgb(29, 33, 41)", "rgb(255, 
 
 @pytest.mark.parametrize(
     ("scheme", "media", "ink"),
-    [("light", "screen", LIGHT_INK), ("dark", "screen", DARK_INK), ("dark", "print", "rgb(0, 0, 0)")],
+    some(
+        [("light", "screen", LIGHT_INK), ("dark", "screen", DARK_INK), ("dark", "print", "rgb(0, 0, 0)")],
+        1,
+        many=True,
+    ),
 )
 def test_drawings_fit_a_telephone_and_follow_the_theme(scheme, media, ink, tab, accurate):
     one = tab(viewport={"width": 400, "height": 900}, color_scheme=scheme)
@@ -87,6 +92,7 @@ def test_drawings_fit_a_telephone_and_follow_the_theme(scheme, media, ink, tab, 
     assert ("rgb(47, 111, 181)" in bars) == (scheme == "light" or media == "print")
 
 
+@pytest.mark.campaign
 def test_on_paper(tab, page_file, accurate):
     for path in (page_file, accurate):
         one = tab(viewport={"width": PAPER[0], "height": PAPER[1]})

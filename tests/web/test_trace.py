@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from xnorcore import Dense, zoo
 from xnorcore.compiler.compile import compile_network
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -61,7 +62,7 @@ def stops(name: str, config: DeviceConfig) -> dict[int, int]:
 
 @pytest.mark.parametrize(
     ("name", "config"),
-    [("digits", CONFIG), ("fashion", CONFIG), ("digits", OTHER), ("fashion", OTHER)],
+    some([("digits", CONFIG), ("fashion", CONFIG), ("digits", OTHER), ("fashion", OTHER)], 2, many=True),
     ids=lambda value: str(getattr(value, "geometry", value)),
 )
 def test_bits_of_every_layer_are_those_of_golden(name, config, tmp_path):
