@@ -62,6 +62,7 @@ def test_a_board_that_is_right(board, tmp_path, capsys):
     assert layers["board, again", 3]["mismatches"] == 0
 
 
+@pytest.mark.campaign
 def test_a_board_that_is_wrong(board, tmp_path, capsys):
     code, report, out, _ = verify(capsys, tmp_path, board, "--random", "4", "--plant", "weight:1:20:17")
     assert code == 1 and report["result"] == "differs" and "DIFFERS" in out

@@ -293,6 +293,7 @@ def test_no_collision_logic(tmp_path):
     assert registers(tmp_path, LFE5U_25F_BG381, "memory0") == 0
 
 
+@pytest.mark.campaign
 def test_whole_ice40_flow(tmp_path):
     board = find_board("icebreaker")
     plan = board.new_platform().prepare(Blinker(board), "top", emit_src=False)

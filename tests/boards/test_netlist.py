@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.campaigns import some
 from tests.sw.cli_tools import one_object, runner
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError, UsageError
@@ -48,14 +47,14 @@ ICE40 = "ice40-hx8k-b-evn"
 LEAN = replace(SMALL, convolution=0, threshold_share=2, program_halves=1, counters=0)
 CONFIGS = {
     ICE40: LEAN,
-    # SPRAM, two blocks behind each other; an image leaves bytes of its last words unwritten.
-    "icebreaker": replace(LEAN, geometry=Geometry(1, 4, 16), act_ports=1, act_depth=20000),
-    "ulx3s-25f": replace(SMALL, act_depth=128, line_bytes=128),
+    # SPRAM, two blocks behind each other; an image leaves bytes of its last words unwritten. And flash.
+    "icebreaker": replace(
+        LEAN, geometry=Geometry(1, 4, 16), act_ports=1, act_depth=20000, store_words=2048, store_kind=2
+    ),
     "tang-nano-9k": SMALL,
-    "ulx3s-85f": replace(SMALL, store_words=1024, store_kind=1),
+    "ulx3s-85f": replace(SMALL, act_depth=128, line_bytes=128, store_words=1024, store_kind=1),
     # Blocks of 20 and of 40 kbit, a memory whose parts lie side by side.
     "gatemate-a1-evb": replace(SMALL, geometry=Geometry(1, 4, 16), act_depth=8192, line_bytes=128),
-    "icebreaker+flash": replace(LEAN, geometry=Geometry(1, 4, 16), store_words=2048, store_kind=2),
 }
 
 
@@ -79,7 +78,7 @@ def synthesize_once(tmp_path_factory):
 
     def get(name: str) -> Synthesized:
         if name not in made:
-            board, config = find_board(name.partition("+")[0]), CONFIGS[name]
+            board, config = find_board(name), CONFIGS[name]
             bake = compile_network(check_networks(config)[1], config)
             design = elaborate(board, config, board.best_baud, bake)
             folder = tmp_path_factory.mktemp("build")
@@ -110,7 +109,8 @@ def scores(found: Synthesized) -> int:
     return 9 + 15 + 9 + (12 if config.line_bytes else 0) + (15 if config.store_words else 0)
 
 
-@pytest.mark.parametrize("name", some(CONFIGS, 1))
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", CONFIGS)
 def test_netlist_is_the_same_machine(name, synthesize_once):
     """A baked network answers at power-up, then others are loaded over the wire and read back."""
     device = synthesize_once(name)
@@ -119,16 +119,13 @@ def test_netlist_is_the_same_machine(name, synthesize_once):
     assert found.scores == scores(device)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("cell", "parameter", "bit"),
-    some(
-        [
-            (r"array\.group0\.pe0_1\.pop0_lut1$", "LUT_INIT", 6),
-            (r"array\.group0\.weights2\.", "INIT_0", 33),  # a weight of the baked network's last layer
-        ],
-        1,
-        many=True,
-    ),
+    [
+        (r"array\.group0\.pe0_1\.pop0_lut1$", "LUT_INIT", 6),
+        (r"array\.group0\.weights2\.", "INIT_0", 33),  # a weight of the baked network's last layer
+    ],
 )
 def test_one_wrong_bit_is_seen(cell, parameter, bit, synthesize_once):
     device = synthesize_once(ICE40)
@@ -179,6 +176,7 @@ def test_spram_is_seen_in_a_bitstream(rows, found):
     assert not uses_spram(bits.format(x=0, y=2))
 
 
+@pytest.mark.campaign
 def test_url_of_a_build_folder(synthesize_once):
     device = synthesize_once(ICE40)
     built = {"board": ICE40, "clock_hz": device.board.true_hz, "divisor": device.design.divisor}

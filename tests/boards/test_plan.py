@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from xnorcore import zoo
 from xnorcore.boards import board_devices, find_device
 from xnorcore.cli.plan import plan
@@ -66,6 +67,7 @@ def test_a_load_of_weights_serves_many_images():
         assert said["runs"] == runs and said["images_per_s"] >= least
 
 
+@pytest.mark.campaign
 def test_latency_is_that_of_the_simulated_board():
     found = measured("mnist-tfc", 1, batch=1)
     assert found.device_cycles is not None
@@ -75,9 +77,12 @@ def test_latency_is_that_of_the_simulated_board():
 
 
 CASES = [(name, board) for name in ("digits", "fashion", "mnist-lfc") for board in board_devices()]
+FEW = CASES[::4]  # every network, and every board at most once
 
 
-@pytest.mark.parametrize(("name", "board"), CASES)
+@pytest.mark.parametrize(
+    ("name", "board"), some([*FEW, *(case for case in CASES if case not in FEW)], len(FEW), many=True)
+)
 def test_what_is_missing_is_all_and_is_needed(name, board):
     network, config = zoo.load(name), find_device(board).config
     lacking = obstacles(network, config)
@@ -164,22 +169,26 @@ def test_weights_of_one_tile_may_be_too_many():
     assert (lack.field, lack.there, lack.needed) == ("weight_depth", 64, 100)
 
 
-def test_the_command(capsys, tmp_path):
+@pytest.mark.campaign
+def test_the_command_tells_of_all_boards(capsys):
     code, out, err = run(capsys, "plan", "fashion", "--json")
     value = json.loads(out)
     rows = {row["board"]: row for row in value["boards"]}
     assert code == 0 and not err and rows.keys() == board_devices(unfit=True).keys()
     assert rows["ulx3s-25f"]["runs"] == "resident" and not rows["ulx3s-25f"]["missing"]
     assert [lack["field"] for lack in rows[ICEBREAKER]["missing"]][:2] == ["convolution", "line_bytes"]
+    code, out, _ = run(capsys, "plan", "mnist-lfc", "--board", ICEBREAKER)
+    assert "would run, in 49 passes: xnorcore info mnist-lfc --board icebreaker --set acc_width=12" in out
+    assert run(capsys, *re.findall(r"xnorcore (info .*)", out)[0].split())[0] == 0
+
+
+def test_the_command(capsys, tmp_path):
     code, out, _ = run(capsys, "plan", "fashion", "--board", ICEBREAKER)
     assert code == 1 and "not with --set acc_width=14 " in out and "too large for iCE40UP5K" in out
     assert (
         "whether another array runs it: xnorcore build icebreaker --for fashion" in out
         and "would run" not in out
     )
-    code, out, _ = run(capsys, "plan", "mnist-lfc", "--board", ICEBREAKER)
-    assert "would run, in 49 passes: xnorcore info mnist-lfc --board icebreaker --set acc_width=12" in out
-    assert run(capsys, *re.findall(r"xnorcore (info .*)", out)[0].split())[0] == 0
     code, out, err = run(capsys, "plan", "fashion", "--board", "icebraeker")
     assert (code, out) == (2, "") and 'did you mean "icebreaker"' in err
     deep = [Dense(np.ones((8, 8), np.int8), np.zeros(8, int)) for _ in range(40)]

@@ -192,6 +192,7 @@ def test_too_much_spram():
         check_size(boards.find_board("ice40-hx8k-b-evn"), config)
 
 
+@pytest.mark.campaign
 def test_weights_shrink_to_block_ram():
     board = boards.find_board("icebreaker")
     design = elaborate(board, replace(SMALL, weight_depth=8192))

@@ -165,6 +165,7 @@ def test_a_board_too_small_for_its_array_holds_nothing():
     assert set(all_boards()) - set(board_devices()) == {"icestick"}
 
 
+@pytest.mark.campaign
 def test_efficiency_is_said_of_every_board(capsys):
     rows = json.loads(run(capsys, "boards", "--json")[1])["boards"]
     said = {row["board"]: row["networks"] for row in rows}
