@@ -264,6 +264,7 @@ def nest_scenario(config: Any, part: str, many: tuple[str, ...] = LOOPS, spoil: 
     return s
 
 
+@pytest.mark.campaign
 def test_products(tmp_path: Path) -> None:
     """What `Travel` assumes: `went` is a count times the step, so it ends at the whole, and lies between."""
     bench = Scenario(Module())
@@ -292,7 +293,7 @@ def test_what_passes_the_validator_stays_inside_with_maps(part: str, tmp_path: P
     nest_scenario(SMALL_MAPS, part).prove(tmp_path, 2, within=8)
 
 
-@pytest.mark.parametrize("part", some(["counters", "weight"], 1))
+@pytest.mark.parametrize("part", some(["counters", "weight"], 0))
 def test_what_passes_the_validator_stays_inside_with_copies(part: str, tmp_path: Path) -> None:
     nest_scenario(SMALL_CODES, part, ("run", "copy", "plane", "x", "tile")).prove(tmp_path, 2, within=8)
 
@@ -359,7 +360,7 @@ def test_the_fetch_stays_inside_and_ends(config: DeviceConfig, tmp_path: Path) -
     s.prove(tmp_path, 3, within=DESCRIPTOR.words + 12)
 
 
-@pytest.mark.parametrize("config", some([DENSE, MAPS], 1), ids=["dense", "maps"])
+@pytest.mark.parametrize("config", some([DENSE, MAPS], 0), ids=["dense", "maps"])
 def test_a_beat_behind_the_end_is_a_fault(config: DeviceConfig, tmp_path: Path) -> None:
     s, sequencer = fetch_scenario(config)
     ctl = sequencer.ctl

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 
+from tests.campaigns import some
 from xnorcore.isa.codes import start_words
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore_hw.array.array import array_latency
@@ -53,7 +54,7 @@ def equation(family: str, width: int, acc_width: int, element: type = CodedEleme
     return s
 
 
-@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("family", some(NAMES, 1))
 def test_an_element_adds_start_values_to_sums(family: str, tmp_path: Path) -> None:
     width, latency = 8, count_latency(8)
     equation(family, width, 11).prove(tmp_path, latency + 4, within=latency + 6, family=family)

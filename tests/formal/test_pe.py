@@ -68,7 +68,7 @@ def equation(family: str, width: int, acc_width: int, element: type = Processing
     return s
 
 
-@pytest.mark.parametrize("family", [*NAMES, "gowin"])
+@pytest.mark.parametrize("family", some([*NAMES, "gowin"], 2))
 @pytest.mark.parametrize("sizes", some([(8, 11), (32, 18)], 1))
 def test_the_element_is_its_equation(family: str, sizes: tuple[int, int], tmp_path: Path) -> None:
     width, acc_width = sizes

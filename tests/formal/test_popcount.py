@@ -17,7 +17,7 @@ from xnorcore_hw.array.popcount import popcount_stages
 
 from ..hw.test_carry import Count, Naive, extremes
 from ..yosys import prove_equal, tell_apart
-from .models import MODELS, NAMES, Platform, delayed, tree_count
+from .models import MODELS, Platform, delayed, tree_count
 
 
 class Tree(wiring.Component):
@@ -35,8 +35,13 @@ class Tree(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("family", [*NAMES, "gowin"])
-@pytest.mark.parametrize("width", some([24, 32, 64, 128], 1))
+KINDS = ("ice40", "ecp5", "gowin", "generic")
+
+
+@pytest.mark.parametrize(
+    ("width", "family"),
+    some([*((24, name) for name in KINDS), *((64, name) for name in KINDS), (128, "ecp5")], 3, many=True),
+)
 def test_popcount_is_the_sum_of_bits(family: str, width: int, tmp_path: Path) -> None:
     gold = rtlil.convert(Tree(width), name="gold")
     gate = rtlil.convert(Count(carry_of(Platform(family)), width), name="gate")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
+from tests.campaigns import some
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore_hw.array.carry.generic import carry_of
 from xnorcore_hw.array.pe import ProcessingElement, count_latency
@@ -48,7 +49,7 @@ def equation(family: str, width: int, acc_width: int, element: type = SummingEle
     return s
 
 
-@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("family", some(NAMES, 1))
 def test_an_element_counts_twice_or_does_nothing(family: str, tmp_path: Path) -> None:
     width, latency = 8, count_latency(8)
     equation(family, width, 11).prove(tmp_path, latency + 4, within=latency + 6, family=family)
@@ -107,7 +108,7 @@ def adding(family: str, design: type[RowSums] = RowSums) -> Scenario:
     return s
 
 
-@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("family", some(NAMES, 1))
 def test_columns_are_given_the_sum_of_their_row(family: str, tmp_path: Path) -> None:
     latency = count_latency(8)
     adding(family).prove(tmp_path, latency + 4, within=latency + 6, family=family)

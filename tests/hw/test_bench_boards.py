@@ -37,6 +37,7 @@ def test_rates_are_those_of_the_cycles_in_their_rows():
     assert bounds
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("lean_board")
 def test_a_board_is_measured(capsys: pytest.CaptureFixture[str]):
     """In one pass, in passes, not at all; on the device itself, and on a board that holds none."""
@@ -91,6 +92,7 @@ def test_cycles_and_scores_that_differ_are_seen(
     assert not (tmp_path / "boards.json").exists()
 
 
+@pytest.mark.campaign
 def test_the_record_is_of_the_present_boards():
     """Every board and packaged network is there, as it is computed today: measured again, or it fails."""
     recorded = {(found.board, found.network): found for found in RECORDED}

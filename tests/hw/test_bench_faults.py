@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.campaigns import examples
 from xnorcore.cli.console import Console
 from xnorcore.errors import UsageError
 from xnorcore.isa.protocol import CRC_BYTES, RESPONSE
@@ -47,7 +48,7 @@ def faults() -> Iterator[Any]:
     """Yield kinds of faults and links; the UART takes longest."""
     for number, kind in enumerate(bench_faults.KINDS):
         yield kind, "direct"
-        yield pytest.param(kind, "uart", marks=[pytest.mark.campaign] * (number > 2))
+        yield pytest.param(kind, "uart", marks=[pytest.mark.campaign] * (number > 0))
 
 
 @pytest.mark.parametrize(("kind", "link"), list(faults()))
@@ -60,7 +61,7 @@ def test_kinds(kind: str, link: str, request: pytest.FixtureRequest) -> None:
             wire.begin(fault, 0, cycles=1, span=1)
         return
     troubled = fault.cuts or fault.seconds
-    runs = 2 if not troubled else 3 if link == "uart" else 8
+    runs = 2 if not troubled else 3 if link == "uart" else examples(12)
     for seed in range(runs):
         outcome.add(run(wire, fault, seed, NETWORKS))
     assert outcome.good, vars(outcome)

@@ -99,6 +99,7 @@ def test_another_device_on_the_same_port(monkeypatch: pytest.MonkeyPatch) -> Non
             device.reset()
 
 
+@pytest.mark.campaign
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     run = runner(capsys)
     code, out, _ = run("bench", "hostile", "--bytes", 1000, "--seed", 3, "--json")

@@ -149,6 +149,7 @@ def test_alexnet_of_a_sixteenth_its_width(device: Accelerator) -> None:
     np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
 
 
+@pytest.mark.campaign
 def test_start_values_of_columns_that_share_a_memory_stay_for_all_positions() -> None:
     url = f"sim:rows=1,columns=8,width=32,threshold_share=4,{SMALL}"
     with Accelerator.open(url) as device:

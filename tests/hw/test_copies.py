@@ -43,11 +43,8 @@ def networks(config: DeviceConfig) -> list[Network]:
 
 
 @pytest.mark.parametrize("number", some(range(len(DEVICES)), always=1))
-def test_layers_and_cycles(number: int) -> None:
+def test_layers(number: int) -> None:
     config = DEVICES[number]
-    with held(config) as device:
-        for index, network in enumerate(networks(config)):
-            check(device, compile_network(network, device.info.config, 1 if index % 2 else None))
     with Accelerator.open(sim_url(config)) as device:
         for index, network in enumerate(networks(config)):
             images = random_images(np.random.default_rng(index), network, config.geometry.rows + 1)
@@ -57,7 +54,15 @@ def test_layers_and_cycles(number: int) -> None:
             assert {one.verdict for one in found} <= {"equal", "-"}, found
 
 
-@pytest.mark.parametrize("narrow", [0, 1])
+@pytest.mark.campaign
+@pytest.mark.parametrize("config", DEVICES, ids=lambda config: str(config.geometry))
+def test_cycles(config: DeviceConfig) -> None:
+    with held(config) as device:
+        for index, network in enumerate(networks(config)):
+            check(device, compile_network(network, device.info.config, 1 if index % 2 else None))
+
+
+@pytest.mark.parametrize("narrow", some([0, 1], 1))
 def test_what_an_exporter_gives(narrow: int, tmp_path: Path) -> None:
     """Weights and activations of 2 bits, with pooling: the scores are those of an executor in rationals."""
     images = np.random.default_rng(1).integers(0, 4, (12, 2, 10, 8))

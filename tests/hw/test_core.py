@@ -98,9 +98,8 @@ def check_network(
     return counters
 
 
-GEOMETRIES = [
-    (1, 4, 8), (8, 4, 8), (1, 12, 24), (2, 16, 8), (1, 8, 8), (2, 8, 32), (3, 4, 16), (1, 24, 8), (4, 16, 16),
-]  # fmt: skip
+# Of more shapes and sizes, devices are compiled: the driver's, those of random networks and of cycles.
+GEOMETRIES = [(1, 4, 8), (8, 4, 8), (1, 12, 24)]
 
 
 @pytest.mark.parametrize("geometry", some(GEOMETRIES, always=1), ids=lambda sizes: "-".join(map(str, sizes)))
@@ -114,9 +113,9 @@ def test_bit_outputs(rows: int, columns: int, width: int) -> None:
     check_network(small_config(rows, columns, width), (30, 22, 27), rows + 1, scores=False, seed=1)
 
 
-@pytest.mark.parametrize("bits", some([3, 1, 8, 2, 4, 5, 6, 7], always=1))
+@pytest.mark.parametrize("bits", some([3, 1, 8], always=1))
 def test_input_bits(bits: int) -> None:
-    check_network(small_config(2, 8, 16), (19, 12, 5), 3, bits=bits, seed=bits)
+    check_network(small_config(2, 8, 8), (19, 12, 5), 3, bits=bits, seed=bits)
 
 
 @pytest.mark.parametrize("bits", some([1, 3, 8], 1))
@@ -124,13 +123,13 @@ def test_extreme_thresholds(bits: int) -> None:
     check_network(small_config(1, 8, 8), (17, 31, 9), 3, bits=bits, wild=True, seed=2)
 
 
-@pytest.mark.parametrize("bits", [1, 5])
+@pytest.mark.parametrize("bits", some([5, 1], 1))
 def test_single_layer(bits: int) -> None:
     check_network(small_config(2, 8, 8), (9, 3), 3, bits=bits)
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("group", some([3, 32, 1, 8], always=1))
+@pytest.mark.parametrize("group", some([3, 1, 8], always=1))
 def test_column_groups(group: int) -> None:
     check_network(small_config(1, 24, 8, column_group=group), (16, 40, 30, 4), 2, seed=group)
 
@@ -138,7 +137,9 @@ def test_column_groups(group: int) -> None:
 _DENSE = {"convolution": 0, "line_bytes": 0}
 
 
-@pytest.mark.parametrize("options", [{"threshold_share": 2}, _DENSE, {"program_halves": 1, **_DENSE}])
+@pytest.mark.parametrize(
+    "options", some([{"program_halves": 1, **_DENSE}, {"threshold_share": 2}, _DENSE], 1)
+)
 def test_smaller_devices(options: dict[str, int]) -> None:
     check_network(small_config(1, 8, 8, **options), (21, 17, 10), 2, seed=4)
 
@@ -176,7 +177,7 @@ def test_results_wait_for_a_slow_link(rows: int, count: int) -> None:
     assert counters["wait_output"] > 50 * counters["batches"]
 
 
-@pytest.mark.parametrize("images", some([4, 7], 1))
+@pytest.mark.parametrize("images", some([4, 7], 0))
 def test_images_are_counted_where_batches_follow_each_other(images: int) -> None:
     """The last batch, of either region, has fewer images than those before it and starts as they end."""
     counters = check_network(small_config(3, 4, 8), (16, 60, 5), images, cycles=20_000)
@@ -255,6 +256,7 @@ def test_images_for_another_program_are_refused() -> None:
     assert answers[-1][0] == b""
 
 
+@pytest.mark.campaign
 def test_a_key_that_is_not_whole_is_refused() -> None:
     """Also where what is still there in place of it is right; nothing comes after the last request here."""
     config, program, wire = _tiny()
@@ -270,6 +272,7 @@ def test_a_key_that_is_not_whole_is_refused() -> None:
     assert statuses == ["OK", *["BAD_LENGTH"] * 4, "SEQUENCE", "OK", *again, "BAD_LENGTH"]
 
 
+@pytest.mark.campaign
 def test_the_key_is_that_of_the_program_that_was_armed_last() -> None:
     config, program, wire = _tiny()
     other = compile_network(random_network(np.random.default_rng(6), (12, 6, 3)), config)
@@ -326,7 +329,7 @@ def test_memory_access() -> None:
     assert [payload for payload, _ in answers] == [b"", b"", data, words, bytes(40)]
 
 
-@pytest.mark.parametrize("options", [{}, {"program_halves": 1, **_DENSE}])
+@pytest.mark.parametrize("options", some([{"program_halves": 1, **_DENSE}, {}], 1))
 def test_what_is_read_waits_for_the_link(options: dict[str, int]) -> None:
     config = small_config(1, 4, 8, **options)
     data = np.random.default_rng(0).bytes(120)
@@ -375,7 +378,7 @@ def test_what_run_does_is_not_counted() -> None:
     assert before["busy"] and before["tail"] and before | waited == after
 
 
-@pytest.mark.parametrize("command", [Command.INFO, Command.ARM, Command.RUN, Command.COUNTERS])
+@pytest.mark.parametrize("command", some([Command.INFO, Command.RUN, Command.ARM, Command.COUNTERS], 2))
 def test_a_request_inherits_no_place(command: Command) -> None:
     """Of the one before it, which may have been one that there is nothing at."""
     config, program, _ = _tiny()

@@ -22,7 +22,7 @@ def modules(element: object) -> int:
     return 1 + sum(modules(child) for child, *_ in fragment.subfragments)
 
 
-@pytest.mark.parametrize("corner", some(CORNERS, 4))
+@pytest.mark.parametrize("corner", some(CORNERS, 2))
 def test_corner(corner: tuple[int, int, int]) -> None:
     rows, columns, width = corner
     pes = rows * columns

@@ -53,13 +53,13 @@ def check(device: Accelerator, seed: int, count: int) -> None:
 
 
 def test_random_networks(device: Accelerator) -> None:
-    check(device, 0, 4)
+    check(device, 0, 3)
 
 
 @pytest.mark.parametrize("number", some(range(len(CONFIGS)), always=0))
 def test_many_random_networks(number: int) -> None:
     with Accelerator(Session(sim(CONFIGS[number]))) as device:
-        check(device, 1 + number, 12)
+        check(device, 1 + number, 6)
 
 
 def test_cycles_are_those_expected(device: Accelerator) -> None:

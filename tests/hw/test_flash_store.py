@@ -140,7 +140,7 @@ def run(
     simulator.run()
 
 
-@pytest.mark.parametrize("place", some(PLACES, 2), ids=str)
+@pytest.mark.parametrize("place", some(PLACES, 1), ids=str)
 def test_words_at_the_speed_of_the_flash(place: FlashPlace) -> None:
     async def work(bus: Bus) -> None:
         places = [paged_place(n) for n in range(70)]
@@ -152,6 +152,7 @@ def test_words_at_the_speed_of_the_flash(place: FlashPlace) -> None:
     run(place, work, CONTENT)
 
 
+@pytest.mark.campaign
 def test_jumps_and_pauses() -> None:
     async def work(bus: Bus) -> None:
         places = [paged_place(n) for n in (*range(60, 68), *range(1, 5), 5, 999, 998, 0, 64, 64)]

@@ -30,6 +30,7 @@ from .test_cycles import counted
 from .test_driver import Noisy
 
 SMALL = {"weight_depth": 64, "threshold_depth": 16, "act_depth": 2048, "store_words": 1 << 14}
+SMALL |= {"program_depth": 512}  # as the tests of stores and of rounds have it: they share simulators
 WHOLE = {"whole_windows": 1, "act_ports": 1}
 DEVICES = [
     DeviceConfig(Geometry(1, 8, 16), line_bytes=1000, **SMALL),
@@ -72,6 +73,7 @@ def test_every_image_has_its_own_results(number: int) -> None:
     assert seen
 
 
+@pytest.mark.campaign
 def test_no_frame_is_lost_where_bytes_come_without_bits() -> None:
     """Into memories of one port, and through a buffer that is smaller than a batch."""
     config = replace(DEVICES[2], act_depth=8192, store_kind=StoreKind.FLASH)

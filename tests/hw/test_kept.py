@@ -32,7 +32,7 @@ from xnorcore_hw.sim.transport import SimTransport
 from .test_flash_device import CONFIGS, sim
 from .test_store import SMALLEST, programs, some_images
 
-SEEDS = int(os.environ.get("XNORCORE_SEEDS", "12"))
+SEEDS = int(os.environ.get("XNORCORE_SEEDS", "5"))
 """Of what is drawn at random here; 130 are more than 1,000 moments at which power is lost."""
 SIMILAR = dense_network(np.random.default_rng(5), (400, 60, 40, 10))
 RESIDENT = dense_network(np.random.default_rng(0), (40, 12, 6))
@@ -68,7 +68,7 @@ def test_the_device_starts_with_it(number: int) -> None:
     config = CONFIGS[number]
     device = started(transport)
     assert not device.info.armed
-    for program in (compile_network(RESIDENT, config), *programs(config, 50 + number, 3)):
+    for program in (compile_network(RESIDENT, config), *programs(config, 50 + number, 2)):
         device.load_program(program, keep=True)
         device = started(transport)
         assert device.info.armed and device.info.network_id == program.identifier

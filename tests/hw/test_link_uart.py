@@ -48,7 +48,7 @@ DATA = bytes([0x00, 0xFF, 0x55, 0xAA, 0x01, 0x80, 0xFE, 0x7F, *random.Random(1).
 
 
 @pytest.mark.parametrize("divisor", some([4, 7, 5, 6, 16, 104], 2))
-@pytest.mark.parametrize("off", [-0.02, 0.0, 0.02])
+@pytest.mark.parametrize("off", some([-0.02, 0.02, 0.0], 2))
 @pytest.mark.parametrize("fixed", [False, True])
 def test_receiver_tolerates_two_percent_without_gaps(divisor, off, fixed):
     data = DATA if divisor < 20 else DATA[-2:]

@@ -57,7 +57,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", some(CASES, 2), ids=" over ".join)
+@pytest.mark.parametrize("case", some(CASES, 1), ids=" over ".join)
 def test_scores_and_cycles(case: tuple[str, str]) -> None:
     name, link = case
     network, config = NETWORKS[name]

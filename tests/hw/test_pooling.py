@@ -43,7 +43,7 @@ POOLS = {
 }
 
 
-@pytest.fixture(scope="module", params=some(URLS, 2))
+@pytest.fixture(scope="module", params=some(URLS, 1))
 def device(request: pytest.FixtureRequest) -> Iterator[Accelerator]:
     with Accelerator.open(request.param) as accelerator:
         yield accelerator
@@ -95,6 +95,7 @@ def test_sums_in_front_of_a_pooling_of_its_own(device: Accelerator) -> None:
     np.testing.assert_array_equal(found, golden.run(bare, images)[:, : found.shape[1]])
 
 
+@pytest.mark.campaign
 def test_a_pooling_of_two_passes_where_weights_arrive_in_passes() -> None:
     network = pooling(POOLS["five rows, two passes"], 70)
     images = random_images(np.random.default_rng(4), network, 3)

@@ -82,10 +82,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("report")
 
 
-MEASURED = [name for name in REPORTS if name == "digits" or " on " in name]
+MEASURED = [name for name in REPORTS if name == "digits" or (" on " in name and "85f" not in name)]
 
 
-@pytest.mark.parametrize("name", some(MEASURED, 1))
+@pytest.mark.parametrize("name", some(MEASURED, 0))
 def test_every_cycle_has_a_layer_and_a_cause(name: str, folder: Path) -> None:
     value, _ = made(name, folder)
     measured = value["measured"]
@@ -187,6 +187,7 @@ def test_the_board_on_the_page(name: str, folder: Path) -> None:
             assert f"{field}={number}" in options[0] or f"--{field} {number}" in options[0]
 
 
+@pytest.mark.campaign
 def test_what_would_run_it_does(folder: Path) -> None:
     """A device that holds map and weights, and is too large; one with weights in passes; none that fits."""
     value, _ = made("CNV refused", folder)

@@ -34,7 +34,7 @@ def networks(config: DeviceConfig) -> list[Network]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("number", some(range(len(DEVICES)), always=1))
+@pytest.mark.parametrize("number", some(range(len(DEVICES)), always=0))
 def test_layers_and_cycles(number: int) -> None:
     config = DEVICES[number]
     with held(config) as device:

@@ -351,6 +351,7 @@ def test_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name
 # A real simulator
 
 
+@pytest.mark.campaign
 def test_a_damaged_simulator_runs_again(folder: Path) -> None:
     """Truncated in the middle of its code, it would end the process by a signal, without a word."""
     config = DeviceConfig(Geometry(1, 4, 8), act_depth=64, weight_depth=64)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.campaigns import some
 from tests.hw.networks import random_images, random_network
 from tests.hw.test_sim_engine import CONFIG, Echo, Fragile, Mangle, arrivals, messages
 from xnorcore.errors import EngineError, MissingDependencyError
@@ -56,7 +57,7 @@ def session(engine: str, link: str, network: Any = None, images: Any = None):
 
 @pytest.mark.parametrize(
     ("link", "sizes", "count"),
-    [("uart", (8, 3), 1), pytest.param("direct", (16, 9, 4), 3, marks=pytest.mark.campaign)],
+    some([("uart", (8, 3), 1), ("direct", (16, 9, 4), 3)], 0, many=True),
 )
 def test_the_accelerator_on_all_engines(link, sizes, count):
     rng = np.random.default_rng(5)

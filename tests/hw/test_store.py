@@ -35,6 +35,7 @@ from .slow_store import SlowTop
 from .test_cycles import counted
 
 SMALL = {"weight_depth": 64, "threshold_depth": 16, "act_depth": 2048, "store_words": 1 << 14}
+SMALL |= {"program_depth": 512}  # as the tests of groups and of rounds have it: they share simulators
 DEVICES = [
     DeviceConfig(Geometry(1, 8, 16), line_bytes=1000, **SMALL),
     DeviceConfig(Geometry(2, 8, 8), line_bytes=1000, column_group=4, threshold_share=2, **SMALL),
@@ -78,7 +79,7 @@ def some_images(network: Network, count: int = 5) -> NDArray:
     return random_images(np.random.default_rng(count), network, count)
 
 
-@pytest.mark.parametrize("number", some(range(-1, len(DEVICES) - 1), always=1))
+@pytest.mark.parametrize("number", some([0, -1, *range(1, len(DEVICES) - 1)], always=1))
 def test_random_networks(number: int) -> None:
     """One after the other on one device, each called twice, with a look at the counters between."""
     with Accelerator(Session(engine_of(DEVICES[number]))) as device:

@@ -21,7 +21,7 @@ from xnorcore.reference import golden
 from xnorcore_hw.shells.stream import StreamShell
 
 from .networks import random_images, random_network
-from .streams import NONE, Stalls, assert_quiet, get, get_packet, packet_values, put, shared, simulate
+from .streams import NONE, Bench, Stalls, assert_quiet, get, get_packet, packet_values, put, shared, simulate
 from .test_core import load_requests, small_config
 
 _DENSE = {"line_bytes": 0, "convolution": 0}
@@ -106,15 +106,22 @@ class Watched(StreamShell):
         return m
 
 
-def run(dut: Any, *testbenches: Any, cycles: int = 60_000) -> None:
-    simulate(dut, *testbenches, cycles=cycles)
+_baked: dict[tuple[DeviceConfig, bytes], Bench] = {}
+
+
+def baked(case: Case) -> Bench:
+    """Return the bench of a device that has the network from power-up, one for all tests."""
+    if (key := (case.config, case.program.identifier)) not in _baked:
+        _baked[key] = Bench(Watched(case.config, bake=case.program))
+    return _baked[key]
 
 
 def infer(
     case: Case, packets: Sequence[bytes], count: int, into: Stalls = NONE, out: Stalls = NONE
 ) -> list[tuple[bytes, bool]]:
     """Send packets to a device that has the network baked; return `count` packets of scores."""
-    dut = Watched(case.config, bake=case.program)
+    shell = baked(case)
+    dut = shell.dut
     found: list[tuple[bytes, bool]] = []
 
     async def feed(ctx) -> None:
@@ -125,7 +132,7 @@ def infer(
         await assert_quiet(ctx, dut.scores, 300)
         assert not ctx.get(dut.wavering)
 
-    run(dut, feed, drain)
+    shell.run(feed, drain, cycles=60_000)
     return found
 
 
@@ -156,7 +163,8 @@ def test_the_smallest_images_and_results_fill_all_that_is_on_the_way() -> None:
     bits = make(case.config, random_network(np.random.default_rng(1), (8, 4), scores=False), 24)
     assert len(bits.images[0]) == 1 and bits.program.result_bytes == 1
     for one in (case, bits):
-        dut = Watched(one.config, bake=one.program)
+        shell = baked(one)
+        dut = shell.dut
         found: list[tuple[bytes, bool]] = []
 
         async def feed(ctx, dut=dut, one=one) -> None:
@@ -166,27 +174,29 @@ def test_the_smallest_images_and_results_fill_all_that_is_on_the_way() -> None:
             await ctx.tick().repeat(3000)
             found.extend(await receive(ctx, dut, len(one.images)))
 
-        run(dut, feed, drain)
+        shell.run(feed, drain, cycles=60_000)
         one.check(found)
 
 
 def test_an_image_is_answered_before_the_next_one_comes() -> None:
     """Also where the batch has room for more."""
     case = dense(3)
-    dut = StreamShell(case.config, bake=case.program)
+    shell = baked(case)
+    dut = shell.dut
 
     async def bench(ctx) -> None:
         for number, image in enumerate(case.images[:3]):
             await send(ctx, dut, [image])
             case.check(await receive(ctx, dut, 1), [number])
 
-    run(dut, bench)
+    shell.run(bench, cycles=60_000)
 
 
 def test_an_image_is_answered_while_the_next_one_hesitates() -> None:
     """A byte of the next image has come, and no more come until the scores are there."""
     case = dense(1)
-    dut = StreamShell(case.config, bake=case.program)
+    shell = baked(case)
+    dut = shell.dut
 
     async def bench(ctx) -> None:
         await send(ctx, dut, case.images[:1])
@@ -196,7 +206,7 @@ def test_an_image_is_answered_while_the_next_one_hesitates() -> None:
             case.check(await receive(ctx, dut, 1), [number])
             await put(ctx, dut.images, values[1:])
 
-    run(dut, bench)
+    shell.run(bench, cycles=60_000)
 
 
 @pytest.mark.parametrize("rows", some([1, 3], 1))
@@ -278,7 +288,8 @@ def test_networks_are_loaded_and_changed_by_requests() -> None:
 def test_requests_go_between_images(rows: int) -> None:
     """Without images being lost, in whatever batch they are, and without waiting for the last one."""
     case = dense(rows, count=12)
-    dut = Watched(case.config, bake=case.program)
+    shell = baked(case)
+    dut = shell.dut
     into, out = Stalls(2, chance=0.1), Stalls(3, chance=0.1)
     left: list[int] = []
 
@@ -305,13 +316,14 @@ def test_requests_go_between_images(rows: int) -> None:
         assert (await ask(ctx, dut, 0x55))[1] == Status.BAD_COMMAND
         assert not ctx.get(dut.wavering)
 
-    run(dut, feed, drain, host)
+    shell.run(feed, drain, host, cycles=60_000)
 
 
 def test_a_request_without_a_tag_is_answered() -> None:
     """And does not take its tag from the next one."""
     case = dense(2)
-    dut = StreamShell(case.config, bake=case.program)
+    shell = baked(case)
+    dut = shell.dut
 
     async def bench(ctx) -> None:
         for length in (1, 2):
@@ -321,7 +333,7 @@ def test_a_request_without_a_tag_is_answered() -> None:
             assert response[:3] == bytes([Command.INFO | RESPONSE, *body[1:], 0, 0])[:3] and response[-1] == 0
         assert (await ask(ctx, dut, Command.INFO))[1] == Status.OK
 
-    run(dut, bench)
+    shell.run(bench, cycles=60_000)
 
 
 def _patched(program: Program, place: int, field: Field, value: int) -> list[tuple[int, bytes]]:
@@ -338,7 +350,8 @@ def _patched(program: Program, place: int, field: Field, value: int) -> list[tup
 @pytest.mark.parametrize("name", some(["image_bytes", "out_words", "out_bytes"], 1))
 def test_a_program_without_images_or_results_is_refused(name: str) -> None:
     case = dense(2)
-    dut = StreamShell(case.config)
+    shell = shared(Watched, case.config)
+    dut = shell.dut
 
     async def bench(ctx) -> None:
         for command, payload in _patched(case.program, 0, HEADER.fields[name], 0):
@@ -353,7 +366,7 @@ def test_a_program_without_images_or_results_is_refused(name: str) -> None:
         await send(ctx, dut, case.images[:2])
         case.check(await receive(ctx, dut, 2), range(2))
 
-    run(dut, bench)
+    shell.run(bench, cycles=60_000)
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -470,4 +483,4 @@ def test_reset_in_the_middle() -> None:
             await send(ctx, dut, case.images[:3])
             case.check(await receive(ctx, dut, 3), range(3))
 
-    run(dut, bench)
+    simulate(dut, bench, cycles=60_000)

@@ -103,6 +103,7 @@ def test_planted_faults_are_named(fault: str, engine: str, place: str) -> None:
     assert Fault.parse(fault).named_by(found[engine], CONFIG.geometry.columns, network())
 
 
+@pytest.mark.campaign
 def test_a_stuck_output_of_the_gateware_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 1, column 5 of the array always says 1: only images of row 1 are wrong, all in that column."""
     elaborate = ColumnGroup.elaborate
@@ -198,6 +199,7 @@ def test_random_networks(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.campaign
 def test_random_faults_are_named() -> None:
     done = campaigns.run(0, 8, [CONFIG], faults=True)
     assert done.planted.total() == 8

@@ -13,12 +13,12 @@ from xnorcore.cli import main
 from xnorcore.verify import campaign
 from xnorcore.verify.random_devices import random_configs
 
-COUNT, PART = 50, 10
+COUNT, PART = 25, 5
 DEVICES = random_configs(0, COUNT // PART)
 """One for each part: the simulator has to be built for each."""
 
 
-@pytest.mark.parametrize("first", some(range(0, COUNT, PART), always=1))
+@pytest.mark.parametrize("first", some(range(0, COUNT, PART), always=0))
 def test_random_networks(first: int, tmp_path: Path) -> None:
     done = campaign.run(0, PART, DEVICES, first=first, total=COUNT, keep=str(tmp_path))
     assert [(failure.found, failure.command) for failure in done.failures] == []
@@ -62,7 +62,21 @@ def test_the_order_of_the_work_does_not_matter(tmp_path, monkeypatch):
 
 @pytest.mark.campaign
 def test_processes_find_the_same(capsys):
-    ask = ["verify", "--random", "4", "--devices", "1", "--seed", "5", "--json"]
+    ask = [
+        "verify",
+        "--random",
+        "4",
+        "--seed",
+        "5",
+        "--json",
+        "--rows",
+        "2",
+        "--columns",
+        "8",
+        "--width",
+        "8",
+    ]
+    ask += ["--set", "act_depth=1024", "--set", "weight_depth=256", "--set", "threshold_depth=2048"]
     found = []
     for more in ([], ["--workers", "2"]):
         assert main([*ask, *more]) == 0

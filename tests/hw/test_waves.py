@@ -182,6 +182,7 @@ def test_the_files_beside_it(layer: tuple[Waves, Path]) -> None:
     assert set(states) <= {"IDLE", "START", "FETCH", "ISSUE"} and "ISSUE" in states
 
 
+@pytest.mark.campaign
 def test_a_whole_run_takes_at_most_twenty_times_as_long(tmp_path: Path, capsys: Any) -> None:
     np.save(tmp_path / "in.npy", zoo.test_images("digits")[0])
     command = ["sim", "digits", str(tmp_path / "in.npy"), "--json"]

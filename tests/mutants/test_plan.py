@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from .operators import mutants
 from .plan import ALL, LEFT_OUT, MORE, PLAN
 from .run import PACKAGE, ROOT, draw
@@ -53,6 +55,7 @@ def absent(tests: list[str], there: list[str]) -> list[str]:
     ]
 
 
+@pytest.mark.campaign
 def test_every_test_of_the_plan_is_there() -> None:
     tests = sorted({test.partition(" ")[0].rstrip("/") for test in [*ALL, *MORE]})
     there = [name for test in collected(tests) for name in (test, test.partition("[")[0])]
