@@ -479,7 +479,7 @@ def test_reader_of_the_pipe_is_gone():
 def test_full_disk():
     with Path("/dev/full").open("w") as full:
         command = spawn("zoo", stdout=full)
-        _, err = command.communicate(timeout=30)
+        _, err = command.communicate(timeout=120)
     assert command.returncode == 2
     assert err.startswith("xnorcore: error: ") and err.count("\n") == 1
 
