@@ -101,6 +101,7 @@ def scenario(store: FlashStore, words: int, place: FlashPlace) -> Scenario:
     s.claim(~heads | (left == length - pulses) & (shift == (then << pulses)[:32]), "to_be_heard")
     s.claim(~out | heads | (left != 0) & (left <= 8), "byte")
     s.claim(~rest | (pulses >= length), "rests")
+    s.claim(pages.pulsed == (wire.pulsed & (store._step == 8)), "pulses_of_pages")
     for count in range(33):
         opcode = heard[count - 8 : count] == then[24:] if count >= 8 else 1
         right = Mux(length < count, opcode, heard[:count] == then[32 - count :])

@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 
 from tests.campaigns import some
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.stores import FLASH_SECTOR, FLASHES, StoreKind
+from xnorcore.isa.stores import FLASH_BITS, FLASH_SECTOR, FLASHES, StoreKind
 from xnorcore_hw.memory.prefetch import Prefetcher, flight
 from xnorcore_hw.memory.ring import RingWriter
 from xnorcore_hw.sequence.hazards import WordHazards
@@ -175,6 +175,11 @@ def requests_scenario(prefetcher: Prefetcher) -> Scenario:
     on, drops, flying, known, address, begun = (
         s.inside[name] for name in ("on", "drops", "flying", "known", "address", "begun")
     )
+    if FLASH_BITS.get(StoreKind(prefetcher.config.store_kind)) == 4:
+        # The address moves a cycle behind its request.
+        moves, restarts = s.inside["moves"], known & (address == s.inside["last"]) | ~begun
+        s.claim(~moves | (flying == most), "moves")
+        address, begun = Mux(moves, Mux(restarts, first, behind(address)), address), begun | moves
     # The stream says its length in its first word, and has some words behind that.
     length = word.p[: len(last)]
     s.assume(~taken | known | drops | (length >= first) & ((length[:6] != 63) | (not flash)))

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.pages import PAGE_WORDS
-from xnorcore.isa.stores import FLASH_SECTOR, FLASHES, QUEUE_WORDS, StoreKind
+from xnorcore.isa.stores import FLASH_BITS, FLASH_SECTOR, FLASHES, QUEUE_WORDS, StoreKind
 
 from ..interfaces import RingSignature, bits_for_depth
 from .fill import fills
@@ -88,7 +88,11 @@ class Prefetcher(wiring.Component):
         first, follows = self._follows(address, begun)
         last = Signal.like(request.p, name="last", reset_less=True)
         asked, taken = Signal(name="asked"), Signal(name="taken")
-        words = writer.word
+        words, moves = writer.word, asked
+        if FLASH_BITS.get(StoreKind(self.config.store_kind)) == 4:
+            # As in `FlashStore`: no request follows in the next cycle.
+            moves = Signal(name="moves")
+            m.d.sync += moves.eq(asked)
         if self.config.store_kind in QUEUE_WORDS:
             m.submodules.queue = queue = WordQueue(QUEUE_WORDS[StoreKind(self.config.store_kind)])
             connect(m, queue.o, writer.word)
@@ -122,7 +126,7 @@ class Prefetcher(wiring.Component):
         with m.If(~on):
             m.d.sync += [address.eq(0), known.eq(0), begun.eq(0)]
         with m.Else():
-            with m.If(asked):
+            with m.If(moves):
                 m.d.sync += [address.eq(Mux(known & (address == last), first, follows)), begun.eq(1)]
             with m.If(taken & ~known & ~drops):
                 m.d.sync += [known.eq(1), last.eq(word.p)]

@@ -81,6 +81,12 @@ class FlashStore(wiring.Component):
         # A reset may come while the chip wakes up.
         self._quad, self._pause = Signal(), Signal(bits_for_depth(place.wake) + 1)
         self._begun, self._open = Signal(), Signal()
+        # Boards with four lines have slow FPGAs, with registers where others have time for look-up tables.
+        self._slow = place.lanes == 4
+        # No more of what is read is wanted; a byte is a word's first one, or a page's; the chip is done with
+        # what changes it; it has told what was asked.
+        self._over, self._first, self._fresh = Signal(name="over"), Signal(name="first"), Signal(name="fresh")
+        self._done, self._asked = Signal(name="done"), Signal(name="asked")
         # The link's byte has been there for a cycle, of a request about the chip; it is taken.
         self._byte, self._chip, self._taken = Signal(name="byte"), Signal(name="about_chip"), Signal()
 
@@ -92,7 +98,7 @@ class FlashStore(wiring.Component):
         bus, step, write = self.bus, self._step, self.bus.write
         connect(m, wire.chip, flipped(self.chip))
         connect(m, pages.data, flipped(bus.word))
-        reads, asks = step == _Step.READ, step == _Step.ASK
+        reads, asks, over = step == _Step.READ, step == _Step.ASK, self._over
         m.d.comb += [
             pages.request.valid.eq(bus.request.valid & (~self._chip | pages.direct)),
             pages.request.p.eq(bus.request.p),
@@ -104,10 +110,13 @@ class FlashStore(wiring.Component):
             pages.bits.eq(wire.bits),
             pages.octet.eq(wire.octet),
             pages.came.eq(wire.came & (reads | asks)),
-            pages.pulsed.eq(wire.pulsed & reads),
+            over.eq(self._byte | pages.jumps | self._chip),
+            # Without the other commands' ends.
+            pages.pulsed.eq(wire.can & pages.more & ~over & reads if self._slow else wire.pulsed & reads),
             self.damaged.eq(pages.damaged),
         ]
         self._head(m)
+        self._settle(m)
         self._bytes(m)
         with m.If(~self.link.writes):
             m.d.sync += self._open.eq(0)  # also for a cycle only: what comes then is another request's
@@ -169,13 +178,27 @@ class FlashStore(wiring.Component):
             wire.length.eq(length),
         ]
 
+    def _settle(self, m: Module) -> None:
+        """See what the commands' ends depend on; where the FPGA is slow, in registers."""
+        wire, write = self._wire, self.bus.write.p
+        first = write.lane == 0
+        domain = m.d.sync if self._slow else m.d.comb
+        domain += [
+            # Of a byte, which has been there for a cycle.
+            self._first.eq(first),
+            self._fresh.eq((write.addr[:6] == 0) & first),
+            # Ones only say that nobody answers, or that all is protected: neither is busy.
+            self._done.eq(wire.came & (~wire.octet[0] | wire.octet.all())),
+            self._asked.eq(self._pages.word_ends),
+        ]
+
     def _then(self, m: Module, step: _Step) -> None:
         m.d.sync += self._step.eq(step)
         m.next = "BEGIN"
 
     def _goes(self, m: Module) -> None:
         """Go on with a command whose head is out, and end it."""
-        wire, pages, write = self._wire, self._pages, self.bus.write
+        wire, pages = self._wire, self._pages
         with m.Switch(self._step):
             with m.Case(_Step.WAKE):
                 m.d.comb += wire.stop.eq(1)
@@ -196,8 +219,7 @@ class FlashStore(wiring.Component):
                 m.d.comb += [wire.stop.eq(1), self._taken.eq(1)]
                 self._then(m, _Step.POLL)
             with m.Case(_Step.PROGRAM):
-                fresh = (write.p.addr[:6] == 0) & (write.p.lane == 0)
-                over = self._begun & self._byte & fresh | ~self._open
+                over = self._begun & self._byte & self._fresh | ~self._open
                 m.d.comb += [
                     wire.byte.valid.eq(self._byte & ~over),
                     self._taken.eq(self._byte & wire.byte.ready & ~over),
@@ -208,29 +230,27 @@ class FlashStore(wiring.Component):
                 with m.Elif(self._byte):
                     m.d.sync += self._begun.eq(1)
             with m.Case(_Step.POLL):
-                # Ones only say that nobody answers, or that all is protected: neither is busy.
-                done = ~wire.octet[0] | wire.octet.all()
-                m.d.comb += [wire.more.eq(1), wire.stop.eq(wire.came & done)]
+                m.d.comb += [wire.more.eq(1), wire.stop.eq(self._done)]
                 with m.If(wire.stop):
                     m.next = "IDLE"
                     if self._place.lanes == 4:
                         with m.If(~self._quad):
                             self._then(m, _Step.VOLATILE)
             with m.Case(_Step.ASK):
-                m.d.comb += [wire.more.eq(1), wire.stop.eq(pages.word_ends)]
+                m.d.comb += [wire.more.eq(1), wire.stop.eq(self._asked)]
                 with m.If(wire.stop):
                     m.next = "SHOW"
             with m.Case(_Step.READ):
                 m.d.comb += wire.more.eq(pages.more)
-                with m.If(self._byte | pages.jumps | self._chip):
+                with m.If(self._over):
                     m.d.comb += wire.stop.eq(1)
                     m.next = "IDLE"
 
     def _choose(self, m: Module) -> None:
         """See what is asked for."""
-        write, request = self.bus.write, self.bus.request
+        request = self.bus.request
         with m.If(self._byte):
-            with m.If(self._chip & (write.p.lane != 0)):
+            with m.If(self._chip & ~self._first):
                 m.d.comb += self._taken.eq(1)  # the first byte says all
             with m.Else():
                 self._then(m, _Step.ENABLE)

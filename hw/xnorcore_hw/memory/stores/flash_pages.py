@@ -122,8 +122,12 @@ class FlashPages(wiring.Component):
         m.d.sync += [
             room.eq(between & (asked != 2)),
             asked.eq(asked + (between & self.pulsed) - leaves),
-            sent.eq(sent + self.pulsed),
         ]
+        if self._place.lanes == 4:  # as in `FlashStore`, and no part of what goes through the adder
+            with m.If(self.pulsed):
+                m.d.sync += sent.eq(sent + 1)
+        else:
+            m.d.sync += sent.eq(sent + self.pulsed)
         with m.If(self.start):
             m.d.sync += [sent.eq(0), asked.eq(0)]
 

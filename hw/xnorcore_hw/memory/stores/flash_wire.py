@@ -43,8 +43,8 @@ class FlashWire(wiring.Component):
     byte : In(stream of 8)
     more : In(1)
         A pulse is wanted for what the chip sends.
-    pulsed : Out(1)
-        There is one.
+    can, pulsed : Out(1)
+        There could be one; there is one.
     taken : Out(1), bits : Out(4)
         Bits have come, the highest one first, on the first lines; of a single line, on the second one.
     came : Out(1), octet : Out(8)
@@ -58,7 +58,7 @@ class FlashWire(wiring.Component):
         self._place = place
         flags_in, flags_out = (
             ("start", "single", "more", "stop"),
-            ("ready", "rest", "pulsed", "taken", "came"),
+            ("ready", "rest", "can", "pulsed", "taken", "came"),
         )
         super().__init__(
             {
@@ -109,6 +109,7 @@ class FlashWire(wiring.Component):
                     self.rest.eq(1),
                     free.eq(1),
                     self.byte.ready.eq(~self.stop),
+                    self.can.eq(turn),
                     self.pulsed.eq(self.more & turn & ~self.stop),
                 ]
                 with m.If(self.stop):
