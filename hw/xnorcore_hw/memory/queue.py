@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -45,20 +45,24 @@ class WordQueue(wiring.Component):
         # The memory's address, and the other end of the queue: they change places for a write, which takes
         # less logic than a choice between two counters.
         here, other, turned = Signal(bits, name="here"), Signal(bits, name="other"), Signal(name="turned")
-        # Where both are the same, it is full if the last that happened was a write.
-        grew, same, wrote = Signal(name="grew"), Signal(), Signal(name="wrote")
+        # Where both are the same, it is full if the last that happened was a write. That they are is known a
+        # cycle late: until then nothing is asked that depends on it.
+        grew, same, wrote = Signal(name="grew"), Signal(name="same", init=1), Signal(name="wrote")
         writes, reads, turns = Signal(), Signal(), Signal()
-        read, gone = Signal(name="read"), Signal(name="gone")
+        read, gone, asked = Signal(name="read"), Signal(name="gone"), Signal(name="asked")
+        # Who takes words says late in a cycle whether it is ready: a write begins without a look at it, where
+        # no word can be read, or was not wanted in the cycle before.
+        empty, turn = same & ~grew, Signal()
         m.d.comb += [
-            same.eq(here == other),
-            turns.eq(turned & wrote | ~turned & i.valid & ~(same & grew | reads)),
+            turn.eq(i.valid & ~(same & grew) & (read | gone | empty | ~asked)),
+            turns.eq(Mux(turned, wrote, turn)),
             i.ready.eq(turned & ~wrote),
             writes.eq(i.valid & i.ready),
-            reads.eq(o.ready & ~(same & ~grew) & ~(turned | read | gone)),
+            reads.eq(o.ready & ~(turned | turn | read | gone | empty)),
             o.valid.eq(read & ~self.clear),
             o.p.eq(single_of(platform).add(m, Access(here, writes, writes, i.p), self._depth)),
         ]
-        m.d.sync += [read.eq(reads), gone.eq(read)]
+        m.d.sync += [read.eq(reads), gone.eq(read), asked.eq(o.ready), same.eq(here == other)]
         with m.If(turns | writes | reads):
             m.d.sync += here.eq(load_or_up(turns, other, here))
         with m.If(turns):
@@ -68,5 +72,6 @@ class WordQueue(wiring.Component):
         with m.If(reads):
             m.d.sync += grew.eq(0)
         with m.If(self.clear):
-            m.d.sync += [here.eq(0), other.eq(0), turned.eq(0), wrote.eq(0), grew.eq(0), read.eq(0)]
+            registers = here, other, turned, wrote, grew, read, same
+            m.d.sync += [register.eq(register.init) for register in registers]
         return m
