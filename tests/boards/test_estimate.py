@@ -48,7 +48,7 @@ def test_what_was_synthesized_is_as_estimated(family: str):
 
 
 def test_a_flash_beside_convolution_is_not_refused():
-    """5,166 logic cells of 5,280 were packed."""
+    """4,981 logic cells of 5,280 were packed."""
     board = find_board("icebreaker")
     array = replace(board.config, geometry=Geometry(1, 8, 32), weight_depth=256)
     check_size(board, replace(array, store_words=1 << 17, store_kind=StoreKind.FLASH))

@@ -24,14 +24,14 @@ BOARD = Board(
     title="iCEBreaker",
     part=UP5K_SG48,
     platform=_platform,
-    # Two SPRAMs hold the maps.
+    # Two SPRAMs hold the maps, two the queue behind the flash.
     config=DeviceConfig(
         Geometry(1, 8, 32),
         acc_width=14,
         weight_depth=256,
-        threshold_depth=128,
+        threshold_depth=64,
         act_depth=16384,
-        program_depth=114,
+        program_depth=498,
         fifo_bytes=512,
         column_group=8,
         line_bytes=512,
@@ -42,7 +42,7 @@ BOARD = Board(
         whole_windows=1,
         act_ports=1,
         store_words=1 << 17,
-        store_kind=StoreKind.FLASH,
+        store_kind=StoreKind.QUEUED,
     ),
     clock_pin="clk12",
     clock_in_hz=12_000_000,
