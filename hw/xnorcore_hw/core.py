@@ -13,7 +13,8 @@ from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
 from xnorcore.isa.stores import FLASHES
 
-from .array.array import Array
+from .array.array import Array, array_latency
+from .array.unit import ResultsUnit
 from .command.boot import Boot
 from .command.control import Control
 from .command.counters import Counters
@@ -83,6 +84,7 @@ class Core(wiring.Component):
         # Small devices have logic cells, large ones memory to spare.
         self._records = RecordMemory(RECORD_WORDS) if config.line_bytes else RecordQueue(RECORDS)
         self._batches, self._counters = Batches(), Counters(config)
+        self._unit = ResultsUnit(config, bake) if config.result_lanes else None
         self._boot = Boot(config) if config.store_kind in FLASHES else None
 
     @property
@@ -94,16 +96,12 @@ class Core(wiring.Component):
         """Build the module."""
         m = Module()
         control, sequencer, responder = self._control, self._sequencer, self._responder
-        m.submodules.control = control
-        m.submodules.sequencer = sequencer
-        m.submodules.input = self._images
-        m.submodules.rows = self._rows
-        m.submodules.array = self._array
-        m.submodules.writer = self._writer
-        m.submodules.responder = responder
-        m.submodules.records = self._records
-        m.submodules.batches = self._batches
-        m.submodules.counters = self._counters
+        for name, part in {
+            "control": control, "sequencer": sequencer, "input": self._images, "rows": self._rows,
+            "array": self._array, "writer": self._writer, "responder": responder, "records": self._records,
+            "batches": self._batches, "counters": self._counters,
+        }.items():  # fmt: skip
+            m.submodules[name] = part
         m.submodules.requests = requests = StreamRegister(byte_stream())
         m.submodules.responses = responses = StreamRegister(byte_stream())
         if self._boot is None:
@@ -186,6 +184,15 @@ class Core(wiring.Component):
             array.write.p.eq(self._control.write.p),
             writer.bits.eq(array.bits),
         ]
+        if (unit := self._unit) is not None:
+            late += array_latency(self.config) - 1
+            m.submodules.unit = unit
+            m.d.comb += [
+                unit.given.eq(delayed_bundle(m, sequencer.given, late, "given", ("emit",))),
+                unit.write.valid.eq(self._control.write.valid),
+                unit.write.p.eq(self._control.write.p),
+            ]
+            m.d.comb += [unit.sums.eq(array.sums), writer.unit.eq(unit.emit), writer.codes.eq(unit.codes)]
         # `batch_done` needs no such delay: results are asked for some cycles later.
         done = writer.layer_done
         for stage in range(write_latency(self.config)):

@@ -19,6 +19,7 @@ __all__ = [
     "CutLayout",
     "DescriptorLayout",
     "Emission",
+    "GivenLayout",
     "HeaderLayout",
     "LayerLayout",
     "LoaderSignature",
@@ -70,7 +71,8 @@ class DescriptorLayout(data.FlexibleLayout):
     """A layer's descriptor, word after word (`xnorcore.isa.layout.DESCRIPTOR`).
 
     `stream` is there only on a device with a store, what codes and weights of several bits need only where
-    `config.code_bits` is above 1, and `near` and `row_sum` only with `config.row_sums`.
+    `config.code_bits` is above 1, `near` and `row_sum` only with `config.row_sums`, and `rescaled` only with
+    `config.result_lanes`.
     """
 
     CODES = ("code_last", "plane_low", "plane_high", "pad_last", "pad_between")
@@ -84,6 +86,7 @@ class DescriptorLayout(data.FlexibleLayout):
             if config.store_words or name != "stream"
             if config.code_bits > 1 or name not in self.CODES
             if config.row_sums or name not in self.SUMS
+            if config.result_lanes or name != "rescaled"
         }
         super().__init__(32 * DESCRIPTOR.words, fields)
 
@@ -114,6 +117,8 @@ class ControlLayout(data.StructLayout):
     adds : config.geometry.rows
         One-hot: the row whose sum is added in this beat, which has `first` but neither `valid` nor `load`;
         other rows do nothing. These three are there only with `config.row_sums`.
+    capture : 1
+        The results unit takes what the accumulators become. Only with `config.result_lanes`.
     """
 
     RESET = ("valid", "clear")
@@ -125,7 +130,26 @@ class ControlLayout(data.StructLayout):
             "taddr": bits_for_depth(config.threshold_depth),
         }
         sums = {"four": 1, "shared": 1, "adds": config.geometry.rows} if config.row_sums else {}
+        sums |= {"capture": 1} if config.result_lanes else {}
         super().__init__({"valid": 1, "load": 1, "first": 1, "double": 1, "clear": 1, **addresses, **sums})
+
+
+class GivenLayout(data.StructLayout):
+    """What goes with a beat whose sums the results unit takes.
+
+    Members
+    -------
+    emit : Emission
+        Of the beat; `Emission.NONE`, it is none of these.
+    code_last
+        Bits of its codes, minus one.
+    taddr
+        Place of the tile's start value.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        taddr = bits_for_depth(config.threshold_depth)
+        super().__init__({"emit": Emission, "code_last": code_size(config), "taddr": taddr})
 
 
 class CutLayout(data.StructLayout):

@@ -26,7 +26,9 @@ DENSE = DeviceConfig(Geometry(1, 8, 8), 12, 70, 20, 100, 64, line_bytes=0, convo
 # The nest asks its configuration for this much: memories smaller than the smallest device's, for the solver.
 SIZES = {"act_depth": 20, "weight_depth": 20, "threshold_depth": 20, "offset_bits": 0}
 SMALL_DENSE, SMALL_MAPS, SMALL_CODES = (
-    SimpleNamespace(**SIZES, convolution=convolution, store_words=0, code_bits=bits, row_sums=0)
+    SimpleNamespace(
+        **SIZES, convolution=convolution, store_words=0, code_bits=bits, row_sums=0, result_lanes=0
+    )
     for convolution, bits in ((0, 1), (1, 1), (1, 2))
 )
 WIDE = 8

@@ -100,6 +100,7 @@ _CODES = [
     "tests/hw/test_copies.py",
 ]
 _SUMS = ["tests/formal/test_row_sums.py", "tests/hw/test_row_sums.py::test_layers_and_cycles[0]"]
+_UNIT = ["tests/formal/test_results_unit.py", "tests/hw/test_results_unit.py::test_layers_and_cycles[0]"]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
@@ -121,14 +122,25 @@ PLAN: dict[str, list[str]] = {
         *_BAKED,
         *_CODES,
         *_SUMS,
+        *_UNIT,
     ],
+    "array/buffers.py": [
+        *_NETWORK,
+        "tests/hw/test_array.py",
+        "tests/hw/test_conv.py -k share_a_memory",
+        *_BAKED,
+        *_STORED,
+    ],
+    "array/capture.py": _UNIT,
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
     "array/carry/ice40.py": _PE,
+    "array/lane.py": _UNIT,
     "array/pe.py": [*_PE, *_SUMS],
     "array/popcount.py": [*_PE, "tests/hw/test_array.py"],
     "array/starts.py": [*_NETWORK, *_STORED, *_CODES],
     "array/sums.py": _SUMS,
+    "array/unit.py": _UNIT,
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
     "command/boot.py": _KEPT,
     "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
@@ -175,7 +187,7 @@ PLAN: dict[str, list[str]] = {
     "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_CODES],
     "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
     "memory/write_stage.py": [*_WRITES, *_MEMORIES, *_NETWORK],
-    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_ONE_PORT, *_CODES],
+    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_ONE_PORT, *_CODES, *_UNIT],
     "parts/counting.py": [*_NEST, *_LOADER, *_FRAMES, *_MAPS],
     "parts/delay.py": [*_NETWORK, *_HOSTILE],
     "parts/naming.py": [*_MAPS, *_NETWORK],
@@ -185,12 +197,14 @@ PLAN: dict[str, list[str]] = {
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/batches.py": [*_BATCHES, *_MAPS, *_NETWORK],
     "sequence/causes.py": [*_BATCHES, *_NETWORK],
+    "sequence/emissions.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_CODES],
     "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES],
-    "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES],
-    "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE, *_CODES, *_SUMS],
+    "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES, *_UNIT],
+    "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE, *_CODES, *_SUMS, *_UNIT],
     "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS],
     "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK, *_CODES],
-    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS],
+    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_UNIT],
+    "sequence/operands.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_HOSTILE, *_CODES],
     "sequence/padding.py": [*_NEST, *_MAPS, *_CODES],
     "sequence/program_memory.py": [
         "tests/hw/test_program_memory.py",
@@ -200,7 +214,7 @@ PLAN: dict[str, list[str]] = {
         *_HOSTILE,
     ],
     "sequence/readout.py": [*_WAITS, *_SEQUENCER, *_BATCHES, *_ONE_PORT],
-    "sequence/sequencer.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE],
+    "sequence/sequencer.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE, *_UNIT],
     "shells/framed.py": [*_FRAMED, *_BAKED, *_HOSTILE],
     **dict.fromkeys(
         [f"shells/stream/{part}.py" for part in ("feeder", "inquiry", "scores", "shell")], _STREAM

@@ -148,8 +148,8 @@ def test_what_a_device_has_not() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"code_bits": 4}, "code_bits is 4, but must be 1 to 3"),
-        ({"code_bits": 0}, "code_bits is 0, but must be 1 to 3"),
+        ({"code_bits": 9}, "code_bits is 9, but must be 1 to 8"),
+        ({"code_bits": 0}, "code_bits is 0, but must be 1 to 8"),
         (
             {"code_bits": 2, "threshold_share": 2},
             "threshold_share is 2, but must be 1 where code_bits is above 1",

@@ -78,8 +78,8 @@ def test_a_dense_layer_takes_six_words() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bits": 5}, "code_last is 4, but has only 2 bits"),
-        ({"plane": 1 << 16}, "plane_high is 512, but has only 9 bits"),
+        ({"bits": 9}, "code_last is 8, but has only 3 bits"),
+        ({"plane": 1 << 16}, "plane_high is 1024, but has only 10 bits"),
         ({"weights": 1 << 16}, "weight_base is 65536, but has only 16 bits"),
         ({"nest": Nest.of(run=(3, 64))}, "loop run moves on by 64 bits"),
         ({"nest": Nest.of(row=(3, 33))}, "loop row moves on by 33 bits, which is no whole number of words"),

@@ -211,7 +211,7 @@ def test_the_compiler_says_what_no_device_has() -> None:
         ([Dense([[1, 1]], [[0, 1]], "b"), Dense([[1]])], "layer 'b' gives values of 2 bits, the device has"),
         (
             [Dense([[1, 1]], [[*range(8)]], "b"), Dense([[1]])],
-            "'b' gives values of 4 bits, no device has more",
+            "'b' gives values of 4 bits, the device .*code_bits=4 and result_lanes=1",
         ),
         ([first, Dense([[0]], name="c")], "layer 'c' has weights of 2 bits"),
     ):

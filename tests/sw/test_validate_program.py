@@ -190,7 +190,8 @@ def test_waiting_and_bits_that_mean_nothing() -> None:
     words = [0] * HEADER.words + pack_descriptor({"out_base": 9}) + pack_descriptor({"in_base": 9, "end": 1})
     with pytest.raises(CompileError, match="without waiting for it; set depends"):
         validate_descriptors(words, TINY, HEADER.words)
-    words[HEADER.words] = 1 << 31
+    words = [0] * HEADER.words + pack_descriptor({"out_base": 9, "x_last": 1, "end": 1})
+    words[HEADER.words + DESCRIPTOR.fields["x_last"].word] |= 1 << 31
     with pytest.raises(CompileError, match="the descriptor at 12 has bits set that mean nothing"):
         validate_descriptors(words, TINY, HEADER.words)
     only = DeviceConfig(Geometry(1, 8, 8), line_bytes=0, convolution=0)

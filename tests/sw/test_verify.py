@@ -38,6 +38,8 @@ EVERYTHING = {
     "device with whole_windows=1",
     "device with act_ports=1",
     "device with column_align > 1", "device with code_bits=2", "device with code_bits=3", "codes of 2 bits",
+    "device with code_bits > 3", "codes of more than 3 bits", "device with a results unit",
+    "codes of the results unit",
     "device with row_sums=1", "sums of the rows", "signs that count four times",
     "codes of 3 bits", "concatenation of codes", "global sum of codes", "padding codes with 0",
     "weights of several bits", "weights of several bits, odd",

@@ -217,7 +217,8 @@ def synthesize(design: Design, folder: Path, yosys: Tool, phases: Phases = _SILE
             (folder / name).unlink(missing_ok=True)
         (folder / "top.il").write_text(design.rtlil)
         (folder / f"top.{board.part.family.constraints}").write_text(design.constraints)
-        (folder / "synth.ys").write_text(synthesis_script(board.part, find_array(design.modules)))
+        multiplies, array = design.config.result_lanes > 0, find_array(design.modules)
+        (folder / "synth.ys").write_text(synthesis_script(board.part, array, multiplies=multiplies))
     except OSError as error:
         raise BuildError(f"cannot write the build folder {folder}: {error.strerror or error}") from None
     (folder / "yosys.log").unlink(missing_ok=True)
@@ -232,7 +233,7 @@ def find_array(modules: Iterable[str]) -> str | None:
     return next((name for name in modules if name.partition("$")[0].endswith(ARRAY)), None)
 
 
-def synthesis_script(part: Part, array: str | None) -> str:
+def synthesis_script(part: Part, array: str | None, *, multiplies: bool = False) -> str:
     """Return the Yosys script: the array stays a module until its cells are counted."""
     keep = f"setattr -mod -set keep_hierarchy 1 {array}" if array else ""
     return "\n".join(
@@ -240,7 +241,7 @@ def synthesis_script(part: Part, array: str | None) -> str:
             "read_rtlil top.il",
             *(_no_collision(name) for name in NO_COLLISION),
             keep,
-            part.family.synthesis(part, "top"),
+            part.family.synthesis(part, "top", multiplies=multiplies),
             "tee -q -o stat.json stat -json",
             "setattr -mod -unset keep_hierarchy *",
             "flatten",

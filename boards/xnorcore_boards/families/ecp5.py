@@ -133,9 +133,10 @@ class Ecp5(Family):
 
         return Ecp5Carry()
 
-    def synthesis(self, part: Part, top: str) -> str:
+    def synthesis(self, part: Part, top: str, *, multiplies: bool = False) -> str:
         """Return ``synth_ecp5``, mapped by ABC; multiplexers of tables would nearly double the popcounts."""
-        synth = " ".join(["synth_ecp5", "-top", top, "-nowidelut", "-nodsp", *part.synth])
+        blocks = [] if multiplies else ["-nodsp"]
+        synth = " ".join(["synth_ecp5", "-top", top, "-nowidelut", *blocks, *part.synth])
         return map_with_abc(synth, top, ("abc -lut 4 -dress", "clean"))
 
     def prepare(self, netlist: Path) -> bool:

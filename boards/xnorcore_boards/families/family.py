@@ -208,8 +208,11 @@ class Family(ABC):
         return None
 
     @abstractmethod
-    def synthesis(self, part: Part, top: str) -> str:
-        """Return the Yosys command that maps a design to the part."""
+    def synthesis(self, part: Part, top: str, *, multiplies: bool = False) -> str:
+        """Return the Yosys command that maps a design to the part.
+
+        One that `multiplies` may take multipliers, on families whose flow here knows them.
+        """
 
     def prepare(self, netlist: Path) -> bool:
         """Change Yosys' netlist, a JSON file, where nextpnr would not take it well; return whether it was."""

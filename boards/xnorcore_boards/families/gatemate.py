@@ -77,7 +77,7 @@ class GateMate(Family):
         )
         return clock, locked
 
-    def synthesis(self, part: Part, top: str) -> str:
+    def synthesis(self, part: Part, top: str, *, multiplies: bool = False) -> str:
         """Return ``synth_gatemate`` without multiplexers of more than two inputs, which its tables do better.
 
         State machines become one-hot, as in `map_with_abc`.

@@ -155,7 +155,7 @@ class Gowin(Family):
         m.submodules.clk = clock = io.Buffer("o", port.clk)
         m.d.comb += clock.o.eq(pulsed(m, pulse))
 
-    def synthesis(self, part: Part, top: str) -> str:
+    def synthesis(self, part: Part, top: str, *, multiplies: bool = False) -> str:
         """Return ``synth_gowin``."""
         return " ".join(["synth_gowin", "-top", top, "-family", self.series, *_OPTIONS, *part.synth])
 

@@ -103,7 +103,7 @@ class Ice40(Family):
 
         return Ice40Spram() if self.single_ram else None
 
-    def synthesis(self, part: Part, top: str) -> str:
+    def synthesis(self, part: Part, top: str, *, multiplies: bool = False) -> str:
         """Return ``synth_ice40``, mapped by ABC."""
         mapping = (
             "techmap -map +/ice40/latches_map.v", "abc -dress -lut 4", "ice40_wrapcarry -unwrap",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
@@ -12,13 +11,14 @@ from xnorcore.isa.layout import levels_of
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
 from xnorcore.isa.starts import MAX_PARTS, MAX_PLANES
-from xnorcore.isa.stream import packed_columns
 
 from ..interfaces import ControlLayout
 from ..memory.activation import operand_latency, write_latency
-from ..memory.fill import bytes_of_byte, bytes_of_fill, fill_of_byte, fills
+from ..memory.fill import fill_of_byte, fills
 from ..memory.ports import writes
 from ..parts.delay import delayed
+from .buffers import buffer_of
+from .capture import captured
 from .carry.generic import carry_of
 from .pe import ProcessingElement, count_latency
 from .popcount import lane_delays, lanes_apart, staggered
@@ -27,12 +27,14 @@ from .sums import RowSums
 
 __all__ = ["Array", "ColumnGroup", "array_latency"]
 
-_ALWAYS = Const(1)
-
 
 def array_latency(config: DeviceConfig) -> int:
     """Return the cycles from a control word at the array's input to its bits at the array's output."""
     return config.latency - (operand_latency(config) - 1) - write_latency(config)
+
+
+def _sums(config: DeviceConfig) -> int:
+    return config.geometry.rows * config.result_lanes * config.acc_width
 
 
 class ColumnGroup(wiring.Component):
@@ -58,6 +60,8 @@ class ColumnGroup(wiring.Component):
         Always taken: writes into the buffers, one cycle later here and in the next group.
     bits : Out(rows * count)
         Emitted bits, row by row.
+    sums_i, sums_o : In, Out(rows * result_lanes * acc_width)
+        With `config.result_lanes`: accumulators on their way to the results unit (`captured`).
     """
 
     def __init__(self, config: DeviceConfig, first: int, count: int, bake: Program | None = None) -> None:
@@ -74,6 +78,9 @@ class ColumnGroup(wiring.Component):
                 "write_i": In(write),
                 "write_o": Out(write),
                 "bits": Out(g.rows * count),
+                **(
+                    {"sums_i": In(_sums(config)), "sums_o": Out(_sums(config))} if config.result_lanes else {}
+                ),
             }
         )
 
@@ -123,14 +130,13 @@ class ColumnGroup(wiring.Component):
         # Next to the other registers, so that no look-up table is on the way to all the buffers.
         data = early_write.p.data
         weight_data = delayed(m, ~data if carry.inverted else data, 1, "weight_data")
+        totals: list[list[Value]] = [[] for _ in range(g.rows)]
         for column in range(self.count):
-            # Where products are absorbed by the adders, weights are stored inverted.
-            flip = (1 << g.width) - 1 if carry.inverted else 0
-            baked = [word ^ flip for word in self._baked(Space.WEIGHTS, column)]
-            weights = self._buffer(m, Space.WEIGHTS, column, parts, config.weight_depth, weight_data, baked)
+            weights = self._weights(m, column, parts, weight_data, carry.inverted)
             ws = staggered(m, weights, weight_delays, f"w{column}")
             for row in range(g.rows):
-                pe = ProcessingElement(g.width, config.acc_width, codes, bool(config.row_sums))
+                summed, given = bool(config.row_sums), bool(config.result_lanes)
+                pe = ProcessingElement(g.width, config.acc_width, codes, summed, given)
                 m.submodules[f"pe{row}_{column}"] = pe
                 m.d.comb += [
                     pe.x.eq(xs[row]),
@@ -145,7 +151,20 @@ class ColumnGroup(wiring.Component):
                     m.d.comb += [pe.whole.eq(whole), pe.value.eq(values[column])]
                 if config.row_sums:
                     m.d.comb += [pe.four.eq(four), pe.hold.eq(hold[row])]
+                if given:
+                    totals[row].append(pe.total)
+        if config.result_lanes:
+            capture = delayed(m, ctl.capture, count + 1, "capture")
+            m.d.comb += self.sums_o.eq(captured(m, config, totals, capture, self.sums_i))
         return m
+
+    def _weights(
+        self, m: Module, column: int, parts: list[tuple[int, Value]], data: Value, inverted: bool
+    ) -> Value:
+        """Return a column's weights; where products are absorbed by the adders, they are stored inverted."""
+        config, to, flip = self.config, self.write_o, (1 << self.config.geometry.width) - 1 if inverted else 0
+        baked, depth = [word ^ flip for word in self._baked(Space.WEIGHTS, column)], config.weight_depth
+        return buffer_of(m, config, to, Space.WEIGHTS, column, self.first, parts, depth, data, baked)
 
     def _baked(self, space: Space, column: int) -> list[int]:
         return self.bake.contents(space, self.first + column) if self.bake else []
@@ -166,9 +185,11 @@ class ColumnGroup(wiring.Component):
         for column in range(0, self.count, share):
             lists = [self._baked(Space.THRESHOLDS, column + index) for index in range(share)]
             baked = [word & ((1 << size) - 1) for words in zip(*lists, strict=True) for word in words]
-            last = self._buffer(m, Space.THRESHOLDS, column, [(size, addr)], depth, write.data, baked, reads)[
-                : config.acc_width
-            ]
+            to, parts = self.write_o, [(size, addr)]
+            word = buffer_of(
+                m, config, to, Space.THRESHOLDS, column, self.first, parts, depth, write.data, baked, reads
+            )
+            last = word[: config.acc_width]
             # The first columns' values wait until the last one's is read; then all stay.
             late = [last]
             for stage in range(1, share):
@@ -178,48 +199,6 @@ class ColumnGroup(wiring.Component):
                 late.append(waiting)
             values += reversed(late)
         return values
-
-    def _buffer(
-        self,
-        m: Module,
-        space: Space,
-        column: int,
-        parts: list[tuple[int, Value]],
-        depth: int,
-        data: Value,
-        baked: list[int],
-        reads: Value = _ALWAYS,
-    ) -> Value:
-        """Return the word that is read, of some bits at each address of the parts."""
-        config, write, width = self.config, self.write_o, sum(size for size, _ in parts)
-        stored = config.store_words > 0
-        place = write.p if stored else write.p.place
-        name, column = f"{space.name.lower()}{column}", column + self.first
-        # Neighbouring columns share a memory of start values, and may share a word of the store.
-        bits = (config.threshold_share if space is Space.THRESHOLDS else 1).bit_length() - 1
-        shared = packed_columns(config) if stored and space is Space.WEIGHTS else 1
-        same = bits or shared.bit_length() - 1
-        select = place.bank[same:] == column >> same if same else place.bank == column
-        if stored:
-            first = column % shared * width // 8
-            enables, words = bytes_of_fill(write.valid, write.p, data, space, select, width, first)
-        else:
-            enables, words = bytes_of_byte(write.valid, write.p, data, space, select, width)
-        found, at = [], 0
-        for size, addr in parts:
-            init = [word >> at & ((1 << size) - 1) for word in baked]
-            m.submodules[name] = memory = Memory(shape=size, depth=depth, init=init)
-            read, port = memory.read_port(), memory.write_port(granularity=8)
-            m.d.comb += [
-                read.addr.eq(addr),
-                read.en.eq(reads),
-                port.addr.eq(Cat(place.bank[:bits], place.addr) if space is Space.THRESHOLDS else place.addr),
-                port.data.eq(words[at : at + size]),
-                port.en.eq(enables[at // 8 : (at + size) // 8]),
-            ]
-            found.append(read.data)
-            name, at = f"{name}_late", at + size
-        return Cat(*found)
 
 
 class Array(wiring.Component):
@@ -242,6 +221,9 @@ class Array(wiring.Component):
         On a device with a store: always taken, but lost in a cycle with a byte for the buffers.
     bits : Out(rows * columns)
         Row by row, `array_latency` cycles after the control word.
+    sums : Out(rows * result_lanes * acc_width)
+        With `config.result_lanes`: accumulators of the last columns, row by row, as early as `bits`; in the
+        cycles behind, those of the columns in front of these.
     """
 
     def __init__(self, config: DeviceConfig, bake: Program | None = None) -> None:
@@ -254,6 +236,7 @@ class Array(wiring.Component):
                 "write": In(writes(taken=True)),
                 **({"fill": In(fills())} if config.store_words else {}),
                 "bits": Out(g.rows * g.columns),
+                **({"sums": Out(_sums(config))} if config.result_lanes else {}),
             }
         )
 
@@ -271,6 +254,8 @@ class Array(wiring.Component):
                 last = groups[-1]
                 connect(m, last.write_o, group.write_i)
                 m.d.comb += [group.ctl_i.eq(last.ctl_o), group.x_i.eq(last.x_o)]
+                if config.result_lanes:
+                    m.d.comb += group.sums_i.eq(delayed(m, last.sums_o, 1, f"sums{index}"))
             else:
                 self._writes(m, group)
                 m.d.comb += [group.ctl_i.eq(self.ctl), group.x_i.eq(self.x)]
@@ -284,6 +269,9 @@ class Array(wiring.Component):
             # On a device with rotators, results have a long way back to the memories.
             bits = delayed(m, Cat(*parts), 1 if config.offset_bits else 0, f"result{row}")
             m.d.comb += self.bits.word_select(row, g.columns).eq(bits)
+        if config.result_lanes:
+            late = 1 if config.offset_bits else 0
+            m.d.comb += self.sums.eq(delayed(m, groups[-1].sums_o, late, "sums"))
         return m
 
     def _writes(self, m: Module, group: ColumnGroup) -> None:

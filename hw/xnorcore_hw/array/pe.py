@@ -38,6 +38,8 @@ class ProcessingElement(wiring.Component):
         A start value may be added to an accumulator that is not 0, where the word does not count.
     sums : bool
         The device has `row_sums`.
+    given : bool
+        What the accumulator becomes may be taken.
 
     Members
     -------
@@ -60,16 +62,21 @@ class ProcessingElement(wiring.Component):
     sum : Out(acc_width)
         With `sums`: the word counts twice, as early as `valid`; `bit`, and the accumulator unless it is
         cleared, stay; what the accumulator becomes.
+    total : Out(acc_width)
+        If it is `given`: what the accumulator becomes, or stays, before it is cleared.
     """
 
-    def __init__(self, width: int, acc_width: int, codes: bool = False, sums: bool = False) -> None:
+    def __init__(
+        self, width: int, acc_width: int, codes: bool = False, sums: bool = False, given: bool = False
+    ) -> None:
         self.width = width
         self.acc_width = acc_width
-        self.codes, self.sums = codes, sums
+        self.codes, self.sums, self.given = codes, sums, given
         super().__init__(
             {
                 **({"whole": In(1), "value": In(acc_width)} if codes else {}),
                 **({"four": In(1), "hold": In(1), "sum": Out(acc_width)} if sums else {}),
+                **({"total": Out(acc_width)} if given else {}),
                 "x": In(width),
                 "w": In(width),
                 "valid": In(1),
@@ -111,6 +118,8 @@ class ProcessingElement(wiring.Component):
         if self.sums:
             m.d.comb += self.sum.eq(following)
             following, sign = Mux(self.hold, acc, following), Mux(self.hold, bit, sign)
+        if self.given:
+            m.d.comb += self.total.eq(following)
         m.d.sync += bit.eq(sign)
         m.d.comb += self.bit.eq(bit)
         with m.If(self.clear):

@@ -56,7 +56,7 @@ class Arguments(wiring.Component):
         g = config.geometry
         self.limits = {
             Space.PROGRAM: (1, config.program_depth, 4),
-            Space.THRESHOLDS: (g.columns, config.threshold_depth, 4),
+            Space.THRESHOLDS: (g.columns * (2 if config.result_lanes else 1), config.threshold_depth, 4),
             Space.WEIGHTS: (g.columns, config.weight_depth, g.width // 8),
             Space.ACTIVATIONS: (g.rows, config.act_depth, g.width // 8),
         }

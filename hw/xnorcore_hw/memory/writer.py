@@ -6,6 +6,7 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from xnorcore.isa.codes import MAX_COMPARED_BITS
 from xnorcore.isa.device import DeviceConfig
 
 from ..array.array import array_latency
@@ -23,6 +24,7 @@ class ResultWriter(wiring.Component):
     The bits of a pooling window are ORed; the last emission of the window is the one that is written.
     Where results may be codes, a register for each counts the thresholds that are reached and were not
     before; of a pooling window the largest code is left. Planes are written one after the other.
+    What the results unit gives comes as codes.
     With more columns than bits in a word, a result fills several words, written one after the other.
     With fewer, tiles of one position share a word: the first of them clears the word's other lanes.
     Strips: the rows' results go one after the other into all memories, at the rows' own addresses.
@@ -35,6 +37,10 @@ class ResultWriter(wiring.Component):
         Taken with the first emission of a layer, which it must not come after.
     bits : In(rows * columns)
         The array's output, `array_latency` cycles later.
+    unit : In(Emission)
+    codes : In(rows * columns * code_bits)
+        With `config.result_lanes`: what the results unit gives in the next cycle, row by row; never together
+        with what the array gives.
     o : Out(stream of ResultLayout)
         To all activation memories.
     next : Out(1)
@@ -51,6 +57,8 @@ class ResultWriter(wiring.Component):
                 "emit": In(Emission),
                 "layer": In(stream.Signature(LayerLayout(config))),
                 "bits": In(g.rows * g.columns),
+                **({"unit": In(Emission)} if config.result_lanes else {}),
+                **({"codes": In(g.rows * g.columns * config.code_bits)} if config.result_lanes else {}),
                 "o": Out(results(config)),
                 **({"next": Out(1)} if config.act_ports == 1 else {}),
                 "layer_done": Out(1),
@@ -65,6 +73,8 @@ class ResultWriter(wiring.Component):
         coded = self.config.code_bits > 1
         # What is emitted in the next cycle; it is taken apart on its last way to this one.
         early = delayed(m, self.emit, array_latency(self.config) - 1, "emit", resets=True)
+        if self.config.result_lanes:
+            early = early | self.unit
         emits, starts, now = Signal(), Signal(), Signal(MarkLayout)
         starting = (early != Emission.NONE) & (early != Emission.WINDOW)
         if coded:
@@ -143,13 +153,13 @@ class ResultWriter(wiring.Component):
         emits, starts : Value
             In this one, bits are emitted; they are the last ones of a result.
         """
-        count, bits = len(self.bits), self.config.code_bits
+        count, bits = len(self.bits), min(self.config.code_bits, MAX_COMPARED_BITS)
         level, follows = Signal(bits, name="level"), Signal(name="follows")
         m.d.sync += follows.eq(more)
         with m.If(emits):
             m.d.sync += level.eq(Mux(follows, level + 1, 0))
-        codes = Signal(count * bits, name="codes")
-        found = []
+        codes = Signal(count * self.config.code_bits, name="codes")
+        found: list[Value] = []
         for place in range(count):
             before = Signal(bits, name=f"code{place}")
             after = Signal(bits, name=f"code_after{place}")
@@ -162,6 +172,11 @@ class ResultWriter(wiring.Component):
             with m.Elif(emits):
                 m.d.sync += before.eq(after)
             found.append(after)
+        if self.config.result_lanes:
+            bits, unit = self.config.code_bits, Signal(name="of_unit")
+            m.d.sync += unit.eq(self.unit != Emission.NONE)
+            given = [self.codes.word_select(place, bits) for place in range(count)]
+            found = [Mux(unit, *both) for both in zip(given, found, strict=True)]
         m.d.comb += codes.eq(Cat(one[plane] for plane in range(bits) for one in found))
         return codes
 

@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.scales import result_spacing
 from xnorcore.isa.stores import FLASHES
 
 from ..interfaces import code_size
@@ -114,6 +115,8 @@ class WritePort(wiring.Component):
         It has a part for each row.
     planes_last : In
         Only where results may be codes: so many times more parts.
+    unit : In(1)
+        With `config.result_lanes`: the results unit takes it, which it does a column after the other.
     busy : Out(1)
         A result of this cycle would come too early.
     """
@@ -121,17 +124,21 @@ class WritePort(wiring.Component):
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         codes = {"planes_last": In(code_size(config))} if config.code_bits > 1 else {}
+        codes |= {"unit": In(1)} if config.result_lanes else {}
         super().__init__({"result": In(1), "strips": In(1), **codes, "busy": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         g = self.config.geometry
-        left = Signal(range(g.words_per_tile * g.rows * self.config.code_bits + 1), name="left")
+        steps = result_spacing(1, self.config) if self.config.result_lanes else 1
+        left = Signal(range(max(g.words_per_tile * g.rows * self.config.code_bits, steps) + 1), name="left")
         words = Mux(self.strips, g.rows * g.words_per_tile, g.words_per_tile)
         for more in range(1, self.config.code_bits):
             every = Mux(self.strips, (more + 1) * g.rows * g.words_per_tile, (more + 1) * g.words_per_tile)
             words = Mux(self.planes_last == more, every, words)
+        if self.config.result_lanes:
+            words = Mux(self.unit & (words < steps), steps, words)
         with m.If(self.result):
             m.d.sync += [left.eq(words - 1), self.busy.eq(words != 1)]
         with m.Elif(left != 0):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -13,6 +13,7 @@ from ..interfaces import (
     ControlLayout,
     DescriptorLayout,
     Emission,
+    GivenLayout,
     OperandLayout,
     RingSignature,
     bits_for_depth,
@@ -20,9 +21,11 @@ from ..interfaces import (
 from ..parts.limits import at_least
 from ..parts.naming import take_names
 from .causes import CauseLayout
+from .emissions import emission_of
 from .hazards import WordHazards, WritePort
 from .moves import MoveLayout, Moves
 from .nest import LoopNest
+from .operands import operand_of
 from .padding import TapTracker, taps_moved
 from .slices import ScoreSlices
 from .starts import SharedStarts
@@ -75,6 +78,8 @@ class Issue(wiring.Component):
         On a device with a store.
     lost : In(1)
         On a device with a store in flash; as of `WordHazards`.
+    given : Out(GivenLayout)
+        With `config.result_lanes`: in step with `ctl`. What the results unit takes is not in `emit`.
     """
 
     CAUSES = ("busy", "drain", "hazard", "port", "wait_weights")
@@ -99,6 +104,7 @@ class Issue(wiring.Component):
                 "causes": Out(CauseLayout(*(self.CAUSES if stored else self.CAUSES[:-1]))),
                 **({"ring": Out(RingSignature(config))} if stored else {}),
                 **({"lost": In(1)} if self.checks else {}),
+                **({"given": Out(GivenLayout(config))} if config.result_lanes else {}),
             }
         )
 
@@ -120,12 +126,11 @@ class Issue(wiring.Component):
             m.d.comb += self.causes.wait_weights.eq(self.beat & ~self.hazard & waits)
         copies = ("copy_last", "single_last") if "copy" in nest.levels else ()
         copies += ("near",) if config.row_sums else ()
-        take_names(m, nest.layer, descriptor, but=("read_base", *copies))
+        codes = ("code_last",) if config.result_lanes else ()
+        take_names(m, nest.layer, descriptor, but=("read_base", *copies, *codes))
         # Strips have their distances in the same word.
         m.d.comb += [nest.layer[name].eq(Mux(descriptor.strips, 0, descriptor[name])) for name in copies]
-        if config.code_bits > 1:
-            last = Mux(slices.compares, descriptor.code_last, 0)
-            m.d.comb += [slices.codes.eq(descriptor.code_last), port.planes_last.eq(last)]
+        unit = self._codes(m, nest, slices, port) if config.code_bits > 1 else Const(0)
         if config.row_sums:
             m.d.comb += slices.row_sum.eq(descriptor.row_sum & ~descriptor.strips)
             m.d.comb += nest.stays.eq(slices.next_adds)
@@ -133,6 +138,8 @@ class Issue(wiring.Component):
         result = issue & nest.emits & nest.window_last
         if config.code_bits > 1:
             result &= nest.closes | ~slices.compares
+        if config.result_lanes:
+            result |= issue & nest.emits & unit
         room = ~(nest.emits & port.busy) & ~self.barred
         if config.act_ports == 1:
             room &= draining | ~self.writes
@@ -175,27 +182,36 @@ class Issue(wiring.Component):
         with m.Elif(self.last):
             m.d.sync += self.beat.eq(0)
         outside = self._outside(m, nest)
-        self._operand(m, nest, outside)
+        operand_of(m, config, self.operand, descriptor, nest, outside, self.grant)
         self._control(m, nest, issue, draining, slices, outside)
-        self._emission(m, nest, issue, slices)
+        self._emission(m, nest, issue, slices, unit)
         return m
 
-    def _emission(self, m: Module, nest: LoopNest, issue: Value, slices: ScoreSlices) -> None:
-        """Say what the beat or slice emits."""
-        with m.If(issue & nest.emits):
-            with m.If(~nest.window_last):
-                m.d.comb += self.emit.eq(Emission.WINDOW)
-            with m.Elif(~nest.closes):
-                m.d.comb += self.emit.eq(Emission.SLICE)
-            with m.Elif(nest.layer_end):
-                m.d.comb += self.emit.eq(Emission.LAYER)
-            with m.Elif(nest.tile_end):
-                m.d.comb += self.emit.eq(Emission.TILE)
-            with m.Else():
-                m.d.comb += self.emit.eq(Emission.POSITION)
-            if self.config.code_bits > 1:
-                with m.If(slices.compares & ~nest.closes):
-                    m.d.comb += self.emit.eq(Emission.CODE)
+    def _codes(self, m: Module, nest: LoopNest, slices: ScoreSlices, port: WritePort) -> Value:
+        """Say how the layer's codes come about; return whether the results unit makes them."""
+        descriptor, unit = self.descriptor, Const(0)
+        compared, last = descriptor.code_last, Mux(slices.compares, descriptor.code_last, 0)
+        if self.config.result_lanes:
+            # Of sums with one start value; it takes every position by itself.
+            unit = descriptor.rescaled & ~descriptor.score
+            compared, last = Mux(descriptor.rescaled, 0, compared), Mux(unit, descriptor.code_last, last)
+            m.d.comb += [port.unit.eq(unit), nest.layer.code_last.eq(compared)]
+        m.d.comb += [slices.codes.eq(compared), port.planes_last.eq(last)]
+        return unit
+
+    def _emission(self, m: Module, nest: LoopNest, issue: Value, slices: ScoreSlices, unit: Value) -> None:
+        """Say what the beat or slice emits, itself or through the results unit."""
+        emit = self.emit
+        if self.config.result_lanes:
+            emit, given = Signal(Emission, name="emission"), self.given
+            m.d.comb += [
+                self.emit.eq(Mux(unit, Emission.NONE, emit)),
+                given.emit.eq(Mux(unit, emit, Emission.NONE)),
+                given.code_last.eq(self.descriptor.code_last),
+                given.taddr.eq(nest.taddr),
+                self.ctl.capture.eq(issue & nest.emits & unit),
+            ]
+        emission_of(m, self.config, emit, nest, issue, slices)
 
     def _waits(self, m: Module, nest: LoopNest) -> Signal:
         """Return whether no beat may leave because of a word that has not come."""
@@ -225,26 +241,6 @@ class Issue(wiring.Component):
                 outside.eq(self.descriptor.padded & ~taps.inside),
             ]
         return outside
-
-    def _operand(self, m: Module, nest: LoopNest, outside: Value) -> None:
-        """Say what the beat reads; a readout that reads instead takes the word as it is."""
-        descriptor, operand, cut = self.descriptor, self.operand, self.operand.cut
-        # With windows in words of their own, all lanes or all but the last one count.
-        masked = descriptor.lanes[0] if self.config.whole_windows else descriptor.lanes != 0
-        m.d.comb += [
-            operand.addr.eq(nest.raddr),
-            operand.strip.eq(Mux(descriptor.strips, descriptor.in_strip, 0)),
-            cut.offset.eq(Mux(self.grant, 0, nest.offset)),
-            cut.lanes.eq(descriptor.lanes),
-            cut.masked.eq(nest.run_end & masked & ~self.grant),
-            cut.balance.eq(descriptor.balance & nest.run_end & ~nest.plane_first),
-            cut.pad.eq(outside & ~descriptor.pad_zero & ~self.grant),
-        ]
-        pad = descriptor.pad_one
-        if self.config.code_bits > 1:
-            later = Mux(nest.plane_last, descriptor.pad_last, descriptor.pad_between)
-            pad = Mux(nest.plane_first | ~descriptor.double, pad, later)
-        m.d.comb += cut.pad_one.eq(pad)
 
     def _control(
         self,

@@ -6,6 +6,7 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from xnorcore.isa.codes import MAX_COMPARED_BITS
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import levels_of, loops_of
 
@@ -267,7 +268,7 @@ class LoopNest(wiring.Component):
         code, first = self.layer.code_last, Signal.like(start, name="taddr_tile")
         following, levels = (
             Signal.like(start, name="taddr_next"),
-            Cat(1, (code >= n for n in range(1, self.config.code_bits))),
+            Cat(1, (code >= n for n in range(1, min(self.config.code_bits, MAX_COMPARED_BITS)))),
         )
         if self.config.store_words:
             # The next layer goes on behind this one's start values, as many as there were.

@@ -10,7 +10,15 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import COUNTERS, STORE_COUNTERS
 from xnorcore.isa.stores import FLASHES
 
-from ..interfaces import ControlLayout, Emission, HeaderLayout, LayerLayout, OperandLayout, RingSignature
+from ..interfaces import (
+    ControlLayout,
+    Emission,
+    GivenLayout,
+    HeaderLayout,
+    LayerLayout,
+    OperandLayout,
+    RingSignature,
+)
 from ..memory.ports import ProgramReadSignature
 from .causes import merged
 from .fetch import Fetch
@@ -58,6 +66,9 @@ class Sequencer(wiring.Component):
     ctl : Out(ControlLayout)
     emit : Out(Emission)
         In step with `ctl`.
+    given : Out(GivenLayout)
+        With `config.result_lanes`: in step with `ctl`; what the results unit takes is not in `emit`. The
+        layer behind one whose codes it makes waits for all of them.
     layer : Out(stream of LayerLayout)
         The layer whose descriptor was fetched last, until its first emission reaches the writer.
     layer_done : In(1)
@@ -101,6 +112,7 @@ class Sequencer(wiring.Component):
                 "operand": Out(OperandLayout(config)),
                 "ctl": Out(ControlLayout(config)),
                 "emit": Out(Emission),
+                **({"given": Out(GivenLayout(config))} if config.result_lanes else {}),
                 "layer": Out(stream.Signature(LayerLayout(config))),
                 "layer_done": In(1),
                 "fault": Out(1),
@@ -129,6 +141,13 @@ class Sequencer(wiring.Component):
         if self.checks:
             m.d.comb += issue.lost.eq(self.lost)
         header, descriptor = self.header, fetch.descriptor
+        depends = descriptor.depends
+        if self.config.result_lanes:
+            behind = Signal(name="behind_unit")
+            with m.If(issue.last):
+                m.d.sync += behind.eq(descriptor.rescaled & ~descriptor.score)
+            depends = depends | behind
+            m.d.comb += self.given.eq(issue.given)
         m.d.comb += [
             turns.batch.eq(self.batch),
             turns.loaded.eq(self.loaded),
@@ -146,7 +165,7 @@ class Sequencer(wiring.Component):
             fetch.in_batch.eq(turns.in_batch),
             fetch.out_base.eq(Mux(turns.parity, header.out_base1, header.out_base0)),
             hazards.begin.eq(fetch.last),
-            hazards.depends.eq(descriptor.depends),
+            hazards.depends.eq(depends),
             hazards.done.eq(self.layer_done),
             issue.descriptor.eq(descriptor),
             issue.move.eq(fetch.move),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from ..errors import CapacityError
 from ..files.xnorfile import content_hash
@@ -15,7 +13,6 @@ from ..isa.descriptor import Descriptor, MemoryMap, Place
 from ..isa.device import DeviceConfig
 from ..isa.layout import HEADER, PROGRAM_MAGIC, levels_of
 from ..isa.program import (
-    Block,
     LayerPlan,
     Program,
     Results,
@@ -28,6 +25,7 @@ from ..isa.program import (
 from ..isa.protocol import Space
 from ..model.layers import Conv2d, Dense, has_weights
 from ..model.network import Network
+from .buffers import buffer_blocks
 from .finish import pooled
 from .image import Image, lower_first
 from .lacking import only_dense
@@ -233,7 +231,7 @@ class _Compiler:
             weights += piece.weight_words.stop - piece.weight_words.start
             starts += piece.start_words.stop - piece.start_words.start
         parts = tuple((piece.index, piece.first) for piece in pieces)
-        buffers = stream_blocks(pieces, self.config) if stream else tuple(self._buffers(pieces))
+        buffers = stream_blocks(pieces, self.config) if stream else tuple(buffer_blocks(pieces, self.config))
         return Section(tuple(descriptors), parts, buffers)
 
     def _stops(
@@ -275,16 +273,6 @@ class _Compiler:
                 f"network {self.network.name!r} needs {words} {_MEMORIES[name]} at geometry "
                 f"{self.config.geometry}, the device has {limit} ({name})"
             )
-
-    def _buffers(self, pieces: list[Piece]) -> Iterable[Block]:
-        weights = np.concatenate([piece.layer.weights[:, piece.weight_words] for piece in pieces], axis=1)
-        acc_width = self.config.acc_width
-        starts = np.concatenate(
-            [piece.layer.stored_starts(acc_width)[:, piece.start_words] for piece in pieces], axis=1
-        )
-        for column in range(self.config.geometry.columns):
-            yield Block(Space.WEIGHTS, column, 0, weights[column].tobytes())
-            yield Block(Space.THRESHOLDS, column, 0, starts[column].astype("<i4").tobytes())
 
 
 LOWER: dict[type, Callable[[Any, Region, DeviceConfig, int], Lowered]] = {

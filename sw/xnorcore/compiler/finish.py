@@ -16,6 +16,7 @@ from ..isa.program import Values
 from ..model.layers import Conv2d, Dense, MaxPool2d
 from .copies import Copies
 from .nest import Lowered, Positions, stored_words
+from .rescale import scales_for
 
 __all__ = ["finish", "pooled"]
 
@@ -62,29 +63,26 @@ def finish(
     outputs, words, width = lanes.shape
     tiles = -(-outputs // g.columns)
     offset, half = _counted(layer, words * width // made.count, odd, made, planes, copies, factor)
-    # Natural sums times the scale are factor * s + offset.
-    scale = made.scale
-    if factor % scale == 0 and not (offset % scale).any():
-        factor, offset, scale = factor // scale, offset // scale, 1
+    factor, offset, scale = _reduced(factor, offset, made.scale)
     bits = max(layer.steps.bit_length(), 1)
     starts = _starts(layer, (tiles * g.columns, start_words(bits)), offset, half, factor, scale)
     slices = half.bit_length() + 1 if layer.thresholds is None else 0
-    acc_bits = max(int(half + np.abs(starts).max()).bit_length() + 1, slices)
-    if acc_bits > config.acc_width:
-        raise CapacityError(
-            f"layer {name!r} needs an accumulator of {acc_bits} bits, the device has "
-            f"{config.acc_width}; set acc_width or reduce the input bits"
-        )
     loops, height, across = pooled(positions, pool)
     strip = -(-height // strips)
     nest = nest.with_loops(
         **{**loops, "y": (strip, loops["y"][1])}, copy=(made.count, 0), tile=(tiles, nest.step("tile"))
     )
+    scales = None
+    if bits > 1 and config.result_lanes:
+        bounds, turns = -starts[: layer.outputs, : layer.steps], g.rows if strips > 1 and height > 1 else 1
+        scales = scales_for(bounds, (half, scale), nest, turns, made.shift > 0, config, name)
+    if scales:
+        starts = _padded(scales.starts, tiles * g.columns)[:, np.newaxis]
+    acc_bits = _acc_bits(starts, half, slices, config, name)
     result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
     plane = _rows(height, most if bits > 1 else strips) * across * result
     apart = plane if bits > 1 else 0
-    window = prod(nest.count(name) for name in ("win_x", "win_y"))
-    further = strip * across * window * _further(bits, slices > 0, made, config)
+    further = _further(1 if scales else bits, slices > 0, made, config)
     descriptor = Descriptor(
         nest,
         Place(""),
@@ -97,6 +95,7 @@ def finish(
         single=made.single,
         four=made.four,
         row_sum=made.shift > 0,
+        rescaled=scales is not None,
     )
     if strips > 1 and height > 1:
         moves = Strips(strip * loops["y"][1] // width, strip * across * result)
@@ -111,9 +110,17 @@ def finish(
         positions,
         half,
         nest.beats,
-        nest.count("tile") * further,
+        prod(nest.count(loop) for loop in ("tile", "y", "x", "win_x", "win_y")) * further,
         acc_bits,
+        scales and _padded(scales.words, tiles * g.columns).reshape(tiles, g.columns).T,
     )
+
+
+def _reduced(factor: int, offset: NDArray[np.int64], scale: int) -> tuple[int, NDArray[np.int64], int]:
+    """Return the three in the fewest units: natural sums times the scale are factor * s + offset."""
+    if factor % scale == 0 and not (offset % scale).any():
+        return factor // scale, offset // scale, 1
+    return factor, offset, scale
 
 
 def _stored(lanes: NDArray[np.uint8], tiles: int, columns: int) -> NDArray[np.uint8]:
@@ -123,6 +130,22 @@ def _stored(lanes: NDArray[np.uint8], tiles: int, columns: int) -> NDArray[np.ui
     full[:outputs] = lanes
     stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, columns, words, width // 8)
     return stored.transpose(1, 0, 2, 3).reshape(columns, tiles * words, width // 8)
+
+
+def _acc_bits(starts: NDArray[np.int64], half: int, slices: int, config: DeviceConfig, name: str) -> int:
+    """Return the bits of an accumulator of that reach, and for so many slices."""
+    bits = max(int(half + np.abs(starts).max()).bit_length() + 1, slices)
+    if bits > config.acc_width:
+        raise CapacityError(
+            f"layer {name!r} needs an accumulator of {bits} bits, the device has "
+            f"{config.acc_width}; set acc_width or reduce the input bits"
+        )
+    return bits
+
+
+def _padded(values: NDArray, count: int) -> NDArray:
+    """Return values of channels, and 0 for those that fill the last tile."""
+    return np.concatenate([values, np.zeros(count - len(values), values.dtype)])
 
 
 def _further(bits: int, score: bool, made: Copies, config: DeviceConfig) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import CompileError
-from ..isa.codes import MAX_CODE_BITS
+from ..isa.codes import MAX_COMPARED_BITS
 from ..model.layers import Add, Concat, Conv2d, Layer, has_weights, is_dense
 from ..model.network import Network
 
@@ -41,13 +41,8 @@ def few_bits(network: Network, index: int, layer: Layer, code_bits: int) -> None
         )
     if has_weights(layer) and value.coding == "unsigned" and value.bits > code_bits:
         there = f"the device has {code_bits} (code_bits)"
-        if value.bits > MAX_CODE_BITS:
-            there, way = (
-                f"no device has more than {MAX_CODE_BITS}",
-                way.replace("one bit (a", "fewer bits (or a"),
-            )
-        elif code_bits < MAX_CODE_BITS:
-            way = f"build it with code_bits={value.bits}; {way}"
+        lanes = " and result_lanes=1" if value.bits > MAX_COMPARED_BITS else ""
+        way = f"build it with code_bits={value.bits}{lanes}; {way}"
         raise CompileError(f"layer {name!r} gives values of {value.bits} bits, {there}; {way}")
     image = network.inputs(index)[0]
     if (

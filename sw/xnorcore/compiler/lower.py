@@ -173,6 +173,11 @@ def lower_conv(
     if coded:
         # Bits of 0 in every plane are the value 0.
         bits = tuple(value >> bit & 1 for bit in reversed(range(source.bits)))
+        if len(set(bits[1:-1])) > 1:
+            raise CompileError(
+                f"layer {name!r} pads codes of {source.bits} bits with {value}, whose bits between the first "
+                "and the last are not alike, for which a device has no place; pad with 0, or with the largest"
+            )
         value = 2 * bits[0] - 1
     ph, pw = pool.stride if pool else (1, 1)
     padding = Padding(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..isa.codes import start_words
 from ..isa.descriptor import Descriptor, Nest
 from ..isa.device import DeviceConfig
 from ..isa.program import Values
@@ -135,6 +134,8 @@ class Lowered:
         Array cycles per batch.
     acc_bits : int
         Accumulator bits that provably suffice.
+    scales : array of uint32, shape (columns, tiles), or None
+        Words of the results unit, if it makes the codes.
     """
 
     descriptor: Descriptor
@@ -148,6 +149,7 @@ class Lowered:
     beats: int
     drains: int
     acc_bits: int
+    scales: NDArray[np.uint32] | None = None
 
     @property
     def nest(self) -> Nest:
@@ -157,7 +159,7 @@ class Lowered:
     @property
     def levels(self) -> int:
         """Start values of a tile."""
-        return start_words(self.descriptor.bits)
+        return self.descriptor.levels
 
     @property
     def source(self) -> Region:

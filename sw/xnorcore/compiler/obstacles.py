@@ -6,7 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from ..errors import CompileError, GeometryError
-from ..isa.codes import MAX_CODE_BITS
+from ..isa.codes import MAX_CODE_BITS, MAX_COMPARED_BITS
 from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig
 from ..isa.program import Program
 from ..model.network import Network
@@ -23,7 +23,7 @@ _MOST = {
     "acc_width": 32,
     "act_depth": MAX_DEPTH,
     "program_depth": MAX_PROGRAM_DEPTH,
-    "code_bits": MAX_CODE_BITS,
+    "code_bits": MAX_COMPARED_BITS,
 }
 """The fields of a device that may be too small for a network, and the largest values that are legal.
 
@@ -73,6 +73,8 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
         most["whole_windows"] = 0  # nothing needs it, and it takes memory
     if config.threshold_share > 1:
         most["code_bits"] = 1
+    if config.result_lanes:
+        most["code_bits"] = MAX_CODE_BITS
     device = replace(config, **most)
     found = _compiled(network, device)
     if not isinstance(found, Program):

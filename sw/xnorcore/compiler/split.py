@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import CapacityError
 from ..isa.device import DeviceConfig
 from .nest import Lowered
@@ -45,6 +48,14 @@ class Piece:
         """The layer's start values that belong to the piece: as many for each tile."""
         size = self.layer.levels
         return slice(self.first * size, (self.first + self.tiles) * size)
+
+    @property
+    def scales(self) -> NDArray[np.uint32]:
+        """Words of the results unit, one for each start value of a column; 0 where it makes no codes."""
+        words, scales = self.start_words, self.layer.scales
+        if scales is None:
+            return np.zeros((len(self.layer.weights), words.stop - words.start), np.uint32)
+        return scales[:, words]
 
     def before(self, config: DeviceConfig) -> int:
         """Return by how many words the piece begins to read behind where the layer does."""

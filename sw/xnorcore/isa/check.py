@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from .codes import start_words
+from .codes import MAX_COMPARED_BITS
 from .descriptor import decode
 from .device import DeviceConfig, aligned
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, levels_of, signed, unpack_descriptor
@@ -125,11 +125,12 @@ def validate_descriptors(
             (header or {}).get(f"{side}_base{parity}", 0) if fields[f"{side}_image"] else 0
             for side in ("in", "out")
         )
-        nest = decode(words, place, config.geometry.width)[0].nest
+        descriptor = decode(words, place, config.geometry.width)[0]
+        nest = descriptor.nest
         counts = {loop: nest.count(loop) for loop in LOOPS}
         reads = (read_of_map if fields["padded"] else read_along)(what, fields, nest, config, image_in)
         tiles = 1 if fields["stream"] else counts["tile"]
-        starts = tiles * start_words(fields["code_last"] + 1)
+        starts = tiles * descriptor.levels
         taps = counts["run"] * counts["col"] * counts["row"] * counts["copy"] * tiles
         reach = Reach(
             place,
@@ -178,6 +179,13 @@ def _numbers(what: str, fields: Mapping[str, int], config: DeviceConfig) -> None
         raise CompileError(
             f"{what} gives codes of {fields['code_last'] + 1} bits, but the device has {config.code_bits} "
             "(code_bits)"
+        )
+    if fields["rescaled"] and not config.result_lanes:
+        raise CompileError(f"{what} is for a results unit, which the device has not (result_lanes=0)")
+    if fields["code_last"] >= MAX_COMPARED_BITS and not fields["rescaled"]:
+        raise CompileError(
+            f"{what} compares sums with the thresholds of codes of {fields['code_last'] + 1} bits, but "
+            f"{MAX_COMPARED_BITS} at most can; set rescaled"
         )
     if fields["double"] and fields["plane_last"] >= MAX_PLANES:
         raise CompileError(f"{what} doubles {fields['plane_last'] + 1} planes, but {MAX_PLANES} at most can")

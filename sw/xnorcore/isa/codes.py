@@ -5,10 +5,13 @@ from __future__ import annotations
 from ..errors import GeometryError
 from .ranges import in_range
 
-__all__ = ["MAX_CODE_BITS", "check_codes", "start_words"]
+__all__ = ["MAX_CODE_BITS", "MAX_COMPARED_BITS", "MAX_LANES", "check_codes", "check_lanes", "start_words"]
 
-MAX_CODE_BITS = 3
+MAX_CODE_BITS = 8
 """Most bits of a value between layers that a device may have."""
+MAX_COMPARED_BITS = 3
+"""Most bits of one that thresholds give, one after the other."""
+MAX_LANES = 16
 
 
 def start_words(bits: int) -> int:
@@ -39,4 +42,32 @@ def check_codes(code_bits: int, threshold_share: int, row_sums: int, convolution
         raise GeometryError(
             f"row_sums is 1, which needs code_bits above 1 and convolution 1; they are {code_bits} and "
             f"{convolution}"
+        )
+
+
+def check_lanes(lanes: int, code_bits: int, columns: int, group: int, store_words: int) -> None:
+    """Check `DeviceConfig.result_lanes` beside what it does not go with.
+
+    Raises
+    ------
+    GeometryError
+        If it is outside its limits.
+    """
+    in_range("result_lanes", lanes, 0, MAX_LANES)
+    if not lanes:
+        if code_bits > MAX_COMPARED_BITS:
+            raise GeometryError(
+                f"code_bits is {code_bits}, but must be at most {MAX_COMPARED_BITS} where result_lanes is 0; "
+                "set result_lanes to 1"
+            )
+        return
+    if lanes & (lanes - 1) or columns % lanes or group % lanes:
+        raise GeometryError(
+            f"result_lanes is {lanes}, but must be a power of two that divides columns {columns} and "
+            f"column_group {group}"
+        )
+    if code_bits == 1 or store_words:
+        raise GeometryError(
+            f"result_lanes is {lanes}, which needs code_bits above 1 and store_words 0; they are {code_bits} "
+            f"and {store_words}"
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
+from .codes import start_words
 from .layout import DESCRIPTOR, LOOPS, pack_descriptor, plane_words, signed, unpack_descriptor
 from .places import NOWHERE, Loop, MemoryMap, Nest, Padding, Place, Strips
 
@@ -60,6 +61,8 @@ class Descriptor:
         first ones, which count four times.
     row_sum : bool
         From every sum, the sum of all that the last copy reads is taken away.
+    rescaled : bool
+        Codes are made by the results unit, and a tile has one start value (`xnorcore.isa.scales`).
     """
 
     nest: Nest
@@ -82,6 +85,12 @@ class Descriptor:
     single: int = 1
     four: int = 0
     row_sum: bool = False
+    rescaled: bool = False
+
+    @property
+    def levels(self) -> int:
+        """Start values of a tile, in each column."""
+        return 1 if self.rescaled else start_words(self.bits)
 
     @property
     def parts(self) -> int:
@@ -129,6 +138,7 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
         "single_last": d.single - 1,
         "near": d.nest.count("copy") - d.four if d.four else 0,
         "row_sum": d.row_sum,
+        "rescaled": d.rescaled,
     }
     if d.padding:
         p = d.padding
@@ -236,6 +246,7 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         f["single_last"] + 1,
         max(f["copy_last"] + 1 - f["near"], 0) if f["near"] else 0,
         bool(f["row_sum"]),
+        bool(f["rescaled"]),
     )
     return descriptor, after
 

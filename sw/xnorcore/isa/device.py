@@ -9,7 +9,7 @@ from math import gcd
 
 from ..errors import GeometryError
 from ..nearest import did_you_mean
-from .codes import check_codes
+from .codes import check_codes, check_lanes
 from .ranges import check_alignment, fitting, in_range, power_of_two_at_least
 from .stores import check_store
 
@@ -143,11 +143,15 @@ class DeviceConfig:
     store_kind : int
         What it is made of (`xnorcore.isa.stores.StoreKind`): 0, memory on the chip; 1, SDRAM; 2, flash; ...
     code_bits : int
-        Bits of a value between layers, 1 to 3. Above 1 each column compares its sums with as many thresholds
-        as a code needs, one after the other. Needs `threshold_share` 1.
+        Bits of a value between layers, 1 to 8. Above 1 each column compares its sums with as many thresholds
+        as a code of up to 3 bits needs, one after the other. Needs `threshold_share` 1.
     row_sums : int
         1 for a sum of its operands in every row, which all of its columns add, and for signs that count four
         times: weights of 3 bits then take 3 signs instead of 4. Needs `code_bits` above 1, and `convolution`.
+    result_lanes : int
+        Results per row and cycle of the results unit (`xnorcore.isa.scales`), which makes codes of sums by a
+        multiplication; 0, there is none. A power of two up to 16 that divides `columns` and `column_group`.
+        Needs `code_bits` above 1, and no store.
 
     Raises
     ------
@@ -175,6 +179,7 @@ class DeviceConfig:
     store_kind: int = 0
     code_bits: int = 1
     row_sums: int = 0
+    result_lanes: int = 0
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -194,10 +199,8 @@ class DeviceConfig:
             raise GeometryError(f"fifo_bytes is {self.fifo_bytes}, but must be a power of two, 512 to 16384")
         in_range("column_group", self.column_group, 1, COLUMNS[1])
         in_range("line_bytes", self.line_bytes, 0, MAX_DEPTH)
-        in_range("counters", self.counters, 0, 1)
-        in_range("convolution", self.convolution, 0, 1)
-        in_range("program_halves", self.program_halves, 0, 1)
-        in_range("whole_windows", self.whole_windows, 0, 1)
+        for name in ("counters", "convolution", "program_halves", "whole_windows"):
+            in_range(name, getattr(self, name), 0, 1)
         in_range("act_ports", self.act_ports, 1, 2)
         across = bool(self.line_bytes and not self.whole_windows)
         check_alignment(self.column_align, across, g.width)
@@ -217,6 +220,7 @@ class DeviceConfig:
                 f"and column_group {self.column_group}"
             )
         check_codes(self.code_bits, share, self.row_sums, self.convolution)
+        check_lanes(self.result_lanes, self.code_bits, g.columns, self.column_group, self.store_words)
         # A StoreKind is a number like the others: programs are named by what a configuration prints.
         object.__setattr__(self, "store_kind", int(self.store_kind))
 
@@ -254,10 +258,9 @@ class DeviceConfig:
         values = asdict(self)
         if not self.store_words:
             del values["store_words"], values["store_kind"]  # What it was before there were any.
-        if self.code_bits == 1:
-            del values["code_bits"]
-        if not self.row_sums:
-            del values["row_sums"]
+        for name, without in (("code_bits", 1), ("row_sums", 0), ("result_lanes", 0)):
+            if values[name] == without:
+                del values[name]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 

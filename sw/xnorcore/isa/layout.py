@@ -179,14 +179,16 @@ DESCRIPTOR = Record(
         ("plane_last", 16),
         # Weights and start values come from the store, in the order of their use, and have no base.
         ("stream", 1),
+        # Results are codes that the results unit makes, and a tile has one start value.
+        ("rescaled", 1),
     ),
     (("run_last", 16), ("tile_last", 16)),
     (("in_base", 16), ("weight_base", 16)),
     (("delta_plane", 16), ("threshold_base", 16)),
     # Deltas are in the low half of a word, and have their bits, if they have any, above them.
     # `code_last`: results are codes of so many bits and one more, each column has the start values of all
-    # their thresholds, and planes of results lie `plane_low` words apart, and 128 times `plane_high`.
-    (("delta_tile", 16), ("bits_tile", 7), ("code_last", 2), ("plane_low", 7)),
+    # their thresholds, and planes of results lie `plane_low` words apart, and 64 times `plane_high`.
+    (("delta_tile", 16), ("bits_tile", 7), ("code_last", 3), ("plane_low", 6)),
     # Optional words.
     (("x_last", 10), ("y_last", 10), ("col_last", 3), ("row_last", 3), ("win_x_last", 2), ("win_y_last", 2)),
     (("delta_row", 16), ("out_delta", 16)),
@@ -207,7 +209,7 @@ DESCRIPTOR = Record(
         ("balance", 1),
     ),
     # Padding of codes: `pad_one` is its bit in the first plane, these are those in the last one and between.
-    (("map_width", 10), ("map_height", 10), ("plane_high", 9), ("pad_last", 1), ("pad_between", 1)),
+    (("map_width", 10), ("map_height", 10), ("plane_high", 10), ("pad_last", 1), ("pad_between", 1)),
     (("in_strip", 16), ("out_strip", 16)),
     # Output side: kept apart, because the results of a layer arrive after its last beat has left.
     (("out_base", 16), ("out_tile_stride", 16)),

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-from .codes import start_words
 from .descriptor import Descriptor, MemoryMap, Place
 from .layout import LOOPS
 from .program import Program
@@ -71,7 +70,7 @@ def _descriptor(program: Program, one: Descriptor, part: tuple[int, int], entry:
         "reads": _place(one.source, program.regions),
         "writes": _place(one.target, program.regions),
         "weights": [one.weights, one.weights + taps * tiles],
-        "starts": [one.starts, one.starts + tiles * start_words(one.bits)],
+        "starts": [one.starts, one.starts + tiles * one.levels],
         "stream": one.stream,
         "result": _result(one),
         "out_plane": one.plane,
@@ -102,6 +101,8 @@ def _flags(one: Descriptor) -> Iterator[str]:
         yield f"{copies} copies{four}, {copies - one.single - one.four} of them twice"
     if one.row_sum:
         yield "the rows' sums"
+    if one.rescaled:
+        yield "results unit"
     if one.depends:
         yield "waits for the layer before"
     if one.lanes:

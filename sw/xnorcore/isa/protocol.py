@@ -83,6 +83,10 @@ FLAGS_SHARE_LOW = 8
 FLAGS_CODE_LOW = 12
 """Lowest of the two bits of the flags that hold `DeviceConfig.code_bits`, less 1."""
 FLAG_ROW_SUMS = 1 << 14
+FLAGS_CODE_HIGH = 15
+"""The third bit of the same number."""
+STORE_LANES_LOW = 5
+"""Lowest of the three bits, beside the size of the store, of the logarithm of `DeviceConfig.result_lanes`."""
 STORE_BANK = 1 << 16
 """Words of a bank of the store."""
 
@@ -123,14 +127,16 @@ class DeviceInfo:
             | FLAG_ONE_PORT * (c.act_ports == 1)
             | c.column_align.bit_length() - 1 << FLAGS_ALIGN_LOW
             | c.threshold_share << FLAGS_SHARE_LOW
-            | c.code_bits - 1 << FLAGS_CODE_LOW
+            | (c.code_bits - 1 & 3) << FLAGS_CODE_LOW
+            | c.code_bits - 1 >> 2 << FLAGS_CODE_HIGH
             | FLAG_ROW_SUMS * c.row_sums
         )
         return _INFO.pack(
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
             flags,
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
-            c.store_kind, c.store_words.bit_length(), c.line_bytes, self.clock_hz,
+            c.store_kind, c.store_words.bit_length() | c.result_lanes.bit_length() << STORE_LANES_LOW,
+            c.line_bytes, self.clock_hz,
             self.build_id, self.network_id,
         )  # fmt: skip
 
@@ -173,9 +179,10 @@ class DeviceInfo:
             whole_windows=int(bool(flags & FLAG_WHOLE_WINDOWS)),
             act_ports=1 if flags & FLAG_ONE_PORT else 2,
             column_align=1 << (flags >> FLAGS_ALIGN_LOW & 3),
-            store_words=1 << store >> 1,
+            store_words=1 << store % (1 << STORE_LANES_LOW) >> 1,
             store_kind=kind,
-            code_bits=(flags >> FLAGS_CODE_LOW & 3) + 1,
+            code_bits=(flags >> FLAGS_CODE_LOW & 3 | flags >> FLAGS_CODE_HIGH << 2) + 1,
             row_sums=int(bool(flags & FLAG_ROW_SUMS)),
+            result_lanes=1 << (store >> STORE_LANES_LOW) >> 1,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
-from .codes import start_words
+from .beats import Beats
 from .descriptor import Descriptor
 from .device import DeviceConfig
-from .layout import HEADER, LOOPS
+from .layout import HEADER
 from .oneport import OnePort
 from .refill import Refill
 
@@ -128,6 +127,8 @@ class _Clock:
         The one that writes the last of these results.
     free : int
         The first one in which a beat may leave that has a result.
+    behind_unit : bool
+        The results of the layer before come from the results unit: the next one waits for all of them.
     memory : OnePort
     refill : Refill
     """
@@ -135,7 +136,7 @@ class _Clock:
     def __init__(self, config: DeviceConfig) -> None:
         self.config, self.refill = config, Refill(config)
         self.now, self.taken, self.written, self.free = 0, _LONG_AGO, _LONG_AGO, _LONG_AGO
-        self.memory = OnePort(config)
+        self.memory, self.behind_unit = OnePort(config), False
 
     def layers(self, layers: Sequence[Timed]) -> list[Cycles]:
         """Run layers, and return the cycles of each."""
@@ -151,18 +152,19 @@ class _Clock:
         last = max(start + step * (layer.words - 1), self.taken + 1)
         held = max(self.taken + 1 - asked, 0)
         ready = first = last + 1 + _LOAD
-        if layer.descriptor.depends:
+        if layer.descriptor.depends or self.behind_unit:
             first = max(ready, self.written + 1)
-        beats = _Beats(layer.descriptor, config)
+        beats = Beats(layer.descriptor, config)
         if layer.descriptor.stream:
             self.refill.begin(ready)
             beats.refill = self.refill
         emitted, end = beats.run(first, self.free, self.memory)
         self.now = end + 1
-        self.free = end + beats.parts
-        self.written = end + config.latency + beats.parts - 1
+        self.free = end + beats.apart
+        self.behind_unit = beats.late > 0
+        self.written = end + beats.late + config.latency + beats.parts - 1
         # Results wait in a register on their way into memories that are two.
-        self.taken = emitted + config.latency - 1 - (1 if config.offset_bits else 0)
+        self.taken = emitted + beats.late + config.latency - 1 - (1 if config.offset_bits else 0)
         return Cycles(
             busy=beats.busy,
             drain=beats.drain,
@@ -171,127 +173,3 @@ class _Clock:
             port=self.now - first - beats.busy - beats.drain - beats.waited,
             wait_weights=beats.waited,
         )
-
-
-class _Beats:
-    """The beats and slices of one descriptor.
-
-    Attributes
-    ----------
-    busy, drain : int
-        How many there are of each.
-    further : int
-        Thresholds of a code behind the first one, each of which takes a cycle that reads nothing.
-    adds : int
-        Sums of rows that are added to a position's, each in a cycle that reads nothing.
-    parts : int
-        Words of a result: so many cycles lie between two.
-    refill : Refill or None
-        Where the weights come from, if not from the buffers.
-    waited : int
-        Cycles that beats have waited for them.
-    """
-
-    def __init__(self, descriptor: Descriptor, config: DeviceConfig) -> None:
-        nest, g = descriptor.nest, config.geometry
-        counts = {loop: nest.count(loop) for loop in LOOPS}
-        self.tiles, self.window = counts["tile"], counts["win_x"] * counts["win_y"]
-        self.results = counts["x"] * counts["y"]
-        self.position = prod(counts[loop] for loop in ("run", "col", "row", "copy", "plane"))
-        self.words = self.position // counts["plane"]
-        self.refill: Refill | None = None
-        self.waited = 0
-        # Beats of a position from the last one on that takes a start value.
-        self.behind = self.position
-        if descriptor.double:
-            self.behind = self.words // counts["copy"] * min(descriptor.single, counts["copy"])
-        self.share = config.threshold_share
-        bits = 1 if descriptor.slices else descriptor.bits
-        self.further = start_words(bits) - 1
-        self.adds = g.rows if descriptor.row_sum else 0
-        self.parts = g.words_per_tile * (g.rows if descriptor.strips else 1) * bits
-        self.silent, self.slices = 0, 0
-        self.whole = True
-        if descriptor.slices:
-            self.slices = min(descriptor.slices, config.acc_width - 1)
-            self.silent = config.acc_width - 1 - self.slices
-            self.whole = descriptor.slices == config.acc_width
-        self.busy = nest.beats
-        more = self.silent + self.slices + self.window * (self.adds + self.further)
-        self.drain = self.tiles * self.results * more
-
-    def run(self, first: int, free: int, memory: OnePort) -> tuple[int, int]:
-        """Return the cycles of the first and the last beat with a result, or with a part of one to pool.
-
-        Parameters
-        ----------
-        first : int
-            In which a beat may leave.
-        free : int
-            In which one may that has a result.
-        memory : OnePort
-        """
-        emitted = end = 0
-        for tile in range(self.tiles):
-            if self.refill:
-                if tile:
-                    self.refill.ended(end)
-                there = self.refill.tile(self.words) - self.words + 1
-                self.waited += max(there - first, 0)
-                first = max(first, there)
-            begins, end, used = self._result(first, free, memory, opens=True)
-            emitted = emitted if tile else begins
-            end, used = self._further(end, used, memory)
-            # The next tile's start values are read where these are used up.
-            first, free = max(end + 1, used + self.share), end + self.parts
-        return emitted, end
-
-    def _further(self, end: int, used: int, memory: OnePort) -> tuple[int, int]:
-        """Return the cycles of a tile's last emission, and of its last start value, from its first result's.
-
-        From where the memories are as they were behind an earlier result, all goes on as it did from there.
-        """
-        left = self.results - 1
-        seen = {memory.state(end): (left, end)}
-        while left:
-            _, end, used = self._result(end + 1, end + self.parts, memory, opens=False)
-            left -= 1
-            state = memory.state(end)
-            if state in seen:
-                count, before = seen[state]
-                times, left = divmod(left, count - left)
-                later = times * (end - before)
-                memory.pass_over(later)
-                end, used, seen = end + later, used + later, {}
-            else:
-                seen[state] = left, end
-        return end, used
-
-    def _result(self, first: int, free: int, memory: OnePort, *, opens: bool) -> tuple[int, int, int]:
-        """Return the cycles of the first and the last emission of a result, and of its last start value.
-
-        `opens`: it is the first of its tile.
-        """
-        memory.forget(first)
-        before = memory.read(first, self.position - 1)
-        wanted = free if self.whole else before
-        emits = memory.read(before + 1 if self.adds else max(before + 1, wanted), 1)
-        if self.adds:
-            # What leaves with the last beat leaves with the last of these.
-            emits = max(emits + self.adds, wanted)
-        used = emits if self.behind == 1 else memory.read(first, self.position - self.behind + 1)
-        if not self.slices:
-            end = emits + self.further
-            for _ in range(self.window - 1):
-                used = memory.read(end + 1, self.position - self.behind + 1)
-                end = memory.read(end + 1, self.position) + self.adds + self.further
-            memory.write(end, self.parts)
-            return emits, end, used
-        if self.whole:
-            memory.write(emits, self.parts)
-        free = emits + self.parts if self.whole else free
-        # A tile's first beat is at the outputs until the slices behind it have left.
-        wait = self.share if opens and self.position == 1 else 1
-        begins = max(emits + wait + self.silent, free)
-        memory.write(begins, self.slices * self.parts)
-        return emits if self.whole else begins, begins + (self.slices - 1) * self.parts, used

@@ -138,7 +138,7 @@ class InterpretedDevice:
         store = -(-config.store_words // STORE_BANK), min(config.store_words, STORE_BANK)
         banks, depth = {
             Space.PROGRAM: (1, config.program_depth),
-            Space.THRESHOLDS: (g.columns, config.threshold_depth),
+            Space.THRESHOLDS: (g.columns * (2 if config.result_lanes else 1), config.threshold_depth),
             Space.WEIGHTS: (g.columns, config.weight_depth),
             Space.ACTIVATIONS: (g.rows, config.act_depth),
             Space.STORE: store,

@@ -214,8 +214,10 @@ def _upload(session: Session, program: Program, verify: bool, progress: Callback
     if verify and weights:
         check.weights(weights)
     thresholds = send(Space.THRESHOLDS)
-    if verify and thresholds:
-        check.thresholds(thresholds)
+    # Words of the results unit are not read back: what it makes of sums is checked, as all results are.
+    compared = [block for block in thresholds if block.bank < program.config.geometry.columns]
+    if verify and compared:
+        check.thresholds(compared)
     for block in send(Space.STORE, Space.ACTIVATIONS, Space.PROGRAM):
         if verify:
             check.plain(block)

@@ -110,7 +110,7 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
     for attempt in range(ATTEMPTS):
         network = random_network(rng, large if attempt < ATTEMPTS // 2 else small, f"random-{seed}-{index}")
         if config.code_bits > 1 and rng.random() < _CODED:
-            network = coded(rng, network, config.code_bits, bool(config.convolution))
+            network = coded(rng, network, config)
         rows = config.geometry.rows
         at_once = [None, 1, max(rows - 1, 1)][int(rng.integers(3))]
         try:

@@ -8,6 +8,7 @@ from typing import Any
 from ..compiler.compile import compile_network
 from ..compiler.group import fitted
 from ..folding.fold import ALWAYS, NEVER
+from ..isa.codes import MAX_COMPARED_BITS
 from ..isa.stores import StoreKind
 from ..model.layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d, has_weights
 from ..model.network import Network
@@ -30,6 +31,8 @@ def features(case: Case) -> set[str]:
         found.add("sums of the rows")
     if any(one.four for section in program.sections for one in section.descriptors):
         found.add("signs that count four times")
+    if any(one.rescaled for section in program.sections for one in section.descriptors):
+        found.add("codes of the results unit")
     if any(plan.name.startswith("copy of ") for plan in program.layers):
         found.add("copied maps")
     if any(plan.name.endswith(" again") for plan in program.layers):
@@ -50,7 +53,9 @@ def features(case: Case) -> set[str]:
         if getattr(config, name) == wanted:
             found.add(f"device with {name}={wanted}")
     if config.code_bits > 1:
-        found.add(f"device with code_bits={config.code_bits}")
+        found.add(f"device with code_bits{_bits(config.code_bits)}")
+    if config.result_lanes:
+        found.add("device with a results unit")
     if config.threshold_share > 1:
         found.add("device with threshold_share > 1")
     if config.column_align > 1:
@@ -72,11 +77,16 @@ def _layers(network: Network) -> Iterator[str]:
             yield "weights of several bits, odd" if (layer.weights & 1).all() else "weights of several bits"
     for value, layer in zip(network.values[1:], network.layers, strict=True):
         if value.coding == "unsigned" and has_weights(layer):
-            yield f"codes of {value.bits} bits"
+            few = value.bits <= MAX_COMPARED_BITS
+            yield f"codes of {value.bits} bits" if few else f"codes of more than {MAX_COMPARED_BITS} bits"
     if any(len(readers) > 1 for readers in network.readers[1:]):
         yield "branches"
     if len(network.readers[0]) > 1:
         yield "branches of the image"
+
+
+def _bits(count: int) -> str:
+    return f"={count}" if count <= MAX_COMPARED_BITS else f" > {MAX_COMPARED_BITS}"
 
 
 def _conv(network: Network, index: int, layer: Any) -> Iterator[str]:

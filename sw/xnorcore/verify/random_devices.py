@@ -64,7 +64,11 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     if share > 1:
         return config
     sums = bits > 1 and convolution and rng.random() < 0.5
-    return replace(config, code_bits=bits, row_sums=int(sums))
+    config = replace(config, code_bits=bits, row_sums=int(sums))
+    lanes = [n for n in (1, 2, 4, 8, 16) if g.columns % n == 0 and group % n == 0]
+    if bits == 1 or config.store_words or rng.random() < 0.3:
+        return config
+    return replace(config, code_bits=int(rng.integers(2, 9)), result_lanes=int(rng.choice(lanes)))
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:

@@ -113,10 +113,11 @@ function checkDevice(device) {
 }
 
 // Words of a bank, banks, and bytes of a word of each memory.
-function memories({ rows, columns, width, program_depth, threshold_depth, weight_depth, act_depth, store_words }) {
+function memories(device) {
+  const { rows, columns, width, program_depth, threshold_depth, weight_depth, act_depth, store_words } = device;
   return {
     [SPACE.PROGRAM]: [program_depth, 1, 4],
-    [SPACE.THRESHOLDS]: [threshold_depth, columns, 4],
+    [SPACE.THRESHOLDS]: [threshold_depth, device.result_lanes ? 2 * columns : columns, 4],
     [SPACE.WEIGHTS]: [weight_depth, columns, width / 8],
     [SPACE.ACTIVATIONS]: [act_depth, rows, width / 8],
     [SPACE.STORE]: [Math.min(store_words, 65536), Math.ceil(store_words / 65536), 4],

@@ -32,6 +32,8 @@ class Memories:
         Bits 0 and 1, as those of `activations`.
     starts : array of int64, shape (columns, threshold_depth)
         Start values of `acc_width` bits.
+    scales : array of uint32, shape (columns, threshold_depth)
+        Words of the results unit; of no columns without one.
     activations : array of uint8, shape (rows, act_depth, width)
     store : array of uint32, shape (store_words,)
     """
@@ -42,6 +44,7 @@ class Memories:
         self.program = np.zeros(config.program_depth, np.uint32)
         self.weights = np.zeros((g.columns, config.weight_depth, g.width), np.uint8)
         self.starts = np.zeros((g.columns, config.threshold_depth), np.int64)
+        self.scales = np.zeros((g.columns if config.result_lanes else 0, config.threshold_depth), np.uint32)
         self.activations = np.zeros((g.rows, config.act_depth, g.width), np.uint8)
         erased = 0xFFFF_FFFF if config.store_kind in FLASHES else 0
         self.store = np.full(config.store_words, erased, np.uint32)
@@ -60,15 +63,18 @@ class Memories:
             self._erase(block)
             return
         bank = (self.program, self.starts, self.weights, self.activations, self.store)[space]
-        plain = space in (Space.PROGRAM, Space.STORE)
+        number, scales = block.bank, space == Space.THRESHOLDS and block.bank >= len(bank)
+        if scales:
+            bank, number = self.scales, number - len(bank)
+        plain = scales or space in (Space.PROGRAM, Space.STORE)
         if space == Space.STORE:
             first += block.bank * STORE_BANK
         elif space != Space.PROGRAM:
-            if block.bank >= len(bank):
+            if number >= len(bank):
                 raise CompileError(
                     f"a block for bank {block.bank} of {space.name.lower()}, which has {len(bank)}"
                 )
-            bank = bank[block.bank]
+            bank = bank[number]
         size = word_bytes(config, space)
         count = len(block.data) // size
         if first + count > len(bank):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...errors import CompileError
 from ..layout import plane_words, signed
+from ..scales import rescaled
 from .memories import Memories, wrapped
 from .walk import Walk
 
@@ -23,7 +24,10 @@ def write_back(
     sums: NDArray[np.int64],
     steps: NDArray[np.int64],
 ) -> list[int]:
-    """Turn accumulators into bits or codes, pool them and put them into activation memory."""
+    """Turn accumulators into bits or codes, pool them and put them into activation memory.
+
+    Between thresholds lie `steps`, or they are words of the results unit, shape (1, channels).
+    """
     config, counts = memories.config, walk.counts
     g = config.geometry
     rows, tiles = len(sums), counts["tile"]
@@ -33,7 +37,12 @@ def write_back(
     # A slice is the inverse of a bit of the accumulator, the most significant first.
     shifts = np.arange(slices - 1, -1, -1) if score else np.array([config.acc_width - 1])
     coded = not score and fields["code_last"] > 0
-    if coded:
+    if coded and fields["rescaled"]:
+        codes = rescaled(sums, steps.astype(np.uint32), fields["code_last"] + 1)
+        bits = _planes_of(
+            codes.reshape(rows, -1, window, sums.shape[-1]).max(axis=2), fields["code_last"] + 1
+        )
+    elif coded:
         bits = _planes(sums, steps, fields["code_last"] + 1, window, config.acc_width)
     else:
         bits = (~(sums[..., np.newaxis] >> shifts) & 1).astype(np.uint8)
@@ -80,7 +89,12 @@ def _planes(
             if level:
                 acc = wrapped(acc + steps[level - 1], acc_width)
             code += (acc >= 0) & (code == level)
-    return (code[..., np.newaxis] >> np.arange(bits) & 1).astype(np.uint8)
+    return _planes_of(code, bits)
+
+
+def _planes_of(codes: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
+    """Return the bits of codes along a new last axis."""
+    return (codes[..., np.newaxis] >> np.arange(bits) & 1).astype(np.uint8)
 
 
 def inside_memory(what: str, words: range, depth: int) -> None:

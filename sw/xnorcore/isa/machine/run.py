@@ -153,7 +153,8 @@ class Machine:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the accumulators of one tile, and what leads from threshold to threshold.
 
-        Shapes (rows, positions, columns) and (thresholds - 1, columns).
+        Shapes (rows, positions, columns) and (thresholds - 1, columns). Of a layer of the results unit the
+        latter is one word for each column.
         """
         g = self.config.geometry
         planes, copies, taps = walk.counts["plane"], walk.counts["copy"], walk.taps
@@ -170,6 +171,9 @@ class Machine:
                     for pair in np.ndindex(planes, copies)
                 )
                 sums[row, chunk] = self._accumulate(fields, operands, signs, starts)
+        if fields["rescaled"]:
+            word = fields["threshold_base"] + tile
+            return sums, self.memories.scales[:, word : word + 1].T.astype(np.int64)
         return sums, values[:, 1:].T
 
     def _accumulate(
@@ -209,7 +213,7 @@ class Machine:
         There is one of them for each column and threshold.
         """
         config, memories = self.config, self.memories
-        levels = start_words(fields["code_last"] + 1)
+        levels = 1 if fields["rescaled"] else start_words(fields["code_last"] + 1)
         first, start = fields["weight_base"] + tile * taps, fields["threshold_base"] + tile * levels
         if not fields["stream"]:
             inside_memory("weights", range(first, first + taps), config.weight_depth)

@@ -1,0 +1,105 @@
+"""A lane of the results unit: a code of an accumulator, by a multiplication."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.scales import ADDEND_BITS, ADDEND_UNIT, MULTIPLIER_BITS, SHIFT_BITS
+
+from ..interfaces import code_size
+from ..parts.delay import delayed
+
+__all__ = ["LANE_STAGES", "ResultLane"]
+
+LANE_STAGES = 4
+"""Cycles from an accumulator to its code."""
+
+
+class ResultLane(wiring.Component):
+    """Make ``(M * acc + 32 * b) >> r`` of accumulators, one a cycle, and of that the nearest code.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+        With `result_lanes`.
+
+    Members
+    -------
+    acc : In(acc_width)
+    word : In(32)
+        M, b and r (`xnorcore.isa.scales`), in the same cycle.
+    code_last : In
+        Bits of the code, minus one, when the `code` comes out.
+    old : In(code_bits)
+    pooled : In(1)
+        The code is to be at least the `old` one; as late as `code_last`. Only where maps are pooled.
+    code : Out(code_bits)
+        `LANE_STAGES` cycles later.
+    """
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self.config = config
+        bits = config.code_bits
+        super().__init__(
+            {
+                "acc": In(config.acc_width),
+                "word": In(MULTIPLIER_BITS + ADDEND_BITS + SHIFT_BITS),
+                "code_last": In(code_size(config)),
+                **({"old": In(bits), "pooled": In(1)} if config.convolution else {}),
+                "code": Out(bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        bits, size = self.config.code_bits, self.config.acc_width + MULTIPLIER_BITS
+        # Registers in front of the multiplier and behind it, which its block has.
+        acc, word = delayed(m, self.acc, 1, "acc"), delayed(m, self.word, 1, "word")
+        multiplier, rest = word[:MULTIPLIER_BITS], word[MULTIPLIER_BITS:]
+        product = Signal(size, name="product", reset_less=True)
+        scaled = Signal(size + 1, name="scaled", reset_less=True)
+        later = delayed(m, rest, 1, "rest")
+        shift = delayed(m, later[ADDEND_BITS:], 1, "shift")
+        addend = later[:ADDEND_BITS] << ADDEND_UNIT.bit_length() - 1
+        m.d.sync += [
+            product.eq(acc.as_signed() * multiplier),
+            scaled.eq(product.as_signed() + addend),
+        ]
+        value, above = _shifted(m, scaled[:-1], shift, bits)
+        kept = Signal(bits, name="value", reset_less=True)
+        over, negative = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [kept.eq(value), over.eq(above), negative.eq(scaled[-1])]
+        m.d.comb += self.code.eq(self._code(m, kept, over, negative))
+        return m
+
+    def _code(self, m: Module, value: Signal, over: Signal, negative: Signal) -> Value:
+        """Return the nearest code, and the larger one of it and the old one where they are pooled."""
+        bits = self.config.code_bits
+        mask = Cat(self.code_last >= place for place in range(bits))
+        above, code = Signal(name="above"), Signal(bits, name="nearest")
+        m.d.comb += [
+            above.eq(over | (value & ~mask).any()),
+            code.eq((value | above.replicate(bits)) & mask & (~negative).replicate(bits)),
+        ]
+        if not self.config.convolution:
+            return code
+        return Mux(self.pooled & (self.old > code), self.old, code)
+
+
+def _shifted(m: Module, number: Value, shift: Value, bits: int) -> tuple[Value, Value]:
+    """Return the lowest bits of a number that is shifted to the right, and whether there are others above."""
+    over: Value = Signal(name="never")
+    for place in reversed(range(SHIFT_BITS)):
+        by, shifts = 1 << place, shift[place]
+        # What the shifts that follow can still bring down.
+        needed = bits + by - 1
+        kept, high = number[by:], number[needed:]
+        over = over | Mux(shifts, kept[needed:].any(), high.any())
+        following = Signal(needed, name=f"shifted{by}")
+        m.d.comb += following.eq(Mux(shifts, kept, number))
+        number = following
+    return number, over

@@ -1,0 +1,152 @@
+"""The results unit: codes of captured accumulators, a few of them in a cycle, while the array goes on."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.program import Program
+from xnorcore.isa.protocol import Space
+from xnorcore.isa.scales import UNIT_STAGES
+
+from ..interfaces import Emission, GivenLayout
+from ..memory.fill import bytes_of_byte
+from ..memory.ports import writes
+from ..parts.delay import delayed
+from .lane import LANE_STAGES, ResultLane
+
+__all__ = ["ResultsUnit"]
+
+
+class ResultsUnit(wiring.Component):
+    """Take the accumulators of a position out of the array, the last columns first, and collect their codes.
+
+    The codes of a row are in a ring of registers, which moves on with each that comes in; what leaves it is
+    the same column's code of the position before, for pooling. Words that say how codes are made have a
+    memory for each lane.
+
+    Parameters
+    ----------
+    config : DeviceConfig
+        With `result_lanes`.
+    bake : Program or None
+        What the memories hold at power-up.
+
+    Members
+    -------
+    write : In(stream of WriteLayout)
+        Always taken; of start values those for banks behind the columns' count.
+    given : In(GivenLayout)
+        In the cycle before the first `sums` of a position, at the earliest `columns` / `result_lanes` cycles
+        after the last one.
+    sums : In(rows * result_lanes * acc_width)
+        As they leave the array.
+    emit : Out(Emission)
+        What was given, in the cycle before its codes are complete.
+    codes : Out(rows * columns * code_bits)
+        Row by row; complete in one cycle.
+    """
+
+    def __init__(self, config: DeviceConfig, bake: Program | None = None) -> None:
+        g = config.geometry
+        self.config, self.bake = config, bake
+        super().__init__(
+            {
+                "write": In(writes(taken=True)),
+                "given": In(GivenLayout(config)),
+                "sums": In(g.rows * config.result_lanes * config.acc_width),
+                "emit": Out(Emission),
+                "codes": Out(g.rows * g.columns * config.code_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the module."""
+        m = Module()
+        config, g, given = self.config, self.config.geometry, self.given
+        lanes, bits = config.result_lanes, config.code_bits
+        # The position whose sums pass by, and how many columns are left, in lanes.
+        steps = g.columns // lanes
+        begins, running, left = Signal(), Signal(), Signal(range(max(steps, 2)))
+        held = Signal(GivenLayout(config), name="held")
+        open_, pooled = Signal(name="window_open"), Signal(name="pooled")
+        m.d.comb += begins.eq(given.emit != Emission.NONE)
+        with m.If(begins):
+            m.d.sync += [running.eq(1), left.eq(steps - 1), held.eq(given)]
+            m.d.sync += [open_.eq(given.emit == Emission.WINDOW), pooled.eq(open_)]
+        with m.Elif(left == 0):
+            m.d.sync += running.eq(0)
+        with m.Else():
+            m.d.sync += left.eq(left - 1)
+        words = self._words(m, Cat(left[: (steps - 1).bit_length()], held.taddr))
+
+        # What belongs to the codes that come out of the lanes.
+        last = Mux(running & (left == 0), held.emit, Emission.NONE)
+        m.d.comb += self.emit.eq(delayed(m, last, UNIT_STAGES, "emit", resets=True))
+        moves = delayed(m, running, UNIT_STAGES, "moves")
+        code_last = delayed(m, held.code_last, UNIT_STAGES, "code_last")
+        joins = delayed(m, pooled, UNIT_STAGES, "joins")
+        early = UNIT_STAGES - LANE_STAGES
+        sums = delayed(m, self.sums, early, "sums")
+        for row in range(g.rows):
+            ring = Signal(g.columns * bits, name=f"ring{row}", reset_less=True)
+            codes = []
+            for lane in range(lanes):
+                m.submodules[f"lane{row}_{lane}"] = one = ResultLane(config)
+                m.d.comb += [
+                    one.acc.eq(sums.word_select(row * lanes + lane, config.acc_width)),
+                    one.word.eq(words[lane]),
+                    one.code_last.eq(code_last),
+                ]
+                if config.convolution:
+                    old = ring[-lanes * bits :].word_select(lane, bits)
+                    m.d.comb += [one.old.eq(old), one.pooled.eq(joins)]
+                codes.append(one.code)
+            with m.If(moves):
+                m.d.sync += ring.eq(Cat(*codes, ring))
+            m.d.comb += self.codes.word_select(row, len(ring)).eq(ring)
+        return m
+
+    def _words(self, m: Module, addr: Value) -> list[Value]:
+        """Return each lane's word, a cycle after its address: the column's place in the lane, and the tile's.
+
+        There is one word for each start value of each column.
+        """
+        config, g, write = self.config, self.config.geometry, self.write.p
+        lanes, size = config.result_lanes, 32
+        near = (g.columns // lanes - 1).bit_length()
+        column = Signal(8)
+        m.d.comb += column.eq(write.place.bank - g.columns)
+        beyond, low = write.place.bank >= g.columns, lanes.bit_length() - 1
+        found = []
+        for lane in range(lanes):
+            depth = config.threshold_depth << near
+            m.submodules[f"words{lane}"] = memory = Memory(
+                shape=size, depth=depth, init=self._baked(lane, near)
+            )
+            read, port = memory.read_port(), memory.write_port(granularity=8)
+            select = beyond & (column[:low] == lane) if low else beyond
+            enables, data = bytes_of_byte(self.write.valid, write, write.data, Space.THRESHOLDS, select, size)
+            m.d.comb += [
+                read.addr.eq(addr),
+                port.addr.eq(Cat(column[low : low + near], write.place.addr)),
+                port.data.eq(data),
+                port.en.eq(enables),
+            ]
+            found.append(read.data)
+        return found
+
+    def _baked(self, lane: int, near: int) -> list[int]:
+        """Return what a lane's memory holds at power-up."""
+        config = self.config
+        if not self.bake:
+            return []
+        words = [0] * (config.threshold_depth << near)
+        for place, column in enumerate(range(lane, config.geometry.columns, config.result_lanes)):
+            held = self.bake.contents(Space.THRESHOLDS, config.geometry.columns + column)
+            for tile, word in enumerate(held):
+                words[(tile << near) + place] = word
+        return words
