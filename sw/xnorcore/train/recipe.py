@@ -77,8 +77,8 @@ class Recipe:
     patience : int, optional
         End after so many epochs without a better one.
     activation_bits : int
-        Of what hidden layers give: 1, signs; 2 to 8, with a step of each layer that is learned. Devices run 2
-        and 3.
+        Of what hidden layers give: 1, signs; 2 to 8, with a step of each layer that is learned. Devices with
+        `code_bits` run 2 and 3, with a results unit those of more whose thresholds are a multiplication.
     weight_bits : int
         1: -1 and +1; 2: also 0; up to 8.
     real_first, real_last : bool
