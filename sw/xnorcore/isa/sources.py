@@ -16,13 +16,13 @@ __all__ = ["Source", "source_of"]
 _PACES = {StoreKind.RAM: 1.0, StoreKind.SDRAM: 2 * 65.5 / 64, StoreKind.SDRAM32: 67 / 64}
 """Cycles of a word; of an SDRAM two beats, or one, and what rows and refreshes take at boards' clocks."""
 _TAKEN = 2
-"""Cycles from one word of a page to the next."""
+"""Cycles from one word of a page to the next, without a queue."""
 _JUMP = 50
 """From the request for a word elsewhere to the first bits of its page: the end of a command, and a head."""
 _WHOLE = 6
 """From a page's last bits to its first word."""
 _QUEUED = 4
-"""Cycles from a queue's word to the next at most: others are written between them."""
+"""Cycles from a word that goes into a queue to the next, and from one that leaves it: they take turns."""
 
 
 class Source(Protocol):
@@ -71,9 +71,12 @@ class _Pages:
         Words of the present page that are not taken.
     following : float
         When the first bits of the page behind it come.
+    pace : int
+        Cycles from one word of a page to the next.
     """
 
     page: int
+    pace: int = _TAKEN
     now: float = 0
     left: int = 0
     following: float = 0
@@ -89,7 +92,7 @@ class _Pages:
             if not self.left:
                 self._turn()
             some = min(count, self.left)
-            self.now += some * _TAKEN
+            self.now += some * self.pace
             self.left -= some
             count -= some
         return self.now
@@ -154,5 +157,8 @@ def source_of(config: DeviceConfig) -> Source:
     """Return the store of a device."""
     kind = StoreKind(config.store_kind)
     bits = FLASH_BITS.get(kind)
-    source = _Pages(32 // bits * PAGE_WORDS) if bits else _Even(_PACES[kind])
-    return _Queue(source, QUEUE_WORDS[kind]) if kind in QUEUE_WORDS else source
+    if not bits:
+        return _Even(_PACES[kind])
+    queued = kind in QUEUE_WORDS
+    source = _Pages(32 // bits * PAGE_WORDS, _QUEUED if queued else _TAKEN)
+    return _Queue(source, QUEUE_WORDS[kind]) if queued else source
