@@ -1,4 +1,4 @@
-"""The first 50 networks of ``xnorcore verify --random 50 --devices 5``, in parts."""
+"""The networks of ``xnorcore verify --random 25 --devices 5``, in parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEVICES = random_configs(0, COUNT // PART)
 def test_random_networks(first: int, tmp_path: Path) -> None:
     done = campaign.run(0, PART, DEVICES, first=first, total=COUNT, keep=str(tmp_path))
     assert [(failure.found, failure.command) for failure in done.failures] == []
-    assert done.count == PART and done.values > 1000 and not list(tmp_path.iterdir())
+    assert done.count == PART and done.values > 200 and not list(tmp_path.iterdir())
 
 
 class Backwards:
