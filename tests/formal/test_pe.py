@@ -36,7 +36,7 @@ def counted_element(family: str, width: int, acc_width: int, element: type = Pro
         m.d.sync += age.eq(age + 1)
     valid = s.free(1, "valid")
     m.d.comb += pe.valid.eq(valid & (age > latency))
-    naive = delayed(m, tree_count(x, w), latency, "naive").as_signed()
+    naive = delayed(m, tree_count(x, w, carry.tables), latency, "naive").as_signed()
     count = Mux(s.past(pe.valid, "was_valid"), naive, 0)
     return s, pe, count
 
