@@ -111,6 +111,17 @@ def test_network_does_not_fit(run, folder):
     assert "needs 126 words" in message and "the device has 64 (weight_depth)" in message
 
 
+def test_network_does_not_fit_before_a_simulator_is_built(run, folder, monkeypatch):
+    monkeypatch.setattr(
+        "xnorcore.runtime.accelerator.Accelerator.open", lambda *_, **__: pytest.fail("opened")
+    )
+    xnorfile.save(network((500, 20, 2)), folder / "big.xnor")
+    np.save(folder / "big.npy", np.zeros((1, 500), np.uint8))
+    device = ["--columns", "4", "--width", "8", "--set", "weight_depth=64"]
+    message = refused(run, "sim", folder / "big.xnor", folder / "big.npy", *device)
+    assert "the device has 64 (weight_depth)" in message
+
+
 # Images
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import zoo
+from ..compiler.compile import compile_network
 from ..errors import UsageError
 from ..model import classes
 from ..model.network import Network
@@ -28,6 +29,7 @@ from .options import (
     add_network,
     add_output,
     add_simulator,
+    device_config,
     given_options,
     integer,
     seconds,
@@ -148,6 +150,8 @@ def _simulate(
     """Run images on the simulated device and compare; return results, report and exit code."""
     spec = sim_spec(arguments)
     started = time.perf_counter()
+    # A network that does not fit is refused before a simulator is built, which takes seconds.
+    compile_network(network, device_config(arguments), arguments.batch)
     results, measured, extra = _device(arguments, console, f"sim:{spec}", network, images)
     report = _compare(console, network, images, results)
     report = {
