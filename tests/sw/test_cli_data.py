@@ -15,7 +15,8 @@ import pytest
 from xnorcore import boards, zoo
 from xnorcore.boards import BoardDevice
 from xnorcore.cli import evaluate
-from xnorcore.datasets import FASHION, MNIST, published
+from xnorcore.datasets import DATASETS, FASHION, MNIST, published
+from xnorcore.datasets.named import of_published
 from xnorcore.errors import EngineError
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -45,9 +46,9 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make MNIST a set of 20 and 10 images, for every module that knows it."""
     kinds = (small(MNIST), small(FASHION, seed=2))
-    monkeypatch.setattr("xnorcore.datasets.PUBLISHED", kinds)
     monkeypatch.setattr(published, "PUBLISHED", kinds)
-    monkeypatch.setattr("xnorcore.cli.data.PUBLISHED", kinds)
+    for kind in kinds:
+        monkeypatch.setitem(DATASETS, kind.key, of_published(kind))
 
 
 def refused(run: Run, *argv: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import datasets
-from ..datasets import PUBLISHED, Dataset, TestPart, cifar, published
+from ..datasets import Dataset, TestPart, published
 from ..errors import FileFormatError, InputError, MissingDependencyError, UsageError
 from .console import Console, table
 from .options import Parser
@@ -40,7 +40,7 @@ def _data(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.folder is not None and not arguments.folder.exists():
         raise UsageError(f"--folder {str(arguments.folder)!r} does not exist")
     # Those that need no files do not care for a folder, unless they were asked for.
-    filed = [*(each.key for each in PUBLISHED), cifar.KEY]
+    filed = [name for name, named in datasets.DATASETS.items() if named.find]
     every = filed if arguments.folder else sorted(datasets.DATASETS)
     found = []
     for done, name in enumerate(arguments.names or every):
@@ -61,33 +61,30 @@ def _data(arguments: argparse.Namespace, console: Console) -> int:
 
 def _one(name: str, folder: Path | None) -> dict[str, Any]:
     key = datasets.canonical(name)
-    kind = next((each for each in PUBLISHED if each.key == key), None)
-    title = kind.title if kind else cifar.TITLE if key == cifar.KEY else key or name
-    value: dict[str, Any] = {"name": key or name, "title": title}
-    place: published.Place | Path | None = None
+    named = datasets.DATASETS[key] if key else None
+    value: dict[str, Any] = {"name": key or name, "title": named.title if named else name}
+    place: Path | None = None
     try:
-        if kind:
-            place = published.find(kind, folder)
-            data: Dataset | TestPart = published.load_from(kind, place)
-        else:
-            place = cifar.find(folder) if key == cifar.KEY else None if key else Path(name)
+        if named is None:
+            place = Path(name)
             data = _own(name, folder)
+        elif named.find is None:
+            data = named.load(None)
+        else:
+            place = named.find(folder)
+            data = named.load(folder)
     except MissingDependencyError as error:
         return {**value, **_NOTHING, "status": "missing", "message": str(error)}
     except (FileFormatError, InputError) as error:
-        where = {"place": _where(place) or name}
+        where = {"place": str(place or name)}
         return {**value, **_NOTHING, **where, "status": "damaged", "message": str(error)}
-    return {**value, **_facts(data), "status": "ok", "place": _where(place), "verified": kind is not None}
-
-
-def _where(place: published.Place | Path | None) -> str | None:
-    return str(place.path) if isinstance(place, published.Place) else None if place is None else str(place)
+    verified = named is not None and named.verified
+    place_text = None if place is None else str(place)
+    return {**value, **_facts(data), "status": "ok", "place": place_text, "verified": verified}
 
 
 def _own(name: str, folder: Path | None) -> Dataset | TestPart:
-    """A data set without published files; the user's own may have a test part only."""
-    if key := datasets.canonical(name):
-        return datasets.load(name, folder if key == cifar.KEY else None)
+    """The user's own data set, which may have a test part only."""
     try:
         return datasets.load(name, folder)
     except UsageError:

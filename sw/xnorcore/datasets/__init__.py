@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from ..errors import UsageError
 from ..nearest import did_you_mean
-from . import cifar, csvfile, own, published
+from . import csvfile, own
 from .dataset import Dataset, TestPart, stratified_split
-from .digits import load_digits
+from .named import DATASETS
 from .published import FASHION, MNIST, PUBLISHED
 
 __all__ = [
     "DATASETS", "FASHION", "MNIST", "PUBLISHED", "Dataset", "TestPart", "canonical", "load", "load_test",
     "stratified_split",
 ]  # fmt: skip
-
-DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
-    "digits": load_digits,
-    **{each.key: partial(published.load, each) for each in PUBLISHED},
-    cifar.KEY: lambda folder: own.load(cifar.find(folder)),
-}
-"""Loader of each data set that has a name; it takes the folder to look in, or None."""
 
 _ALIASES = {"fashion-mnist": "fashion"}
 
@@ -55,7 +46,7 @@ def load(name_or_path: str, folder: Path | None = None) -> Dataset:
     """
     key = canonical(name_or_path)
     if key is not None:
-        return DATASETS[key](folder)
+        return DATASETS[key].load(folder)
     path = _own(name_or_path, folder)
     return csvfile.load(path) if path.suffix.lower() == ".csv" else own.load(path)
 
@@ -63,13 +54,8 @@ def load(name_or_path: str, folder: Path | None = None) -> Dataset:
 def load_test(name_or_path: str, folder: Path | None = None) -> TestPart:
     """Return only the part that measures a network; parameters and errors as `load`."""
     key = canonical(name_or_path)
-    for each in PUBLISHED:
-        if each.key == key:
-            return published.load_test(each, folder)
-    if key == cifar.KEY:
-        return own.load_test(cifar.find(folder))
     if key is not None:
-        return DATASETS[key](folder).test
+        return DATASETS[key].load_test(folder)
     path = _own(name_or_path, folder)
     return csvfile.load(path).test if path.suffix.lower() == ".csv" else own.load_test(path)
 
