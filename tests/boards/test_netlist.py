@@ -22,11 +22,14 @@ from xnorcore_boards.board import Board, find_board
 from xnorcore_boards.build.design import Design, elaborate
 from xnorcore_boards.build.flow import synthesize
 from xnorcore_boards.build.tools import find_tool, run_tool
+from xnorcore_boards.families.ecp5_cells import CELLS as ECP5
 from xnorcore_boards.families.gatemate_cells import CELLS
 from xnorcore_boards.families.ice40_bitstream import bitstream_circuit, find_icebox, uses_spram
+from xnorcore_boards.gates.cells import lower_cells
 from xnorcore_boards.gates.check import Checked, check_engine, check_networks
 from xnorcore_boards.gates.core import cut, netlist_circuit
 from xnorcore_boards.gates.engine import NetlistEngine, read_top
+from xnorcore_boards.gates.flatten import build_circuit
 from xnorcore_boards.gates.transport import open_netlist
 from xnorcore_boards.measure.floorplan import floorplan
 from xnorcore_hw.memory.stores import sdram_chips
@@ -243,6 +246,60 @@ def test_cells_of_a_gatemate_without_a_model(kind, parameters, says):
         CELLS.plain(cell)
     same = {"type": "CC_DFF", "parameters": {"CLK_INV": "0"}, "connections": {"SR": ["0"]}}
     assert CELLS.plain(same) is same
+
+
+def test_a_multiplier_of_ecp5_is_a_product():
+    """Of its model, lowered to gates, signed and not; with a register it has none."""
+    cell = {"type": "MULT18X18D", "parameters": {"REG_OUTPUT_CLK": "NONE"}}
+    plain = ECP5.plain(cell)
+    with pytest.raises(EngineError, match="has a register"):
+        ECP5.plain({**cell, "parameters": {"REG_INPUTB_CLK": "CLK0"}})
+    modules, kinds = lower_cells(ECP5.files, [plain], ECP5.own)
+    circuit = build_circuit(modules, next(iter(kinds.values())), "", {})
+    rng = np.random.default_rng(1)
+    for signed in range(4):
+        numbers = [*rng.integers(0, 1 << 18, 5).tolist(), 0, 1, (1 << 17) - 1, 1 << 17, (1 << 18) - 1]
+        for a, b in zip(numbers, rng.permutation(numbers).tolist(), strict=True):
+            inputs = {
+                f"{port}{bit}": value >> bit & 1 for port, value in (("A", a), ("B", b)) for bit in range(18)
+            }
+            inputs |= {"SIGNEDA": signed & 1, "SIGNEDB": signed >> 1}
+            found = settled(circuit, inputs)
+            factors = [v - (1 << 18) * (s & v >> 17) for v, s in ((a, signed & 1), (b, signed >> 1))]
+            product = sum(found[f"P{bit}"] << bit for bit in range(36))
+            assert product == factors[0] * factors[1] % (1 << 36), (a, b, signed)
+
+
+def settled(circuit, inputs):
+    """Return the outputs of gates, by name."""
+    values = {0: 0, 1: 1} | {circuit.inputs[name]: value for name, value in inputs.items()}
+    forms = {
+        "$_BUF_": lambda a: a, "$_NOT_": lambda a: 1 - a, "$_AND_": lambda a, b: a & b,
+        "$_NAND_": lambda a, b: 1 - (a & b), "$_OR_": lambda a, b: a | b, "$_NOR_": lambda a, b: 1 - (a | b),
+        "$_XOR_": lambda a, b: a ^ b, "$_XNOR_": lambda a, b: 1 - (a ^ b),
+        "$_ANDNOT_": lambda a, b: a & (1 - b), "$_ORNOT_": lambda a, b: a | (1 - b),
+        "$_MUX_": lambda a, b, s: b if s else a,
+    }  # fmt: skip
+
+    def value(net):
+        stack = [net]
+        while stack:
+            kind, sources = circuit.gates.get(stack[-1], ("", ()))
+            waits = [one for one in sources if one not in values]
+            if stack[-1] not in values and not waits:
+                values[stack[-1]] = forms[kind](*(values[one] for one in sources))
+            stack = stack + waits if waits else stack[:-1]
+        return values[net]
+
+    return {name: value(net) for name, net in circuit.outputs.items()}
+
+
+def test_networks_have_codes_where_a_device_has():
+    config = replace(SMALL, code_bits=5, result_lanes=2, act_depth=256)
+    (network,) = [network for network in check_networks(config) if network.name == "codes"]
+    program = compile_network(network, config)
+    assert any(one.rescaled for section in program.sections for one in section.descriptors)
+    assert "codes" not in [network.name for network in check_networks(SMALL)]
 
 
 def test_folder_of_no_build(tmp_path):

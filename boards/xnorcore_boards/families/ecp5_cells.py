@@ -1,4 +1,4 @@
-"""ECP5: pads, PLL, and the model of its block RAM as Yosys' mapping uses it; Yosys has none."""
+"""ECP5: pads, PLL, and the models of block RAM and multiplier as Yosys' mapping uses them; Yosys has none."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..gates.models import Cell, CellModels, Nets, Pad, Parameters, Pll, byte_en
 
 __all__ = ["CELLS"]
 
+_REGISTERS = ("INPUTA", "INPUTB", "INPUTC", "PIPELINE", "OUTPUT")
 _MODES = {"NORMAL": "keep", "WRITETHROUGH": "new", "READBEFOREWRITE": "old"}
 
 # What they do from cycle to cycle: one that puts out the same in both halves, one that takes what is there in
@@ -29,6 +30,21 @@ module IDDRX1F(input D, SCLK, RST, output reg Q0, Q1);
     Q0 <= D;
     Q1 <= D;
   end
+endmodule
+"""
+
+
+def _multiplier() -> str:
+    """MULT18X18D without any of its registers: each port has one bit."""
+    a, b, p = (
+        [f"{port}{bit}" for bit in reversed(range(size))] for port, size in (("A", 18), ("B", 18), ("P", 36))
+    )
+    return f"""
+module MULT18X18D(input {", ".join([*a, *b])}, SIGNEDA, SIGNEDB, output {", ".join(p)});
+  wire signed [18:0] a = {{SIGNEDA & A17, {", ".join(a)}}};
+  wire signed [18:0] b = {{SIGNEDB & B17, {", ".join(b)}}};
+  wire signed [37:0] product = a * b;
+  assign {{{", ".join(p)}}} = product[35:0];
 endmodule
 """
 
@@ -80,9 +96,13 @@ def _init(parameters: Parameters) -> tuple[int, ...]:
     return tuple(init)
 
 
-def _without_reset(cell: Cell) -> Cell:
-    """Take an asynchronous reset that never comes for a synchronous one."""
-    parameters = cell["parameters"]
+def _plain(cell: Cell) -> Cell:
+    """Take an asynchronous reset that never comes for a synchronous one; refuse what the models leave out."""
+    parameters, kind = cell["parameters"], cell["type"]
+    if kind == "MULT18X18D":
+        if any(parameters.get(f"REG_{name}_CLK", "NONE") != "NONE" for name in _REGISTERS):
+            raise EngineError("a MULT18X18D of the netlist has a register; it cannot be simulated")
+        return {**cell, "parameters": {}}
     if parameters.get("SRMODE") != "ASYNC" or cell["connections"].get("LSR") != ["0"]:
         return cell
     return {**cell, "parameters": {**parameters, "SRMODE": "LSR_OVER_CE"}}
@@ -93,6 +113,6 @@ CELLS = CellModels(
     pads={"TRELLIS_IO": Pad("B", "O", "I", "T")},
     plls={"EHXPLLL": Pll("CLKOP")},
     blocks={"DP16KD": _dp16kd},
-    own={"ODDRX1F": _ODDRX1F, "IDDRX1F": _IDDRX1F},
-    plain=_without_reset,
+    own={"ODDRX1F": _ODDRX1F, "IDDRX1F": _IDDRX1F, "MULT18X18D": _multiplier()},
+    plain=_plain,
 )

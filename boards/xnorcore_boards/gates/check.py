@@ -55,8 +55,9 @@ class Checked:
 def check_networks(config: DeviceConfig, seed: int = 1) -> list[Network]:
     """Return small random networks that use what a configuration has.
 
-    Dense layers of several tiles on 1-bit and 3-bit inputs; a convolution with pooling, and weights from a
-    store, if there is one. The same seed gives the same networks.
+    Dense layers of several tiles on 1-bit and 3-bit inputs; a convolution with pooling; codes between layers,
+    with thresholds in equal steps, which a results unit multiplies; weights from a store. Each if there is
+    what it takes. The same seed gives the same networks.
     """
     rng = np.random.default_rng(seed)
     g = config.geometry
@@ -90,6 +91,11 @@ def check_networks(config: DeviceConfig, seed: int = 1) -> list[Network]:
             ],
         ),
     ]
+    if config.code_bits > 1:
+        steps = np.arange(1, 1 << config.code_bits) * 2 - (1 << config.code_bits)
+        first = Dense(rng.choice([-1, 1], (hidden, g.width + 1)), steps + rng.integers(-5, 6, (hidden, 1)))
+        layers = [first, dense(hidden, 5, scores=True)]
+        candidates.append(Network("codes", InputSpec((g.width + 1,), 3), layers))
     if config.store_words:
         # More start values than there is room for.
         many = (config.threshold_depth + 1) * g.columns
