@@ -36,6 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[VARIABLE] = str(folder)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the campaigns that were not asked for."""
+    if others := set(campaigns.left_out(items)):
+        config.hook.pytest_deselected(items=list(others))
+        items[:] = [item for item in items if item not in others]
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the cache, if this process made it."""
     if folder := config.stash.get(OWN, None):
@@ -50,6 +57,7 @@ def pytest_runtestloop() -> None:
     The workers of pytest-xdist have started by now.
     """
     os.environ.pop("PYTEST_ADDOPTS", None)
+    os.environ.pop(campaigns.PART, None)
 
 
 @pytest.hookimpl(wrapper=True)

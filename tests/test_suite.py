@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns import some
+from tests.campaigns import in_part, some
 from xnorcore_hw.sim import cache
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +73,16 @@ def test_tests_of_training_are_one_line_with_the_command_that_brings_them(tmp_pa
 def test_campaigns_are_left_out_of_the_command_and_not_of_ci():
     assert '-m "not campaign"' in CONFIG["tool"]["pytest"]["ini_options"]["addopts"]
     assert "-m ''" in (ROOT / ".ci/run").read_text()
+
+
+def test_each_campaign_is_in_one_part():
+    names = [f"tests/test_a.py::test_b[{number}]" for number in range(400)]
+    parts = [[name for name in names if in_part(name, f"{number}/4")] for number in range(1, 5)]
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    assert all(len(part) > 60 for part in parts)
+    for wrong in ("0/4", "5/4", "4", "a/b", "-1/4"):
+        with pytest.raises(pytest.UsageError, match="K/N with K from 1 to N"):
+            in_part("test", wrong)
 
 
 def test_the_first_cases_run_always():
