@@ -72,9 +72,7 @@ _45F = DeviceConfig(
     store_words=1 << 17,
     store_kind=StoreKind.FLASH2,
 )
-_85F = replace(
-    _45F, geometry=Geometry(3, 64, 64), act_depth=4096, column_align=4, store_words=0, store_kind=0
-)
+_85F = replace(_45F, geometry=Geometry(3, 64, 64), act_depth=4096, column_align=4)
 
 BOARDS = (
     _board("45F", LFE5UM5G_45F_BG554, _45f, _45F),
