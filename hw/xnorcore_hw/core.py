@@ -273,7 +273,9 @@ class Core(wiring.Component):
             prefetcher.rewind.eq(control.settled | self._testing & sequencer.idle),
             access.quiet.eq(prefetcher.quiet),
             access.valid.eq(control.program.valid & control.store.reads),
-            access.addr.eq(Cat(control.word.addr, control.word.bank)),
+            (access.addr if self._boot is None else prefetcher.link).eq(
+                Cat(control.word.addr, control.word.bank)
+            ),
         ]
         if self._boot is not None:
             boot = self._boot

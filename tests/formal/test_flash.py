@@ -97,7 +97,7 @@ def scenario(store: FlashStore, words: int, place: FlashPlace) -> Scenario:
     heads = out & (pulses < length)
     s.claim(goes == (out | rest), "together")
     s.claim(chip.select == goes, "select")
-    s.claim(goes | (pulses == 0) | (s.inside["wire.gap"] == 8 + place.lag), "apart")
+    s.claim(goes | (pulses == 0) | (s.inside["wire.left"] == 8 + place.lag), "apart")
     s.claim(~heads | (left == length - pulses) & (shift == (then << pulses)[:32]), "to_be_heard")
     s.claim(~out | heads | (left != 0) & (left <= 8), "byte")
     s.claim(~rest | (pulses >= length), "rests")

@@ -154,7 +154,7 @@ def requests_scenario(prefetcher: Prefetcher) -> Scenario:
     flash, most = prefetcher.config.store_kind in FLASHES, flight(prefetcher.config)
     first, booting = FLASH_SECTOR if flash else 1, Signal(init=flash)
     if flash:
-        s.drive(prefetcher.booted)
+        s.drive(prefetcher.booted, prefetcher.link)
         m.d.comb += prefetcher.boots.eq(booting)
         with m.If(prefetcher.rewind):
             m.d.sync += booting.eq(0)

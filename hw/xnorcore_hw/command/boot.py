@@ -10,6 +10,7 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.kept import kept_key
 
 from ..interfaces import byte_stream
+from ..parts.counting import down_or_load
 
 __all__ = ["Boot"]
 
@@ -78,7 +79,7 @@ class Boot(wiring.Component):
             with m.State("READ"):
                 m.d.sync += lane.eq(head)
                 with m.If(word.valid):
-                    m.d.sync += left.eq(Mux(head, word.p[:8], left - 1))
+                    m.d.sync += left.eq(down_or_load(~head, left, word.p[:8]))
                     m.next = "SEND"
                     with m.If(head & broken):
                         m.next = "END"

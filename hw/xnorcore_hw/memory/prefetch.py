@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -57,6 +57,8 @@ class Prefetcher(wiring.Component):
         It rests, and no word is on its way.
     boots, booted : In(1)
         Only with a flash: words are not for the rings; until the first `rewind`. Who wants them takes one.
+    link : In
+        Only with a flash: while it is `quiet`, the address of `request` is this one of the cycle before.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -64,7 +66,7 @@ class Prefetcher(wiring.Component):
         self._flash, address = config.store_kind in FLASHES, bits_for_depth(config.store_words)
         super().__init__(
             {
-                **(dict.fromkeys(("boots", "booted"), In(1)) if self._flash else {}),
+                **({"boots": In(1), "booted": In(1), "link": In(address)} if self._flash else {}),
                 "rewind": In(1),
                 "ring": In(RingSignature(config)),
                 "request": Out(stream.Signature(address)),
@@ -85,7 +87,6 @@ class Prefetcher(wiring.Component):
         on, known, begun = (Signal(init=flash, name=name) for name in ("on", "known", "begun"))
         drops, flying = Signal(name="drops"), Signal(range(most + 1), name="flying")
         address = Signal.like(request.p, name="address", init=flash)
-        first, follows = self._follows(address, begun)
         last = Signal.like(request.p, name="last", reset_less=True)
         asked, taken = Signal(name="asked"), Signal(name="taken")
         words, moves = writer.word, asked
@@ -123,19 +124,32 @@ class Prefetcher(wiring.Component):
                 m.d.sync += on.eq(1)
             with m.If(flying == 0):
                 m.d.sync += drops.eq(0)
+        ends = known & (address == last)
+        restarts, follows = [address.eq(0)], [address.eq(Mux(ends, 1, address + 1))]
+        if flash:
+            restarts, follows = [], []
+            self._go_on(m, address, on, moves, ends | ~begun)
         with m.If(~on):
-            m.d.sync += [address.eq(0), known.eq(0), begun.eq(0)]
+            m.d.sync += [*restarts, known.eq(0), begun.eq(0)]
         with m.Else():
             with m.If(moves):
-                m.d.sync += [address.eq(Mux(known & (address == last), first, follows)), begun.eq(1)]
+                m.d.sync += [*follows, begun.eq(1)]
             with m.If(taken & ~known & ~drops):
                 m.d.sync += [known.eq(1), last.eq(word.p)]
         return m
 
-    def _follows(self, address: Signal, begun: Signal) -> tuple[int, Value]:
-        """Return where the stream's first block is, and the address behind one."""
-        if not self._flash:
-            return 1, address + 1
+    def _go_on(self, m: Module, address: Signal, on: Signal, moves: Signal, jumps: Value) -> None:
+        """Give the words of a flash behind each other, or that of the link; `jumps`: to the first block.
+
+        Each bit of the address is one look-up table: the constants come by a reset of its register.
+        """
         # Last words of pages are checksums.
-        sums = address[:6] == PAGE_WORDS - 2
-        return FLASH_SECTOR, Mux(begun, address + Mux(sums, 2, 1), FLASH_SECTOR)
+        sums, off = address[:6] == PAGE_WORDS - 2, ~on
+        more = Cat(off | sums, off.replicate(len(address) - 1))
+        with m.If(off | moves):
+            m.d.sync += address.eq(Mux(off, self.link, address + more + 1))
+        begins, jumps = off & self.ring.go, on & moves & jumps
+        with m.If(begins | jumps):
+            m.d.sync += address.eq(0)
+        with m.If(jumps):
+            m.d.sync += address[FLASH_SECTOR.bit_length() - 1].eq(1)

@@ -31,6 +31,7 @@ class StoreAccess(wiring.Component):
     valid : In(1)
         READ wants the word at `addr`; stays until it has it, and is 0 for a cycle before the next one.
     addr : In
+        Not with a flash, of which the prefetcher gives all addresses.
     data : Out(32), ready : Out(1)
         That word, as long as `valid` stays.
     write : In(stream of StoreWriteLayout)
@@ -46,7 +47,7 @@ class StoreAccess(wiring.Component):
                 "word": Out(stream.Signature(32)),
                 "quiet": In(1),
                 "valid": In(1),
-                "addr": In(address),
+                **({} if self._flash else {"addr": In(address)}),
                 "data": Out(32),
                 "ready": Out(1),
                 "write": In(stream.Signature(StoreWriteLayout(config))),
@@ -63,12 +64,12 @@ class StoreAccess(wiring.Component):
         valid = Signal(name="valid_late")
         m.d.sync += valid.eq(self.valid)
         connect(m, flipped(self.write), flipped(self.bus.write))
-        # A byte for a flash comes with its word's address.
-        links = self.quiet if self._flash else asks
+        # The prefetcher of a flash gives the link's address while it rests.
+        place = self.request.p if self._flash else Mux(asks, self.addr, self.request.p)
         m.d.comb += [
             asks.eq(valid & self.quiet & ~asked),
             request.valid.eq(self.request.valid | asks),
-            request.p.eq(Mux(links, self.addr, self.request.p)),
+            request.p.eq(place),
             self.request.ready.eq(request.ready),
             # A word for READ stays in the store until its bytes are sent.
             self.data.eq(word.p),

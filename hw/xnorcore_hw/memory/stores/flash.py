@@ -77,9 +77,9 @@ class FlashStore(wiring.Component):
         )
         self._wire, self._pages = FlashWire(place), self.pages_of(config, place)
         self._step = Signal(_Step, init=_Step.WAKE)
-        # Four lines can be used; the chip has woken up; a byte of a program is out, and more may follow.
-        # A reset may come while the chip wakes up.
-        self._quad, self._pause = Signal(), Signal(bits_for_depth(place.wake) + 1)
+        # Four lines can be used; the chip was told to wake up, and has; a byte of a program is out, and more
+        # may follow. A reset may come while the chip wakes up.
+        self._quad, self._wakes, self._pause = Signal(), Signal(), Signal(bits_for_depth(place.wake) + 1)
         self._begun, self._open = Signal(), Signal()
         # Boards with four lines have slow FPGAs, with registers where others have time for look-up tables.
         self._slow = place.lanes == 4
@@ -120,8 +120,8 @@ class FlashStore(wiring.Component):
         self._bytes(m)
         with m.If(~self.link.writes):
             m.d.sync += self._open.eq(0)  # also for a cycle only: what comes then is another request's
-        with m.If(~self._pause[-1]):
-            m.d.sync += self._pause.eq(self._pause + 1)
+        with m.If(self._wakes | ~self._pause[-1]):
+            m.d.sync += self._pause.eq(Mux(self._wakes, 0, self._pause + 1))
         with m.FSM(init="BEGIN"):
             with m.State("BEGIN"):
                 m.d.comb += wire.start.eq(wire.ready & self._pause[-1])
@@ -174,7 +174,7 @@ class FlashStore(wiring.Component):
                 with m.Case(which):
                     m.d.comb += [opcode.eq(code), length.eq(pulses)]
         m.d.comb += [
-            wire.head.eq(Cat(Mux(step == _Step.QUAD, 0x02_0000, address), opcode)),
+            wire.head.eq(Cat(address[:16], Mux(step == _Step.QUAD, 0x02, address[16:]), opcode)),
             wire.length.eq(length),
         ]
 
@@ -201,8 +201,7 @@ class FlashStore(wiring.Component):
         wire, pages = self._wire, self._pages
         with m.Switch(self._step):
             with m.Case(_Step.WAKE):
-                m.d.comb += wire.stop.eq(1)
-                m.d.sync += self._pause.eq(0)
+                m.d.comb += [wire.stop.eq(1), self._wakes.eq(1)]
                 self._then(m, _Step.POLL)
             with m.Case(_Step.VOLATILE):
                 m.d.comb += wire.stop.eq(1)

@@ -6,6 +6,7 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...parts.counting import down_or_load
 from .flash_pins import FlashPlace, FlashSignature
 
 __all__ = ["DUMMY", "FlashWire"]
@@ -77,8 +78,10 @@ class FlashWire(wiring.Component):
         """Build the module."""
         m = Module()
         place, chip, shift = self._place, self.chip, Signal(32, name="shift", reset_less=True)
-        lanes, lag = place.lanes, place.lag
-        left, gap = Signal(6, name="left"), Signal(range(_GAP + lag + 1), init=_GAP + lag, name="gap")
+        lanes, apart_for = place.lanes, _GAP + place.lag
+        # Pulses that are left; between commands, cycles.
+        left, down = Signal(6, name="left", init=apart_for), Signal(name="down")
+        begins, follows = Signal(name="begins"), Signal(name="follows")
         got, tick = Signal(3, name="got"), Signal(name="tick")
         due = Signal(name="due")
         m.d.sync += tick.eq(~tick)
@@ -90,20 +93,16 @@ class FlashWire(wiring.Component):
             chip.drive.eq(Mux(free & ~self.single, driven, 0b1101)),
             chip.clock.eq(self.pulsed | due),
         ]
-        with m.FSM():
+        with m.FSM() as states:
             with m.State("APART"):
-                m.d.comb += self.ready.eq(gap == 0)
-                with m.If(gap != 0):
-                    m.d.sync += gap.eq(gap - 1)
-                with m.If(self.start & self.ready):
-                    m.d.sync += [shift.eq(self.head), left.eq(self.length), chip.select.eq(1), got.eq(0)]
+                m.d.comb += [self.ready.eq(left == 0), down.eq(left != 0), begins.eq(self.start & self.ready)]
+                with m.If(begins):
+                    m.d.sync += [chip.select.eq(1), got.eq(0)]
                     m.next = "OUT"
             with m.State("OUT"):
-                m.d.comb += [due.eq(turn), free.eq(left < 8)]
-                with m.If(due):
-                    m.d.sync += [shift.eq(shift << 1), left.eq(left - 1)]
-                    with m.If(left == 1):
-                        m.next = "REST"
+                m.d.comb += [due.eq(turn), down.eq(due), free.eq(left < 8)]
+                with m.If(due & (left == 1)):
+                    m.next = "REST"
             with m.State("REST"):
                 m.d.comb += [
                     self.rest.eq(1),
@@ -112,12 +111,20 @@ class FlashWire(wiring.Component):
                     self.can.eq(turn),
                     self.pulsed.eq(self.more & turn & ~self.stop),
                 ]
+                m.d.comb += follows.eq(self.byte.valid & ~self.stop)
                 with m.If(self.stop):
-                    m.d.sync += [chip.select.eq(0), gap.eq(_GAP + lag)]
+                    m.d.sync += chip.select.eq(0)
                     m.next = "APART"
                 with m.Elif(self.byte.valid):
-                    m.d.sync += [shift[24:].eq(self.byte.p), left.eq(8)]
                     m.next = "OUT"
+        apart, rests = states.ongoing("APART"), states.ongoing("REST")
+        with m.If(begins | due | follows):
+            # Behind a byte, nothing of what is below it goes out.
+            low, opcode = Cat(0, shift[:23]), Mux(apart, self.head[24:], shift[23:31])
+            m.d.sync += shift.eq(Cat(Mux(apart, self.head[:24], low), Mux(rests, self.byte.p, opcode)))
+        with m.If(down | begins | follows | rests & self.stop):
+            load = Mux(apart, self.length, Mux(self.stop, apart_for, 8))
+            m.d.sync += left.eq(down_or_load(down, left, load))
         self._take(m, got)
         return m
 
