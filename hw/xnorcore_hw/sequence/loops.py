@@ -21,7 +21,7 @@ def loop_bits(config: DeviceConfig) -> dict[str, int]:
     fields = DESCRIPTOR.fields
     raddr, waddr = bits_for_depth(config.act_depth), bits_for_depth(config.weight_depth)
     levels = levels_of(config)
-    longest = dict.fromkeys(levels, raddr) | {"tile": waddr}
+    longest = dict.fromkeys(levels, raddr) | dict.fromkeys(("run", "tile"), waddr)
     bits = {f"{loop}_last": min(fields[f"{loop}_last"].width, longest[loop]) for loop in levels}
     bases = {"weight_base": waddr, "threshold_base": bits_for_depth(config.threshold_depth)}
     codes = {"code_last": code_size(config)} if config.code_bits > 1 else {}
