@@ -67,11 +67,14 @@ class ResultPlace(wiring.Component):
         """Build the module."""
         m = Module()
         g = self.config.geometry
-        layer = Signal(LayerLayout(self.config))
+        base = Signal.like(self.addr, name="base")
+        # With `program_halves`, the next layer's comes after all results of this one are written.
+        waits = bool(self.config.program_halves)
+        layer = self.layer.p if waits else Signal(LayerLayout(self.config))
         m.d.comb += [
             self.strips.eq(layer.strips if self.config.convolution and g.rows > 1 else 0),
             self.final.eq(layer.final),
-            self.layer.ready.eq(self.begin),
+            self.layer.ready.eq(self.done & self.marks.layer_last if waits else self.begin),
         ]
         # Parts of a result.
         words, address, row_address = g.words_per_tile, Signal.like(self.addr), Signal.like(self.addr)
@@ -90,7 +93,7 @@ class ResultPlace(wiring.Component):
                 with m.If(row_last):
                     m.d.sync += row.eq(0)
                     if self.config.code_bits > 1:
-                        self._turn(m, layer, word_last & row_last, address, row_address)
+                        self._turn(m, layer, base, word_last & row_last, address, row_address)
                 with m.Else():
                     following = row_address + layer.strip
                     m.d.sync += [row.eq(row + 1), row_address.eq(following), address.eq(following)]
@@ -103,16 +106,18 @@ class ResultPlace(wiring.Component):
         m.d.comb += [
             wraps.eq(layer.score | (lane == shared - 1)),
             next_tile.eq(Mux(wraps, tile_base + layer.tile_stride, tile_base)),
-            next_base.eq(Mux(self.marks.tile, next_tile, layer.base + step)),
+            next_base.eq(Mux(self.marks.tile, next_tile, base + step)),
         ]
         with m.If(self.done):
-            m.d.sync += [layer.base.eq(next_base), address.eq(next_base), row_address.eq(next_base)]
+            m.d.sync += [base.eq(next_base), address.eq(next_base), row_address.eq(next_base)]
             with m.If(self.marks.tile):
                 m.d.sync += [tile_base.eq(next_tile), lane.eq(Mux(wraps, 0, lane + 1))]
         with m.If(self.begin):
             start = self.layer.p.base
-            m.d.sync += [layer.eq(self.layer.p), lane.eq(0)]
-            m.d.sync += [place.eq(start) for place in (address, row_address, tile_base)]
+            m.d.sync += [place.eq(start) for place in (base, address, row_address, tile_base)]
+            m.d.sync += lane.eq(0)
+            if not waits:
+                m.d.sync += layer.eq(self.layer.p)
 
         # Every part of the word carries the bits and the mask picks one, but the first clears the rest.
         lanes = g.columns // g.lane
@@ -120,22 +125,23 @@ class ResultPlace(wiring.Component):
         m.d.comb += [self.mask.eq(mask), self.clear.eq(lane == 0)]
         return m
 
-    def _turn(self, m: Module, layer: data.View, last: Value, address: Signal, row_address: Signal) -> None:
+    def _turn(
+        self, m: Module, layer: data.View, base: Signal, last: Value, address: Signal, row_address: Signal
+    ) -> None:
         """Go from a result's last part of a plane to the first one of the next plane.
 
         To be called where a part is `last` of its plane, and is written.
         """
         plane = Signal.like(layer.planes_last, name="plane")
-        base, following = layer.base, Signal.like(address, name="plane_next")
+        following, before = Signal.like(address, name="plane_next"), None
         with m.If(self.turns):
             m.d.sync += [plane.eq(plane + 1), address.eq(following), row_address.eq(following)]
             if self.config.code_bits > 2:
                 before = Signal.like(address, name="plane_base")
-                base = Mux(plane == 0, base, before)
                 m.d.sync += before.eq(following)
         with m.Else():
             m.d.sync += plane.eq(0)
         m.d.comb += [
             self.turns.eq(last & (plane != layer.planes_last)),
-            following.eq(base + layer.plane),
+            following.eq((base if before is None else Mux(plane == 0, base, before)) + layer.plane),
         ]

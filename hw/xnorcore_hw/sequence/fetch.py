@@ -95,12 +95,13 @@ class Fetch(wiring.Component):
         pc, index = Signal(len(program.addr) + 1, name="pc"), Signal(range(DESCRIPTOR.words), name="index")
         pc_next, capture, blocked = Signal.like(pc, name="pc_next"), Signal(name="capture"), Signal()
         at_output = Signal()  # index == _OUTPUT_WORD
+        at_kept = Signal(name="at_kept")  # behind the words that every layer needs
         m.d.comb += [
             pc_next.eq(pc + 1),
             program.addr.eq(pc),
             program.following.eq(pc_next),
             program.move.eq(capture),
-            blocked.eq(layer.valid & at_output),
+            blocked.eq(layer.valid & (at_kept if config.program_halves else at_output)),
             capture.eq(self.go & program.ready & ~blocked),
             self.last.eq(capture & at_output),
             self.causes.fetch.eq(self.go & ~blocked),
@@ -110,6 +111,7 @@ class Fetch(wiring.Component):
             m.d.sync += pc.eq(Mux(self.run, self.run_entry, self.entry))
         with m.If(capture):
             m.d.sync += [pc.eq(pc_next), index.eq(index + 1), at_output.eq(index == _OUTPUT_WORD - 1)]
+            m.d.sync += at_kept.eq(index == WIDE_WORDS.start - 1)
             short = ~descriptor.wide if config.convolution else 1
             with m.If((index == WIDE_WORDS.start - 1) & short):
                 m.d.sync += [index.eq(WIDE_WORDS.stop), at_output.eq(1)]
@@ -130,7 +132,9 @@ class Fetch(wiring.Component):
             m.d.sync += [index.eq(0), at_output.eq(0)]
             with m.If(descriptor.end | beyond):
                 m.d.sync += pc.eq(self.entry)
-        self._keep(m, word, number, taken, capture & (index == 2) & ~descriptor.wide, self.last & beyond)
+        # Where the writer still needs what is kept, it is cleared at the end.
+        clears = self.last if config.program_halves else capture & (index == 2)
+        self._keep(m, word, number, taken, clears & ~descriptor.wide, self.last & beyond)
         self._layer(m, word, arrived, beyond)
         return m
 
@@ -184,10 +188,8 @@ class Fetch(wiring.Component):
         with m.If(arrived):
             m.d.sync += [
                 layer.p.base.eq(output.out_base + Mux(descriptor.out_image, self.out_base, 0)),
-                layer.p.delta.eq(descriptor.out_delta),
                 layer.p.tile_stride.eq(output.out_tile_stride),
                 layer.p.strips.eq(descriptor.strips),
-                layer.p.strip.eq(descriptor.out_strip),
                 layer.p.score.eq(descriptor.score),
             ]
             if self.config.code_bits > 1:
@@ -195,6 +197,11 @@ class Fetch(wiring.Component):
                     layer.p.planes_last.eq(Mux(descriptor.score, 0, descriptor.code_last)),
                     layer.p.plane.eq(Cat(descriptor.plane_low, descriptor.plane_high)),
                 ]
+        # With halves of words, those of the next descriptor come after the writer is done.
+        held = Value.cast(arrived) if not self.config.program_halves else Const(1)
+        domain = m.d.comb if self.config.program_halves else m.d.sync
+        with m.If(held):
+            domain += [layer.p.delta.eq(descriptor.out_delta), layer.p.strip.eq(descriptor.out_strip)]
         with m.If(self.last):
             m.d.sync += layer.valid.eq(1)
             m.d.sync += layer.p.final.eq((descriptor.end | beyond) & self.in_batch)

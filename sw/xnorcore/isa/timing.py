@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from .beats import Beats
 from .descriptor import Descriptor
 from .device import DeviceConfig
-from .layout import HEADER
+from .layout import HEADER, WIDE_WORDS
 from .oneport import OnePort
 from .refill import Refill
 
@@ -147,9 +147,11 @@ class _Clock:
     def _layer(self, layer: Timed) -> Cycles:
         config, start = self.config, self.now
         step = 2 if config.program_halves else 1
-        # The descriptor's last word is taken once the writer has the one of the layer before.
-        asked = start + step * (layer.words - 2) + 1
-        last = max(start + step * (layer.words - 1), self.taken + 1)
+        # The word behind those that every layer needs is taken once the layer before is written, where words
+        # come in halves; elsewhere the last one, once the writer has the one of the layer before.
+        word = WIDE_WORDS.start if config.program_halves else layer.words - 1
+        asked = start + step * (word - 1) + 1
+        last = max(start + step * word, self.taken + 1) + step * (layer.words - 1 - word)
         held = max(self.taken + 1 - asked, 0)
         ready = first = last + 1 + _LOAD
         if layer.descriptor.depends or self.behind_unit:
@@ -165,6 +167,8 @@ class _Clock:
         self.written = end + beats.late + config.latency + beats.parts - 1
         # Results wait in a register on their way into memories that are two.
         self.taken = emitted + beats.late + config.latency - 1 - (1 if config.offset_bits else 0)
+        if config.program_halves:
+            self.taken = self.written - (1 if config.offset_bits else 0)
         return Cycles(
             busy=beats.busy,
             drain=beats.drain,
