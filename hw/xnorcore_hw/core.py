@@ -277,11 +277,16 @@ class Core(wiring.Component):
                 Cat(control.word.addr, control.word.bank)
             ),
         ]
+        lane, octet = Signal(2, name="lane"), Signal(8, name="octet")
+        m.d.comb += [lane.eq(control.store.lane), octet.eq(access.data.word_select(lane, 8))]
         if self._boot is not None:
             boot = self._boot
             connect(m, control.store.flash, store.link)
             word = access.word
+            with m.If(boot.on):
+                m.d.comb += lane.eq(boot.lane)
             m.d.comb += [
+                boot.octet.eq(octet),
                 boot.word.p.eq(word.p),
                 boot.word.valid.eq(word.valid),
                 boot.damaged.eq(store.damaged),
@@ -298,4 +303,5 @@ class Core(wiring.Component):
                 m.d.sync += lost.eq(0)
             m.d.comb += [sequencer.lost.eq(lost), self._responder.fault.eq(sequencer.fault | lost)]
         with m.If(control.store.reads):
-            m.d.comb += [control.program.data.eq(access.data), control.program.ready.eq(access.ready)]
+            m.d.comb += control.program.ready.eq(access.ready)
+        m.d.comb += control.store.octet.eq(octet)

@@ -36,6 +36,8 @@ class Boot(wiring.Component):
         The last byte of an answer is there.
     word : In(stream of 32)
         Words of the store from the key on, one behind the other, without checksums.
+    lane : Out(2), octet : In(8)
+        The byte of it that is wanted.
     damaged : In(1)
         The word that comes next is of a damaged page.
     ends : Out(1)
@@ -51,6 +53,8 @@ class Boot(wiring.Component):
                 "on": Out(1),
                 "answered": In(1),
                 "word": In(stream.Signature(32)),
+                "lane": Out(2),
+                "octet": In(8),
                 "damaged": In(1),
                 "ends": Out(1),
             }
@@ -62,7 +66,7 @@ class Boot(wiring.Component):
         o, word = self.o, self.word
         over, broken = Signal(name="over", reset_less=True), Signal(name="broken")
         # The word is a request's first one; so many follow.
-        head, left, lane = Signal(name="head", init=1), Signal(8, name="left"), Signal(2, name="lane")
+        head, left, lane = Signal(name="head", init=1), Signal(8, name="left"), self.lane
         last, sends, off = Signal(name="last"), Signal(), Signal()
         m.d.comb += last.eq(lane.all() & ((left == 0) | broken))
         m.d.sync += broken.eq(broken | self.damaged)
@@ -106,7 +110,7 @@ class Boot(wiring.Component):
         m.d.comb += [
             self.on.eq(~off),
             o.valid.eq(Mux(off, self.i.valid, sends)),
-            o.p.data.eq(Mux(off, self.i.p.data, word.p.word_select(lane, 8))),
+            o.p.data.eq(Mux(off, self.i.p.data, self.octet)),
             o.p.last.eq(Mux(off, self.i.p.last, last)),
             self.i.ready.eq(o.ready & off),
         ]

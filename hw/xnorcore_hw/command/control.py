@@ -145,6 +145,8 @@ class Control(wiring.Component):
         ]
         if self.config.store_words:
             connect(m, writer.store, flipped(self.store.write))
+            m.d.comb += [self.store.lane.eq(self._count), words.stored.eq(self.store.reads)]
+            m.d.comb += words.octet.eq(self.store.octet)
             tell_store(m, self.store, arguments.space, writer.active, words.active)
         with m.If(i.ready & i.valid):
             m.d.sync += self._ended.eq(i.p.last)

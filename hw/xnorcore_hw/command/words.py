@@ -41,6 +41,8 @@ class WordLoop(wiring.Component):
         None is left; the next one is somewhere that READ may read.
     idle : In(1)
         As in `Control`.
+    stored : In(1), octet : In(8)
+        On a device with a store: the word is one of it, and this is its byte at `count`.
     count : In(2)
         Byte of the word; 0 at the beginning.
     step : Out(1)
@@ -78,6 +80,7 @@ class WordLoop(wiring.Component):
                 "words": In(4),
                 "program": Out(program),
                 "counter": Out(CounterSignature()),
+                **({"stored": In(1), "octet": In(8)} if config.store_words else {}),
                 "record": Out(stream.Signature(RecordLayout)),
                 "header": Out(HeaderLayout(config)),
                 "byte": Out(8),
@@ -103,9 +106,9 @@ class WordLoop(wiring.Component):
         shown, counted = stored, Const(1)
         if self.config.counters:
             shown, counted = Mux(self.counting, counter.data, stored), counter.ready | ~self.counting
-        byte = self.byte
+        byte, shown = self.byte, shown.word_select(self.count, 8)
         m.d.comb += [
-            byte.eq(shown.word_select(self.count, 8)),
+            byte.eq(Mux(self.stored, self.octet, shown) if self.config.store_words else shown),
             store.word.eq(stored),
             store.number.eq(self.addr),
             store.take.eq(self.take),

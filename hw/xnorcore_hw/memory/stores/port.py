@@ -87,13 +87,16 @@ class LinkStoreSignature(wiring.Signature):
     write : Out(stream of StoreWriteLayout)
     reads : Out(1)
         The word that is asked for is one of the store.
+    lane : Out(2), octet : In(8)
+        The byte of it that is wanted.
     flash : Out(FlashLinkSignature)
         Of a store in flash.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         flash = {"flash": Out(FlashLinkSignature())} if config.store_kind in FLASHES else {}
-        super().__init__({"write": Out(stream.Signature(StoreWriteLayout(config))), "reads": Out(1), **flash})
+        asked = {"reads": Out(1), "lane": Out(2), "octet": In(8)}
+        super().__init__({"write": Out(stream.Signature(StoreWriteLayout(config))), **asked, **flash})
 
 
 def stored_spaces(config: DeviceConfig) -> list[Space]:
