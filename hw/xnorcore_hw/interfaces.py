@@ -45,24 +45,25 @@ class HeaderLayout(data.StructLayout):
     """Fields of a program's header (`xnorcore.isa.layout.header_of`) that the gateware keeps.
 
     Addresses have the bits that the memories need; what interleaves the rows of an image is there only
-    on a device with a line buffer.
+    on a device with a line buffer. Two are the same in all programs.
     """
+
+    OTHERS = ("magic", "in_base0", "entry", "id_low", "id_high")
 
     def __init__(self, config: DeviceConfig) -> None:
         address, header = bits_for_depth(config.act_depth), header_of(config).fields
         limits = {
             "out_words": address,
             "out_bytes": (config.geometry.width // 8).bit_length(),
-            "entry": bits_for_depth(config.program_depth),
         }
         names = ["image_bytes", "in_bits_last", "spread", *limits]
-        for name in ("in_base0", "in_base1", "out_base0", "out_base1", "plane_stride"):
+        for name in ("in_base1", "out_base0", "out_base1", "plane_stride"):
             limits[name] = address
             names.append(name)
         if config.line_bytes:
             limits |= dict.fromkeys(("row_values", "row_step"), config.line_bytes.bit_length())
             limits |= dict.fromkeys(("run_last", "window_step"), bits_for_depth(config.line_bytes))
-            names += [name for name in header if name not in (*names, "magic", "id_low", "id_high")]
+            names += [name for name in header if name not in (*names, *self.OTHERS)]
         fields = {name: header[name].width for name in names}
         super().__init__({name: min(width, limits.get(name, width)) for name, width in fields.items()})
 

@@ -325,11 +325,10 @@ def fetch_scenario(config: DeviceConfig) -> tuple[Scenario, Sequencer]:
     s = Scenario(sequencer)
     ports = ("batch", "loaded", "run", "layer_done", "readout_valid", "forgive")
     s.drive(*(getattr(sequencer, name) for name in ports))
-    s.drive(sequencer.program.data, sequencer.program.ready, sequencer.header.in_base0, sequencer.layer.ready)
-    for name, entry in (("entry", sequencer.header.entry), ("run_entry", sequencer.run_entry)):
-        address = s.free(16, name)
-        s.assume(address < config.program_depth)
-        s.m.d.comb += entry.eq(address)
+    s.drive(sequencer.program.data, sequencer.program.ready, sequencer.header.in_base1, sequencer.layer.ready)
+    address = s.free(16, "run_entry")
+    s.assume(address < config.program_depth)
+    s.m.d.comb += sequencer.run_entry.eq(address)
     return s, sequencer
 
 

@@ -15,7 +15,7 @@ from xnorcore_hw.input.loader import Loader
 from .streams import Stalls, put, simulate
 
 CONFIG = DeviceConfig(Geometry(3, 8, 24), act_depth=200, line_bytes=512)
-BASES, STRIDE = (5, 90), 20
+BASES, STRIDE = (0, 90), 20
 
 
 def packed(values: list[int]) -> list[int]:
@@ -63,7 +63,6 @@ def run(config: DeviceConfig, images: list[list[int]], bits: int, chance: float,
     async def feed(ctx):
         ctx.set(dut.header.image_bytes, len(images[0]))
         ctx.set(dut.header.in_bits_last, bits - 1)
-        ctx.set(dut.header.in_base0, BASES[0])
         ctx.set(dut.header.in_base1, BASES[1])
         ctx.set(dut.header.plane_stride, STRIDE)
         ctx.set(dut.header.spread, spread)

@@ -169,8 +169,8 @@ def test_headers() -> None:
     assert all(isinstance(reach, Reach) for reach in reaches)
     for change, message in (
         ({"magic": 1}, "program word 0 is 0x00000001"),
-        ({"entry": 3}, "the entry is 3, inside the header"),
-        ({"entry": 60}, "needs its end flag"),
+        ({"entry": 13}, "entry is 13, but every program has 12 there"),
+        ({"in_base0": 1}, "in_base0 is 1, but every program has 0 there"),
         ({"out_words": 64}, "out_base0 words"),
         ({"out_bytes": 2}, "1 to 1 and there must be one"),
         ({"image_bytes": 0}, "an image has 0 bytes"),

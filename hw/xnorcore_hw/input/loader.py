@@ -120,7 +120,6 @@ class Loader(wiring.Component):
             Signal(shape, name=name, reset_less=True)
             for name, shape in (("word", address), ("lane", range(max(lanes, 2))), ("plane_offset", address))
         )
-        base = Mux(self.parity, header.in_base1, header.in_base0)
         m.d.comb += [
             write.p.everywhere.eq(header.spread),
             write.p.place.bank.eq(self._row),
@@ -129,9 +128,11 @@ class Loader(wiring.Component):
             self.batch.p.eq(self._row),
         ]
         with m.If(self.boundary | (stored & (ends_row | (lane == lanes - 1)))):
-            m.d.sync += [lane.eq(0), word.eq(load_or_up(self.boundary, base, word))]
+            m.d.sync += [lane.eq(0), word.eq(load_or_up(self.boundary, header.in_base1, word))]
         with m.Elif(stored):
             m.d.sync += lane.eq(lane + 1)
+        with m.If(self.boundary & ~self.parity):
+            m.d.sync += word.eq(0)  # a reset, and no look-up tables in front of the other region
         with m.If(self.boundary | stored):
             m.d.sync += offset.eq(0)
         with m.Elif(self._planes.advance & write.valid):

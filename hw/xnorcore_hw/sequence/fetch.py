@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import DESCRIPTOR, WIDE_WORDS
+from xnorcore.isa.layout import DESCRIPTOR, HEADER, WIDE_WORDS
 
 from ..interfaces import DescriptorLayout, LayerLayout, bits_for_depth
 from ..memory.ports import ProgramReadSignature
@@ -31,10 +31,8 @@ class Fetch(wiring.Component):
     Members
     -------
     program : Out(ProgramReadSignature)
-    entry : In
-        Address of the loaded program's first descriptor.
     rest : In(1)
-        Nothing runs: the next descriptor is the one at `entry`, or
+        Nothing runs: the next descriptor is the first one behind the header, or
     run, run_entry : In
         at `run_entry` if `run`.
     go : In(1)
@@ -69,7 +67,6 @@ class Fetch(wiring.Component):
         super().__init__(
             {
                 "program": Out(ProgramReadSignature(config.program_depth)),
-                "entry": In(entry),
                 "rest": In(1),
                 "run": In(1),
                 "run_entry": In(entry),
@@ -108,7 +105,7 @@ class Fetch(wiring.Component):
             self.causes.hazard.eq(self.go & blocked),
         ]
         with m.If(self.rest):
-            m.d.sync += pc.eq(Mux(self.run, self.run_entry, self.entry))
+            m.d.sync += pc.eq(Mux(self.run, self.run_entry, HEADER.words))
         with m.If(capture):
             m.d.sync += [pc.eq(pc_next), index.eq(index + 1), at_output.eq(index == _OUTPUT_WORD - 1)]
             m.d.sync += at_kept.eq(index == WIDE_WORDS.start - 1)
@@ -131,7 +128,7 @@ class Fetch(wiring.Component):
         with m.If(self.last):
             m.d.sync += [index.eq(0), at_output.eq(0)]
             with m.If(descriptor.end | beyond):
-                m.d.sync += pc.eq(self.entry)
+                m.d.sync += pc.eq(HEADER.words)
         # Where the writer still needs what is kept, it is cleared at the end.
         clears = self.last if config.program_halves else capture & (index == 2)
         self._keep(m, word, number, taken, clears & ~descriptor.wide, self.last & beyond)

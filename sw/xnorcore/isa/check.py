@@ -73,8 +73,9 @@ def validate_program(words: Sequence[int], config: DeviceConfig) -> list[Reach]:
     header = header_of(config).unpack(list(words[: HEADER.words]))
     if header["magic"] != PROGRAM_MAGIC:
         raise CompileError(f"program word 0 is {header['magic']:#010x}, not {PROGRAM_MAGIC:#010x}")
-    if header["entry"] < HEADER.words:
-        raise CompileError(f"the entry is {header['entry']}, inside the header of {HEADER.words} words")
+    for name, place in (("entry", HEADER.words), ("in_base0", 0)):
+        if header[name] != place:
+            raise CompileError(f"{name} is {header[name]}, but every program has {place} there")
     _image(header, config)
     for parity in range(2):
         base = header[f"out_base{parity}"]

@@ -1,7 +1,7 @@
 """Layout of program memory: the header and the layer descriptors, shared by compiler and gateware.
 
-Program memory holds 32-bit words, the `HEADER` first. Descriptors follow each other from the header's
-entry address on, until one has its `end` flag set.
+Program memory holds 32-bit words, the `HEADER` first. Descriptors follow each other behind it, until one has
+its `end` flag set.
 
 A layer is a nest of ten loops around one array beat. From the innermost out: ``run`` (consecutive words),
 ``col`` and ``row`` (kernel taps), ``copy`` (signs of weights of several bits), ``plane`` (bit planes),
