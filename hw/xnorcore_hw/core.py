@@ -149,6 +149,7 @@ class Core(wiring.Component):
             program.instead_addr.eq(control.program.addr),
             program.read.following.eq(sequencer.program.following),
             program.read.move.eq(sequencer.program.move),
+            program.read.jump.eq(sequencer.program.jump),
             program.write.valid.eq(control.write.valid),
             program.write.p.eq(control.write.p),
         ]

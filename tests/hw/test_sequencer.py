@@ -35,6 +35,7 @@ class Running(Elaboratable):
         m.d.comb += [
             p.read.addr.eq(s.program.addr),
             p.read.following.eq(s.program.following),
+            p.read.jump.eq(s.program.jump),
             p.read.move.eq(s.program.move),
             s.program.data.eq(p.read.data),
             s.program.ready.eq(p.read.ready),

@@ -113,6 +113,8 @@ class ProgramReadSignature(wiring.Signature):
     addr, following : Out
     move : Out(1)
         Decided late: the address is `following`, not `addr`. Only if `ready`.
+    jump : Out(1)
+        In the next cycle, `addr` is another one than that of the last word, or than `following` of a `move`.
     data : In(32)
         Word at the address of the cycle before; without `config.program_halves` always.
     ready : In(1)
@@ -122,7 +124,12 @@ class ProgramReadSignature(wiring.Signature):
     def __init__(self, depth: int) -> None:
         addr = bits_for_depth(depth)
         super().__init__(
-            {"addr": Out(addr), "following": Out(addr), "move": Out(1), "data": In(32), "ready": In(1)}
+            {
+                **dict.fromkeys(("addr", "following"), Out(addr)),
+                **dict.fromkeys(("move", "jump"), Out(1)),
+                "data": In(32),
+                "ready": In(1),
+            }
         )
 
 

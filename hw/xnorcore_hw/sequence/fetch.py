@@ -89,7 +89,8 @@ class Fetch(wiring.Component):
         config, program, layer, descriptor = self.config, self.program, self.layer, self.descriptor
         # `pc` is the address of the word at `program.data`; `capture` takes that word, if it is ready, and
         # moves on. With one bit more than the address, `pc` stays beyond the end once it is there.
-        pc, index = Signal(len(program.addr) + 1, name="pc"), Signal(range(DESCRIPTOR.words), name="index")
+        pc = Signal(len(program.addr) + 1, init=HEADER.words, name="pc")
+        index = Signal(range(DESCRIPTOR.words), name="index")
         pc_next, capture, blocked = Signal.like(pc, name="pc_next"), Signal(name="capture"), Signal()
         at_output = Signal()  # index == _OUTPUT_WORD
         at_kept = Signal(name="at_kept")  # behind the words that every layer needs
@@ -104,8 +105,10 @@ class Fetch(wiring.Component):
             self.causes.fetch.eq(self.go & ~blocked),
             self.causes.hazard.eq(self.go & blocked),
         ]
-        with m.If(self.rest):
-            m.d.sync += pc.eq(Mux(self.run, self.run_entry, HEADER.words))
+        # At rest, it is at the first descriptor.
+        with m.If(self.rest & self.run):
+            m.d.comb += program.jump.eq(1)
+            m.d.sync += pc.eq(self.run_entry)
         with m.If(capture):
             m.d.sync += [pc.eq(pc_next), index.eq(index + 1), at_output.eq(index == _OUTPUT_WORD - 1)]
             m.d.sync += at_kept.eq(index == WIDE_WORDS.start - 1)
@@ -128,6 +131,7 @@ class Fetch(wiring.Component):
         with m.If(self.last):
             m.d.sync += [index.eq(0), at_output.eq(0)]
             with m.If(descriptor.end | beyond):
+                m.d.comb += program.jump.eq(1)
                 m.d.sync += pc.eq(HEADER.words)
         # Where the writer still needs what is kept, it is cleared at the end.
         clears = self.last if config.program_halves else capture & (index == 2)

@@ -33,7 +33,8 @@ class ProgramMemory(wiring.Component):
     read : In(ProgramReadSignature)
     instead : In(1)
     instead_addr : In
-        Read this address, not that of `read`. Whether it is so is known late.
+        Read this address, not that of `read`. Whether it is so is known late. It stays while it is read: a
+        cycle without `instead` comes before another one.
     write : In(stream of WriteLayout)
         Always taken; others than those of `Space.PROGRAM` do not count.
     """
@@ -73,13 +74,15 @@ class ProgramMemory(wiring.Component):
         m.submodules.memory = memory = Memory(shape=16, depth=len(halves), init=halves)
         read, port = memory.read_port(), memory.write_port(granularity=8)
         # A new word begins with its low half; from the next cycle on, the high one is read again and again.
-        begins, fresh, low_addr = Signal(), Signal(), Signal.like(addr)
+        begins, fresh, other = Signal(), Signal(), Signal(name="other")
         changed, low = Signal(init=1), Signal(16, reset_less=True)
-        other = Mux(self.instead, low_addr != self.instead_addr, low_addr != out.addr)
-        m.d.comb += begins.eq(out.move | changed | other)
-        m.d.sync += [changed.eq(chosen), fresh.eq(begins), out.ready.eq(~begins)]
-        with m.If(begins):
-            m.d.sync += low_addr.eq(addr)
+        m.d.comb += begins.eq(out.move | changed | (self.instead ^ other))
+        m.d.sync += [
+            changed.eq(chosen | out.jump | out.move & self.instead),
+            other.eq(self.instead),
+            fresh.eq(begins),
+            out.ready.eq(~begins),
+        ]
         with m.If(fresh):
             m.d.sync += low.eq(read.data)
         m.d.comb += [
