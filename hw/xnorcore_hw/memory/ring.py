@@ -12,6 +12,7 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stream import LEVELS_AT, packed_columns, word_parts
 
 from ..interfaces import RingSignature
+from ..parts.counting import down_or_load, load_or_up
 from ..parts.delay import delayed
 from .activation import operand_latency
 from .fill import fills
@@ -100,16 +101,23 @@ class RingWriter(wiring.Component):
         ]
         part_end, row_end = part == parts - 1, Signal()
         m.d.comb += row_end.eq(column == Mux(is_start, columns - 1, columns - shared))
+        # In one look-up table for each bit.
+        starts, arrives, less = Signal.like(start), Signal.like(arrived), Signal.like(left)
+        m.d.comb += [
+            starts.eq(load_or_up(self.clear, ring.next_start, start)),
+            arrives.eq(load_or_up(self.clear, ring.next_word, arrived)),
+            less.eq(down_or_load(is_weight, left, word.p[: len(left)])),
+        ]
         with m.If(word.valid & word.ready):
             with m.Switch(following):
                 with m.Case(_Next.HEAD):
-                    m.d.sync += [left.eq(word.p), following.eq(_Next.START)]
+                    m.d.sync += [left.eq(less), following.eq(_Next.START)]
                     if config.code_bits > 1:
                         m.d.sync += levels.eq(word.p[LEVELS_AT:])
                 with m.Case(_Next.START):
                     m.d.sync += column.eq(Mux(row_end, 0, column + 1))
                     with m.If(row_end):
-                        m.d.sync += start.eq(start + 1)
+                        m.d.sync += start.eq(starts)
                         if config.code_bits > 1:
                             m.d.sync += levels.eq(levels - 1)
                             with m.If(levels == 0):
@@ -121,12 +129,12 @@ class RingWriter(wiring.Component):
                     with m.If(part_end):
                         m.d.sync += column.eq(Mux(row_end, 0, column + shared))
                         with m.If(row_end):
-                            m.d.sync += [arrived.eq(arrived + 1), left.eq(left - 1)]
+                            m.d.sync += [arrived.eq(arrives), left.eq(less)]
                             with m.If(left == 1):
                                 m.d.sync += following.eq(_Next.HEAD)
         with m.If(self.clear):
             m.d.sync += [following.eq(_Next.HEAD), column.eq(0), part.eq(0)]
-            m.d.sync += [arrived.eq(ring.next_word), start.eq(ring.next_start)]
+            m.d.sync += [arrived.eq(arrives), start.eq(starts)]
         return m
 
     def _used(self, m: Module) -> Signal:

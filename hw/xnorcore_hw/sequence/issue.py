@@ -48,7 +48,9 @@ class Issue(wiring.Component):
     load : In(1)
         A layer begins: its descriptor is complete.
     in_base : In
-        Region of images of the batch that runs.
+        Region of images of batches of parity 1; that of the others is at 0.
+    parity : In(1)
+        Of the batch that runs.
     hazard : In(1)
         The layer must wait.
     barred : In(1)
@@ -87,7 +89,7 @@ class Issue(wiring.Component):
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         stored, self.checks = bool(config.store_words), config.store_kind in FLASHES
-        names_in = ("load", "hazard", "barred", "grant", "clear")
+        names_in = ("load", "parity", "hazard", "barred", "grant", "clear")
         if config.act_ports == 1:
             names_in += ("writes",)
         names_out = ("beat", "reads", "bar", "last", "astray")
@@ -144,7 +146,8 @@ class Issue(wiring.Component):
         if config.act_ports == 1:
             room &= draining | ~self.writes
         m.d.comb += [
-            nest.layer.read_base.eq(Mux(descriptor.in_image, self.in_base, 0)),
+            nest.layer.read_base.eq(self.in_base),
+            nest.at_zero.eq(~(descriptor.in_image & self.parity)),
             nest.load.eq(self.load),
             nest.distance.eq(moves.distance),
             moves.write.eq(self.move),

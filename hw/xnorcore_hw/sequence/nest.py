@@ -11,6 +11,7 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import levels_of, loops_of
 
 from ..interfaces import RingSignature
+from ..parts.counting import down_or_load
 from ..parts.sizes import place_bits
 from .loops import LoopLayout, loop_bits
 from .moves import BASE, ONE_WORD, PLACES, MoveLayout
@@ -45,6 +46,8 @@ class LoopNest(wiring.Component):
         Present the next beat; only while `more` is 1.
     layer : In(LoopLayout)
         Stays while the layer runs.
+    at_zero : In(1)
+        The region that is read is not at `layer.read_base`, but at 0.
     place : Out
         Distance to read in `Moves` at `load` and `step`,
     distance : In
@@ -96,7 +99,7 @@ class LoopNest(wiring.Component):
         bits = loop_bits(config)
         ports: dict = {"layer": In(LoopLayout(config))}
         ports |= {f"{name[0]}addr": Out(bits[f"{name}_base"]) for name in ("read", "weight", "threshold")}
-        ports |= {name: In(1) for name in ("load", "step", "sliced", "whole")}
+        ports |= {name: In(1) for name in ("load", "step", "at_zero", "sliced", "whole")}
         ports |= {name: In(1) for name in ("slice", "slice_emits", "slice_last")}
         flags = ("more", "tile_first", "tile_next", "first", "doubles", "last", "emits", "closes")
         flags += ("run_end", "plane_first", "window_last")
@@ -133,11 +136,10 @@ class LoopNest(wiring.Component):
             m.d.sync += self.more.eq(0)
         for loop, last in lasts.items():
             level, left = level_of[loop], self._left[loop]
+            begins = self.load | at_last[level]
             with m.If(self.load | (self.step & inner[level])):
-                with m.If(self.load | at_last[level]):
-                    m.d.sync += [left.eq(last), at_last[level].eq(last == 0), at_first[level].eq(1)]
-                with m.Else():
-                    m.d.sync += [left.eq(left - 1), at_last[level].eq(left == 1), at_first[level].eq(0)]
+                m.d.sync += [left.eq(down_or_load(~begins, left, last)), at_first[level].eq(begins)]
+                m.d.sync += at_last[level].eq(Mux(begins, last == 0, left == 1))
 
         first, doubles = self._starts(at_first, plane)
         ends = {
@@ -224,6 +226,8 @@ class LoopNest(wiring.Component):
         m.d.comb += self.place.eq(Mux(self.load, BASE, _any(places)))
         with m.If(self.load):
             m.d.sync += address.eq(self.layer.read_base << k)
+            with m.If(self.at_zero):
+                m.d.sync += address.eq(0)
         with m.Elif(self.step):
             m.d.sync += address.eq(address + self.distance)
 

@@ -125,15 +125,16 @@ class TapTracker(wiring.Component):
         stride, positions_last = layer[f"stride_{axis}"], layer[f"win_{axis}_last"]
         tap, back = Signal(_BITS, name=f"tap_{axis}"), Signal(signed(6), name=f"back_{axis}")
         # Known long before a position or a window ends.
-        window_back, to_position, to_window = (
-            Signal(signed(6), name=f"{name}_{axis}") for name in ("window_back", "to_position", "to_window")
+        window_back, to_position, to_window, to_edge = (
+            Signal(signed(6), name=f"{name}_{axis}")
+            for name in ("window_back", "to_position", "to_window", "to_edge")
         )
         once, twice = (Mux(bit, stride, 0) for bit in positions_last)
-        window = taps_last + once + (twice << 1)
         m.d.sync += [
-            window_back.eq(window),
+            window_back.eq(taps_last + once + (twice << 1)),
             to_position.eq(taps_last - stride),
-            to_window.eq(window - layer[f"step_{axis}"]),
+            to_window.eq(window_back - layer[f"step_{axis}"]),
+            to_edge.eq(pad - 1),
         ]
         # One of them at a time; what goes on goes back by less than nothing.
         backs = [
@@ -142,9 +143,10 @@ class TapTracker(wiring.Component):
             (position_on, to_position),
             (window_again, window_back),
             (window_on, to_window),
-            (begin, pad),
+            (begin, to_edge),
         ]
         m.d.comb += back.eq(_either(backs))
         with m.If(self.step):
-            m.d.sync += tap.eq(Mux(begin, 0, tap) - back)
+            # The complement of one less is what is left of 0: so a bit is one look-up table.
+            m.d.sync += tap.eq(Mux(begin, ~back, tap - back))
         return tap
