@@ -62,7 +62,8 @@ class HeaderLayout(data.StructLayout):
             names.append(name)
         if config.line_bytes:
             limits |= dict.fromkeys(("row_values", "row_step"), config.line_bytes.bit_length())
-            limits |= dict.fromkeys(("run_last", "window_step"), bits_for_depth(config.line_bytes))
+            within = bits_for_depth(config.line_bytes)
+            limits |= dict.fromkeys(("run_last", "across_last", "window_step"), within)
             names += [name for name in header if name not in (*names, *self.OTHERS)]
         fields = {name: header[name].width for name in names}
         super().__init__({name: min(width, limits.get(name, width)) for name, width in fields.items()})

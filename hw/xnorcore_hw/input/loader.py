@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -93,8 +93,8 @@ class Loader(wiring.Component):
     def _choose(self, m: Module, taken: Value) -> None:
         """Take bytes as values, or values of the interleaver."""
         config, value = self.config, self._value
-        # Bytes of an image that are left; no value takes less than two bits.
-        left = Signal(range(config.act_depth * config.geometry.width // 2 + 1), name="left", reset_less=True)
+        # Bytes of an image that are left; no value takes less than two bits, and results have a place.
+        left = Signal(range(config.act_depth * config.geometry.width // 2), name="left", reset_less=True)
         with m.If(self.boundary | taken):
             m.d.sync += left.eq(down_or_load(taken, left, self.header.image_bytes[: len(left)]))
         last = Signal()

@@ -58,7 +58,7 @@ class WindowSteps(wiring.Component):
         m = Module()
         header, place = self.header, self.place
         run_left, kernel_left = Signal(len(header.run_last)), Signal(3)
-        across_left, rows_left = Signal(10), Signal(10)
+        across_left, rows_left = Signal(len(header.across_last)), Signal(10)
         run_last = Signal()
         # What the counters say is needed in the cycle after: a step takes two.
         distance = Signal.like(place)

@@ -62,7 +62,7 @@ class ScoreSlices(wiring.Component):
         super().__init__(
             {
                 "score": In(1),
-                "slices": In(DESCRIPTOR.fields["slices"].width),
+                "slices": In(min(DESCRIPTOR.fields["slices"].width, config.acc_width.bit_length())),
                 **({"codes": In(code_size(config)), "compares": Out(1)} if config.code_bits > 1 else {}),
                 **({"row_sum": In(1)} if config.row_sums else {}),
                 **({"adds": Out(config.geometry.rows), "next_adds": Out(1)} if config.row_sums else {}),
