@@ -28,8 +28,9 @@ class ResultPlace(wiring.Component):
     Members
     -------
     layer : In(stream of LayerLayout)
+        Taken with `begin`; with `config.program_halves`, with the last part of the layer's last result.
     begin : In(1)
-        The layer's first result comes next; it is taken.
+        The layer's first result comes next.
     writing : In(1)
         The part that is described is written in this cycle.
     marks : In(MarkLayout)

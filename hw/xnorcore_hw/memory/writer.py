@@ -34,7 +34,8 @@ class ResultWriter(wiring.Component):
     emit : In(Emission)
         In step with the array's control word.
     layer : In(stream of LayerLayout)
-        Taken with the first emission of a layer, which it must not come after.
+        Taken with the first emission of a layer, which it must not come after; with `config.program_halves`
+        used from then on, and taken with the last result.
     bits : In(rows * columns)
         The array's output, `array_latency` cycles later.
     unit : In(Emission)
@@ -87,7 +88,7 @@ class ResultWriter(wiring.Component):
             now.layer_last.eq(early == Emission.LAYER),
         ]
 
-        # The descriptor's output side is copied one cycle before the layer's first emission arrives.
+        # The results begin one cycle before the layer's first emission arrives.
         m.submodules.place = place = ResultPlace(self.config)
         connect(m, flipped(self.layer), place.layer)
         fresh = Signal(init=1)

@@ -70,7 +70,8 @@ class Sequencer(wiring.Component):
         With `config.result_lanes`: in step with `ctl`; what the results unit takes is not in `emit`. The
         layer behind one whose codes it makes waits for all of them.
     layer : Out(stream of LayerLayout)
-        The layer whose descriptor was fetched last, until its first emission reaches the writer.
+        The layer whose descriptor was fetched last, until its first emission reaches the writer; with
+        `config.program_halves`, until its last result is written.
     layer_done : In(1)
         The last result of a layer is being written.
     fault : Out(1)
