@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import DESCRIPTOR, header_of
+from xnorcore.isa.layout import DESCRIPTOR, VALUES, header_of
 
 from .parts.sizes import bits_for_depth
 
@@ -19,7 +19,6 @@ __all__ = [
     "CutLayout",
     "DescriptorLayout",
     "Emission",
-    "GivenLayout",
     "HeaderLayout",
     "LayerLayout",
     "LoaderSignature",
@@ -73,8 +72,8 @@ class DescriptorLayout(data.FlexibleLayout):
     """A layer's descriptor, word after word (`xnorcore.isa.layout.DESCRIPTOR`).
 
     `stream` is there only on a device with a store, what codes and weights of several bits need only where
-    `config.code_bits` is above 1, `near` and `row_sum` only with `config.row_sums`, and `rescaled` only with
-    `config.result_lanes`.
+    `config.code_bits` is above 1, `near` and `row_sum` only with `config.row_sums`, `rescaled` only with
+    `config.result_lanes`, and what says how codes are added to values only with `config.value_depth`.
     """
 
     CODES = ("code_last", "plane_low", "plane_high", "pad_last", "pad_between")
@@ -89,6 +88,7 @@ class DescriptorLayout(data.FlexibleLayout):
             if config.code_bits > 1 or name not in self.CODES
             if config.row_sums or name not in self.SUMS
             if config.result_lanes or name != "rescaled"
+            if config.value_depth or name not in ("valued", *VALUES)
         }
         super().__init__(32 * DESCRIPTOR.words, fields)
 
@@ -134,24 +134,6 @@ class ControlLayout(data.StructLayout):
         sums = {"four": 1, "shared": 1, "adds": config.geometry.rows} if config.row_sums else {}
         sums |= {"capture": 1} if config.result_lanes else {}
         super().__init__({"valid": 1, "load": 1, "first": 1, "double": 1, "clear": 1, **addresses, **sums})
-
-
-class GivenLayout(data.StructLayout):
-    """What goes with a beat whose sums the results unit takes.
-
-    Members
-    -------
-    emit : Emission
-        Of the beat; `Emission.NONE`, it is none of these.
-    code_last
-        Bits of its codes, minus one.
-    taddr
-        Place of the tile's start value.
-    """
-
-    def __init__(self, config: DeviceConfig) -> None:
-        taddr = bits_for_depth(config.threshold_depth)
-        super().__init__({"emit": Emission, "code_last": code_size(config), "taddr": taddr})
 
 
 class CutLayout(data.StructLayout):

@@ -27,10 +27,16 @@ DENSE = DeviceConfig(Geometry(1, 8, 8), 12, 70, 20, 100, 64, line_bytes=0, convo
 SIZES = {"act_depth": 20, "weight_depth": 20, "threshold_depth": 20, "offset_bits": 0}
 SMALL_DENSE, SMALL_MAPS, SMALL_CODES = (
     SimpleNamespace(
-        **SIZES, convolution=convolution, store_words=0, code_bits=bits, row_sums=0, result_lanes=0
+        **SIZES,
+        convolution=convolution,
+        store_words=0,
+        code_bits=bits,
+        row_sums=0,
+        result_lanes=0,
+        value_depth=0,
     )
     for convolution, bits in ((0, 1), (1, 1), (1, 2))
-)
+)  # fmt: skip
 WIDE = 8
 """Bits of the model's addresses, signed: nothing wraps in it."""
 

@@ -13,8 +13,9 @@ from amaranth import Module, ResetInserter, Signal
 from tests.campaigns import some
 from xnorcore.compiler.compile import Program, compile_network
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.layout import DESCRIPTOR, HEADER, Field
+from xnorcore.isa.layout import DESCRIPTOR, HEADER
 from xnorcore.isa.protocol import RESPONSE, Command, DeviceInfo, Space, Status
+from xnorcore.isa.record import Field
 from xnorcore.model.bits import pack_images
 from xnorcore.model.network import Conv2d, Dense, InputSpec, Network
 from xnorcore.reference import golden

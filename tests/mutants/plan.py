@@ -101,6 +101,7 @@ _CODES = [
 ]
 _SUMS = ["tests/formal/test_row_sums.py", "tests/hw/test_row_sums.py::test_layers_and_cycles[0]"]
 _UNIT = ["tests/formal/test_results_unit.py", "tests/hw/test_results_unit.py::test_layers_and_cycles[0]"]
+_VALUES = ["tests/formal/test_values.py", "tests/hw/test_values.py::test_layers_and_cycles[2]"]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
@@ -135,12 +136,13 @@ PLAN: dict[str, list[str]] = {
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
     "array/carry/ice40.py": _PE,
-    "array/lane.py": _UNIT,
+    "array/lane.py": [*_UNIT, *_VALUES],
     "array/pe.py": [*_PE, *_SUMS],
     "array/popcount.py": [*_PE, "tests/hw/test_array.py"],
     "array/starts.py": [*_NETWORK, *_STORED, *_CODES],
     "array/sums.py": _SUMS,
-    "array/unit.py": _UNIT,
+    "array/unit.py": [*_UNIT, *_VALUES],
+    "array/values.py": _VALUES,
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
     "command/boot.py": _KEPT,
     "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
@@ -200,10 +202,20 @@ PLAN: dict[str, list[str]] = {
     "sequence/emissions.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_CODES],
     "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES],
     "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES, *_UNIT],
-    "sequence/issue.py": [*_SEQUENCER, *_MAPS, *_BATCHES, *_NETWORK, *_HOSTILE, *_CODES, *_SUMS, *_UNIT],
+    "sequence/issue.py": [
+        *_SEQUENCER,
+        *_MAPS,
+        *_BATCHES,
+        *_NETWORK,
+        *_HOSTILE,
+        *_CODES,
+        *_SUMS,
+        *_UNIT,
+        *_VALUES,
+    ],
     "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS],
     "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK, *_CODES],
-    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_UNIT],
+    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_UNIT, *_VALUES],
     "sequence/operands.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_HOSTILE, *_CODES],
     "sequence/padding.py": [*_NEST, *_MAPS, *_CODES],
     "sequence/program_memory.py": [
@@ -234,6 +246,7 @@ LEFT_OUT = {
     "cli.py": "commands, on the host",
     "export": "writes the gateware as Verilog, on the host",
     "shells/baked.py": "compiles a network, on the host",
+    "given.py": "declares payloads: names, in which nothing can be changed",
     "memory/ports.py": "declares payloads: names, in which nothing can be changed",
     "memory/stores/port.py": "declares payloads: names, in which nothing can be changed",
     "memory/stores/flash_pins.py": "declares pins: names, in which nothing can be changed",

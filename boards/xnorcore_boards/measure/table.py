@@ -44,8 +44,8 @@ def throughput(device: BoardDevice) -> dict[str, dict[str, Any]]:
         if program:
             entry["passes"] = program.passes
         if program and program.passes == 1:
-            reached, g = rates(program, device), device.config.geometry
-            entry["efficiency"] = round(efficiency(network, program.batch, program.cycles, g), 3)
+            reached = rates(program, device)
+            entry["efficiency"] = round(efficiency(program, program.cycles), 3)
             entry["images_per_s"] = round(reached.device_images_per_s)
             entry["uart_images_per_s"] = round(reached.images_per_s)
         found[name] = entry

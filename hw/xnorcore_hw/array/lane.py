@@ -7,12 +7,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.scales import ADDEND_BITS, ADDEND_UNIT, MULTIPLIER_BITS, SHIFT_BITS
+from xnorcore.isa.scales import ADDEND_BITS, ADDEND_UNIT, MULTIPLIER_BITS, NO_CHANNEL, SHIFT_BITS
 
 from ..interfaces import code_size
 from ..parts.delay import delayed
 
-__all__ = ["LANE_STAGES", "ResultLane"]
+__all__ = ["LANE_STAGES", "ResultLane", "larger"]
 
 LANE_STAGES = 4
 """Cycles from an accumulator to its code."""
@@ -35,21 +35,26 @@ class ResultLane(wiring.Component):
         Bits of the code, minus one, when the `code` comes out.
     old : In(code_bits)
     pooled : In(1)
-        The code is to be at least the `old` one; as late as `code_last`. Only where maps are pooled.
+        The code is to be at least the `old` one; as late as `code_last`. Only where maps are pooled, and not
+        with `config.value_depth`, where codes go on to values first.
     code : Out(code_bits)
         `LANE_STAGES` cycles later.
+    absent : Out(1)
+        With `config.value_depth`, as late as the code: the word says that there is no channel.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         bits = config.code_bits
+        self.pools = bool(config.convolution and not config.value_depth)
         super().__init__(
             {
                 "acc": In(config.acc_width),
                 "word": In(MULTIPLIER_BITS + ADDEND_BITS + SHIFT_BITS),
                 "code_last": In(code_size(config)),
-                **({"old": In(bits), "pooled": In(1)} if config.convolution else {}),
+                **({"old": In(bits), "pooled": In(1)} if self.pools else {}),
                 "code": Out(bits),
+                **({"absent": Out(1)} if config.value_depth else {}),
             }
         )
 
@@ -74,10 +79,12 @@ class ResultLane(wiring.Component):
         over, negative = Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [kept.eq(value), over.eq(above), negative.eq(scaled[-1])]
         m.d.comb += self.code.eq(self._code(m, kept, over, negative))
+        if self.config.value_depth:
+            m.d.comb += self.absent.eq(delayed(m, shift == NO_CHANNEL, 1, "absent"))
         return m
 
     def _code(self, m: Module, value: Signal, over: Signal, negative: Signal) -> Value:
-        """Return the nearest code, and the larger one of it and the old one where they are pooled."""
+        """Return the nearest code, and the larger one of it and the old one where they are pooled here."""
         bits = self.config.code_bits
         mask = Cat(self.code_last >= place for place in range(bits))
         above, code = Signal(name="above"), Signal(bits, name="nearest")
@@ -85,9 +92,12 @@ class ResultLane(wiring.Component):
             above.eq(over | (value & ~mask).any()),
             code.eq((value | above.replicate(bits)) & mask & (~negative).replicate(bits)),
         ]
-        if not self.config.convolution:
-            return code
-        return Mux(self.pooled & (self.old > code), self.old, code)
+        return larger(code, self.old, self.pooled) if self.pools else code
+
+
+def larger(code: Value, old: Value, pooled: Value) -> Value:
+    """Return the larger one of two codes, or, where they are not `pooled`, the first one."""
+    return Mux(pooled & (old > code), old, code)
 
 
 def _shifted(m: Module, number: Value, shift: Value, bits: int) -> tuple[Value, Value]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
-from xnorcore.isa.scales import UNIT_STAGES
+from xnorcore.isa.scales import unit_stages
 
-from ..interfaces import Emission, GivenLayout
+from ..given import ChangeLayout, GivenLayout
+from ..interfaces import Emission
 from ..memory.fill import bytes_of_byte
 from ..memory.ports import writes
 from ..parts.delay import delayed
-from .lane import LANE_STAGES, ResultLane
+from .lane import LANE_STAGES, ResultLane, larger
+from .values import ValueMemory
 
 __all__ = ["ResultsUnit"]
 
@@ -85,12 +87,29 @@ class ResultsUnit(wiring.Component):
 
         # What belongs to the codes that come out of the lanes.
         last = Mux(running & (left == 0), held.emit, Emission.NONE)
-        m.d.comb += self.emit.eq(delayed(m, last, UNIT_STAGES, "emit", resets=True))
-        moves = delayed(m, running, UNIT_STAGES, "moves")
-        code_last = delayed(m, held.code_last, UNIT_STAGES, "code_last")
-        joins = delayed(m, pooled, UNIT_STAGES, "joins")
-        early = UNIT_STAGES - LANE_STAGES
-        sums = delayed(m, self.sums, early, "sums")
+        stages = unit_stages(config)
+        late = stages - (LANE_STAGES + 1)  # of values
+        emit = delayed(m, last, stages - late, "emit", resets=True)
+        moves = delayed(m, running, stages - late, "moves")
+        code_last = delayed(m, held.code_last, stages - late, "code_last")
+        joins = delayed(m, pooled, stages, "joins")
+        sums = delayed(m, self.sums, 1, "sums")
+        m.d.comb += self.emit.eq(delayed(m, emit, late, "emit_late", resets=True))
+        values = ValueMemory(config) if config.value_depth else None
+        bits_last = code_last
+        if values is not None:
+            m.submodules.values = values
+            change = data.View(
+                ChangeLayout(config), delayed(m, held.change.as_value(), stages - late, "change")
+            )
+            bits_last = Mux(change.valued, change.last, code_last)
+            m.d.comb += [
+                values.change.eq(change),
+                values.whole.eq(code_last != 0),
+                values.moves.eq(moves),
+                values.ends.eq(emit == Emission.LAYER),
+            ]
+        moves = delayed(m, moves, late, "moves_late")
         for row in range(g.rows):
             ring = Signal(g.columns * bits, name=f"ring{row}", reset_less=True)
             codes = []
@@ -99,12 +118,18 @@ class ResultsUnit(wiring.Component):
                 m.d.comb += [
                     one.acc.eq(sums.word_select(row * lanes + lane, config.acc_width)),
                     one.word.eq(words[lane]),
-                    one.code_last.eq(code_last),
+                    one.code_last.eq(bits_last),
                 ]
-                if config.convolution:
-                    old = ring[-lanes * bits :].word_select(lane, bits)
+                old, code = ring[-lanes * bits :].word_select(lane, bits), one.code
+                if one.pools:
                     m.d.comb += [one.old.eq(old), one.pooled.eq(joins)]
-                codes.append(one.code)
+                elif values is not None:
+                    place = row * lanes + lane
+                    m.d.comb += values.codes.word_select(place, bits).eq(code)
+                    if row == 0:  # Words are those of all rows.
+                        m.d.comb += values.absent[lane].eq(one.absent)
+                    code = larger(values.results.word_select(place, bits), old, joins)
+                codes.append(code)
             with m.If(moves):
                 m.d.sync += ring.eq(Cat(*codes, ring))
             m.d.comb += self.codes.word_select(row, len(ring)).eq(ring)

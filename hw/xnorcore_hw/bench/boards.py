@@ -173,7 +173,7 @@ def expected(name: str, device: BoardDevice, network: str, graph: Network) -> Bo
         wire_images_per_s=round(found.wire_images_per_s, 3),
         images_per_s=round(found.images_per_s, 3),
         wire_share=round(found.images_per_s / found.wire_images_per_s, 4),
-        efficiency=round(efficiency(graph, program.batch, program.cycles, config.geometry), 4),
+        efficiency=round(efficiency(program, program.cycles), 4),
     )
 
 
@@ -209,7 +209,7 @@ def _counted_rates(row: BoardRow, program: Program) -> BoardRow:
         device_images_per_s=round(array, 3),
         images_per_s=round(found, 3),
         wire_share=round(found / row.wire_images_per_s, 4),
-        efficiency=round(efficiency(program.network, program.batch, row.cycles, program.config.geometry), 4),
+        efficiency=round(efficiency(program, row.cycles), 4),
     )
 
 

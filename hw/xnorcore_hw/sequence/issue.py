@@ -9,11 +9,11 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import FLASHES
 
+from ..given import GivenLayout
 from ..interfaces import (
     ControlLayout,
     DescriptorLayout,
     Emission,
-    GivenLayout,
     OperandLayout,
     RingSignature,
     bits_for_depth,
@@ -214,6 +214,10 @@ class Issue(wiring.Component):
                 given.taddr.eq(nest.taddr),
                 self.ctl.capture.eq(issue & nest.emits & unit),
             ]
+        if self.config.value_depth:
+            change, layer = self.given.change, self.descriptor
+            m.d.comb += [change.valued.eq(layer.valued), change.kept.eq(nest.even | ~layer.value_halves)]
+            m.d.comb += [change[name].eq(layer[f"value_{name}"]) for name in ("last", "offset", "adds")]
         emission_of(m, self.config, emit, nest, issue, slices)
 
     def _waits(self, m: Module, nest: LoopNest) -> Signal:

@@ -78,6 +78,8 @@ class LoopNest(wiring.Component):
         Last word of a run.
     plane_first, plane_last : Out(1)
         First plane; last one, only where there may be codes.
+    even : Out(1)
+        Column and row of positions, from 0 on, are even. Only with `config.value_depth`.
     four, copy_last : Out(1)
     stays : In(1)
         With `config.row_sums`: a copy that counts four times; the last one. The next slice is no threshold.
@@ -105,6 +107,7 @@ class LoopNest(wiring.Component):
         flags += ("run_end", "plane_first", "window_last")
         flags += ("plane_last",) if config.code_bits > 1 else ()
         flags += ("four", "copy_last") if config.row_sums else ()
+        flags += ("even",) if config.value_depth else ()
         ports |= {"stays": In(1)} if config.row_sums else {}
         ports |= {name: Out(1) for name in (*flags, "tile_end", "layer_end")}
         ports |= {"offset": Out(self.offset_bits), "moved": Out(len(self.levels))}
@@ -162,6 +165,9 @@ class LoopNest(wiring.Component):
             near = self.layer.near
             ends["four"] = (near != 0) & (self._left["copy"] >= near)
             ends["copy_last"] = at_last[level_of["copy"]]
+        if self.config.value_depth:
+            odd = [self._left[loop][0] ^ lasts[loop][0] for loop in ("x", "y")]
+            ends["even"] = ~(odd[0] | odd[1])
         m.d.comb += self.tile_next.eq(ends["tile_first"])
         registers = {name: self._register(m, name) for name in ends}
         with m.If(self.load):

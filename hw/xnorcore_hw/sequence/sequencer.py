@@ -10,10 +10,10 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import COUNTERS, STORE_COUNTERS
 from xnorcore.isa.stores import FLASHES
 
+from ..given import GivenLayout
 from ..interfaces import (
     ControlLayout,
     Emission,
-    GivenLayout,
     HeaderLayout,
     LayerLayout,
     OperandLayout,

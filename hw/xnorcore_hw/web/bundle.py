@@ -88,7 +88,7 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
         "device": options(config),
         "identifier": program.identifier.hex(),
         "cycles": program.cycles,
-        "macs": network.macs,
+        "macs": program.macs,
         "batch": program.batch,
         "spread": int(program.spread),
         "blocks": [_block(block) for block in program.blocks],

@@ -10,6 +10,7 @@ from ..compiler.compile import compile_network
 from ..compiler.group import largest
 from ..errors import CompileError
 from ..isa.device import DeviceConfig, Geometry
+from ..isa.program import Program
 from ..model.network import Network
 
 Answer = dict[str, Any]
@@ -39,13 +40,13 @@ def _answer(network: Network, config: DeviceConfig) -> Answer:
         program = largest(compile_network(network, config))
     except CompileError as error:
         return value | {"fits": False, "passes": None, "efficiency": None, "refusal": str(error)}
-    used = efficiency(network, program.batch, program.cycles, g) if program.passes == 1 else None
+    used = efficiency(program, program.cycles) if program.passes == 1 else None
     return value | {"fits": True, "passes": program.passes, "efficiency": used, "refusal": None}
 
 
-def efficiency(network: Network, images: int, cycles: int, geometry: Geometry) -> float:
-    """Return the part of an array's multiply-accumulates, over so many cycles, that images need."""
-    return network.macs * images / (cycles * geometry.peak)
+def efficiency(program: Program, cycles: int) -> float:
+    """Return the part of an array's multiply-accumulates, over so many cycles, that a batch needs."""
+    return program.macs * program.batch / (cycles * program.config.geometry.peak)
 
 
 def board_lines(answers: Mapping[str, Answer], geometry: Geometry) -> list[str]:

@@ -176,7 +176,7 @@ def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any
         expected = program.cycles
         # Where weights cross the link with each call, the link is what takes the time.
         if program.passes == 1:
-            used = efficiency(program.network, program.batch, program.cycles, g)
+            used = efficiency(program, program.cycles)
     return {
         "geometry": {"rows": g.rows, "columns": g.columns, "width": g.width},
         "peak_macs_per_cycle": g.peak,
@@ -185,6 +185,7 @@ def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any
         "result_bytes": program.result_bytes if program else None,
         "passes": program.passes if program else None,
         "streams": program.streams if program else None,
+        "added_in_place": _added(program) if program else None,
         "link_bytes_per_call": program.bytes_per_call if program else None,
         "beats_per_batch": program.beats if program else None,
         "drains_per_batch": drains,
@@ -193,6 +194,11 @@ def device_facts(config: DeviceConfig, program: Program | None) -> dict[str, Any
         "expected_efficiency": used,
         "one_image": one_image,
     }
+
+
+def _added(program: Program) -> int:
+    """Return how many layers add to values that stay beside the results unit."""
+    return sum(one.adding is not None for section in program.sections for one in section.descriptors)
 
 
 def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
@@ -244,6 +250,8 @@ def _info_lines(network: Network, value: dict[str, Any]) -> list[str]:
         ]
         if value["expected_efficiency"]:
             lines.append(f"expected efficiency: {value['expected_efficiency']:.3f} of that device's MACs")
+        if value["added_in_place"]:
+            lines.append(f"{value['added_in_place']} layers add to values in place")
         if value["one_image"]["spread"]:
             lines.append(
                 f"one image, the rows on strips of it: {value['one_image']['expected_cycles']:,} cycles"

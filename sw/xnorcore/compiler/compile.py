@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import CapacityError
+from ..errors import CapacityError, CompileError
 from ..files.xnorfile import content_hash
 from ..isa.check import validate_descriptors, validate_program
 from ..isa.descriptor import Descriptor, MemoryMap, Place
@@ -17,22 +18,21 @@ from ..isa.program import (
     Program,
     Results,
     Section,
-    Stop,
-    SumsPlan,
     Values,
     identifier_of,
 )  # fmt: skip
 from ..isa.protocol import Space
-from ..model.layers import Conv2d, Dense, has_weights
+from ..model.layers import Conv2d, Dense
 from ..model.network import Network
 from .buffers import buffer_blocks
-from .finish import pooled
+from .chains import NO_CHAINS, Chains, chains
 from .image import Image, lower_first
 from .lacking import only_dense
 from .layout import Layout, joined, lay_out, together
 from .lower import lower_conv, lower_dense
 from .nest import Lowered, Region
 from .pooling import PoolPass, lower_pool
+from .readable import stops_of
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
 from .steps import IMAGE, Plan, Step, plan_of
@@ -76,7 +76,7 @@ def compile_network(
         If the network has a layer that the device cannot run.
     """
     rows = config.geometry.rows
-    program = replace(_checked(_Compiler(network, config).compile()), most=per_row)
+    program = replace(_faster(network, config), most=per_row)
     if rows == 1 or not at_once or at_once >= rows:
         return program
     try:
@@ -84,6 +84,26 @@ def compile_network(
     except CapacityError:
         return program
     return spread if at_once * spread.cycles < program.cycles else program
+
+
+def _faster(network: Network, config: DeviceConfig) -> Program:
+    """Return the program that takes fewer cycles: with what can be added in place, or without.
+
+    What is added in place is there while a program runs, and so is no way for one of several passes.
+    """
+    found, added = chains(network, config), None
+    if found.steps:
+        with suppress(CompileError):
+            added = _checked(_Compiler(network, config, 1, found).compile())
+        if added and len(added.sections) > 1:
+            added = None
+    try:
+        plain = _checked(_Compiler(network, config).compile())
+    except CompileError:
+        if added is None:
+            raise
+        return added
+    return added if added and added.cycles <= plain.cycles else plain
 
 
 def _checked(program: Program) -> Program:
@@ -102,12 +122,14 @@ class _Compiler:
     network: Network
     config: DeviceConfig
     strips: int = 1
+    chains: Chains = NO_CHAINS
 
     def compile(self) -> Program:
         network, config = self.network, self.config
         if not config.convolution:
             only_dense(network)
-        plan = plan_of(network, config.code_bits, copies="copy" in levels_of(config))
+        copies = "copy" in levels_of(config)
+        plan = plan_of(network, config.code_bits, copies=copies, chains=self.chains)
         check_plan(plan)
         lowered, image, maps = self._lower(plan)
         passes, stream = self._passes(lowered, [step.name for step in plan.steps])
@@ -148,7 +170,7 @@ class _Compiler:
             identifier_of(config, header, regions, sections, content_hash(network).encode()),
             values,
             results,
-            tuple(self._stops(plan, lowered, layout, maps)),
+            stops_of(plan, lowered, layout, maps, config),
         )
 
     def _passes(self, lowered: list[Lowered], names: list[str]) -> tuple[list[list[Piece]], bool]:
@@ -234,32 +256,6 @@ class _Compiler:
         buffers = stream_blocks(pieces, self.config) if stream else tuple(buffer_blocks(pieces, self.config))
         return Section(tuple(descriptors), parts, buffers)
 
-    def _stops(
-        self, plan: Plan, lowered: list[Lowered], layout: Layout, maps: dict[int, Values]
-    ) -> list[Stop]:
-        """Say behind which layers a device may stop, in the order in which their results are there."""
-        stops: list[Stop] = []
-        given = {step.gives: number for number, step in enumerate(plan.steps)}
-        for number, (step, layer) in enumerate(zip(plan.steps, lowered, strict=True)):
-            if step.whole:
-                sums = self._sums(layer) if has_weights(step.layer) else None
-                region = layout.region_of[step.gives]
-                stops.append(Stop(step.index, number, region, layer.values, step.plan, sums))
-        for join in (one for one in (*plan.joins.values(), *plan.inner) if one.gives not in plan.added):
-            number, region = max(given[part] for part in join.parts), layout.region_of[join.parts[0]]
-            stops.append(Stop(join.index, number, region, maps[join.gives], join.index, None))
-        return sorted(stops, key=lambda stop: (stop.number, stop.index))
-
-    def _sums(self, layer: Lowered) -> SumsPlan:
-        """Say how a layer's sums can be had: every position, and as many slices as they need."""
-        g, values = self.config.geometry, layer.values
-        loops, height, width = pooled(layer.positions, None)
-        slices = values.slices or layer.reach.bit_length() + 1
-        tile = slices * g.words_per_tile
-        pitch = layer.tiles * tile
-        sums = replace(values, height=height, width=width, pitch=pitch, slices=slices, lanes=None, planes=1)
-        return SumsPlan(loops, sums, tile, layer.start_of(values.outputs))
-
     def _plan(self, step: Step, layer: Lowered) -> LayerPlan:
         words = layer.weights.shape[1], layer.tiles * layer.levels
         return LayerPlan(
@@ -280,7 +276,7 @@ LOWER: dict[type, Callable[[Any, Region, DeviceConfig, int], Lowered]] = {
         step.layer, source, config, step.summed, step.name
     ),
     Conv2d: lambda step, source, config, strips: lower_conv(
-        step.layer, step.pool, source, config, step.name, strips
+        step.layer, step.pool, source, config, step.name, strips, step.in_place
     ),
     PoolPass: lambda step, source, config, strips: lower_pool(step.layer, source, config, step.name, strips),
 }

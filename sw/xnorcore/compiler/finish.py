@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -14,9 +13,10 @@ from ..isa.descriptor import Descriptor, Nest, Place, Strips
 from ..isa.device import DeviceConfig
 from ..isa.program import Values
 from ..model.layers import Conv2d, Dense, MaxPool2d
+from .chains import InPlace
 from .copies import Copies
 from .nest import Lowered, Positions, stored_words
-from .rescale import scales_for
+from .rescale import scales_for, scales_in_place
 
 __all__ = ["finish", "pooled"]
 
@@ -52,12 +52,14 @@ def finish(
     pool: MaxPool2d | None = None,
     strips: int = 1,
     most: int = 1,
+    in_place: InPlace | None = None,
 ) -> Lowered:
     """Make weights, start values and the loops over positions of a layer, the end of every lowering.
 
     The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
     adding up, where odd is the number of lanes that are left over. Weights are `made` of signs. Planes of
     codes are as far apart as those of a layer of `most` strips, so that codes of one size lie alike.
+    What becomes of codes `in_place` is the result.
     """
     g = config.geometry
     outputs, words, width = lanes.shape
@@ -68,21 +70,22 @@ def finish(
     starts = _starts(layer, (tiles * g.columns, start_words(bits)), offset, half, factor, scale)
     slices = half.bit_length() + 1 if layer.thresholds is None else 0
     loops, height, across = pooled(positions, pool)
-    strip = -(-height // strips)
+    strip, spread = -(-height // strips), strips > 1 and height > 1
     nest = nest.with_loops(
         **{**loops, "y": (strip, loops["y"][1])}, copy=(made.count, 0), tile=(tiles, nest.step("tile"))
     )
     scales = None
     if bits > 1 and config.result_lanes:
-        bounds, turns = -starts[: layer.outputs, : layer.steps], g.rows if strips > 1 and height > 1 else 1
-        scales = scales_for(bounds, (half, scale), nest, turns, made.shift > 0, config, name)
+        bounds, turns = -starts[: layer.outputs, : layer.steps], g.rows if spread else 1
+        find = scales_for if in_place is None else scales_in_place
+        scales = find(bounds, (half, scale), nest, turns, made.shift > 0, config, name)
     if scales:
         starts = _padded(scales.starts, tiles * g.columns)[:, np.newaxis]
     acc_bits = _acc_bits(starts, half, slices, config, name)
+    bits, adding = (in_place.bits, in_place.adding) if in_place else (bits, None)
     result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
     plane = _rows(height, most if bits > 1 else strips) * across * result
-    apart = plane if bits > 1 else 0
-    further = _further(1 if scales else bits, slices > 0, made, config)
+    apart, further = plane if bits > 1 else 0, _further(1 if scales else bits, slices > 0, made, config)
     descriptor = Descriptor(
         nest,
         Place(""),
@@ -96,10 +99,9 @@ def finish(
         four=made.four,
         row_sum=made.shift > 0,
         rescaled=scales is not None,
+        adding=adding,
+        strips=Strips(strip * loops["y"][1] // width, strip * across * result) if spread else None,
     )
-    if strips > 1 and height > 1:
-        moves = Strips(strip * loops["y"][1] // width, strip * across * result)
-        descriptor = replace(descriptor, strips=moves)
     return Lowered(
         descriptor,
         _stored(lanes, tiles, g.columns),
@@ -112,7 +114,7 @@ def finish(
         nest.beats,
         prod(nest.count(loop) for loop in ("tile", "y", "x", "win_x", "win_y")) * further,
         acc_bits,
-        scales and _padded(scales.words, tiles * g.columns).reshape(tiles, g.columns).T,
+        scales and scales.stored(tiles, g.columns, valued=adding is not None),
     )
 
 

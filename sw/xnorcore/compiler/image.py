@@ -89,11 +89,11 @@ def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tu
     bytes_ = {"image_bytes": bytes_per_image(network)}
     region, fields = _map(network, config)
     if region is not None and _better(layer, region, windows, config, strips):
-        lowered = lower_conv(layer, step.pool, region, config, step.name, strips)
+        lowered = lower_conv(layer, step.pool, region, config, step.name, strips, step.in_place)
         return lowered, Image(bytes_ | fields, region.pixels * region.pitch, step.name)
     _check(step.name, layer, shape, config)
     across = layer.output_shape(shape)[1]
-    lowered = lower_windows(layer, step.pool, windows, across, config, step.name, strips)
+    lowered = lower_windows(layer, step.pool, windows, across, config, step.name, strips, step.in_place)
     header = bytes_ | _interleaved(layer, shape, windows, network.input.bits == 1, config)
     return lowered, Image(header, windows.planes * windows.plane_words, step.name)
 

@@ -13,6 +13,7 @@ from ..errors import CompileError
 from ..isa.descriptor import Nest, Padding, Place
 from ..isa.device import DeviceConfig
 from ..model.layers import Conv2d, Dense, MaxPool2d
+from .chains import InPlace
 from .copies import Copies, copies_of
 from .finish import finish
 from .nest import Lowered, Positions, Region, Windows
@@ -80,10 +81,12 @@ def lower_windows(
     config: DeviceConfig,
     name: str,
     strips: int = 1,
+    in_place: InPlace | None = None,
 ) -> Lowered:
     """Lower a convolution of an interleaved image; `columns` is the number of positions in a row.
 
-    Each of `strips` rows of the array computes as many rows of the result map, of one image.
+    Each of `strips` rows of the array computes as many rows of the result map, of one image. Its codes may be
+    changed `in_place`.
     """
     width = config.geometry.width
     words = -(-source.window // width)
@@ -111,6 +114,7 @@ def lower_windows(
         pool=pool,
         strips=strips,
         most=most,
+        in_place=in_place,
     )
     base = (source.planes - 1) * source.plane_words
     # In words of its own, a window has nothing but 0 behind it.
@@ -125,8 +129,9 @@ def lower_conv(
     config: DeviceConfig,
     name: str,
     strips: int = 1,
+    in_place: InPlace | None = None,
 ) -> Lowered:
-    """Lower a convolution of a feature map; `strips` as for `lower_windows`."""
+    """Lower a convolution of a feature map; `strips` and `in_place` as for `lower_windows`."""
     width, pitch = config.geometry.width, source.pitch
     top, bottom, left, _ = layer.padding
     # The array knows one position of the kernel on the map, not one for each strip.
@@ -164,6 +169,7 @@ def lower_conv(
         pool=pool,
         strips=strips,
         most=most,
+        in_place=in_place,
     )
     first += (source.bits - 1) * source.plane_words
     source_place = Place("", first - (top * source.width + left) * pitch)

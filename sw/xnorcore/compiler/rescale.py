@@ -27,16 +27,16 @@ from ..isa.scales import (
     ADDEND_BITS,
     ADDEND_UNIT,
     MULTIPLIER_BITS,
-    SHIFT_BITS,
+    NO_CHANNEL,
     packed_scales,
     result_spacing,
     unit_cycles,
 )
 
-__all__ = ["Scales", "scales_for", "scales_of"]
+__all__ = ["Scales", "scales_for", "scales_in_place", "scales_of"]
 
 _LARGEST = (1 << MULTIPLIER_BITS) - 1
-_SHIFTS = (1 << SHIFT_BITS) - 1
+_SHIFTS = NO_CHANNEL - 1
 _ADDENDS = 1 << ADDEND_BITS
 _WINDOW, _RESULTS = ("win_x", "win_y"), ("x", "y", "tile")
 _TRIES = 4
@@ -57,6 +57,15 @@ class Scales:
 
     starts: NDArray[np.int64]
     words: NDArray[np.uint32]
+
+    def stored(self, tiles: int, columns: int, *, valued: bool) -> NDArray[np.uint32]:
+        """Return the words of all columns and tiles, of which the last may have columns without a channel.
+
+        Where codes are `valued`, added to values, the word of these says so.
+        """
+        words = np.full(tiles * columns, packed_scales(0, 0, NO_CHANNEL if valued else 0), np.uint32)
+        words[: len(self.words)] = self.words
+        return words.reshape(tiles, columns).T
 
 
 def scales_for(
@@ -114,6 +123,31 @@ def scales_for(
     compared = results * max(window * (position + start_words(bits) - 1), parts)
     multiplied = results * window * max(position, result_spacing(parts, config)) + unit_cycles(config)
     return found if bits > MAX_COMPARED_BITS or multiplied < compared else None
+
+
+def scales_in_place(
+    bounds: NDArray[np.int64],
+    sums: tuple[int, int],
+    nest: Nest,
+    turns: int,
+    row_sum: bool,
+    config: DeviceConfig,
+    name: str,
+) -> Scales:
+    """Return with what the unit makes codes that it adds to values, as `scales_for`, but at any cost.
+
+    Raises
+    ------
+    CompileError
+        If no multiplication gives the codes of a channel.
+    """
+    found = scales_of(bounds, sums, (1 << config.acc_width - 1) - 1 - sums[0])
+    if not isinstance(found, Scales):
+        raise CompileError(
+            f"layer {name!r} has thresholds of channel {found} that no multiplication of {MULTIPLIER_BITS} "
+            "bits gives, and so cannot be added to values in place"
+        )
+    return found
 
 
 def scales_of(bounds: NDArray[np.int64], sums: tuple[int, int], most: int) -> Scales | int:

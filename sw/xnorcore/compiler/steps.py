@@ -24,6 +24,7 @@ from ..model.layers import (
 )
 from ..model.network import Network
 from .adding import Sums, joined_sums, most_times, shares, spread
+from .chains import NO_CHAINS, Chains, InPlace
 from .lacking import few_bits, name_of
 from .pooling import COPY, PoolPass, joins, pool_passes
 
@@ -54,6 +55,8 @@ class Step:
         It reads a sum over positions.
     whole : bool
         Its result is all of layer `index`, and is there for the first time.
+    in_place : InPlace or None
+        Its codes are added to values that are in no memory that steps read.
     """
 
     index: int
@@ -66,6 +69,7 @@ class Step:
     pool: MaxPool2d | None = None
     summed: bool = False
     whole: bool = True
+    in_place: InPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,9 @@ class Plan:
         return signal
 
 
-def plan_of(network: Network, code_bits: int = 1, *, copies: bool = False) -> Plan:
+def plan_of(
+    network: Network, code_bits: int = 1, *, copies: bool = False, chains: Chains = NO_CHAINS
+) -> Plan:
     """Return what a device does for a network, in order.
 
     Parameters
@@ -136,6 +142,8 @@ def plan_of(network: Network, code_bits: int = 1, *, copies: bool = False) -> Pl
         `DeviceConfig.code_bits`.
     copies : bool
         It has the loop of weights of several bits.
+    chains : Chains
+        What of it runs in place.
 
     Raises
     ------
@@ -145,8 +153,12 @@ def plan_of(network: Network, code_bits: int = 1, *, copies: bool = False) -> Pl
     plan = Plan(network, names={number: value.name for number, value in enumerate(network.values)})
     plan.times = most_times(network) if copies else 1
     for index, layer in enumerate(network.layers):
+        if index in chains.absorbed:
+            continue
         few_bits(network, index, layer, code_bits)
         STEPS[type(layer)](plan, index, layer)
+        if (own := chains.steps.get(index)) is not None:
+            plan.steps[-1] = replace(plan.steps[-1], index=own.gives - 1, gives=own.gives, in_place=own)
     if len(network.layers) in plan.added:
         raise CompileError(
             f"layer {name_of(len(network.layers) - 1, network.layers[-1])!r} ends the network with sums of "
@@ -210,7 +222,7 @@ def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     if len(bits) > 1:
         raise CompileError(
             f"layer {name_of(index, layer)!r} joins values of {' and '.join(map(str, sorted(bits)))} bits, "
-            "which a device cannot; give all as many thresholds"
+            "which a device cannot but for values in place (value_depth); give all as many thresholds"
         )
     adds = isinstance(layer, Add)
     if IMAGE in reads:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..errors import CapacityError, UsageError
 from ..isa.descriptor import Descriptor, MemoryMap, Place
-from ..isa.program import Program, Results, Section, Stop, Values, identifier_of
+from ..isa.program import Program, Results, Section, Stop, SumsPlan, Values, identifier_of
 from ..isa.stream import shortened
 from ..model.layers import has_weights
 from ..model.network import Network
@@ -88,7 +88,7 @@ def sums_of(program: Program, index: int) -> Program:
     Raises
     ------
     UsageError
-        If the layer has no weights.
+        If the layer has no weights, or no step of its own.
     NetworkError
         If it has more sums than a network may have outputs.
     CapacityError
@@ -97,7 +97,7 @@ def sums_of(program: Program, index: int) -> Program:
     whole = _whole(program)
     config, width = whole.config, whole.config.geometry.width
     network = sums_network(whole.network, index)
-    number, plan = next((one.number, one.sums) for one in whole.stops if one.plan == index and one.sums)
+    number, plan = _summed(whole, index)
     sections = _up_to(whole, number)
     source = next(d for d, (layer, _) in zip(sections[-1].descriptors, sections[-1].parts, strict=True)
                   if layer == number).source.region  # fmt: skip
@@ -109,8 +109,7 @@ def sums_of(program: Program, index: int) -> Program:
             f"the sums of layer {index} take {row_words} words of activation memory for a row of positions "
             f"behind word {base}, the device has {config.act_depth} (act_depth)"
         )
-    values = replace(plan.values, height=rows)
-    loops = {**plan.loops, "y": (rows, plan.loops["y"][1])}
+    values, loops = replace(plan.values, height=rows), {**plan.loops, "y": (rows, plan.loops["y"][1])}
     step = values.pitch - (values.slices - 1) * config.geometry.words_per_tile
 
     def summed(descriptor: Descriptor, first: int) -> Descriptor:
@@ -125,6 +124,7 @@ def sums_of(program: Program, index: int) -> Program:
             slices=values.slices,
             padding=padding and replace(padding, step=padding.stride),
             strips=None,
+            adding=None,
         )
 
     sections = tuple(
@@ -160,6 +160,13 @@ def _stop(program: Program, index: int) -> Stop:
             return stop
     known = ", ".join(str(stop.index) for stop in program.stops)
     raise UsageError(f"layer {index} leaves nothing in the device's memory; layers that do: {known}")
+
+
+def _summed(program: Program, index: int) -> tuple[int, SumsPlan]:
+    for stop in program.stops:
+        if stop.plan == index and stop.sums:
+            return stop.number, stop.sums
+    raise UsageError(f"layer {index} has no sums in a device: it is part of another layer's step")
 
 
 def _up_to(program: Program, number: int) -> tuple[Section, ...]:

@@ -16,6 +16,7 @@ from .descriptor import decode
 from .device import DeviceConfig, aligned
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, levels_of, signed, unpack_descriptor
 from .reach import read_along, read_of_map, written
+from .scales import check_adding
 from .starts import MAX_PLANES
 from .stream import check_stream
 
@@ -129,6 +130,8 @@ def validate_descriptors(
         descriptor = decode(words, place, config.geometry.width)[0]
         nest = descriptor.nest
         counts = {loop: nest.count(loop) for loop in LOOPS}
+        if fields["valued"]:
+            check_adding(what, fields, counts, config, first=not reaches)
         reads = (read_of_map if fields["padded"] else read_along)(what, fields, nest, config, image_in)
         tiles = 1 if fields["stream"] else counts["tile"]
         starts = tiles * descriptor.levels

@@ -5,7 +5,10 @@ from __future__ import annotations
 from ..errors import GeometryError
 from .ranges import in_range
 
-__all__ = ["MAX_CODE_BITS", "MAX_COMPARED_BITS", "MAX_LANES", "check_codes", "check_lanes", "start_words"]
+__all__ = [
+    "MAX_CODE_BITS", "MAX_COMPARED_BITS", "MAX_LANES", "check_codes", "check_lanes", "check_values",
+    "start_words",
+]  # fmt: skip
 
 MAX_CODE_BITS = 8
 """Most bits of a value between layers that a device may have."""
@@ -70,4 +73,24 @@ def check_lanes(lanes: int, code_bits: int, columns: int, group: int, store_word
         raise GeometryError(
             f"result_lanes is {lanes}, which needs code_bits above 1 and store_words 0; they are {code_bits} "
             f"and {store_words}"
+        )
+
+
+def check_values(depth: int, lanes: int, convolution: int, most: int) -> None:
+    """Check `DeviceConfig.value_depth` beside what it does not go with.
+
+    Raises
+    ------
+    GeometryError
+        If it is outside its limits, of which `most` is one.
+    """
+    if not depth:
+        return
+    in_range("value_depth", depth, 64, most)
+    if depth & (depth - 1):
+        raise GeometryError(f"value_depth is {depth}, but must be 0 or a power of two, 64 to {most}")
+    if not (lanes and convolution):
+        raise GeometryError(
+            f"value_depth is {depth}, which needs result_lanes and convolution above 0; they are {lanes} and "
+            f"{convolution}"
         )

@@ -12,9 +12,20 @@ from dataclasses import dataclass
 from ..errors import CompileError
 from .codes import start_words
 from .layout import DESCRIPTOR, LOOPS, pack_descriptor, plane_words, signed, unpack_descriptor
-from .places import NOWHERE, Loop, MemoryMap, Nest, Padding, Place, Strips
+from .places import NOWHERE, Adding, Loop, MemoryMap, Nest, Padding, Place, Strips
 
-__all__ = ["Descriptor", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips", "decode", "encode"]
+__all__ = [
+    "Adding",
+    "Descriptor",
+    "Loop",
+    "MemoryMap",
+    "Nest",
+    "Padding",
+    "Place",
+    "Strips",
+    "decode",
+    "encode",
+]
 
 _BITS_OF = ("win_x", "win_y", "x", "y", "tile")
 """Loops that may move on by a number of bits that is no whole word."""
@@ -63,6 +74,9 @@ class Descriptor:
         From every sum, the sum of all that the last copy reads is taken away.
     rescaled : bool
         Codes are made by the results unit, and a tile has one start value (`xnorcore.isa.scales`).
+    adding : Adding or None
+        These codes are added to values, whose signs (`bits` is 1) or which themselves, less -128 (`bits` is
+        8), are the result.
     """
 
     nest: Nest
@@ -86,6 +100,7 @@ class Descriptor:
     four: int = 0
     row_sum: bool = False
     rescaled: bool = False
+    adding: Adding | None = None
 
     @property
     def levels(self) -> int:
@@ -158,6 +173,9 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
             "map_height": p.map[0],
             "map_width": p.map[1],
         }
+    if (a := d.adding) is not None:
+        fields |= {"valued": 1, "value_offset": a.offset, "value_last": a.bits - 1}
+        fields |= {"value_adds": a.adds, "value_halves": a.halves}
     if d.strips:
         fields |= {"strips": 1, "in_strip": d.strips.source, "out_strip": d.strips.target}
     return pack_descriptor(fields)
@@ -247,8 +265,13 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         max(f["copy_last"] + 1 - f["near"], 0) if f["near"] else 0,
         bool(f["row_sum"]),
         bool(f["rescaled"]),
+        _adding(f) if f["valued"] else None,
     )
     return descriptor, after
+
+
+def _adding(f: Mapping[str, int]) -> Adding:
+    return Adding(f["value_last"] + 1, f["value_offset"], bool(f["value_adds"]), bool(f["value_halves"]))
 
 
 def _pad_bits(fields: Mapping[str, int]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from math import gcd
 
 from ..errors import GeometryError
 from ..nearest import did_you_mean
-from .codes import check_codes, check_lanes
+from .codes import check_codes, check_lanes, check_values
 from .ranges import check_alignment, fitting, in_range, power_of_two_at_least
 from .stores import check_store
 
@@ -152,6 +152,9 @@ class DeviceConfig:
         Results per row and cycle of the results unit (`xnorcore.isa.scales`), which makes codes of sums by a
         multiplication; 0, there is none. A power of two up to 16 that divides `columns` and `column_group`.
         Needs `code_bits` above 1, and no store.
+    value_depth : int
+        Words of `result_lanes` values of 8 bits in a row, to which the unit adds codes; 0, there are none. A
+        power of two, 64 to 65,536. Needs `result_lanes` and `convolution`.
 
     Raises
     ------
@@ -180,6 +183,7 @@ class DeviceConfig:
     code_bits: int = 1
     row_sums: int = 0
     result_lanes: int = 0
+    value_depth: int = 0
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -202,15 +206,14 @@ class DeviceConfig:
         for name in ("counters", "convolution", "program_halves", "whole_windows"):
             in_range(name, getattr(self, name), 0, 1)
         in_range("act_ports", self.act_ports, 1, 2)
-        across = bool(self.line_bytes and not self.whole_windows)
-        check_alignment(self.column_align, across, g.width)
+        check_alignment(self.column_align, bool(self.line_bytes and not self.whole_windows), g.width)
         if self.line_bytes and not self.convolution:
             raise GeometryError(f"line_bytes is {self.line_bytes}, but must be 0 without convolution")
         if self.whole_windows and not self.line_bytes:
             raise GeometryError("whole_windows is 1, but must be 0 without line_bytes")
         if self.act_ports == 1 and self.line_bytes and not self.whole_windows:
             raise GeometryError("act_ports is 1, which needs whole_windows 1 where line_bytes is not 0")
-        rings = {"weight_depth": self.weight_depth, "threshold_depth": self.threshold_depth}
+        rings = {name: getattr(self, name) for name in ("weight_depth", "threshold_depth")}
         check_store(self.store_words, self.store_kind, rings)
         in_range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
         share = self.threshold_share
@@ -221,6 +224,7 @@ class DeviceConfig:
             )
         check_codes(self.code_bits, share, self.row_sums, self.convolution)
         check_lanes(self.result_lanes, self.code_bits, g.columns, self.column_group, self.store_words)
+        check_values(self.value_depth, self.result_lanes, self.convolution, MAX_DEPTH)
         # A StoreKind is a number like the others: programs are named by what a configuration prints.
         object.__setattr__(self, "store_kind", int(self.store_kind))
 
@@ -258,9 +262,8 @@ class DeviceConfig:
         values = asdict(self)
         if not self.store_words:
             del values["store_words"], values["store_kind"]  # What it was before there were any.
-        for name, without in (("code_bits", 1), ("row_sums", 0), ("result_lanes", 0)):
-            if values[name] == without:
-                del values[name]
+        later = ("code_bits", "row_sums", "result_lanes", "value_depth")
+        values = {n: value for n, value in values.items() if n not in later or value != (n == "code_bits")}
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 
@@ -280,9 +283,8 @@ class DeviceConfig:
                 known = ", ".join(sorted(shape | rest))
                 meant = did_you_mean(name, shape | rest)
                 raise GeometryError(f"unknown device option {name!r}; known: {known}{meant}")
-        for name in ("weight_depth", "threshold_depth"):
-            if options.get(name) == 0:
-                raise GeometryError(f"{name} is 0; leave it out for the default")
+        if name := next((n for n in ("weight_depth", "threshold_depth") if options.get(n) == 0), ""):
+            raise GeometryError(f"{name} is 0; leave it out for the default")
         geometry = Geometry(**{k: v for k, v in options.items() if k in shape})
         return cls(geometry=geometry, **{k: v for k, v in options.items() if k in rest})
 

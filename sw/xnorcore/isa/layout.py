@@ -17,11 +17,10 @@ is set and count as 0 otherwise; the output words end it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
 
 from ..errors import CompileError
 from .device import DeviceConfig
+from .record import Record
 
 PROGRAM_MAGIC = int.from_bytes(b"XNP1", "little")
 LOOPS = ("run", "col", "row", "copy", "plane", "win_x", "win_y", "x", "y", "tile")
@@ -37,66 +36,6 @@ def levels_of(config: DeviceConfig) -> tuple[str, ...]:
 def loops_of(config: DeviceConfig) -> tuple[str, ...]:
     """Return the loops that a device has, innermost first."""
     return levels_of(config) if config.convolution else DENSE_LOOPS
-
-
-_SIGNED = ("plane_stride", "out_delta", "out_tile_stride")
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field: bits ``low`` to ``low + width - 1`` of 32-bit word `word`."""
-
-    word: int
-    low: int
-    width: int
-
-
-class Record:
-    """A fixed set of named bit fields in consecutive 32-bit words.
-
-    Parameters
-    ----------
-    layout : sequence of sequences of (str, int)
-        For each word, name and width of its fields, least significant first.
-    also : mapping of int to the same, optional
-        Further fields of a word, that are there instead of its others.
-    """
-
-    def __init__(
-        self,
-        *layout: tuple[tuple[str, int], ...],
-        also: Mapping[int, tuple[tuple[str, int], ...]] = MappingProxyType({}),
-    ) -> None:
-        self.words = len(layout)
-        self.fields: dict[str, Field] = {}
-        for word, items in (*enumerate(layout), *also.items()):
-            low = 0
-            for name, width in items:
-                self.fields[name] = Field(word, low, width)
-                low += width
-            assert low <= 32, f"word {word} holds {low} bits"
-
-    def pack(self, values: Mapping[str, int]) -> list[int]:
-        """Return the record's words; fields that are not named are 0, negative deltas wrap.
-
-        Raises
-        ------
-        CompileError
-            If a field is unknown or its value does not fit.
-        """
-        words = [0] * self.words
-        for name, value in values.items():
-            field = self.fields[name]
-            signed = name.startswith("delta_") or name in _SIGNED
-            low = -(1 << (field.width - 1)) if signed else 0
-            if not low <= value < 1 << field.width:
-                raise CompileError(f"program field {name} is {value}, but has only {field.width} bits")
-            words[field.word] |= (value & ((1 << field.width) - 1)) << field.low
-        return words
-
-    def unpack(self, words: list[int]) -> dict[str, int]:
-        """Return the fields of `words` by name, unsigned."""
-        return {n: words[f.word] >> f.low & ((1 << f.width) - 1) for n, f in self.fields.items()}
 
 
 _FRONT = (
@@ -190,7 +129,16 @@ DESCRIPTOR = Record(
     # their thresholds, and planes of results lie `plane_low` words apart, and 64 times `plane_high`.
     (("delta_tile", 16), ("bits_tile", 7), ("code_last", 3), ("plane_low", 6)),
     # Optional words.
-    (("x_last", 10), ("y_last", 10), ("col_last", 3), ("row_last", 3), ("win_x_last", 2), ("win_y_last", 2)),
+    # `valued`: the codes that the results unit makes are added to values.
+    (
+        ("x_last", 10),
+        ("y_last", 10),
+        ("col_last", 3),
+        ("row_last", 3),
+        ("win_x_last", 2),
+        ("win_y_last", 2),
+        ("valued", 1),
+    ),
     (("delta_row", 16), ("out_delta", 16)),
     # Bit offsets of a packed window, for a read address that is not at a word. Padding: a tap outside the map
     # is a word of pad_one bits, or counts as 0 if pad_zero is set.
@@ -216,12 +164,20 @@ DESCRIPTOR = Record(
     # Without `strips`: taps are read again in each plane, with further weights, for each copy. The last ones
     # count once, `single_last` and one, those before twice; if `near` is not 0, all but so many of the last
     # count four times. `row_sum`: what the last copy reads is added up, and taken away from all sums.
-    also={12: (("delta_copy", 16), ("copy_last", 4), ("single_last", 4), ("near", 4), ("row_sum", 1))},
+    # Of what is `valued`, instead of the rows of a pooling window: what a code is less; its bits, minus one;
+    # it is added to the value of the layer before, not to 0; of positions, even columns and rows are kept.
+    also={
+        8: (("value_offset", 8), ("value_last", 3), ("value_adds", 1), ("value_halves", 1)),
+        12: (("delta_copy", 16), ("copy_last", 4), ("single_last", 4), ("near", 4), ("row_sum", 1)),
+    },
 )
 
 _STRIPS = ("in_strip", "out_strip")
 _COPIES = ("delta_copy", "copy_last", "single_last", "near", "row_sum")
 """Fields of one word, of which the others count as 0, by `strips`."""
+VALUES = ("value_offset", "value_last", "value_adds", "value_halves")
+_ROWS = ("delta_win_y", "bits_win_y")
+"""Likewise, by `valued`."""
 WIDE_WORDS = range(DESCRIPTOR.fields["x_last"].word, DESCRIPTOR.fields["out_base"].word)
 """Descriptor words that are there only if `wide` is set."""
 
@@ -271,7 +227,7 @@ def unpack_descriptor(words: Sequence[int], place: int) -> tuple[dict[str, int],
     fields = DESCRIPTOR.unpack(found)
     if DESCRIPTOR.pack(fields) != found:
         raise CompileError(f"the descriptor at {place} has bits set that mean nothing")
-    absent = _COPIES if fields["strips"] else _STRIPS
+    absent = (_COPIES if fields["strips"] else _STRIPS) + (_ROWS if fields["valued"] else VALUES)
     return fields | dict.fromkeys(absent, 0), after
 
 

@@ -103,6 +103,11 @@ def _flags(one: Descriptor) -> Iterator[str]:
         yield "the rows' sums"
     if one.rescaled:
         yield "results unit"
+    if one.adding:
+        to = "values" if one.adding.adds else "0"
+        yield f"codes of {one.adding.bits} bits less {one.adding.offset}, added to {to}"
+        if one.adding.halves:
+            yield "every second column and row of values"
     if one.depends:
         yield "waits for the layer before"
     if one.lanes:

@@ -1,4 +1,4 @@
-"""What a descriptor is made of: loops, places in activation memory, padding, strips."""
+"""What a descriptor is made of: loops, places in activation memory, padding, strips, additions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from math import prod
 
 from .layout import LOOPS
 
-__all__ = ["ADDRESSES", "NOWHERE", "POSITIONS", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips"]
+__all__ = [
+    "ADDRESSES", "NOWHERE", "POSITIONS", "Adding", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips",
+]  # fmt: skip
 
 ADDRESSES = 1 << 16
 """Words that an address can name; it counts modulo this."""
@@ -128,6 +130,28 @@ class Strips:
 
     source: int
     target: int
+
+
+@dataclass(frozen=True)
+class Adding:
+    """How codes change the values that a device keeps beside its results unit (`xnorcore.isa.scales.added`).
+
+    Attributes
+    ----------
+    bits : int
+        Of the codes.
+    offset : int
+        What they are less, 0 to 255.
+    adds : bool
+        They are added to what the layer before has left; where it has left nothing, and if not, to 0.
+    halves : bool
+        Only what is in even columns and rows is left to the layer behind.
+    """
+
+    bits: int
+    offset: int
+    adds: bool
+    halves: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,8 @@ class LayerPlan:
     name : str
     beats, drains : int
         Array cycles per batch: those that multiply, and those that shift scores out.
-    macs : int
-        Useful XNOR multiply-accumulates per image.
-    acc_bits : int
-        Accumulator bits that provably hold every intermediate value.
+    macs, acc_bits : int
+        Useful multiply-accumulates per image; accumulator bits that provably hold every number on the way.
     weight_words, threshold_words : int
         Buffer words per column.
     layer : int
@@ -160,6 +158,11 @@ class Program:
     def stopped(self) -> bool:
         """Whether the program ends early."""
         return self.whole is not None
+
+    @property
+    def macs(self) -> int:
+        """Useful multiply-accumulates of an image, in the layers that take a step."""
+        return sum(layer.macs for layer in self.layers)
 
     @property
     def beats(self) -> int:

@@ -87,6 +87,8 @@ FLAGS_CODE_HIGH = 15
 """The third bit of the same number."""
 STORE_LANES_LOW = 5
 """Lowest of the three bits, beside the size of the store, of the logarithm of `DeviceConfig.result_lanes`."""
+LINE_VALUES_LOW = 24
+"""Lowest of the five bits, above `DeviceConfig.line_bytes`, of the size of `DeviceConfig.value_depth`."""
 STORE_BANK = 1 << 16
 """Words of a bank of the store."""
 
@@ -136,7 +138,7 @@ class DeviceInfo:
             flags,
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
             c.store_kind, c.store_words.bit_length() | c.result_lanes.bit_length() << STORE_LANES_LOW,
-            c.line_bytes, self.clock_hz,
+            c.line_bytes | c.value_depth.bit_length() << LINE_VALUES_LOW, self.clock_hz,
             self.build_id, self.network_id,
         )  # fmt: skip
 
@@ -171,7 +173,8 @@ class DeviceInfo:
         (_, _, group, rows, columns, width, acc, flags, weights, thresholds, acts, program, fifo, kind, store,
          line, clock, build, network) = _INFO.unpack(payload)  # fmt: skip
         config = DeviceConfig(
-            Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group, line,
+            Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group,
+            line % (1 << LINE_VALUES_LOW),
             counters=int(bool(flags & FLAG_COUNTERS)),
             convolution=int(bool(flags & FLAG_CONVOLUTION)),
             threshold_share=flags >> FLAGS_SHARE_LOW & 15,
@@ -184,5 +187,6 @@ class DeviceInfo:
             code_bits=(flags >> FLAGS_CODE_LOW & 3 | flags >> FLAGS_CODE_HIGH << 2) + 1,
             row_sums=int(bool(flags & FLAG_ROW_SUMS)),
             result_lanes=1 << (store >> STORE_LANES_LOW) >> 1,
+            value_depth=1 << (line >> LINE_VALUES_LOW) >> 1,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

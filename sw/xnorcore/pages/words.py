@@ -21,6 +21,7 @@ DEVICE = {
     "store_words": "store of weights, words", "store_kind": "what the store is",
     "code_bits": "bits of a value between layers", "row_sums": "sums of the rows' operands",
     "result_lanes": "results per row and cycle of the results unit",
+    "value_depth": "values beside the results unit, words per row",
 }  # fmt: skip
 """By option of a device."""
 _YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows", "row_sums")

@@ -145,7 +145,7 @@ def roofline(
         and ``wire``; ``points``: name, what feeds it, MACs per byte, MACs per cycle. The whole network is
         there twice: in the array, and end to end over the wire.
     """
-    g, macs = program.config.geometry, program.network.macs
+    g, macs = program.config.geometry, program.macs
     memory = g.rows * g.width / 8
     points = []
     cycles = 0.0

@@ -150,7 +150,7 @@ def measure(
     whole = program.passes == 1 and not (accelerator.running or program).turns
     return np.concatenate(results), Measurement(
         images=len(images),
-        macs_per_image=program.network.macs,
+        macs_per_image=program.macs,
         peak=info.config.geometry.peak,
         image_bytes=program.image_bytes,
         clock_hz=info.clock_hz,

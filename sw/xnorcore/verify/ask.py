@@ -185,11 +185,7 @@ def observe(
     for stop in program.stops[:-1]:
         layers[stop.index] = steps.layer(stop.index, images)
     few = images[: program.config.geometry.rows]
-    sums = {
-        index: steps.sums(index, few)
-        for index, layer in enumerate(network.layers)
-        if has_weights(layer) and layer.thresholds is not None
-    }
+    sums = {index: steps.sums(index, few) for index in _compared(program)}
     again = steps.layer(last, images)
     about = {
         **_about(device),
@@ -206,6 +202,13 @@ def observe(
     }
     ordered = dict(sorted(layers.items()))
     return Observation(ordered, sums, again, program, written is True, about, tuple(steps.errors))
+
+
+def _compared(program: Program) -> list[int]:
+    """Return the layers whose sums are compared with thresholds, and can be had without."""
+    there = {stop.plan for stop in program.stops if stop.sums}
+    layers = enumerate(program.network.layers)
+    return [n for n, layer in layers if n in there and has_weights(layer) and layer.thresholds is not None]
 
 
 def checks(

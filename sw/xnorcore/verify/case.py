@@ -22,6 +22,7 @@ from ..runtime.accelerator import Accelerator
 from .ask import checks, machine_url, observe, options, sim_url
 from .compare import LayerCheck, compare
 from .planted import Fault
+from .random_chains import random_chain
 from .random_codes import coded
 from .random_networks import Bounds, random_images, random_network
 
@@ -34,6 +35,8 @@ MOST_BYTES = 100_000
 ATTEMPTS = 200
 _CODED = 0.7
 """Share of networks that have codes, on a device that has them."""
+_CHAINS = 0.5
+"""Share of residual networks, on a device that adds in place."""
 _UART = 1 / 16
 _PER_ROW = 6
 """Images per row and batch, at most, so that runs end."""
@@ -108,8 +111,11 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
     large = Bounds(maps=maps)
     small = Bounds(**{**vars(_SMALL), "maps": maps})
     for attempt in range(ATTEMPTS):
-        network = random_network(rng, large if attempt < ATTEMPTS // 2 else small, f"random-{seed}-{index}")
-        if config.code_bits > 1 and rng.random() < _CODED:
+        name = f"random-{seed}-{index}"
+        network = random_network(rng, large if attempt < ATTEMPTS // 2 else small, name)
+        if config.value_depth and maps and rng.random() < _CHAINS:
+            network = random_chain(rng, config, name)
+        elif config.code_bits > 1 and rng.random() < _CODED:
             network = coded(rng, network, config)
         rows = config.geometry.rows
         at_once = [None, 1, max(rows - 1, 1)][int(rng.integers(3))]

@@ -33,6 +33,11 @@ def features(case: Case) -> set[str]:
         found.add("signs that count four times")
     if any(one.rescaled for section in program.sections for one in section.descriptors):
         found.add("codes of the results unit")
+    changes = [one.adding for section in program.sections for one in section.descriptors if one.adding]
+    if any(one.adds for one in changes):
+        found.add("codes added in place")
+    if any(one.halves for one in changes):
+        found.add("values that are halved")
     if any(plan.name.startswith("copy of ") for plan in program.layers):
         found.add("copied maps")
     if any(plan.name.endswith(" again") for plan in program.layers):
@@ -56,6 +61,8 @@ def features(case: Case) -> set[str]:
         found.add(f"device with code_bits{_bits(config.code_bits)}")
     if config.result_lanes:
         found.add("device with a results unit")
+    if config.value_depth:
+        found.add("device with values")
     if config.threshold_share > 1:
         found.add("device with threshold_share > 1")
     if config.column_align > 1:

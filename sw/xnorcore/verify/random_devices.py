@@ -68,7 +68,10 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     lanes = [n for n in (1, 2, 4, 8, 16) if g.columns % n == 0 and group % n == 0]
     if bits == 1 or config.store_words or rng.random() < 0.3:
         return config
-    return replace(config, code_bits=int(rng.integers(2, 9)), result_lanes=int(rng.choice(lanes)))
+    config = replace(config, code_bits=int(rng.integers(2, 9)), result_lanes=int(rng.choice(lanes)))
+    if not convolution or rng.random() < 0.2:
+        return config
+    return replace(config, value_depth=1 << int(rng.integers(7, 13)))
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:

@@ -35,6 +35,10 @@ class Memories:
     scales : array of uint32, shape (columns, threshold_depth)
         Words of the results unit; of no columns without one.
     activations : array of uint8, shape (rows, act_depth, width)
+    values : array of int64, shape (rows, value_depth * result_lanes)
+        What codes are added to, in the order in which results are made.
+    left : int
+        Values of a row that the last layer with such additions has written.
     store : array of uint32, shape (store_words,)
     """
 
@@ -46,6 +50,8 @@ class Memories:
         self.starts = np.zeros((g.columns, config.threshold_depth), np.int64)
         self.scales = np.zeros((g.columns if config.result_lanes else 0, config.threshold_depth), np.uint32)
         self.activations = np.zeros((g.rows, config.act_depth, g.width), np.uint8)
+        self.values = np.zeros((g.rows, config.value_depth * config.result_lanes), np.int64)
+        self.left = 0
         erased = 0xFFFF_FFFF if config.store_kind in FLASHES else 0
         self.store = np.full(config.store_words, erased, np.uint32)
 

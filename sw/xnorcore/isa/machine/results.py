@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...errors import CompileError
 from ..layout import plane_words, signed
-from ..scales import rescaled
+from ..scales import ADDEND_BITS, MULTIPLIER_BITS, NO_CHANNEL, VALUE_BITS, added, rescaled
 from .memories import Memories, wrapped
 from .walk import Walk
 
@@ -36,12 +36,16 @@ def write_back(
     slices = max(fields["slices"], 1) if score else 1
     # A slice is the inverse of a bit of the accumulator, the most significant first.
     shifts = np.arange(slices - 1, -1, -1) if score else np.array([config.acc_width - 1])
+    unit = not score and fields["rescaled"]
     coded = not score and fields["code_last"] > 0
-    if coded and fields["rescaled"]:
-        codes = rescaled(sums, steps.astype(np.uint32), fields["code_last"] + 1)
-        bits = _planes_of(
-            codes.reshape(rows, -1, window, sums.shape[-1]).max(axis=2), fields["code_last"] + 1
-        )
+    if unit:
+        made = fields["value_last"] if fields["valued"] else fields["code_last"]
+        words = steps.astype(np.uint32)
+        codes = rescaled(sums, words, made + 1)
+        if fields["valued"]:
+            codes = _changed(memories, fields, counts, codes, words)
+        codes = codes.reshape(rows, -1, window, sums.shape[-1]).max(axis=2)
+        bits = _planes_of(codes, fields["code_last"] + 1)
     elif coded:
         bits = _planes(sums, steps, fields["code_last"] + 1, window, config.acc_width)
     else:
@@ -71,6 +75,40 @@ def write_back(
             memories.activations[into, places, lane * size : (lane + 1) * size] = parts
             written += places.reshape(-1).tolist() if row == 0 or strip else []
     return written
+
+
+def _changed(
+    memories: Memories,
+    fields: Mapping[str, int],
+    counts: Mapping[str, int],
+    codes: NDArray[np.int64],
+    words: NDArray[np.uint32],
+) -> NDArray[np.int64]:
+    """Add codes, shape (rows, positions, channels), to values; return what of these is the result."""
+    (rows, positions, channels), columns = codes.shape, memories.config.geometry.columns
+
+    def in_order(given: NDArray) -> NDArray:
+        # Results are made tile after tile.
+        return (
+            given.reshape(-1, positions, channels // columns, columns).swapaxes(1, 2).reshape(len(given), -1)
+        )
+
+    order, words = in_order(codes), in_order(np.broadcast_to(words, (1, positions, channels)))
+    kept = np.ones((channels // columns, counts["y"], counts["x"], columns), np.bool_)
+    if fields["value_halves"]:
+        kept[:, 1::2], kept[:, :, 1::2] = False, False
+    left = int(kept.sum())
+    old = np.zeros_like(order)
+    if fields["value_adds"]:
+        inside_memory("values", range(order.shape[1]), memories.values.shape[1])
+        there = min(memories.left, order.shape[1])
+        old[:, :there] = memories.values[:, :there]
+    inside_memory("values", range(left), memories.values.shape[1])
+    new = added(old, order, fields["value_offset"], words)
+    memories.values[:, :left], memories.left = new[:, kept.reshape(-1)], left
+    given = new + (1 << VALUE_BITS - 1) if fields["code_last"] else (new >= 0).astype(np.int64)
+    given = given * (words >> MULTIPLIER_BITS + ADDEND_BITS != NO_CHANNEL)
+    return given.reshape(rows, -1, positions, columns).swapaxes(1, 2).reshape(codes.shape)
 
 
 def _planes(

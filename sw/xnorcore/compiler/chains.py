@@ -1,0 +1,255 @@
+"""Residual chains that a device with values can run in place: what is added stays beside the results unit.
+
+A chain is a value of codes to which further codes are added, one convolution's after another's::
+
+    v[0] = codes of a convolution,    v[k] = v[k - 1] + codes of a convolution
+
+of which, on the way, nobody wants more than the signs ``v[k] >= T[k]``, by a convolution of one tap with one
+threshold for all channels. Between two of them a map may lose every second column and row, and gain channels
+that are constant. The last one may be read as it is.
+
+A device keeps ``v[k] - T[k]`` in 8 bits. So a step is a convolution with the addition and the sign behind it;
+these and what halves a map take no step of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..isa.codes import start_words
+from ..isa.device import DeviceConfig
+from ..isa.places import Adding
+from ..isa.scales import VALUE_BITS, value_words
+from ..model.layers import Add, Conv2d, GlobalSum, Layer, has_weights
+from ..model.network import Network
+
+__all__ = ["NO_CHAINS", "Chains", "InPlace", "chains"]
+
+_HALF = 1 << VALUE_BITS - 1
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """What becomes of a convolution's codes.
+
+    Attributes
+    ----------
+    adding : Adding
+    bits : int
+        Of the result: 1, signs, or 8.
+    gives : int
+        The network's value that is the result.
+    """
+
+    adding: Adding
+    bits: int
+    gives: int
+
+
+@dataclass(frozen=True)
+class Chains:
+    """What of a network runs in place.
+
+    Attributes
+    ----------
+    steps : mapping of int to InPlace
+        By the index of the convolution.
+    absorbed : frozenset of int
+        Layers that take no step: additions, signs, and what halves.
+    """
+
+    steps: Mapping[int, InPlace]
+    absorbed: frozenset[int] = frozenset()
+
+
+NO_CHAINS = Chains({})
+
+
+@dataclass
+class _Link:
+    """A value of a chain while the rest of it is looked for.
+
+    Attributes
+    ----------
+    value : int
+        Its number.
+    layer, codes : int
+        Convolution whose codes are added, and thresholds that these have.
+    most : int
+        The largest number that it can be; 0 is the smallest.
+    before : int
+        What signs compare the value before it with.
+    threshold : int
+        And it; where none do, what makes it a number of 8 bits without a sign.
+    sign, shrinks : int or None
+        Layers that give its signs, and half of it, if some do.
+    """
+
+    value: int
+    layer: int
+    codes: int
+    most: int
+    before: int
+    threshold: int = _HALF
+    sign: int | None = None
+    shrinks: int | None = None
+
+    def step(self, first: bool) -> InPlace:
+        """Return what becomes of its codes; `first` says that they are not added to others."""
+        adding = Adding(
+            self.codes.bit_length(), self.threshold - self.before, not first, self.shrinks is not None
+        )
+        if self.sign is None:
+            return InPlace(adding, VALUE_BITS, self.value)
+        return InPlace(adding, 1, self.sign + 1)
+
+
+def chains(network: Network, config: DeviceConfig) -> Chains:
+    """Find the chains of a network that a device can run in place.
+
+    Parameters
+    ----------
+    network : Network
+    config : DeviceConfig
+
+    Returns
+    -------
+    Chains
+    """
+    steps: dict[int, InPlace] = {}
+    absorbed: set[int] = set()
+    behind = -1
+    for index in range(len(network.layers) if config.value_depth else 0):
+        # One chain at a time has the memory.
+        links = _links(network, index) if index > behind else []
+        if len(links) < 2 or not _fits(network, links, config):
+            continue
+        for number, link in enumerate(links):
+            steps[link.layer] = link.step(not number)
+            absorbed |= {one for one in (link.sign, link.shrinks) if one is not None}
+        absorbed |= {link.value - 1 for link in links[1:]}
+        behind = links[-1].layer
+    return Chains(steps, frozenset(absorbed))
+
+
+def _links(network: Network, index: int) -> list[_Link]:
+    """Return the values of the chain that begins with a layer; none where one of them is read otherwise."""
+    codes = _codes(network.layers[index])
+    if not codes:
+        return []
+    found = [_Link(index + 1, index, codes, codes, 0)]
+    while True:
+        link = found[-1]
+        signs, halves, adds, others = _readers(network, link.value)
+        if signs:
+            ((link.sign, link.threshold), *more) = signs.items()
+            if more:
+                return []
+        if not halves and not adds:
+            plain = all(has_weights(one) or isinstance(one, GlobalSum) for one in others)
+            return found if plain and bool(others) != bool(signs) else []
+        alone = signs and not others and len(halves) + len(adds) == 1
+        following = _next(network, link, halves, adds) if alone else None
+        if following is None:
+            return []
+        found.append(following)
+
+
+def _next(network: Network, link: _Link, halves: list[int], adds: list[int]) -> _Link | None:
+    """Return the value behind a chain's, if a device can have it; say what halves it on the way."""
+    value, most = link.value, link.most
+    if halves:
+        (link.shrinks,) = halves
+        new = _new_channels(network.layers[link.shrinks], most)
+        # They are 0 beside the results unit.
+        if new not in ("none", link.threshold):
+            return None
+        value, most = link.shrinks + 1, max(most, link.threshold)
+        adds = [one for one in network.readers[value] if isinstance(network.layers[one], Add)]
+        if len(network.readers[value]) != 1 or not adds:
+            return None
+    added = [number for number in network.reads[adds[0]] if number != value]
+    if len(network.reads[adds[0]]) != 2 or len(added) != 1 or network.readers[added[0]] != (adds[0],):
+        return None
+    layer = added[0] - 1
+    codes = _codes(network.layers[layer]) if layer > link.layer else 0
+    return _Link(adds[0] + 1, layer, codes, most + codes, link.threshold) if codes else None
+
+
+def _readers(network: Network, value: int) -> tuple[dict[int, int], list[int], list[int], list[Layer]]:
+    """Return who reads a value: its signs, with their threshold; halves of its map; additions; others."""
+    signs: dict[int, int] = {}
+    halves: list[int] = []
+    adds: list[int] = []
+    others: list[Layer] = []
+    for index in network.readers[value]:
+        layer = network.layers[index]
+        threshold = _sign(layer)
+        if isinstance(layer, Add):
+            adds.append(index)
+        elif threshold is not None:
+            signs[index] = threshold
+        elif isinstance(layer, Conv2d) and layer.stride == (2, 2) and layer.steps > 1 and _same(layer):
+            halves.append(index)
+        else:
+            others.append(layer)
+    return signs, halves, adds, others
+
+
+def _codes(layer: Layer) -> int:
+    """Return the thresholds of a convolution that gives codes of a full number of bits; 0, it is none."""
+    codes = (
+        isinstance(layer, Conv2d) and layer.steps > 1 and layer.steps == start_words(layer.steps.bit_length())
+    )
+    return layer.steps if isinstance(layer, Conv2d) and codes else 0
+
+
+def _sign(layer: Layer) -> int | None:
+    """Return what a layer compares all channels with, if it does nothing else."""
+    if not isinstance(layer, Conv2d) or layer.steps != 1 or layer.thresholds is None:
+        return None
+    limits = np.unique(layer.thresholds)
+    plain = layer.stride == (1, 1) and layer.outputs == layer.weights.shape[3] and _same(layer)
+    return int(limits[0]) if plain and len(limits) == 1 else None
+
+
+def _same(layer: Conv2d) -> bool:
+    """Whether a layer's first outputs count its channels, and its others nothing."""
+    count = layer.weights.shape[3]
+    if layer.kernel != (1, 1) or any(layer.padding) or layer.outputs < count:
+        return False
+    return bool((layer.weights.reshape(layer.outputs, count) == np.eye(layer.outputs, count)).all())
+
+
+def _new_channels(layer: Layer, most: int) -> int | str | None:
+    """Return what the new channels of a layer are that halves a map; ``none``; None, it is not just that."""
+    assert isinstance(layer, Conv2d) and layer.thresholds is not None
+    count, limits = layer.weights.shape[3], layer.thresholds
+    if layer.steps < most or (limits[:count] != np.arange(1, layer.steps + 1)).any():
+        return None
+    new: NDArray[np.int64] = np.unique((limits[count:] <= 0).sum(axis=1))
+    if len(new) == 1:
+        return int(new[0])
+    return None if len(new) else "none"
+
+
+def _fits(network: Network, links: list[_Link], config: DeviceConfig) -> bool:
+    """Whether all values of a chain have a place on a device, and fit it."""
+    columns = config.geometry.columns
+    for link in links:
+        height, width, channels = network.shapes[link.value]
+        if link.codes.bit_length() > config.code_bits or (
+            link.sign is None and config.code_bits < VALUE_BITS
+        ):
+            return False
+        if not link.before <= link.threshold <= _HALF or link.most - link.threshold >= _HALF:
+            return False
+        if link is links[0] and link.shrinks is not None:
+            height, width = -(-height // 2), -(-width // 2)
+        if value_words(height * width, -(-channels // columns), config) > config.value_depth:
+            return False
+    return True
