@@ -1,0 +1,44 @@
+"""CIFAR-10's ResNet-20 of one-bit weights and activations, with a shortcut of 8 bits around each layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.campaigns import some
+from tests.sw.resnets import resnet20, work
+from xnorcore.compiler.compile import compile_network
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.reference import fast
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.ask import sim_url
+from xnorcore.verify.random_networks import random_images
+
+# Rows, columns and width, lanes, and the least share of the array's peak.
+DEVICES = (((1, 16, 16), 1, 0.60), ((1, 16, 16), 2, 0.80), ((1, 32, 64), 4, 0.20), ((1, 32, 64), 8, 0.20))
+
+
+def device(shape: tuple[int, int, int], lanes: int) -> DeviceConfig:
+    depth = 32 * 32 * shape[1] // lanes
+    memories = {"weight_depth": 2048, "act_depth": 13000, "program_depth": 512, "value_depth": depth}
+    return DeviceConfig(Geometry(*shape), 24, code_bits=8, result_lanes=lanes, **memories)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("number", some(range(len(DEVICES)), always=1))
+def test_efficiency(number: int) -> None:
+    shape, lanes, least = DEVICES[number]
+    one, config = resnet20(), device(shape, lanes)
+    program = compile_network(one, config)
+    adding = [d.adding for d in program.sections[0].descriptors]
+    assert sum(one is not None for one in adding) == 19
+    assert work(one) / program.cycles / config.geometry.peak >= least
+    images = random_images(np.random.default_rng(2), one, 2)
+    with Accelerator.open(sim_url(config)) as opened:
+        opened.load(one)
+        opened.clear_counters()
+        assert np.array_equal(opened.infer(images), fast.run(one, images))
+        counters = opened.counters
+    assert counters is not None
+    spent = counters["active"] - counters["wait_output"]
+    assert spent == program.latency + program.cycles
