@@ -80,10 +80,9 @@ class Core(wiring.Component):
         self._control, self._sequencer = Control(config, bake is not None), Sequencer(config)
         self._images, self._rows = ImageInput(config), ActivationRows(config)
         self._array, self._writer = Array(config, bake), ResultWriter(config)
-        self._responder = Responder(config)
         # Small devices have logic cells, large ones memory to spare.
         self._records = RecordMemory(RECORD_WORDS) if config.line_bytes else RecordQueue(RECORDS)
-        self._batches, self._counters = Batches(), Counters(config)
+        self._responder, self._batches, self._counters = Responder(config), Batches(), Counters(config)
         self._unit = ResultsUnit(config, bake) if config.result_lanes else None
         self._boot = Boot(config) if config.store_kind in FLASHES else None
 
@@ -115,16 +114,11 @@ class Core(wiring.Component):
             self._connect_boot(m, self._boot, requests, responses)
         connect(m, responses.o, flipped(self.o))
         m.d.comb += [target.header.eq(control.header) for target in (sequencer, self._images, responder)]
-        m.d.comb += [
-            sequencer.run.eq(control.run),
-            sequencer.run_entry.eq(control.run_entry),
-            sequencer.forgive.eq(control.settled),
-            responder.fault.eq(sequencer.fault),
-            responder.word.eq(control.word),
-        ]
-        m.d.sync += control.idle.eq(
-            sequencer.idle & responder.idle & self._records.empty & self._batches.idle
-        )
+        m.d.comb += [sequencer.run.eq(control.run), sequencer.run_entry.eq(control.run_entry)]
+        m.d.comb += [sequencer.forgive.eq(control.settled), responder.fault.eq(sequencer.fault)]
+        m.d.comb += responder.word.eq(control.word)
+        idle = sequencer.idle & responder.idle & self._records.empty & self._batches.idle
+        m.d.sync += control.idle.eq(idle)
         self._connect_program(m)
         self._connect_memories(m)
         self._connect_array(m)
@@ -143,13 +137,11 @@ class Core(wiring.Component):
         # Control reads a word between those of the sequencer, which waits; but not while that one moves on.
         held = Signal()
         m.d.sync += held.eq(control.program.valid & ~sequencer.program.move)
+        names = ("addr", "following", "move", "jump")
         m.d.comb += [
-            program.read.addr.eq(sequencer.program.addr),
+            *(getattr(program.read, name).eq(getattr(sequencer.program, name)) for name in names),
             program.instead.eq(control.program.valid),
             program.instead_addr.eq(control.program.addr),
-            program.read.following.eq(sequencer.program.following),
-            program.read.move.eq(sequencer.program.move),
-            program.read.jump.eq(sequencer.program.jump),
             program.write.valid.eq(control.write.valid),
             program.write.p.eq(control.write.p),
         ]

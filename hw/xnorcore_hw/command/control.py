@@ -99,14 +99,12 @@ class Control(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        arguments, writer, words, infer = self._arguments, self._writer, self._words, self._infer
-        m.submodules.arguments, m.submodules.writer = arguments, writer
-        m.submodules.loop, m.submodules.infer = words, infer
+        arguments, writer, words, infer = parts = self._arguments, self._writer, self._words, self._infer
+        m.submodules.arguments, m.submodules.writer, m.submodules.loop, m.submodules.infer = parts
         i, command = self.i, self._command
-        connect(m, writer.write, flipped(self.write))
-        connect(m, words.program, flipped(self.program))
-        connect(m, words.counter, flipped(self.counter))
-        connect(m, infer.loader.images, flipped(self.loader.images))
+        ours = ((writer.write, self.write), (words.program, self.program), (words.counter, self.counter))
+        for inner, outer in (*ours, (infer.loader.images, self.loader.images)):
+            connect(m, inner, flipped(outer))
         connect(m, flipped(self.loader.batch), infer.loader.batch)
         m.d.comb += [
             i.ready.eq(self._take),

@@ -10,16 +10,10 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.stores import FLASHES
 
 from ..given import GivenLayout
-from ..interfaces import (
-    ControlLayout,
-    DescriptorLayout,
-    Emission,
-    OperandLayout,
-    RingSignature,
-    bits_for_depth,
-)
+from ..interfaces import ControlLayout, DescriptorLayout, Emission, OperandLayout, RingSignature
 from ..parts.limits import at_least
 from ..parts.naming import take_names
+from ..parts.sizes import bits_for_depth
 from .causes import CauseLayout
 from .emissions import emission_of
 from .hazards import WordHazards, WritePort
