@@ -238,16 +238,17 @@ class Program:
         first, *runs = self.timed
         found = (steady_layers if self.regions.paired else alone_layers)(first, self.config)
         for run in runs:
-            found += alone_layers(run, self.config)
+            found += alone_layers(run, self.config, run=True)
         return list(zip(parts, found, strict=True))
 
     @cached_property
     def by_itself(self) -> tuple[Cycles, ...]:
         """Cycles by cause of an INFER alone, and of each RUN that a further pass, or image, takes."""
         if not self.turns:
-            return tuple(alone(layers, self.config) for layers in self.timed)
+            return tuple(alone(layers, self.config, run=at > 0) for at, layers in enumerate(self.timed))
         # All rounds but the last one take the same.
-        infer, first, last = (alone(self.timed[number], self.config) for number in (0, 1, -1))
+        infer = alone(self.timed[0], self.config)
+        first, last = (alone(self.timed[number], self.config, run=True) for number in (1, -1))
         return (infer, *[first] * (len(self.turns) - 1), last)
 
     @cached_property
@@ -261,7 +262,7 @@ class Program:
             for descriptor, first, end, begins in places:
                 if begins:
                     runs.append([])
-                runs[-1].append(Timed(descriptor, first, end - first))
+                runs[-1].append(Timed(descriptor, end - first))
         return runs
 
     def contents(self, space: Space, bank: int) -> list[int]:

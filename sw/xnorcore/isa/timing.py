@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from .beats import Beats
 from .descriptor import Descriptor
 from .device import DeviceConfig
-from .layout import HEADER, WIDE_WORDS
+from .layout import WIDE_WORDS
 from .oneport import OnePort
 from .refill import Refill
 
@@ -33,10 +33,9 @@ _BATCHES = 16
 
 @dataclass(frozen=True)
 class Timed:
-    """A descriptor, its first word in program memory, and how many it takes."""
+    """A descriptor, and how many words of program memory it takes."""
 
     descriptor: Descriptor
-    place: int
     words: int
 
 
@@ -84,7 +83,7 @@ def steady_layers(layers: Sequence[Timed], config: DeviceConfig) -> list[Cycles]
     return seen[-1]
 
 
-def alone(layers: Sequence[Timed], config: DeviceConfig, batches: int = 1) -> Cycles:
+def alone(layers: Sequence[Timed], config: DeviceConfig, batches: int = 1, *, run: bool = False) -> Cycles:
     """Return the cycles of batches, or of a RUN, that nothing precedes and nothing follows.
 
     Parameters
@@ -93,17 +92,21 @@ def alone(layers: Sequence[Timed], config: DeviceConfig, batches: int = 1) -> Cy
         As of `steady`.
     batches : int
         One right after the other. The cycle that starts the first is one of ``fetch``.
+    run : bool
+        It is a RUN.
     """
-    return total(alone_layers(layers, config, batches))
+    return total(alone_layers(layers, config, batches, run=run))
 
 
-def alone_layers(layers: Sequence[Timed], config: DeviceConfig, batches: int = 1) -> list[Cycles]:
+def alone_layers(
+    layers: Sequence[Timed], config: DeviceConfig, batches: int = 1, *, run: bool = False
+) -> list[Cycles]:
     """Return what `alone` adds up, for each layer of each batch."""
     clock = _Clock(config)
     *found, last = [cycles for _ in range(batches) for cycles in clock.layers(layers)]
     found.append(replace(last, tail=clock.written - clock.now + 1))
-    # The device rests at the first descriptor; to read halves of a word elsewhere takes a cycle more.
-    jump = int(config.program_halves and layers[0].place != HEADER.words)
+    # The device rests at the first descriptor; to begin again, with halves of words, takes a cycle more.
+    jump = int(run and config.program_halves)
     found[0] = replace(found[0], fetch=found[0].fetch + 1 + jump)
     return found
 
