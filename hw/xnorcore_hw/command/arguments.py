@@ -112,8 +112,7 @@ class Arguments(wiring.Component):
         network, place = HEADER.fields["id_low"].word, Signal.like(addr, name="addr_next")
         given = Mux(self.put, data.replicate(2), 0) | Mux(self.to_network, network, 0)
         given |= Mux(self.to_identity, self.config.program_depth, 0)
-        # That it moves on is known late, and no part of what goes through the adder.
-        m.d.comb += place.eq(load_or_up(self.put | self.to_identity | self.to_network, given, addr))
+        m.d.comb += place.eq(load_or_up(~moves | self.to_network, given, addr))
         with m.If(puts[0]):
             m.d.sync += space.eq(data)
         with m.If(puts[1]):
@@ -121,7 +120,7 @@ class Arguments(wiring.Component):
         for number, part in enumerate((slice(0, 8), slice(8, None))):
             with m.If(puts[2 + number] | moves | self.to_identity):
                 m.d.sync += addr[part].eq(place[part])
-        fewer = down_or_load(~self.put, words, data.replicate(2))
+        fewer = down_or_load(self.next_word, words, data.replicate(2))
         for number, part in enumerate((slice(0, 8), slice(8, None))):
             with m.If(puts[4 + number] | self.next_word):
                 m.d.sync += words[part].eq(fewer[part])

@@ -168,9 +168,11 @@ class WordLoop(wiring.Component):
                 flags, network = divmod(INFO_FLAGS_OFFSET, 4), INFO_NETWORK_OFFSET // 4
                 with m.If(self.live & (self.words == IDENTITY_WORDS - flags[0]) & (lane == flags[1])):
                     m.d.comb += record.p.value.eq(byte | FLAG_ARMED)
-                m.d.comb += self.to_network.eq(self.live & (self.words == IDENTITY_WORDS - network + 1))
                 with m.If(record.ready):
                     m.d.comb += self.step.eq(1)
                     with m.If(lane.all()):
                         m.d.comb += self.next_word.eq(1)
+                        m.d.comb += self.to_network.eq(
+                            self.live & (self.words == IDENTITY_WORDS - network + 1)
+                        )
                         m.next = "NEXT"
