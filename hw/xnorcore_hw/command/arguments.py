@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +11,6 @@ from xnorcore.isa.layout import HEADER, counters_of
 from xnorcore.isa.protocol import STORE_BANK, Space
 from xnorcore.isa.stores import FLASHES
 
-from ..parts.counting import down_or_load, load_or_up
 from ..parts.limits import at_least
 from .identity import IDENTITY_WORDS
 
@@ -101,38 +100,18 @@ class Arguments(wiring.Component):
         if self.config.store_words:
             readable += [space for space in (Space.STORE, Space.CHIP) if space in self.limits]
         m.d.sync += [self.readable.eq(space.matches(*readable)), self.exhausted.eq((words == 0) & ~stray)]
-        self._count(m, stray)
-        return m
-
-    def _count(self, m: Module, stray: Signal) -> None:
-        """Take a byte of an argument, or go on to the next word: each bit's register has one table."""
-        space, bank, addr, words, data = self.space, self.bank, self.addr, self.words, self.data
-        puts = [self.put & (self.number == index) for index in range(6)]
-        moves = self.next | self.next_word
-        network, place = HEADER.fields["id_low"].word, Signal.like(addr, name="addr_next")
-        given = Mux(self.put, data.replicate(2), 0) | Mux(self.to_network, network, 0)
-        given |= Mux(self.to_identity, self.config.program_depth, 0)
-        m.d.comb += place.eq(load_or_up(~moves | self.to_network, given, addr))
-        with m.If(puts[0]):
-            m.d.sync += space.eq(data)
-        with m.If(puts[1]):
-            m.d.sync += bank.eq(data)
-        for number, part in enumerate((slice(0, 8), slice(8, None))):
-            with m.If(puts[2 + number] | moves | self.to_identity):
-                m.d.sync += addr[part].eq(place[part])
-        fewer = down_or_load(self.next_word, words, data.replicate(2))
-        for number, part in enumerate((slice(0, 8), slice(8, None))):
-            with m.If(puts[4 + number] | self.next_word):
-                m.d.sync += words[part].eq(fewer[part])
+        with m.If(self.clear):
+            m.d.sync += [space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0), words.eq(IDENTITY_WORDS)]
+        for index, place in enumerate((space, bank, addr[:8], addr[8:], words[:8], words[8:])):
+            with m.If(self.put & (self.number == index)):
+                m.d.sync += [place.eq(self.data), stray.eq(stray | self.data[len(place) :].any())]
+        with m.If(self.to_identity):
+            m.d.sync += addr.eq(self.config.program_depth)
         if self.config.counters:
             with m.If(self.to_counters):
                 m.d.sync += words.eq(len(counters_of(self.config)))
-        beyond = [
-            put & data[len(place) :].any()
-            for put, place in zip(puts, (space, bank, addr[:8], addr[8:], words[:8], words[8:]), strict=True)
-            if len(place) < len(data)
-        ]
-        with m.If(Cat(beyond).any()):
-            m.d.sync += stray.eq(1)
-        with m.If(self.clear):
-            m.d.sync += [space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0), words.eq(IDENTITY_WORDS)]
+        with m.If(self.next | self.next_word):
+            m.d.sync += addr.eq(Mux(self.to_network, HEADER.fields["id_low"].word, addr + 1))
+        with m.If(self.next_word):
+            m.d.sync += words.eq(words - 1)
+        return m
