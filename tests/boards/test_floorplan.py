@@ -104,7 +104,7 @@ def test_without_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (place / "build.json").write_text(json.dumps(BUILT | {"config": options(recorded)}))
     built = build_facts("icebreaker", None, recorded)
     assert built is not None and built["source"] == "build" and built["floorplan"] is None
-    other = build_facts("icebreaker", None, replace(OWN, geometry=Geometry(4, 8, 32)))
+    other = build_facts("icebreaker", None, replace(OWN, geometry=Geometry(4, 16, 32)))
     assert other is not None and other["source"] == "estimate" and not other["critical_path"]
     assert other["figures"]["logic_cells_estimated"] > 5280 and "too large for iCE40UP5K" in other["refusal"]
     deep = build_facts("icebreaker", None, replace(OWN, weight_depth=4096))
