@@ -43,7 +43,7 @@ BOARD = Board(
     ),
     clock_pin="clk12",  # of the iCELink, as it is set when it is delivered
     clock_in_hz=12_000_000,
-    clock_hz=33_000_000,
+    clock_hz=36_000_000,
     # The usual rate of an iCELink; a faster one is untried.
     baud=115_200,
     best_baud=115_200,
