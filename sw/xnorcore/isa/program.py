@@ -247,9 +247,8 @@ class Program:
         if not self.turns:
             return tuple(alone(layers, self.config, run=at > 0) for at, layers in enumerate(self.timed))
         # All rounds but the last one take the same.
-        infer = alone(self.timed[0], self.config)
         first, last = (alone(self.timed[number], self.config, run=True) for number in (1, -1))
-        return (infer, *[first] * (len(self.turns) - 1), last)
+        return (alone(self.timed[0], self.config), *[first] * (len(self.turns) - 1), last)
 
     @cached_property
     def timed(self) -> list[list[Timed]]:
