@@ -28,7 +28,7 @@ class ResultPlace(wiring.Component):
     Members
     -------
     layer : In(stream of LayerLayout)
-        Taken with `begin`; with `config.program_halves`, with the last part of the layer's last result.
+        Taken with `begin`; with `config.keeps_once`, with the last part of the layer's last result.
     begin : In(1)
         The layer's first result comes next.
     writing : In(1)
@@ -69,8 +69,8 @@ class ResultPlace(wiring.Component):
         m = Module()
         g = self.config.geometry
         base = Signal.like(self.addr, name="base")
-        # With `program_halves`, the next layer's comes after all results of this one are written.
-        waits = bool(self.config.program_halves)
+        # With `keeps_once`, the next layer's comes after all results of this one are written.
+        waits = self.config.keeps_once
         layer = self.layer.p if waits else Signal(LayerLayout(self.config))
         m.d.comb += [
             self.strips.eq(layer.strips if self.config.convolution and g.rows > 1 else 0),

@@ -34,7 +34,7 @@ class ResultWriter(wiring.Component):
     emit : In(Emission)
         In step with the array's control word.
     layer : In(stream of LayerLayout)
-        Taken with the first emission of a layer, which it must not come after; with `config.program_halves`
+        Taken with the first emission of a layer, which it must not come after; with `config.keeps_once`
         used from then on, and taken with the last result.
     bits : In(rows * columns)
         The array's output, `array_latency` cycles later.

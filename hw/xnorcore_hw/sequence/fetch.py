@@ -99,7 +99,7 @@ class Fetch(wiring.Component):
             program.addr.eq(pc),
             program.following.eq(pc_next),
             program.move.eq(capture),
-            blocked.eq(layer.valid & (at_kept if config.program_halves else at_output)),
+            blocked.eq(layer.valid & (at_kept if config.keeps_once else at_output)),
             capture.eq(self.go & program.ready & ~blocked),
             self.last.eq(capture & at_output),
             self.causes.fetch.eq(self.go & ~blocked),
@@ -134,7 +134,7 @@ class Fetch(wiring.Component):
                 m.d.comb += program.jump.eq(1)
                 m.d.sync += pc.eq(HEADER.words)
         # Where the writer still needs what is kept, it is cleared at the end.
-        clears = self.last if config.program_halves else capture & (index == 2)
+        clears = self.last if config.keeps_once else capture & (index == 2)
         self._keep(m, word, number, taken, clears & ~descriptor.wide, self.last & beyond)
         self._layer(m, word, arrived, beyond)
         return m
@@ -198,9 +198,9 @@ class Fetch(wiring.Component):
                     layer.p.planes_last.eq(Mux(descriptor.score, 0, descriptor.code_last)),
                     layer.p.plane.eq(Cat(descriptor.plane_low, descriptor.plane_high)),
                 ]
-        # With halves of words, those of the next descriptor come after the writer is done.
-        held = Value.cast(arrived) if not self.config.program_halves else Const(1)
-        domain = m.d.comb if self.config.program_halves else m.d.sync
+        # Kept once, they are the descriptor's own: the next one comes after the writer is done.
+        held = Const(1) if self.config.keeps_once else Value.cast(arrived)
+        domain = m.d.comb if self.config.keeps_once else m.d.sync
         with m.If(held):
             domain += [layer.p.delta.eq(descriptor.out_delta), layer.p.strip.eq(descriptor.out_strip)]
         with m.If(self.last):

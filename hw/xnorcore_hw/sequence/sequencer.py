@@ -71,7 +71,7 @@ class Sequencer(wiring.Component):
         layer behind one whose codes it makes waits for all of them.
     layer : Out(stream of LayerLayout)
         The layer whose descriptor was fetched last, until its first emission reaches the writer; with
-        `config.program_halves`, until its last result is written.
+        `config.keeps_once`, until its last result is written.
     layer_done : In(1)
         The last result of a layer is being written.
     fault : Out(1)

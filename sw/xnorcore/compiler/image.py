@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CapacityError, CompileError
-from ..isa.device import DeviceConfig, aligned
+from ..isa.device import DeviceConfig
+from ..isa.places import aligned
 from ..model.bits import bytes_per_image
 from ..model.layers import Conv2d, Dense
 from ..model.network import Network
@@ -175,7 +176,7 @@ def _windows(layer: Conv2d, shape: Sequence[int], bits: int, config: DeviceConfi
         words = -(-used // width)
         apart, row_words = words * width, across * words
     else:
-        column = aligned(used, config)
+        column = aligned(used, config.column_align)
         window, apart = kw * column, layer.stride[1] * column
         row_words = -(-(left + columns + right) * column // width)
     planes = 2 if expanded else bits

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from ..errors import CompileError
 from .codes import MAX_COMPARED_BITS
 from .descriptor import decode
-from .device import DeviceConfig, aligned
+from .device import DeviceConfig
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, levels_of, signed, unpack_descriptor
+from .places import aligned
 from .reach import read_along, read_of_map, written
 from .scales import check_adding
 from .starts import MAX_PLANES
@@ -243,7 +244,7 @@ def _image(header: Mapping[str, int], config: DeviceConfig) -> None:
             used, words = kernel * length, rows * (header["across_last"] + 1) * -(-kernel * run // width)
         else:
             across = header["pad_left"] + header["map_width"] + header["pad_right"]
-            row = across * aligned(kernel * (header["channels_last"] + 1), config)
+            row = across * aligned(kernel * (header["channels_last"] + 1), config.column_align)
             used, words = kernel * header["row_values"], rows * -(-row // width)
         _at_most("the line buffer's used part", used, config.line_bytes, "bytes (line_bytes)")
     else:

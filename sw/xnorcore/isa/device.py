@@ -246,6 +246,11 @@ class DeviceConfig:
         return bool(self.whole_windows or self.offset_bits)
 
     @property
+    def keeps_once(self) -> bool:
+        """Whether a descriptor keeps where its results go, until all are written, with no copy of it."""
+        return bool(self.program_halves and not self.offset_bits)
+
+    @property
     def groups(self) -> int:
         """Systolic stages along a row."""
         return -(-self.geometry.columns // self.column_group)
@@ -287,11 +292,6 @@ class DeviceConfig:
             raise GeometryError(f"{name} is 0; leave it out for the default")
         geometry = Geometry(**{k: v for k, v in options.items() if k in shape})
         return cls(geometry=geometry, **{k: v for k, v in options.items() if k in rest})
-
-
-def aligned(column: int, config: DeviceConfig) -> int:
-    """Return the bits that a column of `column` values under a kernel takes in each plane."""
-    return -(-column // config.column_align) * config.column_align
 
 
 def options(config: DeviceConfig) -> dict[str, int]:

@@ -10,12 +10,18 @@ from .layout import LOOPS
 
 __all__ = [
     "ADDRESSES", "NOWHERE", "POSITIONS", "Adding", "Loop", "MemoryMap", "Nest", "Padding", "Place", "Strips",
+    "aligned",
 ]  # fmt: skip
 
 ADDRESSES = 1 << 16
 """Words that an address can name; it counts modulo this."""
 POSITIONS = 1 << 10
 """That a loop over images or positions may have."""
+
+
+def aligned(column: int, align: int) -> int:
+    """Return the bits that `column` values under a kernel take in a plane, a multiple of `align`."""
+    return -(-column // align) * align
 
 
 @dataclass(frozen=True)

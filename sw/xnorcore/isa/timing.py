@@ -150,9 +150,9 @@ class _Clock:
     def _layer(self, layer: Timed) -> Cycles:
         config, start = self.config, self.now
         step = 2 if config.program_halves else 1
-        # The word behind those that every layer needs is taken once the layer before is written, where words
-        # come in halves; elsewhere the last one, once the writer has the one of the layer before.
-        word = WIDE_WORDS.start if config.program_halves else layer.words - 1
+        # The word behind those that every layer needs is taken once the layer before is written, where a
+        # descriptor is kept once; elsewhere the last one, once the writer has the one of the layer before.
+        word = WIDE_WORDS.start if config.keeps_once else layer.words - 1
         asked = start + step * (word - 1) + 1
         last = max(start + step * word, self.taken + 1) + step * (layer.words - 1 - word)
         held = max(self.taken + 1 - asked, 0)
@@ -170,8 +170,8 @@ class _Clock:
         self.written = end + beats.late + config.latency + beats.parts - 1
         # Results wait in a register on their way into memories that are two.
         self.taken = emitted + beats.late + config.latency - 1 - (1 if config.offset_bits else 0)
-        if config.program_halves:
-            self.taken = self.written - (1 if config.offset_bits else 0)
+        if config.keeps_once:
+            self.taken = self.written
         return Cycles(
             busy=beats.busy,
             drain=beats.drain,
