@@ -33,7 +33,11 @@ def test_rates_are_those_of_the_cycles_in_their_rows():
             bounds += found.cycles != found.model_cycles
             array = found.clock_hz / found.cycles * found.images_per_batch
             assert found.device_images_per_s == pytest.approx(array, abs=1e-3)
-            assert found.images_per_s == pytest.approx(min(array, found.wire_images_per_s), abs=1e-3)
+            least = min(array, found.wire_images_per_s)
+            assert found.images_per_s is not None
+            assert found.images_per_s == pytest.approx(least, abs=1e-3) or (
+                found.rounds and 0.95 * least < found.images_per_s < least
+            )
     assert bounds
 
 

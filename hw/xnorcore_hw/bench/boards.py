@@ -196,14 +196,17 @@ def _measured(row: BoardRow, accelerator: Accelerator, network: Network, say: Sa
         both, later, more = _counted(accelerator, program, 2)
         cycles, waited, wrong, images = both - cycles, later - waited, wrong + more, 3 * images
     row = replace(row, cycles=cycles, waited=waited, images=images, mismatches=wrong)
-    return row if cycles == row.model_cycles or program.results_read else _counted_rates(row, program)
+    computed = cycles == row.model_cycles or row.runs == "passes"
+    return row if computed else _counted_rates(row, program)
 
 
 def _counted_rates(row: BoardRow, program: Program) -> BoardRow:
     """Return the rates by the cycles that were counted, where those that were computed are others."""
     assert row.cycles and row.wire_images_per_s is not None
     array = row.clock_hz / row.cycles * program.batch
-    found = min(array, row.wire_images_per_s)
+    # In rounds, an image and its array take turns on the wire: what is computed for that stays.
+    found = row.images_per_s if row.rounds else min(array, row.wire_images_per_s)
+    assert found is not None
     return replace(
         row,
         device_images_per_s=round(array, 3),
