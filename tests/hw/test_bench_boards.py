@@ -76,7 +76,7 @@ def test_a_board_is_measured(capsys: pytest.CaptureFixture[str]):
     lacking = rows[BOARD, "digits"]
     assert lacking["runs"] == "no" and lacking["missing"] == ["acc_width is 11, needed 12"]
     assert rows["icestick", "digits"]["missing"] == [
-        "1x4x8 takes about 2,166 of the 1,280 logic cells of iCE40HX1K"
+        "1x4x8 takes about 2,168 of the 1,280 logic cells of iCE40HX1K"
     ]
 
 
