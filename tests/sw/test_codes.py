@@ -129,7 +129,10 @@ def test_what_a_device_has_not() -> None:
     (found,) = obstacles(dense(5, 2), one)
     assert (found.field, found.there, found.needed) == ("code_bits", 1, 3)
     assert not obstacles(dense(5, 2), replace(one, code_bits=3))
-    assert obstacles(dense(3, 2), DeviceConfig(Geometry(1, 8, 8), threshold_share=2))[0].field == ""
+    shared = replace(one, threshold_share=2)
+    lacking = obstacles(dense(5, 2), shared)
+    assert [(a.field, a.there, a.needed) for a in lacking] == [("threshold_share", 2, 1), ("code_bits", 1, 3)]
+    assert not obstacles(dense(5, 2), replace(shared, **{a.field: a.needed for a in lacking}))
     rng = np.random.default_rng(0)
     conv = Conv2d(signs(rng, 4, 1, 1, 2), np.sort(rng.integers(-3, 4, (4, 3))), name="conv")
     bits = Conv2d(signs(rng, 4, 1, 1, 2), np.sort(rng.integers(-3, 4, (4, 4))), name="more")

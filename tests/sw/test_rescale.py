@@ -89,7 +89,12 @@ def test_uneven_thresholds_are_compared_or_refused() -> None:
     ):
         compile_network(four, replace(CONFIG, code_bits=3, result_lanes=0))
     (lacking,) = obstacles(four, replace(CONFIG, code_bits=3, result_lanes=0))
-    assert not lacking.field and "result_lanes=1" in lacking.reason
+    assert not lacking.field and "no multiplication of 16 bits" in lacking.reason
+    even = four.with_layer(0, Dense(signs(RNG, 11, 60), np.tile(np.arange(-28, 29, 4), (11, 1))))
+    stored = replace(CONFIG, code_bits=1, result_lanes=0, store_words=1024)
+    found = obstacles(even, stored)
+    assert {a.field: a.needed for a in found} == {"store_words": 0, "result_lanes": 1, "code_bits": 4}
+    assert not obstacles(even, replace(stored, **{a.field: a.needed for a in found}))
 
 
 def test_padding_that_has_no_place_is_refused() -> None:

@@ -61,12 +61,12 @@ class Need:
 
 def convolves(network: Network) -> bool:
     """Return whether a network needs more than what dense devices have."""
-    return any(not isinstance(layer, Dense) for layer in network.layers)
+    return any(not isinstance(layer, Dense) or layer.weight_width > 1 for layer in network.layers)
 
 
 def alike(network: Network, config: DeviceConfig) -> Hashable:
     """Return what a network's program depends on, but for depths, of what tells arrays apart."""
-    kind = config.whole_windows, config.column_align
+    kind = config.whole_windows, config.column_align, config.row_sums
     return config.geometry, kind if convolves(network) else None
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 
+from xnorcore.compiler.lacking import bits_needed
 from xnorcore.errors import GeometryError
+from xnorcore.isa.codes import MAX_COMPARED_BITS
 from xnorcore.isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
 from xnorcore.model.network import Network
 
@@ -29,6 +31,8 @@ _KINDS = (
     {"convolution": 0, "whole_windows": 0, "column_align": 1},
 )
 """With convolution or without, and how images lie in memory for it."""
+_CODES = ({}, {"row_sums": 1}, *({"result_lanes": lanes} for lanes in (1, 2, 4)))
+"""What makes codes of sums, and weights of several bits cheaper, where a network has them."""
 _ROUTED = {
     "iCE40HX8K": 0.983,
     "iCE40UP5K": 0.955,
@@ -86,18 +90,20 @@ def arrays(board: Board, networks: Iterable[Network], geometry: Geometry | None 
     Depths are as large as they may be; `convolution`, with a line buffer, is there where a network needs it
     and it may fit, with windows that neighbours share, and with whole ones; start values are shared by 1, 2
     or 4 columns; activation memories have one port where the part has blocks for that, or two. With a
-    `geometry` they are those of it; else small ones are left out.
+    `geometry` they are those of it; else small ones are left out. Where a network has values or weights of
+    several bits, all have codes of as many, and sums of rows or a results unit or neither.
     """
     family, limit = board.part.family.name, cells_limit(board)
+    networks = list(networks)
     wanted = any(map(convolves, networks))
     found: dict[DeviceConfig, int] = {}
     shapes = [geometry] if geometry else _geometries()
-    for shape, share, ports in product(shapes, _SHARES, _ports(board)):
+    for shape, share, ports, codes in product(shapes, _SHARES, _ports(board), _codes(networks)):
         fitting = 0
         for kind in _KINDS if wanted else _KINDS[-1:]:
             if fitting and not kind["convolution"]:
                 continue
-            config = _array(board.config, shape, share, {**kind, "act_ports": ports})
+            config = _array(board.config, shape, share, {**kind, **codes, "act_ports": ports})
             if config is None:
                 continue
             cells = _least_cells(family, config)
@@ -120,8 +126,8 @@ def smallest_arrays(board: Board, network: Network) -> list[DeviceConfig]:
     few = sorted(_geometries(), key=lambda geometry: geometry.peak)[:_FEW]
     kinds = [kind for kind in _KINDS if kind["convolution"] == convolves(network)]
     found = [
-        _array(board.config, geometry, 1, {**kind, "act_ports": ports})
-        for geometry, kind, ports in product(few, kinds, _ports(board))
+        _array(board.config, geometry, 1, {**kind, **codes, "act_ports": ports})
+        for geometry, kind, ports, codes in product(few, kinds, _ports(board), _codes([network]))
     ]
     return [config for config in found if config is not None]
 
@@ -149,6 +155,16 @@ def _geometries() -> Iterator[Geometry]:
 def _ports(board: Board) -> tuple[int, ...]:
     """Return the ports that activation memories may have: one, where the part has blocks of one port."""
     return (2, 1) if board.part.spram else (2,)
+
+
+def _codes(networks: Iterable[Network]) -> list[dict[str, int]]:
+    """Return what makes codes of as many bits as networks need."""
+    bits = max(map(bits_needed, networks), default=1)
+    if bits == 1:
+        return [{}]
+    return [
+        {"code_bits": bits, **more} for more in _CODES if bits <= MAX_COMPARED_BITS or "result_lanes" in more
+    ]
 
 
 def _array(own: DeviceConfig, geometry: Geometry, share: int, kind: Mapping[str, int]) -> DeviceConfig | None:

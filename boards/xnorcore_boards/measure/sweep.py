@@ -37,7 +37,7 @@ _SMALL = DeviceConfig(
 def points(family: str) -> Iterator[tuple[Board, DeviceConfig]]:
     """Return what is synthesized for a family: a spread of configurations, and those of its boards."""
     board = find_board(FAMILIES[family])
-    for config in (*_dense(), *_convolutions()):
+    for config in (*_dense(), *_convolutions(), *_few_bits()):
         yield board, config
     if one_port := ONE_PORT.get(family):
         for config in _one_port():
@@ -67,6 +67,19 @@ def _convolutions() -> Iterator[DeviceConfig]:
     ):  # fmt: skip
         yield replace(with_lines, geometry=Geometry(rows, columns, width), whole_windows=whole)
     yield replace(_SMALL, geometry=Geometry(2, 8, 32), convolution=1)
+
+
+def _few_bits() -> Iterator[DeviceConfig]:
+    """Yield configurations for values and weights of several bits, and with a results unit."""
+    base = replace(_SMALL, acc_width=20, convolution=1, line_bytes=512, whole_windows=1, weight_depth=512)
+    for rows, columns, width, more in (
+        (1, 8, 32, {"code_bits": 2}),
+        (2, 8, 16, {"code_bits": 3}),
+        (1, 8, 32, {"code_bits": 3, "row_sums": 1}),
+        (1, 8, 16, {"code_bits": 4, "result_lanes": 1}),
+        (1, 16, 16, {"code_bits": 8, "result_lanes": 4, "value_depth": 512}),
+    ):
+        yield replace(base, geometry=Geometry(rows, columns, width), **more)
 
 
 def _one_port() -> Iterator[DeviceConfig]:

@@ -7,12 +7,20 @@ from ..isa.codes import MAX_COMPARED_BITS
 from ..model.layers import Add, Concat, Conv2d, Layer, has_weights, is_dense
 from ..model.network import Network
 
-__all__ = ["few_bits", "name_of", "only_dense"]
+__all__ = ["bits_needed", "few_bits", "name_of", "only_dense"]
 
 
 def name_of(index: int, layer: Layer) -> str:
     """Return what a layer is called in messages."""
     return layer.name or f"layer{index}"
+
+
+def bits_needed(network: Network) -> int:
+    """Return the `DeviceConfig.code_bits` that a network's values need, and its weights of several bits."""
+    layers = [(layer, value) for layer, value in zip(network.layers, network.values[1:], strict=True)]
+    weighted = [(layer, value) for layer, value in layers if has_weights(layer)]
+    codes = [value.bits for _, value in weighted if value.coding == "unsigned"]
+    return max([1, *codes, *(2 for layer, _ in weighted if layer.weight_width > 1)])
 
 
 def few_bits(network: Network, index: int, layer: Layer, code_bits: int) -> None:
@@ -37,7 +45,7 @@ def few_bits(network: Network, index: int, layer: Layer, code_bits: int) -> None
     if has_weights(layer) and layer.weight_width > 1 and code_bits == 1:
         raise CompileError(
             f"layer {name!r} has weights of {layer.weight_width} bits, but the device has 1 (code_bits); "
-            f"build it with code_bits=2; {way}"
+            f"build it with code_bits={bits_needed(network)}; {way}"
         )
     if has_weights(layer) and value.coding == "unsigned" and value.bits > code_bits:
         there = f"the device has {code_bits} (code_bits)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import CompileError, GeometryError
@@ -30,6 +31,13 @@ _MOST = {
 Buffers come before activation memory: in passes, a network needs less of that.
 """
 
+_GIVEN_UP = (
+    {},
+    {"threshold_share": 1},
+    {"threshold_share": 1, "store_words": 0, "store_kind": 0, "result_lanes": 1},
+)
+"""What a device must be besides, in the order in which it is tried: values of few bits, and of up to 8."""
+
 _WITHOUT = {
     "convolution": {"line_bytes": 0, "whole_windows": 0, "column_align": 1},
     "line_bytes": {"whole_windows": 0, "column_align": 1},
@@ -52,7 +60,8 @@ class Obstacle:
     field : str
         Of `DeviceConfig`; "" if no device of this array runs the network.
     there, needed : int
-        What the device has; the least that suffices where everything else does.
+        What the device has; the least that suffices where everything else does, and of `threshold_share` and
+        `store_words` the most.
     reason : str
         What the compiler says of a device that lacks nothing else.
     """
@@ -68,18 +77,19 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
 
     With every obstacle's field set to what is needed, the network compiles.
     """
-    width, most = config.geometry.width, dict(_MOST)
-    if not (width & (width - 1) or config.act_ports == 1 or config.whole_windows):
-        most["whole_windows"] = 0  # nothing needs it, and it takes memory
-    if config.threshold_share > 1:
-        most["code_bits"] = 1
-    if config.result_lanes:
-        most["code_bits"] = MAX_CODE_BITS
-    device = replace(config, **most)
-    found = _compiled(network, device)
-    if not isinstance(found, Program):
-        return [Obstacle("", 0, 0, str(found))]
-    lacking = []
+    for given_up in _GIVEN_UP:
+        device = replace(config, **given_up, **_most(config, given_up))
+        found = _compiled(network, device)
+        if isinstance(found, Program):
+            break
+        said = str(found)
+    else:
+        return [Obstacle("", 0, 0, said)]
+    lacking = [
+        Obstacle(field, there, needed, said)
+        for field, needed in given_up.items()
+        if (there := getattr(config, field)) != needed
+    ]
     for field in _MOST:
         there = getattr(config, field)
         said = _compiled(network, device, **{field: there}, **({} if there else _WITHOUT.get(field, {})))
@@ -91,6 +101,18 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
         lacking.append(Obstacle(field, there, needed, str(said)))
         device = replace(device, **{field: needed})
     return lacking
+
+
+def _most(config: DeviceConfig, given_up: Mapping[str, int]) -> dict[str, int]:
+    """Return what a device may have at most, as `_MOST`, if it is changed in what is `given_up`."""
+    width, most = config.geometry.width, dict(_MOST)
+    if not (width & (width - 1) or config.act_ports == 1 or config.whole_windows):
+        most["whole_windows"] = 0  # nothing needs it, and it takes memory
+    if given_up.get("threshold_share", config.threshold_share) > 1:
+        most["code_bits"] = 1
+    elif given_up.get("result_lanes", config.result_lanes):
+        most["code_bits"] = MAX_CODE_BITS
+    return most
 
 
 def _compiled(
