@@ -261,6 +261,8 @@ def test_program_a_network_that_cannot_be_kept(capsys):
     ):
         code, _, err = run(capsys, "program", "icebreaker", "--network", name, "--port", port)
         assert code != 0 and says in err and "Traceback" not in err
+    code, _, err = run(capsys, "program", "ice40-hx8k-b-evn", "--network", "mnist-tfc", "--port", KEEPS)
+    assert code == 2 and "is another device: ice40-hx8k-b-evn: store_kind is 2, but" in err
 
 
 def test_a_board_that_keeps_no_network_is_refused_before_its_port(capsys):

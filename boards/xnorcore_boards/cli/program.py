@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xnorcore.cli.console import Console
 from xnorcore.cli.options import Commands, command, seconds
-from xnorcore.errors import UsageError
+from xnorcore.errors import BuildError, UsageError
 
 if TYPE_CHECKING:
     from xnorcore.model.network import Network
@@ -107,6 +107,12 @@ def _keep(
     from xnorcore.runtime.accelerator import Accelerator
 
     with Accelerator.open(arguments.port, timeout=arguments.timeout, progress=console.progress) as device:
+        try:
+            board.chip(device.info.config)
+        except BuildError as error:
+            raise UsageError(
+                f"what answers at {arguments.port} is another device: {error}; name its board"
+            ) from error
         written = device.load(network, keep=True)
         identifier = device.info.network_id.hex()
     name = network.name or arguments.network
