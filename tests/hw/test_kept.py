@@ -37,6 +37,8 @@ SEEDS = int(os.environ.get("XNORCORE_SEEDS", "5"))
 SIMILAR = dense_network(np.random.default_rng(5), (400, 60, 40, 10))
 RESIDENT = dense_network(np.random.default_rng(0), (40, 12, 6))
 NETWORKS = (SMALLEST, RESIDENT, SIMILAR)
+DEEP = dense_network(np.random.default_rng(7), (16, *[8] * 24, 4))
+"""A program of more words than half of what a request may have."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,8 @@ def test_the_device_starts_with_it(number: int) -> None:
     config = CONFIGS[number]
     device = started(transport)
     assert not device.info.armed
-    for program in (compile_network(RESIDENT, config), *programs(config, 50 + number, 2)):
+    first = (compile_network(network, config) for network in (RESIDENT, DEEP))
+    for program in (*first, *programs(config, 50 + number, 2)):
         device.load_program(program, keep=True)
         device = started(transport)
         assert device.info.armed and device.info.network_id == program.identifier
