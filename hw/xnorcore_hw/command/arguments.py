@@ -11,6 +11,7 @@ from xnorcore.isa.layout import HEADER, counters_of
 from xnorcore.isa.protocol import STORE_BANK, Space
 from xnorcore.isa.stores import FLASHES
 
+from ..parts.counting import down_or_load
 from ..parts.limits import at_least
 from .identity import IDENTITY_WORDS
 
@@ -100,11 +101,17 @@ class Arguments(wiring.Component):
         if self.config.store_words:
             readable += [space for space in (Space.STORE, Space.CHIP) if space in self.limits]
         m.d.sync += [self.readable.eq(space.matches(*readable)), self.exhausted.eq((words == 0) & ~stray)]
-        with m.If(self.clear):
-            m.d.sync += [space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0), words.eq(IDENTITY_WORDS)]
-        for index, place in enumerate((space, bank, addr[:8], addr[8:], words[:8], words[8:])):
-            with m.If(self.put & (self.number == index)):
-                m.d.sync += [place.eq(self.data), stray.eq(stray | self.data[len(place) :].any())]
+        puts = [self.put & (self.number == index) for index in range(6)]
+        for put, place in zip(puts, (space, bank, addr[:8], addr[8:], words[:8], words[8:]), strict=True):
+            with m.If(put):
+                m.d.sync += stray.eq(stray | self.data[len(place) :].any())
+        for put, place in zip(puts, (space, bank, addr[:8], addr[8:]), strict=False):
+            with m.If(put):
+                m.d.sync += place.eq(self.data)
+        fewer = down_or_load(self.next_word, words, self.data.replicate(2))
+        for put, part in zip(puts[4:], (slice(0, 8), slice(8, None)), strict=True):
+            with m.If(put | self.next_word):
+                m.d.sync += words[part].eq(fewer[part])
         with m.If(self.to_identity):
             m.d.sync += addr.eq(self.config.program_depth)
         if self.config.counters:
@@ -112,6 +119,6 @@ class Arguments(wiring.Component):
                 m.d.sync += words.eq(len(counters_of(self.config)))
         with m.If(self.next | self.next_word):
             m.d.sync += addr.eq(Mux(self.to_network, HEADER.fields["id_low"].word, addr + 1))
-        with m.If(self.next_word):
-            m.d.sync += words.eq(words - 1)
+        with m.If(self.clear):
+            m.d.sync += [space.eq(0), bank.eq(0), addr.eq(0), stray.eq(0), words.eq(IDENTITY_WORDS)]
         return m

@@ -101,7 +101,9 @@ class TapTracker(wiring.Component):
         y = moved[_ROW], moved[_PLANE:_WIN_Y].any(), moved[_WIN_Y], moved[_X], moved[_Y], begin
         tap_x = self._axis(m, "x", layer.pad_left, layer.col_last, *x)
         tap_y = self._axis(m, "y", layer.pad_top, layer.row_last, *y)
-        m.d.comb += self.inside.eq((tap_x < layer.map_width) & (tap_y < layer.map_height))
+        # A place is less than a size if the size and the place's complement have a carry.
+        inside = [(size + tap)[_BITS] for tap, size in ((tap_x, layer.map_width), (tap_y, layer.map_height))]
+        m.d.comb += self.inside.eq(inside[0] & inside[1])
         return m
 
     def _axis(
@@ -117,7 +119,7 @@ class TapTracker(wiring.Component):
         window_on: Value,
         begin: Value,
     ) -> Signal:
-        """Return the tap's place along an axis; before the map it is a large number.
+        """Return the complement of the tap's place along an axis; a place before the map is a large number.
 
         A step goes on, and back to the first tap of a position or of a window before that; or it begins.
         """
@@ -147,6 +149,6 @@ class TapTracker(wiring.Component):
         ]
         m.d.comb += back.eq(_either(backs))
         with m.If(self.step):
-            # The complement of one less is what is left of 0: so a bit is one look-up table.
-            m.d.sync += tap.eq(Mux(begin, ~back, tap - back))
+            # What is left of 0, too, is the complement of one less.
+            m.d.sync += tap.eq(Mux(begin, back, tap + back))
         return tap

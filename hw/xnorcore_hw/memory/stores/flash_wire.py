@@ -100,7 +100,7 @@ class FlashWire(wiring.Component):
                     m.d.sync += [chip.select.eq(1), got.eq(0)]
                     m.next = "OUT"
             with m.State("OUT"):
-                m.d.comb += [due.eq(turn), down.eq(due), free.eq(left < 8)]
+                m.d.comb += [due.eq(turn), down.eq(due), free.eq(~left[3:].any())]
                 with m.If(due & (left == 1)):
                     m.next = "REST"
             with m.State("REST"):
