@@ -238,13 +238,15 @@ class Core(wiring.Component):
     def _connect_boot(self, m: Module, boot: Boot, requests: Any, responses: Any) -> None:
         """Let requests that a flash keeps come first, and nobody hear what is answered to them."""
         m.submodules.boot = boot
-        answers = self._responder.o
+        # A cycle late, long before the link's first answer: whether one is heard is known late in a cycle.
+        answers, mute = self._responder.o, Signal(name="mute", init=1)
         connect(m, flipped(self.i), boot.i)
         connect(m, boot.o, requests.i)
+        m.d.sync += mute.eq(boot.on)
         m.d.comb += [
-            responses.i.valid.eq(answers.valid & ~boot.on),
+            responses.i.valid.eq(answers.valid & ~mute),
             responses.i.p.eq(answers.p),
-            answers.ready.eq(responses.i.ready | boot.on),
+            answers.ready.eq(responses.i.ready | mute),
             boot.answered.eq(answers.valid & answers.p.last),
         ]
 

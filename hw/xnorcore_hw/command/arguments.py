@@ -77,7 +77,7 @@ class Arguments(wiring.Component):
                 "space": Out(3 if stored else 2),
                 "bank": Out(range(max(banks for banks, _, _ in self.limits.values()))),
                 "addr": Out(longest),
-                "words": Out(longest, init=IDENTITY_WORDS),
+                "words": Out(min((longest.stop - 1).bit_length(), 16), init=IDENTITY_WORDS),
                 "inside": Out(1),
                 "readable": Out(1),
                 "exhausted": Out(1),
@@ -108,7 +108,8 @@ class Arguments(wiring.Component):
         for put, place in zip(puts, (space, bank, addr[:8], addr[8:]), strict=False):
             with m.If(put):
                 m.d.sync += place.eq(self.data)
-        fewer = down_or_load(self.next_word, words, self.data.replicate(2))
+        # Whether a word is done is known late: it is no part of what the carries depend on.
+        fewer = down_or_load(~self.put, words, self.data.replicate(2))
         for put, part in zip(puts[4:], (slice(0, 8), slice(8, None)), strict=True):
             with m.If(put | self.next_word):
                 m.d.sync += words[part].eq(fewer[part])
