@@ -180,7 +180,7 @@ PLAN: dict[str, list[str]] = {
     **dict.fromkeys(["memory/single/generic.py", "memory/single/ice40.py"], _SINGLE),
     "memory/fill.py": [*_RINGS, *_STORED, *_NETWORK, *_MEMORIES],
     "memory/prefetch.py": [*_RINGS, *_STORED],
-    "memory/queue.py": ["tests/hw/test_word_queue.py"],
+    "memory/queue.py": ["tests/hw/test_word_queue.py", "tests/formal/test_word_queue.py"],
     "memory/ring.py": [*_RINGS, *_STORED],
     **dict.fromkeys([f"memory/stores/{part}.py" for part in ("access", "ram")], _STORED),
     **dict.fromkeys([f"memory/stores/{part}.py" for part in ("flash", "flash_pages", "flash_wire")], _FLASH),
