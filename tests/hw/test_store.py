@@ -110,6 +110,18 @@ def test_random_networks(number: int) -> None:
         assert (max(passes) > 1) == (number < 0)
 
 
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("number", range(len(DEVICES)))
+def test_many_random_networks(number: int, seed: int) -> None:
+    """With those above 522 in all, each at another moment of the store's pauses."""
+    with Accelerator(Session(engine_of(DEVICES[number]))) as device:
+        for program in programs(device.info.config, 100 + 10 * number + seed, 25):
+            images = some_images(program.network, 3)
+            device.load_program(program, verify=False)
+            np.testing.assert_array_equal(device.infer(images), golden.run(program.network, images))
+
+
 def test_programs_that_end_early_and_resident_ones_between(slow: tuple[SimTransport, Accelerator]) -> None:
     _, device = slow
     config, images = device.info.config, some_images(SMALLEST)
