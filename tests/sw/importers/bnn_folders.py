@@ -28,8 +28,22 @@ CNV = (
 )  # fmt: skip
 
 
-def write(folder: Path, stored: tuple[Stored, ...], seed: int = 0, classes: bool = True) -> Path:
+NARROW = (Stored(48, 832, 4, 32), *LFC[1:])
+"""LFC with words that hold as many weights of two bits."""
+Precision = tuple[int, int]
+"""Bits of weights and of activations."""
+
+
+def write(
+    folder: Path,
+    stored: tuple[Stored, ...],
+    seed: int = 0,
+    classes: bool = True,
+    precision: Precision = (1, 1),
+) -> Path:
     """Write a random folder; its last layer has `CLASSES` neurons and padding, as the published ones."""
+    if precision != (1, 1):
+        return _write_wide(folder, stored, seed, precision)
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     last = len(stored) - 1
@@ -57,6 +71,72 @@ def write(folder: Path, stored: tuple[Stored, ...], seed: int = 0, classes: bool
     if classes:
         (folder / "classes.txt").write_text("\n".join(f"class {n}" for n in range(CLASSES)) + "\n")
     return folder
+
+
+def _write_wide(folder: Path, stored: tuple[Stored, ...], seed: int, precision: Precision) -> Path:
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    width, activations = precision
+    last = len(stored) - 1
+    for index, each in enumerate(stored):
+        weights = rng.integers(-1, 2, (each.neurons, each.inputs))
+        if width == 1:
+            weights = 2 * rng.integers(0, 2, weights.shape) - 1
+        spread = 300 if stored is CNV and not index else max(2, int(each.inputs**0.5) // 2)
+        per = 1 if index == last else activations
+        thresholds = np.sort(rng.integers(-spread, spread + 1, (each.neurons, per)), axis=1)
+        if index == last:
+            weights[CLASSES:], thresholds[CLASSES:] = 2 - width, 32767
+        fields = (weights & 3 if width == 2 else weights > 0).astype(np.uint64)
+        places = width * np.arange(each.simd, dtype=np.uint64)
+        shifted = fields.reshape(each.neurons, -1, each.simd) << places
+        words = np.bitwise_or.reduce(shifted, axis=2).astype("<u8")
+        for element in range(each.pe):
+            words[element :: each.pe].tofile(folder / f"{index}-{element}-weights.bin")
+            if not (stored is CNV and index == last):
+                thresholds[element :: each.pe].astype("<i8").tofile(folder / f"{index}-{element}-thres.bin")
+    (folder / "classes.txt").write_text("\n".join(f"class {n}" for n in range(CLASSES)) + "\n")
+    return folder
+
+
+def wide(folder: Path, stored: tuple[Stored, ...], precision: Precision, images: np.ndarray) -> np.ndarray:
+    """Execute a folder with activations of -1, 0 and 1: bits (n, 784) for LFC, q (n, 32, 32, 3) for CNV."""
+    width = precision[0]
+    last = len(stored) - 1
+    maps = images.astype(np.int64)
+    if stored is not CNV:
+        maps = np.pad(2 * maps - 1, ((0, 0), (0, 832 - maps.shape[1])), constant_values=-1)
+    for index, each in enumerate(stored):
+        weights = np.zeros((each.neurons, each.inputs), np.int64)
+        per = 1 if index == last else precision[1]
+        thresholds = np.zeros((each.neurons, per), np.int64)
+        for neuron in range(each.neurons):
+            steps = each.inputs // each.simd
+            place = neuron // each.pe
+            words = np.fromfile(folder / f"{index}-{neuron % each.pe}-weights.bin", "<u8")
+            for tap in range(each.inputs):
+                word = int(words[place * steps + tap // each.simd]) >> width * (tap % each.simd)
+                weights[neuron, tap] = (0, 1, -2, -1)[word & 3] if width == 2 else 2 * (word & 1) - 1
+            if not (stored is CNV and index == last):
+                values = np.fromfile(folder / f"{index}-{neuron % each.pe}-thres.bin", "<i8")
+                thresholds[neuron] = values[place * per : place * per + per]
+        if stored is CNV and index < 6:
+            side = maps.shape[1] - 2
+            windows = [maps[:, y : y + side, x : x + side] for y in range(3) for x in range(3)]
+            sums = np.concatenate(windows, axis=3) @ weights.T
+        else:
+            sums = maps.reshape(len(maps), -1) @ weights.T
+        if stored is CNV and index == last:
+            return sums[:, :CLASSES]
+        passed = ((sums if index or stored is not CNV else 2 * sums)[..., None] > thresholds).sum(axis=-1)
+        if index == last:
+            return passed[:, :CLASSES]
+        maps = passed - 1
+        if stored is CNV and index in (1, 3):
+            half = maps.shape[1] // 2
+            cut = maps[:, : 2 * half, : 2 * half].reshape(len(maps), half, 2, half, 2, -1)
+            maps = cut.max(axis=(2, 4))
+    raise AssertionError
 
 
 def parse(folder: Path, stored: tuple[Stored, ...]) -> list[tuple[np.ndarray, np.ndarray | None]] | None:

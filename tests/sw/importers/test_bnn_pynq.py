@@ -19,7 +19,7 @@ from xnorcore.model import pixels
 from xnorcore.reference import fast, golden
 
 from . import bnn_folders
-from .bnn_folders import CLASSES, CNV, LFC, Stored, write
+from .bnn_folders import CLASSES, CNV, LFC, NARROW, Precision, Stored, write
 
 IMAGES = np.random.default_rng(5).integers(0, 2, (60, 784)).astype(np.uint8)
 
@@ -109,8 +109,10 @@ def test_the_check_sees_one_threshold_off_by_one(
     for wrong in range(hidden):
         calls = iter(range(99))
 
-        def changed(layer: files.RawLayer, wrong: int = wrong, calls=calls) -> np.ndarray:
-            values = real(layer).copy()
+        def changed(
+            layer: files.RawLayer, shape: topology.Shape, wrong: int = wrong, calls=calls
+        ) -> np.ndarray:
+            values = real(layer, shape).copy()
             if next(calls) == wrong:
                 # The first layer of CNV compares doubled sums.
                 values[2] += 2 * by if stored is CNV and wrong == 0 else by
@@ -147,7 +149,7 @@ def test_boundary_inputs_are_at_the_threshold(tmp_path: Path, stored: tuple[Stor
             counted = execute.products(each.raw, each.shape, values.astype(np.int64) - 128)
         else:
             counted = execute.counts(each.raw, each.shape, execute.pad(values, each.shape))
-        thresholds = topology.neuron_thresholds(each.raw)
+        thresholds = topology.neuron_thresholds(each.raw, each.shape)[:, 0]
         reached = counted[:, : each.layer.outputs] - thresholds[: each.layer.outputs]
         # Every channel has its own two inputs: one that just fails, one that just passes.
         low, high = (0, 2) if stored is CNV and index == 0 else (0, 1)
@@ -214,8 +216,8 @@ def test_damaged_folders_say_what_is_wrong(tmp_path: Path) -> None:
     refused(folder, "0-1-weights.bin has 32 bytes, but 0-0-weights.bin has 1248")
     folder = fresh()
     for file in folder.glob("0-*-weights.bin"):
-        os.truncate(file, 624)
-    refused(folder, "78 words per file for 12 thresholds")
+        os.truncate(file, 416)
+    refused(folder, "52 words per file for 12 thresholds")
     folder = fresh()
     np.full(12, 1 << 20, "<i8").tofile(folder / "0-1-thres.bin")
     refused(folder, "layer 0: a threshold is 1048576, but must be -32768 to 32767")
@@ -325,25 +327,72 @@ def test_padding_behind_the_named_classes_may_have_any_weights(tmp_path: Path) -
     refused(folder, "classes.txt names 2 classes, but the last layer has 16 neurons")
 
 
-@pytest.mark.parametrize("bits", [1, 2])
-@pytest.mark.parametrize("stored", [LFC, CNV])
-def test_two_bit_networks_are_named_first(tmp_path: Path, stored: tuple[Stored, ...], bits: int) -> None:
-    folder = write(tmp_path / "x", stored)
-    first = stored[0]
-    for element in range(first.pe):
-        file = folder / f"0-{element}-thres.bin"
+WIDE = [(LFC, (1, 2)), (CNV, (2, 2)), (CNV, (1, 2)), (NARROW, (2, 2))]
+
+
+@pytest.mark.parametrize(("stored", "precision"), some(WIDE, 2, many=True))
+def test_two_bit_activations(tmp_path: Path, stored: tuple[Stored, ...], precision: Precision) -> None:
+    folder = write(tmp_path / "x", stored, precision=precision)
+    imported = importers.load(folder)
+    network, name = imported.network, "W{}A{}".format(*precision)
+    assert f"{name}, " in imported.report.notes[0] and imported.report.check.mismatches == 0
+    assert imported.report.check.boundary > 100
+    images = IMAGES if stored is not CNV else RNG.integers(-128, 128, (4, 32, 32, 3))
+    expected = bnn_folders.wide(folder, stored, precision, images)
+    values = images if stored is not CNV else (images + 128).astype(np.uint8)
+    for model in (fast, golden):
+        found = model.run(network, values)
+        if stored is CNV:
+            assert network.offset is not None
+            found = found + network.offset
+        np.testing.assert_array_equal(found, expected)
+    assert len(np.unique(expected, axis=0)) > 1 and network.class_count == CLASSES
+    if stored is CNV:  # the lowest index of the highest
+        assert network.classify(model.run(network, values)).tolist() == expected.argmax(axis=1).tolist()
+    first, hidden = imported.report.layers[0], imported.report.layers[1]
+    assert first.bits == (precision[0], 8 if stored is CNV else 1, 2) and hidden.bits == (precision[0], 2, 2)
+
+
+def test_weights_of_minus_two(tmp_path: Path) -> None:
+    """Two bits hold them, though none of the published networks has one."""
+    folder = write(tmp_path / "x", NARROW, precision=(2, 2))
+    words = np.fromfile(folder / "1-0-weights.bin", "<u8")
+    words[:] = 0b10_10_00_01_11_10_01_01_11_00_10_11
+    words.tofile(folder / "1-0-weights.bin")
+    network = importers.load(folder).network
+    expected = bnn_folders.wide(folder, NARROW, (2, 2), IMAGES)
+    np.testing.assert_array_equal(fast.run(network, IMAGES), expected)
+
+
+@pytest.mark.parametrize(("stored", "precision"), some(WIDE[:2], 1, many=True))
+def test_the_check_sees_one_of_two_thresholds_off_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[Stored, ...], precision: Precision
+) -> None:
+    folder = write(tmp_path / "x", stored, precision=precision)
+    real, count = build.neuron_thresholds, 0
+
+    def changed(layer: files.RawLayer, shape: topology.Shape) -> np.ndarray:
+        nonlocal count
+        count += 1
+        values = real(layer, shape).copy()
+        if count == 2:
+            values[3, 1] += 1
+        return values
+
+    monkeypatch.setattr(build, "neuron_thresholds", changed)
+    with pytest.raises(ImportFailedError, match=r"1, channel 3\); this is a bug|image"):
+        importers.load(folder)
+
+
+def test_sizes_that_fit_no_precision_are_said_of_the_closest(tmp_path: Path) -> None:
+    folder = write(tmp_path / "x", LFC, precision=(1, 2))
+    for file in folder.glob("2-*-thres.bin"):
         values = np.fromfile(file, "<i8")
-        np.repeat(values, 3).tofile(file)
-        if bits == 2:
-            file = folder / f"0-{element}-weights.bin"
-            words = np.fromfile(file, "<u8")
-            if first.simd > 32:  # two words for each
-                np.repeat(words, 2).tofile(file)
-            else:  # weights of two bits
-                np.full(len(words), (1 << 2 * first.simd) - 1, "<u8").tofile(file)
-    # What else is wrong is said after that.
-    (folder / "classes.txt").write_text("one\n")
-    refused(folder, f"is a W{bits}A2 network: .*three thresholds per neuron.*only W1A1")
+        values[::2].tofile(file)
+    refused(folder, r"layer 2 \(of W1A2\): 10 words of 8 bits per neuron, but the layer before gives 40")
+    folder = write(tmp_path / "y", LFC, precision=(1, 2))
+    np.full(24, 1 << 16, "<i8").tofile(folder / "0-1-thres.bin")
+    refused(folder, "layer 0: a threshold is 65536, but must be -32768 to 32767")
 
 
 def test_other_sources(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Import of BNN-PYNQ weight folders (W1A1): files ``L-P-weights.bin`` and ``L-P-thres.bin``, LFC and CNV.
+"""Import of BNN-PYNQ weight folders, LFC and CNV: files ``L-P-weights.bin`` and ``L-P-thres.bin``.
 
 Format: Xilinx/BNN-PYNQ; networks: Umuroglu et al., *FINN*, 2017 (arXiv:1612.07119). Needs nothing but NumPy.
 """
@@ -28,7 +28,8 @@ def load(path: Path, *, name: str | None = None) -> Imported:
     -------
     Imported
         LFC: 1-bit inputs (28, 28, 1); one output bit per class, of which the highest that is 1 is the class,
-        0 if there is none. CNV: 8-bit inputs (32, 32, 3); scores, each 2 * popcount - inputs.
+        0 if there is none. CNV: 8-bit inputs (32, 32, 3); scores, each 2 * popcount - inputs; with
+        activations of two bits the sum, from that of the codes by an offset.
         Metadata ``pixels`` says how pixels become inputs.
 
     Raises
@@ -60,15 +61,18 @@ def _name(path: Path) -> str:
 
 def _notes(found: topology.Topology, folder: files.Folder) -> tuple[str, ...]:
     stored = "batch norm is in the thresholds already, gamma < 0 in the weights"
+    if found.precision != "W1A1":
+        stored += "; activations of 2 bits are -1, 0 and 1, here the codes 0, 1 and 2"
     if found.kind == "LFC":
         return (
-            f"LFC, {len(found.shapes)} dense layers, {found.classes} classes; {stored}",
+            f"LFC {found.precision}, {len(found.shapes)} dense layers, {found.classes} classes; {stored}",
             f"inputs: 1 for a pixel of {build.LFC_PIXEL} or more; class: the highest output of 1, else 0",
         )
+    gives = "2 * popcount - inputs" if found.precision == "W1A1" else "sums; class: the first of the highest"
     notes = (
-        f"CNV, {found.classes} classes; {stored}",
-        "inputs: q + 128, q = pixel * 256 / 255 - 128, rounded, at most 127; scores: 2 * popcount - inputs",
+        f"CNV {found.precision}, {found.classes} classes; {stored}",
+        f"inputs: q + 128, q = pixel * 256 / 255 - 128, rounded, at most 127; scores: {gives}",
     )
     if folder.unread:
-        return (*notes, f"{files.CNV_LAST}-P-thres.bin are not read: the last layer gives popcounts")
+        return (*notes, f"{files.CNV_LAST}-P-thres.bin are not read: the last layer gives sums")
     return notes

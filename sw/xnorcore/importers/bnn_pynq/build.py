@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...model import pixels
 from ...model.layers import Conv2d, Dense, InputSpec, Layer
@@ -25,7 +26,7 @@ from .topology import (
     neuron_thresholds,
 )
 
-SIGN_ZERO = "-1 (popcount > T, strict)"
+SIGN_ZERO = "-1 ({} > T, strict)"
 LFC_PIXEL = 128
 """pixel / 255 * 2 - 1 >= 0 from this pixel on."""
 OFFSET = 128
@@ -62,53 +63,74 @@ def layers(folder: Folder, topology: Topology) -> list[Built]:
     built = []
     for index, (raw, shape) in enumerate(zip(folder.layers, topology.shapes, strict=True)):
         weights = matrix(raw, shape)
-        thresholds = None if raw.thresholds is None else neuron_thresholds(raw)
+        thresholds = None if raw.thresholds is None else neuron_thresholds(raw, shape)
         folded: list[str] = []
         if index == last and topology.classes < shape.neurons:
             folded.append(f"{shape.neurons - topology.classes} neurons of padding left out")
             weights = weights[: topology.classes]
             thresholds = None if thresholds is None else thresholds[: topology.classes]
-        bits, taps = 1, shape.inputs
-        if thresholds is not None and index == 0 and topology.kind == "CNV":
-            # 2 sum(w q) > T, and q + 128 is what the network reads.
-            bits = 8
-            thresholds = thresholds // 2 + 1 + OFFSET * weights.sum(axis=1, dtype=np.int64)
-            folded.append(f"offset of the input, {OFFSET}")
-        elif thresholds is not None:
-            if index == 0 and taps == LFC_INPUTS:
-                # Inputs of padding are 0 bits: each matches a weight of -1, and no other.
-                thresholds = thresholds - (weights[:, LFC_PIXELS:] < 0).sum(axis=1)
-                weights, taps = weights[:, :LFC_PIXELS], LFC_PIXELS
-                folded.append(f"{LFC_INPUTS - LFC_PIXELS} inputs of padding, always 0")
-            thresholds = 2 * (thresholds + 1) - taps
-            folded.append("popcount > T as sum >= 2 (T + 1) - inputs")
+        padding = weights[:, LFC_PIXELS:] if index == 0 and shape.inputs == LFC_INPUTS else weights[:, :0]
+        weights = weights[:, : shape.inputs - padding.shape[1]]
+        if padding.size:
+            folded.append(f"{padding.shape[1]} inputs of padding, always 0")
+        if thresholds is not None:
+            thresholds, how = _folded(shape, weights, padding, thresholds)
+            folded += how
+        elif shape.reads == "codes":
+            folded.append("offset of the input, -1, into the scores")
         name = f"{'conv' if shape.conv else 'dense'}{index}"
         layer: Dense | Conv2d = Dense(weights, thresholds, name)
         if shape.conv:
             layer = Conv2d(weights.reshape(len(weights), 3, 3, -1), thresholds, name=name)
-        built.append(Built(layer, raw, shape, _facts(index, layer, raw, bits, tuple(folded))))
+        built.append(Built(layer, raw, shape, _facts(index, layer, raw, shape, tuple(folded))))
     return built
 
 
+def _folded(
+    shape: Shape, weights: NDArray[np.int8], padding: NDArray[np.int8], thresholds: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return what sums of the network's own inputs are compared with, and how that is said."""
+    total = weights.sum(axis=1, dtype=np.int64)[:, None]
+    if shape.reads == "pixels":
+        # 2 sum(w q) > T, and q + 128 is what the network reads.
+        found, said = thresholds // 2 + 1 + OFFSET * total, f"offset of the input, {OFFSET}"
+    elif shape.reads == "codes":
+        # The network reads 0, 1 and 2.
+        found, said = thresholds + 1 + total, "offset of the input, -1; sum > T as sum >= T + 1"
+    elif shape.reads == "signs":
+        # Inputs of padding are 0 bits, that is, -1.
+        found = thresholds + 1 + padding.sum(axis=1, dtype=np.int64)[:, None]
+        said = "sum > T as sum >= T + 1"
+    else:
+        # Inputs of padding are 0 bits: each matches a weight of -1, and no other.
+        rest = thresholds - (padding < 0).sum(axis=1)[:, None]
+        found, said = 2 * (rest + 1) - weights.shape[1], "popcount > T as sum >= 2 (T + 1) - inputs"
+    return found[:, 0] if shape.thresholds == 1 else found, [said]
+
+
 def _facts(
-    index: int, layer: Dense | Conv2d, raw: RawLayer, bits: int, folded: tuple[str, ...]
+    index: int, layer: Dense | Conv2d, raw: RawLayer, shape: Shape, folded: tuple[str, ...]
 ) -> LayerReport:
-    plus = (layer.weights > 0).reshape(layer.outputs, -1).sum(axis=1)
-    taps = layer.weights.size // layer.outputs
-    bound = taps if bits == 1 else ((1 << bits) - 1) * int(np.maximum(plus, taps - plus).max())
+    rows = layer.weights.reshape(layer.outputs, -1).astype(np.int64)
+    plus, minus = rows.clip(min=0).sum(axis=1), (-rows).clip(min=0).sum(axis=1)
+    largest = {"pixels": 2 * OFFSET - 1, "codes": 2}.get(shape.reads)
+    bound = int((plus + minus).max() if largest is None else largest * np.maximum(plus, minus).max())
+    counted = "popcount" if shape.reads == "bits" else "sum"
+    reads = {"pixels": 8, "codes": 2}.get(shape.reads, 1)
     kinds = ("weights", "thres") if raw.thresholds is not None else ("weights",)
     return LayerReport(
         name=layer.name,
         kind=type(layer).__name__.lower(),
         source_nodes=tuple(f"{index}-{_numbers(raw.pe)}-{kind}.bin" for kind in kinds),
         shape=layer.weights.shape,
-        sign_zero="none" if layer.thresholds is None else SIGN_ZERO,
+        sign_zero="none" if layer.thresholds is None else SIGN_ZERO.format(counted),
         negative_gamma=0,
         pool_order=None,
         padding=None,
         folded=folded,
         accumulator_bound=bound,
-        memory_bits=layer.weight_bits + (0 if layer.thresholds is None else 32 * layer.outputs),
+        memory_bits=layer.weight_bits + 32 * shape.thresholds * layer.outputs,
+        bits=(layer.weight_width, reads, shape.thresholds),
     )
 
 
@@ -143,4 +165,9 @@ def network(
         metadata[pixels.KEY] = pixels.threshold(LFC_PIXEL)
     if folder.classes is not None:
         metadata["classes"] = list(folder.classes)
-    return Network(name, spec, chain, topology.classes, metadata=metadata), facts
+    offset = None
+    last = built[-1]
+    if last.layer.thresholds is None and last.shape.reads == "codes":
+        # The network reads 0, 1 and 2 for -1, 0 and 1.
+        offset = -last.layer.weights.sum(axis=1, dtype=np.float64)
+    return Network(name, spec, chain, topology.classes, offset=offset, metadata=metadata), facts

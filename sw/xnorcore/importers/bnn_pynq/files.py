@@ -15,9 +15,9 @@ from ...files.userfile import open_regular
 from ...model.check import brief
 
 MAX_FILE = 4 << 20
-"""Most bytes of one file; the published networks' largest has 147 kB."""
+"""Most bytes of one file; the published networks' largest has 590 kB."""
 MAX_BYTES = 16 << 20
-"""Most bytes of all files; the published networks have 0.6 MB."""
+"""Most bytes of all files; the published networks have 0.6 to 2.9 MB."""
 MAX_ENTRIES = 1 << 16
 """Most entries of the folder."""
 MAX_CLASSES = 4096
@@ -36,9 +36,9 @@ class RawLayer:
     ----------
     words : array of uint64, shape (pe, entries)
         Weights; entry ``nf * sf_count + sf`` of element p belongs to neuron ``nf * pe + p``, and its least
-        significant bit to the lowest input. Bit 1 is +1.
-    thresholds : array of int64, shape (pe, neurons / pe), or None
-        A neuron's output is 1 iff its popcount is greater.
+        significant bit to the lowest input. Bit 1 is +1; weights of two bits follow each other.
+    thresholds : array of int64, shape (pe, thresholds * neurons / pe), or None
+        Of one neuron after the other; its output is how many are less than its popcount or sum.
     """
 
     words: NDArray[np.uint64]
