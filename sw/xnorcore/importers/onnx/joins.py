@@ -155,7 +155,8 @@ def _part(walk: Walk, node: Node) -> Levels:
 def compared(walk: Walk, node: Node) -> bool:
     """Begin a stage that hands on each value, where a node asks more of values of several bits than a scale.
 
-    Behind an addition that is all that ends a stage, and pooling; behind a stage, a second quantiser.
+    Behind an addition that is all that ends a stage, and pooling; behind a stage, a second quantiser;
+    behind an average over a map, all but pooling.
     Return whether the node is taken: a quantiser that gives just what it reads is left out.
     """
     levels = walk.levels
@@ -164,12 +165,16 @@ def compared(walk: Walk, node: Node) -> bool:
     joined = levels.giver if isinstance(levels.giver, Joined) else None
     if joined and joined.node.op == "Concat" and node.op == POOL:
         raise node.fail(f"pools what {joined.node.label} puts together; pool in front of it")
-    if levels.bits == 1 or levels.sums:
+    wide = node.op == AFFINE and max(len(node.attributes[key]) for key in ("scale", "offset")) > 1
+    if levels.sums:
+        if wide or node.op in (*QUANTISERS, NORM, MONOTONE, STEP):
+            _handed_on(walk, node)
+        return False
+    if levels.bits == 1:
         return False
     if node.op in QUANTISERS and _same(levels, node, walk):
         walk.pending.append(node.name)
         return True
-    wide = node.op == AFFINE and max(len(node.attributes[key]) for key in ("scale", "offset")) > 1
     if node.op in QUANTISERS or (joined and (wide or node.op in (NORM, MONOTONE, STEP, POOL))):
         _handed_on(walk, joined.node if joined else node)
     return False
@@ -189,7 +194,12 @@ def _handed_on(walk: Walk, node: Node) -> None:
     }  # fmt: skip
     made = Node(DENSE, node.name, node.inputs, node.outputs, attributes)
     if len(levels.shape) == 1:
+        one = walk.index.shape[2:] == (1, 1)
+        if one:
+            walk.index = walk.index[:, :, 0, 0]
         dense(walk, made)
+        if one:
+            walk.index = walk.index[:, :, np.newaxis, np.newaxis]
         return
     attributes["weights"] = attributes["weights"].reshape(channels, 1, 1, channels)
     attributes["window"] = Window(Node("Conv", node.name, (), ()), levels.shape[:2], (1, 1))

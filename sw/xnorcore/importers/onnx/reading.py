@@ -13,6 +13,7 @@ from .shapes import Window, pad_widths
 from .signal import Form, Levels, Stage, places
 from .stairs import every_sum
 from .walk import Walk
+from .weights import DENSE
 
 
 def quantised(walk: Walk, node: Node) -> Levels:
@@ -56,9 +57,10 @@ def dense(walk: Walk, node: Node) -> None:
 def conv(walk: Walk, node: Node) -> None:
     """Begin a stage with a `CONV` node and the padding in front of it."""
     reads = quantised(walk, node)
-    if len(reads.shape) != 3 or reads.sums:
-        raise node.fail("reads values that are no map")
     batch = len(walk.index)
+    if len(reads.shape) != 3 or reads.sums:
+        _conv_of_one(walk, node)
+        return
     if not np.array_equal(walk.index, places(reads.shape, batch, channels_last=False)):
         raise node.fail("reads a map whose axes were permuted; it must be (batch, channels, height, width)")
     window: Window = node.attributes["window"]
@@ -72,6 +74,23 @@ def conv(walk: Walk, node: Node) -> None:
     _begin(walk, node, reads, node.attributes["weights"], padding, pad)
     shape = (*window.size, len(node.attributes["weights"]))
     walk.index = places(shape, batch, channels_last=False)
+
+
+def _conv_of_one(walk: Walk, node: Node) -> None:
+    """Begin a stage with a `CONV` node that reads a single position, as behind an average over the map."""
+    window: Window = node.attributes["window"]
+    if walk.index.shape[2:] != (1, 1):
+        raise node.fail("reads values that are no map; it must read (batch, channels, height, width)")
+    if window.kernel != (1, 1) or any(window.padding) or (walk.levels and walk.levels.pads):
+        raise node.fail(
+            f"reads one value of each channel with a kernel of {window.kernel[0]} x {window.kernel[1]} and "
+            f"padding {window.padding}; use a kernel of 1 x 1 without padding, or a dense layer"
+        )
+    attributes = {**node.attributes, "weights": node.attributes["weights"].reshape(-1, walk.index.shape[1])}
+    del attributes["window"]
+    walk.index = walk.index[:, :, 0, 0]
+    dense(walk, Node(DENSE, node.name, node.inputs, node.outputs, attributes))
+    walk.index = walk.index[:, :, np.newaxis, np.newaxis]
 
 
 def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pad: int) -> None:

@@ -16,7 +16,7 @@ from .signal import Levels
 from .signs import end, step
 from .stairs import stairs
 from .steps import STEP
-from .tails import tail
+from .tails import spread, tail
 from .walk import Cut, Walk
 from .weights import CONV, DENSE
 
@@ -65,7 +65,9 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
             walk.scores = node.outputs[0]
         else:
             raise node.fail(_why(node, walk))
-    return walk.finish()
+    found = walk.finish()
+    spread(found.stages[:-1])
+    return found
 
 
 def _behind(node: Node, graph: Graph, walks: dict[str, Walk]) -> Walk:

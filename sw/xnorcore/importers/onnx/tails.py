@@ -1,7 +1,8 @@
-"""What ends a network behind its last sums: functions that keep their order, and averages over positions."""
+"""Behind sums: functions that keep the order of scores, and averages over all positions of a map."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .graph import Node
 from .shapes import Window
 from .signal import Levels, Stage, places
+from .tensors import elements
 from .walk import Walk
 from .weights import CONV, DENSE
 
@@ -100,3 +102,21 @@ def _swap(stage: Stage, node: Node) -> None:
     del attributes["window"]
     stage.node = Node(DENSE, stage.node.name, stage.node.inputs, stage.node.outputs, attributes)
     stage.form = stage.form.divided(height * width)
+
+
+def spread(stages: Sequence[Stage]) -> None:
+    """Let hidden products of averages read the map itself: the same weights at every position.
+
+    Only the last layer can read global sums, and it needs no more weights for them.
+    """
+    for stage in stages:
+        reads = stage.reads
+        if not reads.sums:
+            continue
+        weights = stage.node.attributes["weights"]
+        area = reads.places[0].size // weights.shape[1]
+        elements((len(weights), area * weights.shape[1]), stage.node.label)
+        attributes = {**stage.node.attributes, "weights": np.tile(weights, (1, area))}
+        stage.node = replace(stage.node, attributes=attributes)
+        stage.reads = replace(reads, shape=(reads.places[0].size,), sums=False, mean="")
+        stage.folded.append(f"average, as the same weights at {area} positions")
