@@ -119,6 +119,30 @@ def test_damaged_files_give_one_error() -> None:
             xnorfile.loads(data.replace(old, new))
 
 
+def test_values_saturate() -> None:
+    """As two's complement; magnitudes are as many on either side."""
+    scale = InputScale([2, 1], [0, 1], bits=4)
+    layers = [Dense(np.eye(2)), scale, Dense(np.ones((1, 2)))]
+    network = Network("n", InputSpec((2,), 3), layers)
+    found = golden.layers(network, [[3, 6], [4, 7], [0, 0], [7, 7]])
+    assert found[1].tolist() == [[6, 7], [7, 7], [0, 1], [7, 7]]
+    assert found[2].tolist() == [[2 * 13], [2 * 14], [2 * 1], [2 * 14]]
+    negative = Network("n", InputSpec((2,), 3), [Dense(-np.eye(2)), *layers[1:]])
+    found = golden.layers(negative, [[3, 5], [4, 7], [5, 7], [0, 7]])
+    assert found[1].tolist() == [[-6, -4], [-8, -6], [-8, -6], [0, -6]]
+    assert found[2].tolist() == [[-2 * (5 + 3)], [-2 * (7 + 5)], [-2 * (7 + 5)], [0]]
+    assert network.values[2].bound == 7 and network.values[2].bits == 4
+    free = Network("n", InputSpec((2,), 3), [layers[0], InputScale([2, 1], [0, 1]), layers[2]])
+    assert free.values[2].bound == 15 and free != network
+    data = xnorfile.dumps(network)
+    assert xnorfile.loads(data) == network and b"saturatedinputscale" in data
+    assert b"saturated" not in xnorfile.dumps(free)
+    for old, new in ((rb"\"bits\":4", rb"\"bits\":1"), (rb"\"bits\":4", rb"\"bits\":0")):
+        assert old in data
+        with pytest.raises(FileFormatError):
+            xnorfile.loads(data.replace(old, new))
+
+
 def test_compiler_refuses_by_name() -> None:
     with pytest.raises(CompileError, match=r"layer 'k' is an InputScale, XNOR-Net's K, .* cannot run it"):
         compile_network(dense(), DeviceConfig(Geometry(1, 8, 8)))
@@ -140,6 +164,8 @@ FIRST, SCALE, LAST = Dense(np.ones((4, 3))), InputScale(ONE, ONE), Dense(np.ones
         ([FIRST, InputScale(ONE, [ONE]), LAST], r"offset has shape \(1, 4\), but must be \(4,\)"),
         ([FIRST, InputScale(ONE, ONE, 63), LAST], "shift is 63, but must be 0 to 62"),
         ([FIRST, InputScale(ONE, ONE, 0, -1), LAST], "mean_shift is -1, but must be 0 to 62"),
+        ([FIRST, InputScale(ONE, ONE, bits=1), LAST], "bits is 1, but must be 0, or 2 to 63"),
+        ([FIRST, InputScale(ONE, ONE, bits=64), LAST], "bits is 64, but must be 0, or 2 to 63"),
         ([FIRST, InputScale([1 << 61] * 4, ONE), LAST], "values reach .*, the limit is .*; use smaller mult"),
         ([FIRST, InputScale([1 << 59] * 4, ONE), LAST], "K times the sum reaches .*; use larger shifts"),
     ],

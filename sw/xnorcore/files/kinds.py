@@ -77,7 +77,15 @@ def _expected_scale(where: str, entry: Entry) -> Iterator[tuple[str, str, list[i
 
 def _build_scale(where: str, entry: Entry, tensors: Tensors) -> Layer:
     shifts = entry["shift"], entry["mean_shift"]
-    return InputScale(tensors["multiplier"], tensors["offset"], *shifts, entry["name"])
+    scale = InputScale(tensors["multiplier"], tensors["offset"], *shifts, entry["name"], entry.get("bits", 0))
+    if "bits" in entry and not scale.bits:
+        raise FileFormatError(f"{where}: bits is 0; its type must be inputscale")
+    return scale
+
+
+def _saturated(layer: InputScale) -> tuple[Entry, Tensors]:
+    entry, tensors = _scale(layer)
+    return entry | {"bits": layer.bits}, tensors
 
 
 _WEIGHTED: dict[str, type] = {"inputs": int, "outputs": int, "thresholds": bool}
@@ -95,6 +103,9 @@ KINDS: dict[str, Kind] = {
     "paddedmaxpool2d": Kind(MaxPool2d, _POOL | {"padding": list}, _padded_pool, _nothing, _build_pool),
     "globalsum": Kind(GlobalSum, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: GlobalSum(e["name"])),
     "inputscale": Kind(InputScale, _SCALE, _scale, _expected_scale, _build_scale),
+    "saturatedinputscale": Kind(
+        InputScale, _SCALE | {"bits": int}, _saturated, _expected_scale, _build_scale
+    ),
     "concat": Kind(Concat, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: Concat(e["name"])),
     "add": Kind(Add, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: Add(e["name"])),
 }
@@ -106,8 +117,10 @@ assert {kind.kind for kind in KINDS.values()} == set(get_args(Layer)), (
 
 
 def kind_of(layer: Layer) -> str:
-    """Return the ``type`` of a layer's entry: padded pooling, and several bits, have types of their own."""
+    """Return the ``type`` of a layer's entry: padded pooling, saturation and several bits have their own."""
     if type(layer) is MaxPool2d and any(layer.padding):
         return "paddedmaxpool2d"
+    if isinstance(layer, InputScale) and layer.bits:
+        return "saturatedinputscale"
     name = next(name for name, one in KINDS.items() if one.kind is type(layer))
     return f"fewbit{name}" if has_weights(layer) and weighted.few(layer) else name

@@ -9,7 +9,19 @@ from ..errors import NetworkError
 from .check_weights import check_weights, compared
 from .graph import Coding, Value
 from .layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d
-from .limits import KERNEL, MAX_SIZE, MAX_SUM, MOST_STEPS, POOL, SHIFT, STRIDE, Site, brief, is_int
+from .limits import (
+    KERNEL,
+    MAX_SIZE,
+    MAX_SUM,
+    MOST_STEPS,
+    POOL,
+    SATURATION,
+    SHIFT,
+    STRIDE,
+    Site,
+    brief,
+    is_int,
+)
 
 
 def check_dense(site: Site, layer: Dense) -> tuple[Coding, int]:
@@ -85,7 +97,11 @@ def check_input_scale(site: Site, layer: InputScale) -> tuple[Coding, int]:
     bound = max(abs(factor) * value.bound + abs(add) for factor, add in pairs)
     if bound > MAX_SUM:
         raise NetworkError(f"{where}: values reach {bound}, the limit is {MAX_SUM}; use smaller multipliers")
-    return "scaled", (bound >> layer.shift) + 1
+    bits, (low, high) = layer.bits, SATURATION
+    if not is_int(bits) or (bits and not low <= bits <= high):
+        raise NetworkError(f"{where}: bits is {brief(bits)}, but must be 0, or {low} to {high}")
+    reached = (bound >> layer.shift) + 1
+    return "scaled", min(reached, layer.largest) if bits else reached
 
 
 def check_concat(site: Site, layer: Concat) -> tuple[Coding, int]:

@@ -16,6 +16,7 @@ KERNEL = (1, 7)
 STRIDE = (1, 4)
 POOL = (1, 7)
 SHIFT = (0, 62)
+SATURATION = (2, 63)
 MAX_SUM = (1 << 62) - 1
 """Largest magnitude of a sum or of K, so that int64 holds it."""
 THRESHOLD_RANGE = (-(1 << 31), (1 << 31) - 1)

@@ -1,17 +1,13 @@
-"""XNOR-Net's input scale K, as integers: for training and the reference model; no accelerator runs it."""
+"""XNOR-Net's input scale K, as integers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .values import Shape, Unweighted, integers, plain, same
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -34,6 +30,9 @@ class InputScale(Unweighted):
         0 to 62.
     name : str
         Shown in reports and messages.
+    bits : int
+        Of a with its sign, 2 to 63: it saturates at -2^(bits - 1) and 2^(bits - 1) - 1, and as magnitudes
+        count a and -1 - a, which have a bit less. 0, it does not, and as magnitudes count a and -a.
 
     Raises
     ------
@@ -46,27 +45,53 @@ class InputScale(Unweighted):
     shift: int
     mean_shift: int
     name: str
+    bits: int
 
     def __init__(
-        self, multiplier: ArrayLike, offset: ArrayLike, shift: int = 0, mean_shift: int = 0, name: str = ""
+        self,
+        multiplier: ArrayLike,
+        offset: ArrayLike,
+        shift: int = 0,
+        mean_shift: int = 0,
+        name: str = "",
+        bits: int = 0,
     ) -> None:
         for key, values in (("multiplier", multiplier), ("offset", offset)):
             object.__setattr__(self, key, integers(f"input scale, {key}", values, np.int64))
         object.__setattr__(self, "shift", plain(shift))
         object.__setattr__(self, "mean_shift", plain(mean_shift))
         object.__setattr__(self, "name", name)
+        object.__setattr__(self, "bits", plain(bits))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, InputScale):
             return NotImplemented
         return (
-            (self.name, self.shift, self.mean_shift) == (other.name, other.shift, other.mean_shift)
+            self._numbers == other._numbers
             and same(self.multiplier, other.multiplier)
             and same(self.offset, other.offset)
         )
 
     def __hash__(self) -> int:
-        return hash((self.name, self.shift, self.mean_shift, self.multiplier.shape))
+        return hash((self._numbers, self.multiplier.shape))
+
+    @property
+    def _numbers(self) -> tuple[str, int, int, int]:
+        return self.name, self.shift, self.mean_shift, self.bits
+
+    def values(self, sums: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return a of sums, their channels last."""
+        scaled = (self.multiplier * sums + self.offset) >> self.shift
+        return scaled.clip(-1 << self.bits - 1, self.largest) if self.bits else scaled
+
+    def magnitudes(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what K is the sum of."""
+        return np.where(values < 0, ~values, values) if self.bits else np.abs(values)
+
+    @property
+    def largest(self) -> int:
+        """The largest magnitude, if a saturates."""
+        return (1 << self.bits - 1) - 1
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result: that of the input."""

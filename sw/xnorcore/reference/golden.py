@@ -89,7 +89,7 @@ def _weighted(layer: Any, inputs: list[NDArray[np.int64]], scale: Any) -> NDArra
     else:
         # XNOR-Net's K: the magnitudes that each output position reads, with weights of +1; padding is 0.
         ones = layer.with_arrays(np.ones((1, *layer.weights.shape[1:]), np.int8), bare=True)
-        result = (sums(ones, np.abs(signal)) >> scale.mean_shift) * sums(layer, _signs(signal >= 0))
+        result = (sums(ones, scale.magnitudes(signal)) >> scale.mean_shift) * sums(layer, _signs(signal >= 0))
     if layer.thresholds is None:
         return result
     if layer.steps == 1:
@@ -132,7 +132,7 @@ def _global_sum(layer: GlobalSum, inputs: list[NDArray[np.int64]], scale: Any) -
 
 
 def _input_scale(layer: InputScale, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
-    return (layer.multiplier * inputs[0] + layer.offset) >> layer.shift
+    return layer.values(inputs[0])
 
 
 def _concat(layer: Concat, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
