@@ -6,6 +6,7 @@ from amaranth.lib import data
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.scales import VALUE_BITS
+from xnorcore.isa.scaling import Scaling
 
 from .interfaces import Emission, bits_for_depth, code_size
 
@@ -46,9 +47,14 @@ class GivenLayout(data.StructLayout):
         Place of the tile's start value.
     change : ChangeLayout
         What becomes of values; only with `config.value_depth`.
+    scaling : Scaling
+        What its layer has to do with K; only with `config.scale_depth`.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         taddr = bits_for_depth(config.threshold_depth)
         change = {"change": ChangeLayout(config)} if config.value_depth else {}
-        super().__init__({"emit": Emission, "code_last": code_size(config), "taddr": taddr, **change})
+        scaling = {"scaling": Scaling} if config.scale_depth else {}
+        super().__init__(
+            {"emit": Emission, "code_last": code_size(config), "taddr": taddr, **change, **scaling}
+        )

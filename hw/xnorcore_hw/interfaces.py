@@ -73,7 +73,8 @@ class DescriptorLayout(data.FlexibleLayout):
 
     `stream` is there only on a device with a store, what codes and weights of several bits need only where
     `config.code_bits` is above 1, `near` and `row_sum` only with `config.row_sums`, `rescaled` only with
-    `config.result_lanes`, and what says how codes are added to values only with `config.value_depth`.
+    `config.result_lanes`, what says how codes are added to values only with `config.value_depth`, and
+    `scaling` only with `config.scale_depth`.
     """
 
     CODES = ("code_last", "plane_low", "plane_high", "pad_last", "pad_between")
@@ -89,6 +90,7 @@ class DescriptorLayout(data.FlexibleLayout):
             if config.row_sums or name not in self.SUMS
             if config.result_lanes or name != "rescaled"
             if config.value_depth or name not in ("valued", *VALUES)
+            if config.scale_depth or name != "scaling"
         }
         super().__init__(32 * DESCRIPTOR.words, fields)
 

@@ -34,6 +34,7 @@ SMALL_DENSE, SMALL_MAPS, SMALL_CODES = (
         row_sums=0,
         result_lanes=0,
         value_depth=0,
+        scale_depth=0,
     )
     for convolution, bits in ((0, 1), (1, 1), (1, 2))
 )  # fmt: skip

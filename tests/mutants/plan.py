@@ -101,6 +101,7 @@ _CODES = [
 ]
 _SUMS = ["tests/formal/test_row_sums.py", "tests/hw/test_row_sums.py::test_layers_and_cycles[0]"]
 _UNIT = ["tests/formal/test_results_unit.py", "tests/hw/test_results_unit.py::test_layers_and_cycles[0]"]
+_SCALED = ["tests/formal/test_scaled.py", "tests/hw/test_scaled.py::test_layers_and_cycles[0]"]
 _VALUES = ["tests/formal/test_values.py", "tests/hw/test_values.py::test_layers_and_cycles[2]"]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
@@ -136,12 +137,13 @@ PLAN: dict[str, list[str]] = {
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
     "array/carry/ice40.py": _PE,
-    "array/lane.py": [*_UNIT, *_VALUES],
+    "array/factors.py": _SCALED,
+    "array/lane.py": [*_UNIT, *_VALUES, *_SCALED],
     "array/pe.py": [*_PE, *_SUMS],
     "array/popcount.py": [*_PE, "tests/hw/test_array.py"],
     "array/starts.py": [*_NETWORK, *_STORED, *_CODES],
     "array/sums.py": _SUMS,
-    "array/unit.py": [*_UNIT, *_VALUES],
+    "array/unit.py": [*_UNIT, *_VALUES, *_SCALED],
     "array/values.py": _VALUES,
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
     "command/boot.py": _KEPT,

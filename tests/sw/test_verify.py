@@ -40,6 +40,7 @@ EVERYTHING = {
     "device with column_align > 1", "device with code_bits=2", "device with code_bits=3", "codes of 2 bits",
     "device with code_bits > 3", "codes of more than 3 bits", "device with a results unit",
     "codes of the results unit", "codes added in place", "values that are halved", "device with values",
+    "device with a memory for K", "input scale", "sums times K",
     "device with row_sums=1", "sums of the rows", "signs that count four times",
     "codes of 3 bits", "concatenation of codes", "global sum of codes", "padding codes with 0",
     "weights of several bits", "weights of several bits, odd",

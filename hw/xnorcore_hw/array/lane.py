@@ -8,9 +8,11 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.scales import ADDEND_BITS, ADDEND_UNIT, MULTIPLIER_BITS, NO_CHANNEL, SHIFT_BITS
+from xnorcore.isa.scaling import FACTOR_BITS, FACTOR_SHIFT
 
 from ..interfaces import code_size
 from ..parts.delay import delayed
+from .factors import signs_and_magnitudes
 
 __all__ = ["LANE_STAGES", "ResultLane", "larger"]
 
@@ -41,12 +43,21 @@ class ResultLane(wiring.Component):
         `LANE_STAGES` cycles later.
     absent : Out(1)
         With `config.value_depth`, as late as the code: the word says that there is no channel.
+    factor : In(16)
+    multiplied : In(1)
+        With `config.scale_depth`, as early as the word: the accumulator is multiplied by `factor`, and the
+        word is added to that; the code is 1 where the sum is not negative.
+    folded : In(1)
+        As late as `code_last`: the code is a sign and a magnitude.
+    kept : Out(16)
+        `LANE_STAGES` - 1 cycles later than an accumulator: it times M, shifted (`xnorcore.isa.scaling`).
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         bits = config.code_bits
         self.pools = bool(config.convolution and not config.value_depth)
+        scaling = {"factor": In(FACTOR_BITS), "multiplied": In(1), "folded": In(1), "kept": Out(FACTOR_BITS)}
         super().__init__(
             {
                 "acc": In(config.acc_width),
@@ -55,6 +66,7 @@ class ResultLane(wiring.Component):
                 **({"old": In(bits), "pooled": In(1)} if self.pools else {}),
                 "code": Out(bits),
                 **({"absent": Out(1)} if config.value_depth else {}),
+                **(scaling if config.scale_depth else {}),
             }
         )
 
@@ -70,6 +82,13 @@ class ResultLane(wiring.Component):
         later = delayed(m, rest, 1, "rest")
         shift = delayed(m, later[ADDEND_BITS:], 1, "shift")
         addend = later[:ADDEND_BITS] << ADDEND_UNIT.bit_length() - 1
+        if self.config.scale_depth:
+            scaled = Signal(max(size, len(self.word)) + 1, name="scaled", reset_less=True)
+            multiplier = delayed(
+                m, Mux(self.multiplied, self.factor, self.word[:MULTIPLIER_BITS]), 1, "multiplier"
+            )
+            addend = self._limit(m, word, later[:ADDEND_BITS])
+            m.d.comb += self.kept.eq(scaled[FACTOR_SHIFT:])
         m.d.sync += [
             product.eq(acc.as_signed() * multiplier),
             scaled.eq(product.as_signed() + addend),
@@ -83,6 +102,16 @@ class ResultLane(wiring.Component):
             m.d.comb += self.absent.eq(delayed(m, shift == NO_CHANNEL, 1, "absent"))
         return m
 
+    def _limit(self, m: Module, word: Value, middle: Value) -> Value:
+        """Return what is added to a product: the addend; around it, where K multiplies, what M and r hold."""
+        low, high = Signal(SHIFT_BITS, reset_less=True), Signal(MULTIPLIER_BITS, reset_less=True)
+        times = delayed(m, self.multiplied, 1, "multiplied")
+        m.d.sync += [
+            low.eq(Mux(times, word[-SHIFT_BITS:], 0)),
+            high.eq(Mux(times, word[:MULTIPLIER_BITS], 0)),
+        ]
+        return Cat(low, middle, high).as_signed()
+
     def _code(self, m: Module, value: Signal, over: Signal, negative: Signal) -> Value:
         """Return the nearest code, and the larger one of it and the old one where they are pooled here."""
         bits = self.config.code_bits
@@ -92,7 +121,12 @@ class ResultLane(wiring.Component):
             above.eq(over | (value & ~mask).any()),
             code.eq((value | above.replicate(bits)) & mask & (~negative).replicate(bits)),
         ]
-        return larger(code, self.old, self.pooled) if self.pools else code
+        found: Value = code
+        if self.config.scale_depth:
+            found = signs_and_magnitudes(m, code, self.code_last, self.folded)
+            times = delayed(m, self.multiplied, LANE_STAGES, "times")
+            found = Mux(times, ~negative, found)
+        return larger(found, self.old, self.pooled) if self.pools else found
 
 
 def larger(code: Value, old: Value, pooled: Value) -> Value:

@@ -11,12 +11,14 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
 from xnorcore.isa.scales import unit_stages
+from xnorcore.isa.scaling import FACTOR_BITS
 
 from ..given import ChangeLayout, GivenLayout
 from ..interfaces import Emission
 from ..memory.fill import bytes_of_byte
 from ..memory.ports import writes
 from ..parts.delay import delayed
+from .factors import FactorMemory
 from .lane import LANE_STAGES, ResultLane, larger
 from .values import ValueMemory
 
@@ -110,6 +112,15 @@ class ResultsUnit(wiring.Component):
                 values.ends.eq(emit == Emission.LAYER),
             ]
         moves = delayed(m, moves, late, "moves_late")
+        factors = FactorMemory(config, LANE_STAGES) if config.scale_depth else None
+        if factors is not None:
+            m.submodules.factors = factors
+            m.d.comb += [
+                factors.begins.eq(begins),
+                factors.ends.eq((given.emit == Emission.TILE) | (given.emit == Emission.LAYER)),
+                factors.scaling.eq(held.scaling),
+                factors.last.eq(running & (left == 0)),
+            ]
         for row in range(g.rows):
             ring = Signal(g.columns * bits, name=f"ring{row}", reset_less=True)
             codes = []
@@ -120,6 +131,8 @@ class ResultsUnit(wiring.Component):
                     one.word.eq(words[lane]),
                     one.code_last.eq(bits_last),
                 ]
+                if factors is not None:
+                    _scale(m, one, factors, row, lane)
                 old, code = ring[-lanes * bits :].word_select(lane, bits), one.code
                 if one.pools:
                     m.d.comb += [one.old.eq(old), one.pooled.eq(joins)]
@@ -175,3 +188,14 @@ class ResultsUnit(wiring.Component):
             for tile, word in enumerate(held):
                 words[(tile << near) + place] = word
         return words
+
+
+def _scale(m: Module, one: ResultLane, factors: FactorMemory, row: int, lane: int) -> None:
+    """Give a lane its row's number; the last sum of the first lane, that of column 0, is what is kept."""
+    m.d.comb += [
+        one.factor.eq(factors.factors.word_select(row, FACTOR_BITS)),
+        one.multiplied.eq(factors.multiplied),
+        one.folded.eq(factors.folded),
+    ]
+    if lane == 0:
+        m.d.comb += factors.numbers.word_select(row, FACTOR_BITS).eq(one.kept)

@@ -212,6 +212,8 @@ class Issue(wiring.Component):
             change, layer = self.given.change, self.descriptor
             m.d.comb += [change.valued.eq(layer.valued), change.kept.eq(nest.even | ~layer.value_halves)]
             m.d.comb += [change[name].eq(layer[f"value_{name}"]) for name in ("last", "offset", "adds")]
+        if self.config.scale_depth:
+            m.d.comb += self.given.scaling.eq(self.descriptor.scaling)
         emission_of(m, self.config, emit, nest, issue, slices)
 
     def _waits(self, m: Module, nest: LoopNest) -> Signal:

@@ -26,16 +26,19 @@ from ..model.layers import Conv2d, Dense
 from ..model.network import Network
 from .buffers import buffer_blocks
 from .chains import NO_CHAINS, Chains, chains
+from .factors import check_resident, check_rows
 from .image import Image, lower_first
 from .lacking import only_dense
 from .layout import Layout, joined, lay_out, together
 from .lower import lower_conv, lower_dense
 from .nest import Lowered, Region
+from .plan import IMAGE, Plan, Step
 from .pooling import PoolPass, lower_pool
 from .readable import stops_of
+from .scaled import behind, seen
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
-from .steps import IMAGE, Plan, Step, plan_of
+from .steps import plan_of
 from .stream import cut_stream, exceeds_flash, stream_blocks, stream_words
 
 __all__ = ["compile_network"]
@@ -129,10 +132,14 @@ class _Compiler:
         if not config.convolution:
             only_dense(network)
         copies = "copy" in levels_of(config)
-        plan = plan_of(network, config.code_bits, copies=copies, chains=self.chains)
+        plan = plan_of(
+            network, config.code_bits, copies=copies, chains=self.chains, scale_depth=config.scale_depth
+        )
         check_plan(plan)
+        check_rows(plan, self.strips)
         lowered, image, maps = self._lower(plan)
         passes, stream = self._passes(lowered, [step.name for step in plan.steps])
+        check_resident(plan, len(passes))
         check_cut(passes, lowered, config, stream)
         layout = lay_out(plan, lowered, image.words, paired=len(passes) == 1)
         if layout.words > config.act_depth:
@@ -199,7 +206,9 @@ class _Compiler:
             if step.reads == IMAGE:
                 layer, image = lower_first(step, self.network, config, self.strips, image)
             else:
-                layer = LOWER[type(step.layer)](step, regions[step.reads], config, self.strips)
+                region = regions[step.reads]
+                layer = LOWER[type(step.layer)](step, seen(region, step.unit), config, self.strips)
+                layer = behind(layer, region, step.unit)
             check_step(plan, step, layer, config)
             lowered[step.gives], regions[step.gives] = layer, layer.source
             for join in plan.joins.values():
@@ -273,10 +282,10 @@ class _Compiler:
 
 LOWER: dict[type, Callable[[Any, Region, DeviceConfig, int], Lowered]] = {
     Dense: lambda step, source, config, strips: lower_dense(
-        step.layer, source, config, step.summed, step.name
+        step.layer, source, config, step.summed, step.name, step.unit
     ),
     Conv2d: lambda step, source, config, strips: lower_conv(
-        step.layer, step.pool, source, config, step.name, strips, step.in_place
+        step.layer, step.pool, source, config, step.name, strips, step.unit
     ),
     PoolPass: lambda step, source, config, strips: lower_pool(step.layer, source, config, step.name, strips),
 }

@@ -80,7 +80,13 @@ class Copies:
 
 
 def copies_of(
-    weights: NDArray[np.int8], doubles: bool, name: str, config: DeviceConfig | None = None, beats: int = 1
+    weights: NDArray[np.int8],
+    doubles: bool,
+    name: str,
+    config: DeviceConfig | None = None,
+    beats: int = 1,
+    *,
+    even: bool = False,
 ) -> Copies:
     """Return the signs that make up all weights of a layer in the fewest cycles.
 
@@ -95,6 +101,8 @@ def copies_of(
         That may have `row_sums`.
     beats : int
         Of a position for each sign.
+    even : bool
+        As if one of the weights were 0: lanes without a value then cancel, each by itself.
 
     Raises
     ------
@@ -102,7 +110,7 @@ def copies_of(
         If a device has no loop for so many.
     """
     largest = int(np.abs(weights.astype(np.int64)).max(initial=1))
-    odd = bool((weights & 1).all())
+    odd = bool((weights & 1).all()) and not even
     reach, scale = (largest, 1) if odd else (2 * largest, 2)
     rows = config.geometry.rows if config is not None and config.row_sums and doubles else 0
     found = _fewest(reach, scale, rows > 0) if doubles else Copies(0, reach, scale)

@@ -11,12 +11,15 @@ from ..errors import CapacityError
 from ..isa.codes import start_words
 from ..isa.descriptor import Descriptor, Nest, Place, Strips
 from ..isa.device import DeviceConfig
+from ..isa.places import Adding
 from ..isa.program import Values
+from ..isa.scaling import Scaling
 from ..model.layers import Conv2d, Dense, MaxPool2d
 from .chains import InPlace
 from .copies import Copies
 from .nest import Lowered, Positions, stored_words
-from .rescale import scales_for, scales_in_place
+from .rescale import NOTHING, Scales, scales_at_once, scales_for
+from .scaled import Scaled, Unit
 
 __all__ = ["finish", "pooled"]
 
@@ -52,14 +55,14 @@ def finish(
     pool: MaxPool2d | None = None,
     strips: int = 1,
     most: int = 1,
-    in_place: InPlace | None = None,
+    unit: Unit | None = None,
 ) -> Lowered:
     """Make weights, start values and the loops over positions of a layer, the end of every lowering.
 
     The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
     adding up, where odd is the number of lanes that are left over. Weights are `made` of signs. Planes of
     codes are as far apart as those of a layer of `most` strips, so that codes of one size lie alike.
-    What becomes of codes `in_place` is the result.
+    The results unit does more than make codes if there is a `unit`.
     """
     g = config.geometry
     outputs, words, width = lanes.shape
@@ -74,15 +77,14 @@ def finish(
     nest = nest.with_loops(
         **{**loops, "y": (strip, loops["y"][1])}, copy=(made.count, 0), tile=(tiles, nest.step("tile"))
     )
-    scales = None
-    if bits > 1 and config.result_lanes:
-        bounds, turns = -starts[: layer.outputs, : layer.steps], g.rows if spread else 1
-        find = scales_for if in_place is None else scales_in_place
-        scales = find(bounds, (half, scale), nest, turns, made.shift > 0, config, name)
+    bounds, turns = -starts[: layer.outputs, : layer.steps], g.rows if spread else 1
+    scales = _scales(bounds, (half, scale), nest, turns, made.shift > 0, config, name, unit)
+    if isinstance(unit, Scaled) and not scales:
+        scales = unit.scales(layer, factor, offset, planes)
     if scales:
         starts = _padded(scales.starts, tiles * g.columns)[:, np.newaxis]
     acc_bits = _acc_bits(starts, half, slices, config, name)
-    bits, adding = (in_place.bits, in_place.adding) if in_place else (bits, None)
+    bits, adding, scaling, empty = _more(unit, bits)
     result = tiles * slices * g.words_per_tile if slices else stored_words(outputs, config)
     plane = _rows(height, most if bits > 1 else strips) * across * result
     apart, further = plane if bits > 1 else 0, _further(1 if scales else bits, slices > 0, made, config)
@@ -100,6 +102,7 @@ def finish(
         row_sum=made.shift > 0,
         rescaled=scales is not None,
         adding=adding,
+        scaling=scaling,
         strips=Strips(strip * loops["y"][1] // width, strip * across * result) if spread else None,
     )
     return Lowered(
@@ -114,8 +117,34 @@ def finish(
         nest.beats,
         prod(nest.count(loop) for loop in ("tile", "y", "x", "win_x", "win_y")) * further,
         acc_bits,
-        scales and scales.stored(tiles, g.columns, valued=adding is not None),
+        scales and scales.stored(tiles, g.columns, empty),
     )
+
+
+def _scales(
+    bounds: NDArray[np.int64],
+    sums: tuple[int, int],
+    nest: Nest,
+    turns: int,
+    row_sum: bool,
+    config: DeviceConfig,
+    name: str,
+    unit: Unit | None,
+) -> Scales | None:
+    """Return what the results unit makes codes with, if it does; parameters as of `scales_for`."""
+    if bounds.shape[1] < 2 or not config.result_lanes:
+        return None
+    if unit is None:
+        return scales_for(bounds, sums, nest, turns, row_sum, config, name)
+    why = "be added to values in place" if isinstance(unit, InPlace) else "be signs and magnitudes"
+    return scales_at_once(bounds, sums, config, name, why)
+
+
+def _more(unit: Unit | None, bits: int) -> tuple[int, Adding | None, Scaling, int]:
+    """Return what becomes of codes of so many bits: bits, addition, scaling, word of no channel."""
+    if isinstance(unit, InPlace):
+        return unit.bits, unit.adding, Scaling.NONE, NOTHING
+    return (bits, None, unit.kind, unit.empty) if unit else (bits, None, Scaling.NONE, 0)
 
 
 def _reduced(factor: int, offset: NDArray[np.int64], scale: int) -> tuple[int, NDArray[np.int64], int]:

@@ -17,7 +17,7 @@ from ..model.layers import Conv2d, Dense
 from ..model.network import Network
 from .lower import MAX_MAP, lower_conv, lower_dense, lower_pixels, lower_windows
 from .nest import Lowered, Region, Windows
-from .steps import Step
+from .plan import Step
 
 __all__ = ["Image", "lower_first"]
 
@@ -80,8 +80,9 @@ def _dense(step: Step, network: Network, config: DeviceConfig, strips: int) -> t
     header = {"image_bytes": bytes_per_image(network), "in_bits_last": bits - 1, "plane_stride": words}
     image = Image(header, bits * words, step.name)
     if bits == 1:
-        return lower_dense(layer, Region(1, 1, layer.inputs, words), config, False, step.name), image
-    return lower_pixels(layer, bits, words, config, step.name), image
+        region = Region(1, 1, layer.inputs, words)
+        return lower_dense(layer, region, config, False, step.name, step.unit), image
+    return lower_pixels(layer, bits, words, config, step.name, step.unit), image
 
 
 def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tuple[Lowered, Image]:
@@ -90,11 +91,11 @@ def _conv(step: Step, network: Network, config: DeviceConfig, strips: int) -> tu
     bytes_ = {"image_bytes": bytes_per_image(network)}
     region, fields = _map(network, config)
     if region is not None and _better(layer, region, windows, config, strips):
-        lowered = lower_conv(layer, step.pool, region, config, step.name, strips, step.in_place)
+        lowered = lower_conv(layer, step.pool, region, config, step.name, strips, step.unit)
         return lowered, Image(bytes_ | fields, region.pixels * region.pitch, step.name)
     _check(step.name, layer, shape, config)
     across = layer.output_shape(shape)[1]
-    lowered = lower_windows(layer, step.pool, windows, across, config, step.name, strips, step.in_place)
+    lowered = lower_windows(layer, step.pool, windows, across, config, step.name, strips, step.unit)
     header = bytes_ | _interleaved(layer, shape, windows, network.input.bits == 1, config)
     return lowered, Image(header, windows.planes * windows.plane_words, step.name)
 

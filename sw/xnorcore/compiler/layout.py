@@ -11,7 +11,7 @@ from ..isa.descriptor import MemoryMap
 from ..isa.program import Values
 from .allocate import Buffer, allocate
 from .nest import Lowered, Region
-from .steps import IMAGE, Join, Plan
+from .plan import IMAGE, Join, Plan
 
 __all__ = ["RESERVED", "Layout", "joined", "lay_out", "together"]
 

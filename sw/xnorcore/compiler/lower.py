@@ -13,16 +13,18 @@ from ..errors import CompileError
 from ..isa.descriptor import Nest, Padding, Place
 from ..isa.device import DeviceConfig
 from ..model.layers import Conv2d, Dense, MaxPool2d
-from .chains import InPlace
 from .copies import Copies, copies_of
 from .finish import finish
 from .nest import Lowered, Positions, Region, Windows
+from .scaled import Scaled, Unit
 from .touched import touched
 
 MAX_MAP = 1000
 
 
-def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool, name: str) -> Lowered:
+def lower_dense(
+    layer: Dense, source: Region, config: DeviceConfig, summed: bool, name: str, unit: Unit | None = None
+) -> Lowered:
     """Lower a dense layer.
 
     Parameters
@@ -34,21 +36,32 @@ def lower_dense(layer: Dense, source: Region, config: DeviceConfig, summed: bool
     summed : bool
         Positions play the role of planes that do not double: sum over positions of w * x.
     name : str
+    unit : InPlace, Scaled or None
+        What the results unit does for it, but for codes.
     """
     width = config.geometry.width
     if source.bits > 1:
-        return _dense_of_codes(layer, source, config, summed, name)
+        return _dense_of_codes(layer, source, config, summed, name, unit)
     pixels = 1 if summed else source.pixels
     # A sum over positions reads the same weights at each of them.
     copies = source.pixels if summed else 1
     nest = Nest.of(run=(pixels * source.pitch, width), plane=(copies, source.pitch * width))
     weights = layer.weights.reshape(layer.outputs, pixels, source.channels)
     made = copies_of(layer.weights, not summed, name, config, pixels * source.pitch)
+    if made.odd and _exact(unit) and source.pixels * (source.pitch * width - source.channels) % 2:
+        made = copies_of(layer.weights, True, name, config, pixels * source.pitch, even=True)
     lanes = _lanes(weights, made, source.pitch, width, source.lanes)
-    return finish(layer, *lanes, made, nest, config, name, planes=1, copies=copies, factor=2)
+    return finish(layer, *lanes, made, nest, config, name, planes=1, copies=copies, factor=2, unit=unit)
 
 
-def _dense_of_codes(layer: Dense, source: Region, config: DeviceConfig, summed: bool, name: str) -> Lowered:
+def _exact(unit: Unit | None) -> bool:
+    """Whether accumulators must be the sums themselves: no lane may be left over."""
+    return isinstance(unit, Scaled) and unit.exact
+
+
+def _dense_of_codes(
+    layer: Dense, source: Region, config: DeviceConfig, summed: bool, name: str, unit: Unit | None
+) -> Lowered:
     """Lower a dense layer that reads the planes of codes, the most significant first."""
     width, words = config.geometry.width, source.pixels * source.pitch
     if summed:
@@ -58,18 +71,21 @@ def _dense_of_codes(layer: Dense, source: Region, config: DeviceConfig, summed: 
     weights = layer.weights.reshape(layer.outputs, source.pixels, source.channels)
     made = copies_of(layer.weights, True, name, config, source.bits * words)
     lanes = _lanes(weights, made, source.pitch, width, source.lanes)
-    lowered = finish(layer, *lanes, made, nest, config, name, planes=source.bits, copies=1, factor=1)
+    planes = source.bits
+    lowered = finish(layer, *lanes, made, nest, config, name, planes=planes, copies=1, factor=1, unit=unit)
     return _with(lowered, source=Place("", (source.bits - 1) * source.plane_words))
 
 
-def lower_pixels(layer: Dense, planes: int, plane_words: int, config: DeviceConfig, name: str) -> Lowered:
+def lower_pixels(
+    layer: Dense, planes: int, plane_words: int, config: DeviceConfig, name: str, unit: Unit | None = None
+) -> Lowered:
     """Lower a dense layer that reads the planes of an n-bit image, the most significant first."""
     width = config.geometry.width
     words = -(-layer.inputs // width)
     nest = Nest.of(run=(words, width), plane=(planes, -plane_words * width))
     made = copies_of(layer.weights, True, name, config, planes * words)
     lanes = _lanes(layer.weights[:, np.newaxis], made, words, width)
-    lowered = finish(layer, *lanes, made, nest, config, name, planes=planes, copies=1, factor=1)
+    lowered = finish(layer, *lanes, made, nest, config, name, planes=planes, copies=1, factor=1, unit=unit)
     return _with(lowered, source=Place("", (planes - 1) * plane_words))
 
 
@@ -81,12 +97,12 @@ def lower_windows(
     config: DeviceConfig,
     name: str,
     strips: int = 1,
-    in_place: InPlace | None = None,
+    unit: Unit | None = None,
 ) -> Lowered:
     """Lower a convolution of an interleaved image; `columns` is the number of positions in a row.
 
-    Each of `strips` rows of the array computes as many rows of the result map, of one image. Its codes may be
-    changed `in_place`.
+    Each of `strips` rows of the array computes as many rows of the result map, of one image. `unit` as for
+    `lower_dense`.
     """
     width = config.geometry.width
     words = -(-source.window // width)
@@ -114,7 +130,7 @@ def lower_windows(
         pool=pool,
         strips=strips,
         most=most,
-        in_place=in_place,
+        unit=unit,
     )
     base = (source.planes - 1) * source.plane_words
     # In words of its own, a window has nothing but 0 behind it.
@@ -129,9 +145,9 @@ def lower_conv(
     config: DeviceConfig,
     name: str,
     strips: int = 1,
-    in_place: InPlace | None = None,
+    unit: Unit | None = None,
 ) -> Lowered:
-    """Lower a convolution of a feature map; `strips` and `in_place` as for `lower_windows`."""
+    """Lower a convolution of a feature map; `strips` and `unit` as for `lower_windows`."""
     width, pitch = config.geometry.width, source.pitch
     top, bottom, left, _ = layer.padding
     # The array knows one position of the kernel on the map, not one for each strip.
@@ -150,6 +166,8 @@ def lower_conv(
     balanced = bool(any(layer.padding) and layer.pad_value == 0 and left_over and not coded)
     if balanced:
         made = copies_of(layer.weights, False, name)
+    elif _exact(unit) and left_over and prod(layer.kernel) % 2:
+        made = copies_of(layer.weights, True, name, config, prod(layer.kernel) * pitch, even=True)
     strips = strips if made.plain else 1
     copies = 2 if balanced else 1
     planes = (source.bits, -source.plane_words * width) if coded else (copies, 0)
@@ -169,7 +187,7 @@ def lower_conv(
         pool=pool,
         strips=strips,
         most=most,
-        in_place=in_place,
+        unit=unit,
     )
     first += (source.bits - 1) * source.plane_words
     source_place = Place("", first - (top * source.width + left) * pitch)

@@ -11,7 +11,8 @@ from ..model.layers import has_weights
 from .finish import pooled
 from .layout import Layout
 from .nest import Lowered
-from .steps import Plan
+from .plan import Plan
+from .scaled import Scaled
 
 __all__ = ["stops_of"]
 
@@ -39,7 +40,9 @@ def stops_of(
     given = {step.gives: number for number, step in enumerate(plan.steps)}
     for number, (step, layer) in enumerate(zip(plan.steps, lowered, strict=True)):
         if step.whole:
-            sums = _sums(layer, config) if has_weights(step.layer) else None
+            # Sums that are multiplied by K are nowhere.
+            summed = has_weights(step.layer) and not isinstance(step.unit, Scaled)
+            sums = _sums(layer, config) if summed else None
             region = layout.region_of[step.gives]
             stops.append(Stop(step.index, number, region, layer.values, step.plan, sums))
     for join in (one for one in (*plan.joins.values(), *plan.inner) if one.gives not in plan.added):

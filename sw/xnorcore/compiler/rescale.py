@@ -14,6 +14,7 @@ slopes in all these intervals the middle is tried, with as many bits as M has. T
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -33,14 +34,16 @@ from ..isa.scales import (
     unit_cycles,
 )
 
-__all__ = ["Scales", "scales_for", "scales_in_place", "scales_of"]
+__all__ = ["NOTHING", "Scales", "scales_at_once", "scales_for", "scales_of"]
 
 _LARGEST = (1 << MULTIPLIER_BITS) - 1
 _SHIFTS = NO_CHANNEL - 1
 _ADDENDS = 1 << ADDEND_BITS
 _WINDOW, _RESULTS = ("win_x", "win_y"), ("x", "y", "tile")
-_TRIES = 4
-"""Start values that are tried: with one further off, the addend has too many bits."""
+NOTHING = int(packed_scales(0, 0, NO_CHANNEL))
+"""Word of a column without a channel, where codes are added to values."""
+_TRIES, _SHIFTS_TRIED = 16, 5
+"""Start values that are tried: with one much further off, the addend has too many bits; and shifts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +61,9 @@ class Scales:
     starts: NDArray[np.int64]
     words: NDArray[np.uint32]
 
-    def stored(self, tiles: int, columns: int, *, valued: bool) -> NDArray[np.uint32]:
-        """Return the words of all columns and tiles, of which the last may have columns without a channel.
-
-        Where codes are `valued`, added to values, the word of these says so.
-        """
-        words = np.full(tiles * columns, packed_scales(0, 0, NO_CHANNEL if valued else 0), np.uint32)
+    def stored(self, tiles: int, columns: int, empty: int) -> NDArray[np.uint32]:
+        """Return the words of all columns and tiles; of the last one's without a channel, an `empty` one."""
+        words = np.full(tiles * columns, empty, np.uint32)
         words[: len(self.words)] = self.words
         return words.reshape(tiles, columns).T
 
@@ -125,16 +125,10 @@ def scales_for(
     return found if bits > MAX_COMPARED_BITS or multiplied < compared else None
 
 
-def scales_in_place(
-    bounds: NDArray[np.int64],
-    sums: tuple[int, int],
-    nest: Nest,
-    turns: int,
-    row_sum: bool,
-    config: DeviceConfig,
-    name: str,
+def scales_at_once(
+    bounds: NDArray[np.int64], sums: tuple[int, int], config: DeviceConfig, name: str, why: str
 ) -> Scales:
-    """Return with what the unit makes codes that it adds to values, as `scales_for`, but at any cost.
+    """Return with what the unit makes codes at any cost, which `why` says; else as `scales_for`.
 
     Raises
     ------
@@ -145,7 +139,7 @@ def scales_in_place(
     if not isinstance(found, Scales):
         raise CompileError(
             f"layer {name!r} has thresholds of channel {found} that no multiplication of {MULTIPLIER_BITS} "
-            "bits gives, and so cannot be added to values in place"
+            f"bits gives, and so cannot {why}; `golden` and `eval` compute it"
         )
     return found
 
@@ -186,16 +180,14 @@ def _scale(bounds: NDArray[np.int64], reach: int, step: int, most: int) -> tuple
     reached, missed = ends & (bounds <= reach), begins & (bounds > -reach)
     below = bounds - np.where(bounds > reach, 1, step)
     low, high = (number[reached], bounds[reached]), (number[missed], below[missed])
-    if not reached.any() or not missed.any():
-        return 0, 0, 0 if missed.any() else len(bounds), ADDEND_UNIT.bit_length() - 1
+    if not ((bounds > -reach) & (bounds <= reach)).any():  # All sums give the same code.
+        return 0, 0, int((bounds <= -reach).sum()), ADDEND_UNIT.bit_length() - 1
     slope = _slope(low, high)
     if slope is None:
         return None
-    shift = min(int(np.floor(np.log2(_LARGEST / slope))), _SHIFTS)
-    if shift < 0:
-        return None
-    near = round(slope * (1 << shift))
-    for multiplier in (near, near + 1, near - 1):
+    most_bits = min(int(np.floor(np.log2(_LARGEST / slope))), _SHIFTS)
+    for shift, more in product(range(most_bits, max(most_bits - _SHIFTS_TRIED, -1), -1), (0, 1, -1)):
+        multiplier = round(slope * (1 << shift)) + more
         if 0 < multiplier <= _LARGEST:
             least = int(((low[0] << shift) - multiplier * low[1]).max())
             largest = int(((high[0] << shift) - multiplier * high[1]).min()) - 1

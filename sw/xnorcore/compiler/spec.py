@@ -26,8 +26,8 @@ from ..isa.device import DeviceConfig
 from ..isa.stream import most_words
 from .layout import Layout
 from .nest import Lowered, stored_words
+from .plan import IMAGE, Plan, Step
 from .split import Piece
-from .steps import IMAGE, Plan, Step
 from .stream import stream_words
 
 __all__ = ["check_cut", "check_layout", "check_plan", "check_step"]

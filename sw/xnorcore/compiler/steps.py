@@ -1,15 +1,10 @@
-"""What a device does for a network: a step for each layer with weights, and for what no other layer does.
-
-Steps read and give **signals**: those of the network's values, by their numbers, and further ones that only
-the device has, between the passes of a pooling, or as copies. A `Join` is a signal that several steps write
-together, each its own part of every position.
-"""
+"""What a device does for a network: a step for each layer with weights, and for what no other layer does."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..errors import CompileError
 from ..model.layers import (
@@ -24,114 +19,23 @@ from ..model.layers import (
 )
 from ..model.network import Network
 from .adding import Sums, joined_sums, most_times, shares, spread
-from .chains import NO_CHAINS, Chains, InPlace
+from .chains import NO_CHAINS, Chains
+from .factors import folded_layer, folded_step, multiplied_steps
 from .lacking import few_bits, name_of
+from .plan import IMAGE, Join, Plan, Step
 from .pooling import COPY, PoolPass, joins, pool_passes
+from .scaled import Scaled
 
-__all__ = ["STEPS", "Join", "Plan", "Step", "plan_of"]
-
-IMAGE = 0
-"""The signal of the image."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """What the device runs at once: a layer with weights, or a pass of a pooling.
-
-    Attributes
-    ----------
-    index : int
-        Layer of the network that gives the step's result.
-    plan : int
-        Layer that the step's cost belongs to.
-    layer : Dense, Conv2d or PoolPass
-    name : str
-    macs : int
-    reads, gives : int
-        Signals.
-    pool : MaxPool2d or None
-        What pools the result on its way to memory.
-    summed : bool
-        It reads a sum over positions.
-    whole : bool
-        Its result is all of layer `index`, and is there for the first time.
-    in_place : InPlace or None
-        Its codes are added to values that are in no memory that steps read.
-    """
-
-    index: int
-    plan: int
-    layer: Weighted | PoolPass
-    name: str
-    macs: int
-    reads: int
-    gives: int
-    pool: MaxPool2d | None = None
-    summed: bool = False
-    whole: bool = True
-    in_place: InPlace | None = None
-
-
-@dataclass(frozen=True)
-class Join:
-    """Signals that lie beside each other, as the parts of one.
-
-    Attributes
-    ----------
-    index : int
-        Layer of the network, a `Concat` or an `Add`.
-    gives : int
-    parts : tuple of int
-        Signals, in the order of their channels; each is part of one join, and nothing else reads it.
-    """
-
-    index: int
-    gives: int
-    parts: tuple[int, ...]
-
-
-@dataclass
-class Plan:
-    """Steps in order, and joins; and what is known while they are made.
-
-    Attributes
-    ----------
-    network : Network
-    steps : list of Step
-    joins : dict of int to Join
-        By the signal that they give.
-    inner : list of Join
-        Those whose parts are parts of another one, which alone reads them.
-    names : dict of int to str
-        What signals are called, no two alike.
-    summed : dict of int to int
-        Signals of global sums, which are in no memory, and the maps that they are of.
-    added : dict of int to Sums
-        Signals whose values are sums of what lies in memory.
-    times : int
-        Most times that what lies there once may count in a sum.
-    """
-
-    network: Network
-    steps: list[Step] = field(default_factory=list)
-    joins: dict[int, Join] = field(default_factory=dict)
-    inner: list[Join] = field(default_factory=list)
-    names: dict[int, str] = field(default_factory=dict)
-    summed: dict[int, int] = field(default_factory=dict)
-    added: dict[int, Sums] = field(default_factory=dict)
-    times: int = 1
-
-    def further(self, name: str) -> int:
-        """Return a signal that the network does not have."""
-        signal = max(self.names) + 1
-        while name in self.names.values():
-            name += "'"
-        self.names[signal] = name
-        return signal
+__all__ = ["STEPS", "plan_of"]
 
 
 def plan_of(
-    network: Network, code_bits: int = 1, *, copies: bool = False, chains: Chains = NO_CHAINS
+    network: Network,
+    code_bits: int = 1,
+    *,
+    copies: bool = False,
+    chains: Chains = NO_CHAINS,
+    scale_depth: int = 0,
 ) -> Plan:
     """Return what a device does for a network, in order.
 
@@ -144,13 +48,16 @@ def plan_of(
         It has the loop of weights of several bits.
     chains : Chains
         What of it runs in place.
+    scale_depth : int
+        `DeviceConfig.scale_depth`.
 
     Raises
     ------
     CompileError
         If the network has a layer that the device cannot run.
     """
-    plan = Plan(network, names={number: value.name for number, value in enumerate(network.values)})
+    names = {number: value.name for number, value in enumerate(network.values)}
+    plan = Plan(network, names=names, code_bits=code_bits, scale_depth=scale_depth)
     plan.times = most_times(network) if copies else 1
     for index, layer in enumerate(network.layers):
         if index in chains.absorbed:
@@ -158,7 +65,7 @@ def plan_of(
         few_bits(network, index, layer, code_bits)
         STEPS[type(layer)](plan, index, layer)
         if (own := chains.steps.get(index)) is not None:
-            plan.steps[-1] = replace(plan.steps[-1], index=own.gives - 1, gives=own.gives, in_place=own)
+            plan.steps[-1] = replace(plan.steps[-1], index=own.gives - 1, gives=own.gives, unit=own)
     if len(network.layers) in plan.added:
         raise CompileError(
             f"layer {name_of(len(network.layers) - 1, network.layers[-1])!r} ends the network with sums of "
@@ -168,13 +75,20 @@ def plan_of(
 
 
 def _weighted(plan: Plan, index: int, layer: Weighted) -> None:
+    if layer.thresholds is None and plan.network.readers[index + 1]:
+        return  # Input scales have steps for it.
+    step, scaled = _step(plan, index, layer), plan.network.inputs(index)[0].coding == "scaled"
+    plan.steps += multiplied_steps(plan, step) if scaled else [step]
+
+
+def _step(plan: Plan, index: int, layer: Weighted) -> Step:
+    """Return the step of a layer with weights."""
     (read,) = plan.network.reads[index]
     reads = plan.summed.get(read, read)
     name, macs = layer.name or f"layer{index}", plan.network.layer_macs[index]
     if reads in plan.added:
         layer = spread(layer, plan.added[reads], name)
-    step = Step(index, index, layer, name, macs, reads, index + 1, summed=read in plan.summed)
-    plan.steps.append(step)
+    return Step(index, index, layer, name, macs, reads, index + 1, summed=read in plan.summed)
 
 
 def _global_sum(plan: Plan, index: int, layer: GlobalSum) -> None:
@@ -182,10 +96,8 @@ def _global_sum(plan: Plan, index: int, layer: GlobalSum) -> None:
 
 
 def _input_scale(plan: Plan, index: int, layer: InputScale) -> None:
-    raise CompileError(
-        f"layer {name_of(index, layer)!r} is an InputScale, XNOR-Net's K, which depends on the image and the "
-        "position and so is no threshold; the accelerator cannot run it; train without input_scale"
-    )
+    step = _step(plan, plan.network.reads[index][0] - 1, folded_layer(plan, index, layer))
+    plan.steps.append(folded_step(step, index))
 
 
 def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
@@ -194,6 +106,8 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
         alone = step.gives == read and len(network.readers[read]) == 1
         if alone and isinstance(step.layer, Conv2d) and joins(layer, step.layer):
             plan.steps[number] = replace(step, index=index, gives=index + 1, pool=layer)
+            if isinstance(step.unit, Scaled):
+                plan.steps[number - 1] = replace(plan.steps[number - 1], pool=layer)
             return
     height, width, _ = network.values[read].shape
     name = name_of(index, layer)
@@ -287,6 +201,10 @@ def _again(plan: Plan, index: int, signal: int) -> int:
     layer = next(step.index for step in plan.steps if step.gives == signal)
     first = next(step for step in plan.steps if step.index == layer)
     gives = plan.further(f"{plan.names[first.gives]}, again")
+    if isinstance(first.unit, Scaled):
+        before = plan.steps[plan.steps.index(first) - 1]
+        name = f"{before.name} again"
+        plan.steps.append(replace(before, plan=index, name=name, gives=plan.further(name)))
     plan.steps.append(
         replace(first, plan=index, name=f"{first.name} again", macs=0, gives=gives, whole=False)
     )

@@ -18,6 +18,7 @@ from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, levels_of, signed, 
 from .places import aligned
 from .reach import read_along, read_of_map, written
 from .scales import check_adding
+from .scaling import check_scaling
 from .starts import MAX_PLANES
 from .stream import check_stream
 
@@ -121,6 +122,7 @@ def validate_descriptors(
         As `validate_program`.
     """
     reaches: list[Reach] = []
+    kept = 0
     for place, fields in _descriptors(words, config, entry):
         what = f"the descriptor at {place}"
         _numbers(what, fields, config)
@@ -133,6 +135,7 @@ def validate_descriptors(
         counts = {loop: nest.count(loop) for loop in LOOPS}
         if fields["valued"]:
             check_adding(what, fields, counts, config, first=not reaches)
+        kept = check_scaling(what, fields, counts, config, kept)
         reads = (read_of_map if fields["padded"] else read_along)(what, fields, nest, config, image_in)
         tiles = 1 if fields["stream"] else counts["tile"]
         starts = tiles * descriptor.levels

@@ -6,7 +6,7 @@ from ..errors import GeometryError
 from .ranges import in_range
 
 __all__ = [
-    "MAX_CODE_BITS", "MAX_COMPARED_BITS", "MAX_LANES", "check_codes", "check_lanes", "check_values",
+    "MAX_CODE_BITS", "MAX_COMPARED_BITS", "MAX_LANES", "check_codes", "check_lanes", "check_memory",
     "start_words",
 ]  # fmt: skip
 
@@ -76,21 +76,21 @@ def check_lanes(lanes: int, code_bits: int, columns: int, group: int, store_word
         )
 
 
-def check_values(depth: int, lanes: int, convolution: int, most: int) -> None:
-    """Check `DeviceConfig.value_depth` beside what it does not go with.
+def check_memory(name: str, depth: int, lanes: int, convolution: int, most: int) -> None:
+    """Check the depth of a memory beside the results unit, a field of `DeviceConfig`.
 
     Raises
     ------
     GeometryError
-        If it is outside its limits, of which `most` is one.
+        If it is outside its limits, of which `most` is one, or there is no such unit.
     """
     if not depth:
         return
-    in_range("value_depth", depth, 64, most)
+    in_range(name, depth, 64, most)
     if depth & (depth - 1):
-        raise GeometryError(f"value_depth is {depth}, but must be 0 or a power of two, 64 to {most}")
+        raise GeometryError(f"{name} is {depth}, but must be 0 or a power of two, 64 to {most}")
     if not (lanes and convolution):
         raise GeometryError(
-            f"value_depth is {depth}, which needs result_lanes and convolution above 0; they are {lanes} and "
+            f"{name} is {depth}, which needs result_lanes and convolution above 0; they are {lanes} and "
             f"{convolution}"
         )

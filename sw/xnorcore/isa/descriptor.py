@@ -13,6 +13,7 @@ from ..errors import CompileError
 from .codes import start_words
 from .layout import DESCRIPTOR, LOOPS, pack_descriptor, plane_words, signed, unpack_descriptor
 from .places import NOWHERE, Adding, Loop, MemoryMap, Nest, Padding, Place, Strips
+from .scaling import Scaling
 
 __all__ = [
     "Adding",
@@ -77,6 +78,8 @@ class Descriptor:
     adding : Adding or None
         These codes are added to values, whose signs (`bits` is 1) or which themselves, less -128 (`bits` is
         8), are the result.
+    scaling : Scaling
+        What it has to do with K.
     """
 
     nest: Nest
@@ -101,6 +104,7 @@ class Descriptor:
     row_sum: bool = False
     rescaled: bool = False
     adding: Adding | None = None
+    scaling: Scaling = Scaling.NONE
 
     @property
     def levels(self) -> int:
@@ -154,6 +158,7 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
         "near": d.nest.count("copy") - d.four if d.four else 0,
         "row_sum": d.row_sum,
         "rescaled": d.rescaled,
+        "scaling": d.scaling,
     }
     if d.padding:
         p = d.padding
@@ -266,6 +271,7 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         bool(f["row_sum"]),
         bool(f["rescaled"]),
         _adding(f) if f["valued"] else None,
+        Scaling(f["scaling"]),
     )
     return descriptor, after
 

@@ -9,8 +9,8 @@ from math import gcd
 
 from ..errors import GeometryError
 from ..nearest import did_you_mean
-from .codes import check_codes, check_lanes, check_values
-from .ranges import check_alignment, fitting, in_range, power_of_two_at_least
+from .codes import check_codes, check_lanes, check_memory
+from .ranges import check_alignment, check_lines, fitting, in_range, power_of_two_at_least
 from .stores import check_store
 
 ROWS = (1, 8)
@@ -155,6 +155,9 @@ class DeviceConfig:
     value_depth : int
         Words of `result_lanes` values of 8 bits in a row, to which the unit adds codes; 0, there are none. A
         power of two, 64 to 65,536. Needs `result_lanes` and `convolution`.
+    scale_depth : int
+        Numbers K of 16 bits in a row, by which the unit multiplies sums of as many positions; 0, there are
+        none. As `value_depth`.
 
     Raises
     ------
@@ -184,6 +187,7 @@ class DeviceConfig:
     row_sums: int = 0
     result_lanes: int = 0
     value_depth: int = 0
+    scale_depth: int = 0
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -207,12 +211,7 @@ class DeviceConfig:
             in_range(name, getattr(self, name), 0, 1)
         in_range("act_ports", self.act_ports, 1, 2)
         check_alignment(self.column_align, bool(self.line_bytes and not self.whole_windows), g.width)
-        if self.line_bytes and not self.convolution:
-            raise GeometryError(f"line_bytes is {self.line_bytes}, but must be 0 without convolution")
-        if self.whole_windows and not self.line_bytes:
-            raise GeometryError("whole_windows is 1, but must be 0 without line_bytes")
-        if self.act_ports == 1 and self.line_bytes and not self.whole_windows:
-            raise GeometryError("act_ports is 1, which needs whole_windows 1 where line_bytes is not 0")
+        check_lines(self.line_bytes, self.convolution, self.whole_windows, self.act_ports)
         rings = {name: getattr(self, name) for name in ("weight_depth", "threshold_depth")}
         check_store(self.store_words, self.store_kind, rings)
         in_range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
@@ -224,7 +223,8 @@ class DeviceConfig:
             )
         check_codes(self.code_bits, share, self.row_sums, self.convolution)
         check_lanes(self.result_lanes, self.code_bits, g.columns, self.column_group, self.store_words)
-        check_values(self.value_depth, self.result_lanes, self.convolution, MAX_DEPTH)
+        for name in ("value_depth", "scale_depth"):
+            check_memory(name, getattr(self, name), self.result_lanes, self.convolution, MAX_DEPTH)
         # A StoreKind is a number like the others: programs are named by what a configuration prints.
         object.__setattr__(self, "store_kind", int(self.store_kind))
 
@@ -267,7 +267,7 @@ class DeviceConfig:
         values = asdict(self)
         if not self.store_words:
             del values["store_words"], values["store_kind"]  # What it was before there were any.
-        later = ("code_bits", "row_sums", "result_lanes", "value_depth")
+        later = ("code_bits", "row_sums", "result_lanes", "value_depth", "scale_depth")
         values = {n: value for n, value in values.items() if n not in later or value != (n == "code_bits")}
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]

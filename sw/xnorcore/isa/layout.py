@@ -143,7 +143,8 @@ DESCRIPTOR = Record(
     # Bit offsets of a packed window, for a read address that is not at a word. Padding: a tap outside the map
     # is a word of pad_one bits, or counts as 0 if pad_zero is set.
     (("delta_win_x", 16), ("bits_win_x", 7), ("pad_left", 3), ("pad_top", 3), ("stride_x", 3)),
-    (("delta_win_y", 16), ("bits_win_y", 7), ("stride_y", 3), ("step_x", 4)),
+    # `scaling`: what the layer has to do with K (`xnorcore.isa.scaling`).
+    (("delta_win_y", 16), ("bits_win_y", 7), ("stride_y", 3), ("step_x", 4), ("scaling", 2)),
     # Lanes of a window's last word.
     (("delta_x", 16), ("bits_x", 7), ("lanes", 8)),
     (

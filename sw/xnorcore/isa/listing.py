@@ -9,6 +9,7 @@ from typing import Any
 from .descriptor import Descriptor, MemoryMap, Place
 from .layout import LOOPS
 from .program import Program
+from .scaling import Scaling
 
 __all__ = ["listing", "listing_lines"]
 
@@ -93,6 +94,13 @@ def _place(place: Place, regions: MemoryMap) -> dict[str, Any]:
     return {"region": place.region, "offset": place.offset, "word": word % (1 << 16)}
 
 
+_SCALING = {
+    Scaling.FOLDED: "codes as signs and magnitudes",
+    Scaling.KEPT: "sums kept as K",
+    Scaling.MULTIPLIED: "sums times K",
+}
+
+
 def _flags(one: Descriptor) -> Iterator[str]:
     if one.double and one.nest.count("plane") > 1:
         yield "planes double"
@@ -108,6 +116,8 @@ def _flags(one: Descriptor) -> Iterator[str]:
         yield f"codes of {one.adding.bits} bits less {one.adding.offset}, added to {to}"
         if one.adding.halves:
             yield "every second column and row of values"
+    if one.scaling:
+        yield _SCALING[one.scaling]
     if one.depends:
         yield "waits for the layer before"
     if one.lanes:

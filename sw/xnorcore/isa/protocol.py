@@ -89,6 +89,8 @@ STORE_LANES_LOW = 5
 """Lowest of the three bits, beside the size of the store, of the logarithm of `DeviceConfig.result_lanes`."""
 LINE_VALUES_LOW = 24
 """Lowest of the five bits, above `DeviceConfig.line_bytes`, of the size of `DeviceConfig.value_depth`."""
+KIND_SCALES_LOW = 3
+"""Lowest of the five bits, above `DeviceConfig.store_kind`, of the size of `DeviceConfig.scale_depth`."""
 STORE_BANK = 1 << 16
 """Words of a bank of the store."""
 
@@ -137,7 +139,8 @@ class DeviceInfo:
             MAGIC, VERSION, c.column_group, g.rows, g.columns, g.width, c.acc_width,
             flags,
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
-            c.store_kind, c.store_words.bit_length() | c.result_lanes.bit_length() << STORE_LANES_LOW,
+            c.store_kind | c.scale_depth.bit_length() << KIND_SCALES_LOW,
+            c.store_words.bit_length() | c.result_lanes.bit_length() << STORE_LANES_LOW,
             c.line_bytes | c.value_depth.bit_length() << LINE_VALUES_LOW, self.clock_hz,
             self.build_id, self.network_id,
         )  # fmt: skip
@@ -183,10 +186,11 @@ class DeviceInfo:
             act_ports=1 if flags & FLAG_ONE_PORT else 2,
             column_align=1 << (flags >> FLAGS_ALIGN_LOW & 3),
             store_words=1 << store % (1 << STORE_LANES_LOW) >> 1,
-            store_kind=kind,
+            store_kind=kind % (1 << KIND_SCALES_LOW),
             code_bits=(flags >> FLAGS_CODE_LOW & 3 | flags >> FLAGS_CODE_HIGH << 2) + 1,
             row_sums=int(bool(flags & FLAG_ROW_SUMS)),
             result_lanes=1 << (store >> STORE_LANES_LOW) >> 1,
             value_depth=1 << (line >> LINE_VALUES_LOW) >> 1,
+            scale_depth=1 << (kind >> KIND_SCALES_LOW) >> 1,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

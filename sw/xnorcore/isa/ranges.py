@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import GeometryError
 
-__all__ = ["check_alignment", "fitting", "in_range", "power_of_two_at_least"]
+__all__ = ["check_alignment", "check_lines", "fitting", "in_range", "power_of_two_at_least"]
 
 
 def in_range(name: str, value: int, low: int, high: int, multiple: int = 1) -> None:
@@ -51,3 +51,19 @@ def fitting(columns: int, width: int, low: int, high: int) -> str:
     if not legal:
         return f"{width} columns with width {width}"
     return f"{columns} columns with width {min(legal, key=lambda w: abs(w - width))}"
+
+
+def check_lines(line_bytes: int, convolution: int, whole_windows: int, act_ports: int) -> None:
+    """Check `DeviceConfig.line_bytes` beside what it does not go with.
+
+    Raises
+    ------
+    GeometryError
+        If it does not.
+    """
+    if line_bytes and not convolution:
+        raise GeometryError(f"line_bytes is {line_bytes}, but must be 0 without convolution")
+    if whole_windows and not line_bytes:
+        raise GeometryError("whole_windows is 1, but must be 0 without line_bytes")
+    if act_ports == 1 and line_bytes and not whole_windows:
+        raise GeometryError("act_ports is 1, which needs whole_windows 1 where line_bytes is not 0")

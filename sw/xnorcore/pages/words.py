@@ -22,6 +22,7 @@ DEVICE = {
     "code_bits": "bits of a value between layers", "row_sums": "sums of the rows' operands",
     "result_lanes": "results per row and cycle of the results unit",
     "value_depth": "values beside the results unit, words per row",
+    "scale_depth": "numbers K beside the results unit, per row",
 }  # fmt: skip
 """By option of a device."""
 _YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows", "row_sums")

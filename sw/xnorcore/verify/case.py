@@ -25,6 +25,7 @@ from .planted import Fault
 from .random_chains import random_chain
 from .random_codes import coded
 from .random_networks import Bounds, random_images, random_network
+from .random_scaled import random_scaled
 
 __all__ = ["Case", "check", "differences", "draw", "save"]
 
@@ -37,6 +38,8 @@ _CODED = 0.7
 """Share of networks that have codes, on a device that has them."""
 _CHAINS = 0.5
 """Share of residual networks, on a device that adds in place."""
+_SCALED = 0.4
+"""Share of networks with XNOR-Net's K, on a device that has a memory for it."""
 _UART = 1 / 16
 _PER_ROW = 6
 """Images per row and batch, at most, so that runs end."""
@@ -113,7 +116,9 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
     for attempt in range(ATTEMPTS):
         name = f"random-{seed}-{index}"
         network = random_network(rng, large if attempt < ATTEMPTS // 2 else small, name)
-        if config.value_depth and maps and rng.random() < _CHAINS:
+        if config.scale_depth and rng.random() < _SCALED:
+            network = random_scaled(rng, config, name)
+        elif config.value_depth and maps and rng.random() < _CHAINS:
             network = random_chain(rng, config, name)
         elif config.code_bits > 1 and rng.random() < _CODED:
             network = coded(rng, network, config)

@@ -33,6 +33,8 @@ def features(case: Case) -> set[str]:
         found.add("signs that count four times")
     if any(one.rescaled for section in program.sections for one in section.descriptors):
         found.add("codes of the results unit")
+    if any(one.scaling for section in program.sections for one in section.descriptors):
+        found.add("sums times K")
     changes = [one.adding for section in program.sections for one in section.descriptors if one.adding]
     if any(one.adds for one in changes):
         found.add("codes added in place")
@@ -63,6 +65,8 @@ def features(case: Case) -> set[str]:
         found.add("device with a results unit")
     if config.value_depth:
         found.add("device with values")
+    if config.scale_depth:
+        found.add("device with a memory for K")
     if config.threshold_share > 1:
         found.add("device with threshold_share > 1")
     if config.column_align > 1:

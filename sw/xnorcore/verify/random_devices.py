@@ -14,6 +14,7 @@ __all__ = ["random_config", "random_configs"]
 _WIDTHS = (8, 8, 16, 16, 24, 32, 32, 40, 64)
 _STORES = (0, 0, 0, 1 << 12, 1 << 16)
 _KINDS = tuple(StoreKind)
+_FACTORS = (0, 0, 64, 128, 256, 512)
 _PEAK = 4096
 """Most multiply-accumulates per cycle: larger arrays take long to build."""
 
@@ -69,9 +70,11 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     if bits == 1 or config.store_words or rng.random() < 0.3:
         return config
     config = replace(config, code_bits=int(rng.integers(2, 9)), result_lanes=int(rng.choice(lanes)))
-    if not convolution or rng.random() < 0.2:
+    if not convolution:
         return config
-    return replace(config, value_depth=1 << int(rng.integers(7, 13)))
+    if rng.random() >= 0.2:
+        config = replace(config, value_depth=1 << int(rng.integers(7, 13)))
+    return replace(config, scale_depth=int(rng.choice(_FACTORS)))
 
 
 def _layout(rng: np.random.Generator, config: DeviceConfig) -> dict[str, int]:

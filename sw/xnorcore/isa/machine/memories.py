@@ -39,6 +39,8 @@ class Memories:
         What codes are added to, in the order in which results are made.
     left : int
         Values of a row that the last layer with such additions has written.
+    kept : array of int64, shape (rows, scale_depth)
+        K of positions.
     store : array of uint32, shape (store_words,)
     """
 
@@ -52,6 +54,7 @@ class Memories:
         self.activations = np.zeros((g.rows, config.act_depth, g.width), np.uint8)
         self.values = np.zeros((g.rows, config.value_depth * config.result_lanes), np.int64)
         self.left = 0
+        self.kept = np.zeros((g.rows, config.scale_depth), np.int64)
         erased = 0xFFFF_FFFF if config.store_kind in FLASHES else 0
         self.store = np.full(config.store_words, erased, np.uint32)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...errors import CompileError
 from ..layout import plane_words, signed
 from ..scales import ADDEND_BITS, MULTIPLIER_BITS, NO_CHANNEL, VALUE_BITS, added, rescaled
+from ..scaling import Scaling, factors, folded, multiplied
 from .memories import Memories, wrapped
 from .walk import Walk
 
@@ -44,6 +45,8 @@ def write_back(
         codes = rescaled(sums, words, made + 1)
         if fields["valued"]:
             codes = _changed(memories, fields, counts, codes, words)
+        if fields["scaling"]:
+            codes = _scaled(memories, fields, sums, codes, words)
         codes = codes.reshape(rows, -1, window, sums.shape[-1]).max(axis=2)
         bits = _planes_of(codes, fields["code_last"] + 1)
     elif coded:
@@ -109,6 +112,24 @@ def _changed(
     given = new + (1 << VALUE_BITS - 1) if fields["code_last"] else (new >= 0).astype(np.int64)
     given = given * (words >> MULTIPLIER_BITS + ADDEND_BITS != NO_CHANNEL)
     return given.reshape(rows, -1, positions, columns).swapaxes(1, 2).reshape(codes.shape)
+
+
+def _scaled(
+    memories: Memories,
+    fields: Mapping[str, int],
+    sums: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    words: NDArray[np.uint32],
+) -> NDArray[np.int64]:
+    """Return what becomes of codes, shape (rows, positions, channels), of a layer that has to do with K."""
+    scaling, count = fields["scaling"], sums.shape[1]
+    if scaling == Scaling.FOLDED:
+        return folded(codes, fields["code_last"] + 1)
+    inside_memory("K", range(count), memories.kept.shape[1])
+    if scaling == Scaling.MULTIPLIED:
+        return multiplied(sums, memories.kept[:, :count, np.newaxis], words)
+    memories.kept[:, :count] = factors(sums[:, :, 0], words[:, :1])
+    return codes
 
 
 def _planes(

@@ -1,0 +1,93 @@
+"""How a layer is lowered that has to do with XNOR-Net's K (`xnorcore.isa.scaling`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..isa.scales import ADDEND_UNIT, packed_scales
+from ..isa.scaling import FACTOR_SHIFT, NEVER, Scaling, limit_words
+from ..model.layers import Weighted
+from .chains import InPlace
+from .nest import Lowered, Region
+from .rescale import Scales
+
+__all__ = ["Scaled", "Unit", "behind", "seen"]
+
+_MOST = NEVER - 1
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What a layer has to do with K.
+
+    Attributes
+    ----------
+    kind : Scaling
+    mean_shift : int
+        By which a sum of magnitudes that is kept is shifted to the right.
+    bits : int
+        Of a code that becomes a sign and a magnitude.
+    """
+
+    kind: Scaling
+    mean_shift: int = 0
+    bits: int = 1
+
+    @property
+    def exact(self) -> bool:
+        """The accumulator must be the sum itself."""
+        return self.kind == Scaling.MULTIPLIED
+
+    @property
+    def empty(self) -> int:
+        """Word of a column without a channel."""
+        if self.kind == Scaling.FOLDED:
+            # Its magnitude is 0, and its sign as well.
+            return int(packed_scales(0, (1 << self.bits - 1) - 1, ADDEND_UNIT.bit_length() - 1))
+        return int(limit_words(np.array(-NEVER))) if self.exact else 0
+
+    def scales(self, layer: Weighted, factor: int, offset: NDArray[np.int64], planes: int) -> Scales:
+        """Return start values and words of a layer whose sums are kept or multiplied.
+
+        Parameters
+        ----------
+        layer : Dense or Conv2d
+        factor, offset : int, array of int64
+            Sums are ``factor * s + offset``, where accumulators that start from 0 hold s.
+        planes : int
+            That the layer reads.
+        """
+        if self.kind == Scaling.KEPT:
+            # One plane counts as -1 and +1, several as the numbers themselves.
+            starts = offset if planes > 1 else (offset + layer.weights[0].size) // 2
+            return Scales(starts, packed_scales([1 << FACTOR_SHIFT - self.mean_shift], 0, 0))
+        assert layer.thresholds is not None and not (offset % factor).any(), "sums that are no numbers"
+        # K * factor * acc >= T; beyond what products reach, a threshold is as good as at the end.
+        return Scales(offset // factor, limit_words(np.clip(-layer.thresholds // factor, -_MOST, _MOST)))
+
+
+Unit: TypeAlias = InPlace | Scaled
+"""What the results unit does for a layer, but for codes that are as good as thresholds."""
+
+
+def seen(region: Region, unit: Unit | None) -> Region:
+    """Return what a layer reads of signs and magnitudes: the planes of one of them; of others, all."""
+    if not isinstance(unit, Scaled) or unit.kind == Scaling.FOLDED:
+        return region
+    return replace(region, bits=1 if unit.exact else region.bits - 1)
+
+
+def behind(lowered: Lowered, region: Region, unit: Unit | None) -> Lowered:
+    """Return a layer that reads what it has `seen` of a region where that lies; nobody reads what is kept."""
+    if not isinstance(unit, Scaled) or unit.kind == Scaling.FOLDED:
+        return lowered
+    if unit.kind == Scaling.KEPT:
+        # All of it goes to the same words.
+        words = lowered.values.pitch
+        return replace(lowered, descriptor=replace(lowered.descriptor, out_step=0), words=words)
+    source = lowered.descriptor.source.moved((region.bits - 1) * region.plane_words)
+    return replace(lowered, descriptor=replace(lowered.descriptor, source=source))
