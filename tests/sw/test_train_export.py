@@ -9,7 +9,10 @@ import pytest
 
 from tests import needs
 from xnorcore.errors import UsageError
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.reference import fast, golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.ask import machine_url
 
 torch = needs.torch()
 
@@ -209,6 +212,41 @@ def test_input_scale_then_sign_then_ordinary_layers() -> None:
     with torch.no_grad():
         bits = model[:5](values).numpy() > 0
     assert np.mean(golden.layers(network, images)[2] == bits) > 0.99
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_scale_bits_give_a_network_that_a_device_runs(bits: int) -> None:
+    """Signs behind K equal the model's but at the edge of a step; the device's are the golden's."""
+    torch.manual_seed(bits)
+    model = nn.Sequential(
+        BinaryConv2d(2, 11, padding=(1, 1, 1, 1)), nn.BatchNorm2d(11, dtype=F64),
+        BinaryConv2d(11, 16, padding=(1, 1, 1, 1), alpha=True, input_scale=True, scale_bits=bits),
+        nn.BatchNorm2d(16, dtype=F64), Sign(), nn.MaxPool2d(2), nn.Flatten(), BinaryLinear(144, 3),
+    )  # fmt: skip
+    images, values = signal((6, 6, 2), 4, 50)
+    shake(model, values)
+    network = to_network(model, "scaled", (6, 6, 2), input_bits=4)
+    assert network.layers[1].bits == bits
+    with torch.no_grad():
+        signs = model[:5](values).permute(0, 2, 3, 1).reshape(50, -1).numpy() > 0
+    assert np.mean(golden.layers(network, images)[2] == signs) > 0.99
+    lanes = {"code_bits": 8, "result_lanes": 2, "scale_depth": 64}
+    with Accelerator.open(machine_url(DeviceConfig(Geometry(1, 16, 16), **lanes))) as device:
+        device.load(network)
+        assert np.array_equal(device.infer(images), golden.run(network, images))
+
+
+def test_magnitudes_of_scale_bits() -> None:
+    """Steps of an eighth that saturate at both ends, negative ones turned over; a gradient below the ends."""
+    layer = BinaryLinear(6, 2, input_scale=True, scale_bits=6)
+    x = torch.tensor([[0.0, 0.3, 9.0, -0.01, -0.3, -9.0]], dtype=F64, requires_grad=True)
+    held = layer.magnitudes(x)
+    assert held.tolist() == [[0, 0.25, 31 / 8, 0, 0.25, 31 / 8]]
+    held.sum().backward()
+    assert x.grad.tolist() == [[0, 1, 0, -1, -1, 0]]
+    for bits, scaled in ((8, False), (1, True), (17, True)):
+        with pytest.raises(UsageError, match=r"scale_bits is .*, but must be 0, or 2 to 16 with input_scale"):
+            BinaryLinear(6, 2, input_scale=scaled, scale_bits=bits)
 
 
 def dense(*modules: Any) -> Any:

@@ -14,12 +14,13 @@ from ..errors import NetworkError, UsageError
 from ..folding import fold
 from ..folding.complement import fold_pooled_batchnorm
 from ..folding.steps import fold_steps
+from ..isa.scaling import FACTOR_BITS
 from ..model.layers import is_dense
 from ..model.network import Add, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d
 from ._torch import nn, torch
 from .branches import At, Fork, Join, Turn, added, begins, flat, unquantised
 from .fewbits import Quant
-from .layers import BinaryConv2d, BinaryLinear, Sign
+from .layers import BinaryConv2d, BinaryLinear, Sign, scale_fraction
 from .model import FlattenChannelsLast
 from .modules import pair, place, refusal, stored
 
@@ -28,7 +29,7 @@ __all__ = ["Chain"]
 _IDLE = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Hardtanh)
 """Modules that do nothing in evaluation, or, in front of a sign, nothing to it."""
 _FRACTION = 12
-"""Fractional bits of the values that K is the mean of."""
+"""Fractional bits of the values that K is the mean of, where they have no number of bits."""
 
 
 class Chain:
@@ -194,9 +195,9 @@ class Chain:
         if isinstance(end, Quant):
             self.at = replace(self.at, step=end.exact(), coded=True)
         if scaled:
-            taps = scaled.weight[0].numel()
-            self._add(_input_scale(self.scale, self.offset, taps, f"scale{len(self.layers)}"))
-            self.unit = 2.0 ** _mean_shift(taps) / (taps << _FRACTION)
+            taps, bits = scaled.weight[0].numel(), scaled.scale_bits
+            self._add(_input_scale(self.scale, self.offset, taps, f"scale{len(self.layers)}", bits))
+            self.unit = 2.0 ** _mean_shift(taps, bits) / (taps << _fraction(bits))
             self.scale = self.offset = None
 
     def _folded(
@@ -270,15 +271,24 @@ def _fits(layer: Layer, shape: tuple[int, ...]) -> bool:
     return is_dense(layer) or len(shape) == 3
 
 
-def _mean_shift(taps: int) -> int:
-    return round(log2(taps))
+def _fraction(bits: int) -> int:
+    """Return the fractional bits of the values that K is the mean of."""
+    return scale_fraction(bits) if bits else _FRACTION
 
 
-def _input_scale(scale: Any, offset: Any, taps: int, name: str) -> InputScale:
-    """Round ``scale * sum + offset``: multipliers of 16 bits, a result of `_FRACTION` fractional bits."""
+def _mean_shift(taps: int, bits: int) -> int:
+    """Return by how much a sum of so many values is shifted: what a device needs, if they have bits."""
+    if not bits:
+        return round(log2(taps))
+    return max((taps * ((1 << bits - 1) - 1)).bit_length() - FACTOR_BITS, 0)
+
+
+def _input_scale(scale: Any, offset: Any, taps: int, name: str, bits: int) -> InputScale:
+    """Round ``scale * sum + offset``: multipliers of 16 bits, a result of so many fractional bits."""
     if not (np.isfinite(scale).all() and np.isfinite(offset).all()):
         raise NetworkError(f"{name}: a parameter in front of an input scale is not finite; train again")
     largest = float(np.abs(scale).max())
-    shift = min(max(16 - frexp(largest)[1] - _FRACTION, 0), 48) if largest else 0
-    unit = 2.0 ** (_FRACTION + shift)
-    return InputScale(np.rint(scale * unit), np.rint(offset * unit), shift, _mean_shift(taps), name)
+    fraction = _fraction(bits)
+    shift = min(max(16 - frexp(largest)[1] - fraction, 0), 48) if largest else 0
+    unit, mean_shift = 2.0 ** (fraction + shift), _mean_shift(taps, bits)
+    return InputScale(np.rint(scale * unit), np.rint(offset * unit), shift, mean_shift, name, bits)

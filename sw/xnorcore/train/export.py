@@ -1,6 +1,6 @@
 """From a trained model to the integer network, without any rounding that could change a bit.
 
-Only XNOR-Net's K, which no accelerator runs, is rounded: to fixed-point numbers.
+Only XNOR-Net's K is rounded: to fixed-point numbers.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def to_network(
     A batch norm behind the last layer, and its alpha, become the network's per-class scale and offset.
     A first layer with real weights, up to the `Sign` or `Quant` behind it, and what is real behind the last
     one, are the host's, and are computed there in float32 (docs/numerics.md, section 10).
-    Layers with an input scale K get an `InputScale` in front, which the compiler refuses by name: such a
-    network runs on the reference model only, in fixed-point numbers of 12 fractional bits.
+    Layers with an input scale K get an `InputScale` in front, in fixed-point numbers: of 12 fractional bits,
+    with which a network runs on the reference model only, or of `scale_bits` (`BinaryLinear`).
 
     Parameters
     ----------

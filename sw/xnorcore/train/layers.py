@@ -57,18 +57,37 @@ class Sign(nn.Module):
         return sign(x)
 
 
+SCALE_BITS = (2, 16)
+"""Of values that K is the mean of, with their sign."""
+
+
+def scale_fraction(bits: int) -> int:
+    """Return how many of the bits of a value are behind the point: values reach about 4."""
+    return max(bits - 3, 0)
+
+
 class _Binary(nn.Module):
     """What both layers share: latent weights and the two factors."""
 
     def __init__(
-        self, shape: tuple[int, ...], alpha: bool, input_scale: bool, dtype: torch.dtype | None
+        self,
+        shape: tuple[int, ...],
+        alpha: bool,
+        input_scale: bool,
+        dtype: torch.dtype | None,
+        scale_bits: int = 0,
     ) -> None:
         super().__init__()
         if min(shape) < 1:
             raise UsageError(
                 f"{type(self).__name__}: weights of shape {shape}; every size must be at least 1"
             )
-        self.alpha, self.input_scale = bool(alpha), bool(input_scale)
+        if scale_bits and (not input_scale or scale_bits not in range(SCALE_BITS[0], SCALE_BITS[1] + 1)):
+            raise UsageError(
+                f"{type(self).__name__}: scale_bits is {scale_bits}, but must be 0, or {SCALE_BITS[0]} to "
+                f"{SCALE_BITS[1]} with input_scale"
+            )
+        self.alpha, self.input_scale, self.scale_bits = bool(alpha), bool(input_scale), scale_bits
         self.weight = nn.Parameter(torch.empty(*shape, dtype=dtype or torch.float64))
         nn.init.uniform_(self.weight, -1.0, 1.0)
 
@@ -83,6 +102,18 @@ class _Binary(nn.Module):
         It is at least 0, so that it folds into a threshold without changing a sign.
         """
         return self.weight.abs().flatten(1).mean(1)
+
+    def magnitudes(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what K is the mean of: ``|x|``, or with `scale_bits` what of it these hold.
+
+        The gradient is that of ``|x|``, as far as it does not saturate.
+        """
+        if not self.scale_bits:
+            return x.abs()
+        unit, largest = 1 << scale_fraction(self.scale_bits), (1 << self.scale_bits - 1) - 1
+        real, steps = x.clamp(-largest / unit, largest / unit).abs(), (x * unit).floor()
+        held = torch.where(steps < 0, -1 - steps, steps).clamp(max=largest) / unit
+        return real + (held - real).detach()
 
     def effective(self) -> torch.Tensor:
         """Return the weights of the forward pass."""
@@ -103,7 +134,11 @@ class BinaryLinear(_Binary):
         Multiply each output by the mean of its latent weights' absolute values (XNOR-Net, equation 6).
     input_scale : bool
         The input is real: use its signs, and multiply the outputs by K, the mean of its absolute values
-        (XNOR-Net, section 3.2). The accelerator cannot run such a layer, and the compiler says so.
+        (XNOR-Net, section 3.2).
+    scale_bits : int
+        With `input_scale`: K is the mean of numbers of so many bits with their sign, 2 to 16, which saturate
+        near 4; 0, of 12 fractional bits. Devices with `scale_depth` run such a layer, of 8 bits at most, if a
+        `Sign` follows, the layer in front of it has no K, and it is not the last one.
     dtype : torch.dtype, optional
         Default: float64.
 
@@ -126,8 +161,9 @@ class BinaryLinear(_Binary):
         *,
         alpha: bool = False,
         input_scale: bool = False,
+        scale_bits: int = 0,
     ) -> None:
-        super().__init__((outputs, inputs), alpha, input_scale, dtype)
+        super().__init__((outputs, inputs), alpha, input_scale, dtype, scale_bits)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the dot products of `x` (batch, inputs) with the binary weights, (batch, outputs).
@@ -137,7 +173,7 @@ class BinaryLinear(_Binary):
         """
         k = None
         if self.input_scale:
-            k = x.abs().mean(1, keepdim=True)
+            k = self.magnitudes(x).mean(1, keepdim=True)
             x = sign(x)
         sums = nn.functional.linear(x, self.effective())
         if self.alpha:
@@ -164,7 +200,7 @@ class BinaryConv2d(_Binary):
         Rows and columns added at (top, bottom, left, right).
     pad_value : int
         What they hold: 0, or for inputs of +1 and -1 also -1 or +1.
-    alpha, input_scale : bool
+    alpha, input_scale, scale_bits : bool, bool, int
         As in `BinaryLinear`; K is one value per output position: the mean of ``|x|`` over the channels,
         averaged over the window. With zero padding, rows and columns that are added count as 0.
     dtype : torch.dtype, optional
@@ -193,9 +229,10 @@ class BinaryConv2d(_Binary):
         pad_value: int = 0,
         alpha: bool = False,
         input_scale: bool = False,
+        scale_bits: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__((outputs, inputs, *kernel), alpha, input_scale, dtype)
+        super().__init__((outputs, inputs, *kernel), alpha, input_scale, dtype, scale_bits)
         self.stride, self.padding, self.pad_value = stride, padding, pad_value
         if input_scale and any(padding) and pad_value:
             raise UsageError(
@@ -209,7 +246,7 @@ class BinaryConv2d(_Binary):
         """
         k = None
         if self.input_scale:
-            mean = self._pad(x.abs().mean(1, keepdim=True))
+            mean = self._pad(self.magnitudes(x).mean(1, keepdim=True))
             k = nn.functional.avg_pool2d(mean, tuple(self.weight.shape[2:]), self.stride)
             x = sign(x)
         sums = nn.functional.conv2d(self._pad(x), self.effective(), stride=self.stride)
