@@ -137,6 +137,7 @@ CONFIGS = [
     DeviceConfig(store_words=1 << 17, store_kind=2),
     DeviceConfig(store_words=1 << 17, store_kind=4),
     DeviceConfig(store_words=1 << 17, store_kind=5),
+    DeviceConfig(code_bits=8, result_lanes=4, value_depth=64, scale_depth=65536),
 ]
 
 
