@@ -56,7 +56,7 @@ def test_every_sum_has_its_code(bits: int) -> None:
 
 def test_what_no_sum_reaches_is_free() -> None:
     """Constant channels, several thresholds at one sum, and sums of one parity."""
-    for bounds in ([-9, -9, -9], [10, 10, 10], [-9, 10, 10], [0, 0, 0], [-9, 3, 10], [1, 1, 2]):
+    for bounds in ([-9, -9, -9], [10, 10, 10], [-9, 10, 10], [-9, -9, 10], [0, 0, 0], [-9, 3, 10], [1, 1, 2]):
         found = scales_of(np.array([bounds]), (9, 1), 1 << 20)
         assert isinstance(found, Scales)
         sums = np.arange(-9, 10)
@@ -73,7 +73,7 @@ def test_what_no_sum_reaches_is_free() -> None:
 
 def test_uneven_thresholds_are_compared_or_refused() -> None:
     assert scales_of(np.array([[0, 1, 2], [0, 1, 20]]), (30, 1), 1 << 20) == 1
-    assert scales_of(np.array([[0, 4, 8]]), (30, 1), 0) == 0  # no start value has room
+    assert scales_of(np.array([[12, 16, 20]]), (30, 1), 0) == 0  # no start value has room
     three = codenets.dense(7, 2)
     program = compile_network(three, replace(CONFIG, code_bits=3))
     assert not any(one.rescaled for one in program.sections[0].descriptors)
