@@ -6,10 +6,13 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.campaigns import some
+from tests.draws import RNG
 from tests.lean import LEAN
+from tests.sw.convnets import signs
 from xnorcore import zoo
 from xnorcore.boards import find_device
 from xnorcore.cli.commands import build
@@ -17,6 +20,8 @@ from xnorcore.cli.console import Console
 from xnorcore.cli.plan import plan
 from xnorcore.errors import BuildError, UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.layers import Dense
+from xnorcore.model.network import InputSpec, Network
 from xnorcore_boards.board import all_boards, find_board
 from xnorcore_boards.build.design import elaborate
 from xnorcore_boards.cli.build import _config as build_config
@@ -80,6 +85,30 @@ def test_memories_are_those_of_the_elaborated_design(board, config):
         return Counter((m.depth, m.width, m.granularity, m.clocked) for m in memories)
 
     assert kinds(config_memories(config)) == kinds(elaborate(find_board(board), config).memories)
+
+
+def test_stores_are_looked_at_where_memory_does_not_hold_the_weights():
+    lfc, board = zoo.load("mnist-lfc"), find_board(BOARD)
+    kinds = {config.store_kind for config in arrays(board, [lfc], Geometry(1, 4, 16))}
+    assert kinds == {0, 2, 5}
+    assert {bool(c.store_words) for c in arrays(board, networks(*NETWORKS).values())} == {False}
+    found = Search(board, {"mnist-lfc": lfc}, geometry=Geometry(1, 4, 16))
+    found.run(any_=True)
+    assert found.best and found.best.config.store_words and found.best.resident == 1
+    judged = judge(board, found.best.config, {"mnist-lfc": lfc})
+    assert judged.rates == found.best.rates
+
+
+def test_networks_of_few_bits_are_given_codes():
+    layers = [
+        Dense(RNG.choice([-3, -1, 1, 3], (40, 64)), np.tile([-9, 0, 9], (40, 1))),
+        Dense(signs(RNG, 3, 40)),
+    ]
+    network = Network("few", InputSpec((64,)), layers)
+    found = Search(find_board("ulx3s-25f"), {"few": network}, geometry=Geometry(1, 8, 16))
+    found.run(any_=True)
+    assert found.best and found.best.config.code_bits == 2 and found.best.config.threshold_share == 1
+    assert found.best.passes == {"few": 1}
 
 
 @pytest.mark.campaign

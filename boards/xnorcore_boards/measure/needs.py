@@ -29,7 +29,8 @@ class Need:
     acc_width, weight_depth, threshold_depth, act_depth, program_depth, line_bytes : int
         With all weights in the buffers.
     passes_depth : int
-        `act_depth` in passes; 0, if there is no use for them, or one tile's weights are too many.
+        `act_depth` in passes; 0, if there is no use for them, one tile's weights are too many, or there is a
+        store.
     beats : float
         Array cycles of an image, at least.
     image_bytes : float
@@ -50,7 +51,9 @@ class Need:
     weight_bytes: int
 
     def fits(self, config: DeviceConfig) -> bool:
-        """Return whether all weights and start values are in the buffers at once."""
+        """Return whether all weights and start values are in the buffers at once, or in the store."""
+        if config.store_words:
+            return self.weight_bytes <= 4 * config.store_words
         return self.weight_depth <= config.weight_depth and self.threshold_depth <= config.threshold_depth
 
     def runs(self, config: DeviceConfig) -> bool:
@@ -67,7 +70,7 @@ def convolves(network: Network) -> bool:
 def alike(network: Network, config: DeviceConfig) -> Hashable:
     """Return what a network's program depends on, but for depths, of what tells arrays apart."""
     kind = config.whole_windows, config.column_align, config.row_sums
-    return config.geometry, kind if convolves(network) else None
+    return config.geometry, config.store_words, kind if convolves(network) else None
 
 
 def needs(
@@ -105,7 +108,7 @@ def _need(network: Network, array: DeviceConfig) -> Need | None:
     header = whole.header
     return Need(
         max(layer.acc_bits for layer in whole.layers),
-        **{field: whole.used[field] for field in whole.used},
+        **{field: whole.used[field] for field in whole.used if field != "store_words"},
         line_bytes=_lines(header, array) if header.get("interleaved") else 0,
         passes_depth=_passes_depth(network, array, whole),
         beats=whole.beats / whole.batch,
@@ -124,7 +127,7 @@ def _lines(header: Mapping[str, int], array: DeviceConfig) -> int:
 def _passes_depth(network: Network, array: DeviceConfig, whole: Program) -> int:
     """Return the activation memory that a network takes in passes: it does not depend on their number."""
     weights = min(whole.used["weight_depth"], MAX_DEPTH + 1) - 1
-    if weights < LEAST_DEPTH:
+    if weights < LEAST_DEPTH or array.store_words:
         return 0
     config = replace(array, acc_width=MOST_ACC, weight_depth=weights)
     try:

@@ -176,8 +176,8 @@ class Search:
             name, config.geometry, config.acc_width, config.threshold_share,
             config.act_ports, config.column_align, config.offset_bits, config.whole_windows,
         )  # fmt: skip
-        if not need.fits(config):
-            key += config.weight_depth, config.threshold_depth
+        if not need.fits(config) or config.store_words:
+            key += config.weight_depth, config.threshold_depth, config.store_kind
         if key not in self._bounds:
             device = replace(self.board.device, config=config)
             self._bounds[key] = reached(self.networks[name], device, self.images, most_rates)

@@ -10,6 +10,7 @@ from xnorcore.compiler.lacking import bits_needed
 from xnorcore.errors import GeometryError
 from xnorcore.isa.codes import MAX_COMPARED_BITS
 from xnorcore.isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
+from xnorcore.isa.stores import QUEUE_WORDS, StoreKind
 from xnorcore.model.network import Network
 
 from ..board import Board
@@ -50,6 +51,8 @@ _SMALLEST = 16
 _LEAST_ACC = 10
 _LEAST = {"weight_depth": LEAST_DEPTH, "threshold_depth": 16, "act_depth": 64, "program_depth": 64}
 _LEAST_LINES = 256
+_RAM_WORDS = 1 << 14
+"""Of a store in two blocks of a UP5K's SPRAM; maps are in the other two."""
 _FEW = 12
 _MEMORY = {
     "act_depth": ("memory", MAX_DEPTH),
@@ -86,24 +89,25 @@ def _family(name: str) -> str | None:
 def arrays(board: Board, networks: Iterable[Network], geometry: Geometry | None = None) -> list[DeviceConfig]:
     """Return a board's own configuration with every array that its part may hold, the fullest first.
 
-    There is no store: weights are resident, or come in passes.
-    Depths are as large as they may be; `convolution`, with a line buffer, is there where a network needs it
-    and it may fit, with windows that neighbours share, and with whole ones; start values are shared by 1, 2
-    or 4 columns; activation memories have one port where the part has blocks for that, or two. With a
-    `geometry` they are those of it; else small ones are left out. Where a network has values or weights of
-    several bits, all have codes of as many, and sums of rows or a results unit or neither.
+    Weights are resident, or come in passes, or from what of the board can be a store. Depths are as large as
+    they may be; `convolution`, with a line buffer, is there where a network needs it and it may fit, with
+    windows that neighbours share, and with whole ones; start values are shared by 1, 2 or 4 columns;
+    activation memories have one port where the part has blocks for that, or two. With a `geometry` they are
+    those of it; else small ones are left out. Where a network has values or weights of several bits, all have
+    codes of as many, and sums of rows or a results unit or neither.
     """
     family, limit = board.part.family.name, cells_limit(board)
     networks = list(networks)
     wanted = any(map(convolves, networks))
     found: dict[DeviceConfig, int] = {}
     shapes = [geometry] if geometry else _geometries()
-    for shape, share, ports, codes in product(shapes, _SHARES, _ports(board), _codes(networks)):
+    choices = product(shapes, _SHARES, _ports(board), _codes(networks), _stores(board, networks))
+    for shape, share, ports, codes, store in choices:
         fitting = 0
         for kind in _KINDS if wanted else _KINDS[-1:]:
             if fitting and not kind["convolution"]:
                 continue
-            config = _array(board.config, shape, share, {**kind, **codes, "act_ports": ports})
+            config = _array(board.config, shape, share, {**kind, **codes, **store, "act_ports": ports})
             if config is None:
                 continue
             cells = _least_cells(family, config)
@@ -167,6 +171,26 @@ def _codes(networks: Iterable[Network]) -> list[dict[str, int]]:
     ]
 
 
+def _stores(board: Board, networks: Iterable[Network]) -> Iterator[dict[str, int]]:
+    """Yield no store, and those that the board's part or a chip beside it may be, of the size of its own.
+
+    None if half of the part's memory holds the weights of every network.
+    """
+    yield {}
+    own, part = board.config, board.part
+    block = max(depth * width for depth, width, _ in part.family.block_ram.shapes)
+    if 2 * max((network.weight_bits for network in networks), default=0) <= part.bram * block:
+        return
+    for kind in StoreKind:
+        chip = next((chip for chip in board.chips if chip.kind == kind.outside), None)
+        inside = kind is StoreKind.RAM or kind in QUEUE_WORDS
+        if (inside and not board.part.spram) or (chip is None and kind is not StoreKind.RAM):
+            continue
+        words = chip.words if chip else _RAM_WORDS
+        same = own.store_kind == kind and own.store_words
+        yield {"store_words": own.store_words if same else words, "store_kind": int(kind)}
+
+
 def _array(own: DeviceConfig, geometry: Geometry, share: int, kind: Mapping[str, int]) -> DeviceConfig | None:
     try:
         return replace(
@@ -179,9 +203,7 @@ def _array(own: DeviceConfig, geometry: Geometry, share: int, kind: Mapping[str,
             program_depth=MAX_PROGRAM_DEPTH,
             line_bytes=MAX_DEPTH if kind["convolution"] else 0,
             threshold_share=share,
-            store_words=0,
-            store_kind=0,
-            **kind,
+            **{"store_words": 0, "store_kind": 0, **kind},
         )
     except GeometryError:
         return (
@@ -204,7 +226,7 @@ def depths(
     family, g = board.part.family, config.geometry
     fitting = [need for need in needed.values() if need.acc_width <= config.acc_width]
     acts = {depth for need in fitting for depth in (need.act_depth, need.passes_depth) if depth}
-    starts = {need.threshold_depth for need in fitting} | {0}
+    starts = {0} if config.store_words else {need.threshold_depth for need in fitting} | {0}
     weights = Memory("weights", max(need.weight_depth for need in fitting), g.width, 8)
     enough = filled(weights, family)
     found: dict[DeviceConfig, None] = {}
@@ -216,9 +238,14 @@ def depths(
         left = (board.part.bram - total_blocks(others, family)) // g.columns
         depth = min(deepest(weights, left, family), enough, MAX_DEPTH) if left > 0 else 0
         if depth >= _LEAST["weight_depth"]:
-            found[replace(trial, weight_depth=depth)] = None
+            found[replace(trial, weight_depth=_ring(trial, depth))] = None
     limit = cells_limit(board)
     return [config for config in found if estimate_area(family.name, config) <= limit]
+
+
+def _ring(config: DeviceConfig, depth: int) -> int:
+    """Return the depth of a buffer, or the power of two below where it is a ring."""
+    return 1 << depth.bit_length() - 1 if config.store_words else depth
 
 
 def _with_widths(
@@ -257,14 +284,16 @@ def _with_lines(config: DeviceConfig, lines: int) -> DeviceConfig:
 def _deep(config: DeviceConfig, field: str, least: int, family: Family) -> DeviceConfig:
     """Return a configuration with a depth of `least` or more which uses the blocks of its memory whole."""
     name, most = _MEMORY[field]
-    config = replace(config, **{field: max(least, _LEAST[field])})
+    least = max(least, _LEAST[field])
+    ring = config.store_words and field == "threshold_depth"
+    config = replace(config, **{field: 1 << (least - 1).bit_length() if ring else least})
     memory = next(memory for memory in config_memories(config) if memory.name == name)
     words = filled(memory, family)
     # How many of them are for one word of the field.
     if field == "act_depth":
         depth = words * (2 if config.offset_bits else 1)
     elif field == "threshold_depth":
-        depth = words // config.threshold_share
+        depth = _ring(config, words // config.threshold_share)
     else:
         depth = getattr(config, field) + (words - memory.depth) // (2 if config.program_halves else 1)
     return replace(config, **{field: min(depth, most)})
