@@ -65,7 +65,12 @@ def search():
                 replace(SMALL, store_words=1024, store_kind=1, weight_depth=256, threshold_depth=64),
             ),
             ("ulx3s-25f", SMALL),
-            ("ulx3s-25f", replace(SMALL, threshold_share=1, code_bits=8, result_lanes=2, value_depth=64)),
+            (
+                "ulx3s-25f",
+                replace(
+                    SMALL, threshold_share=1, code_bits=8, result_lanes=2, value_depth=64, scale_depth=128
+                ),
+            ),
             (
                 "ice40-hx8k-b-evn",
                 replace(SMALL, store_words=2048, store_kind=4, weight_depth=256, threshold_depth=64),

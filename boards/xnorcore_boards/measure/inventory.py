@@ -7,6 +7,7 @@ from dataclasses import replace
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.pages import PAGE_WORDS
 from xnorcore.isa.scales import VALUE_BITS
+from xnorcore.isa.scaling import FACTOR_BITS
 from xnorcore.isa.stores import FLASHES, QUEUE_WORDS, SDRAMS, StoreKind
 from xnorcore_hw.command.identity import IDENTITY_WORDS
 from xnorcore_hw.parts.sizes import (
@@ -50,6 +51,8 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
         found += [Memory("words", config.threshold_depth << near, 32, 8)] * lanes
     if config.value_depth:
         found += [Memory("values", config.value_depth, VALUE_BITS * lanes, VALUE_BITS * lanes)] * g.rows
+    if config.scale_depth:
+        found += [Memory("factors", config.scale_depth, FACTOR_BITS, FACTOR_BITS)] * g.rows
     if config.store_words and config.store_kind == StoreKind.RAM:
         found.append(Memory("memory", config.store_words, 32, 8, single=True))
     if config.store_kind in SDRAMS:
