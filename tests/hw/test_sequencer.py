@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from amaranth.hdl import Elaboratable, Module
 
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -17,17 +19,17 @@ from .streams import simulate
 CONFIG = DeviceConfig(
     Geometry(1, 8, 8), weight_depth=256, threshold_depth=64, act_depth=64, program_depth=64, line_bytes=0
 )
-LAYER = {"run_last": 3, "tile_last": 49, "out_base": 10, "end": 1}
-BEATS = 4 * 50
+LAYER = {"run_last": 3, "plane_last": 1, "tile_last": 24, "out_base": 10, "end": 1}
+BEATS = 4 * 2 * 25
 
 
 class Running(Elaboratable):
-    """A sequencer that runs one layer."""
+    """A sequencer that runs one layer, which is not where the first one of a program is."""
 
-    def __init__(self) -> None:
-        self.sequencer = Sequencer(CONFIG)
+    def __init__(self, config: DeviceConfig) -> None:
+        self.sequencer = Sequencer(config)
         words = pack_descriptor(LAYER)
-        self.program = ProgramMemory(CONFIG, words + [0] * (CONFIG.program_depth - len(words)))
+        self.program = ProgramMemory(config, words + [0] * (config.program_depth - len(words)))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -43,8 +45,9 @@ class Running(Elaboratable):
         return m
 
 
-def test_beats_go_before_readouts_for_at_most_16_cycles() -> None:
-    dut = Running()
+@pytest.mark.parametrize("halves", [0, 1])
+def test_beats_go_before_readouts_for_at_most_16_cycles(halves: int) -> None:
+    dut = Running(replace(CONFIG, program_halves=halves))
     s = dut.sequencer
     beats, grants = [], []
 

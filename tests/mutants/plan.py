@@ -214,10 +214,11 @@ PLAN: dict[str, list[str]] = {
         *_SUMS,
         *_UNIT,
         *_VALUES,
+        *_STORED,
     ],
-    "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS],
+    "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_STORED],
     "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK, *_CODES],
-    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_UNIT, *_VALUES],
+    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_UNIT, *_VALUES, *_STORED],
     "sequence/operands.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_HOSTILE, *_CODES],
     "sequence/padding.py": [*_NEST, *_MAPS, *_CODES],
     "sequence/program_memory.py": [
