@@ -17,8 +17,9 @@ from ..outcome import LayerReport
 from .image import Image
 from .placed import Copies, copies, every_place
 from .scores import scores_affine, two_classes
+from .shortcuts import solved
 from .signal import Joined, Levels, Stage
-from .solve import reachable, solve
+from .solve import reachable
 from .stages import Cut
 
 
@@ -227,7 +228,7 @@ def _fold(stage: Stage, name: str) -> tuple[Dense | Conv2d, NDArray[np.bool_]]:
     weights, thresholds = stage.node.attributes["weights"], None
     mask = np.zeros(len(weights), np.bool_)
     if stage.gives is not None:
-        weights, thresholds, mask = solve(stage)
+        weights, thresholds, mask = solved(stage)
     if stage.node.op == "Dense":
         return Dense(weights, thresholds, name=name), mask
     return (

@@ -17,6 +17,7 @@ from .canonical import AFFINE, NORM, POOL
 from .graph import Node
 from .reading import conv, dense, quantised
 from .shapes import Window
+from .shortcuts import shortcut
 from .signal import Joined, Levels, UnequalSteps
 from .stairs import stairs_of
 from .steps import STEP
@@ -32,11 +33,17 @@ QUANTISERS = ("Quant", "IntQuant", "MultiThreshold")
 def add(walks: Sequence[Walk], node: Node) -> Walk:
     """Take an Add node of two paths; return the walk behind it.
 
+    It may also add the signs that a product reads to its sums.
+
     Raises
     ------
     ImportFailedError
         If these are no values of several bits, of one shape, in steps that are small multiples of one.
     """
+    sums = [walk for walk in walks if walk.levels is None and not walk.stage.node.attributes.get("average")]
+    signs = [walk for walk in walks if walk.levels is not None and walk.levels.bits == 1]
+    if sums and signs:
+        return shortcut(sums[0], signs[0], node)
     one, two = (_part(walk, node) for walk in walks)
     if min(one.bits, two.bits) == 1:
         raise node.fail(

@@ -176,6 +176,25 @@ class Rising:
         return False
 
 
+@dataclass(frozen=True)
+class Shortcut:
+    """Adds the first of `values` where one of a channel's `taps` is -1, and the other where it is +1."""
+
+    node: Node
+    values: tuple[Fraction, Fraction]
+    taps: tuple[int, ...]
+    wide: bool = False
+    bounds: tuple[Fraction | None, Fraction | None] = (None, None)
+
+    def before(self, line: Line, channel: int) -> Line:
+        """Not to be asked: `Form.chosen` puts one of its values there."""
+        raise AssertionError(self.node.label)
+
+    def falls(self, channel: int) -> bool:
+        """Whether it falls, or is constant."""
+        return False
+
+
 @dataclass
 class Form:
     """Maps of a product's integer sums, one after the other; exact.
@@ -228,6 +247,18 @@ class Form:
         if node is not None and len(self.maps) >= MOST_MAPS:
             raise node.fail(f"is behind {MOST_MAPS} batch norms and functions without a sign, the limit")
         self.maps.append((node, function))
+
+    @property
+    def shortcut(self) -> Shortcut | None:
+        """What is added to the sums, if anything is."""
+        return next((function for _, function in self.maps if isinstance(function, Shortcut)), None)
+
+    def chosen(self, value: Fraction) -> Form:
+        """Return the same with one number in the place of the `Shortcut`."""
+        zero, one = [Fraction(0)], [Fraction(1)]
+        added = Linear(one, zero, [value], one)
+        maps = [(node, added if isinstance(each, Shortcut) else each) for node, each in self.maps]
+        return Form(self.channels, maps, self.pooled_at)
 
     @property
     def bent(self) -> Node | None:

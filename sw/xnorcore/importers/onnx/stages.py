@@ -48,7 +48,7 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
     for number, node in enumerate(nodes):
         walk = _behind(node, graph, walks)
         last = all(later.op in ENDS or later.op in MOVES for later in nodes[number + 1 :])
-        if node.op in JOINS and walk.levels is not None and walk.levels.tensor == node.outputs[0]:
+        if node.op in JOINS and walk.scores == node.outputs[0]:
             continue
         if node.op == MONOTONE and last and walk.levels is None:
             tail(walk, node)
@@ -80,7 +80,7 @@ def _behind(node: Node, graph: Graph, walks: dict[str, Walk]) -> Walk:
                 if walk.levels is None and node.op in (STEP, *QUANTISERS):
                     raise node.fail(
                         f"reads the sums of {walk.stage.node.label}, which another branch reads as well; "
-                        "branch behind one sign or quantiser"
+                        "branch behind one sign or quantiser, and multiply its values in both or in none"
                     )
                 quantised(walk, node)
                 walk = walk.fork()
