@@ -236,9 +236,8 @@ class Core(wiring.Component):
         return store_of(self.config, self.clock_hz, platform)
 
     def _connect_boot(self, m: Module, boot: Boot, requests: Any, responses: Any) -> None:
-        """Let requests that a flash keeps come first, and nobody hear what is answered to them."""
+        """Let requests that a flash keeps come first; nobody hears what is answered until a cycle later."""
         m.submodules.boot = boot
-        # A cycle late, long before the link's first answer: whether one is heard is known late in a cycle.
         answers, mute = self._responder.o, Signal(name="mute", init=1)
         connect(m, flipped(self.i), boot.i)
         connect(m, boot.o, requests.i)
@@ -277,13 +276,12 @@ class Core(wiring.Component):
         if self._boot is not None:
             boot = self._boot
             connect(m, control.store.flash, store.link)
-            word = access.word
             with m.If(boot.on):
                 m.d.comb += lane.eq(boot.lane)
             m.d.comb += [
                 boot.octet.eq(octet),
-                boot.word.p.eq(word.p),
-                boot.word.valid.eq(word.valid),
+                boot.word.p.eq(access.word.p),
+                boot.word.valid.eq(access.word.valid),
                 boot.damaged.eq(store.damaged),
                 prefetcher.boots.eq(boot.on),
                 prefetcher.booted.eq(boot.word.ready),
