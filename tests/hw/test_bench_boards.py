@@ -76,7 +76,9 @@ def test_a_board_is_measured(capsys: pytest.CaptureFixture[str]):
     lacking = rows[BOARD, "digits"]
     assert lacking["runs"] == "no" and lacking["missing"] == ["acc_width is 11, needed 12"]
     (said,) = rows["icestick", "digits"]["missing"]
-    assert said.startswith("1x4x8 takes about 2,1") and said.endswith(" of the 1,280 logic cells of iCE40HX1K")
+    assert said.startswith("1x4x8 takes about 2,1") and said.endswith(
+        " of the 1,280 logic cells of iCE40HX1K"
+    )
 
 
 def test_cycles_and_scores_that_differ_are_seen(
