@@ -5,12 +5,17 @@ from __future__ import annotations
 from amaranth.lib import data
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.scales import VALUE_BITS
+from xnorcore.isa.scales import VALUE_BITS, unit_words
 from xnorcore.isa.scaling import Scaling
 
 from .interfaces import Emission, bits_for_depth, code_size
 
-__all__ = ["ChangeLayout", "GivenLayout"]
+__all__ = ["ChangeLayout", "GivenLayout", "unit_place_bits"]
+
+
+def unit_place_bits(config: DeviceConfig) -> int:
+    """Return the bits of a number of cycles in which a part of a position passes the lanes."""
+    return max((unit_words(config) - 1).bit_length(), 1)
 
 
 class ChangeLayout(data.StructLayout):
@@ -28,10 +33,15 @@ class ChangeLayout(data.StructLayout):
         To the values of the layer before, not to 0.
     kept : 1
         The sums are kept.
+    short, fresh
+        With `config.packed_rows`: words of a position that do not go through the unit, its last ones; first
+        ones for which there are no values. 0 where codes are not added.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        super().__init__({"valued": 1, "last": code_size(config), "offset": VALUE_BITS, "adds": 1, "kept": 1})
+        places = dict.fromkeys(("short", "fresh"), unit_place_bits(config)) if config.packed_rows else {}
+        fields = {"valued": 1, "last": code_size(config), "offset": VALUE_BITS, "adds": 1, "kept": 1}
+        super().__init__(fields | places)
 
 
 class GivenLayout(data.StructLayout):

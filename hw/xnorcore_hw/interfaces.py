@@ -73,13 +73,14 @@ class DescriptorLayout(data.FlexibleLayout):
 
     `stream` is there only on a device with a store, what codes and weights of several bits need only where
     `config.code_bits` is above 1, `near` and `row_sum` only with `config.row_sums`, `rescaled` only with
-    `config.result_lanes`, what says how codes are added to values only with `config.value_depth`, and
-    `scaling` only with `config.scale_depth`.
+    `config.result_lanes`, what says how codes are added to values only with `config.value_depth`, `scaling`
+    only with `config.scale_depth`, and what is about kernel rows only with `config.packed_rows`.
     """
 
     CODES = ("code_last", "plane_low", "plane_high", "pad_last", "pad_between")
     CODES += ("delta_copy", "copy_last", "single_last")
     SUMS = ("near", "row_sum")
+    ROWS = ("packed", "row_pairs", "edge_left", "edge_right", "value_short", "value_fresh")
 
     def __init__(self, config: DeviceConfig) -> None:
         fields = {
@@ -91,6 +92,7 @@ class DescriptorLayout(data.FlexibleLayout):
             if config.result_lanes or name != "rescaled"
             if config.value_depth or name not in ("valued", *VALUES)
             if config.scale_depth or name != "scaling"
+            if config.packed_rows or name not in self.ROWS
         }
         super().__init__(32 * DESCRIPTOR.words, fields)
 
@@ -236,12 +238,18 @@ class LayerLayout(data.StructLayout):
         Last layer of a batch.
     planes_last, plane
         Only where results may be codes: bits of one, minus one, and words from one plane of them to the next.
+    packed, row_pairs : 1
+    x_last
+        Only with `config.packed_rows`: results are written as kernel rows, of two words each; there are so
+        many in a row, and one.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         address = bits_for_depth(config.act_depth)
         words = {"base": address, "delta": address, "tile_stride": address}
         codes = {"planes_last": code_size(config), "plane": address} if config.code_bits > 1 else {}
+        rows = ("packed", "row_pairs", "x_last") if config.packed_rows else ()
+        codes |= {name: DESCRIPTOR.fields[name].width for name in rows}
         super().__init__({**words, "strips": 1, "strip": address, "score": 1, "final": 1, **codes})
 
 

@@ -35,6 +35,7 @@ SMALL_DENSE, SMALL_MAPS, SMALL_CODES = (
         result_lanes=0,
         value_depth=0,
         scale_depth=0,
+        packed_rows=0,
     )
     for convolution, bits in ((0, 1), (1, 1), (1, 2))
 )  # fmt: skip

@@ -72,47 +72,59 @@ def test_the_proof_sees_a_sum_that_wraps(tmp_path: Path) -> None:
 
 def places(design: type[ValuePlaces] = ValuePlaces) -> Scenario:
     """Compare with counts of words that were read and kept, without registers between."""
-    small: Any = SimpleNamespace(value_depth=WORDS, code_bits=3)
+    small: Any = SimpleNamespace(
+        value_depth=WORDS, code_bits=3, packed_rows=1, result_lanes=1, geometry=Geometry(1, 4, 8)
+    )
     one = design(small)
     s = Scenario(one)
     m, change = s.m, one.change
-    s.drive(change.as_value(), one.moves, one.ends)
+    s.drive(change.as_value(), one.moves, one.ends, one.new)
     moves = one.moves & change.valued
-    read, kept, left = (Signal(range(2 * WORDS), name=name) for name in ("model_read", "kept", "model_left"))
-    with m.If(moves):
-        m.d.sync += [read.eq(read + 1), kept.eq(kept + change.kept)]
-        with m.If(one.ends):
-            m.d.sync += [read.eq(0), kept.eq(0), left.eq(kept + change.kept)]
-    # As programs are: what a layer reads lies in the memory, what it keeps fits it; the next one waits.
-    s.assume(
-        ~moves | (kept + change.kept <= WORDS) & ~(change.adds & (read >= WORDS)) & (read < 2 * WORDS - 1)
+    # Where what the layer before has kept begins; how many words that is, and were read; what is kept.
+    base, left, read, kept = (
+        Signal(range(2 * WORDS), name=name) for name in ("base", "left", "model_read", "kept")
     )
+    taken, more, used = Signal.like(read), Signal.like(kept), Signal(range(4 * WORDS), name="used")
+    m.d.comb += [
+        taken.eq(read + (moves & change.adds & ~one.new & (read < left))),
+        more.eq(kept + (moves & change.kept)),
+        used.eq(left - taken + more),
+    ]
+    with m.If(moves & one.ends):
+        m.d.sync += [base.eq(base + left), left.eq(more), read.eq(0), kept.eq(0)]
+    with m.Else():
+        m.d.sync += [read.eq(taken), kept.eq(more)]
+    # As programs are: what is not read yet and what is kept fit the memory; the next one that adds waits.
+    s.assume((more <= WORDS) & (~change.adds | (used <= WORDS)))
     ended = s.past(moves & one.ends, "was_end")
     s.assume(~(ended & moves & change.adds))
     moved, begun = s.past(moves, "moved"), s.past(1, "begun")
-    place, count, fresh = (
+    none = one.new | (read >= left)
+    count, fresh, unread = (
         s.past(value, name)
         for value, name in (
-            (read, "place"), (kept, "count"), (~change.adds | (read >= left), "was_fresh"),
+            (base + left + kept, "count"), (~change.adds | none, "was_fresh"), (base + taken, "unread"),
         )
     )  # fmt: skip
     adds, keeps = s.past(change.adds, "adds"), s.past(change.kept, "keeps")
-    s.claim(one.read == read[: len(one.read)], "read")
+    size = len(one.read)
+    s.claim(ended | (one.read == (base + read)[:size]), "read")
     s.claim(~moved | (one.fresh == fresh), "fresh")
     s.claim(one.write == (moved & keeps), "write")
-    s.claim(~(moved & keeps) | (one.written == count), "written")
-    s.claim(~(moved & keeps & adds) | (one.written <= place), "behind")
+    s.claim(~(moved & keeps) | (one.written == count[:size]), "written")
+    # Nothing is written over that is still to be read.
+    s.claim(~(moved & keeps & adds) | ((count - unread)[: size + 1] < WORDS), "apart")
     # What the registers between them hold.
-    following = s.inside["following"]
     s.claim(s.inside["ended"] == ended, "ended")
-    s.claim(
-        Mux(ended, (kept == 0) & (left == following), (kept == following) & (left == s.inside["left"])),
-        "late",
-    )
-    s.claim((kept <= WORDS) & (left <= WORDS) & (kept <= read), "few")
-    s.reach(begun & moved & adds & ~fresh & keeps & (place == 2), "added")
+    following, behind = s.inside["following"], s.inside["behind"]
+    begin = (base + left)[: size + 1]
+    s.claim(Mux(ended, following == begin, behind == begin), "behind")
+    s.claim(following == (base + left + kept)[: size + 1], "late")
+    s.claim(Mux(ended, behind, s.inside["next_read"]) == (base + read)[: size + 1], "from")
+    s.claim((kept <= WORDS) & (left <= WORDS) & (read <= left), "few")
+    s.reach(begun & moved & adds & ~fresh & keeps & (one.written == 2), "added")
     s.reach(begun & moved & adds & fresh & (left == 2), "new")
-    s.reach(begun & moved & adds & keeps & (one.written == 1) & (place == 3), "halved")
+    s.reach(begun & moved & adds & ~fresh & (one.written != unread[:size]) & (left == 3), "halved")
     return s
 
 

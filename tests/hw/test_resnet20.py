@@ -14,21 +14,26 @@ from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify.ask import sim_url
 from xnorcore.verify.random_networks import random_images
 
-# Rows, columns and width, lanes, and the least share of the array's peak.
-DEVICES = (((1, 16, 16), 1, 0.60), ((1, 16, 16), 2, 0.80), ((1, 32, 64), 4, 0.20), ((1, 32, 64), 8, 0.20))
+# Rows, columns and width, lanes, kernel rows, and the least share of the array's peak.
+DEVICES = (
+    ((1, 16, 16), 1, 0, 0.60), ((1, 16, 16), 2, 0, 0.80), ((1, 32, 64), 4, 0, 0.20),
+    ((1, 32, 64), 8, 0, 0.20), ((1, 32, 64), 4, 1, 0.36), ((1, 32, 64), 8, 1, 0.45),
+)  # fmt: skip
 
 
-def device(shape: tuple[int, int, int], lanes: int) -> DeviceConfig:
-    depth = 32 * 32 * shape[1] // lanes
+def device(shape: tuple[int, int, int], lanes: int, packed: int) -> DeviceConfig:
+    # Values of the first layers, of 16 channels: with kernel rows, nothing for other columns.
+    depth = 32 * 32 * (16 if packed else shape[1]) // lanes
     memories = {"weight_depth": 2048, "act_depth": 13000, "program_depth": 512, "value_depth": depth}
-    return DeviceConfig(Geometry(*shape), 24, code_bits=8, result_lanes=lanes, **memories)
+    options = {"code_bits": 8, "result_lanes": lanes, "packed_rows": packed}
+    return DeviceConfig(Geometry(*shape), 24, **options, **memories)
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("number", some(range(len(DEVICES)), always=1))
 def test_efficiency(number: int) -> None:
-    shape, lanes, least = DEVICES[number]
-    one, config = resnet20(), device(shape, lanes)
+    shape, lanes, packed, least = DEVICES[number]
+    one, config = resnet20(), device(shape, lanes, packed)
     program = compile_network(one, config)
     adding = [d.adding for d in program.sections[0].descriptors]
     assert sum(one is not None for one in adding) == 19

@@ -103,6 +103,7 @@ _SUMS = ["tests/formal/test_row_sums.py", "tests/hw/test_row_sums.py::test_layer
 _UNIT = ["tests/formal/test_results_unit.py", "tests/hw/test_results_unit.py::test_layers_and_cycles[0]"]
 _SCALED = ["tests/formal/test_scaled.py", "tests/hw/test_scaled.py::test_layers_and_cycles[0]"]
 _VALUES = ["tests/formal/test_values.py", "tests/hw/test_values.py::test_layers_and_cycles[2]"]
+_ROWS = ["tests/hw/test_rows.py::test_parts_of_results", "tests/hw/test_rows.py::test_layers_and_cycles[0]"]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
@@ -188,6 +189,7 @@ PLAN: dict[str, list[str]] = {
     **dict.fromkeys([f"memory/stores/{part}.py" for part in ("flash", "flash_pages", "flash_wire")], _FLASH),
     **dict.fromkeys(["memory/stores/sdram.py", "memory/stores/sdram_pins.py"], _SDRAM),
     "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
+    "memory/row_parts.py": _ROWS,
     "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_CODES],
     "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
     "memory/write_stage.py": [*_WRITES, *_MEMORIES, *_NETWORK],
@@ -201,6 +203,7 @@ PLAN: dict[str, list[str]] = {
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/batches.py": [*_BATCHES, *_MAPS, *_NETWORK],
     "sequence/causes.py": [*_BATCHES, *_NETWORK],
+    "sequence/edges.py": _ROWS,
     "sequence/emissions.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_CODES],
     "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES],
     "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES, *_UNIT],

@@ -78,6 +78,7 @@ def digests(devices: bool = True) -> Iterator[str]:
     more += [replace(full, threshold_share=1, code_bits=3, row_sums=sums) for sums in (0, 1)]
     more += [replace(full, column_group=4, code_bits=bits, result_lanes=2) for bits in (3, 8)]
     more += [replace(more[-1], value_depth=64, scale_depth=depth) for depth in (0, 64)]
+    more += [replace(more[-1], geometry=Geometry(2, 8, 32), packed_rows=1)]
     first += [(partial(SimTop, config), "generic") for config in more]
     for design, family in [*first, *parts, *others] if devices else parts:
         text = rtlil.convert(design(), name="top", platform=_Platform(family), emit_src=False)

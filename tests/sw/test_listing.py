@@ -38,7 +38,7 @@ def test_places_are_those_of_the_machine(number: int) -> None:
         assert one["writes"]["word"] == trace.writes[0]
         assert (
             one["weights"][1] - one["weights"][0]
-            == counts["run"] * counts["col"] * counts["row"] * counts["tile"]
+            == counts["run"] * counts["col"] * counts["row"] * counts["copy"] * counts["tile"]
         )
         region = value["regions"][one["writes"]["region"]]
         assert all(

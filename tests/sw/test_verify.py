@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.sw import rownets
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -42,6 +43,8 @@ EVERYTHING = {
     "codes of the results unit", "codes added in place", "values that are halved", "device with values",
     "device with a memory for K", "input scale", "sums times K",
     "device with row_sums=1", "sums of the rows", "signs that count four times",
+    "device with packed_rows=1", "kernel rows of words: 1", "kernel rows of words: 2",
+    "weights for the edges of rows", "values of few channels",
     "codes of 3 bits", "concatenation of codes", "global sum of codes", "padding codes with 0",
     "weights of several bits", "weights of several bits, odd",
     "padding codes with a code", "pooling of codes",
@@ -178,7 +181,9 @@ def test_random_networks_are_the_same_on_both_models(seed: int) -> None:
 @pytest.mark.campaign
 def test_random_networks_leave_nothing_out() -> None:
     seen: Counter[str] = Counter()
-    for index, config in enumerate(random_configs(0, 40) * 12):
+    # Devices with kernel rows are few among the random ones.
+    devices = [*random_configs(0, 40) * 12, *rownets.DEVICES * 12]
+    for index, config in enumerate(devices):
         seen.update(features(draw(0, index, config)))
         if set(seen) == EVERYTHING:
             break

@@ -77,18 +77,21 @@ class ResultsUnit(wiring.Component):
         begins, running, left = Signal(), Signal(), Signal(range(max(steps, 2)))
         held = Signal(GivenLayout(config), name="held")
         open_, pooled = Signal(name="window_open"), Signal(name="pooled")
+        # Where it ends early, the last columns are all that count.
+        early = bool(config.packed_rows and config.value_depth)
+        ends = left == (held.change.short if early else 0)
         m.d.comb += begins.eq(given.emit != Emission.NONE)
         with m.If(begins):
             m.d.sync += [running.eq(1), left.eq(steps - 1), held.eq(given)]
             m.d.sync += [open_.eq(given.emit == Emission.WINDOW), pooled.eq(open_)]
-        with m.Elif(left == 0):
+        with m.Elif(ends):
             m.d.sync += running.eq(0)
         with m.Else():
             m.d.sync += left.eq(left - 1)
         words = self._words(m, Cat(left[: (steps - 1).bit_length()], held.taddr))
 
         # What belongs to the codes that come out of the lanes.
-        last = Mux(running & (left == 0), held.emit, Emission.NONE)
+        last = Mux(running & ends, held.emit, Emission.NONE)
         stages = unit_stages(config)
         late = stages - (LANE_STAGES + 1)  # of values
         emit = delayed(m, last, stages - late, "emit", resets=True)
@@ -111,6 +114,9 @@ class ResultsUnit(wiring.Component):
                 values.moves.eq(moves),
                 values.ends.eq(emit == Emission.LAYER),
             ]
+            if early:
+                new = left + held.change.fresh > steps - 1
+                m.d.comb += values.new.eq(delayed(m, new, stages - late, "new"))
         moves = delayed(m, moves, late, "moves_late")
         factors = FactorMemory(config, LANE_STAGES) if config.scale_depth else None
         if factors is not None:

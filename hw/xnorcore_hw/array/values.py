@@ -84,8 +84,8 @@ class ValueLane(wiring.Component):
 class ValuePlaces(wiring.Component):
     """Say where values are: they lie in the order in which results are made, and nothing has an address.
 
-    A layer reads from the first word on, and writes what it keeps from the first word on; what it reads
-    beyond the words that the layer before has kept is 0. What is written is never ahead of what is read.
+    The memory is a ring. A layer reads what the layer before has kept, and writes what it keeps behind that;
+    what it reads beyond it is 0. There is room for what is not read yet and what is written.
 
     Parameters
     ----------
@@ -98,6 +98,8 @@ class ValuePlaces(wiring.Component):
     moves, ends : In(1)
         A word is read now; it is the last one of a layer. The next layer adds to what this one has left two
         cycles later at the earliest.
+    new : In(1)
+        With `config.packed_rows`: for that word the layer before has kept nothing.
     read : Out
         Where.
     fresh : Out(1)
@@ -109,11 +111,12 @@ class ValuePlaces(wiring.Component):
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        size = bits_for_depth(config.value_depth)
+        self.config, size = config, bits_for_depth(config.value_depth)
+        flags = ("moves", "ends", "new") if config.packed_rows else ("moves", "ends")
         super().__init__(
             {
                 "change": In(ChangeLayout(config)),
-                **dict.fromkeys(("moves", "ends"), In(1)),
+                **dict.fromkeys(flags, In(1)),
                 **dict.fromkeys(("read", "written"), Out(size)),
                 **dict.fromkeys(("fresh", "write"), Out(1)),
             }
@@ -122,21 +125,29 @@ class ValuePlaces(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
-        # Of words written there may be as many as the memory has.
-        names = ("left", "count", "following")
-        left, count, following = (Signal(len(self.read) + 1, name=name) for name in names)
+        # Of words there may be as many as the memory has: a bit more tells all of them from none.
+        names = ("next_read", "next_written", "following", "behind")
+        read, written, following, behind = (Signal(len(self.read) + 1, name=name) for name in names)
         moves, ended = self.moves & self.change.valued, Signal(name="ended")
+        # From `behind` on lies what the present layer has kept.
+        none = read == behind
+        if self.config.packed_rows:
+            none |= self.new
         m.d.sync += [
-            self.fresh.eq(~self.change.adds | (self.read >= left)),
+            self.fresh.eq(~self.change.adds | none),
             self.write.eq(moves & self.change.kept),
             ended.eq(moves & self.ends),
         ]
-        with m.If(moves):
-            m.d.sync += self.read.eq(Mux(self.ends, 0, self.read + 1))
-        m.d.comb += [self.written.eq(count), following.eq(count + self.write)]
-        m.d.sync += count.eq(Mux(ended, 0, following))
+        m.d.comb += [
+            self.read.eq(read),
+            self.written.eq(written),
+            following.eq(written + self.write),
+        ]
+        m.d.sync += written.eq(following)
         with m.If(ended):
-            m.d.sync += left.eq(following)
+            m.d.sync += [read.eq(behind), behind.eq(following)]
+        with m.Elif(moves & self.change.adds & ~none):
+            m.d.sync += read.eq(read + 1)
         return m
 
 
@@ -150,7 +161,7 @@ class ValueMemory(wiring.Component):
 
     Members
     -------
-    change, whole, moves, ends : In
+    change, whole, moves, ends, new : In
         As of `ValueLane` and `ValuePlaces`.
     codes : In(rows * result_lanes * code_bits)
     absent : In(result_lanes)
@@ -170,6 +181,7 @@ class ValueMemory(wiring.Component):
                 "absent": In(config.result_lanes),
                 "moves": In(1),
                 "ends": In(1),
+                **({"new": In(1)} if config.packed_rows else {}),
                 "results": Out(codes),
             }
         )
@@ -180,6 +192,8 @@ class ValueMemory(wiring.Component):
         config, lanes, bits = self.config, self.config.result_lanes, self.config.code_bits
         m.submodules.places = places = ValuePlaces(config)
         m.d.comb += [places.change.eq(self.change), places.moves.eq(self.moves), places.ends.eq(self.ends)]
+        if config.packed_rows:
+            m.d.comb += places.new.eq(self.new)
         for row in range(config.geometry.rows):
             memory = Memory(shape=VALUE_BITS * lanes, depth=config.value_depth, init=[])
             m.submodules[f"values{row}"] = memory

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -101,6 +101,9 @@ class ActivationMemory(wiring.Component):
             bits = result.bits[self.row]
             others = Mux(result.clear, 0, bits).replicate(g.tiles_per_word - 1)
             m.d.comb += [addr.eq(result.addr), word.eq(Cat(bits, others)), mask.eq(result.mask)]
+            if self.config.packed_rows:
+                with m.If(result.packed):
+                    m.d.comb += word.eq(_in_fields(result, bits, g.width // 4))
         with m.Else():
             m.d.comb += [
                 addr.eq(write.place.addr),
@@ -186,3 +189,13 @@ class ActivationMemory(wiring.Component):
             self.rdata.eq(cutter.word),
             self.x.eq(cutter.x),
         ]
+
+
+def _in_fields(result: data.View, bits: Value, size: int) -> Value:
+    """Return a word of a kernel row, of quarters of `size` bits."""
+    low, high = bits[:size], bits[size : 2 * size]
+    quarters = (low, Mux(result.halves, high, low), low, Mux(result.halves, high, low))
+    return Cat(
+        Cat(quarter, Const(0, size))[:size] & result.quarters[place].replicate(size)
+        for place, quarter in enumerate(quarters)
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 
 from ..interfaces import LayerLayout, bits_for_depth
+from .row_parts import FieldLayout, RowParts
 
 __all__ = ["MarkLayout", "ResultPlace"]
 
@@ -43,6 +44,8 @@ class ResultPlace(wiring.Component):
         The last part of a result is written.
     turns : Out(1)
         Only where results may be codes: behind this part comes the first one of the next plane.
+    field : Out(FieldLayout)
+        Only with `config.packed_rows`.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -61,6 +64,7 @@ class ResultPlace(wiring.Component):
                 "final": Out(1),
                 "done": Out(1),
                 **({"turns": Out(1)} if config.code_bits > 1 else {}),
+                **({"field": Out(FieldLayout)} if config.packed_rows else {}),
             }
         )
 
@@ -85,6 +89,9 @@ class ResultPlace(wiring.Component):
         ends = self.writing & word_last & row_last
         if self.config.code_bits > 1:
             ends &= ~self.turns
+        parts = self._parts(m, layer) if self.config.packed_rows else None
+        if parts is not None:
+            ends &= parts.field.last
         m.d.comb += [self.addr.eq(address), self.done.eq(ends)]
         with m.If(self.writing):
             with m.If(~word_last):
@@ -124,7 +131,29 @@ class ResultPlace(wiring.Component):
         lanes = g.columns // g.lane
         mask = Mux(lane == 0, -1, ((1 << lanes) - 1) << (lane * lanes)) if shared > 1 else -1
         m.d.comb += [self.mask.eq(mask), self.clear.eq(lane == 0)]
+        if parts is not None:
+            with m.If(parts.packed):
+                m.d.comb += self.mask.eq(
+                    Cat(
+                        (quarter | parts.field.clear).replicate(len(self.mask) // 4)
+                        for quarter in parts.field.quarters
+                    )
+                )
+            with m.If(self.writing & ~parts.field.last):
+                m.d.sync += address.eq(address - parts.back - 1)
         return m
+
+    def _parts(self, m: Module, layer: data.View) -> RowParts:
+        """Return what goes through the parts of results that are kernel rows'."""
+        m.submodules.parts = parts = RowParts()
+        names = ("packed", "row_pairs", "x_last")
+        m.d.comb += [getattr(parts, name).eq(layer[name]) for name in names]
+        m.d.comb += [
+            parts.begin.eq(self.begin),
+            parts.writing.eq(self.writing),
+            self.field.eq(parts.field),
+        ]
+        return parts
 
     def _turn(
         self, m: Module, layer: data.View, base: Signal, last: Value, address: Signal, row_address: Signal

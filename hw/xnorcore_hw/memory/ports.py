@@ -35,13 +35,18 @@ class ResultLayout(data.StructLayout):
         A word that several tiles share takes 0 in all parts but the first.
     bits : array of rows
         Bits of one tile, for each part of the word.
+    packed, halves : 1
+    quarters : 4
+        With `config.packed_rows`: instead, the first half of a word's bits are for each of its halves, or the
+        first quarter for each quarter; other quarters than these take 0.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         g = config.geometry
         bits = data.ArrayLayout(min(g.columns, g.width), g.rows)
         addr, lanes = bits_for_depth(config.act_depth), g.width // g.lane
-        super().__init__({"addr": addr, "mask": lanes, "clear": 1, "bits": bits})
+        rows = {"packed": 1, "halves": 1, "quarters": 4} if config.packed_rows else {}
+        super().__init__({"addr": addr, "mask": lanes, "clear": 1, "bits": bits, **rows})
 
 
 class PlaceLayout(data.StructLayout):

@@ -127,11 +127,14 @@ class ResultWriter(wiring.Component):
             # All rows have written a plane at once.
             whole = g.rows * g.columns - (g.words_per_tile - 1) * chunk
             following = Mux(place.turns & ~place.strips, bits >> whole, following)
+        valid = writing
+        if self.config.packed_rows:
+            following, valid = self._rows(m, place, writing, bits, following)
         with m.If(writing):
             m.d.sync += [later.eq(following), kept.eq(marks)]
 
         m.d.comb += [
-            o.valid.eq(writing),
+            o.valid.eq(valid),
             o.p.addr.eq(place.addr),
             o.p.mask.eq(place.mask),
             o.p.clear.eq(place.clear),
@@ -142,6 +145,17 @@ class ResultWriter(wiring.Component):
             own = bits[row * g.columns :][:chunk]
             m.d.comb += o.p.bits[row].eq(Mux(place.strips, bits[:chunk], own))
         return m
+
+    def _rows(
+        self, m: Module, place: ResultPlace, writing: Signal, bits: Value, following: Value
+    ) -> tuple[Value, Value]:
+        """Return what is written in the next cycle, and whether anything is in this one."""
+        field = place.field
+        m.d.comb += [self.o.p[name].eq(field[name]) for name in ("packed", "halves", "quarters")]
+        # The same bits go into all parts; of several planes there is only the first.
+        plane = len(self.bits)
+        kept = Mux(field.packed, bits[:plane], following[:plane])
+        return Cat(kept, following[plane:]), writing & ~field.skip
 
     def _codes(self, m: Module, more: Value, emits: Value, starts: Value) -> Signal:
         """Return the codes so far with the bits of this cycle, planes of rows of columns.

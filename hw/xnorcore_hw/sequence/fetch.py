@@ -203,6 +203,8 @@ class Fetch(wiring.Component):
         domain = m.d.comb if self.config.keeps_once else m.d.sync
         with m.If(held):
             domain += [layer.p.delta.eq(descriptor.out_delta), layer.p.strip.eq(descriptor.out_strip)]
+            if self.config.packed_rows:
+                domain += [layer.p[name].eq(descriptor[name]) for name in ("packed", "row_pairs", "x_last")]
         with m.If(self.last):
             m.d.sync += layer.valid.eq(1)
             m.d.sync += layer.p.final.eq((descriptor.end | beyond) & self.in_batch)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.packed import PARTS
 from xnorcore.isa.scales import result_spacing
 from xnorcore.isa.stores import FLASHES
 
+from ..given import unit_place_bits
 from ..interfaces import code_size
 from ..parts.sizes import bits_for_depth
 
@@ -117,6 +119,10 @@ class WritePort(wiring.Component):
         Only where results may be codes: so many times more parts.
     unit : In(1)
         With `config.result_lanes`: the results unit takes it, which it does a column after the other.
+    packed : In(1)
+        With `config.packed_rows`: it is written into the kernel rows that it is part of.
+    short : In
+        With `config.value_depth` as well: so many cycles of the unit are left out.
     busy : Out(1)
         A result of this cycle would come too early.
     """
@@ -125,20 +131,36 @@ class WritePort(wiring.Component):
         self.config = config
         codes = {"planes_last": In(code_size(config))} if config.code_bits > 1 else {}
         codes |= {"unit": In(1)} if config.result_lanes else {}
+        codes |= {"packed": In(1)} if config.packed_rows else {}
+        if config.packed_rows and config.value_depth:
+            codes["short"] = In(unit_place_bits(config))
         super().__init__({"result": In(1), "strips": In(1), **codes, "busy": Out(1)})
+
+    def take_rows(self, m: Module, descriptor: data.View) -> None:
+        """Say in `m` how a layer's `descriptor` writes kernel rows, if the device does."""
+        if self.config.packed_rows:
+            m.d.comb += self.packed.eq(descriptor.packed)
+        if self.config.packed_rows and self.config.value_depth:
+            m.d.comb += self.short.eq(Mux(descriptor.valued, descriptor.value_short, 0))
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         g = self.config.geometry
         steps = result_spacing(1, self.config) if self.config.result_lanes else 1
-        left = Signal(range(max(g.words_per_tile * g.rows * self.config.code_bits, steps) + 1), name="left")
+        parts = PARTS if self.config.packed_rows else 1
+        left = Signal(
+            range(max(g.words_per_tile * g.rows * self.config.code_bits, steps, parts) + 1), name="left"
+        )
         words = Mux(self.strips, g.rows * g.words_per_tile, g.words_per_tile)
         for more in range(1, self.config.code_bits):
             every = Mux(self.strips, (more + 1) * g.rows * g.words_per_tile, (more + 1) * g.words_per_tile)
             words = Mux(self.planes_last == more, every, words)
+        if self.config.packed_rows:
+            words = Mux(self.packed, PARTS, words)
         if self.config.result_lanes:
-            words = Mux(self.unit & (words < steps), steps, words)
+            least = steps - self.short if "short" in self.signature.members else steps
+            words = Mux(self.unit & (words < least), least, words)
         with m.If(self.result):
             m.d.sync += [left.eq(words - 1), self.busy.eq(words != 1)]
         with m.Elif(left != 0):

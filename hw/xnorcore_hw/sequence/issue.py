@@ -84,8 +84,7 @@ class Issue(wiring.Component):
         self.config = config
         stored, self.checks = bool(config.store_words), config.store_kind in FLASHES
         names_in = ("load", "parity", "hazard", "barred", "grant", "clear")
-        if config.act_ports == 1:
-            names_in += ("writes",)
+        names_in += ("writes",) * (config.act_ports == 1)
         names_out = ("beat", "reads", "bar", "last", "astray")
         super().__init__(
             {
@@ -121,7 +120,7 @@ class Issue(wiring.Component):
             ready = ready & ~waits
             m.d.comb += self.causes.wait_weights.eq(self.beat & ~self.hazard & waits)
         copies = ("copy_last", "single_last") if "copy" in nest.levels else ()
-        copies += ("near",) if config.row_sums else ()
+        copies += ("near",) * config.row_sums + ("edge_left", "edge_right") * config.packed_rows
         codes = ("code_last",) if config.result_lanes else ()
         take_names(m, nest.layer, descriptor, but=("read_base", *copies, *codes))
         # Strips have their distances in the same word.
@@ -174,6 +173,7 @@ class Issue(wiring.Component):
             self.causes.hazard.eq(self.beat & self.hazard),
             self.causes.port.eq(self.beat & ready & ~slot_free),
         ]
+        port.take_rows(m, descriptor)
         with m.If(nest.step):
             m.d.sync += self.beat.eq(1)
         with m.Elif(self.last):
@@ -212,6 +212,8 @@ class Issue(wiring.Component):
             change, layer = self.given.change, self.descriptor
             m.d.comb += [change.valued.eq(layer.valued), change.kept.eq(nest.even | ~layer.value_halves)]
             m.d.comb += [change[name].eq(layer[f"value_{name}"]) for name in ("last", "offset", "adds")]
+            for name in ("short", "fresh") if self.config.packed_rows else ():
+                m.d.comb += change[name].eq(Mux(layer.valued, layer[f"value_{name}"], 0))
         if self.config.scale_depth:
             m.d.comb += self.given.scaling.eq(self.descriptor.scaling)
         emission_of(m, self.config, emit, nest, issue, slices)

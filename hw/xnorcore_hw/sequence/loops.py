@@ -30,7 +30,8 @@ def loop_bits(config: DeviceConfig) -> dict[str, int]:
     if config.row_sums:
         codes["near"] = bits["copy_last"]
     stream = {"stream": 1} if config.store_words else {}
-    return bits | {"double": 1, "read_base": raddr} | bases | stream | codes
+    edges = dict.fromkeys(("edge_left", "edge_right"), 1) if config.packed_rows else {}
+    return bits | {"double": 1, "read_base": raddr} | bases | stream | codes | edges
 
 
 class LoopLayout(data.StructLayout):
@@ -56,6 +57,8 @@ class LoopLayout(data.StructLayout):
     code_last
         A tile has a start value for each threshold of codes of so many bits and one more. Where there are
         codes.
+    edge_left, edge_right
+        The first (last) position along x has weights of its own. With `config.packed_rows`.
     """
 
     def __init__(self, config: DeviceConfig) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -13,26 +16,19 @@ from xnorcore.isa.layout import levels_of, loops_of
 from ..interfaces import RingSignature
 from ..parts.counting import down_or_load
 from ..parts.sizes import place_bits
+from .edges import Advance, own_weights
 from .loops import LoopLayout, loop_bits
 from .moves import BASE, ONE_WORD, PLACES, MoveLayout
 
 __all__ = ["LoopNest"]
 
 
-def _any(values: list[Value]) -> Value:
-    merged = values[0]
-    for value in values[1:]:
-        merged = merged | value
-    return merged
-
-
 class LoopNest(wiring.Component):
     """Loop counters and addresses of the beats of one layer.
 
     The levels are `xnorcore.isa.layout.levels_of`, innermost first. `load` starts a layer; every `step`
-    replaces the beat at the outputs by the next one. The outputs are registers.
-
-    Loops that are not `xnorcore.isa.layout.loops_of` the device count as 1.
+    replaces the beat at the outputs by the next one. The outputs are registers. Loops that are not
+    `xnorcore.isa.layout.loops_of` the device count as 1.
 
     Parameters
     ----------
@@ -177,7 +173,7 @@ class LoopNest(wiring.Component):
         with m.Elif(self.slice):
             m.d.sync += [registers["emits"].eq(self.slice_emits), registers["closes"].eq(self.slice_last)]
         self._read_address(m, advance)
-        self._buffer_addresses(m)
+        self._buffer_addresses(m, (at_first[level_of["x"]], at_last[level_of["x"]]))
         return m
 
     def _starts(self, at_first: Signal, plane: int) -> tuple[Value, Value]:
@@ -229,7 +225,7 @@ class LoopNest(wiring.Component):
         address = Signal(len(self.raddr) + k, name="address", reset_less=True)
         m.d.comb += [self.offset.eq(address[:k]), self.raddr.eq(address[k:])]
         places = [Mux(advance[self.levels.index(loop)], PLACES.get(loop, ONE_WORD), 0) for loop in self.loops]
-        m.d.comb += self.place.eq(Mux(self.load, BASE, _any(places)))
+        m.d.comb += self.place.eq(Mux(self.load, BASE, reduce(or_, places)))
         with m.If(self.load):
             m.d.sync += address.eq(self.layer.read_base << k)
             with m.If(self.at_zero):
@@ -237,13 +233,18 @@ class LoopNest(wiring.Component):
         with m.Elif(self.step):
             m.d.sync += address.eq(address + self.distance)
 
-    def _buffer_addresses(self, m: Module) -> None:
+    def _buffer_addresses(self, m: Module, at_x: tuple[Value, Value]) -> None:
         # Weights run on inside a plane and at a new tile; planes and positions start the tile again.
         moved, base = self.moved, self.layer.weight_base
         plane, last = self.levels.index("plane"), self.levels.index("tile")
         address, tile = self._register(m, "waddr"), Signal(len(base), name="waddr_tile", reset_less=True)
         following, start = Signal.like(address), self._register(m, "taddr")
         m.d.comb += following.eq(address + 1)
+        goes_on, again = moved[:plane].any() | moved[last], tile
+        if self.config.packed_rows:
+            advance = Advance(self.load, self.step, moved, self.levels)
+            onward, again = own_weights(m, self.layer, advance, at_x, (tile, following))
+            goes_on |= onward
         with m.If(self.load):
             m.d.sync += [address.eq(base), tile.eq(base), start.eq(self.layer.threshold_base)]
         with m.Elif(self.step):
@@ -251,10 +252,10 @@ class LoopNest(wiring.Component):
                 m.d.sync += tile.eq(following)
                 if self.config.code_bits == 1:
                     m.d.sync += start.eq(start + 1)
-            with m.If(moved[:plane].any() | moved[last]):
+            with m.If(goes_on):
                 m.d.sync += address.eq(following)
             with m.Elif(moved[plane:last].any()):
-                m.d.sync += address.eq(tile)
+                m.d.sync += address.eq(again)
         first, next_start = self._thresholds(m, start) if self.config.code_bits > 1 else (None, start + 1)
         if self.config.store_words:
             ring, goes_on = self.ring, self.load & self.layer.stream

@@ -108,13 +108,15 @@ class _Link:
         return InPlace(adding, 1, self.sign + 1)
 
 
-def chains(network: Network, config: DeviceConfig) -> Chains:
+def chains(network: Network, config: DeviceConfig, rows: bool = False) -> Chains:
     """Find the chains of a network that a device can run in place.
 
     Parameters
     ----------
     network : Network
     config : DeviceConfig
+    rows : bool
+        Results may be written as kernel rows: of few channels, values may then take fewer words.
 
     Returns
     -------
@@ -126,7 +128,7 @@ def chains(network: Network, config: DeviceConfig) -> Chains:
     for index in range(len(network.layers) if config.value_depth else 0):
         # One chain at a time has the memory.
         links = _links(network, index) if index > behind else []
-        if len(links) < 2 or not _fits(network, links, config):
+        if len(links) < 2 or not _fits(network, links, config, rows):
             continue
         for number, link in enumerate(links):
             steps[link.layer] = link.step(not number)
@@ -237,8 +239,8 @@ def _new_channels(layer: Layer, most: int) -> int | str | None:
     return None if len(new) else "none"
 
 
-def _fits(network: Network, links: list[_Link], config: DeviceConfig) -> bool:
-    """Whether all values of a chain have a place on a device, and fit it."""
+def _fits(network: Network, links: list[_Link], config: DeviceConfig, rows: bool) -> bool:
+    """Whether all values of a chain have a place on a device, and fit it; with `rows`, may fit it."""
     columns = config.geometry.columns
     for link in links:
         height, width, channels = network.shapes[link.value]
@@ -250,6 +252,7 @@ def _fits(network: Network, links: list[_Link], config: DeviceConfig) -> bool:
             return False
         if link is links[0] and link.shrinks is not None:
             height, width = -(-height // 2), -(-width // 2)
-        if value_words(height * width, -(-channels // columns), config) > config.value_depth:
+        short = max(columns - channels, 0) // config.result_lanes if rows else 0
+        if value_words(height * width, -(-channels // columns), config, short) > config.value_depth:
             return False
     return True

@@ -22,6 +22,7 @@ from ..isa.program import (
     identifier_of,
 )  # fmt: skip
 from ..isa.protocol import Space
+from ..isa.scales import unit_words
 from ..model.layers import Conv2d, Dense
 from ..model.network import Network
 from .buffers import buffer_blocks
@@ -30,11 +31,12 @@ from .factors import check_resident, check_rows
 from .image import Image, lower_first
 from .lacking import only_dense
 from .layout import Layout, joined, lay_out, together
-from .lower import lower_conv, lower_dense
+from .lower import lower_dense
 from .nest import Lowered, Region
 from .plan import IMAGE, Plan, Step
 from .pooling import PoolPass, lower_pool
 from .readable import stops_of
+from .rows import as_rows, lower_map, rows_of
 from .scaled import behind, seen
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
@@ -90,23 +92,25 @@ def compile_network(
 
 
 def _faster(network: Network, config: DeviceConfig) -> Program:
-    """Return the program that takes fewer cycles: with what can be added in place, or without.
-
-    What is added in place is there while a program runs, and so is no way for one of several passes.
-    """
-    found, added = chains(network, config), None
-    if found.steps:
+    """Return the program of the fewest cycles: with or without additions in place, and kernel rows."""
+    ways = [(NO_CHAINS, True)] if config.packed_rows else []
+    for rows in (False, True)[: 1 + config.packed_rows]:
+        found = chains(network, config, rows)
+        ways += [(found, rows)] if found.steps else []
+    best: Program | None = None
+    for way in ways:
         with suppress(CompileError):
-            added = _checked(_Compiler(network, config, 1, found).compile())
-        if added and len(added.sections) > 1:
-            added = None
+            program = _checked(_Compiler(network, config, 1, *way).compile())
+            # Neither is a way for several passes, between which a host has maps alone.
+            if len(program.sections) == 1 and (best is None or program.cycles < best.cycles):
+                best = program
     try:
         plain = _checked(_Compiler(network, config).compile())
     except CompileError:
-        if added is None:
+        if best is None:
             raise
-        return added
-    return added if added and added.cycles <= plain.cycles else plain
+        return best
+    return best if best and best.cycles <= plain.cycles else plain
 
 
 def _checked(program: Program) -> Program:
@@ -126,6 +130,7 @@ class _Compiler:
     config: DeviceConfig
     strips: int = 1
     chains: Chains = NO_CHAINS
+    rows: bool = False
 
     def compile(self) -> Program:
         network, config = self.network, self.config
@@ -202,6 +207,7 @@ class _Compiler:
         lowered: dict[int, Lowered] = {}
         regions: dict[int, Region] = {}
         image: Image | None = None
+        packed, before = rows_of(plan, config) if self.rows else {}, 0
         for step in plan.steps:
             if step.reads == IMAGE:
                 layer, image = lower_first(step, self.network, config, self.strips, image)
@@ -209,6 +215,9 @@ class _Compiler:
                 region = regions[step.reads]
                 layer = LOWER[type(step.layer)](step, seen(region, step.unit), config, self.strips)
                 layer = behind(layer, region, step.unit)
+            layer = as_rows(layer, packed.get(step.gives, 0), before, config)
+            if layer.descriptor.adding:
+                before = unit_words(config, layer.descriptor.adding.short)
             check_step(plan, step, layer, config)
             lowered[step.gives], regions[step.gives] = layer, layer.source
             for join in plan.joins.values():
@@ -284,9 +293,7 @@ LOWER: dict[type, Callable[[Any, Region, DeviceConfig, int], Lowered]] = {
     Dense: lambda step, source, config, strips: lower_dense(
         step.layer, source, config, step.summed, step.name, step.unit
     ),
-    Conv2d: lambda step, source, config, strips: lower_conv(
-        step.layer, step.pool, source, config, step.name, strips, step.unit
-    ),
+    Conv2d: lower_map,
     PoolPass: lambda step, source, config, strips: lower_pool(step.layer, source, config, step.name, strips),
 }
 """By kind of step: how one that reads a region is lowered; `image` has those that read the image."""

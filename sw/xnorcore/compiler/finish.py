@@ -56,18 +56,18 @@ def finish(
     strips: int = 1,
     most: int = 1,
     unit: Unit | None = None,
+    kinds: int = 1,
 ) -> Lowered:
     """Make weights, start values and the loops over positions of a layer, the end of every lowering.
 
     The accumulator counts s, the sum over all beats of (dot + odd) / 2, `planes` doubling and `copies`
     adding up, where odd is the number of lanes that are left over. Weights are `made` of signs. Planes of
     codes are as far apart as those of a layer of `most` strips, so that codes of one size lie alike.
-    The results unit does more than make codes if there is a `unit`.
+    The results unit does more than make codes if there is a `unit`. There are `kinds` of positions.
     """
-    g = config.geometry
-    outputs, words, width = lanes.shape
+    g, (outputs, words, width) = config.geometry, lanes.shape
     tiles = -(-outputs // g.columns)
-    offset, half = _counted(layer, words * width // made.count, odd, made, planes, copies, factor)
+    offset, half = _counted(layer, words // kinds * width // made.count, odd, made, planes, copies, factor)
     factor, offset, scale = _reduced(factor, offset, made.scale)
     bits = max(layer.steps.bit_length(), 1)
     starts = _starts(layer, (tiles * g.columns, start_words(bits)), offset, half, factor, scale)

@@ -50,7 +50,7 @@ def lower_dense(
     made = copies_of(layer.weights, not summed, name, config, pixels * source.pitch)
     if made.odd and _exact(unit) and source.pixels * (source.pitch * width - source.channels) % 2:
         made = copies_of(layer.weights, True, name, config, pixels * source.pitch, even=True)
-    lanes = _lanes(weights, made, source.pitch, width, source.lanes)
+    lanes = lanes_of(weights, made, source.pitch, width, source.lanes)
     return finish(layer, *lanes, made, nest, config, name, planes=1, copies=copies, factor=2, unit=unit)
 
 
@@ -70,7 +70,7 @@ def _dense_of_codes(
     nest = Nest.of(run=(words, width), plane=(source.bits, -source.plane_words * width))
     weights = layer.weights.reshape(layer.outputs, source.pixels, source.channels)
     made = copies_of(layer.weights, True, name, config, source.bits * words)
-    lanes = _lanes(weights, made, source.pitch, width, source.lanes)
+    lanes = lanes_of(weights, made, source.pitch, width, source.lanes)
     planes = source.bits
     lowered = finish(layer, *lanes, made, nest, config, name, planes=planes, copies=1, factor=1, unit=unit)
     return _with(lowered, source=Place("", (source.bits - 1) * source.plane_words))
@@ -84,7 +84,7 @@ def lower_pixels(
     words = -(-layer.inputs // width)
     nest = Nest.of(run=(words, width), plane=(planes, -plane_words * width))
     made = copies_of(layer.weights, True, name, config, planes * words)
-    lanes = _lanes(layer.weights[:, np.newaxis], made, words, width)
+    lanes = lanes_of(layer.weights[:, np.newaxis], made, words, width)
     lowered = finish(layer, *lanes, made, nest, config, name, planes=planes, copies=1, factor=1, unit=unit)
     return _with(lowered, source=Place("", (planes - 1) * plane_words))
 
@@ -111,7 +111,7 @@ def lower_windows(
     taps = layer.weights if source.whole else layer.weights.transpose(0, 2, 1, 3)
     made = copies_of(layer.weights, not source.expanded, name, config, source.planes * words)
     most, strips = strips, strips if made.plain else 1
-    lanes = _lanes(taps.reshape(layer.outputs, 1, -1), made, words, width, source.places)
+    lanes = lanes_of(taps.reshape(layer.outputs, 1, -1), made, words, width, source.places)
     if source.expanded:
         planes, copies, factor = 1, 2, 1
     else:
@@ -215,7 +215,7 @@ def lower_conv(
 def _taps(
     layer: Conv2d, source: Region, made: Copies, planes: tuple[int, int], config: DeviceConfig
 ) -> tuple[NDArray[np.uint8], int, Nest, int]:
-    """Return the lanes of a convolution of a map, as `_lanes`, their loops, and the first word of a pixel."""
+    """Return the lanes of a convolution of a map, as `lanes_of`, their loops, and a pixel's first word."""
     g, pitch, (kh, kw) = config.geometry, source.pitch, layer.kernel
     width = g.width
     few = None if made.odd else touched(layer, source, g.columns, width)
@@ -223,13 +223,13 @@ def _taps(
         taps = layer.weights.reshape(layer.outputs, kh * kw, source.channels)
         lines = {"col": (kw, pitch * width), "row": (kh, source.width * pitch * width)}
         nest = Nest.of(run=(pitch, width), plane=planes, **lines)
-        return *_lanes(taps, made, pitch, width, source.lanes), nest, 0
+        return *lanes_of(taps, made, pitch, width, source.lanes), nest, 0
     lines = {"row": (few.rows, few.apart * width), "tile": (2, few.step * width)}
     nest = Nest.of(run=(few.run, width), plane=planes, **lines)
-    return *_lanes(few.lanes(layer, source), made, few.run * few.rows, width), nest, few.first
+    return *lanes_of(few.lanes(layer, source), made, few.run * few.rows, width), nest, few.first
 
 
-def _lanes(
+def lanes_of(
     weights: NDArray[np.int8], made: Copies, words: int, width: int, places: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.uint8], int]:
     """Spread weights of shape (outputs, pixels, values) over lanes; a pixel takes `words` words.

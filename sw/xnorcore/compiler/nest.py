@@ -31,6 +31,8 @@ class Region:
         Of a value; each has a map of its own, the least significant one first, one behind the other.
     plane_words : int
         From one of these to the next.
+    packed : int
+        Words of a position, if these are kernel rows (`xnorcore.isa.packed`).
     """
 
     height: int
@@ -40,6 +42,7 @@ class Region:
     lanes: NDArray[np.int64] | None = None
     bits: int = 1
     plane_words: int = 0
+    packed: int = 0
 
     @property
     def places(self) -> NDArray[np.int64]:
@@ -173,6 +176,7 @@ class Lowered:
             values.lanes,
             values.planes,
             values.apart,
+            self.descriptor.packed,
         )
 
     def beside(self, pitch: int, offset: int, width: int) -> Lowered:
@@ -201,9 +205,9 @@ class Lowered:
             words=self.words // old * pitch,
         )
 
-    def start_of(self, outputs: int) -> NDArray[np.int64]:
-        """Return what each channel's accumulator starts from; shape (outputs,)."""
-        return self.starts[:, :, 0].T.reshape(-1)[:outputs]
+    def start_of(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what the accumulators of columns start from, counted on from tile to tile."""
+        return self.starts[:, :, 0].T.reshape(-1)[columns]
 
     def stored_starts(self, acc_width: int) -> NDArray[np.int64]:
         """Return the words of the threshold buffers, shape (columns, tiles * levels)."""

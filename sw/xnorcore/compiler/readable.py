@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ..isa.device import DeviceConfig
 from ..isa.program import Stop, SumsPlan, Values
 from ..model.layers import has_weights
@@ -58,5 +60,10 @@ def _sums(layer: Lowered, config: DeviceConfig) -> SumsPlan:
     slices = values.slices or layer.reach.bit_length() + 1
     tile = slices * config.geometry.words_per_tile
     pitch = layer.tiles * tile
-    sums = replace(values, height=height, width=width, pitch=pitch, slices=slices, lanes=None, planes=1)
-    return SumsPlan(loops, sums, tile, layer.start_of(values.outputs))
+    columns, adding = np.arange(values.outputs), layer.descriptor.adding
+    lanes = None
+    if adding and adding.short:
+        # The first columns have no channels.
+        lanes = columns = columns + adding.short * config.result_lanes
+    sums = replace(values, height=height, width=width, pitch=pitch, slices=slices, lanes=lanes, planes=1)
+    return SumsPlan(loops, sums, tile, layer.start_of(columns))

@@ -77,7 +77,7 @@ def check_step(plan: Plan, step: Step, layer: Lowered, config: DeviceConfig) -> 
         _hold(apart, f"step {step.name!r} puts two channels in one lane")
         inside = lanes.min() >= 0 and lanes.max() < values.pitch * g.width
         _hold(inside, f"step {step.name!r} puts channels beyond a pixel")
-    taps = prod(nest.count(name) for name in ("run", "col", "row", "copy"))
+    taps = prod(nest.count(name) for name in ("run", "col", "row", "copy")) * layer.descriptor.kinds
     size = (g.columns, layer.tiles * taps, g.width // 8)
     _hold(layer.weights.shape == size, f"step {step.name!r} has weights {layer.weights.shape}, not {size}")
     all_there = layer.starts.shape == (g.columns, layer.tiles, layer.levels)

@@ -114,7 +114,6 @@ def sums_of(program: Program, index: int) -> Program:
 
     def summed(descriptor: Descriptor, first: int) -> Descriptor:
         # Every row of the array goes over all positions: maps lie whole in every memory.
-        padding = descriptor.padding
         return replace(
             descriptor,
             nest=descriptor.nest.with_loops(**loops),
@@ -122,9 +121,10 @@ def sums_of(program: Program, index: int) -> Program:
             out_step=step if rows * values.width > 1 else 0,
             out_tile=plan.tile_words,
             slices=values.slices,
-            padding=padding and replace(padding, step=padding.stride),
+            padding=descriptor.padding and replace(descriptor.padding, step=descriptor.padding.stride),
             strips=None,
             adding=None,
+            packed=0,
         )
 
     sections = tuple(

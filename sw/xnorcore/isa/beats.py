@@ -9,6 +9,7 @@ from .descriptor import Descriptor
 from .device import DeviceConfig
 from .layout import LOOPS
 from .oneport import OnePort
+from .packed import PARTS
 from .refill import Refill
 from .scales import result_spacing, unit_cycles
 
@@ -57,8 +58,11 @@ class Beats:
         self.further = 0 if unit else start_words(bits) - 1
         self.adds = g.rows if descriptor.row_sum else 0
         self.parts = g.words_per_tile * (g.rows if descriptor.strips else 1) * bits
-        self.apart = result_spacing(self.parts, config) if unit else self.parts
-        self.late = unit_cycles(config) if unit else 0
+        if descriptor.packed:
+            self.parts = PARTS
+        short = descriptor.adding.short if descriptor.adding else 0
+        self.apart = result_spacing(self.parts, config, short) if unit else self.parts
+        self.late = unit_cycles(config, short) if unit else 0
         self.silent, self.slices = 0, 0
         self.whole = True
         if descriptor.slices:

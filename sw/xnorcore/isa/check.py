@@ -14,6 +14,7 @@ from ..errors import CompileError
 from .codes import MAX_COMPARED_BITS
 from .descriptor import decode
 from .device import DeviceConfig
+from .kernel_rows import check_rows
 from .layout import HEADER, LOOPS, PROGRAM_MAGIC, header_of, levels_of, signed, unpack_descriptor
 from .places import aligned
 from .reach import read_along, read_of_map, written
@@ -133,13 +134,14 @@ def validate_descriptors(
         descriptor = decode(words, place, config.geometry.width)[0]
         nest = descriptor.nest
         counts = {loop: nest.count(loop) for loop in LOOPS}
+        check_rows(what, fields, counts, config)
         if fields["valued"]:
             check_adding(what, fields, counts, config, first=not reaches)
         kept = check_scaling(what, fields, counts, config, kept)
         reads = (read_of_map if fields["padded"] else read_along)(what, fields, nest, config, image_in)
         tiles = 1 if fields["stream"] else counts["tile"]
         starts = tiles * descriptor.levels
-        taps = counts["run"] * counts["col"] * counts["row"] * counts["copy"] * tiles
+        taps = counts["run"] * counts["col"] * counts["row"] * counts["copy"] * tiles * descriptor.kinds
         reach = Reach(
             place,
             reads,

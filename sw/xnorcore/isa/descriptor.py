@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import CompileError
 from .codes import start_words
-from .layout import DESCRIPTOR, LOOPS, pack_descriptor, plane_words, signed, unpack_descriptor
+from .layout import DESCRIPTOR, LOOPS, VALUES, pack_descriptor, plane_words, signed, unpack_descriptor
 from .places import NOWHERE, Adding, Loop, MemoryMap, Nest, Padding, Place, Strips
 from .scaling import Scaling
 
@@ -80,6 +80,10 @@ class Descriptor:
         8), are the result.
     scaling : Scaling
         What it has to do with K.
+    packed : int
+        Words of a kernel row, 1 or 2, if results are written into such rows (`xnorcore.isa.packed`).
+    edges : (bool, bool)
+        The first, and the last, position of every row has weights of its own.
     """
 
     nest: Nest
@@ -105,6 +109,13 @@ class Descriptor:
     rescaled: bool = False
     adding: Adding | None = None
     scaling: Scaling = Scaling.NONE
+    packed: int = 0
+    edges: tuple[bool, bool] = (False, False)
+
+    @property
+    def kinds(self) -> int:
+        """Positions that have weights of their own: all, or those at the edges and between them."""
+        return 1 + sum(self.edges)
 
     @property
     def levels(self) -> int:
@@ -145,7 +156,7 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
         "in_image": d.source.region in regions.paired,
         "out_image": d.target.region in regions.paired,
         "in_base": regions.word(d.source),
-        "out_base": regions.word(d.target),
+        "out_base": regions.word(d.target.moved(d.packed)),
         "weight_base": d.weights,
         "threshold_base": d.starts,
         "out_delta": d.out_step,
@@ -159,9 +170,12 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
         "row_sum": d.row_sum,
         "rescaled": d.rescaled,
         "scaling": d.scaling,
+        "packed": d.packed > 0,
+        "row_pairs": d.packed > 1,
+        "edge_left": d.edges[0],
+        "edge_right": d.edges[1],
     }
-    if d.padding:
-        p = d.padding
+    if p := d.padding:
         fields |= {
             "padded": 1,
             "pad_zero": p.value == 0,
@@ -179,8 +193,8 @@ def encode(descriptor: Descriptor, regions: MemoryMap, width: int) -> list[int]:
             "map_width": p.map[1],
         }
     if (a := d.adding) is not None:
-        fields |= {"valued": 1, "value_offset": a.offset, "value_last": a.bits - 1}
-        fields |= {"value_adds": a.adds, "value_halves": a.halves}
+        changes = (a.offset, a.bits - 1, a.adds, a.halves, a.short, a.fresh)
+        fields |= {"valued": 1} | dict(zip(VALUES, changes, strict=True))
     if d.strips:
         fields |= {"strips": 1, "in_strip": d.strips.source, "out_strip": d.strips.target}
     return pack_descriptor(fields)
@@ -251,7 +265,7 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
     descriptor = Descriptor(
         Nest.of(**loops),
         Place("image" if f["in_image"] else "", f["in_base"]),
-        Place("results" if f["out_image"] else "", f["out_base"]),
+        Place("results" if f["out_image"] else "", f["out_base"] - (1 + f["row_pairs"]) * f["packed"]),
         f["weight_base"],
         f["threshold_base"],
         signed(f["out_delta"]),
@@ -270,14 +284,12 @@ def decode(words: Sequence[int], place: int, width: int) -> tuple[Descriptor, in
         max(f["copy_last"] + 1 - f["near"], 0) if f["near"] else 0,
         bool(f["row_sum"]),
         bool(f["rescaled"]),
-        _adding(f) if f["valued"] else None,
+        Adding.of(f) if f["valued"] else None,
         Scaling(f["scaling"]),
+        (1 + f["row_pairs"]) * f["packed"],
+        (bool(f["edge_left"]), bool(f["edge_right"])),
     )
     return descriptor, after
-
-
-def _adding(f: Mapping[str, int]) -> Adding:
-    return Adding(f["value_last"] + 1, f["value_offset"], bool(f["value_adds"]), bool(f["value_halves"]))
 
 
 def _pad_bits(fields: Mapping[str, int]) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ from math import gcd
 from ..errors import GeometryError
 from ..nearest import did_you_mean
 from .codes import check_codes, check_lanes, check_memory
-from .ranges import check_alignment, check_lines, fitting, in_range, power_of_two_at_least
+from .packed import check_packed
+from .ranges import check_alignment, check_lines, check_share, fitting, in_range, power_of_two_at_least
 from .stores import check_store
 
 ROWS = (1, 8)
@@ -18,6 +19,7 @@ COLUMNS = (4, 128)
 WIDTH = (8, 128)
 MAX_DEPTH = 65536
 MAX_PROGRAM_DEPTH = 4096
+_LATER = ("code_bits", "row_sums", "result_lanes", "value_depth", "scale_depth", "packed_rows")
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class DeviceConfig:
         takes as many cycles at least. A power of two that divides `columns` and `column_group`, at most log2
         of the width.
     program_halves : int
-        1 for program memory of 16 bits, of which a word takes two cycles.
+        1 for program memory of 16 bits: two cycles a word.
     whole_windows : int
         1 to store every window of an image that is convolved in words of its own. Otherwise neighbours share
         what they have in common, and the array cuts operands out of two words: less memory, more logic.
@@ -141,7 +143,7 @@ class DeviceConfig:
         their use; 0, there is none. A power of two, 1,024 to 2**24. The buffers are rings then, and their
         depths powers of two.
     store_kind : int
-        What it is made of (`xnorcore.isa.stores.StoreKind`): 0, memory on the chip; 1, SDRAM; 2, flash; ...
+        What it is made of (`xnorcore.isa.stores.StoreKind`).
     code_bits : int
         Bits of a value between layers, 1 to 8. Above 1 each column compares its sums with as many thresholds
         as a code of up to 3 bits needs, one after the other. Needs `threshold_share` 1.
@@ -158,6 +160,8 @@ class DeviceConfig:
     scale_depth : int
         Numbers K of 16 bits in a row, by which the unit multiplies sums of as many positions; 0, there are
         none. As `value_depth`.
+    packed_rows : int
+        1 where results may be written as kernel rows (`xnorcore.isa.packed`). Needs no store, `convolution`.
 
     Raises
     ------
@@ -188,6 +192,7 @@ class DeviceConfig:
     result_lanes: int = 0
     value_depth: int = 0
     scale_depth: int = 0
+    packed_rows: int = 0
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -214,17 +219,12 @@ class DeviceConfig:
         check_lines(self.line_bytes, self.convolution, self.whole_windows, self.act_ports)
         rings = {name: getattr(self, name) for name in ("weight_depth", "threshold_depth")}
         check_store(self.store_words, self.store_kind, rings)
-        in_range("threshold_share", self.threshold_share, 1, min(g.width.bit_length() - 1, 15))
-        share = self.threshold_share
-        if share & (share - 1) or g.columns % share or self.column_group % share:
-            raise GeometryError(
-                f"threshold_share is {share}, but must be a power of two that divides columns {g.columns} "
-                f"and column_group {self.column_group}"
-            )
-        check_codes(self.code_bits, share, self.row_sums, self.convolution)
+        check_share(self.threshold_share, g.columns, self.column_group, g.width)
+        check_codes(self.code_bits, self.threshold_share, self.row_sums, self.convolution)
         check_lanes(self.result_lanes, self.code_bits, g.columns, self.column_group, self.store_words)
         for name in ("value_depth", "scale_depth"):
             check_memory(name, getattr(self, name), self.result_lanes, self.convolution, MAX_DEPTH)
+        check_packed(self.packed_rows, g.columns, g.width, self.convolution, self.store_words)
         # A StoreKind is a number like the others: programs are named by what a configuration prints.
         object.__setattr__(self, "store_kind", int(self.store_kind))
 
@@ -267,8 +267,7 @@ class DeviceConfig:
         values = asdict(self)
         if not self.store_words:
             del values["store_words"], values["store_kind"]  # What it was before there were any.
-        later = ("code_bits", "row_sums", "result_lanes", "value_depth", "scale_depth")
-        values = {n: value for n, value in values.items() if n not in later or value != (n == "code_bits")}
+        values = {n: value for n, value in values.items() if n not in _LATER or value != (n == "code_bits")}
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 
@@ -290,8 +289,8 @@ class DeviceConfig:
                 raise GeometryError(f"unknown device option {name!r}; known: {known}{meant}")
         if name := next((n for n in ("weight_depth", "threshold_depth") if options.get(n) == 0), ""):
             raise GeometryError(f"{name} is 0; leave it out for the default")
-        geometry = Geometry(**{k: v for k, v in options.items() if k in shape})
-        return cls(geometry=geometry, **{k: v for k, v in options.items() if k in rest})
+        g = Geometry(**{k: v for k, v in options.items() if k in shape})
+        return cls(g, **{k: v for k, v in options.items() if k in rest})
 
 
 def options(config: DeviceConfig) -> dict[str, int]:

@@ -97,6 +97,9 @@ def header_of(config: DeviceConfig) -> Record:
     return WINDOW_HEADER if config.whole_windows else HEADER
 
 
+_EDGES = (("edge_left", 1), ("edge_right", 1))
+"""The first (last) position of a row has weights of its own."""
+
 DESCRIPTOR = Record(
     (
         # Last descriptor of the program.
@@ -145,8 +148,8 @@ DESCRIPTOR = Record(
     (("delta_win_x", 16), ("bits_win_x", 7), ("pad_left", 3), ("pad_top", 3), ("stride_x", 3)),
     # `scaling`: what the layer has to do with K (`xnorcore.isa.scaling`).
     (("delta_win_y", 16), ("bits_win_y", 7), ("stride_y", 3), ("step_x", 4), ("scaling", 2)),
-    # Lanes of a window's last word.
-    (("delta_x", 16), ("bits_x", 7), ("lanes", 8)),
+    # Lanes of a window's last word. Kernel rows that are written take two words each.
+    (("delta_x", 16), ("bits_x", 7), ("lanes", 8), ("row_pairs", 1)),
     (
         ("delta_y", 16),
         ("bits_y", 7),
@@ -156,6 +159,8 @@ DESCRIPTOR = Record(
         ("pad_one", 1),
         # The last lane of a tap is 1 in every plane but the first: it cancels over two planes.
         ("balance", 1),
+        # Results are written as the kernel rows of three that they are part of.
+        ("packed", 1),
     ),
     # Padding of codes: `pad_one` is its bit in the first plane, these are those in the last one and between.
     (("map_width", 10), ("map_height", 10), ("plane_high", 10), ("pad_last", 1), ("pad_between", 1)),
@@ -166,17 +171,25 @@ DESCRIPTOR = Record(
     # count once, `single_last` and one, those before twice; if `near` is not 0, all but so many of the last
     # count four times. `row_sum`: what the last copy reads is added up, and taken away from all sums.
     # Of what is `valued`, instead of the rows of a pooling window: what a code is less; its bits, minus one;
-    # it is added to the value of the layer before, not to 0; of positions, even columns and rows are kept.
+    # it is added to the value of the layer before, not to 0; of positions, even columns and rows are kept;
+    # so many words of a position do not leave the unit, and so many, the first, have no value before.
     also={
-        8: (("value_offset", 8), ("value_last", 3), ("value_adds", 1), ("value_halves", 1)),
-        12: (("delta_copy", 16), ("copy_last", 4), ("single_last", 4), ("near", 4), ("row_sum", 1)),
+        8: (
+            ("value_offset", 8),
+            ("value_last", 3),
+            ("value_adds", 1),
+            ("value_halves", 1),
+            ("value_short", 5),
+            ("value_fresh", 5),
+        ),
+        12: (("delta_copy", 16), ("copy_last", 4), ("single_last", 4), ("near", 4), ("row_sum", 1), *_EDGES),
     },
 )
 
 _STRIPS = ("in_strip", "out_strip")
-_COPIES = ("delta_copy", "copy_last", "single_last", "near", "row_sum")
+_COPIES = ("delta_copy", "copy_last", "single_last", "near", "row_sum", "edge_left", "edge_right")
 """Fields of one word, of which the others count as 0, by `strips`."""
-VALUES = ("value_offset", "value_last", "value_adds", "value_halves")
+VALUES = ("value_offset", "value_last", "value_adds", "value_halves", "value_short", "value_fresh")
 _ROWS = ("delta_win_y", "bits_win_y")
 """Likewise, by `valued`."""
 WIDE_WORDS = range(DESCRIPTOR.fields["x_last"].word, DESCRIPTOR.fields["out_base"].word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import compress
 from math import prod
 from typing import Any
 
@@ -51,7 +52,7 @@ def listing(program: Program) -> dict[str, Any]:
 def _descriptor(program: Program, one: Descriptor, part: tuple[int, int], entry: int) -> dict[str, Any]:
     layer, first = part
     width, nest = program.config.geometry.width, one.nest
-    taps = prod(nest.count(name) for name in ("run", "col", "row"))
+    taps = prod(nest.count(name) for name in ("run", "col", "row", "copy")) * one.kinds
     tiles = nest.count("tile")
     return {
         "layer": program.layers[layer].name,
@@ -111,6 +112,10 @@ def _flags(one: Descriptor) -> Iterator[str]:
         yield "the rows' sums"
     if one.rescaled:
         yield "results unit"
+    if one.packed:
+        yield f"kernel rows of {one.packed} words" if one.packed > 1 else "kernel rows"
+    if one.kinds > 1:
+        yield f"weights of its own {' and '.join(compress(('left', 'right'), one.edges))}"
     if one.adding:
         to = "values" if one.adding.adds else "0"
         yield f"codes of {one.adding.bits} bits less {one.adding.offset}, added to {to}"

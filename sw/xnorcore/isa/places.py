@@ -152,12 +152,24 @@ class Adding:
         They are added to what the layer before has left; where it has left nothing, and if not, to 0.
     halves : bool
         Only what is in even columns and rows is left to the layer behind.
+    short : int
+        Words of a position that do not go through the unit: those of the first columns.
+    fresh : int
+        Of those that do, the first ones, for which the layer before has left nothing.
     """
 
     bits: int
     offset: int
     adds: bool
     halves: bool = False
+    short: int = 0
+    fresh: int = 0
+
+    @classmethod
+    def of(cls, f: Mapping[str, int]) -> Adding:
+        """Return what the fields of a descriptor say that is `valued`."""
+        flags = bool(f["value_adds"]), bool(f["value_halves"])
+        return cls(f["value_last"] + 1, f["value_offset"], *flags, f["value_short"], f["value_fresh"])
 
 
 @dataclass(frozen=True)

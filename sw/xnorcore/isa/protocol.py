@@ -91,6 +91,8 @@ LINE_VALUES_LOW = 24
 """Lowest of the five bits, above `DeviceConfig.line_bytes`, of the size of `DeviceConfig.value_depth`."""
 KIND_SCALES_LOW = 3
 """Lowest of the five bits, above `DeviceConfig.store_kind`, of the size of `DeviceConfig.scale_depth`."""
+LINE_PACKED = 1 << 29
+"""Beside it: `DeviceConfig.packed_rows`."""
 STORE_BANK = 1 << 16
 """Words of a bank of the store."""
 
@@ -141,7 +143,8 @@ class DeviceInfo:
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
             c.store_kind | c.scale_depth.bit_length() << KIND_SCALES_LOW,
             c.store_words.bit_length() | c.result_lanes.bit_length() << STORE_LANES_LOW,
-            c.line_bytes | c.value_depth.bit_length() << LINE_VALUES_LOW, self.clock_hz,
+            c.line_bytes | c.value_depth.bit_length() << LINE_VALUES_LOW | LINE_PACKED * c.packed_rows,
+            self.clock_hz,
             self.build_id, self.network_id,
         )  # fmt: skip
 
@@ -190,7 +193,8 @@ class DeviceInfo:
             code_bits=(flags >> FLAGS_CODE_LOW & 3 | flags >> FLAGS_CODE_HIGH << 2) + 1,
             row_sums=int(bool(flags & FLAG_ROW_SUMS)),
             result_lanes=1 << (store >> STORE_LANES_LOW) >> 1,
-            value_depth=1 << (line >> LINE_VALUES_LOW) >> 1,
+            value_depth=1 << (line % LINE_PACKED >> LINE_VALUES_LOW) >> 1,
+            packed_rows=int(bool(line & LINE_PACKED)),
             scale_depth=1 << (kind >> KIND_SCALES_LOW) >> 1,
         )  # fmt: skip
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)

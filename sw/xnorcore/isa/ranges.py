@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import GeometryError
 
-__all__ = ["check_alignment", "check_lines", "fitting", "in_range", "power_of_two_at_least"]
+__all__ = ["check_alignment", "check_lines", "check_share", "fitting", "in_range", "power_of_two_at_least"]
 
 
 def in_range(name: str, value: int, low: int, high: int, multiple: int = 1) -> None:
@@ -37,6 +37,22 @@ def check_alignment(align: int, across: bool, width: int) -> None:
         raise GeometryError(
             f"column_align is {align}, but must be 1 without line_bytes, with whole_windows, and at a width "
             f"that is no power of two of at least 16; width is {width}"
+        )
+
+
+def check_share(share: int, columns: int, group: int, width: int) -> None:
+    """Check `DeviceConfig.threshold_share` of an array of so many columns, in groups, and of a width.
+
+    Raises
+    ------
+    GeometryError
+        If it is outside its limits.
+    """
+    in_range("threshold_share", share, 1, min(width.bit_length() - 1, 15))
+    if share & (share - 1) or columns % share or group % share:
+        raise GeometryError(
+            f"threshold_share is {share}, but must be a power of two that divides columns {columns} "
+            f"and column_group {group}"
         )
 
 

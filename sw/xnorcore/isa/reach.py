@@ -70,6 +70,11 @@ def written(fields: Mapping[str, int], counts: Mapping[str, int], config: Device
         (along + g.words_per_tile - 1, 1),
         (plane_words(fields), 0 if fields["score"] else fields["code_last"]),
     )
+    if fields["packed"]:
+        # The first part of a result is for the position behind its own.
+        words = 1 + fields["row_pairs"]
+        first = fields["out_base"] + base - words
+        return range(first, first + counts["x"] * counts["y"] * words)
     low = high = fields["out_base"] + base
     for step, count in moves:
         low, high = low + min(step * count, 0), high + max(step * count, 0)

@@ -63,7 +63,8 @@ class Values:
     offset : array of int64, shape (outputs,)
         Natural sum = (factor * accumulator + offset) / divisor, which leaves no remainder.
     lanes : array of int64, shape (outputs,), optional
-        Where in the words of a position each channel's bit is; default: one behind the other.
+        Where in the words of a position each channel's bit is, or in which column its score; default: one
+        behind the other.
     planes : int
         Bits of a channel that is no score, each in a map of its own, the least significant first.
     apart : int
@@ -91,7 +92,7 @@ class Values:
     def word_bytes(self, config: DeviceConfig) -> int:
         """Return the bytes of a result word that are sent: those that can hold a channel."""
         g = config.geometry
-        if self.lanes is not None and not self.slices:
+        if self.lanes is not None:
             return int((self.lanes % g.width).max()) // 8 + 1
         return -(-min(g.width, g.columns if self.slices else g.width, self.outputs) // 8)
 
@@ -135,7 +136,8 @@ class Values:
         bits = bits.reshape(images, positions, tiles, self.slices, g.words_per_tile, size)
         bits = bits.transpose(0, 1, 2, 4, 5, 3)[:, :, :, :, : g.columns]
         channels = tiles * bits.shape[3] * bits.shape[4]
-        bits = bits.reshape(images, positions, channels, self.slices)[:, :, :outputs]
+        columns = np.arange(outputs) if self.lanes is None else self.lanes
+        bits = bits.reshape(images, positions, channels, self.slices)[:, :, columns]
         weights = 1 << np.arange(self.slices - 1, -1, -1, dtype=np.int64)
         weights[0] = -weights[0]
         sums = (bits.astype(np.int64) ^ 1) @ weights

@@ -23,7 +23,7 @@ from .device import DeviceConfig
 __all__ = [
     "ADDEND_BITS", "ADDEND_UNIT", "MULTIPLIER_BITS", "NO_CHANNEL", "SHIFT_BITS", "VALUE_BITS", "added",
     "check_adding", "packed_scales", "rescaled", "result_spacing", "unit_cycles", "unit_stages",
-    "value_words",
+    "unit_words", "value_words",
 ]  # fmt: skip
 
 MULTIPLIER_BITS, ADDEND_BITS, SHIFT_BITS = 16, 11, 5
@@ -80,19 +80,24 @@ def unit_stages(config: DeviceConfig) -> int:
     return 6 if config.value_depth else 5
 
 
-def unit_cycles(config: DeviceConfig) -> int:
+def unit_words(config: DeviceConfig, short: int = 0) -> int:
+    """Return the cycles in which a position passes the lanes, `short` of which are left out."""
+    return config.geometry.columns // config.result_lanes - short
+
+
+def unit_cycles(config: DeviceConfig, short: int = 0) -> int:
     """Return by how many cycles a result of the unit is later than a sign would be."""
-    return config.geometry.columns // config.result_lanes + unit_stages(config)
+    return unit_words(config, short) + unit_stages(config)
 
 
-def value_words(positions: int, tiles: int, config: DeviceConfig) -> int:
+def value_words(positions: int, tiles: int, config: DeviceConfig, short: int = 0) -> int:
     """Return the words of value memory that so many results take."""
-    return positions * tiles * (config.geometry.columns // config.result_lanes)
+    return positions * tiles * unit_words(config, short)
 
 
-def result_spacing(parts: int, config: DeviceConfig) -> int:
+def result_spacing(parts: int, config: DeviceConfig, short: int = 0) -> int:
     """Return the cycles between two results of the unit, each written in so many `parts`, at the least."""
-    return max(parts, config.geometry.columns // config.result_lanes)
+    return max(parts, unit_words(config, short))
 
 
 def check_adding(
@@ -131,9 +136,17 @@ def check_adding(
         raise CompileError(f"{what} gives {fields['code_last'] + 1} bits of values, but must give 1 or all 8")
     if first and fields["value_adds"]:
         raise CompileError(f"{what} is the first, and adds to values of another program")
+    short, fresh, most = fields["value_short"], fields["value_fresh"], unit_words(config)
+    if short + fresh >= most:
+        raise CompileError(
+            f"{what} leaves out {short} words of values and has {fresh} new ones, but a position has {most}"
+        )
+    if short and not fields["packed"]:
+        raise CompileError(f"{what} leaves out {short} words of values, but writes whole results")
     x, y, tiles = counts["x"], counts["y"], counts["tile"]
     kept = -(-x // 2) * -(-y // 2) if fields["value_halves"] else x * y
-    words = value_words(max(kept, x * y if fields["value_adds"] else 0), tiles, config)
+    read = value_words(x * y if fields["value_adds"] else 0, tiles, config, short + fresh)
+    words = max(value_words(kept, tiles, config, short), read)
     if words > config.value_depth:
         raise CompileError(
             f"{what} has {words} words of values, the device {config.value_depth} (value_depth)"

@@ -23,9 +23,10 @@ DEVICE = {
     "result_lanes": "results per row and cycle of the results unit",
     "value_depth": "values beside the results unit, words per row",
     "scale_depth": "numbers K beside the results unit, per row",
+    "packed_rows": "maps as kernel rows",
 }  # fmt: skip
 """By option of a device."""
-_YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows", "row_sums")
+_YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows", "row_sums", "packed_rows")
 
 _LINK = {
     "sent": "frames sent", "resent": "of them again", "received": "answers", "damaged": "damaged",

@@ -104,7 +104,7 @@ def written(section: Section, regions: MemoryMap, g: Geometry) -> dict[str, NDAr
         tiles = np.arange(-(-one.nest.count("tile") // shared)) * one.out_tile
         step = one.out_step + (slices - 1) * g.words_per_tile
         positions = np.arange(one.nest.count("y") * one.nest.count("x")) * step
-        words = np.arange(slices * g.words_per_tile)
+        words = np.arange(one.packed or slices * g.words_per_tile)
         planes = np.arange(1 if one.slices else one.bits) * one.plane
         strips = np.arange(g.rows if one.strips else 1) * (one.strips.target if one.strips else 0)
         places = one.target.offset + _sums(_sums(_sums(tiles, strips), planes), _sums(positions, words))

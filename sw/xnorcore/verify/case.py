@@ -25,6 +25,7 @@ from .planted import Fault
 from .random_chains import random_chain
 from .random_codes import coded
 from .random_networks import Bounds, random_images, random_network
+from .random_rows import random_rows
 from .random_scaled import random_scaled
 
 __all__ = ["Case", "check", "differences", "draw", "save"]
@@ -120,6 +121,8 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
             network = random_scaled(rng, config, name)
         elif config.value_depth and maps and rng.random() < _CHAINS:
             network = random_chain(rng, config, name)
+        elif config.packed_rows and maps and rng.random() < _CHAINS:
+            network = random_rows(rng, config, name)
         elif config.code_bits > 1 and rng.random() < _CODED:
             network = coded(rng, network, config)
         rows = config.geometry.rows

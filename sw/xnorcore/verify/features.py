@@ -55,10 +55,16 @@ def features(case: Case) -> set[str]:
         found.add("several batches")
     config = case.config
     named = {"counters": 0, "convolution": 0, "program_halves": 1, "whole_windows": 1, "act_ports": 1}
-    named["row_sums"] = 1
+    named |= {"row_sums": 1, "packed_rows": 1}
     for name, wanted in named.items():
         if getattr(config, name) == wanted:
             found.add(f"device with {name}={wanted}")
+    descriptors = [one for section in program.sections for one in section.descriptors]
+    found |= {f"kernel rows of words: {one.packed}" for one in descriptors if one.packed}
+    if any(one.kinds > 1 for one in descriptors):
+        found.add("weights for the edges of rows")
+    if any(one.adding and one.adding.short for one in descriptors):
+        found.add("values of few channels")
     if config.code_bits > 1:
         found.add(f"device with code_bits{_bits(config.code_bits)}")
     if config.result_lanes:

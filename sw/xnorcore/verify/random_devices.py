@@ -61,8 +61,16 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     config = replace(config, **_layout(rng, config))
     words = _STORES[rng.integers(len(_STORES))]
     config = replace(config, store_words=words, store_kind=int(rng.choice(_KINDS)) if words else 0)
+    config = _few_bits(rng, config)
+    packs = convolution and not words and g.width % 32 == 0 and g.columns <= g.width
+    return replace(config, packed_rows=int(rng.random() < 0.8)) if packs else config
+
+
+def _few_bits(rng: np.random.Generator, config: DeviceConfig) -> DeviceConfig:
+    """Return a device with values of several bits, in most cases."""
+    g, group, convolution = config.geometry, config.column_group, config.convolution
     bits = int(rng.choice([1, 1, 2, 3]))
-    if share > 1:
+    if config.threshold_share > 1:
         return config
     sums = bits > 1 and convolution and rng.random() < 0.5
     config = replace(config, code_bits=bits, row_sums=int(sums))

@@ -61,7 +61,8 @@ function configOf(payload, view) {
     code_bits: 1 + ((flags >> 12) & 3) + 4 * (flags >> 15), result_lanes: (1 << (payload[31] >> 5)) >> 1,
     fifo_bytes: view.getUint16(28, true), store_kind: payload[30] & 7,
     store_words: payload[31] & 31 ? 2 ** ((payload[31] & 31) - 1) : 0,
-    line_bytes: view.getUint32(32, true) & 0xffffff, value_depth: (1 << payload[35]) >> 1, scale_depth: (1 << (payload[30] >> 3)) >> 1,
+    line_bytes: view.getUint32(32, true) & 0xffffff, value_depth: (1 << (payload[35] & 31)) >> 1,
+    packed_rows: (payload[35] >> 5) & 1, scale_depth: (1 << (payload[30] >> 3)) >> 1,
   };
   words.forEach((name, index) => { config[name] = view.getUint32(12 + 4 * index, true); });
   return config;

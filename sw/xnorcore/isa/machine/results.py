@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...errors import CompileError
 from ..layout import plane_words, signed
+from ..packed import clears, field_bits, parts_of
 from ..scales import ADDEND_BITS, MULTIPLIER_BITS, NO_CHANNEL, VALUE_BITS, added, rescaled
 from ..scaling import Scaling, factors, folded, multiplied
 from .memories import Memories, wrapped
@@ -55,6 +56,9 @@ def write_back(
         bits = (~(sums[..., np.newaxis] >> shifts) & 1).astype(np.uint8)
         bits = bits.reshape(rows, -1, window, sums.shape[-1], slices).max(axis=2)
     bits = bits.reshape(rows, -1, tiles, g.columns, bits.shape[-1])
+    if fields["packed"]:
+        left_out = fields["value_short"] * config.result_lanes
+        return _write_rows(memories, fields, counts["x"], base, bits[:, :, 0, left_out:, 0])
     shared = 1 if score else g.tiles_per_word
     words = g.words_per_tile
     delta = signed(fields["out_delta"]) + (slices - 1) * words
@@ -80,6 +84,31 @@ def write_back(
     return written
 
 
+def _write_rows(
+    memories: Memories, fields: Mapping[str, int], across: int, base: int, bits: NDArray[np.uint8]
+) -> list[int]:
+    """Write bits, shape (rows, positions, channels), as kernel rows of maps `across` wide."""
+    words, width = 1 + fields["row_pairs"], memories.config.geometry.width
+    size = field_bits(words, width)
+    values = np.zeros((len(bits), size), np.uint8)
+    written: list[int] = []
+    for position in range(bits.shape[1]):
+        x = position % across
+        channels = min(size, bits.shape[2])
+        values[:, :channels] = bits[:, position, :channels]
+        for number, part in enumerate(parts_of(words)):
+            if not 0 <= x + part.position < across:
+                continue
+            # `base` is that of the first part.
+            place = base + (position + part.position - 1) * words + part.word
+            inside_memory("results", range(place, place + 1), memories.config.act_depth)
+            if clears(words, number, x):
+                memories.activations[:, place] = 0
+            memories.activations[:, place, part.field * size :][:, :size] = values
+            written.append(place)
+    return written
+
+
 def _changed(
     memories: Memories,
     fields: Mapping[str, int],
@@ -98,14 +127,20 @@ def _changed(
 
     order, words = in_order(codes), in_order(np.broadcast_to(words, (1, positions, channels)))
     kept = np.ones((channels // columns, counts["y"], counts["x"], columns), np.bool_)
+    # The last columns come first.
+    lanes = memories.config.result_lanes
+    kept[..., : fields["value_short"] * lanes] = False
+    read = kept.copy()
+    read[..., columns - fields["value_fresh"] * lanes :] = False
     if fields["value_halves"]:
         kept[:, 1::2], kept[:, :, 1::2] = False, False
     left = int(kept.sum())
     old = np.zeros_like(order)
     if fields["value_adds"]:
-        inside_memory("values", range(order.shape[1]), memories.values.shape[1])
-        there = min(memories.left, order.shape[1])
-        old[:, :there] = memories.values[:, :there]
+        places = np.flatnonzero(read)
+        inside_memory("values", range(len(places)), memories.values.shape[1])
+        there = min(memories.left, len(places))
+        old[:, places[:there]] = memories.values[:, :there]
     inside_memory("values", range(left), memories.values.shape[1])
     new = added(old, order, fields["value_offset"], words)
     memories.values[:, :left], memories.left = new[:, kept.reshape(-1)], left

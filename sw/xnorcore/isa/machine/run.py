@@ -158,19 +158,21 @@ class Machine:
         """
         g = self.config.geometry
         planes, copies, taps = walk.counts["plane"], walk.counts["copy"], walk.taps
-        weights, values = self._weights(fields, copies * taps, tile)
+        kinds = 1 + fields["edge_left"] + fields["edge_right"]
+        weights, values = self._weights(fields, kinds * copies * taps, tile)
         starts = values[:, 0]
-        signs = 2 * weights.reshape(g.columns, copies, taps * g.width).astype(np.float32) - 1
+        signs = 2 * weights.reshape(g.columns, kinds, copies, taps * g.width).astype(np.float32) - 1
         sums = np.zeros((g.rows, walk.positions, g.columns), np.int64)
         step = max(_CHUNK // (taps * g.width), 1)
-        for at in range(0, walk.positions, step):
-            chunk = slice(at, min(at + step, walk.positions))
-            for row in range(g.rows):
-                operands = (
-                    self._operands(fields, walk, base, tile, row, pair, chunk)
-                    for pair in np.ndindex(planes, copies)
-                )
-                sums[row, chunk] = self._accumulate(fields, operands, signs, starts)
+        for kind, positions in enumerate(walk.kinds):
+            for at in range(0, len(positions), step):
+                chunk = positions[at : at + step]
+                for row in range(g.rows):
+                    operands = (
+                        self._operands(fields, walk, base, tile, row, pair, chunk)
+                        for pair in np.ndindex(planes, copies)
+                    )
+                    sums[row, chunk] = self._accumulate(fields, operands, signs[:, kind], starts)
         if fields["rescaled"]:
             word = fields["threshold_base"] + tile
             return sums, self.memories.scales[:, word : word + 1].T.astype(np.int64)
@@ -249,7 +251,7 @@ class Machine:
         tile: int,
         row: int,
         at: tuple[int, int],
-        chunk: slice,
+        chunk: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         """Return what meets the weights in a plane and copy: -1, +1 or 0, shape (positions, taps, width)."""
         config, width = self.config, self.config.geometry.width

@@ -37,6 +37,8 @@ class Walk:
         The tap is on the map; True for layers without padding.
     ends : array of bool, shape (taps,)
         Last word of a run, where lanes may be masked.
+    kinds : tuple of array of int64
+        Positions that share weights: those at the left edge, between the edges, at the right one.
     """
 
     counts: dict[str, int]
@@ -46,6 +48,7 @@ class Walk:
     tile_step: int
     inside: NDArray[np.bool_]
     ends: NDArray[np.bool_]
+    kinds: tuple[NDArray[np.int64], ...]
 
     @classmethod
     def of(cls, fields: Mapping[str, int], config: DeviceConfig) -> Walk:
@@ -76,7 +79,8 @@ class Walk:
         inside = np.ones((len(outer), taps), np.bool_)
         if fields["padded"]:
             inside = _inside(fields, counts)
-        return cls(counts, len(outer), taps, addresses, steps["tile"], inside, ends.reshape(-1))
+        kinds = _kinds(fields, counts, len(outer))
+        return cls(counts, len(outer), taps, addresses, steps["tile"], inside, ends.reshape(-1), kinds)
 
 
 def _sum(counts: Mapping[str, int], steps: Mapping[str, int], loops: tuple[str, ...]) -> NDArray[np.int64]:
@@ -97,3 +101,13 @@ def _inside(fields: Mapping[str, int], counts: Mapping[str, int]) -> NDArray[np.
         coordinates.append(start[:, np.newaxis] + _sum(counts, {**zeros, tap: 1}, _INNER))
     x, y = coordinates
     return (x >= 0) & (x < fields["map_width"]) & (y >= 0) & (y < fields["map_height"])
+
+
+def _kinds(
+    fields: Mapping[str, int], counts: Mapping[str, int], positions: int
+) -> tuple[NDArray[np.int64], ...]:
+    """Return the positions of each kind."""
+    across, left, right = counts["x"], fields["edge_left"], fields["edge_right"]
+    x = np.arange(positions) // (counts["win_x"] * counts["win_y"]) % across
+    found = [x == 0] * left + [(x >= left) & (x < across - right)] + [x == across - 1] * right
+    return tuple(np.flatnonzero(kind) for kind in found)
