@@ -118,15 +118,9 @@ class ResultsUnit(wiring.Component):
                 new = left + held.change.fresh > steps - 1
                 m.d.comb += values.new.eq(delayed(m, new, stages - late, "new"))
         moves = delayed(m, moves, late, "moves_late")
-        factors = FactorMemory(config, LANE_STAGES) if config.scale_depth else None
+        factors = _factors(m, config, given.emit, begins) if config.scale_depth else None
         if factors is not None:
-            m.submodules.factors = factors
-            m.d.comb += [
-                factors.begins.eq(begins),
-                factors.ends.eq((given.emit == Emission.TILE) | (given.emit == Emission.LAYER)),
-                factors.scaling.eq(held.scaling),
-                factors.last.eq(running & (left == 0)),
-            ]
+            m.d.comb += [factors.scaling.eq(held.scaling), factors.last.eq(running & (left == 0))]
         for row in range(g.rows):
             ring = Signal(g.columns * bits, name=f"ring{row}", reset_less=True)
             codes = []
@@ -194,6 +188,16 @@ class ResultsUnit(wiring.Component):
             for tile, word in enumerate(held):
                 words[(tile << near) + place] = word
         return words
+
+
+def _factors(m: Module, config: DeviceConfig, emit: Value, begins: Value) -> FactorMemory:
+    """Add the memory of numbers K, whose positions are counted anew in each tile."""
+    m.submodules.factors = factors = FactorMemory(config, LANE_STAGES)
+    m.d.comb += [
+        factors.begins.eq(begins),
+        factors.ends.eq((emit == Emission.TILE) | (emit == Emission.LAYER)),
+    ]
+    return factors
 
 
 def _scale(m: Module, one: ResultLane, factors: FactorMemory, row: int, lane: int) -> None:
