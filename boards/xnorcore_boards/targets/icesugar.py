@@ -22,16 +22,16 @@ BOARD = Board(
     title="iCESugar",
     part=UP5K_SG48,
     platform=_platform,
-    # Two SPRAMs hold the maps, two the weights that exceed the buffers.
+    # Two SPRAMs hold the maps, two the queue behind the flash.
     config=DeviceConfig(
-        Geometry(1, 4, 32),
+        Geometry(1, 8, 32),
         acc_width=14,
-        weight_depth=512,
-        threshold_depth=128,
+        weight_depth=256,
+        threshold_depth=64,
         act_depth=16384,
-        program_depth=114,
+        program_depth=498,
         fifo_bytes=512,
-        column_group=4,
+        column_group=8,
         line_bytes=512,
         counters=0,
         convolution=1,
@@ -39,11 +39,12 @@ BOARD = Board(
         program_halves=1,
         whole_windows=1,
         act_ports=1,
-        store_words=16384,
+        store_words=1 << 17,
+        store_kind=StoreKind.QUEUED,
     ),
     clock_pin="clk12",  # of the iCELink, as it is set when it is delivered
     clock_in_hz=12_000_000,
-    clock_hz=36_000_000,
+    clock_hz=30_000_000,
     # The usual rate of an iCELink; a faster one is untried.
     baud=115_200,
     best_baud=115_200,
