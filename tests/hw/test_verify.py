@@ -12,7 +12,8 @@ import pytest
 from amaranth import Module
 
 from tests.sw.cli_tools import one_object, runner
-from xnorcore.compiler import compile as compiler
+from xnorcore.compiler import image as lowering
+from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.stops import sums_network
 from xnorcore.errors import CapacityError, NotLoadedError, UsageError
 from xnorcore.files import xnorfile
@@ -76,7 +77,7 @@ def test_all_engines_agree(at_once: int | None) -> None:
     assert {index for engine, index in shown if engine == "rtl, sums"} == {0, 2, 3}
     about = found.as_dict()["devices"]["rtl"]
     assert about["build"] == CONFIG.digest().hex() and about["config"]["act_depth"] == 1024
-    assert about["program"] == compiler.compile_network(net, CONFIG, at_once).identifier.hex()
+    assert about["program"] == compile_network(net, CONFIG, at_once).identifier.hex()
     assert about["uploaded"] and about["spread"] == (at_once == 1)
 
 
@@ -158,7 +159,7 @@ def test_stopping() -> None:
         # A device that was left stopped does not pass for one that holds the network.
         assert device.load(net)
         np.testing.assert_array_equal(device.infer(images), expected[-1])
-        other = compiler.compile_network(net, DeviceConfig(Geometry(1, 8, 8)))
+        other = compile_network(net, DeviceConfig(Geometry(1, 8, 8)))
         with pytest.raises(UsageError, match="the program is for a device of geometry 1x8x8"):
             device.load_program(other)
 
@@ -209,7 +210,7 @@ def test_random_faults_are_named() -> None:
 @pytest.mark.campaign
 def test_a_failing_network_is_shrunk_and_saved(monkeypatch, tmp_path: Path, run: Any) -> None:
     """A compiler that takes every padding for -1: the network that shows it, from a command, again."""
-    right = compiler.lower_conv
+    right = lowering.lower_conv
 
     def wrong(*args: Any) -> Any:
         lowered = right(*args)
@@ -219,7 +220,7 @@ def test_a_failing_network_is_shrunk_and_saved(monkeypatch, tmp_path: Path, run:
         minus = replace(lowered.descriptor, padding=replace(padding, value=-1))
         return replace(lowered, descriptor=minus)
 
-    monkeypatch.setattr(compiler, "lower_conv", wrong)
+    monkeypatch.setattr(lowering, "lower_conv", wrong)
     index = next(
         i for i in range(200)
         if any(

@@ -10,6 +10,7 @@ import pytest
 from tests import needs
 from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.scaling import InputScale
 from xnorcore.reference import fast, golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify.ask import machine_url
@@ -226,7 +227,8 @@ def test_scale_bits_give_a_network_that_a_device_runs(bits: int) -> None:
     images, values = signal((6, 6, 2), 4, 50)
     shake(model, values)
     network = to_network(model, "scaled", (6, 6, 2), input_bits=4)
-    assert network.layers[1].bits == bits
+    scale = network.layers[1]
+    assert isinstance(scale, InputScale) and scale.bits == bits
     with torch.no_grad():
         signs = model[:5](values).permute(0, 2, 3, 1).reshape(50, -1).numpy() > 0
     assert np.mean(golden.layers(network, images)[2] == signs) > 0.99
