@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from xnorcore.isa.device import DeviceConfig, Geometry
+
 from ..board import Board
 from ..families.ice40 import UP5K_SG48_CORE
-from .icesugar import BOARD as ICESUGAR
 
 
 def _platform() -> Any:
@@ -30,7 +31,25 @@ BOARD = Board(
     title="UPduino 3.1",
     part=UP5K_SG48_CORE,
     platform=_platform,
-    config=ICESUGAR.config,
+    # Two SPRAMs hold the maps, two the weights that exceed the buffers.
+    config=DeviceConfig(
+        Geometry(1, 4, 32),
+        acc_width=14,
+        weight_depth=512,
+        threshold_depth=128,
+        act_depth=16384,
+        program_depth=114,
+        fifo_bytes=512,
+        column_group=4,
+        line_bytes=512,
+        counters=0,
+        convolution=1,
+        threshold_share=4,
+        program_halves=1,
+        whole_windows=1,
+        act_ports=1,
+        store_words=16384,
+    ),
     clock_pin="clk12",
     clock_in_hz=12_000_000,
     clock_hz=30_000_000,  # of 36 MHz the first placement reached 35.7
