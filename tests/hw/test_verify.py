@@ -12,7 +12,7 @@ import pytest
 from amaranth import Module
 
 from tests.sw.cli_tools import one_object, runner
-from xnorcore.compiler import image as lowering
+from xnorcore.compiler import rows as lowering
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.stops import sums_network
 from xnorcore.errors import CapacityError, NotLoadedError, UsageError

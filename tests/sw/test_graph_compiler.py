@@ -13,7 +13,7 @@ import pytest
 from tests.campaigns import examples, some
 from xnorcore import zoo
 from xnorcore.compiler import compile as compiler
-from xnorcore.compiler import layout, spec
+from xnorcore.compiler import layout, rows, spec
 from xnorcore.compiler.allocate import Buffer, allocate, least
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.steps import plan_of
@@ -322,10 +322,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         for name, (change, text) in LAYOUTS.items()
     },
     "shape": (
-        patched(compiler, "lower_conv", lambda one: moved(one, values=moved(one.values, height=5))),
+        patched(rows, "lower_conv", lambda one: moved(one, values=moved(one.values, height=5))),
         "step 'one' gives .5, 7, 8., but its value is .6, 7, 8.",
     ),
-    "lanes": (patched(compiler, "lower_conv", first_lanes), "step 'one' puts two channels in one lane"),
+    "lanes": (patched(rows, "lower_conv", first_lanes), "step 'one' puts two channels in one lane"),
     "weights": (
         patched(compiler, "lower_dense", lambda one: moved(one, weights=one.weights[:, 1:])),
         "step 'last' has weights",
