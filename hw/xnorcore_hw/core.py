@@ -273,11 +273,10 @@ class Core(wiring.Component):
         ]
         lane, octet = Signal(2, name="lane"), Signal(8, name="octet")
         m.d.comb += [lane.eq(control.store.lane), octet.eq(access.data.word_select(lane, 8))]
-        if self._boot is not None:
-            boot = self._boot
+        if (boot := self._boot) is not None:
             connect(m, control.store.flash, store.link)
             with m.If(boot.on):
-                m.d.comb += lane.eq(boot.lane)
+                m.d.comb += [lane.eq(boot.lane), prefetcher.rewind.eq(boot.ends)]
             m.d.comb += [
                 boot.octet.eq(octet),
                 boot.word.p.eq(access.word.p),
@@ -286,15 +285,16 @@ class Core(wiring.Component):
                 prefetcher.boots.eq(boot.on),
                 prefetcher.booted.eq(boot.word.ready),
             ]
-            with m.If(boot.on):
-                m.d.comb += prefetcher.rewind.eq(boot.ends)
-            # What the link reads is as it is; what the array has taken spoils the results.
-            lost = Signal(name="lost")
-            with m.If(store.damaged & ~(prefetcher.quiet | boot.on)):
-                m.d.sync += lost.eq(1)
-            with m.If(control.settled):
-                m.d.sync += lost.eq(0)
-            m.d.comb += [sequencer.lost.eq(lost), self._responder.fault.eq(sequencer.fault | lost)]
+            damaged = store.damaged & ~(prefetcher.quiet | boot.on)
+        else:
+            damaged = prefetcher.damaged
+        # What the link reads is as it is; what the array takes spoils the results.
+        lost = Signal(name="lost")
+        with m.If(damaged):
+            m.d.sync += lost.eq(1)
+        with m.If(control.settled):
+            m.d.sync += lost.eq(0)
+        m.d.comb += [sequencer.lost.eq(lost), self._responder.fault.eq(sequencer.fault | lost)]
         with m.If(control.store.reads):
             m.d.comb += control.program.ready.eq(access.ready)
         m.d.comb += control.store.octet.eq(octet)

@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from tests.campaigns import some
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.stores import FLASH_BITS, FLASH_SECTOR, FLASHES, StoreKind
+from xnorcore.isa.stream import FIRST_BLOCK
 from xnorcore_hw.memory.prefetch import Prefetcher, flight
 from xnorcore_hw.memory.ring import RingWriter
 from xnorcore_hw.sequence.hazards import WordHazards
@@ -103,15 +104,34 @@ def rings_scenario(writer: RingWriter, hazards: WordHazards) -> Scenario:
     ready, taken = writer.word.ready, writer.word.valid & writer.word.ready
     rests = s.past(~taken, "rests_now") & s.past(s.past(~taken, "rested_before"), "rested_once")
     s.claim(~(on & was_on & rests & s.past(ready, "was_ready")) | ready, "stays")
+    if writer.config.store_kind not in FLASHES:
+        # A tile's last word, behind which a check word comes: two cycles later it is known what is right.
+        last, unchecked = Signal.like(word), Signal(name="unchecked")
+        ends = fills & s.inside["writer.row_end"] & (s.inside["writer.left"] == 1)
+        s.claim(s.inside["writer.part"] == 0, "part")
+        with m.If(~on):
+            m.d.sync += unchecked.eq(0)
+        with m.Elif(taken & ends):
+            m.d.sync += [unchecked.eq(1), last.eq(ring.arrived)]
+        with m.Elif(taken):
+            m.d.sync += unchecked.eq(0)
+        head = s.inside["writer.following"] == 0
+        s.claim(~on | was_on | ~writer.check & ~unchecked, "begun")
+        s.claim(~(on & was_on) | (unchecked == (writer.check & head)), "awaited")
+        s.claim(~(on & unchecked) | (last == ring.arrived) & (count < DEPTH - 1), "last")
+        was_unchecked = s.past(unchecked, "was_unchecked") & was_on
+        s.claim(~(leaves & (unchecked | was_unchecked)) | (word != last), "unchecked")
+        s.reach(leaves & (word == last) & ~unchecked, "checked")
     s.reach(on & (count == 3) & (offset == 1) & (base == 4) & leaves, "leaves")
     s.reach(on & hazards.waits & (count == 1) & (offset == 0), "held")
     return s
 
 
 @pytest.mark.parametrize("columns", some([4, 8], 0))
-def test_words_are_there_and_are_not_written_over(columns: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [CONFIG, FLASH], ids=["ram", "flash"])
+def test_words_are_there_and_are_not_written_over(config: DeviceConfig, columns: int, tmp_path: Path) -> None:
     """A word of every column takes one word of the store, or two."""
-    config = replace(CONFIG, geometry=Geometry(1, columns, 8))
+    config = replace(config, geometry=Geometry(1, columns, 8))
     rings_scenario(RingWriter(config), WordHazards(config)).prove(tmp_path, steps=3, within=50)
 
 
@@ -126,6 +146,21 @@ class Hasty(WordHazards):
 
 def test_the_proof_sees_a_word_that_has_not_come(tmp_path: Path) -> None:
     assert rings_scenario(RingWriter(CONFIG), Hasty(CONFIG)).refuted(tmp_path, cycles=30) & {"there", "order"}
+
+
+class Unchecked(RingWriter):
+    """Shows a tile's last word before its check word has come."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        with m.If(self.check & ~self.fill.p.starts):
+            m.d.comb += self.ring.arrived.eq(self.fill.p.addr + 1)
+        return m
+
+
+def test_the_proof_sees_words_that_are_not_checked(tmp_path: Path) -> None:
+    s = rings_scenario(Unchecked(CONFIG), WordHazards(CONFIG))
+    assert s.refuted(tmp_path, cycles=30) & {"unchecked", "last"}
 
 
 class Overrun(RingWriter):
@@ -152,7 +187,9 @@ def requests_scenario(prefetcher: Prefetcher) -> Scenario:
     for port in ("base", "start", "next_word", "next_start"):
         s.drive(getattr(prefetcher.ring, port))
     flash, most = prefetcher.config.store_kind in FLASHES, flight(prefetcher.config)
-    first, booting = FLASH_SECTOR if flash else 1, Signal(init=flash)
+    first, booting = FLASH_SECTOR if flash else FIRST_BLOCK, Signal(init=flash)
+    # What is behind the stream's length: its check word, or the first block.
+    second = first if flash else 1
     if flash:
         s.drive(prefetcher.booted, prefetcher.link)
         m.d.comb += prefetcher.boots.eq(booting)
@@ -203,11 +240,11 @@ def requests_scenario(prefetcher: Prefetcher) -> Scenario:
     streams = on & ~booting
     is_last = (s.inside["last"] == last) & (last >= first) & ((last[:6] != 63) | (not flash))
     s.claim(~(known & streams) | is_last, "length")
-    s.claim(~streams | known | fresh | (address == first) & (previous == 0), "waits")
+    s.claim(~streams | known | fresh | (address == second) & (previous == 0), "waits")
     s.claim(~streams | drops | known | fresh & (owed == 0) | ~fresh & (owed == 1), "alone")
     s.claim(~streams | ~fresh | (address == 0) & ~known, "begins")
     s.claim(~streams | (begun == ~fresh), "begun")
-    following = Mux((previous == last) | (previous == 0), first, behind(previous))
+    following = Mux(previous == last, first, Mux(previous == 0, second, behind(previous)))
     s.claim(~(streams & ~fresh & known) | (address == following), "follows")
     s.claim(~(streams & ~fresh & known) | (previous <= last), "inside")
     s.claim(~(streams & ~fresh) | (previous[:6] != 63) | (not flash), "sums")

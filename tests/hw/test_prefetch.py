@@ -10,7 +10,14 @@ import pytest
 
 from tests.campaigns import some
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.stream import block_of_tile, most_words, packed_columns, store_blocks, word_parts
+from xnorcore.isa.stream import (
+    FIRST_BLOCK,
+    block_of_tile,
+    most_words,
+    packed_columns,
+    store_blocks,
+    word_parts,
+)
 from xnorcore_hw.array.pe import count_latency
 from xnorcore_hw.memory.activation import operand_latency
 from xnorcore_hw.memory.prefetch import Prefetcher, flight
@@ -156,10 +163,10 @@ def test_every_beat_finds_its_word(shape: tuple[int, int], chance: float) -> Non
     async def run(ctx) -> None:
         for tiles_used in (60, 3, 0, 40):
             await beats.run(ctx, tiles_used)
-            # One after the other, from the first on; then again from the second.
-            expected = [0, *range(1, len(words))]
+            # One after the other, from the first on; then again from the first block's.
+            expected = list(range(len(words)))
             while len(expected) < len(store.asked):
-                expected += range(1, len(words))
+                expected += range(FIRST_BLOCK, len(words))
             assert store.asked == expected[: len(store.asked)]
             assert store.given == len(store.asked)
             store.asked.clear()

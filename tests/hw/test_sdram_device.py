@@ -26,7 +26,7 @@ from xnorcore_hw.sim.engine import standard_top
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
 from .test_cycles import counted
-from .test_store import DEVICES, SMALLEST, programs, some_images
+from .test_store import DEVICES, SMALLEST, check_flips, programs, some_images
 
 SDRAMS = [replace(config, store_kind=1) for config in DEVICES]
 CLOCKS = {1: 87_500_000, 3: 81_000_000}
@@ -84,6 +84,10 @@ def test_a_reset_between_any_two_words(device: Accelerator) -> None:
             device.infer(images)
         device.load_program(program, verify=True)
         np.testing.assert_array_equal(device.infer(images), wanted)
+
+
+def test_a_flipped_bit_is_an_error_and_never_a_score(device: Accelerator) -> None:
+    check_flips(device, 4)
 
 
 def test_the_array_waits_for_a_store_that_is_busy(device: Accelerator) -> None:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.campaigns import some
+from tests.draws import RNG
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.stops import stop_after
 from xnorcore.errors import CompileError, DeviceError, NotLoadedError
@@ -180,6 +181,34 @@ def test_run_begins_with_the_first_tiles(slow: tuple[SimTransport, Accelerator])
                     device.session.call(*request)
                 device.session.call(Command.RUN, HEADER.words.to_bytes(2, "little"))
                 assert b"".join(device.session.stream(reads)) == wanted
+
+
+def check_flips(device: Accelerator, count: int) -> None:
+    """Flip one bit of the stream after the other: all are errors, until they are right again."""
+    session, config = device.session, device.info.config
+    images = some_images(SMALLEST, 2)
+    program, wanted = compile_network(SMALLEST, config), golden.run(SMALLEST, images)
+    device.load_program(program, verify=False)
+    last = int(np.frombuffer(program.sections[0].buffers[0].data, "<u4")[0])
+    assert 1000 < last < 1 << 16
+    # The length, a tile's, their check words, and the last one; and any others.
+    places = [0, 1, 2, 3, last, *RNG.integers(2, last, count).tolist()]
+    for place in places:
+        for wrong in (1 << int(RNG.integers(32)), 0):
+            head = bytes([Space.STORE, 0]) + place.to_bytes(2, "little")
+            if wrong:
+                word = int.from_bytes(session.call(Command.READ, head + b"\1\0"), "little")
+            session.call(Command.WRITE, head + (word ^ wrong).to_bytes(4, "little"))
+            session.call(Command.ARM, b"")
+            if not wrong:
+                np.testing.assert_array_equal(device.infer(images), wanted)
+                continue
+            with pytest.raises(DeviceError, match="BAD_PROGRAM"):
+                device.infer(images)
+
+
+def test_a_flipped_bit_is_an_error_and_never_a_score(slow: tuple[SimTransport, Accelerator]) -> None:
+    check_flips(slow[1], 12)
 
 
 def test_places_of_the_store(slow: tuple[SimTransport, Accelerator]) -> None:

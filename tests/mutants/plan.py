@@ -76,7 +76,8 @@ _ONE_PORT = [
 _RINGS = [
     "tests/hw/test_prefetch.py",
     "tests/formal/test_rings.py",
-    "tests/formal/test_rings.py::test_words_are_there_and_are_not_written_over[4]",
+    "tests/formal/test_rings.py::test_words_are_there_and_are_not_written_over[ram-4]",
+    "tests/formal/test_rings.py::test_words_are_there_and_are_not_written_over[flash-4]",
 ]
 _STORED = ["tests/hw/test_store.py", "tests/hw/test_store.py::test_random_networks[-1]"]
 _SDRAM = ["tests/hw/test_sdram.py", "tests/formal/test_sdram.py", "tests/hw/test_sdram_device.py"]
@@ -185,6 +186,7 @@ PLAN: dict[str, list[str]] = {
     "memory/prefetch.py": [*_RINGS, *_STORED, "tests/hw/test_flash_device.py", *_KEPT],
     "memory/queue.py": ["tests/hw/test_word_queue.py", "tests/formal/test_word_queue.py"],
     "memory/ring.py": [*_RINGS, *_STORED],
+    "memory/stream_sum.py": ["tests/formal/test_stream_sum.py", *_STORED],
     **dict.fromkeys([f"memory/stores/{part}.py" for part in ("access", "ram")], _STORED),
     **dict.fromkeys([f"memory/stores/{part}.py" for part in ("flash", "flash_pages", "flash_wire")], _FLASH),
     **dict.fromkeys(["memory/stores/sdram.py", "memory/stores/sdram_pins.py"], _SDRAM),

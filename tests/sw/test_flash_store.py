@@ -39,7 +39,7 @@ def words_of(program, kind_words: int) -> np.ndarray:
 
 def test_the_stream_is_that_of_other_stores_but_for_its_checksums() -> None:
     ram, flash = compile_network(NETWORK, RAM), compile_network(NETWORK, FLASH)
-    plain, stored = words_of(ram, RAM.store_words), words_of(flash, FLASH.store_words)
+    plain, stored = stream_of(words_of(ram, RAM.store_words), RAM), words_of(flash, FLASH.store_words)
     stream = stream_of(stored, FLASH)
     assert stream[0] == plain[0] and (stream[: plain[0] + 1] == plain[: plain[0] + 1]).all()
     last = int(stored[0])

@@ -10,18 +10,28 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from tests.draws import RNG
 from tests.hw.cnns import random_cnn
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.stops import stop_after, sums_network, sums_of
-from xnorcore.errors import CapacityError, CompileError, GeometryError, VerifyError
+from xnorcore.errors import (
+    CapacityError,
+    CompileError,
+    DeviceError,
+    GeometryError,
+    ProtocolVersionError,
+    VerifyError,
+)
 from xnorcore.isa.blocks import Block
 from xnorcore.isa.check import validate_program
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.listing import listing, listing_lines
+from xnorcore.isa.pages import POLYNOMIAL
 from xnorcore.isa.program import Program
-from xnorcore.isa.protocol import Space
-from xnorcore.isa.stores import StoreKind
-from xnorcore.isa.stream import most_words, tile_at
+from xnorcore.isa.protocol import Command, DeviceInfo, Space
+from xnorcore.isa.stores import FLASHES, StoreKind
+from xnorcore.isa.stream import most_words, stream_of, tile_at
+from xnorcore.isa.sums import checked, stream_sum
 from xnorcore.link.session import Session
 from xnorcore.model.layers import has_weights
 from xnorcore.reference import golden
@@ -82,8 +92,8 @@ def test_the_stream_has_all_words_in_the_order_of_their_use(columns: int, width:
         compile_network(network, replace(device, weight_depth=4096, threshold_depth=64)),
     )
     assert streams(program) and not streams(plain)
-    store, place = stored(program), 1
-    assert program.used["store_words"] == store[0] + 1
+    assert program.used["store_words"] == stored(program)[0] + 1
+    store, place = stream_of(stored(program), device), 1
     columns_of = [plain.contents(Space.WEIGHTS, column) for column in range(columns)]
     starts_of = [plain.contents(Space.THRESHOLDS, column) for column in range(columns)]
     first = tile = 0
@@ -184,6 +194,60 @@ def test_a_store_that_holds_something_else_is_seen() -> None:
         pytest.raises(VerifyError, match=r"store bank 0, address \d+: wrote"),
     ):
         driver.load_program(program)
+
+
+def test_a_flipped_bit_is_an_error_and_never_a_score() -> None:
+    network = dense_network(np.random.default_rng(1), (200, 60, 10))
+    device = InterpretedDevice(config())
+    store, images = device.machine.memories.store, random_images(np.random.default_rng(1), network, 2)
+    with Accelerator(Session(device)) as driver:
+        driver.load(network)
+        wanted = golden.run(network, images)
+        np.testing.assert_array_equal(driver.infer(images), wanted)
+        last = int(store[0])
+        for place in (0, 1, 2, 3, last, *RNG.integers(2, last, 40)):
+            bit = np.uint32(1 << int(RNG.integers(32)))
+            store[place] ^= bit
+            driver.session.call(Command.INFO, b"")
+            with pytest.raises(DeviceError, match="BAD_PROGRAM"):
+                driver.infer(images)
+            store[place] ^= bit
+        driver.session.call(Command.INFO, b"")
+        np.testing.assert_array_equal(driver.infer(images), wanted)
+
+
+def test_a_sum_sees_each_wrong_word() -> None:
+    """The definition, word after word; and what it does not see."""
+
+    def plainly(words: np.ndarray) -> int:
+        total = 0
+        for word in words.tolist():
+            total = (total << 1) % (1 << 32) ^ (POLYNOMIAL if total >> 31 else 0) ^ word
+        return total
+
+    for count in (1, 2, 3, 8, 63, 1000):
+        words = RNG.integers(1 << 32, size=count, dtype=np.uint32)
+        assert stream_sum(words) == plainly(words)
+        block = checked(words)
+        assert len(block) == count + 1 and (block[:-1] == words).all() and stream_sum(block) == 0
+        for place in {0, count // 2, count}:
+            wrong = block.copy()
+            wrong[place] ^= RNG.integers(1, 1 << 32, dtype=np.uint32)
+            assert stream_sum(wrong)
+    pair = np.array([1 << 3, 1 << 4, 0], np.uint32)
+    assert stream_sum(block[-3:] ^ pair) == stream_sum(block[-3:])
+
+
+def test_a_device_that_does_not_check_its_store_is_refused() -> None:
+    for kind in StoreKind:
+        device = config(store_kind=kind)
+        said = bytearray(DeviceInfo(device).pack())
+        assert DeviceInfo.unpack(bytes(said)).config == device
+        assert said[35] & 64 == (0 if kind in FLASHES else 64)
+        said[35] &= ~64 & 255
+        if kind not in FLASHES:
+            with pytest.raises(ProtocolVersionError, match="does not check what its store holds"):
+                DeviceInfo.unpack(bytes(said))
 
 
 def test_what_a_program_says_of_it() -> None:

@@ -158,6 +158,7 @@ def test_a_device_is_read_as_by_the_driver(config, tmp_path):
         ({4: 1}, "speaks protocol version 1, and this page speaks version 5; its bitstream is older"),
         ({4: 6}, "speaks protocol version 6, and this page speaks version 5; its bitstream is newer"),
         ({0: 0}, "is not an xnorcore accelerator"),
+        ({31: 15}, "does not check what its store holds: its bitstream is older"),
     ],
 )
 def test_another_device_is_refused_in_words(change, says, tmp_path):

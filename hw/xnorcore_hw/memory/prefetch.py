@@ -9,11 +9,13 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.pages import PAGE_WORDS
 from xnorcore.isa.stores import FLASH_BITS, FLASH_SECTOR, FLASHES, QUEUE_WORDS, StoreKind
+from xnorcore.isa.stream import FIRST_BLOCK
 
 from ..interfaces import RingSignature, bits_for_depth
 from .fill import fills
 from .queue import WordQueue
 from .ring import RingWriter
+from .stream_sum import StreamSum
 
 __all__ = ["Prefetcher", "flight"]
 
@@ -37,6 +39,8 @@ class Prefetcher(wiring.Component):
 
     Of a store with a queue (`QUEUE_WORDS`), words wait there, and it asks for more until that is full.
 
+    Where there are check words (`xnorcore.isa.sums`), the second one is that of the stream's length.
+
     With a flash it is on from the start, for `Boot`: its words are those from word 1 on.
 
     Parameters
@@ -55,6 +59,8 @@ class Prefetcher(wiring.Component):
     fill : Out(stream of FillLayout)
     quiet : Out(1)
         It rests, and no word is on its way.
+    damaged : Out(1)
+        Not with a flash: words were not what they were; before a beat takes the last one of them.
     boots, booted : In(1)
         Only with a flash: words are not for the rings; until the first `rewind`. Who wants them takes one.
     link : In
@@ -66,7 +72,11 @@ class Prefetcher(wiring.Component):
         self._flash, address = config.store_kind in FLASHES, bits_for_depth(config.store_words)
         super().__init__(
             {
-                **({"boots": In(1), "booted": In(1), "link": In(address)} if self._flash else {}),
+                **(
+                    {"boots": In(1), "booted": In(1), "link": In(address)}
+                    if self._flash
+                    else {"damaged": Out(1)}
+                ),
                 "rewind": In(1),
                 "ring": In(RingSignature(config)),
                 "request": Out(stream.Signature(address)),
@@ -99,7 +109,8 @@ class Prefetcher(wiring.Component):
             connect(m, queue.o, writer.word)
             m.d.comb += queue.clear.eq(~on)
             words = queue.i
-        own, takes = word.valid & known & ~drops, words.ready
+        sure = known if flash else Signal(name="sure")
+        own, takes = word.valid & sure & ~drops, words.ready
         if flash:
             own, takes = own & ~self.boots, Mux(self.boots, self.booted, takes)
         connect(m, flipped(self.ring), writer.ring)
@@ -111,7 +122,7 @@ class Prefetcher(wiring.Component):
             writer.clear.eq(~on),
             words.valid.eq(own),
             words.p.eq(word.p),
-            word.ready.eq(drops | ~known | takes),
+            word.ready.eq(drops | ~sure | takes),
             asked.eq(request.valid & request.ready),
             taken.eq(word.valid & word.ready),
             self.quiet.eq(~on & ~drops),
@@ -125,8 +136,10 @@ class Prefetcher(wiring.Component):
             with m.If(flying == 0):
                 m.d.sync += drops.eq(0)
         ends = known & (address == last)
-        restarts, follows = [address.eq(0)], [address.eq(Mux(ends, 1, address + 1))]
-        if flash:
+        restarts, follows = [address.eq(0)], [address.eq(Mux(ends, FIRST_BLOCK, address + 1))]
+        if not flash:
+            self._check(m, on, taken & ~drops, known, sure)
+        else:
             restarts, follows = [], []
             self._go_on(m, address, on, moves, ends | ~begun)
         with m.If(~on):
@@ -137,6 +150,21 @@ class Prefetcher(wiring.Component):
             with m.If(taken & ~known & ~drops):
                 m.d.sync += [known.eq(1), last.eq(word.p)]
         return m
+
+    def _check(self, m: Module, on: Signal, taken: Value, known: Signal, sure: Signal) -> None:
+        """Add up what is taken, the stream's length, which is `known` then, and its check word among it."""
+        m.submodules.sum = total = StreamSum()
+        m.d.comb += [
+            total.clear.eq(~on),
+            total.taken.eq(taken),
+            total.word.eq(self.word.p),
+            total.check.eq(Mux(sure, self._writer.check, known)),
+            self.damaged.eq(total.wrong & on),
+        ]
+        with m.If(~on):
+            m.d.sync += sure.eq(0)
+        with m.Elif(taken & known):
+            m.d.sync += sure.eq(1)
 
     def _go_on(self, m: Module, address: Signal, on: Signal, moves: Signal, jumps: Value) -> None:
         """Give the words of a flash behind each other, or that of the link; `jumps`: to the first block.

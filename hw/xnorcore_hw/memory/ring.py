@@ -9,6 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import FLASHES
 from xnorcore.isa.stream import LEVELS_AT, packed_columns, word_parts
 
 from ..interfaces import RingSignature
@@ -40,6 +41,9 @@ class RingWriter(wiring.Component):
 
     That a ring is full is known a cycle late. Meanwhile, the free place may get the first part of a word.
 
+    Where there are check words (`xnorcore.isa.sums`), a tile's last word of weights has not come before the
+    tile's check word has: no beat takes it, and no result is there, until it is known whether all was right.
+
     Parameters
     ----------
     config : DeviceConfig
@@ -50,16 +54,19 @@ class RingWriter(wiring.Component):
         The next word begins a block, which goes where the present tile's words have ended.
     ring : In(RingSignature)
     word : In(stream of 32)
+    check : Out(1)
+        Not with a flash: the next one is a check word.
     fill : Out(stream of FillLayout)
     """
 
     def __init__(self, config: DeviceConfig) -> None:
-        self.config = config
+        self.config, self._checks = config, config.store_kind not in FLASHES
         super().__init__(
             {
                 "clear": In(1),
                 "ring": In(RingSignature(config)),
                 "word": In(stream.Signature(32)),
+                **({"check": Out(1)} if self._checks else {}),
                 "fill": Out(fills()),
             }
         )
@@ -69,29 +76,24 @@ class RingWriter(wiring.Component):
         m = Module()
         config, ring, fill, word = self.config, self.ring, self.fill, self.word
         columns, shared, parts = config.geometry.columns, packed_columns(config), word_parts(config)
-        following, left = (
-            Signal(_Next, name="following"),
-            Signal.like(ring.arrived, name="left", reset_less=True),
-        )
+        following = Signal(_Next, name="following")
+        left = Signal.like(ring.arrived, name="left", reset_less=True)
         # Start values of a column behind the present one.
         levels = Signal(config.code_bits, name="levels", reset_less=True)
         column, part = Signal(range(columns), name="column"), Signal(range(max(parts, 2)), name="part")
         arrived = Signal.like(ring.arrived, name="arrived", reset_less=True)
         start = Signal.like(ring.start, name="start", reset_less=True)
         is_start, is_weight = following == _Next.START, following == _Next.WEIGHT
-        # Operands come later than the words that they meet.
-        base = delayed(m, ring.base, operand_latency(config) - 1, "base")
-        starts_full, weights_full = Signal(name="starts_full"), Signal(name="weights_full")
-        full = (arrived + 1)[: len(arrived)] == base
-        if columns // shared * parts == 1:
-            # A word of every column takes but one cycle, and is not to be the last free one.
-            full |= (arrived + 2)[: len(arrived)] == base
-        used = self._used(m) if config.code_bits > 1 else ring.start
-        m.d.sync += [starts_full.eq((start + 1)[: len(start)] == used), weights_full.eq(full)]
+        starts_full, weights_full = self._full(m, start, arrived)
+        ready, filling = ~(is_start & starts_full) & ~(is_weight & weights_full), is_start | is_weight
+        check = self.check if self._checks else Signal()
+        if self._checks:
+            # Check words go into no ring, and so wait for none.
+            ready, filling = ready | check, filling & ~check
         m.d.comb += [
             ring.arrived.eq(arrived),
-            word.ready.eq(~(is_start & starts_full) & ~(is_weight & weights_full)),
-            fill.valid.eq(word.valid & word.ready & (is_start | is_weight)),
+            word.ready.eq(ready),
+            fill.valid.eq(word.valid & word.ready & filling),
             fill.p.starts.eq(is_start),
             fill.p.bank.eq(column),
             fill.p.addr.eq(Mux(is_start, start, arrived)),
@@ -108,10 +110,19 @@ class RingWriter(wiring.Component):
             arrives.eq(load_or_up(self.clear, ring.next_word, arrived)),
             less.eq(down_or_load(is_weight, left, word.p[: len(left)])),
         ]
-        with m.If(word.valid & word.ready):
+        taken = word.valid & word.ready
+        if self._checks:
+            with m.If(taken):
+                m.d.sync += check.eq(0)
+            with m.If(taken & check & (following == _Next.HEAD)):
+                m.d.sync += arrived.eq(arrives)
+            taken &= ~check
+        with m.If(taken):
             with m.Switch(following):
                 with m.Case(_Next.HEAD):
                     m.d.sync += [left.eq(less), following.eq(_Next.START)]
+                    if self._checks:
+                        m.d.sync += check.eq(1)
                     if config.code_bits > 1:
                         m.d.sync += levels.eq(word.p[LEVELS_AT:])
                 with m.Case(_Next.START):
@@ -132,10 +143,28 @@ class RingWriter(wiring.Component):
                             m.d.sync += [arrived.eq(arrives), left.eq(less)]
                             with m.If(left == 1):
                                 m.d.sync += following.eq(_Next.HEAD)
+                                if self._checks:
+                                    m.d.sync += [arrived.eq(arrived), check.eq(1)]
         with m.If(self.clear):
             m.d.sync += [following.eq(_Next.HEAD), column.eq(0), part.eq(0)]
             m.d.sync += [arrived.eq(arrives), start.eq(starts)]
+            if self._checks:
+                m.d.sync += check.eq(0)
         return m
+
+    def _full(self, m: Module, start: Signal, arrived: Signal) -> tuple[Signal, Signal]:
+        """Return whether there is no place for a start value at `start`, or a word at `arrived`."""
+        config, ring = self.config, self.ring
+        starts_full, weights_full = Signal(name="starts_full"), Signal(name="weights_full")
+        # Operands come later than the words that they meet.
+        base = delayed(m, ring.base, operand_latency(config) - 1, "base")
+        full = (arrived + 1)[: len(arrived)] == base
+        if config.geometry.columns // packed_columns(config) * word_parts(config) == 1:
+            # A word of every column takes but one cycle, and is not to be the last free one.
+            full |= (arrived + 2)[: len(arrived)] == base
+        used = self._used(m) if config.code_bits > 1 else ring.start
+        m.d.sync += [starts_full.eq((start + 1)[: len(start)] == used), weights_full.eq(full)]
+        return starts_full, weights_full
 
     def _used(self, m: Module) -> Signal:
         """Return the first start value of a tile that was the present one some time ago.

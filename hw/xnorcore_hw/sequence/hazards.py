@@ -9,7 +9,6 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.packed import PARTS
 from xnorcore.isa.scales import result_spacing
-from xnorcore.isa.stores import FLASHES
 
 from ..given import unit_place_bits
 from ..interfaces import code_size
@@ -83,22 +82,20 @@ class WordHazards(wiring.Component):
     arrived : In
         The words before this one have come.
     lost : In(1)
-        What has come is not what it was: results mean nothing, and wait for no more. With a store in flash.
+        What has come is not what it was: results mean nothing, and wait for no more.
     waits : Out(1)
         No beat may leave.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         places = dict.fromkeys(("word", "next_word", "arrived"), In(bits_for_depth(config.weight_depth)))
-        lost = {"lost": In(1)} if config.store_kind in FLASHES else {}
-        super().__init__({"stream": In(1), **places, **lost, "waits": Out(1)})
+        super().__init__({"stream": In(1), **places, "lost": In(1), "waits": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
         near = (self.word == self.arrived) | (self.next_word == self.arrived)
-        stream = self.stream & ~self.lost if "lost" in self.signature.members else self.stream
-        m.d.sync += self.waits.eq(stream & near)
+        m.d.sync += self.waits.eq(self.stream & ~self.lost & near)
         return m
 
 

@@ -7,7 +7,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import FLASHES
 
 from ..given import GivenLayout
 from ..interfaces import ControlLayout, DescriptorLayout, Emission, OperandLayout, RingSignature
@@ -73,7 +72,7 @@ class Issue(wiring.Component):
     ring : Out(RingSignature)
         On a device with a store.
     lost : In(1)
-        On a device with a store in flash; as of `WordHazards`.
+        On a device with a store; as of `WordHazards`.
     given : Out(GivenLayout)
         With `config.result_lanes`: in step with `ctl`. What the results unit takes is not in `emit`.
     """
@@ -82,7 +81,7 @@ class Issue(wiring.Component):
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
-        stored, self.checks = bool(config.store_words), config.store_kind in FLASHES
+        stored = bool(config.store_words)
         names_in = ("load", "parity", "hazard", "barred", "grant", "clear")
         names_in += ("writes",) * (config.act_ports == 1)
         names_out = ("beat", "reads", "bar", "last", "astray")
@@ -97,8 +96,7 @@ class Issue(wiring.Component):
                 "emit": Out(Emission),
                 **dict.fromkeys(names_out, Out(1)),
                 "causes": Out(CauseLayout(*(self.CAUSES if stored else self.CAUSES[:-1]))),
-                **({"ring": Out(RingSignature(config))} if stored else {}),
-                **({"lost": In(1)} if self.checks else {}),
+                **({"ring": Out(RingSignature(config)), "lost": In(1)} if stored else {}),
                 **({"given": Out(GivenLayout(config))} if config.result_lanes else {}),
             }
         )
@@ -228,9 +226,8 @@ class Issue(wiring.Component):
             words.word.eq(nest.waddr),
             words.next_word.eq(ring.next_word),
             words.arrived.eq(ring.arrived),
+            words.lost.eq(self.lost),
         ]
-        if self.checks:
-            m.d.comb += words.lost.eq(self.lost)
         return words.waits
 
     def _outside(self, m: Module, nest: LoopNest) -> Value:

@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import COUNTERS, STORE_COUNTERS
-from xnorcore.isa.stores import FLASHES
 
 from ..given import GivenLayout
 from ..interfaces import (
@@ -90,13 +89,12 @@ class Sequencer(wiring.Component):
     ring : Out(RingSignature)
         On a device with a store.
     lost : In(1)
-        On a device with a store in flash: a word was not what it was. Until `forgive`.
+        On a device with a store: a word was not what it was. Until `forgive`.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
         self.config = config
         single = {"result": In(1)} if config.act_ports == 1 else {}
-        self.checks = config.store_kind in FLASHES
         super().__init__(
             {
                 "program": Out(ProgramReadSignature(config.program_depth)),
@@ -122,8 +120,7 @@ class Sequencer(wiring.Component):
                 "readout_valid": In(1),
                 "readout_grant": Out(1),
                 "stalls": Out(len(stalls(config))),
-                **({"ring": Out(RingSignature(config))} if config.store_words else {}),
-                **({"lost": In(1)} if self.checks else {}),
+                **({"ring": Out(RingSignature(config)), "lost": In(1)} if config.store_words else {}),
             }
         )
 
@@ -139,7 +136,6 @@ class Sequencer(wiring.Component):
         connect(m, fetch.layer, flipped(self.layer))
         if self.config.store_words:
             connect(m, issue.ring, flipped(self.ring))
-        if self.checks:
             m.d.comb += issue.lost.eq(self.lost)
         header, descriptor = self.header, fetch.descriptor
         depends = descriptor.depends

@@ -13,10 +13,9 @@ from ..isa.device import DeviceConfig
 from ..isa.stores import FLASHES
 from ..isa.stream import (
     block_of_tile,
+    block_words,
     most_words,
-    packed_columns,
     store_blocks,
-    word_parts,
     words_taken,
 )  # fmt: skip
 from .nest import Lowered
@@ -64,9 +63,7 @@ def stream_words(pieces: Sequence[Piece], config: DeviceConfig) -> int:
 
 
 def _tile_words(layer: Lowered, config: DeviceConfig) -> int:
-    columns = config.geometry.columns
-    row = columns // packed_columns(config) * word_parts(config)
-    return 1 + layer.levels * columns + layer.weights.shape[1] // layer.tiles * row
+    return block_words(layer.weights.shape[1] // layer.tiles, layer.levels, config)
 
 
 def stream_blocks(pieces: Sequence[Piece], config: DeviceConfig) -> tuple[Block, ...]:

@@ -89,7 +89,7 @@ class Beats:
             if self.refill:
                 if tile:
                     self.refill.ended(end)
-                there = self.refill.tile(self.words) - self.words + 1
+                there = self.refill.tile() - self.words + 1
                 self.waited += max(there - first, 0)
                 first = max(first, there)
             begins, end, used = self._result(first, free, memory, opens=True)

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from ..errors import ProtocolVersionError, WrongDeviceError
 from .device import DeviceConfig, Geometry
+from .stores import FLASHES
 
 VERSION = 5
 MAGIC = b"XNOR"
@@ -93,6 +94,8 @@ KIND_SCALES_LOW = 3
 """Lowest of the five bits, above `DeviceConfig.store_kind`, of the size of `DeviceConfig.scale_depth`."""
 LINE_PACKED = 1 << 29
 """Beside it: `DeviceConfig.packed_rows`."""
+LINE_SUMS = 1 << 30
+"""The store's stream has check words (`xnorcore.isa.sums`), as all but those in flash."""
 STORE_BANK = 1 << 16
 """Words of a bank of the store."""
 
@@ -143,7 +146,8 @@ class DeviceInfo:
             c.weight_depth, c.threshold_depth, c.act_depth, c.program_depth, c.fifo_bytes,
             c.store_kind | c.scale_depth.bit_length() << KIND_SCALES_LOW,
             c.store_words.bit_length() | c.result_lanes.bit_length() << STORE_LANES_LOW,
-            c.line_bytes | c.value_depth.bit_length() << LINE_VALUES_LOW | LINE_PACKED * c.packed_rows,
+            c.line_bytes | c.value_depth.bit_length() << LINE_VALUES_LOW | LINE_PACKED * c.packed_rows
+            | LINE_SUMS * _sums(c),
             self.clock_hz,
             self.build_id, self.network_id,
         )  # fmt: skip
@@ -157,7 +161,7 @@ class DeviceInfo:
         WrongDeviceError
             If the payload does not start with `MAGIC`.
         ProtocolVersionError
-            If the device's protocol version is not `VERSION`.
+            If the device's protocol version is not `VERSION`, or its store's stream has no check words.
         """
         if len(payload) < 5 or payload[:4] != MAGIC:
             raise WrongDeviceError(
@@ -197,4 +201,14 @@ class DeviceInfo:
             packed_rows=int(bool(line & LINE_PACKED)),
             scale_depth=1 << (kind >> KIND_SCALES_LOW) >> 1,
         )  # fmt: skip
+        if _sums(config) and not line & LINE_SUMS:
+            raise ProtocolVersionError(
+                "the device does not check what its store holds: its bitstream is older: build it and "
+                "program the board again (xnorcore build, program)"
+            )
         return cls(config, clock, bool(flags & FLAG_ARMED), build, network)
+
+
+def _sums(config: DeviceConfig) -> bool:
+    """Return whether words of a device's stream are checked as they go by."""
+    return bool(config.store_words) and config.store_kind not in FLASHES

@@ -9,6 +9,7 @@ from math import ceil
 from .codes import start_words
 from .device import DeviceConfig
 from .sources import Source, source_of
+from .stores import FLASHES
 from .stream import packed_columns, word_parts
 
 __all__ = ["Refill"]
@@ -25,11 +26,6 @@ class Refill:
     Parameters
     ----------
     config : DeviceConfig
-
-    Attributes
-    ----------
-    tiles : int
-        Up to the stream's end.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -41,14 +37,21 @@ class Refill:
         # That places are free is known a cycle later, and later by as much as operands are.
         self._known = 4 if config.offset_bits else 1
         row = g.columns // packed_columns(config) * word_parts(config)
-        self._head, self._row = 1 + most * g.columns, row
+        # Check words: behind a block's first word, and before it, of the block, or the length, there.
+        self._checks = config.store_kind not in FLASHES
+        self._head, self._row = 1 + most * g.columns + 2 * self._checks, row
         self._source = source_of(config)
         self._depth = config.weight_depth - int(row == 1)
         self._begins, self._words = True, 0
-        self.tiles = 0
+        # Weight words of each tile, and the next one of them.
+        self._lengths, self._next = [1], 0
         # Tiles that have ended: the word behind each, and when its places were free.
         self._free: deque[tuple[int, int]] = deque()
         self._ends: deque[int] = deque(maxlen=self._starts)
+
+    def run(self, lengths: list[int]) -> None:
+        """A program begins, with tiles of so many weight words."""
+        self._lengths, self._next = lengths or [1], 0
 
     def begin(self, ready: int) -> None:
         """A layer may have its first beat in cycle `ready`."""
@@ -58,23 +61,25 @@ class Refill:
         else:
             self.ended(ready - 2)
 
-    def tile(self, words: int) -> int:
+    def tile(self) -> int:
         """Return the first cycle in which the last beat of the next tile's first position may leave.
 
         It is taken to wait for the word behind its own, which one that is not held up does not.
         """
         self._begun(self._source, 0)
         # Words that go where nothing was come at their own pace; the others behind those that leave.
-        for _ in range(words):
+        for _ in range(self._lengths[self._next]):
             self._words += 1
             self._source.take(self._row, self._place())
-        self.tiles -= 1
-        if not self.tiles:
+        self._next = (self._next + 1) % len(self._lengths)
+        if not self._next:
             self._source.again()
         # What comes ahead is asked for again.
         ahead = copy(self._source)
         self._begun(ahead, 1)
-        return ceil(ahead.take(self._row, 0)) + _LATE
+        # A tile's last word has come with the check word behind it.
+        check = int(self._checks and self._lengths[self._next] == 1)
+        return ceil(ahead.take(self._row + check, 0)) + _LATE
 
     def _begun(self, source: Source, ahead: int) -> None:
         """Take the start values of the tile so many `ahead`."""

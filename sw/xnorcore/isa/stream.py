@@ -4,8 +4,11 @@ Word 0 is the address of the last word; in flash it has a sector of its own. Beh
 tile: the number of weight words of a column, and from bit 24 on how many start values it has, but one; the
 start value of every column, threshold after threshold; and for each of the weight words that of every column,
 least significant part first. Where a word of weights has 8 or 16 bits,
-neighbouring columns share a word of the store. Behind the last block, the first one follows again. In flash,
-every 64th word is a checksum (`xnorcore.isa.pages`).
+neighbouring columns share a word of the store. Behind the last block, the first one follows again.
+
+In flash, every 64th word is a checksum (`xnorcore.isa.pages`). In other stores a check word
+(`xnorcore.isa.sums`) is behind word 0, behind each block's first word, and behind its last one, where it is
+taken for a part of the block.
 
 A tile's words go on in the rings where those of the tile before have ended, whatever the layer.
 """
@@ -24,16 +27,19 @@ from .device import DeviceConfig
 from .pages import PAGE_WORDS, checksums, paged, paged_place, unpaged
 from .protocol import STORE_BANK, Space
 from .stores import FLASH_SECTOR, FLASHES
+from .sums import checked, stream_sum
 
 __all__ = [
-    "LEVELS_AT", "block_of_tile", "check_stream", "most_words", "packed_columns", "shortened", "store_blocks",
-    "stream_of", "tile_at", "word_parts", "words_taken",
+    "FIRST_BLOCK", "LEVELS_AT", "block_of_tile", "block_words", "check_stream", "most_words",
+    "packed_columns", "shortened", "store_blocks", "stream_of", "tile_at", "word_parts", "words_taken",
 ]  # fmt: skip
 
 
 LEVELS_AT = 24
 """Bit of a block's first word above which is how many start values a column has, but one."""
 _WORDS = (1 << LEVELS_AT) - 1
+FIRST_BLOCK = 2
+"""Word of a store that is no flash where the first block begins."""
 
 
 def _levels(head: int) -> int:
@@ -94,6 +100,19 @@ def _words_of_row(config: DeviceConfig) -> int:
     return config.geometry.columns // packed_columns(config) * word_parts(config)
 
 
+def block_words(words: int, levels: int, config: DeviceConfig) -> int:
+    """Return the words of the store that a tile takes, check words included; in flash, pages have those.
+
+    Parameters
+    ----------
+    words, levels : int
+        Of weights, and start values, of each column.
+    config : DeviceConfig
+    """
+    checks = 0 if _in_flash(config) else 2
+    return 1 + levels * config.geometry.columns + words * _words_of_row(config) + checks
+
+
 def block_of_tile(
     weights: NDArray[np.uint8], starts: NDArray[np.int64], config: DeviceConfig
 ) -> NDArray[np.uint32]:
@@ -107,22 +126,23 @@ def block_of_tile(
     config : DeviceConfig
     """
     columns, words, size = weights.shape
+    check = np.asarray if _in_flash(config) else checked
     levels = starts.reshape(columns, -1).T
     padded = np.zeros((words, columns, -(-size // 4) * 4 if packed_columns(config) == 1 else size), np.uint8)
     padded[:, :, :size] = weights.transpose(1, 0, 2)
-    return np.concatenate(
-        [
-            np.array([words | len(levels) - 1 << LEVELS_AT], np.uint32),
-            levels.astype("<i4").reshape(-1).view("<u4"),
-            padded.reshape(-1).view("<u4"),
-        ]
-    )
+    values = np.concatenate([levels.astype("<i4").reshape(-1).view("<u4"), padded.reshape(-1).view("<u4")])
+    return np.concatenate([check(np.array([words | len(levels) - 1 << LEVELS_AT], np.uint32)), check(values)])
 
 
 def tile_at(
     store: NDArray[np.uint32], place: int, config: DeviceConfig
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
     """Return weights and start values, (columns, levels), of the block at a word, and the word behind it.
+
+    Parameters
+    ----------
+    store : array of uint32
+        A stream without checksums (`stream_of`).
 
     Raises
     ------
@@ -134,8 +154,8 @@ def tile_at(
     behind = first + words * _words_of_row(config)
     if not 1 <= words <= most_words(config) or behind > len(store):
         raise CompileError(
-            f"the block at word {place} of the store has {words} words of weights, but a tile has 1 to "
-            f"{most_words(config)}, and the store {len(store)} words"
+            f"the block at word {place} of the stream has {words} words of weights, but a tile has 1 to "
+            f"{most_words(config)}, and the stream {len(store)} words"
         )
     starts = store[place + 1 : first].view(np.int32).astype(np.int64).reshape(-1, g.columns).T
     raw = store[first:behind].astype("<u4").view(np.uint8)
@@ -146,14 +166,14 @@ def tile_at(
 
 def words_taken(words: int, config: DeviceConfig) -> int:
     """Return the words of the store that a stream takes with its length: so many words of blocks."""
-    return FLASH_SECTOR + len(paged(np.zeros(words, np.uint32))) if _in_flash(config) else 1 + words
+    return FLASH_SECTOR + len(paged(np.zeros(words, np.uint32))) if _in_flash(config) else FIRST_BLOCK + words
 
 
 def store_blocks(blocks: Sequence[NDArray[np.uint32]], config: DeviceConfig) -> tuple[Block, ...]:
     """Return what is written into the store for a stream; its length is a block by itself, the first one."""
     stream = np.concatenate(blocks)
     found = [_length(len(stream), config)]
-    place = first = FLASH_SECTOR if _in_flash(config) else 1
+    place = first = FLASH_SECTOR if _in_flash(config) else FIRST_BLOCK
     stored = paged(stream) if _in_flash(config) else stream
     while place < first + len(stored):
         bank, address = divmod(place, STORE_BANK)
@@ -172,13 +192,14 @@ def shortened(buffers: Sequence[Block], tiles: int, config: DeviceConfig) -> tup
     place = 0
     for _ in range(tiles):
         head = int(stream[place])
-        place += 1 + _levels(head) * config.geometry.columns + (head & _WORDS) * _words_of_row(config)
+        place += block_words(head & _WORDS, _levels(head), config)
     return (replace(length, data=_length(place, config).data), *rest)
 
 
 def _length(words: int, config: DeviceConfig) -> Block:
     if not _in_flash(config):
-        return Block(Space.STORE, 0, 0, words.to_bytes(4, "little"))
+        last = checked(np.array([FIRST_BLOCK - 1 + words], np.uint32))
+        return Block(Space.STORE, 0, 0, last.astype("<u4").tobytes())
     last = np.array([FLASH_SECTOR + paged_place(words - 1)], np.uint32)
     return Block(Space.STORE, 0, 0, paged(last).astype("<u4").tobytes())
 
@@ -193,10 +214,10 @@ def stream_of(store: NDArray[np.uint32], config: DeviceConfig) -> NDArray[np.uin
     Raises
     ------
     CompileError
-        If a page of the stream has another checksum.
+        If a page of the stream, or a part of it, has another checksum.
     """
     if not _in_flash(config):
-        return store
+        return _unchecked(store, config)
     last = int(store[0])
     if not FLASH_SECTOR <= last < len(store):
         raise CompileError(f"the store's stream ends at word {last:,}, not at one from {FLASH_SECTOR:,} on")
@@ -208,3 +229,25 @@ def stream_of(store: NDArray[np.uint32], config: DeviceConfig) -> NDArray[np.uin
     words = unpaged(store[FLASH_SECTOR : pages.size])
     whole, rest = divmod(last - FLASH_SECTOR, PAGE_WORDS)
     return np.concatenate([np.array([whole * (PAGE_WORDS - 1) + rest + 1], np.uint32), words])
+
+
+def _unchecked(store: NDArray[np.uint32], config: DeviceConfig) -> NDArray[np.uint32]:
+    """Return the stream of a store that is no flash, as `stream_of`."""
+    _check(store[:FIRST_BLOCK], 0)
+    last, place = int(store[0]), FIRST_BLOCK
+    found = [np.zeros(1, np.uint32)]
+    while place <= last:
+        _check(store[place : place + 2], place)
+        head = int(store[place])
+        behind = place + block_words(head & _WORDS, _levels(head), config)
+        _check(store[place + 2 : behind], place)
+        found += [store[place : place + 1], store[place + 2 : behind - 1]]
+        place = behind
+    stream = np.concatenate(found)
+    stream[0] = len(stream) - 1
+    return stream
+
+
+def _check(words: NDArray[np.uint32], place: int) -> None:
+    if not len(words) or stream_sum(words):
+        raise CompileError(f"the block at word {place:,} of the store is not what its checksum says")

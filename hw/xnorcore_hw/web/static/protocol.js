@@ -90,8 +90,16 @@ export function parseInfo(payload) {
     throw new PageError(`The device's description has ${payload.length} bytes, not ${INFO_BYTES}.`);
   }
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  const config = configOf(payload, view);
+  const flash = [2, 4, 5].includes(config.store_kind);
+  if (config.store_words && !flash && !(payload[35] & 64)) {
+    throw new PageError(
+      "The device does not check what its store holds: its bitstream is older: build it again and program the board "
+      + "(xnorcore build, xnorcore program).",
+    );
+  }
   return {
-    config: configOf(payload, view),
+    config,
     clockHz: view.getUint32(36, true),
     armed: Boolean(payload[10] & 1),
     build: hex(payload.subarray(40, 48)),
