@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 
 from tests.campaigns import some
+from tests.hw.layers import check_layers
 from tests.hw.streams import simulate
 from tests.hw.test_cycles import check
 from tests.sw.rownets import DEVICES, networks
 from xnorcore.compiler.compile import compile_network
 from xnorcore.isa.packed import PARTS, clears, parts_of
-from xnorcore.reference import golden
-from xnorcore.runtime.accelerator import Accelerator
-from xnorcore.verify.ask import checks, observe, sim_url
-from xnorcore.verify.random_networks import random_images
 from xnorcore_hw.bench.held import held
 from xnorcore_hw.memory.row_parts import RowParts
 
@@ -28,15 +25,7 @@ def test_layers_and_cycles(number: int) -> None:
         for network in networks(config):
             program = compile_network(network, device.info.config)
             check(device, program)
-    with Accelerator.open(sim_url(config)) as device:
-        assert device.info.config == config
-        for index, network in enumerate(networks(config)):
-            images = random_images(np.random.default_rng(index), network, 2 * config.geometry.rows)
-            flat = images.reshape(len(images), -1)
-            found = checks(
-                network, "rtl", observe(device, network, flat), flat, golden.layers(network, images)
-            )
-            assert {one.verdict for one in found} <= {"equal", "-"}, (index, found)
+    check_layers(config, networks(config))
 
 
 @pytest.mark.parametrize("pairs", [0, 1])

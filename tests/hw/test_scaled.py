@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 
 from tests.campaigns import some
+from tests.hw.layers import check_layers
 from tests.hw.test_cycles import check
 from tests.sw import evennets
 from xnorcore.compiler.compile import compile_network
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.scaling import Scaling
 from xnorcore.model.network import MaxPool2d, Network
-from xnorcore.reference import golden
-from xnorcore.runtime.accelerator import Accelerator
-from xnorcore.verify.ask import checks, observe, sim_url
 from xnorcore.verify.random_chains import chain_network
-from xnorcore.verify.random_networks import random_images
 from xnorcore.verify.random_scaled import scaled_network
 from xnorcore_hw.bench.held import held
 
@@ -64,12 +61,4 @@ def test_layers_and_cycles(number: int) -> None:
             check(device, program)
             multiplied += any(one.scaling == Scaling.MULTIPLIED for one in program.sections[0].descriptors)
     assert multiplied == 4
-    with Accelerator.open(sim_url(config)) as device:
-        assert device.info.config == config
-        for index, network in enumerate(networks(config)):
-            images = random_images(np.random.default_rng(index), network, 2 * config.geometry.rows)
-            flat = images.reshape(len(images), -1)
-            found = checks(
-                network, "rtl", observe(device, network, flat), flat, golden.layers(network, images)
-            )
-            assert {one.verdict for one in found} <= {"equal", "-"}, found
+    check_layers(config, networks(config))

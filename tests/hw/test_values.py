@@ -6,16 +6,13 @@ import numpy as np
 import pytest
 
 from tests.campaigns import some
+from tests.hw.layers import check_layers
 from tests.hw.test_cycles import check
 from tests.sw import evennets
 from xnorcore.compiler.compile import compile_network
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.network import MaxPool2d, Network
-from xnorcore.reference import golden
-from xnorcore.runtime.accelerator import Accelerator
-from xnorcore.verify.ask import checks, observe, sim_url
 from xnorcore.verify.random_chains import chain_network
-from xnorcore.verify.random_networks import random_images
 from xnorcore_hw.bench.held import held
 
 SMALL = {"weight_depth": 1024, "act_depth": 4096, "program_depth": 512}
@@ -59,12 +56,4 @@ def test_layers_and_cycles(number: int) -> None:
             check(device, program)
             added += any(one.adding for one in program.sections[0].descriptors)
     assert added >= 3
-    with Accelerator.open(sim_url(config)) as device:
-        assert device.info.config == config
-        for index, network in enumerate(networks(config)):
-            images = random_images(np.random.default_rng(index), network, 2 * config.geometry.rows)
-            flat = images.reshape(len(images), -1)
-            found = checks(
-                network, "rtl", observe(device, network, flat), flat, golden.layers(network, images)
-            )
-            assert {one.verdict for one in found} <= {"equal", "-"}, found
+    check_layers(config, networks(config))

@@ -12,6 +12,7 @@ import pytest
 
 from tests.campaigns import some
 from tests.draws import RNG
+from tests.sw.changed import words
 from tests.sw.cli_tools import runner
 from xnorcore.compiler.chains import chains
 from xnorcore.compiler.compile import compile_network
@@ -23,8 +24,7 @@ from xnorcore.isa.check import validate_program
 from xnorcore.isa.descriptor import Adding, Descriptor
 from xnorcore.isa.device import DeviceConfig, Geometry, options
 from xnorcore.isa.listing import listing, listing_lines
-from xnorcore.isa.program import Program
-from xnorcore.isa.protocol import DeviceInfo, Space
+from xnorcore.isa.protocol import DeviceInfo
 from xnorcore.isa.scales import added, packed_scales
 from xnorcore.model.network import Add, Conv2d, Dense, GlobalSum, InputSpec, Network, Node
 from xnorcore.reference import golden
@@ -217,18 +217,6 @@ def test_info_says_it() -> None:
         config = replace(CONFIG, value_depth=depth, line_bytes=65536)
         assert DeviceInfo.unpack(DeviceInfo(config).pack()).config == config
     assert CONFIG.digest() != replace(CONFIG, value_depth=0).digest()
-
-
-def words(program: Program, number: int, **changes: Any) -> list[int]:
-    """Return program memory with one descriptor changed."""
-    section = program.sections[0]
-    list_ = list(section.descriptors)
-    list_[number] = replace(list_[number], **changes)
-    behind, _ = replace(section, descriptors=tuple(list_)).encoded(
-        program.regions, program.config.geometry.width
-    )
-    whole = program.contents(Space.PROGRAM, 0)
-    return [*whole[: len(whole) - len(behind)], *behind]
 
 
 @pytest.mark.parametrize(

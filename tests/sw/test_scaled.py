@@ -10,13 +10,13 @@ import pytest
 
 from tests.campaigns import some
 from tests.draws import RNG
+from tests.sw.changed import words
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CapacityError, CompileError, GeometryError
 from xnorcore.isa.check import validate_program
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.listing import listing, listing_lines
-from xnorcore.isa.program import Program
-from xnorcore.isa.protocol import DeviceInfo, Space
+from xnorcore.isa.protocol import DeviceInfo
 from xnorcore.isa.scales import packed_scales
 from xnorcore.isa.scaling import NEVER, Scaling, factors, folded, limit_words, multiplied
 from xnorcore.model.network import Concat, Dense, InputScale, InputSpec, Network, Node
@@ -197,18 +197,6 @@ def test_info_says_it() -> None:
         config = replace(CONFIG, scale_depth=depth, value_depth=128)
         assert DeviceInfo(config).config == DeviceInfo.unpack(DeviceInfo(config).pack()).config == config
     assert CONFIG.digest() != replace(CONFIG, scale_depth=0).digest()
-
-
-def words(program: Program, number: int, **changes: Any) -> list[int]:
-    """Return program memory with one descriptor changed."""
-    section = program.sections[0]
-    list_ = list(section.descriptors)
-    list_[number] = replace(list_[number], **changes)
-    behind, _ = replace(section, descriptors=tuple(list_)).encoded(
-        program.regions, program.config.geometry.width
-    )
-    whole = program.contents(Space.PROGRAM, 0)
-    return [*whole[: len(whole) - len(behind)], *behind]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.stores import StoreKind
 
 from ..board import Board, StoreChip
 from ..families.ice40 import UP5K_SG48
+from .icebreaker import BOARD as ICEBREAKER
 
 
 def _platform() -> Any:
@@ -22,26 +22,7 @@ BOARD = Board(
     title="iCESugar",
     part=UP5K_SG48,
     platform=_platform,
-    # Two SPRAMs hold the maps, two the queue behind the flash.
-    config=DeviceConfig(
-        Geometry(1, 8, 32),
-        acc_width=14,
-        weight_depth=256,
-        threshold_depth=64,
-        act_depth=16384,
-        program_depth=498,
-        fifo_bytes=512,
-        column_group=8,
-        line_bytes=512,
-        counters=0,
-        convolution=1,
-        threshold_share=4,
-        program_halves=1,
-        whole_windows=1,
-        act_ports=1,
-        store_words=1 << 17,
-        store_kind=StoreKind.QUEUED,
-    ),
+    config=ICEBREAKER.config,
     clock_pin="clk12",  # of the iCELink, as it is set when it is delivered
     clock_in_hz=12_000_000,
     clock_hz=30_000_000,

@@ -77,9 +77,12 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
 
     With every obstacle's field set to what is needed, the network compiles.
     """
+    tried: DeviceConfig | None = None
     for given_up in _GIVEN_UP:
         device = replace(config, **given_up, **_most(config, given_up))
-        found = _compiled(network, device)
+        if device == tried:
+            continue
+        tried, found = device, _compiled(network, device)
         if isinstance(found, Program):
             break
         said = str(found)
