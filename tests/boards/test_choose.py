@@ -114,6 +114,12 @@ def test_networks_of_few_bits_are_given_codes():
     found.run(any_=True)
     assert found.best and found.best.config.code_bits == 2 and found.best.config.threshold_share == 1
     assert found.best.passes == {"few": 1}
+    # What one with sums of rows reaches is not taken for what one without does.
+    for choice in found.frontier:
+        assert judge(found.board, choice.config, {"few": network}).rates == choice.rates
+    summed = next(one for one in found._arrays if one.row_sums)
+    plain = replace(summed, row_sums=0)
+    assert alike(network, summed) != alike(network, plain)
 
 
 @pytest.mark.campaign

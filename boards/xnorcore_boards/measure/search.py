@@ -175,6 +175,7 @@ class Search:
         key: tuple[Hashable, ...] = (
             name, config.geometry, config.acc_width, config.threshold_share,
             config.act_ports, config.column_align, config.offset_bits, config.whole_windows,
+            config.row_sums, config.result_lanes,
         )  # fmt: skip
         if not need.fits(config) or config.store_words:
             key += config.weight_depth, config.threshold_depth, config.store_kind

@@ -51,8 +51,6 @@ _SMALLEST = 16
 _LEAST_ACC = 10
 _LEAST = {"weight_depth": LEAST_DEPTH, "threshold_depth": 16, "act_depth": 64, "program_depth": 64}
 _LEAST_LINES = 256
-_RAM_WORDS = 1 << 14
-"""Of a store in two blocks of a UP5K's SPRAM; maps are in the other two."""
 _FEW = 12
 _MEMORY = {
     "act_depth": ("memory", MAX_DEPTH),
@@ -186,7 +184,8 @@ def _stores(board: Board, networks: Iterable[Network]) -> Iterator[dict[str, int
         inside = kind is StoreKind.RAM or kind in QUEUE_WORDS
         if (inside and not board.part.spram) or (chip is None and kind is not StoreKind.RAM):
             continue
-        words = chip.words if chip else _RAM_WORDS
+        # On the chip, as many as a queue has: two blocks of SPRAM, beside those of maps.
+        words = chip.words if chip else QUEUE_WORDS[StoreKind.QUEUED]
         same = own.store_kind == kind and own.store_words
         yield {"store_words": own.store_words if same else words, "store_kind": int(kind)}
 
