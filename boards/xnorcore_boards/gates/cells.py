@@ -124,7 +124,7 @@ def run_script(files: Mapping[str, str], script: str) -> dict[str, Any]:
     MissingDependencyError
         If there is no Yosys.
     EngineError
-        If it fails.
+        If it fails, or does not write all of them.
     """
     yosys = require_yosys()
     with tempfile.TemporaryDirectory(prefix="xnorcore-") as name:
@@ -132,7 +132,10 @@ def run_script(files: Mapping[str, str], script: str) -> dict[str, Any]:
         for file, text in files.items():
             (folder / file).write_text(text)
         _run(yosys, folder, script + "; write_json -noscopeinfo out.json")
-        return json.loads((folder / "out.json").read_text())["modules"]
+        try:
+            return json.loads((folder / "out.json").read_text())["modules"]
+        except ValueError as error:
+            raise EngineError(f"Yosys did not write the whole netlist: {error}") from error
 
 
 def _run(yosys: Tool, folder: Path, script: str) -> None:

@@ -83,7 +83,9 @@ class SdramChipModel(ChipModel):
         from xnorcore_hw.sim.models.sdram import SdramModel
 
         text = to_rtlil(SdramModel(SDRAM_CHIPS[self.store], self.clock_hz, self.words))
-        script = f"read_rtlil model.il; hierarchy -top top; flatten; chformal -remove; {LOWER}"
+        # It is empty, and a bit for each of its millions is more than Yosys writes.
+        empty = "setparam -set INIT 0 t:$mem_v2"
+        script = f"read_rtlil model.il; hierarchy -top top; flatten; chformal -remove; {LOWER}; {empty}"
         module = run_script({"model.il": text}, script)["top"]
         ports, cells = module["ports"], module["cells"]
         # A pad has what turns it off in place of what turns it on; and there is no command without CS#.
