@@ -22,10 +22,12 @@ from xnorcore.isa.protocol import Command, Space, Status
 from xnorcore.isa.timing import alone
 from xnorcore.link.frames import encode_request
 from xnorcore.link.session import Session
+from xnorcore.link.transport import BITS_PER_BYTE
 from xnorcore.model.network import Network
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.runtime.requests import infer_head, read_requests, write_requests
+from xnorcore.verify.ask import sim_url
 from xnorcore.verify.case import draw
 from xnorcore.verify.random_networks import dense_network, random_images
 from xnorcore_hw.bench.held import held
@@ -240,3 +242,16 @@ def test_cycles_are_those_expected(number: int) -> None:
             assert replace(found, wait_weights=expected.wait_weights) == expected
             tiles = sum(one.nest.count("tile") for one in program.sections[0].descriptors)
             assert found.wait_weights <= expected.wait_weights <= found.wait_weights + 12 * tiles
+
+
+def test_a_store_is_loaded_at_the_speed_of_the_wire() -> None:
+    """Over a UART of four clocks a bit, the fastest; of a larger network the beginning counts less."""
+    config = replace(DEVICES[0], line_bytes=0)
+    network = dense_network(RNG, (784, 96, 10))
+    baud = 3_000_000
+    with Accelerator.open(sim_url(config, link="uart", clock_hz=str(4 * baud), baud=str(baud))) as device:
+        before, began = device.session.stats.bytes_sent, device.session.transport.now()
+        device.load(network, verify=False)
+        could = (device.session.transport.now() - began) * baud / BITS_PER_BYTE
+        assert device.program.streams
+        assert device.session.stats.bytes_sent - before > 0.9 * could

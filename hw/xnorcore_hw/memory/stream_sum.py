@@ -39,7 +39,7 @@ class StreamSum(wiring.Component):
         total, ends = Signal(32, name="total"), Signal(name="ends")
         # Each bit is one look-up table of three or four inputs: the sum is never set to anything.
         with m.If(self.taken):
-            m.d.sync += total.eq((total << 1)[:32] ^ Mux(total[-1], POLYNOMIAL, 0) ^ self.word)
+            m.d.sync += total.eq((total << 1) ^ Mux(total[-1], POLYNOMIAL, 0) ^ self.word)
         m.d.sync += ends.eq(self.taken & self.check)
         with m.If(self.clear):
             m.d.sync += [total.eq(0), ends.eq(0)]
