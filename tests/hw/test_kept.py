@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from xnorcore.isa.kept import flash_image
 from xnorcore.isa.pages import PAGE_WORDS, paged, unpaged
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Command, Space
-from xnorcore.isa.stores import FLASH_SECTOR
+from xnorcore.isa.stores import FLASH_SECTOR, FLASHES, StoreKind
 from xnorcore.link.frames import encode_request
 from xnorcore.link.session import Session
 from xnorcore.model.network import Network
@@ -250,11 +253,26 @@ class Loss:
         return found
 
 
+@pytest.fixture(scope="module")
+def chips() -> Iterator[Callable[[StoreKind], SimTransport]]:
+    with ExitStack() as stack:
+
+        @cache
+        def opened(kind: StoreKind) -> SimTransport:
+            transport = sim(replace(CONFIGS[0], store_kind=kind))
+            stack.callback(transport.close)
+            return transport
+
+        yield opened
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", some(range(SEEDS), always=1))
-def test_power_is_lost_while_a_network_is_written(seed: int, chip: SimTransport) -> None:
+def test_power_is_lost_while_a_network_is_written(
+    seed: int, chips: Callable[[StoreKind], SimTransport]
+) -> None:
     """The old network, the new one, or none; and what is loaded then is there."""
-    loss = Loss(chip, seed)
+    loss = Loss(chips(FLASHES[seed % len(FLASHES)]), seed)
     span, old = loss.begin(), loss.kept()
     for number in range(8):
         new = loss.pick.choice([network for network in NETWORKS if network is not old])
