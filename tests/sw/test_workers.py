@@ -42,6 +42,11 @@ def refuse(number: int) -> int:
     return number
 
 
+def slowly(number: int) -> int:
+    time.sleep(0.2)
+    return number + 1
+
+
 def total(values: list[int], factor: int) -> int:
     return sum(values) * factor
 
@@ -88,6 +93,24 @@ def test_a_worker_that_dies_loses_nothing(two, tmp_path):
     assert two.run(square, pieces) == [square(number) for number in range(12)]
     assert (tmp_path / "died").exists()
     assert two.run(total, [(kept, 2)]) == [20]
+
+
+def test_results_that_are_lost_with_their_worker_are_made_again(two):
+    def kill(index: int, result: int) -> None:
+        if not lost:
+            while sum(map(bool, two.client.who_has().values())) < len(pieces):
+                time.sleep(0.05)
+            (dies, *_) = {worker for workers in two.client.who_has().values() for worker in workers}
+            lost.append(dies)
+            pid = two.client.scheduler_info(n_workers=-1)["workers"][dies]["id"]
+            os.kill(two._local.workers[pid].pid, signal.SIGKILL)
+            while dies in two.client.scheduler_info(n_workers=-1)["workers"]:
+                time.sleep(0.05)
+
+    lost: list[str] = []
+    pieces = [(number,) for number in range(8)]
+    assert two.run(slowly, pieces, kill) == [slowly(*piece) for piece in pieces]
+    assert lost
 
 
 def test_a_piece_that_ends_every_worker_is_an_error(two):

@@ -116,8 +116,12 @@ class Cluster:
         """Carry out pieces of work, as `Pool.run`."""
         done: Queue[int] = Queue()
         futures = [self._submit(attempt, call, *arguments) for arguments in pieces]
-        for index, future in enumerate(futures):
-            future.add_done_callback(lambda _, index=index: done.put(index))
+
+        def watch(index: int) -> None:
+            futures[index].add_done_callback(lambda _: done.put(index))
+
+        for index in range(len(futures)):
+            watch(index)
         found: dict[int, Result] = {}
         lonely = time.monotonic()
         try:
@@ -126,6 +130,9 @@ class Cluster:
                 try:
                     index = done.get(timeout=_LOOK_S)
                 except Empty:
+                    continue
+                if futures[index].status == "lost":  # with its worker: another one makes it again
+                    watch(index)
                     continue
                 found[index] = self._result(futures[index])
                 if ready is not None:
@@ -142,7 +149,7 @@ class Cluster:
             return self.client.submit(call, *arguments, pure=False)
 
     def _result(self, future: Any) -> Any:
-        if future.status in ("cancelled", "lost"):
+        if future.status == "cancelled":
             raise self._gone()
         error = future.exception(timeout=self._patience)
         if isinstance(error, distributed.KilledWorker):
