@@ -43,6 +43,7 @@ def networks(config: DeviceConfig) -> list[Network]:
     ]  # fmt: skip
     if config.code_bits == 8:
         found.append(chain_network(rng, (12, 12, 24), bits=(5, 4), end="values"))
+        found.append(chain_network(rng, (9, 9, 20), bits=(8, 4), end="values", image=8, saturates=True))
     return found
 
 

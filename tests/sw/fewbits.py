@@ -99,8 +99,12 @@ def _layer(layer: Any, reads: list[Any]) -> Any:
     if isinstance(layer, Concat):
         return [[[v for one in reads for v in one[y][x]] for x in range(width)] for y in range(height)]
     if isinstance(layer, Add):
+        most = 1 << 30 if layer.most is None else layer.most
         return [
-            [[sum(v) for v in zip(*places, strict=True)] for places in zip(*rows, strict=True)]
+            [
+                [min(max(sum(v) - layer.offset, 0), most) for v in zip(*places, strict=True)]
+                for places in zip(*rows, strict=True)
+            ]
             for rows in zip(*reads, strict=True)
         ]
     if isinstance(layer, GlobalSum):

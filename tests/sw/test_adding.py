@@ -41,6 +41,10 @@ def test_by_hand() -> None:
     layers = [one, Node(two, 0), Node(Add(), (1, 2)), Dense([[1, -1]])]
     found = golden.layers(Network("hand", InputSpec((2,), 2), layers), [2, 1])
     assert [one.tolist() for one in found] == [[[2, 1]], [[3, 0]], [[5, 1]], [[4]]]
+    # Less 2, the nearest from 0 to 2: (2, 0).
+    layers[2] = Node(Add("", 2, 2), (1, 2))
+    found = golden.layers(Network("hand", InputSpec((2,), 2), layers), [2, 1])
+    assert [one.tolist() for one in found[2:]] == [[[2, 0]], [[2]]]
     by_hand = (codenets.residual(3), codenets.residual(2, end="sum"), codenets.added(5), codenets.counted(3))
     for network in by_hand:
         images = random_images(np.random.default_rng(1), network, 2)
@@ -148,8 +152,12 @@ SUM, END = Node(Add("sum"), ("a", "b")), Dense(np.ones((2, 4)))
         ),
         (
             [codes(4, 6, "a", 200), Node(codes(4, 6, "b", 56), 0), SUM, END],
-            "layer 2 'sum': Add gives up to 256, the limit is 255; add fewer values, or values of",
+            "layer 2 'sum': Add gives up to 256, the limit is 255; add fewer values, values of .*most=255",
         ),
+        ([A, Node(B, 0), Node(Add("sum", 1), (1, 2)), END], "offset is 1, but must be 0 where sums do not"),
+        ([A, Node(B, 0), Node(Add("sum", 0, 256), (1, 2)), END], "'sum': most is 256, but must be 1 to 255"),
+        ([A, Node(B, 0), Node(Add("sum", 6, 9), (1, 2)), END], "offset is 6, and sums are at most 6: it"),
+        ([A, Node(B, 0), Node(Add("sum", -256, 9), (1, 2)), END], "offset is -256, but must be -255 to"),
     ],
 )  # fmt: skip
 def test_illegal_additions(layers: list[Any], message: str) -> None:
@@ -176,6 +184,7 @@ def test_what_a_device_cannot() -> None:
             [conv(2, 2, "a"), Node(Add("sum"), ("a", 0)), Dense(np.ones((2, 32)))],
             "'sum' adds the image, which",
         ),
+        ([a, b, Node(Add("sum", 2, 3), (1, 2)), end], "layer 'sum' is an Add that saturates, which a device"),
         (
             [a, b, total, three, end],
             "layer 'three' pads with 3, where it reads sums of 2 values: .* pad with 0",
@@ -201,6 +210,9 @@ def test_files_hold_additions() -> None:
     assert again == network and xnorfile.dumps(again) == data
     with pytest.raises(FileFormatError):
         xnorfile.loads(data.replace(b'\\"type\\":\\"add\\"', b'\\"type\\":\\"sub\\"'))
+    saturated = Network("n", InputSpec((6,), 2), [A, Node(B, 0), Node(Add("sum", -1, 4), (1, 2)), END])
+    assert b"saturatedadd" in xnorfile.dumps(saturated) and b"saturatedadd" not in data
+    assert xnorfile.loads(xnorfile.dumps(saturated)) == saturated
 
 
 def test_padding_of_unlike_sums() -> None:

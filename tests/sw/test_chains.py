@@ -64,17 +64,22 @@ def test_steps_of_a_chain() -> None:
     assert "codes of 3 bits less 4, added to 0" in text and "every second column and row of values" in text
 
 
-@pytest.mark.parametrize("number", some(range(6), always=2))
+@pytest.mark.parametrize("number", some((0, 6, 1, 2, 3, 4, 5, 7), always=2))
 def test_every_layer_is_that_of_the_golden_model(number: int) -> None:
     config = (CONFIG, WIDE)[number % 2]
     shapes: tuple[dict[str, Any], ...] = (
         {}, {"end": "values", "bits": (6, 4)}, {"widths": (16, 16, 32), "end": "dense", "pad": 1},
         {"widths": (8, 16, 32), "size": (7, 9)}, {"widths": (40, 40, 41), "bits": (2, 3), "image": 1},
         {"widths": (1, 2, 3, 4), "pad": -1, "end": "values"},
+        {"bits": (8, 4), "saturates": True, "end": "values", "image": 8},
+        {"widths": (8, 8, 16, 16, 16), "bits": (8, 6), "saturates": True, "image": 8},
     )  # fmt: skip
     network = chain_network(RNG, **shapes[number])
     assert any(one.adding for one in descriptors(network, config))
     images = random_images(RNG, network, 3)
+    pairs = zip(network.layers, golden.layers(network, images), strict=True)
+    saturated = [values for layer, values in pairs if isinstance(layer, Add) and layer.most]
+    assert not saturated or {0, 255} <= set(np.concatenate(saturated, axis=1).ravel().tolist())
     flat = images.reshape(len(images), -1)
     with Accelerator.open(machine_url(config)) as device:
         seen = observe(device, network, flat)
@@ -134,6 +139,8 @@ def test_what_is_no_chain() -> None:
         ),
         "counted twice": other(sum=Node(Add("sum"), ("one", "two", "two"))),
         "another reader": [*CHAIN, Node(conv(4, 4, "more"), "one"), Node(Add(), ("more", "sum")), END],
+        "saturates within 8 bits": other(sum=Node(Add("sum", 0, 9), ("one", "two"))),
+        "saturates at 0, and not at -128": other(sum=Node(Add("sum", 1, 255), ("one", "two"))),
         "its own sum": other(sum=Node(Add("sum"), ("two", "two"))),
         "new channels that are not 0": [
             *CHAIN[:2], Node(wide, "sign"), quarter, Node(Add("sum"), ("half", "two")),

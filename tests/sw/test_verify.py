@@ -30,7 +30,7 @@ from xnorcore.verify.shrink import shrink
 CONFIG = DeviceConfig(Geometry(1, 8, 8), act_depth=2048, weight_depth=1024)
 EVERYTHING = {
     "addition of maps", "addition of vectors", "addition of what others read",
-    "addition that counts a value several times",
+    "addition that counts a value several times", "addition that saturates",
     "affine of the scores", "an image per row", "branches", "branches of the image",
     "concatenation of maps", "concatenation of vectors", "concatenation of what others read", "copied maps",
     "ends in concat bits", "vectors computed again", "constant channels", "convolution of a map",

@@ -8,8 +8,9 @@ of which, on the way, nobody wants more than the signs ``v[k] >= T[k]``, by a co
 threshold for all channels. Between two of them a map may lose every second column and row, and gain channels
 that are constant. The last one may be read as it is.
 
-A device keeps ``v[k] - T[k]`` in 8 bits. So a step is a convolution with the addition and the sign behind it;
-these and what halves a map take no step of their own.
+A device keeps ``v[k] - T[k]`` in 8 bits, and what leaves these becomes the nearest of them: an addition that
+saturates must do so just there, with T[k] = 128 and 255 the most that it gives. So a step is a convolution
+with the addition and the sign behind it; these and what halves a map take no step of their own.
 """
 
 from __future__ import annotations
@@ -82,11 +83,13 @@ class _Link:
     most : int
         The largest number that it can be; 0 is the smallest.
     before : int
-        What signs compare the value before it with.
+        What signs compare the value before it with, less the offset of the addition.
     threshold : int
         And it; where none do, what makes it a number of 8 bits without a sign.
     sign, shrinks : int or None
         Layers that give its signs, and half of it, if some do.
+    falls, ends : bool
+        The addition may saturate at 0, and at the other end, which is `most`.
     """
 
     value: int
@@ -97,6 +100,18 @@ class _Link:
     threshold: int = _HALF
     sign: int | None = None
     shrinks: int | None = None
+    falls: bool = False
+    ends: bool = False
+
+    @property
+    def fits(self) -> bool:
+        """Whether 8 bits around the threshold hold it, and end where it saturates."""
+        below, above = self.threshold, self.most - self.threshold
+        if below != _HALF if self.falls else below > _HALF:
+            return False
+        if above != _HALF - 1 if self.ends else above >= _HALF:
+            return False
+        return 0 <= self.threshold - self.before < 1 << VALUE_BITS
 
     def step(self, first: bool) -> InPlace:
         """Return what becomes of its codes; `first` says that they are not added to others."""
@@ -179,7 +194,18 @@ def _next(network: Network, link: _Link, halves: list[int], adds: list[int]) -> 
         return None
     layer = added[0] - 1
     codes = _codes(network.layers[layer]) if layer > link.layer else 0
-    return _Link(adds[0] + 1, layer, codes, most + codes, link.threshold) if codes else None
+    if not codes:
+        return None
+    joined = network.layers[adds[0]]
+    assert isinstance(joined, Add)
+    most += codes - joined.offset
+    falls, ends = joined.most is not None and joined.offset > 0, False
+    if joined.most is not None and most > joined.most:
+        most, ends = joined.most, True
+    return _Link(
+        adds[0] + 1, layer, codes, most, link.threshold - joined.offset,
+        falls=falls, ends=ends,
+    )  # fmt: skip
 
 
 def _readers(network: Network, value: int) -> tuple[dict[int, int], list[int], list[int], list[Layer]]:
@@ -248,7 +274,7 @@ def _fits(network: Network, links: list[_Link], config: DeviceConfig, rows: bool
             link.sign is None and config.code_bits < VALUE_BITS
         ):
             return False
-        if not link.before <= link.threshold <= _HALF or link.most - link.threshold >= _HALF:
+        if not link.fits:
             return False
         if link is links[0] and link.shrinks is not None:
             height, width = -(-height // 2), -(-width // 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +39,7 @@ from .rows import as_rows, lower_map, rows_of
 from .scaled import behind, seen
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
-from .steps import plan_of
+from .steps import SaturatingError, plan_of
 from .stream import cut_stream, exceeds_flash, stream_blocks, stream_words
 
 __all__ = ["compile_network"]
@@ -97,19 +96,21 @@ def _faster(network: Network, config: DeviceConfig) -> Program:
     for rows in (False, True)[: 1 + config.packed_rows]:
         found = chains(network, config, rows)
         ways += [(found, rows)] if found.steps else []
-    best: Program | None = None
+    best, said = None, None
     for way in ways:
-        with suppress(CompileError):
+        try:
             program = _checked(_Compiler(network, config, 1, *way).compile())
             # Neither is a way for several passes, between which a host has maps alone.
             if len(program.sections) == 1 and (best is None or program.cycles < best.cycles):
                 best = program
+        except CompileError as error:
+            said = error
     try:
         plain = _checked(_Compiler(network, config).compile())
-    except CompileError:
-        if best is None:
-            raise
-        return best
+    except CompileError as error:
+        if best:
+            return best
+        raise (said if said and isinstance(error, SaturatingError) else error) from None
     return best if best and best.cycles <= plain.cycles else plain
 
 

@@ -26,7 +26,11 @@ from .plan import IMAGE, Join, Plan, Step
 from .pooling import COPY, PoolPass, joins, pool_passes
 from .scaled import Scaled
 
-__all__ = ["STEPS", "plan_of"]
+__all__ = ["STEPS", "SaturatingError", "plan_of"]
+
+
+class SaturatingError(CompileError):
+    """An addition saturates that does not run in place."""
 
 
 def plan_of(
@@ -132,6 +136,13 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
 def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     reads = plan.network.reads[index]
     parts: list[int] = []
+    if isinstance(layer, Add) and layer.most is not None:
+        raise SaturatingError(
+            f"layer {name_of(index, layer)!r} is an Add that saturates, which a device does only for values "
+            "in place (value_depth, result_lanes): all channels are compared with 128 for their signs, 255 "
+            "is the most that it gives, and else one halved map or one such Add reads it; the last one is "
+            "read by signs or by layers with weights; `golden` and `eval` compute it"
+        )
     bits = {bits for number in reads for bits in _bits(plan.network, number)}
     if len(bits) > 1:
         raise CompileError(

@@ -88,6 +88,10 @@ def _saturated(layer: InputScale) -> tuple[Entry, Tensors]:
     return entry | {"bits": layer.bits}, tensors
 
 
+def _saturated_sum(layer: Add) -> tuple[Entry, Tensors]:
+    return {"offset": layer.offset, "most": layer.most}, {}
+
+
 _WEIGHTED: dict[str, type] = {"inputs": int, "outputs": int, "thresholds": bool}
 _FEW: dict[str, type] = {"inputs": int, "outputs": int, "steps": int, "weight_bits": int}
 _CONV: dict[str, type] = {"kernel": list, "stride": list, "padding": list, "pad_value": int}
@@ -108,6 +112,13 @@ KINDS: dict[str, Kind] = {
     ),
     "concat": Kind(Concat, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: Concat(e["name"])),
     "add": Kind(Add, {}, lambda _: ({}, {}), _nothing, lambda _, e, t: Add(e["name"])),
+    "saturatedadd": Kind(
+        Add,
+        {"offset": int, "most": int},
+        _saturated_sum,
+        _nothing,
+        lambda _, e, t: Add(e["name"], e["offset"], e["most"]),
+    ),
 }
 """By the ``type`` of a layer's entry."""
 
@@ -122,5 +133,7 @@ def kind_of(layer: Layer) -> str:
         return "paddedmaxpool2d"
     if isinstance(layer, InputScale) and layer.bits:
         return "saturatedinputscale"
+    if isinstance(layer, Add) and layer.most is not None:
+        return "saturatedadd"
     name = next(name for name, one in KINDS.items() if one.kind is type(layer))
     return f"fewbit{name}" if has_weights(layer) and weighted.few(layer) else name

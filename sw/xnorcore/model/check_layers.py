@@ -14,6 +14,7 @@ from .limits import (
     MAX_SIZE,
     MAX_SUM,
     MOST_STEPS,
+    OFFSETS,
     POOL,
     SATURATION,
     SHIFT,
@@ -134,13 +135,30 @@ def check_add(site: Site, layer: Add) -> tuple[Coding, int]:
                 f"{site.where}: Add takes values of one shape, but {source} gives {first.shape} and {other} "
                 f"{value.shape}"
             )
-    bound = sum(value.bound for value in site.inputs)
-    if bound > MOST_STEPS:
+    return "unsigned", _bound(site.where, layer, sum(value.bound for value in site.inputs))
+
+
+def _bound(where: str, layer: Add, bound: int) -> int:
+    """The largest number that an addition gives whose sums are at most `bound`."""
+    offset, most = layer.offset, layer.most
+    if not is_int(offset) or not OFFSETS[0] <= offset <= OFFSETS[1]:
+        raise NetworkError(f"{where}: offset is {brief(offset)}, but must be {OFFSETS[0]} to {OFFSETS[1]}")
+    if most is None:
+        if offset:
+            raise NetworkError(f"{where}: offset is {offset}, but must be 0 where sums do not saturate")
+        if bound > MOST_STEPS:
+            raise NetworkError(
+                f"{where}: Add gives up to {bound}, the limit is {MOST_STEPS}; add fewer values, values "
+                f"of fewer bits, or let the sums saturate (most={MOST_STEPS})"
+            )
+        return bound
+    if not is_int(most) or not 1 <= most <= MOST_STEPS:
+        raise NetworkError(f"{where}: most is {brief(most)}, but must be 1 to {MOST_STEPS}")
+    if offset >= bound:
         raise NetworkError(
-            f"{site.where}: Add gives up to {bound}, the limit is {MOST_STEPS}; add fewer values, or "
-            "values of fewer bits"
+            f"{where}: offset is {offset}, and sums are at most {bound}: it gives 0 alone; lower it"
         )
-    return "unsigned", bound
+    return min(bound - offset, most)
 
 
 def _pad_value(where: str, layer: Conv2d, value: Value) -> None:

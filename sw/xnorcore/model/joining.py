@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .values import Shape, Unweighted
+from .values import Shape, Unweighted, plain
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,20 @@ class Add(Unweighted):
     ----------
     name : str
         Shown in reports and messages.
+    offset : int
+        What the sums are less, -255 to 16320; 0 without `most`.
+    most : int, optional
+        They saturate: what it gives is the nearest number from 0 to this, 1 to 255. Default: they are
+        given as they are.
     """
 
     name: str = ""
+    offset: int = 0
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("offset", "most"):
+            object.__setattr__(self, key, plain(getattr(self, key)))
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Shape of the result for inputs of `shapes`."""

@@ -25,6 +25,11 @@ MAX_THRESHOLDS = 1 << 24
 MOST_STEPS = 255
 """Most thresholds of an output: codes have at most 8 bits."""
 
+MOST_JOINED = 64
+"""Most values that a layer reads."""
+OFFSETS = (-MOST_STEPS, MOST_JOINED * MOST_STEPS)
+"""What sums may be less that saturate."""
+
 
 def brief(value: object, most: int = 80) -> str:
     """Show any value, however large or strange, in a message of one line."""

@@ -22,12 +22,9 @@ from .check_layers import (
 )
 from .graph import Coding, Value
 from .layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d
-from .limits import MAX_MAP, Site
+from .limits import MAX_MAP, MOST_JOINED, Site
 
 __all__ = ["MOST_JOINED", "RULES", "Rule", "add"]
-
-MOST_JOINED = 64
-"""Most values that a layer reads."""
 
 
 @dataclass(frozen=True)

@@ -244,8 +244,11 @@ def _concat(step: _Step, inputs: list[Any]) -> Any:
 
 def _add(step: _Step, inputs: list[Any]) -> Any:
     first, *others = map(_integers, inputs, step.codings, step.channels)
-    # No sum leaves the 8 bits of a code.
-    return sum((one.reshape(first.shape) for one in others), first)
+    layer: Any = step.layer
+    if layer.most is None:  # no sum leaves the 8 bits of a code
+        return sum((one.reshape(first.shape) for one in others), first)
+    sums = sum((one.reshape(first.shape) for one in others), first.astype(np.int16))
+    return np.clip(sums - np.int16(layer.offset), 0, layer.most).astype(np.uint8)
 
 
 COMPUTE: dict[type, Callable[[_Step, list[Any]], Any]] = {

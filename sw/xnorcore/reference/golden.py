@@ -140,7 +140,8 @@ def _concat(layer: Concat, inputs: list[NDArray[np.int64]], scale: Any) -> NDArr
 
 
 def _add(layer: Add, inputs: list[NDArray[np.int64]], scale: Any) -> NDArray[np.int64]:
-    return sum(inputs[1:], inputs[0])
+    sums = sum(inputs[1:], inputs[0])
+    return sums if layer.most is None else np.clip(sums - layer.offset, 0, layer.most)
 
 
 _GIVEN: dict[str, Callable[[NDArray[np.int64]], NDArray[Any]]] = {

@@ -158,6 +158,8 @@ def _add(network: Network, index: int, layer: Any) -> Iterator[str]:
         yield "addition of what others read"
     if len(set(network.reads[index])) < len(network.reads[index]):
         yield "addition that counts a value several times"
+    if layer.most is not None:
+        yield "addition that saturates"
 
 
 def _sum(network: Network, index: int, layer: Any) -> Iterator[str]:

@@ -16,6 +16,10 @@ from .random_networks import signs
 
 __all__ = ["chain_network", "random_chain"]
 
+_MIDDLE = 1 << VALUE_BITS - 1
+_SATURATING = 0.5
+"""Share of the networks for devices with codes of 8 bits whose sums saturate."""
+
 
 def chain_network(
     rng: np.random.Generator,
@@ -27,6 +31,7 @@ def chain_network(
     pad: int = 0,
     image: int = 4,
     classes: int = 4,
+    saturates: bool = False,
     name: str = "residual",
 ) -> Network:
     """Return a convolution and one for each further width, with a shortcut around it, halved if it is wider.
@@ -46,6 +51,8 @@ def chain_network(
     image : int
         Bits.
     classes : int
+    saturates : bool
+        Sums are values of 8 bits, -128 to 127, and become the nearest of these.
     name : str
     """
     first, added = bits
@@ -63,10 +70,15 @@ def chain_network(
         if halved:
             layers.append(Node(_half(width, outputs, most, threshold, f"half{number}"), value))
             value, height, across = f"half{number}", -(-height // 2), -(-across // 2)
-        layers.append(Node(Add(f"value{number}"), (f"conv{number}", value)))
-        value, width, most = f"value{number}", outputs, most + (1 << added) - 1
         # Numbers in the middle are as often above as below.
-        threshold += (1 << added - 1) - int(rng.integers(0, 2))
+        offset = (1 << added - 1) - int(rng.integers(0, 2))
+        one = Add(f"value{number}")
+        threshold, most = threshold + offset, most + (1 << added) - 1
+        if saturates:
+            one = Add(f"value{number}", threshold - _MIDDLE, 2 * _MIDDLE - 1)
+            threshold, most = _MIDDLE, min(most + _MIDDLE - threshold, 2 * _MIDDLE - 1)
+        layers.append(Node(one, (f"conv{number}", value)))
+        value, width = f"value{number}", outputs
     if end != "values":
         layers.append(Node(_sign(width, threshold, "last"), value))
         value = "last"
@@ -92,14 +104,16 @@ def random_chain(rng: np.random.Generator, config: DeviceConfig, name: str) -> N
         width += int(rng.integers(1, 20)) if rng.random() < 0.4 else 0
     first, added = (int(rng.integers(2, min(config.code_bits, most) + 1)) for most in (6, 4))
     ends = ["signs", "dense"] + ["values"] * (config.code_bits == VALUE_BITS)
+    saturates = config.code_bits == VALUE_BITS and rng.random() < _SATURATING
     return chain_network(
         rng,
         tuple(widths),
         size=(int(rng.integers(3, 10)), int(rng.integers(3, 10))),
-        bits=(first, added),
+        bits=(VALUE_BITS if saturates else first, added),
         end=str(rng.choice(ends)),
         pad=int(rng.integers(-1, 2)),
         image=int(rng.integers(1, 9)),
+        saturates=saturates,
         name=name,
     )
 
