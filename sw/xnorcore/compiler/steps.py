@@ -139,9 +139,9 @@ def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     if isinstance(layer, Add) and layer.most is not None:
         raise SaturatingError(
             f"layer {name_of(index, layer)!r} is an Add that saturates, which a device does only for values "
-            "in place (value_depth, result_lanes): all channels are compared with 128 for their signs, 255 "
-            "is the most that it gives, and else one halved map or one such Add reads it; the last one is "
-            "read by signs or by layers with weights; `golden` and `eval` compute it"
+            "in place (value_depth, result_lanes): it adds one change, once, to the value before, 255 is "
+            "the most that it gives, signs compare all its channels with 128, and else one halved map or "
+            "such Add reads it, the last one signs or layers with weights; `golden` and `eval` compute it"
         )
     bits = {bits for number in reads for bits in _bits(plan.network, number)}
     if len(bits) > 1:

@@ -369,7 +369,6 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
         lambda b: b.quant("MultiThreshold", _gemm(b), b.const(np.zeros((4, 3))), out_scale=-1.0),
         "out_scale is -1, but must be above 0",
     ),
-    "sign of codes": (lambda b: b.sign(_quant(b, _gemm(b))), "is a sign of n-bit values"),
     "relu of codes": (lambda b: b.node("Relu", _quant(b, _gemm(b))), "Relu .*quantised"),
     "lowest weight": (
         lambda b: _quant(

@@ -36,6 +36,7 @@ from .lengths import aliases, arithmetic, bounded
 from .parting import Parted, parted
 from .ranges import in_range
 from .read import read_model, to_graph
+from .selections import selections
 from .signal import UnequalSteps
 from .stages import cut
 from .steps import find_steps
@@ -46,7 +47,7 @@ __all__ = ["PASSES", "load"]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     ordered, alive, aliases, fold_constants, bounded, straight, find_steps, transparent, evened, products,
-    affines, pools, monotones, alive, chain, arithmetic, in_range
+    affines, pools, selections, monotones, alive, chain, arithmetic, in_range
 )  # fmt: skip
 """From the graph as read to a chain of canonical nodes."""
 _MOST_ROUNDED = 0.5

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError, UsageError
-from ...model.limits import MOST_STEPS
-from ...model.spec import MOST_JOINED
+from ...model.limits import MOST_JOINED, MOST_STEPS
 from .check import WORK
 from .execute import Executor
 from .graph import Graph

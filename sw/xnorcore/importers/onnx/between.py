@@ -10,6 +10,7 @@ import numpy as np
 from .bends import values_behind
 from .graph import Node
 from .placed import placewise
+from .reading import quantised
 from .shapes import Window
 from .signal import Levels, places
 from .signs import renamed
@@ -150,6 +151,7 @@ def mean(walk: Walk, node: Node) -> None:
         return
     if walk.last is None:
         raise node.fail("averages what is not one bit; average behind the sign")
+    levels = quantised(walk, node)
     if levels.pads or levels.sums or len(levels.shape) != 3:
         raise node.fail("averages values that are no map")
     if walk.index.ndim != 4 or node.attributes["axes"] != (2, 3):

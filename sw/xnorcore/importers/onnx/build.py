@@ -170,8 +170,8 @@ class _Layers:
         if isinstance(giver, Joined) and id(giver) not in self.given:
             parts = [self.value(part, number) for part in giver.parts]
             reads = sum(((part,) * times for part, times in zip(parts, giver.times, strict=True)), ())
-            kind = giver.node.op.lower()
-            layer = (Add if kind == "add" else Concat)(f"{kind}{len(self.layers)}")
+            kind, name = giver.node.op.lower(), f"{giver.node.op.lower()}{len(self.layers)}"
+            layer = Concat(name) if kind == "concat" else Add(name, giver.offset, giver.most)
             report = _other(layer, kind, (), (giver.node.name,))
             if len(reads) > len(parts):
                 report = replace(report, folded=(f"scales of {' to '.join(map(str, giver.times))}",))

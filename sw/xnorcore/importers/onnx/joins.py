@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model.limits import MOST_STEPS
-from ...model.spec import MOST_JOINED
+from ...errors import ImportFailedError
+from ...model.limits import MOST_JOINED, MOST_STEPS
 from .bends import MONOTONE
 from .canonical import AFFINE, NORM, POOL
 from .graph import Node
@@ -40,7 +40,7 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
     ImportFailedError
         If these are no values of several bits, of one shape, in steps that are small multiples of one.
     """
-    sums = [walk for walk in walks if walk.levels is None and not walk.stage.node.attributes.get("average")]
+    sums = [walk for walk in walks if walk.levels is None and not walk.stage.gathers]
     signs = [walk for walk in walks if walk.levels is not None and walk.levels.bits == 1]
     if sums and signs:
         return shortcut(sums[0], signs[0], node)
@@ -54,12 +54,12 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
             f"adds values of the shapes {one.shape} and {two.shape}, or in another order; both branches must "
             "have one shape"
         )
-    unit, times = _common(one, two, node)
+    unit, times, excess = _common(one, two, node)
     top = sum(each * part.most for each, part in zip(times, (one, two), strict=True))
     offset = one.offset + two.offset
     levels = Levels(
         node.outputs[0], unit, offset, top.bit_length(), one.shape, one.index, top=top,
-        origin=(unit, offset), places=one.index, giver=Joined(node, (one, two), times),
+        origin=(unit, offset), places=one.index, giver=Joined(node, (one, two), times, excess=excess),
     )  # fmt: skip
     return _behind(walks, node, levels)
 
@@ -123,8 +123,13 @@ JOINS = {"Add": add, "Concat": concat}
 """What takes a node that joins paths."""
 
 
-def _common(one: Levels, two: Levels, node: Node) -> tuple[Fraction, tuple[int, int]]:
-    """Return the largest step that divides both values' exactly, and how many of it each one's are."""
+def _common(
+    one: Levels, two: Levels, node: Node
+) -> tuple[Fraction, tuple[int, int], ImportFailedError | None]:
+    """Return the largest step that divides both values' exactly, and how many of it each one's are.
+
+    Also why the sums cannot be read unless they saturate, if they cannot.
+    """
     ratio = one.scale / two.scale
     times = ratio.numerator, ratio.denominator
     steps = f"values in steps of {float(one.scale):.9g} to values in steps of {float(two.scale):.9g}"
@@ -133,19 +138,26 @@ def _common(one: Levels, two: Levels, node: Node) -> tuple[Fraction, tuple[int, 
             f"adds {steps}, of which one falls where the other rises; multiply both by numbers of one sign"
         )
     levels = times[0] * one.most + times[1] * two.most + 1
-    if ratio == 1 and levels > MOST_STEPS + 1:
-        raise node.fail(f"gives {levels} levels, the limit is {MOST_STEPS + 1}: 8 bits; quantise to fewer")
-    if levels > MOST_STEPS + 1 or sum(times) > MOST_JOINED:
-        near = ratio.limit_denominator(MOST_JOINED)
-        close = near != ratio and abs(near - ratio) < ratio / 10**4
-        nearly = f" (nearly {near.numerator} to {near.denominator})" if close else ""
-        reason = node.fail(
-            f"adds {steps}, exactly {_brief(times[0])} to {_brief(times[1])}{nearly}: in integers it counts "
-            f"{_brief(sum(times))} values and has {_brief(levels)} levels, the limits are {MOST_JOINED} and "
-            f"{MOST_STEPS + 1}; give both branches one quantiser, or scales of an exact, small ratio"
+    if sum(times) <= MOST_JOINED and levels <= MOST_STEPS + 1:
+        return one.scale / times[0], times, None
+    if ratio == 1:
+        excess = node.fail(
+            f"gives {levels} levels, the limit is {MOST_STEPS + 1}: 8 bits; quantise to fewer, or behind it "
+            "to 8 bits in the same steps"
         )
-        raise UnequalSteps(str(reason), one, two)
-    return one.scale / times[0], times
+        return one.scale, times, excess
+    near = ratio.limit_denominator(MOST_JOINED)
+    close = near != ratio and abs(near - ratio) < ratio / 10**4
+    nearly = f" (nearly {near.numerator} to {near.denominator})" if close else ""
+    reason = node.fail(
+        f"adds {steps}, exactly {_brief(times[0])} to {_brief(times[1])}{nearly}: in integers it counts "
+        f"{_brief(sum(times))} values and has {_brief(levels)} levels, the limits are {MOST_JOINED} and "
+        f"{MOST_STEPS + 1}; give both branches one quantiser, or scales of an exact, small ratio"
+    )
+    excess = UnequalSteps(str(reason), one, two)
+    if sum(times) > MOST_JOINED:
+        raise excess
+    return one.scale / times[0], times, excess
 
 
 def _brief(number: int) -> str:
@@ -179,12 +191,31 @@ def compared(walk: Walk, node: Node) -> bool:
         return False
     if levels.bits == 1:
         return False
-    if node.op in QUANTISERS and _same(levels, node, walk):
-        walk.pending.append(node.name)
-        return True
-    if node.op in QUANTISERS or (joined and (wide or node.op in (NORM, MONOTONE, STEP, POOL))):
+    shift = _shift(levels, node, walk) if node.op in QUANTISERS else None
+    if shift is not None:
+        count = len(stairs_of(node, walk).steps[0])
+        if shift <= 0 and levels.most - shift <= count:
+            walk.pending.append(node.name)
+            return True
+        if joined and joined.node.op == "Add" and joined.most is None:
+            _saturated(walk, node, shift, count)
+            return True
+    if node.op in (*QUANTISERS, STEP) or (joined and (wide or node.op in (NORM, MONOTONE, POOL))):
         _handed_on(walk, joined.node if joined else node)
     return False
+
+
+def _saturated(walk: Walk, node: Node, shift: int, count: int) -> None:
+    """Take a quantiser of sums whose lowest level is the sum `shift`, and the highest `count` above it."""
+    levels = walk.levels
+    assert levels is not None and isinstance(levels.giver, Joined)
+    first, top = levels.offset + levels.scale * shift, min(levels.most - shift, count)
+    joined = replace(levels.giver, offset=shift, most=count, excess=None)
+    walk.pending.append(node.name)
+    walk.levels = replace(
+        levels, tensor=node.outputs[0], offset=first, bits=top.bit_length(), index=walk.index, top=top,
+        origin=(levels.scale, first), places=walk.index, giver=joined,
+    )  # fmt: skip
 
 
 def _handed_on(walk: Walk, node: Node) -> None:
@@ -213,15 +244,19 @@ def _handed_on(walk: Walk, node: Node) -> None:
     conv(walk, replace(made, op=CONV))
 
 
-def _same(levels: Levels, node: Node, walk: Walk) -> bool:
-    """Whether a quantiser gives just the values that it reads, and has no other levels."""
+def _shift(levels: Levels, node: Node, walk: Walk) -> int | None:
+    """Which of the values, counted from their lowest, is the lowest level of a quantiser with their steps.
+
+    It gives each value of its range as it is, and its ends for those beyond. None, if it does something else.
+    """
     found = stairs_of(node, walk)
-    if (found.unit, found.first, found.count) != (levels.scale, levels.offset, levels.most):
-        return False
-    for code in range(levels.most + 1):
-        value = levels.offset + levels.scale * code
-        for steps in found.steps:
-            reached = sum(place < value or (place == value and not behind) for place, behind in steps)
-            if reached != code:
-                return False
-    return True
+    shift = (found.first - levels.offset) / levels.scale
+    if found.unit != levels.scale or shift.denominator != 1:
+        return None
+    for steps in found.steps:
+        for code, (place, behind) in enumerate(steps, 1):
+            value = found.first + found.unit * code
+            reached = place < value or (place == value and not behind)
+            if not reached or not (place > value - found.unit or (place == value - found.unit and behind)):
+                return None
+    return int(shift)

@@ -10,8 +10,8 @@ import numpy as np
 
 from .graph import Node
 from .shapes import Window, pad_widths
-from .signal import Form, Levels, Stage, places
-from .stairs import every_sum
+from .signal import Form, Joined, Levels, Stage, places
+from .stairs import every_value
 from .walk import Walk
 from .weights import DENSE
 
@@ -24,8 +24,8 @@ def quantised(walk: Walk, node: Node) -> Levels:
     ImportFailedError
         If they are sums that nothing has quantised.
     """
-    if walk.levels is None and walk.stage.node.attributes.get("average"):
-        every_sum(walk)
+    if walk.levels is None and walk.stage.gathers:
+        every_value(walk)
     if walk.levels is None:
         bend = walk.stage.form.bent
         if bend is not None:
@@ -37,6 +37,9 @@ def quantised(walk: Walk, node: Node) -> Levels:
             f"reads the sums of {walk.stage.node.label} without a sign or a quantiser in between; "
             "activations must have 1 to 8 bits"
         )
+    joined = walk.levels.giver
+    if isinstance(joined, Joined) and joined.excess is not None:
+        raise joined.excess
     return walk.levels
 
 
@@ -103,6 +106,7 @@ def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pa
         node,
     )
     folded = ["average"] if node.attributes.get("average") else []
+    names = node.attributes.get("nodes", (node.name,))
     if bias is not None:
         form.affine([Fraction(1)], bias, node)
         folded.append("bias")
@@ -114,7 +118,7 @@ def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pa
         folded.append("input scale and offset" if reads.offset else "input scale")
     attributes = {**node.attributes, "weights": weights}
     made = Node(node.op, node.name, node.inputs, node.outputs, attributes)
-    stage = Stage(made, reads, form, padding, pad, [*walk.pending, node.name], folded)
+    stage = Stage(made, reads, form, padding, pad, [*walk.pending, *names], folded)
     walk.begin(stage)
 
 

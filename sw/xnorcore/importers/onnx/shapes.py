@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model.check import brief
-from .evaluate import ELEMENTWISE, FLEXIBLE, MOVES, mean_axes, moved
+from .evaluate import ELEMENTWISE, FLEXIBLE, MOVES, evaluate, mean_axes, moved
 from .functions import FUNCTIONS
 from .graph import Node
 from .tensors import elements
@@ -184,6 +184,12 @@ def _reduced(node: Node, x: Shape, given: list[Shape], constants: Mapping[str, N
     if op == "Pad":
         pads = pad_widths(node, x, constants)
         return tuple(size + before + after for size, (before, after) in zip(x, pads, strict=True))
+    if op == "Slice":
+        others = [constants[name] for name in node.inputs[1:] if name in constants]
+        if len(others) < len(given) - 1:
+            raise node.fail("its places are computed from values of the image")
+        arrays = [constants.get(name) for name in node.inputs[1:]]
+        return evaluate(node, [np.broadcast_to(np.int8(0), x), *arrays], 0).shape
     if op == "Concat":
         axis = node.integer("axis", 0) % len(x)
         return tuple(sum(shape[i] for shape in given) if i == axis else size for i, size in enumerate(x))

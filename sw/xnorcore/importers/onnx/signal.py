@@ -127,11 +127,18 @@ class Joined:
     parts : tuple of Levels
     times : tuple of int
         How many times each of these counts.
+    offset, most
+        As of `xnorcore.model.joining.Add`, of sums that saturate.
+    excess : ImportFailedError or None
+        Why nothing reads the sums as they are: they have more than 8 bits.
     """
 
     node: Node
     parts: tuple[Levels, ...]
     times: tuple[int, ...]
+    offset: int = 0
+    most: int | None = None
+    excess: ImportFailedError | None = None
 
 
 @dataclass(eq=False)
@@ -191,3 +198,8 @@ class Stage:
     def channels(self) -> int:
         """How many outputs the product has."""
         return self.form.channels
+
+    @property
+    def gathers(self) -> bool:
+        """Whether its sums are values without a quantiser: averages, or parts of a map."""
+        return bool(self.node.attributes.get("average") or self.node.attributes.get("selects"))

@@ -14,7 +14,7 @@ from .graph import Node
 from .line import Line
 from .quantisers import integer_range, multi_thresholds, rounding
 from .rounds import EXACT, one_value
-from .signal import Levels
+from .signal import Levels, Stage
 from .signs import result_shape
 from .solve import reachable
 from .surd import Surd
@@ -69,13 +69,44 @@ def stairs(walk: Walk, node: Node) -> None:
     found = stairs_of(node, walk)
     if len(found.steps) > 1:
         walk.channelwise(node)
+    elif _halves(stage):
+        found = _reached(stage, found)
     walk.name(node)
     stage.stairs = found
     _end(walk, node.outputs[0], found)
 
 
-def every_sum(walk: Walk) -> None:
-    """End a stage that averages and has no quantiser behind it: its values are as many levels as it has sums.
+def _halves(stage: Stage) -> bool:
+    """Whether a stage gives parts of a map of codes, and perhaps new channels of one value."""
+    weights, reads = stage.node.attributes["weights"], stage.reads
+    if reads.bits == 1 or reads.sums or stage.pool is not None or stage.form.bent is not None:
+        return False
+    rows = weights.reshape(len(weights), -1)
+    plain = bool(((rows == 0) | (rows == 1)).all()) and int(rows.sum(axis=1).max()) == 1
+    window = stage.node.attributes.get("window")
+    return plain and window is not None and (window.stride != (1, 1) or len(rows) > rows.shape[1])
+
+
+def _reached(stage: Stage, found: Stairs) -> Stairs:
+    """The steps of a quantiser without those that no value of such a stage decides."""
+    values = []
+    for channel, row in enumerate(stage.node.attributes["weights"]):
+        scale, offset = (value.rational for value in stage.form.scores(channel))
+        if scale is None or offset is None:
+            return found
+        values += [offset, offset + scale * stage.reads.most * int(row.any())]
+    codes = [
+        sum(place < value or (place == value and not behind) for place, behind in found.steps[0])
+        for value in (min(values), max(values))
+    ]
+    low, high = codes[0], max(codes[1], codes[0] + 1)
+    return Stairs([found.steps[0][low:high]], found.unit, found.first + low * found.unit)
+
+
+def every_value(walk: Walk) -> None:
+    """End a stage that averages or selects and has no quantiser behind it.
+
+    Its values are as many levels as an average has sums; or those that it selects, and 0.
 
     Raises
     ------
@@ -84,6 +115,10 @@ def every_sum(walk: Walk) -> None:
     """
     stage = walk.stage
     node = stage.node
+    if node.attributes.get("selects") and stage.reads.bits > 1:
+        stage.stairs = _selected(stage)
+        _end(walk, walk.scores, stage.stairs)
+        return
     low, high, step = reachable(stage, node.attributes["weights"][0].ravel())
     count = (high - low) // step
     if count > MOST_STEPS:
@@ -100,6 +135,22 @@ def every_sum(walk: Walk) -> None:
     begins = [(offset + slope * (low + step * level), False) for level in range(1, count + 1)]
     stage.stairs = Stairs([begins], slope * step, offset + slope * low)
     _end(walk, walk.scores, stage.stairs)
+
+
+def _selected(stage: Stage) -> Stairs:
+    """The levels of what a stage selects, which new channels of 0 must be on."""
+    reads, rows = stage.reads, stage.node.attributes["weights"].reshape(stage.channels, -1)
+    level = -reads.offset / reads.scale
+    if not rows.any(axis=1).all() and not (level.denominator == 1 and 0 <= level <= reads.most):
+        raise stage.node.fail(
+            f"gives new channels of 0, which is none of the {reads.most + 1} levels of its input, "
+            f"{float(reads.offset):g} to {float(reads.offset + reads.most * reads.scale):g} in steps of "
+            f"{float(abs(reads.scale)):g}; put a quantiser behind it, or quantise so that 0 is a level"
+        )
+    if reads.scale < 0:
+        raise stage.node.fail("selects of values that are negated; select in front of that")
+    begins = [(reads.offset + reads.scale * level, False) for level in range(1, reads.most + 1)]
+    return Stairs([begins], reads.scale, reads.offset)
 
 
 def _end(walk: Walk, tensor: str, found: Stairs) -> None:
