@@ -46,7 +46,7 @@ class Values(Net):
         self.value(bits)
 
     def block(self, outputs: int, stride: int = 1, way: str = "slice") -> None:
-        """A sign, a convolution and a change, added to the values, halved if need be, in one of several ways."""
+        """A sign, a convolution and a change, added to the values; `way` is how these are halved."""
         trunk, before = self.state, self.v.shape[1]
         self.sign()
         self.conv(outputs, pads=1, stride=stride)
