@@ -1,18 +1,23 @@
 """UPduino 3.1: iCE40UP5K, FT232H.
 
-The FT232H's serial port is on the wires of the flash memory: its TXD is the flash's clock, its DTR# selects
-the flash. The UART is on pins of the header instead. The clock comes through the jumper OSC, which is open
-when the board is delivered; the FPGA's own oscillator is off by up to 10 %.
+The FT232H is on the wires of the flash memory, without a resistor between. As a serial port, which it is when
+a computer has set it up and nothing programs the board, its TXD drives the flash's clock, its DTR# selects
+the flash, its RTS# drives what the flash sends. So the UART is on pins of the header instead, and a design
+that reads the flash runs on power that comes from no computer. The clock comes through the jumper OSC, which
+is open when the board is delivered; the FPGA's own oscillator is off by up to 10 %. The flash's other two
+lines are open, too, and one of them is the clock's pin.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import StoreKind
 
-from ..board import Board
+from ..board import Board, StoreChip
 from ..families.ice40 import UP5K_SG48_CORE
+from .icebreaker import BOARD as ICEBREAKER
 
 
 def _platform() -> Any:
@@ -31,25 +36,8 @@ BOARD = Board(
     title="UPduino 3.1",
     part=UP5K_SG48_CORE,
     platform=_platform,
-    # Two SPRAMs hold the maps, two the weights that exceed the buffers.
-    config=DeviceConfig(
-        Geometry(1, 4, 32),
-        acc_width=14,
-        weight_depth=512,
-        threshold_depth=128,
-        act_depth=16384,
-        program_depth=114,
-        fifo_bytes=512,
-        column_group=4,
-        line_bytes=512,
-        counters=0,
-        convolution=1,
-        threshold_share=4,
-        program_halves=1,
-        whole_windows=1,
-        act_ports=1,
-        store_words=16384,
-    ),
+    # All SPRAM holds maps: the more images share a load, the less do two bits a cycle matter.
+    config=replace(ICEBREAKER.config, act_depth=1 << 15, store_kind=StoreKind.FLASH2),
     clock_pin="clk12",
     clock_in_hz=12_000_000,
     clock_hz=30_000_000,  # of 36 MHz the first placement reached 35.7
@@ -60,5 +48,8 @@ BOARD = Board(
     activity=("rgb_led", 0, "b"),
     error=("rgb_led", 0, "r"),
     usb=("0403", "6014"),
-    adapter="wire an adapter of 3.3 V, its TXD to pin 23, its RXD to pin 25, and ground; close jumper OSC",
+    # The upper half of 4 MiB; the bitstream begins at 0.
+    chips=(StoreChip(StoreKind.FLASH2, "spi_flash_2x", 1 << 19, 1 << 21),),
+    adapter="wire an adapter of 3.3 V, its TXD to pin 23, its RXD to pin 25, and ground; close jumper OSC; "
+    "then power it from a charger: plugged into a computer, its FT232H drives the flash's wires",
 )
