@@ -16,6 +16,7 @@ from tests.sw.changed import words
 from tests.sw.cli_tools import runner
 from xnorcore.compiler.chains import chains
 from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.obstacles import obstacles
 from xnorcore.compiler.stops import sums_of
 from xnorcore.errors import CompileError, GeometryError, UsageError
 from xnorcore.files import xnorfile
@@ -245,3 +246,18 @@ def test_programs_that_no_device_runs(
     validate_program(words(program, 0), program.config)
     with pytest.raises(CompileError, match=message):
         validate_program(words(program, number, **changes), replace(program.config, **config))
+
+
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_all_that_a_device_lacks_is_said_at_once(lanes: int) -> None:
+    network = chain_network(RNG)
+    codes = {"code_bits": 8, "result_lanes": lanes} if lanes else {"code_bits": 1, "threshold_share": 2}
+    config = DeviceConfig(Geometry(1, 8, 16), 22, **codes)
+    lacking = {one.field: one.needed for one in obstacles(network, config)}
+    assert lacking["value_depth"] in (256, 512, 1024)
+    # Lanes are given or one; either way they share the same number of values.
+    assert ({"code_bits", "result_lanes", "threshold_share"} & set(lacking) == set()) == bool(lanes)
+    changed = replace(config, **lacking)
+    assert compile_network(network, changed).passes and not obstacles(network, changed)
+    less = replace(changed, value_depth=lacking["value_depth"] // 2)
+    assert [(one.field, one.there) for one in obstacles(network, less)] == [("value_depth", less.value_depth)]

@@ -12,6 +12,7 @@ from tests.campaigns import some
 from tests.draws import RNG
 from tests.sw.changed import words
 from xnorcore.compiler.compile import compile_network
+from xnorcore.compiler.obstacles import obstacles
 from xnorcore.errors import CapacityError, CompileError, GeometryError
 from xnorcore.isa.check import validate_program
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -144,6 +145,15 @@ SEVERAL = np.zeros((4, 3))
 def test_refused(network: Network, changes: dict[str, int], message: str) -> None:
     with pytest.raises(CompileError, match=message):
         compile_network(network, replace(CONFIG, **changes))
+
+
+def test_all_that_a_device_lacks_is_said_at_once() -> None:
+    network = scaled_network(RNG, (9, 9), size=(20, 20, 1))
+    for config in (replace(CONFIG, scale_depth=256), DeviceConfig(Geometry(2, 16, 16))):
+        lacking = {one.field: one.needed for one in obstacles(network, config)}
+        assert lacking["scale_depth"] == 512
+        assert lacking.get("result_lanes", 2) == (config.result_lanes or 1)
+        assert compile_network(network, replace(config, **lacking)).passes
 
 
 def test_refused_in_a_chain_and_at_the_end() -> None:

@@ -70,9 +70,8 @@ def convolves(network: Network) -> bool:
 def alike(network: Network, config: DeviceConfig) -> Hashable:
     """Return what a network's program depends on, but for depths, of what tells arrays apart."""
     kind = config.whole_windows, config.column_align, config.row_sums
-    return (
-        config.geometry, config.store_words, config.result_lanes, kind if convolves(network) else None,
-    )  # fmt: skip
+    unit = config.code_bits, config.result_lanes, config.value_depth, config.scale_depth
+    return config.geometry, config.store_words, unit, kind if convolves(network) else None
 
 
 def needs(

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 
-from xnorcore.compiler.lacking import bits_needed
 from xnorcore.errors import GeometryError
-from xnorcore.isa.codes import MAX_COMPARED_BITS
 from xnorcore.isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
 from xnorcore.isa.stores import QUEUE_WORDS, StoreKind
 from xnorcore.model.network import Network
@@ -16,6 +14,7 @@ from xnorcore.model.network import Network
 from ..board import Board
 from ..families.family import Family
 from .estimate import estimate_area
+from .fewbits import codes, with_memories
 from .inventory import config_memories, config_single_blocks, deepest, filled
 from .memories import Memory, total_blocks
 from .needs import LEAST_DEPTH, Need, convolves
@@ -32,8 +31,6 @@ _KINDS = (
     {"convolution": 0, "whole_windows": 0, "column_align": 1},
 )
 """With convolution or without, and how images lie in memory for it."""
-_CODES = ({}, {"row_sums": 1}, *({"result_lanes": lanes} for lanes in (1, 2, 4)))
-"""What makes codes of sums, and weights of several bits cheaper, where a network has them."""
 _ROUTED = {
     "iCE40HX8K": 0.983,
     "iCE40UP5K": 0.955,
@@ -92,22 +89,23 @@ def arrays(board: Board, networks: Iterable[Network], geometry: Geometry | None 
     windows that neighbours share, and with whole ones; start values are shared by 1, 2 or 4 columns;
     activation memories have one port where the part has blocks for that, or two. With a `geometry` they are
     those of it; else small ones are left out. Where a network has values or weights of several bits, all have
-    codes of as many, and sums of rows or a results unit or neither.
+    codes of as many, and what `codes` says besides.
     """
     family, limit = board.part.family.name, cells_limit(board)
     networks = list(networks)
     wanted = any(map(convolves, networks))
     found: dict[DeviceConfig, int] = {}
     shapes = [geometry] if geometry else _geometries()
-    choices = product(shapes, _SHARES, _ports(board), _codes(networks), _stores(board, networks))
-    for shape, share, ports, codes, store in choices:
+    choices = product(shapes, _SHARES, _ports(board), codes(networks), _stores(board, networks))
+    for shape, share, ports, bits, store in choices:
         fitting = 0
         for kind in _KINDS if wanted else _KINDS[-1:]:
             if fitting and not kind["convolution"]:
                 continue
-            config = _array(board.config, shape, share, {**kind, **codes, **store, "act_ports": ports})
+            config = _array(board.config, shape, share, {**kind, **bits, **store, "act_ports": ports})
             if config is None:
                 continue
+            config = with_memories(config, networks)
             cells = _least_cells(family, config)
             if cells <= limit:
                 found[config] = cells
@@ -128,10 +126,10 @@ def smallest_arrays(board: Board, network: Network) -> list[DeviceConfig]:
     few = sorted(_geometries(), key=lambda geometry: geometry.peak)[:_FEW]
     kinds = [kind for kind in _KINDS if kind["convolution"] == convolves(network)]
     found = [
-        _array(board.config, geometry, 1, {**kind, **codes, "act_ports": ports})
-        for geometry, kind, ports, codes in product(few, kinds, _ports(board), _codes([network]))
+        _array(board.config, geometry, 1, {**kind, **bits, "act_ports": ports})
+        for geometry, kind, ports, bits in product(few, kinds, _ports(board), codes([network]))
     ]
-    return [config for config in found if config is not None]
+    return [with_memories(config, [network]) for config in found if config is not None]
 
 
 def least_depths(array: DeviceConfig, need: Need) -> DeviceConfig:
@@ -157,16 +155,6 @@ def _geometries() -> Iterator[Geometry]:
 def _ports(board: Board) -> tuple[int, ...]:
     """Return the ports that activation memories may have: one, where the part has blocks of one port."""
     return (2, 1) if board.part.spram else (2,)
-
-
-def _codes(networks: Iterable[Network]) -> list[dict[str, int]]:
-    """Return what makes codes of as many bits as networks need."""
-    bits = max(map(bits_needed, networks), default=1)
-    if bits == 1:
-        return [{}]
-    return [
-        {"code_bits": bits, **more} for more in _CODES if bits <= MAX_COMPARED_BITS or "result_lanes" in more
-    ]
 
 
 def _stores(board: Board, networks: Iterable[Network]) -> Iterator[dict[str, int]]:

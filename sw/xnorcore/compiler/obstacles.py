@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import CompileError, GeometryError
@@ -31,12 +31,18 @@ _MOST = {
 Buffers come before activation memory: in passes, a network needs less of that.
 """
 
-_GIVEN_UP = (
-    {},
-    {"threshold_share": 1},
-    {"threshold_share": 1, "store_words": 0, "store_kind": 0, "result_lanes": 1},
+_UNIT = {"threshold_share": 1, "store_words": 0, "store_kind": 0, "result_lanes": 1}
+_GIVEN_UP: tuple[tuple[dict[str, int], tuple[str, ...]], ...] = (
+    ({}, ()),
+    ({"threshold_share": 1}, ()),
+    (_UNIT, ()),
+    (_UNIT, ("value_depth",)),
+    (_UNIT, ("scale_depth",)),
 )
-"""What a device must be besides, in the order in which it is tried: values of few bits, and of up to 8."""
+"""What a device must be besides, in the order in which it is tried: values of few bits, and of up to 8.
+
+And the memories beside the results unit that it has then: values in place, numbers K.
+"""
 
 _WITHOUT = {
     "convolution": {"line_bytes": 0, "whole_windows": 0, "column_align": 1},
@@ -45,7 +51,10 @@ _WITHOUT = {
 """What a device cannot have whose field of that name is 0."""
 
 _RINGS = ("weight_depth", "threshold_depth")
-"""Those that are rings on a device with a store."""
+"""Those that are rings on a device with a store: of these, too, powers of two alone are legal."""
+
+_POWERS = ("value_depth", "scale_depth")
+"""Those that are powers of two."""
 
 _KNOWN = ("act_depth", "program_depth")
 """Those of which a program says exactly what it uses: with a word less there is another one, or none."""
@@ -78,8 +87,10 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
     With every obstacle's field set to what is needed, the network compiles.
     """
     tried: DeviceConfig | None = None
-    for given_up in _GIVEN_UP:
-        device = replace(config, **given_up, **_most(config, given_up))
+    for other, beside in _GIVEN_UP:
+        given_up = {**other, "result_lanes": config.result_lanes or 1} if "result_lanes" in other else other
+        most = _most(config, given_up, beside)
+        device = replace(config, **given_up, **most)
         if device == tried:
             continue
         tried, found = device, _compiled(network, device)
@@ -93,7 +104,7 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
         for field, needed in given_up.items()
         if (there := getattr(config, field)) != needed
     ]
-    for field in _MOST:
+    for field in most:
         there = getattr(config, field)
         said = _compiled(network, device, **{field: there}, **({} if there else _WITHOUT.get(field, {})))
         if isinstance(said, Program):
@@ -106,9 +117,9 @@ def obstacles(network: Network, config: DeviceConfig) -> list[Obstacle]:
     return lacking
 
 
-def _most(config: DeviceConfig, given_up: Mapping[str, int]) -> dict[str, int]:
+def _most(config: DeviceConfig, given_up: Mapping[str, int], beside: Sequence[str]) -> dict[str, int]:
     """Return what a device may have at most, as `_MOST`, if it is changed in what is `given_up`."""
-    width, most = config.geometry.width, dict(_MOST)
+    width, most = config.geometry.width, {**_MOST, **dict.fromkeys(beside, MAX_DEPTH)}
     if not (width & (width - 1) or config.act_ports == 1 or config.whole_windows):
         most["whole_windows"] = 0  # nothing needs it, and it takes memory
     if given_up.get("threshold_share", config.threshold_share) > 1:
@@ -138,11 +149,10 @@ def _used(network: Network, device: DeviceConfig, field: str, low: int) -> int:
 
 def _least(network: Network, device: DeviceConfig, field: str, low: int) -> int:
     """Return the least value of a field with which a network compiles, which it does not with `low`."""
-    rings = device.store_words and field in _RINGS
+    powers = field in _POWERS or (device.store_words and field in _RINGS)
     most = getattr(device, field)
-    # Of a ring, powers of two alone are legal.
     values = (
-        [1 << k for k in range(low.bit_length(), most.bit_length())] if rings else range(low + 1, most + 1)
+        [1 << k for k in range(low.bit_length(), most.bit_length())] if powers else range(low + 1, most + 1)
     )
     return values[
         bisect_left(
