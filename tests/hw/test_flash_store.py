@@ -50,7 +50,7 @@ class Dut(wiring.Component):
     def __init__(self, place: FlashPlace, contents: Iterable[int] = (), fitted: bool = True) -> None:
         super().__init__({})
         self.fitted = fitted
-        self.store, self.flash = FlashStore(CONFIG, place), WiredFlash(CONFIG, 40_000_000, place, 0.0)
+        self.store, self.flash = FlashStore(CONFIG, place), WiredFlash(CONFIG, 50_000_000, place, 0.0)
         self.flash.model._content._contents = [int(word) ^ 0xFFFFFFFF for word in contents]
 
     def elaborate(self, platform: object) -> Module:
