@@ -43,8 +43,14 @@ def add_import(parser: Parser) -> None:
         "share at most, and say how many classes that changes; else such a graph is refused",
     )  # fmt: skip
     parser.add_argument(
-        "--compare", metavar="FILE.npy", help="pixels for that comparison; default random ones"
-    )
+        "--fixed-point", metavar="BITS", type=int,
+        help="where an ONNX graph adds real numbers, as shortcuts do, quantise the sums to 8 bits and what "
+        "is added to them to so many, 2 to 8, and say what that changes; else such a graph is refused",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compare", metavar="FILE.npy",
+        help="pixels for these comparisons, and to choose the step of fixed point; default random ones",
+    )  # fmt: skip
     parser.add_argument("--board", metavar="BOARD", help="say also what this board does with the network")
     parser.add_argument("--force", action="store_true", help="replace an existing output file")
 
@@ -59,13 +65,13 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
 
     images = None
     if arguments.compare is not None:
-        if arguments.round_steps is None:
-            raise UsageError("--compare is for --round-steps; leave it out")
+        if arguments.round_steps is None and arguments.fixed_point is None:
+            raise UsageError("--compare is for --round-steps and --fixed-point; leave it out")
         images = read_array(arguments.compare, "biu")
     started = time.perf_counter()
     imported = importers.load(
         arguments.source, name=arguments.name, inputs=arguments.inputs, host=not arguments.no_host,
-        round_steps=arguments.round_steps, images=images,
+        round_steps=arguments.round_steps, fixed_point=arguments.fixed_point, images=images,
     )  # fmt: skip
     wall_s = time.perf_counter() - started
     xnorfile.save(imported.network, arguments.output)

@@ -29,6 +29,7 @@ def load(
     inputs: str | None = None,
     host: bool = True,
     round_steps: float | None = None,
+    fixed_point: int | None = None,
     images: NDArray[Any] | None = None,
 ) -> Imported:
     """Import a network; the format is found from the file or folder.
@@ -43,7 +44,7 @@ def load(
         What the images of an ONNX graph hold: see `onnx.load`.
     host : bool
         Let the host compute a first or last layer of an ONNX graph whose weights are real.
-    round_steps, images
+    round_steps, fixed_point, images
         Of an ONNX graph: see `onnx.load`.
 
     Returns
@@ -64,8 +65,9 @@ def load(
     """
     path = Path(source)
     refuse_special(path)
-    if round_steps is not None and path.suffix.lower() != ".onnx":
-        raise UsageError(f"round_steps is {round_steps}, but {str(path)!r} is no .onnx file")
+    for what, value in (("round_steps", round_steps), ("fixed_point", fixed_point)):
+        if value is not None and path.suffix.lower() != ".onnx":
+            raise UsageError(f"{what} is {value}, but {str(path)!r} is no .onnx file")
     if inputs is not None and path.suffix.lower() != ".onnx":
         raise UsageError(
             f"inputs is {inputs!r}, but {str(path)!r} is no .onnx file, whose images it describes"
@@ -81,7 +83,10 @@ def load(
     if path.suffix.lower() == ".onnx":
         from . import onnx
 
-        return onnx.load(path, name=name, inputs=inputs, host=host, round_steps=round_steps, images=images)
+        return onnx.load(
+            path, name=name, inputs=inputs, host=host, round_steps=round_steps, fixed_point=fixed_point,
+            images=images,
+        )  # fmt: skip
     if path.name.endswith(("-weights.bin", "-thres.bin")):
         raise ImportFailedError(
             f"{str(path)!r} is one part of a BNN-PYNQ network; give its folder, {str(path.parent)!r}"

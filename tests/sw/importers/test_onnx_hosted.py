@@ -233,7 +233,7 @@ def test_the_check_sees_wrong_real_layers(end: str, tmp_path: Path, monkeypatch:
 
     from xnorcore.host.head import Head
     from xnorcore.host.tail import Tail
-    from xnorcore.importers import onnx
+    from xnorcore.importers.onnx import loading
 
     check = getattr(ends_check, f"check_{end}")
 
@@ -247,7 +247,7 @@ def test_the_check_sees_wrong_real_layers(end: str, tmp_path: Path, monkeypatch:
             part = replace(part, tail=Tail(tail.shape, [*tail.layers, RealAffine([1], [1e-3])]))
         return check(executor, part, *rest)
 
-    monkeypatch.setattr(onnx, f"check_{end}", broken)
+    monkeypatch.setattr(loading, f"check_{end}", broken)
     with pytest.raises(ImportFailedError, match="the check found a difference"):
         importers.load(save(KINDS["sign"], tmp_path))
 

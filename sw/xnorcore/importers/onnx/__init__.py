@@ -7,8 +7,7 @@ independent execution of the source (`check.Check`). All decisions are made in r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError
-from ...model import pixels
-from ...model.check import MAX_NAME, brief
-from ...model.network import InputSpec
-from ..outcome import Imported, ImportReport
-from .approximate import MOST_CHANGED, Source, compared_with, with_small_ratio
-from .bends import monotones
-from .build import build
-from .canonical import affines, pools, transparent
-from .chain import chain
-from .check import Check
-from .constants import fold_constants
-from .ends import Front, front_of, hosted
-from .ends_check import check_back, check_front
+from ...model.check import brief, is_int
+from ..outcome import Imported
+from .approximate import MOST_CHANGED, Source, compared_with, inputs_of, with_small_ratio
 from .execute import Executor
-from .graph import QUANT_OPS, Graph, alive, ordered, replaced
-from .image import Image, image_of
-from .lengths import aliases, arithmetic, bounded
-from .parting import Parted, parted
-from .ranges import in_range
+from .fixed import CHANGE_BITS, Streams, macs_of, step_for, streams_of, with_values
+from .loading import PASSES, load_source, passed, read_source
 from .read import read_model, to_graph
-from .selections import selections
 from .signal import UnequalSteps
-from .stages import cut
-from .steps import find_steps
-from .straight import straight
-from .weights import evened, products
 
 __all__ = ["PASSES", "load"]
 
-PASSES: tuple[Callable[[Graph], Graph], ...] = (
-    ordered, alive, aliases, fold_constants, bounded, straight, find_steps, transparent, evened, products,
-    affines, pools, selections, monotones, alive, chain, arithmetic, in_range
-)  # fmt: skip
-"""From the graph as read to a chain of canonical nodes."""
 _MOST_ROUNDED = 0.5
 """Largest share by which the ratio of two steps may be changed."""
 
@@ -61,6 +37,7 @@ def load(
     inputs: str | None = None,
     host: bool = True,
     round_steps: float | None = None,
+    fixed_point: int | None = None,
     images: NDArray[Any] | None = None,
 ) -> Imported:
     """Import an ONNX or QONNX file.
@@ -80,6 +57,10 @@ def load(
         Where values are added whose steps are in no small ratio, change the steps so that they are, and the
         ratio by this share of it at most: then what is imported is not the source, but the source with other
         steps. The report says which, and how many classes that changes. Default: refuse.
+    fixed_point : int, optional
+        Where real numbers are added, as in shortcuts around layers of signs, quantise them: the sums to
+        values of 8 bits, and what layers add to these to so many, 2 to 8, in one step that fits them. What is
+        imported is the source so changed, likewise. Default: refuse.
     images : array of uint8, shape (n, height, width, channels) or (n, values), optional
         Pixels for that; default random ones.
 
@@ -96,121 +77,76 @@ def load(
     MissingDependencyError
         If the package ``onnx`` is missing.
     UsageError
-        If `inputs` is unknown, or does not fit the graph; if `round_steps` is out of range, or `images` do
-        not fit.
+        If `inputs` is unknown, or does not fit the graph; if `round_steps` or `fixed_point` is out of range,
+        or `images` do not fit.
     """
+    low, high = CHANGE_BITS
+    if fixed_point is not None and not (is_int(fixed_point) and low <= fixed_point <= high):
+        raise UsageError(f"fixed_point is {brief(fixed_point)}, but must be {low} to {high} bits of a change")
     if round_steps is not None and not 0 < round_steps <= _MOST_ROUNDED:
         raise UsageError(
             f"round_steps is {brief(round_steps)}, but must be above 0, and at most {_MOST_ROUNDED:g}"
         )
     with np.errstate(all="ignore"):  # what overflows is found by checks, and by name
         model = read_model(Path(path))
-        if round_steps is None:
-            return _load(model, Path(path), name, inputs, host)[0]
-        return _rounded(model, Path(path), name, inputs, host, round_steps, images)
+        asked = _Asked(Path(path), name, inputs, host, images)
+        if round_steps is None and fixed_point is None:
+            return asked.load(model)[0]
+        return _approximated(model, asked, round_steps, fixed_point)
 
 
-def _rounded(
-    model: Any, path: Path, name: str | None, inputs: str | None, host: bool, within: float, images: Any
-) -> Imported:
-    """Import a model with other steps where values are added whose steps are in no small ratio."""
-    changed, notes = model, list[str]()
+@dataclass(frozen=True)
+class _Asked:
+    """What `load` was asked for, but how the source may be changed."""
+
+    path: Path
+    name: str | None
+    inputs: str | None
+    host: bool
+    images: Any
+
+    def load(self, model: Any) -> tuple[Imported, Source]:
+        return load_source(model, self.path, self.name, self.inputs, self.host)
+
+
+def _approximated(model: Any, asked: _Asked, within: float | None, bits: int | None) -> Imported:
+    """Import a model with quantisers where real numbers are added, or other steps; say what that does."""
+    changed, notes, streams = model, list[str](), Streams()
+    if bits is not None:
+        changed, notes, streams = _fixed(model, asked, bits)
     while True:
         try:
-            imported, source = _load(changed, path, name, inputs, host)
+            imported, source = asked.load(changed)
             break
         except UnequalSteps as error:
-            if len(notes) == MOST_CHANGED:
+            if within is None or len(notes) >= MOST_CHANGED:
                 raise
             changed, note = with_small_ratio(changed, error, within)
             notes.append(note)
     if not notes:
         return imported
-    notes.append(compared_with(replace(source, model=model), changed, images))
-    return Imported(imported.network, replace(imported.report, rounded=tuple(notes)))
+    notes += compared_with(replace(source, model=model), changed, asked.images, streams)
+    network = imported.network
+    metadata = {**network.metadata, "imported": {**network.metadata["imported"], "rounded": notes}}
+    report = replace(imported.report, rounded=tuple(notes))
+    return Imported(replace(network, metadata=metadata), report)
 
 
-def _load(
-    model: Any, path: Path, name: str | None, inputs: str | None, host: bool
-) -> tuple[Imported, Source]:
-    read = to_graph(model)
-    graph, source = read, read
-    ends = Parted(read, read)
-    for step in PASSES:
-        graph = step(graph)
-        if step is fold_constants:
-            source = graph
-        if step is evened and host:
-            ends = parted(graph)
-            graph = ends.body
-    front = front_of(ends, inputs) if ends.head else None
-    image, nodes = (front.image, graph.nodes) if front else image_of(graph, source, inputs)
-    parts = cut(graph, nodes, image.levels)
-    kind = "qonnx" if any(node.op in QUANT_OPS for node in read.nodes) else "onnx"
-    metadata, notes = _describe(model, read, image, kind, front)
-    built = build(parts, image, _name(path) if name is None else name, metadata)
-    network, said = hosted(built.network, ends, front, parts)
-    notes += said
-    executor = Executor(model, graph.exact)
-    inner = replaced(
-        read, input=graph.input, input_shape=graph.input_shape, input_type=graph.input_type,
-        outputs=graph.outputs,
-    )  # fmt: skip
-    check = Check(executor, inner if ends.real else read, image, parts, built).run()
-    if front is not None:
-        check = replace(check, detail=f"{check.detail}; {check_front(executor, front, ends)}")
-    if ends.tail:
-        check = replace(check, detail=f"{check.detail}; {check_back(executor, network, ends, parts)}")
-    if graph.exact:
-        notes.append(_taken(graph))
-    report = ImportReport(str(path), kind, built.reports, (*notes, *parts.notes), check)
-    layout, unit = (front.layout, front.unit) if front else (image.layout, image.unit)
-    macs = network.macs + sum(end.work for end in (network.head, network.tail) if end)
-    return Imported(network, report), Source(model, read, unit, layout, macs)
-
-
-def _name(path: Path) -> str:
-    text = "".join(letter if letter.isprintable() else "_" for letter in path.stem)[:MAX_NAME]
-    return text or "imported"
-
-
-def _taken(graph: Graph) -> str:
-    """What was taken for something that it is but for rounding."""
-    names = [brief(name, 60) for name in graph.exact]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (
-        "straight-through sums, or weights that differ from -a and +a by rounding, are taken for what they "
-        f"are in real numbers: {', '.join(names[:3])}{more}"
+def _fixed(model: Any, asked: _Asked, bits: int) -> tuple[Any, list[str], Streams]:
+    """Return a model in fixed point, in words what that is, and which tensors were quantised."""
+    _, graph = passed(to_graph(model))
+    streams = streams_of(graph)
+    if not streams.sums:
+        return model, [], streams
+    # How pixels become what it reads does not depend on the step.
+    read = read_source(with_values(model, streams, 1.0, bits), asked.inputs, asked.host)
+    source = Source(model, read.graph, read.unit, read.layout, macs_of(graph))
+    x, _ = inputs_of(source, asked.images, 64)
+    names = [*streams.values, *streams.changes]
+    found = Executor(model).run({graph.input: x}, names, batch=graph.input_shape[0])
+    step = step_for(found[: len(streams.values)], found[len(streams.values) :], bits)
+    note = (
+        f"in fixed point: what {streams.sums} additions give are values of 8 bits, and what layers add to "
+        f"them changes of {bits}, in steps of {step:.9g}"
     )
-
-
-def _describe(
-    model: Any, graph: Graph, image: Image, kind: str, front: Front | None
-) -> tuple[dict[str, Any], list[str]]:
-    """The network's metadata, and the report's notes."""
-    producer = brief(f"{model.producer_name} {model.producer_version}".strip() or "unknown", 60).strip("'")
-    notes = [f"opset {graph.opset}, IR version {model.ir_version}, producer {producer}"]
-    metadata: dict[str, Any] = {"imported": {"format": kind, "opset": graph.opset, "input": image.text}}
-    if front is not None:
-        return metadata, [*notes, *front.notes]
-    entry, note = _rule(image)
-    if entry is not None:
-        metadata[pixels.KEY] = entry
-    return metadata, [*notes, image.text, image.layout.text, note]
-
-
-def _rule(image: Image) -> tuple[dict[str, Any] | None, str]:
-    """The metadata's entry for pixels, None if they need none, and what it is in words."""
-    if image.why:
-        return pixels.none(image.why), f"8-bit pixels have no rule: {image.why}"
-    if image.tables is None or image.unit is None:
-        return None, f"inputs are the framework's own {image.kind} values; 8-bit pixels have no rule"
-    assumed = "; --inputs says otherwise" if image.assumed else ""
-    made = f"what the framework makes of 8-bit pixels, {image.unit.text}{assumed}"
-    if image.kind != "quantised":
-        return None, f"pixels as they are become inputs; the first layer holds {made}"
-    entry = pixels.entry(image.tables, InputSpec(image.layout.shape, image.levels.bits))
-    if "none" in entry:
-        return entry, f"8-bit pixels have no rule: {entry['none']}"
-    each = f", which differs from {entry['of']} to {entry['of']}" if "of" in entry else ""
-    return entry, f"pixels become inputs by the network's own rule{each}: {made}"
+    return with_values(model, streams, step, bits), [note], streams

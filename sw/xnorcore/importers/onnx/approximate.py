@@ -19,13 +19,14 @@ from ...errors import ImportFailedError, UsageError
 from ...model.limits import MOST_JOINED, MOST_STEPS
 from .check import WORK
 from .execute import Executor
+from .fixed import Streams, quantised_name
 from .graph import Graph
 from .layout import Layout
 from .order import to_source
 from .signal import Levels, UnequalSteps
 from .units import Unit
 
-__all__ = ["MOST_CHANGED", "Source", "compared_with", "with_small_ratio"]
+__all__ = ["MOST_CHANGED", "Source", "compared_with", "inputs_of", "with_small_ratio"]
 
 MOST_CHANGED = 64
 """Most additions whose steps are replaced."""
@@ -116,14 +117,12 @@ def _replace(model: Any, side: Levels, step: float, error: UnequalSteps) -> None
     model.graph.initializer.append(numpy_helper.from_array(np.array(step, np.float32), name))
 
 
-def compared_with(source: Source, changed: Any, images: NDArray[Any] | None, count: int = 200) -> str:
-    """Execute a source as it was and as it was changed; return in words what that does to classes.
+def inputs_of(source: Source, images: NDArray[Any] | None, count: int = 200) -> tuple[NDArray[Any], str]:
+    """Return what a source reads for images, and in words which these are.
 
     Parameters
     ----------
     source : Source
-        As it was.
-    changed : onnx.ModelProto
     images : array of uint8, shape (n, height, width, channels) or (n, values), optional
         Pixels. Default: random ones.
     count : int
@@ -148,9 +147,46 @@ def compared_with(source: Source, changed: Any, images: NDArray[Any] | None, cou
     images = images[:most]
     mapped = images.reshape(len(images), *(shape if len(shape) == 3 else (*shape, 1)))
     real = source.unit.real(mapped, graph.input_type).reshape(len(images), -1)
-    x = to_source(real, shape, graph.input_shape[1:], source.layout.channels_last)
+    return to_source(real, shape, graph.input_shape[1:], source.layout.channels_last), kind
+
+
+def compared_with(source: Source, changed: Any, images: NDArray[Any] | None, streams: Streams) -> list[str]:
+    """Execute a source as it was and as it was changed; return in words what that does.
+
+    Parameters
+    ----------
+    source : Source
+        As it was.
+    changed : onnx.ModelProto
+    images
+        As of `inputs_of`.
+    streams : Streams
+        What has become values of fixed point, whose signs are compared.
+
+    Raises
+    ------
+    UsageError
+        As `inputs_of`.
+    """
+    graph = source.graph
+    x, kind = inputs_of(source, images)
     one, two = (_classes(model, graph, x) for model in (source.model, changed))
-    return f"the source with these steps gives another class for {int((one != two).sum())} of {len(x)} {kind}"
+    found = [f"the source so changed gives another class for {int((one != two).sum())} of {len(x)} {kind}"]
+    if streams.values:
+        names = [list(streams.values), [quantised_name(name) for name in streams.values]]
+        pairs = zip(
+            *(
+                Executor(model).run({graph.input: x}, tensors, batch=graph.input_shape[0])
+                for model, tensors in zip((source.model, changed), names, strict=True)
+            ),
+            strict=True,
+        )
+        same = [float(np.mean((a >= 0) == (b >= 0))) for a, b in pairs]
+        found.append(
+            f"of the signs of the shortcuts' values {np.mean(same):.1%} stay as they were; of one tensor of "
+            f"{len(same)} {min(same):.1%}"
+        )
+    return found
 
 
 def _classes(model: Any, graph: Graph, x: NDArray[Any]) -> NDArray[np.int64]:

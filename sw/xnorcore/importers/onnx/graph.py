@@ -17,6 +17,8 @@ from ...model.check import brief
 QUANT_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 """Domains of the quantiser nodes, newest first; they mean the same."""
 QUANT_OPS = ("BipolarQuant", "Quant", "IntQuant", "MultiThreshold")
+FIXED = "--fixed-point, in Python fixed_point="
+"""What imports additions of real numbers, and says what it changes, in messages."""
 OLDEST_OPSET = 7
 """Broadcasting has its present rules since opset 7."""
 MAX_ELEMENTS = 1 << 27
@@ -114,6 +116,8 @@ class Graph:
         By constant tensor, the label of the quantiser that it comes from.
     hosted : bool
         The input is what a quantiser gave: the host computes what stands in front of it.
+    tailed : bool
+        The host computes what stands behind the output.
     integers : dict of Integers
         By constant tensor, what a quantiser of several bits made it of.
     """
@@ -130,6 +134,7 @@ class Graph:
     exact: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     hosted: bool = False
+    tailed: bool = False
     integers: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

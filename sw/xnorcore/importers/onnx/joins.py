@@ -25,7 +25,7 @@ from .tensors import elements
 from .walk import Walk
 from .weights import CONV, DENSE
 
-__all__ = ["JOINS", "compared"]
+__all__ = ["JOINS", "compared", "handed_on"]
 
 QUANTISERS = ("Quant", "IntQuant", "MultiThreshold")
 
@@ -187,7 +187,7 @@ def compared(walk: Walk, node: Node) -> bool:
     wide = node.op == AFFINE and max(len(node.attributes[key]) for key in ("scale", "offset")) > 1
     if levels.sums:
         if wide or node.op in (*QUANTISERS, NORM, MONOTONE, STEP):
-            _handed_on(walk, node)
+            handed_on(walk, node)
         return False
     if levels.bits == 1:
         return False
@@ -201,7 +201,7 @@ def compared(walk: Walk, node: Node) -> bool:
             _saturated(walk, node, shift, count)
             return True
     if node.op in (*QUANTISERS, STEP) or (joined and (wide or node.op in (NORM, MONOTONE, POOL))):
-        _handed_on(walk, joined.node if joined else node)
+        handed_on(walk, joined.node if joined else node)
     return False
 
 
@@ -218,8 +218,11 @@ def _saturated(walk: Walk, node: Node, shift: int, count: int) -> None:
     )  # fmt: skip
 
 
-def _handed_on(walk: Walk, node: Node) -> None:
-    """Begin a stage with weights of 1 for a channel itself and 0 for others, named after a node."""
+def handed_on(walk: Walk, node: Node, **more: Any) -> None:
+    """Begin a stage with weights of 1 for a channel itself and 0 for others, named after a node.
+
+    `more` are attributes of its node.
+    """
     levels = walk.levels
     assert levels is not None
     if levels.pads:
@@ -228,7 +231,7 @@ def _handed_on(walk: Walk, node: Node) -> None:
     elements((channels, channels), node.label)
     attributes: dict[str, Any] = {
         "weights": np.eye(channels, dtype=np.int8), "scale": [Fraction(1)] * channels, "bias": None,
-        "source": node.attributes.get("source", node.op),
+        "source": node.attributes.get("source", node.op), **more,
     }  # fmt: skip
     made = Node(DENSE, node.name, node.inputs, node.outputs, attributes)
     if len(levels.shape) == 1:

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
 from .chain import ENDS
-from .graph import QUANT_OPS, Graph, Node, alive, replaced
+from .graph import FIXED, QUANT_OPS, Graph, Node, alive, replaced
 from .integers import integers_and_scale
 from .steps import STEP
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 QUANTISERS = (STEP, *QUANT_OPS)
+MEANS = ("GlobalAveragePool", "ReduceMean")
+"""Averages over all of a map, or what is none and is refused as such."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def parted(graph: Graph) -> Parted:
         )
     ranks = tuple(node for node in tail if node.op in ENDS)
     if tail:
-        body = replaced(body, outputs=(tail[0].inputs[_dynamic(tail[0], graph)],))
+        body = replaced(body, outputs=(tail[0].inputs[_dynamic(tail[0], graph)],), tailed=True)
     ends = {id(node) for node in (*head, *tail)}
     body = replaced(body, nodes=tuple(node for node in body.nodes if id(node) not in ends))
     return Parted(alive(body), graph, head, tail[: len(tail) - len(ranks)], ranks)
@@ -89,7 +91,7 @@ def _head(graph: Graph) -> tuple[Node, ...]:
             raise graph.producers[tensor].fail(
                 f"gives real numbers that {names} read: a shortcut around layers must be quantised, since "
                 "values between layers are integers of at most 8 bits; put a quantiser in front of the "
-                "branch, and at the end of each"
+                f"branch, and at the end of each, or let the import do it ({FIXED})"
             )
         if len(readers) != 1 or tensor in graph.outputs or _dynamic(readers[0], graph) < 0:
             return ()
@@ -135,7 +137,19 @@ def _tail(graph: Graph) -> tuple[Node, ...]:
         found.append(node)
         tensor = node.inputs[dynamic]
     # A network of real layers alone has nothing for a device.
-    return tuple(reversed(found)) if real and tensor in graph.producers else ()
+    if not real or tensor not in graph.producers:
+        return ()
+    if found[-1].op in MEANS and _adds(tensor, graph):
+        found.pop()  # sums of branches end no network, but their sums over all positions do
+    return tuple(reversed(found))
+
+
+def _adds(tensor: str, graph: Graph) -> bool:
+    """Whether a tensor is a sum of branches, or that quantised."""
+    node = graph.producers[tensor]
+    if node.op in QUANTISERS:
+        node = graph.producers.get(node.inputs[0], node)
+    return node.op == "Add" and _dynamic(node, graph) < 0
 
 
 def _dynamic(node: Node, graph: Graph) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Node
+from .graph import FIXED, Node
 from .shapes import Window, pad_widths
 from .signal import Form, Joined, Levels, Stage, places
 from .stairs import every_value
@@ -33,9 +33,10 @@ def quantised(walk: Walk, node: Node) -> Levels:
                 f"gives more than two values, and {node.label} reads them without a sign or a quantiser in "
                 "between; activations must have 1 to 8 bits"
             )
+        way = f", or be imported in fixed point ({FIXED})" if node.op == "Add" else ""
         raise node.fail(
             f"reads the sums of {walk.stage.node.label} without a sign or a quantiser in between; "
-            "activations must have 1 to 8 bits"
+            f"activations must have 1 to 8 bits{way}"
         )
     joined = walk.levels.giver
     if isinstance(joined, Joined) and joined.excess is not None:

@@ -9,8 +9,8 @@ from .between import affine, mean, monotone, norm, pool
 from .canonical import AFFINE, MEAN, NORM, POOL
 from .chain import ENDS
 from .evaluate import MOVES
-from .graph import Graph, Node
-from .joins import JOINS, QUANTISERS, compared
+from .graph import FIXED, Graph, Node
+from .joins import JOINS, QUANTISERS, compared, handed_on
 from .reading import conv, dense, pad, quantised
 from .signal import Levels
 from .signs import end, step
@@ -44,6 +44,11 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
         Names the node that cannot run exactly, and why.
     """
     walk = Walk(graph, image)
+    readers = graph.readers.get(image.tensor, [])
+    if graph.hosted and image.bits > 1 and len(readers) > 1 and _added(image.tensor, graph):
+        # A device adds nothing to an image.
+        handed_on(walk, readers[0], selects=True)
+        quantised(walk, readers[0])
     walks = {image.tensor: walk}
     for number, node in enumerate(nodes):
         walk = _behind(node, graph, walks)
@@ -65,9 +70,18 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
             walk.scores = node.outputs[0]
         else:
             raise node.fail(_why(node, walk))
+    if graph.tailed and walk.levels is not None and walk.levels.sums:
+        handed_on(walk, nodes[-1])
     found = walk.finish()
     spread(found.stages[:-1])
     return found
+
+
+def _added(name: str, graph: Graph) -> bool:
+    """Whether something is added to a tensor, or to a part of it."""
+    readers = graph.readers.get(name, [])
+    parts = [node for node in readers if node.op in MOVES or node.attributes.get("selects")]
+    return any(node.op == "Add" for node in readers) or any(_added(one.outputs[0], graph) for one in parts)
 
 
 def _behind(node: Node, graph: Graph, walks: dict[str, Walk]) -> Walk:
@@ -80,7 +94,8 @@ def _behind(node: Node, graph: Graph, walks: dict[str, Walk]) -> Walk:
                 if walk.levels is None and node.op in (STEP, *QUANTISERS):
                     raise node.fail(
                         f"reads the sums of {walk.stage.node.label}, which another branch reads as well; "
-                        "branch behind one sign or quantiser, and multiply its values in both or in none"
+                        "branch behind one sign or quantiser, and multiply its values in both or in none; a "
+                        f"shortcut of real numbers can be imported in fixed point ({FIXED})"
                     )
                 quantised(walk, node)
                 walk = walk.fork()

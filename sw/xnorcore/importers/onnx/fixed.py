@@ -1,0 +1,224 @@
+"""Real shortcuts in fixed point: the source with quantisers, so that what it adds are values of 8 bits.
+
+Each sum of a shortcut and what a layer gives becomes a value: an odd number of half steps, -255 to 255, so
+that it has the sign of what it was. What is added becomes a change, in whole steps. All have one step. What
+is imported is that source, exactly; it is another network than the one that was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import frexp, ldexp
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ImportFailedError
+from ...model.check import brief
+from .graph import QUANT_DOMAINS, Graph, Node
+from .parting import PRODUCTS, QUANTISERS, has_real_weights
+
+__all__ = ["CHANGE_BITS", "Streams", "macs_of", "quantised_name", "step_for", "streams_of", "with_values"]
+
+VALUE_BITS = 8
+CHANGE_BITS = (2, 8)
+"""Fewest and most bits of a change."""
+_HALF = -0.5
+"""Zero point of values."""
+_DIGITS = 8
+"""Significant bits of the step: floats hold all sums of its halves."""
+_TRIED = 25
+"""Steps that are tried, each the fourth root of a half of the one before."""
+_SAMPLED = 1 << 14
+"""Numbers of a tensor that decide for one of them."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Tensors of a source that quantisers go behind.
+
+    Attributes
+    ----------
+    values, changes : tuple of str
+    sums : int
+        How many additions these belong to.
+    """
+
+    values: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    sums: int = 0
+
+
+def streams_of(graph: Graph) -> Streams:
+    """Find the additions of real numbers in a graph, whose signs and constants are found already.
+
+    Raises
+    ------
+    ImportFailedError
+        If a shortcut has a product with real weights.
+    """
+    values: dict[str, None] = {}
+    changes: dict[str, None] = {}
+    sums = 0
+    for node in graph.nodes:
+        read = _read(node, graph)
+        if node.op != "Add" or len(set(read)) != 2 or len({graph.shapes[name] for name in read}) > 1:
+            continue
+        kinds = [_kind(name, graph, values) for name in read]
+        if not all(kind.startswith(("value", "moved", "change")) for kind in kinds):
+            continue
+        for name, kind in zip(read, kinds, strict=True):
+            what, _, start = kind.partition(":")
+            if start:
+                values[start] = None
+            if what == "moved":
+                values[name] = None
+            elif what == "change":
+                changes[name] = None
+        values[node.outputs[0]] = None
+        sums += 1
+    return Streams(tuple(values), tuple(changes), sums)
+
+
+def _kind(name: str, graph: Graph, values: dict[str, None]) -> str:
+    """What an addition reads: a ``value``, one that is ``moved`` or averaged, a ``change``, or another.
+
+    Behind a colon, the tensor that is to be a value and is none yet.
+    """
+    moved, tensor = False, name
+    while tensor in graph.producers:
+        node = graph.producers[tensor]
+        if tensor in values:
+            return "moved" if moved else "value"
+        if node.op in QUANTISERS:
+            return "quantised"
+        if len(graph.readers[tensor]) > 1:
+            return f"{'moved' if moved else 'value'}:{tensor}"
+        read = _read(node, graph)
+        if len(read) != 1:
+            break
+        if node.op in PRODUCTS:
+            if has_real_weights(node, graph):
+                raise node.fail(
+                    "has real weights, in a branch that is added to others: no device multiplies values of 8 "
+                    "bits by these; use a sign in front of it and weights of one bit, or a shortcut without "
+                    "weights: every second row and column, and new channels of 0"
+                )
+            return "change"
+        moved |= node.op != "Slice"
+        tensor = read[0]
+    return "other"
+
+
+def macs_of(graph: Graph) -> int:
+    """Return the products that a graph's convolutions and dense layers make of an image, before it is cut."""
+    found = 0
+    for node in graph.nodes:
+        weights = graph.constants.get(node.inputs[1]) if node.op in PRODUCTS else None
+        if weights is not None:
+            found += weights.size * int(np.prod(graph.shapes[node.outputs[0]][2:]))
+    return found
+
+
+def _read(node: Node, graph: Graph) -> list[str]:
+    return [name for name in node.inputs if name and name not in graph.constants]
+
+
+def step_for(values: Sequence[NDArray[Any]], changes: Sequence[NDArray[Any]], bits: int) -> float:
+    """Return the step with which values, and changes of so many bits, differ least from what they are.
+
+    Parameters
+    ----------
+    values, changes : sequence of array
+        What each tensor is for some images.
+    bits : int
+
+    Raises
+    ------
+    ImportFailedError
+        If they are not finite, or all 0.
+    """
+    rng = np.random.default_rng(5)
+    samples = [rng.choice(one.ravel().astype(np.float64), _SAMPLED) for one in (*values, *changes)]
+    largest = max(float(np.abs(one).max()) for one in values)
+    if not 0 < largest < np.finfo(np.float32).max or not all(np.isfinite(one).all() for one in samples):
+        raise ImportFailedError(
+            f"values of the shortcuts reach {largest:g} for these images: no step of 8 bits holds them"
+        )
+    steps = [2 * largest / (1 << VALUE_BITS) * 2 ** (-number / 4) for number in range(_TRIED)]
+    errors = []
+    for step in steps:
+        error = 0.0
+        for number, one in enumerate(samples):
+            value = number < len(values)
+            half, zero = 1 << (VALUE_BITS if value else bits) - 1, _HALF if value else 0.0
+            levels = np.rint(np.clip(one / step + zero, -half, half - 1)) - zero
+            error += float(np.square(levels * step - one).mean())
+        errors.append(error)
+    mantissa, exponent = frexp(steps[int(np.argmin(errors))])
+    return ldexp(round(ldexp(mantissa, _DIGITS)), exponent - _DIGITS)
+
+
+def quantised_name(tensor: str) -> str:
+    """Return what the quantiser behind a tensor gives."""
+    return f"{tensor}, in fixed point"
+
+
+def with_values(model: Any, streams: Streams, step: float, bits: int) -> Any:
+    """Return a model with quantisers behind tensors, which everything that read these reads.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    streams : Streams
+    step : float
+    bits : int
+        Of a change.
+
+    Raises
+    ------
+    ImportFailedError
+        If the model has no such tensor, but the importer made it.
+    """
+    from onnx import helper, numpy_helper
+
+    changed = type(model)()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    behind = dict.fromkeys(streams.values, (VALUE_BITS, _HALF))
+    behind |= dict.fromkeys(streams.changes, (bits, 0.0))
+    lost = [name for name in behind if not any(name in node.output for node in graph.node)]
+    if lost:
+        raise ImportFailedError(
+            f"tensor {brief(lost[0], 60)} is part of a shortcut and none of the file's: export maps of "
+            "(batch, channels, height, width)"
+        )
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name in behind:
+                node.input[place] = quantised_name(name)
+    nodes: list[Any] = []
+    for node in graph.node:
+        nodes.append(node)
+        for name in node.output:
+            if name not in behind:
+                continue
+            width, zero = behind[name]
+            numbers = {"step": step, "zero point": zero, "bits": width}
+            inputs = [f"{quantised_name(name)}, {what}" for what in numbers]
+            graph.initializer.extend(
+                numpy_helper.from_array(np.array(number, np.float32), given)
+                for number, given in zip(numbers.values(), inputs, strict=True)
+            )
+            nodes.append(
+                helper.make_node(
+                    "Quant", [name, *inputs], [quantised_name(name)], f"{name}: fixed point",
+                    domain=QUANT_DOMAINS[0], signed=1, narrow=0, rounding_mode="ROUND",
+                )
+            )  # fmt: skip
+    copies = [type(nodes[0]).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    return changed

@@ -1,0 +1,178 @@
+"""Real shortcuts in fixed point: networks in the manner of Bi-Real's, against PyTorch with that rounding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import needs
+from tests.campaigns import some
+from tests.sw.cli_tools import runner
+from xnorcore import importers
+from xnorcore.compiler.compile import compile_network
+from xnorcore.errors import CompileError, ImportFailedError, UsageError
+from xnorcore.files import xnorfile
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.reference import fast, golden
+from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.ask import machine_url
+
+torch = needs.torch()
+
+from tests.sw.importers.test_onnx_papers import IMAGES, Conv, bireal, imported, settled  # noqa: E402
+
+nn, f = torch.nn, torch.nn.functional
+DEVICE = DeviceConfig(
+    Geometry(1, 8, 16), 22, code_bits=8, result_lanes=2, value_depth=2048, act_depth=8192, weight_depth=4096,
+    program_depth=512,
+)  # fmt: skip
+
+
+class Activation(nn.Module):
+    """The sign, with the gradient of a polynomial (Liu et al., 2018), as the authors write it."""
+
+    def forward(self, x: Any) -> Any:
+        inside = torch.where(x < 0, x * x + 2 * x, -x * x + 2 * x)
+        soft = torch.where(x.abs() < 1, inside, torch.sign(x))
+        return torch.sign(x).detach() - soft.detach() + soft
+
+
+class HardConv(nn.Conv2d):
+    """Weights' signs times the mean of their magnitudes in each output, straight-through."""
+
+    def forward(self, x: Any) -> Any:
+        scale = self.weight.abs().mean(dim=(1, 2, 3), keepdim=True).detach()
+        hard, soft = scale * torch.sign(self.weight), self.weight.clamp(-1, 1)
+        return f.conv2d(x, hard.detach() - soft.detach() + soft, None, self.stride, self.padding)
+
+
+def value(x: Any, step: float | None) -> Any:
+    """The nearest odd number of half steps, of 8 bits."""
+    return x if step is None else (torch.clamp(torch.round(x / step - 0.5), -128, 127) + 0.5) * step
+
+
+class Block(nn.Module):
+    """x + BN(conv(sign(x))); a map that is halved gains channels of 0."""
+
+    step: float | None = None
+    bits = 8
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.activation, self.norm = Activation(), nn.BatchNorm2d(outputs)
+        self.conv = HardConv(inputs, outputs, 3, stride, 1, bias=False)
+        self.stride, self.more = stride, outputs - inputs
+
+    def forward(self, x: Any) -> Any:
+        change, step = self.norm(self.conv(self.activation(x))), self.step
+        if self.stride > 1:
+            x = value(f.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.more)), step)
+        if step is not None:
+            half = 1 << self.bits - 1
+            change = torch.clamp(torch.round(change / step), -half, half - 1) * step
+        return value(x + change, step)
+
+
+class BiReal(nn.Module):
+    """A narrow network; the first layer's weights are real, or signs."""
+
+    def __init__(self, *, real: bool) -> None:
+        super().__init__()
+        first = nn.Conv2d(3, 8, 3, padding=1, bias=False) if real else Conv(3, 8, 3, padding=1)
+        self.first = nn.Sequential(first, nn.BatchNorm2d(8))
+        self.blocks = nn.Sequential(Block(8, 8), Block(8, 12, 2), Block(12, 12))
+        self.end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10))
+
+    def forward(self, x: Any) -> Any:
+        return self.end(self.blocks(value(self.first(x), self.blocks[0].step)))
+
+
+def rounded(model: Any, step: float, bits: int) -> Any:
+    """Scores of all images in float64, with values and changes rounded."""
+    for block in model.blocks:
+        block.step, block.bits = step, bits
+    with torch.no_grad():
+        return model.double()(torch.tensor(IMAGES / 255).permute(0, 3, 1, 2)).numpy()
+
+
+@pytest.mark.parametrize(("real", "bits"), some([(True, 8), (False, 6), (True, 5)], 2, many=True))
+def test_real_shortcuts_in_fixed_point(real: bool, bits: int, tmp_path: Path) -> None:
+    """The network is the model with the same rounding; how near that is to the model itself, is said."""
+    torch.manual_seed(1)
+    model = settled(BiReal(real=real))
+    found = imported(model, tmp_path, fixed_point=bits, images=IMAGES)
+    network, (how, classes, signs) = found.network, found.report.rounded
+    assert network.metadata["imported"]["rounded"] == [how, classes, signs]
+    assert f"3 additions give are values of 8 bits, and what layers add to them changes of {bits}, in" in how
+    with torch.no_grad():
+        exact = model(torch.tensor(IMAGES / 255, dtype=torch.float32).permute(0, 3, 1, 2)).numpy()
+    wanted = rounded(model, float(how.split(" steps of ")[1]), bits)
+    values = network.encode(IMAGES)
+    raw = fast.run(network, values)
+    scores = network.scores(raw)
+    # A value of the real first layer may differ next to where its quantiser turns.
+    same = np.abs(scores - wanted).max(axis=1) < 1e-4
+    assert same.sum() >= len(IMAGES) - 3
+    differ = int((wanted.argmax(axis=1) != exact.argmax(axis=1)).sum())
+    assert abs(int(classes.split(" class for ")[1].split(" of ")[0]) - differ) <= 1
+    # Of random weights, nearly all signs stay, and scores go up and down together.
+    assert float(signs.split("values ")[1].split("%")[0]) > (93 if bits > 5 else 85)
+    assert np.corrcoef(scores.ravel(), exact.ravel())[0, 1] > (0.9 if bits > 5 else 0.7)
+    assert np.array_equal(raw, golden.run(network, values))
+    if not real:
+        # Sums of pixels are many for codes of 8 bits, and such a stem is no multiplication of 16 bits.
+        with pytest.raises(
+            CompileError, match=r"'conv0' has thresholds of channel \d+ that no multiplication"
+        ):
+            compile_network(network, DEVICE)
+        return
+    (section,) = compile_network(network, DEVICE).sections
+    assert sum(one.adding is not None for one in section.descriptors) == 4
+    with Accelerator.open(machine_url(DEVICE)) as device:
+        device.load(replace(network, head=None, tail=None))
+        assert np.array_equal(device.infer(values), raw)
+
+
+def test_without_the_option_it_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    for real, message in (
+        (
+            True,
+            r"gives real numbers that .* read: .*, or let the import do it \(--fixed-point, in Python fix",
+        ),
+        (
+            False,
+            r"reads the sums of Conv .*; a shortcut of real numbers can be imported in fixed point \(--fix",
+        ),
+    ):
+        with pytest.raises(ImportFailedError, match=message):
+            imported(settled(BiReal(real=real)), tmp_path)
+
+
+def test_what_cannot_be_in_fixed_point(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    message = r"Conv '/5/two/two.1/Conv': has real weights, in a branch that is added to others: no device"
+    with pytest.raises(ImportFailedError, match=message):
+        imported(settled(bireal()), tmp_path, fixed_point=8)
+    for wrong in (1, 9, True):
+        with pytest.raises(UsageError, match=r"fixed_point is .*, but must be 2 to 8 bits of a change"):
+            importers.load(tmp_path / "net.onnx", fixed_point=wrong)
+    with pytest.raises(UsageError, match=r"fixed_point is 8, but .* is no \.onnx file"):
+        importers.load(tmp_path, fixed_point=8)
+
+
+def test_the_command_says_that_it_is_not_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(1)
+    with pytest.raises(ImportFailedError):
+        imported(settled(BiReal(real=True)), tmp_path)
+    run, pixels, out = runner(capsys), tmp_path / "pixels.npy", tmp_path / "net.xnor"
+    np.save(pixels, IMAGES)
+    given = ("import", tmp_path / "net.onnx", "-o", out, "--inputs", "pixels")
+    code, text, _ = run(*given, "--fixed-point", "8", "--compare", pixels)
+    assert code == 0 and text.count("not exact") == 3 and "of the signs of the shortcuts' values 9" in text
+    notes = xnorfile.load(out).metadata["imported"]["rounded"]
+    assert len(notes) == 3 and notes[1] in text
