@@ -20,6 +20,8 @@ ROUNDS = {
     "HALF_DOWN": lambda x: ceil(x - Fraction(1, 2)) if x >= 0 else -ceil(-x - Fraction(1, 2)),
     "UP": lambda x: ceil(x) if x >= 0 else floor(x),
     "DOWN": lambda x: floor(x) if x >= 0 else ceil(x),
+    "ROUND_TO_ZERO": int,
+    "DPU": lambda x: ceil(x) if x < 0 and x % 1 == Fraction(1, 2) else round(x),
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.campaigns import some
-from tests.sw.importers.fewbit_graphs import NIL, Net
+from tests.sw.importers.fewbit_graphs import NIL, ROUNDS, Net
 from tests.sw.importers.onnx_graphs import Builder, save
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import Imported, onnx
@@ -79,7 +79,7 @@ def test_activations(bits: int, options: dict[str, Any], tmp_path: Path) -> None
     assert network.values[1].bits == bits
 
 
-@pytest.mark.parametrize("mode", ["ROUND", "FLOOR", "CEIL", "UP", "DOWN", "HALF_UP", "HALF_DOWN"])
+@pytest.mark.parametrize("mode", ROUNDS)
 def test_values_where_a_level_begins(mode: str, tmp_path: Path) -> None:
     """Sums are whole, levels 2 apart: every other sum is at a place where rounding decides."""
     images = pixels(5)

@@ -126,13 +126,15 @@ def quantiser(x: Any, mode: str, scale: float, zero: float) -> Any:
     y = np.clip(x / np.float32(scale) + np.float32(zero), 0, 1)
     half = {"ROUND": np.rint(y), "HALF_EVEN": np.rint(y), "HALF_UP": np.floor(y + 0.5), "UP": np.ceil(y)}
     more = {"FLOOR": np.floor(y), "DOWN": np.floor(y), "CEIL": np.ceil(y), "HALF_DOWN": np.ceil(y - 0.5)}
+    more |= {"ROUND_TO_ZERO": np.floor(y), "DPU": np.rint(y)}
     return ({**half, **more}[mode] - np.float32(zero)) * np.float32(scale)
 
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 0.25, 4.0, 2.0])
 @pytest.mark.parametrize(
-    "mode", ["ROUND", "FLOOR", "CEIL", "HALF_UP", "HALF_DOWN", "UP", "DOWN", "HALF_EVEN"]
+    "mode",
+    ["ROUND", "FLOOR", "CEIL", "HALF_UP", "HALF_DOWN", "UP", "DOWN", "HALF_EVEN", "ROUND_TO_ZERO", "DPU"],
 )
 def test_one_bit_quantiser_without_sign(tmp_path: Path, mode: str, scale: float, relu: bool) -> None:
     """Sums are odd: with 2 as their unit, half a scale, a scale and 0 are all reached."""

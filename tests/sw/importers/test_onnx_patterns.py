@@ -229,7 +229,8 @@ def test_multithreshold_of_a_map_and_of_the_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("signed", "narrow", "bits", "mode", "zero"),
     [(1, 1, 8, "FLOOR", 0.0), (0, 0, 8, "CEIL", 0.0), (0, 1, 4, "HALF_UP", 3.0), (1, 0, 2, "DOWN", 0.5),
-     (1, 1, 3, "UP", 0.0), (0, 0, 1, "HALF_DOWN", 0.0), (1, 0, 1, "ROUND", -1.0)],
+     (1, 1, 3, "UP", 0.0), (0, 0, 1, "HALF_DOWN", 0.0), (1, 0, 1, "ROUND", -1.0),
+     (1, 0, 4, "ROUND_TO_ZERO", -3.5), (1, 0, 6, "DPU", -31.5)],
 )  # fmt: skip
 def test_quantised_images(
     tmp_path: Path, signed: int, narrow: int, bits: int, mode: str, zero: float
@@ -251,6 +252,7 @@ def test_quantised_images(
     rounded = {
         "FLOOR": np.floor(y), "CEIL": np.ceil(y), "HALF_UP": np.floor(np.abs(y) + 0.5), "DOWN": np.trunc(y),
         "UP": np.sign(y) * np.ceil(np.abs(y)), "HALF_DOWN": np.ceil(np.abs(y) - 0.5), "ROUND": y >= 0,
+        "ROUND_TO_ZERO": np.trunc(y), "DPU": np.sign(y) * np.ceil(np.abs(y) - 0.5),
     }[mode]  # fmt: skip
     (table,) = pixels.rule(result.network).tables
     assert np.array_equal(table, rounded - low if bits > 1 else rounded)

@@ -168,6 +168,8 @@ def _operators() -> list[Any]:
                     "DOWN": lambda: np.copysign(np.floor(size), y),
                     "HALF_UP": lambda: np.copysign(np.floor(size + 0.5), y),
                     "HALF_DOWN": lambda: np.copysign(np.ceil(size - 0.5), y),
+                    "ROUND_TO_ZERO": lambda: np.copysign(np.floor(size), y),
+                    "DPU": lambda: np.where(y < 0, np.floor(y + 0.5), np.round(y)),
                 }[mode]()  # fmt: skip
             return (((q - zero) * scale).astype(x.dtype),)
 

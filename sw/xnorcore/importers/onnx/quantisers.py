@@ -22,8 +22,10 @@ ROUNDING: dict[str, Callable[[Array], Array]] = {
     "DOWN": np.trunc,
     "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + 0.5),
     "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - 0.5),
+    "ROUND_TO_ZERO": np.trunc,
+    "DPU": lambda x: np.where((x < 0) & (x - np.floor(x) == 0.5), np.ceil(x), np.rint(x)),
 }
-"""QONNX's rounding modes; UP and HALF_UP lead away from zero."""
+"""QONNX's rounding modes; UP and HALF_UP lead away from zero. The last two are Brevitas's own."""
 
 
 def integer_range(node: Node, bits: Any) -> tuple[int, int]:

@@ -45,9 +45,13 @@ def _half_down(x: Fraction) -> int:
     return ceil(x - _HALF) if x >= 0 else floor(x + _HALF)
 
 
+def _dpu(x: Fraction) -> int:
+    return _half_even(x) if x >= 0 else _half_down(x)
+
+
 EXACT: dict[str, Callable[[Fraction], int]] = {
     "ROUND": _half_even, "HALF_EVEN": _half_even, "CEIL": ceil, "FLOOR": floor, "UP": _away, "DOWN": _toward,
-    "HALF_UP": _half_up, "HALF_DOWN": _half_down,
+    "HALF_UP": _half_up, "HALF_DOWN": _half_down, "ROUND_TO_ZERO": _toward, "DPU": _dpu,
 }  # fmt: skip
 """`quantisers.ROUNDING` of rationals."""
 
