@@ -16,6 +16,8 @@ from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.stores import FLASHES
 
+from .memories import HELD_COST, LUT_MEMORY_COST
+
 FEATURES = (
     "constant", "convolution", "line_bytes", "counters", "array", "accumulators", "columns", "thresholds",
     "words", "cutters", "whole_windows", "one_port", "distributed", "weights", "store", "deep_weights",
@@ -26,8 +28,8 @@ PRIOR = np.array(
 )
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
-_MOST_DISTRIBUTED = 112
-"""Words of 16 bits of which a memory of look-up tables costs less than a block."""
+_BLOCK_COST = 128
+"""Of a block, as Yosys has it for ECP5 and Gowin."""
 _ERROR = 1.1
 """Of the estimate; what may just fit is left to the tools."""
 
@@ -89,8 +91,11 @@ def _parts(words: int) -> int:
 def _distributed(config: DeviceConfig) -> float:
     """Return the memory cells of 16 x 4 bits that start values take, if they are too few for a block."""
     words = config.threshold_depth * config.threshold_share
-    memories = config.geometry.columns / config.threshold_share
-    return memories * -(-words // 16) * 2 * -(-config.acc_width // 8) if words <= _MOST_DISTRIBUTED else 0.0
+    bits = 8 * -(-config.acc_width // 8)
+    cells = -(-words // 16) * bits // 4
+    if LUT_MEMORY_COST * cells + HELD_COST * bits * config.convolution >= _BLOCK_COST:
+        return 0.0
+    return config.geometry.columns / config.threshold_share * cells
 
 
 def config_of(value: dict[str, Any]) -> DeviceConfig:

@@ -29,7 +29,8 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
     g, share = config.geometry, config.threshold_share
     found = [Memory("weights", config.weight_depth, g.width, 8)] * g.columns
     start = 8 * -(-config.acc_width // 8)
-    found += [Memory("thresholds", config.threshold_depth * share, start, 8)] * (g.columns // share)
+    values = Memory("thresholds", config.threshold_depth * share, start, 8, held=bool(config.convolution))
+    found += [values] * (g.columns // share)
     if config.offset_bits:
         found += [Memory("memory", (config.act_depth + 1) // 2, g.width, g.lane)] * (2 * g.rows)
     else:

@@ -23,6 +23,8 @@ _SLICE = re.compile(r"(\S+) \[(\d+)(?::(\d+))?\]")
 
 LUT_MEMORY_COST = 4
 """Of a distributed memory cell of 16 x 4 bits, in the units of `BlockRam.cost`."""
+HELD_COST = 2
+"""And of each bit of a word that such a memory has to keep where it is not read."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Memory:
         Whether it is read through a register, as block RAM is.
     single : bool
         Whether it has one port: where a family has blocks for that, it takes those.
+    held : bool
+        Whether the word that was read stays while no other is.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Memory:
     granularity: int
     clocked: bool = True
     single: bool = False
+    held: bool = False
 
 
 def find_memories(rtlil: str, family: Family | None = None) -> list[Memory]:
@@ -70,6 +75,8 @@ def find_memories(rtlil: str, family: Family | None = None) -> list[Memory]:
             port["name"] = match[1]
         elif port.get("kind") == "rd" and (match := _CLOCKED.match(line)):
             inside[port["name"]]["clocked"] = match[1] == "1"
+        elif port.get("kind") == "rd" and (match := _ENABLE.match(line)):
+            inside[port["name"]]["held"] = match[1] != "1'1"
         elif port.get("kind") == "wr" and (match := _ENABLE.match(line)):
             memory = inside[port["name"]]
             memory["granularity"] = _granularity(match[1], memory["width"])
@@ -115,7 +122,7 @@ def blocks(memory: Memory, family: Family) -> int:
         return 0
     if family.lut_memory:
         cells = -(-memory.depth // 16) * granules * -(-memory.granularity // 4)
-        if LUT_MEMORY_COST * cells < ram.cost * least:
+        if LUT_MEMORY_COST * cells + HELD_COST * memory.held * memory.width < ram.cost * least:
             return 0
     return least
 
