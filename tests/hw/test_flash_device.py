@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tests.campaigns import some
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.stops import stop_after
-from xnorcore.errors import DeviceError
+from xnorcore.errors import DeviceError, EngineError, WrongFlashError
 from xnorcore.isa.blocks import Block
-from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Command, Space
 from xnorcore.isa.stores import FLASH_SECTOR, StoreKind
@@ -24,7 +24,9 @@ from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.runtime.requests import infer_head, read_requests, write_requests
 from xnorcore.verify.random_networks import dense_network
+from xnorcore_hw.shells.sim import SimTop
 from xnorcore_hw.sim.compiled import CompiledEngine
+from xnorcore_hw.sim.models.flash_wired import WiredFlash
 from xnorcore_hw.sim.transport import SimOptions, SimTransport
 
 from .test_cycles import counted
@@ -129,3 +131,28 @@ def test_a_wrong_word_is_an_error_and_never_a_score(device: Accelerator) -> None
         session.call(Command.ARM)
         with pytest.raises(DeviceError, match="BAD_PROGRAM"):
             raw_infer(session, program, images)
+
+
+class Protected(SimTop):
+    """A device beside a chip of which every place is write-protected."""
+
+    def chip(self) -> WiredFlash:
+        return WiredFlash(self.config, self.clock_hz, status=0b0001_1100)
+
+
+def test_a_protected_chip_is_refused_before_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its model ends a run that writes, which whoever does not ask does."""
+    config = DeviceConfig(
+        Geometry(1, 4, 8), weight_depth=64, threshold_depth=16, act_depth=256, line_bytes=0, convolution=0,
+        counters=0, program_halves=1, store_words=1 << 11, store_kind=2,
+    )  # fmt: skip
+    network = dense_network(np.random.default_rng(0), (64, 24, 6))
+    options = SimOptions(config)
+    engine = CompiledEngine(config, options.clock_hz, top=Protected)
+    with Accelerator(Session(SimTransport(options, engine))) as device:
+        for _ in range(2):
+            with pytest.raises(WrongFlashError, match=r"Winbond 7018, is write-protected \(status 1c\)"):
+                device.load(network, keep=True)
+        monkeypatch.setattr("xnorcore.runtime.upload.check_flash", lambda session, config: None)
+        with pytest.raises(EngineError, match="flash: a change of what is protected"):
+            device.load(network, keep=True)

@@ -10,6 +10,7 @@ import pytest
 from amaranth.sim import Simulator, SimulatorContext
 
 from xnorcore_hw.sim.models.flash import FlashModel
+from xnorcore_hw.sim.models.flash_protection import protected
 from xnorcore_hw.sim.models.flash_table import W25Q128JV, Opcode
 
 FIRST, WORDS = 0x200000, 2048
@@ -17,6 +18,8 @@ CLOCK = 40_000_000
 KNOWN = tuple(0x9E3779B9 * (n + 1) & 0xFFFFFFFF for n in range(WORDS // 2))
 """First half of the region; the other one is erased."""
 BYTES = b"".join(word.to_bytes(4, "little") for word in KNOWN)
+_FREE = {1: 0b1101, 2: 0b1100, 4: 0}
+"""What may be driven while data come, by their lines."""
 
 
 class Bus:
@@ -50,7 +53,7 @@ class Bus:
     async def read(self, count: int, lanes: int = 1) -> bytes:
         found = 0
         for _ in range(8 * count // lanes):
-            got = await self.pulse(drive={1: 0b1101, 2: 0b1100, 4: 0}[lanes])
+            got = await self.pulse(drive=_FREE[lanes])
             found = found << lanes | (got >> 1 & 1 if lanes == 1 else got & (1 << lanes) - 1)
         return found.to_bytes(count, "big")
 
@@ -83,7 +86,7 @@ class Bus:
             else:
                 await self.out(address, bits=24)
                 for _ in range(0 if opcode == Opcode.READ else 8):
-                    await self.pulse()
+                    await self.pulse(drive=_FREE[lanes])
         found = await self.read(count, lanes)
         await self.end()
         return found
@@ -296,7 +299,8 @@ async def _both_drive_two(bus: Bus) -> None:
     await bus.select()
     await bus.out(Opcode.DUAL_OUTPUT)
     await bus.out(FIRST, bits=24)
-    await bus.out(0)
+    for _ in range(8):
+        await bus.pulse(drive=0b1100)
     await bus.pulse(drive=0b1101)
 
 
@@ -309,6 +313,54 @@ async def _nobody_drives(bus: Bus) -> None:
 async def _not_selected(bus: Bus) -> None:
     await bus.wake()
     await bus.pulse()
+
+
+async def _cut(bus: Bus, opcode: Opcode, pulses: int, drive: int) -> None:
+    """Read with dummy clocks that are too few, or with lines that are driven in them."""
+    await bus.wake(quad=True)
+    await bus.select()
+    await bus.out(opcode)
+    await bus.out(FIRST, bits=24)
+    for _ in range(pulses):
+        await bus.pulse(drive=drive)
+    await bus.end()
+
+
+async def _no_data(bus: Bus) -> None:
+    await _cut(bus, Opcode.QUAD_OUTPUT, 7, 0)
+
+
+async def _drives_data(bus: Bus) -> None:
+    await _cut(bus, Opcode.FAST_READ, 8, 0b0010)
+
+
+async def _drives_data_of_two(bus: Bus) -> None:
+    await _cut(bus, Opcode.DUAL_OUTPUT, 8, 0b1101)
+
+
+async def _drives_data_of_four(bus: Bus) -> None:
+    await _cut(bus, Opcode.QUAD_OUTPUT, 8, 0b1000)
+
+
+async def _mode(bus: Bus, *pulses: tuple[int, int]) -> None:
+    await bus.wake(quad=True)
+    await bus.select()
+    await bus.out(Opcode.QUAD_IO)
+    await bus.out(FIRST, bits=24, lanes=4)
+    for o, drive in pulses:
+        await bus.pulse(o, drive)
+
+
+async def _continuous(bus: Bus) -> None:
+    await _mode(bus, (0b1110, 0b1111))
+
+
+async def _no_mode(bus: Bus) -> None:
+    await _mode(bus, (0b1111, 0b1111), (0b1111, 0b0111))
+
+
+async def _drives_data_of_quad_io(bus: Bus) -> None:
+    await _mode(bus, *6 * [(0b1111, 0b1111)])
 
 
 BROKEN: list[tuple[Work, str]] = [
@@ -331,6 +383,13 @@ BROKEN: list[tuple[Work, str]] = [
     (_both_drive_two, "both ends drive a line"),
     (_nobody_drives, "nobody drives the line of commands"),
     (_not_selected, "a clock pulse without select"),
+    (_no_data, "a command ends before its first data"),
+    (_drives_data, "a line is driven on which data come next"),
+    (_drives_data_of_two, "a line is driven on which data come next"),
+    (_drives_data_of_four, "a line is driven on which data come next"),
+    (_drives_data_of_quad_io, "a line is driven on which data come next"),
+    (_continuous, "mode bits that start continuous read"),
+    (_no_mode, "nobody drives the mode bits"),
 ]
 
 
@@ -359,3 +418,71 @@ def test_an_address_behind_the_chip() -> None:
 
     with pytest.raises(AssertionError, match="an address behind its end"):
         run(work, table=replace(W25Q128JV, size=1 << 21))
+
+
+@pytest.mark.parametrize(
+    ("status", "first", "count"),
+    [
+        (0b0000_0000, 0, 0),
+        (0b0000_0100, 0xFC0000, 0x40000),
+        (0b0001_1000, 0x800000, 0x800000),
+        (0b0010_0100, 0, 0x40000),
+        (0b0011_1000, 0, 0x800000),
+        (0b0101_0000, 0xFF8000, 0x8000),
+        (0b0100_0100, 0xFFF000, 0x1000),
+        (0b0110_1000, 0, 0x2000),
+        (0b0111_0100, 0, 0x8000),
+        (0b0101_1100, 0, 0x1000000),
+        (0b0001_1100, 0, 0x1000000),
+    ],
+)
+def test_what_is_protected(status: int, first: int, count: int) -> None:
+    """Rows of the datasheet's table of status register memory protection (WPS = 0, CMP = 0)."""
+    assert protected(status, W25Q128JV.size) == (first, first + count)
+
+
+def test_a_protected_place_is_not_changed() -> None:
+    """Of a chip of 4 MiB the halves, the region begins the upper one; all of it can be read."""
+    table = replace(W25Q128JV, size=1 << 22)
+    lower, upper, last = 0b0011_1000, 0b0001_1000, 0b0100_0100
+
+    async def free(bus: Bus) -> None:
+        await bus.wake()
+        assert await bus.ask(Opcode.STATUS_1, 1) == bytes([lower])
+        assert await bus.ask(Opcode.READ, 2, FIRST - 1) == b"\xff" + BYTES[:1]
+        await bus.change(Opcode.ERASE_SECTOR, address=FIRST)
+
+    run(free, table=table, status=lower)
+    for status, opcode, address in (
+        (upper, Opcode.ERASE_SECTOR, FIRST + 5),
+        (upper, Opcode.ERASE_BLOCK, FIRST),
+        (upper, Opcode.PROGRAM, FIRST + len(BYTES)),
+        (lower, Opcode.PROGRAM, FIRST - 1),
+        (last, Opcode.ERASE_BLOCK, (1 << 22) - (1 << 16)),  # of whose sectors one is protected
+    ):
+
+        async def taken(bus: Bus, opcode: Opcode = opcode, address: int = address) -> None:
+            await bus.wake()
+            await bus.change(opcode, *[0] * (opcode == Opcode.PROGRAM), address=address)
+
+        with pytest.raises(AssertionError, match="a change of what is protected"):
+            run(taken, table=table, status=status)
+
+
+def test_registers_that_are_protected_stay() -> None:
+    async def work(bus: Bus, high: int = 0) -> None:
+        await bus.wake()
+        await bus.say(Opcode.VOLATILE_ENABLE)
+        await bus.select()
+        for bit in f"{Opcode.WRITE_STATUS_2:08b}00000010":
+            await bus.pulse(int(bit) | 0b1000 | high)
+        await bus.end()
+        assert await bus.ask(Opcode.STATUS_2, 1) == b"\2"
+
+    async def high(bus: Bus) -> None:
+        await work(bus, 0b0100)
+
+    run(work)
+    run(high, status=0x80)
+    with pytest.raises(AssertionError, match="status that is protected"):
+        run(work, status=0x80)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Member, Out, connect
@@ -56,6 +58,10 @@ class SimTop(wiring.Component):
         self.accelerator = FramedCore(config, clock_hz, bake)
         super().__init__(engine_ports())
 
+    def chip(self) -> Any:
+        """Return the chip that the store is in."""
+        return chip_of(self.config, self.clock_hz)
+
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
@@ -69,7 +75,7 @@ class SimTop(wiring.Component):
             self.uart_tx.eq(transmitter.tx),
         ]
         if chip_ports(self.config):
-            m.submodules.chip = chip = chip_of(self.config, self.clock_hz)
+            m.submodules.chip = chip = self.chip()
             connect(m, accelerator.chip, chip.chip)
         i, o = accelerator.i, accelerator.o
         free = self._free(m)

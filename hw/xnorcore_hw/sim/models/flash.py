@@ -12,12 +12,14 @@ from amaranth.lib.wiring import In
 
 from ...memory.stores.flash_pins import FlashSignature
 from .flash_content import FlashContent
+from .flash_protection import protected
 from .flash_table import READS, W25Q128JV, FlashTable, Opcode
 
 __all__ = ["FlashModel"]
 
 _ASKED = (Opcode.STATUS_1, Opcode.STATUS_2, Opcode.IDENTITY)
-_CHANGES = (Opcode.PROGRAM, Opcode.ERASE_SECTOR, Opcode.ERASE_BLOCK)
+_CHANGES = {Opcode.PROGRAM: 8, Opcode.ERASE_SECTOR: 12, Opcode.ERASE_BLOCK: 16}
+"""And the logarithms of the bytes that they are about."""
 _SHORT = (
     Opcode.WRITE_ENABLE, Opcode.VOLATILE_ENABLE, Opcode.WRITE_DISABLE, Opcode.POWER_DOWN, Opcode.RELEASE,
 )  # fmt: skip
@@ -59,6 +61,9 @@ class FlashModel(wiring.Component):
         In power-down from power-up on, as after the FPGA was configured by itself.
     contents : tuple of int
         First words of the region; what is behind them is erased.
+    status : int
+        What the first status register says from the beginning: bits 2 to 6 protect a part of the chip, bit 7
+        the registers while IO2 is low. Nothing can change them.
 
     Members
     -------
@@ -75,8 +80,10 @@ class FlashModel(wiring.Component):
         pace: float = 1.0,
         asleep: bool = True,
         contents: tuple[int, ...] = (),
+        status: int = 0,
     ) -> None:
-        self.clock_hz, self.table = clock_hz, table
+        assert status < 1 << 8 and not status & 0b11, "it is not busy, and has no write enable"
+        self.clock_hz, self.table, self._status = clock_hz, table, status
         super().__init__({"chip": In(FlashSignature())})
         self._content = FlashContent(clock_hz, first, words, table, pace, contents)
         self._phase, self._count = Signal(_Phase), Signal(6)
@@ -105,6 +112,7 @@ class FlashModel(wiring.Component):
             m.d.sync += wait.eq(wait - 1)
         _forbid(m, chip.select & ~selected & (wait != 0), "flash: selected too soon")
         _forbid(m, chip.clock & ~chip.select, "flash: a clock pulse without select")
+        _forbid(m, ended & (phase == _Phase.DUMMY), "flash: a command ends before its first data")
         self._speed(m, pulse)
         opcode, address, emits = Signal(8), Signal(24), Signal()
         m.d.comb += [opcode.eq(self._opcode), address.eq(self._address)]
@@ -152,6 +160,8 @@ class FlashModel(wiring.Component):
             _forbid(m, opcode.matches(*_CHANGES) & ~self._enabled, "flash: a change without write enable")
             writes = opcode == Opcode.WRITE_STATUS_2
             _forbid(m, writes & ~(self._enabled | self._volatile), "flash: status without write enable")
+            low = bool(self._status >> 7) & self.chip.drive[2] & ~self.chip.o[2]
+            _forbid(m, writes & low, "flash: status that is protected")
             with m.Switch(opcode):
                 with m.Case(*READS, *_CHANGES):
                     m.d.sync += phase.eq(_Phase.ADDRESS)
@@ -174,6 +184,7 @@ class FlashModel(wiring.Component):
         with m.If(count == Mux(wide, 20, 23)):
             m.d.sync += count.eq(0)
             _forbid(m, address >= self.table.size, "flash: an address behind its end")
+            _forbid(m, self._shielded(address), "flash: a change of what is protected")
             with m.Switch(opcode):
                 with m.Case(Opcode.READ):
                     m.d.sync += phase.eq(_Phase.DATA)
@@ -186,10 +197,28 @@ class FlashModel(wiring.Component):
                 with m.Default():
                     m.d.sync += phase.eq(_Phase.OVER)
 
+    def _shielded(self, address: Value) -> Value:
+        """Return whether a change that begins there is one of a place that is protected."""
+        first, behind = protected(self._status, self.table.size)
+        shielded: Value = Const(0)
+        for code, bits in _CHANGES.items():
+            base = Cat(Const(0, bits), address[bits:])
+            shielded |= (self._opcode == code) & (base < behind) & (base + (1 << bits) > first)
+        return shielded
+
     def _dummy(self, m: Module, emits: Signal) -> None:
+        drive, o = self.chip.drive, self.chip.o
+        # Its first clocks are the bits M7 to M0.
+        mode = (self._opcode == Opcode.QUAD_IO) & (self._count < 2)
+        _forbid(m, mode & ~drive.all(), "flash: nobody drives the mode bits")
+        goes_on = mode & (self._count == 0) & (o[:2] == 0b10)
+        _forbid(m, goes_on, "flash: mode bits that start continuous read")
         lasts = Array(Const(READS[Opcode(code)].dummy - 1 if code in READS else 0, 4) for code in range(256))
         m.d.sync += self._count.eq(self._count + 1)
         with m.If(self._count == lasts[self._opcode]):
+            both = Mux(self._opcode.matches(Opcode.QUAD_OUTPUT, Opcode.QUAD_IO), drive, drive[1])
+            both = Mux(self._opcode == Opcode.DUAL_OUTPUT, drive[:2], both)
+            _forbid(m, both.any(), "flash: a line is driven on which data come next")
             m.d.sync += self._phase.eq(_Phase.DATA)
             m.d.comb += emits.eq(1)
 
@@ -215,7 +244,7 @@ class FlashModel(wiring.Component):
             with m.Case(Opcode.QUAD_OUTPUT, Opcode.QUAD_IO):
                 m.d.comb += lanes.eq(4)
             with m.Case(Opcode.STATUS_1):
-                m.d.comb += byte.eq(Cat(content.busy, self._enabled))
+                m.d.comb += byte.eq(Cat(content.busy, self._enabled, Const(self._status >> 2, 6)))
             with m.Case(Opcode.STATUS_2):
                 m.d.comb += byte.eq(self._quad << 1)
             with m.Case(Opcode.IDENTITY):

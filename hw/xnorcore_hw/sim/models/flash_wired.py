@@ -30,6 +30,7 @@ class WiredFlash(wiring.Component):
     place : FlashPlace, optional
         Default: that of a simulated device.
     pace : float
+    status : int
         As of `FlashModel`.
 
     Members
@@ -42,10 +43,16 @@ class WiredFlash(wiring.Component):
     """
 
     def __init__(
-        self, config: DeviceConfig, clock_hz: int, place: FlashPlace | None = None, pace: float = PACE
+        self,
+        config: DeviceConfig,
+        clock_hz: int,
+        place: FlashPlace | None = None,
+        pace: float = PACE,
+        status: int = 0,
     ) -> None:
         self._place = place = place or simulated(config)
-        self.model = FlashModel(clock_hz or CLOCK_HZ, place.first, config.store_words, pace=pace)
+        hz, words = clock_hz or CLOCK_HZ, config.store_words
+        self.model = FlashModel(hz, place.first, words, pace=pace, status=status)
         super().__init__({"chip": In(FlashSignature())})
 
     def elaborate(self, platform: object) -> Module:
