@@ -6,7 +6,10 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
+
+from xnorcore_hw.sim.models.single import SIMULATED
 
 Testbench = Callable[[Any], Awaitable[None]]
 _MOST = 4
@@ -30,7 +33,7 @@ class Bench:
         if simulator is not None:
             simulator.reset()
             return simulator
-        simulator = Simulator(self.dut)
+        simulator = Simulator(Fragment.get(self.dut, SIMULATED))
         simulator.add_clock(1e-6)
         for place in range(_MOST):
 

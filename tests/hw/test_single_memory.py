@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore_hw.memory.single.generic import Access, GenericSingle, SingleMemory, single_of
 from xnorcore_hw.memory.single.ice40 import Ice40Spram
+from xnorcore_hw.sim.models.single import SIMULATED, HostileSingle
 
 from .streams import simulate
 
@@ -89,7 +90,7 @@ class Dut(wiring.Component):
     ("depth", "width", "lane", "blocks"),
     [(64, 8, 4, 1), (16384, 24, 8, 2), (16385, 32, 8, 4), (40000, 16, 4, 3), (3000, 40, 8, 3)],
 )
-@pytest.mark.parametrize("kind", [GenericSingle, Spram])
+@pytest.mark.parametrize("kind", [GenericSingle, HostileSingle, Spram])
 def test_words_are_kept(kind: type[SingleMemory], depth: int, width: int, lane: int, blocks: int) -> None:
     single = kind()
     dut = Dut(single, depth, width, lane)
@@ -125,7 +126,30 @@ def test_words_are_kept(kind: type[SingleMemory], depth: int, width: int, lane: 
         assert single.blocks == blocks
 
 
+@pytest.mark.parametrize("width", [8, 40])
+def test_a_simulated_one_gives_no_word_where_none_is_promised(width: int) -> None:
+    """Words at power-up are not 0, and behind a write comes neither what was there nor what is now."""
+    dut = Dut(HostileSingle(), 64, width, 4)
+
+    async def run(ctx: Any) -> None:
+        for place in range(64):
+            ctx.set(dut.addr, place)
+            ctx.set(dut.mask, 0)
+            ctx.set(dut.write, 0)
+            await ctx.tick()
+            before = ctx.get(dut.word)
+            ctx.set(dut.data, place * 0x7654321 & (1 << width) - 1)
+            ctx.set(dut.mask, (1 << width // 4) - 1)
+            ctx.set(dut.write, 1)
+            await ctx.tick()
+            behind = ctx.get(dut.word)
+            assert before and behind not in (before, ctx.get(dut.data))
+
+    simulate(dut, run)
+
+
 def test_a_platform_says_which() -> None:
     assert isinstance(single_of(None), GenericSingle)
+    assert isinstance(single_of(SIMULATED), HostileSingle)
     single = Ice40Spram()
     assert single_of(type("Platform", (), {"single": single})) is single

@@ -32,6 +32,8 @@ from amaranth.hdl._nir import (
 )  # fmt: skip
 from amaranth.lib import wiring
 
+from .models.single import SIMULATED
+
 __all__ = [
     "AnyValue", "AssignmentList", "AsyncProperty", "AsyncReadPort", "FlipFlop", "Initial",
     "Matches", "Netlist", "Operator", "Part", "PriorityMatch",
@@ -60,7 +62,7 @@ def lower(component: wiring.Component) -> Netlist:
     The checks for combinational loops that Amaranth makes here cost more time than the whole rest
     of the build; `Schedule` finds those loops anyway.
     """
-    design = _ir.Fragment.get(component, None).prepare(ports=_ports(component), hierarchy=("top",))
+    design = _ir.Fragment.get(component, SIMULATED).prepare(ports=_ports(component), hierarchy=("top",))
     netlist = Netlist()
     _ir._emit_netlist(netlist, design)
     netlist.resolve_all_nets()
@@ -121,7 +123,7 @@ class _ModuleEmitter(rtlil.ModuleEmitter):
 
 def to_rtlil(component: wiring.Component) -> str:
     """Return a component as RTLIL text, its top module named ``top``."""
-    netlist = _ir.build_netlist(_ir.Fragment.get(component, None), ports=_ports(component))
+    netlist = _ir.build_netlist(_ir.Fragment.get(component, SIMULATED), ports=_ports(component))
     empty = rtlil.EmptyModuleChecker(netlist)
     names, text = SignalDict(), rtlil.Design(emit_src=True)
     for index, module in enumerate(netlist.modules):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
 from xnorcore.errors import EngineError
 from xnorcore.isa.device import DeviceConfig
 
 from .engine import Factory, Progress, check_link, check_ports, standard_top
+from .models.single import SIMULATED
 
 _PERIOD = 1e-6
 
@@ -58,7 +60,7 @@ class AmaranthEngine:
         self._top: Any = (top or standard_top)(config, clock_hz)
         check_ports(self._top)
         self._cycles = 0
-        simulator = Simulator(self._top)
+        simulator = Simulator(Fragment.get(self._top, SIMULATED))
         simulator.add_clock(_PERIOD)
         simulator.add_testbench(self._testbench, background=True)
         self._simulator: Simulator | None = simulator
