@@ -27,6 +27,7 @@ __all__ = [
     "LFE5U_25F_MG285",
     "LFE5U_85F_BG381",
     "Ecp5",
+    "with_flash",
 ]
 
 _MHZ = 1_000_000
@@ -204,6 +205,27 @@ class Ecp5(Family):
     def flip_flops(self, cells: Mapping[str, int]) -> int:
         """Count TRELLIS_FF."""
         return total(cells, ["TRELLIS_FF"])
+
+
+def with_flash(platform: Any, select: str, data: str) -> Any:
+    """Add the resource ``flash`` to a platform, without its clock, whose pin is none that a design can have.
+
+    Parameters
+    ----------
+    platform : amaranth.vendor.LatticeECP5Platform
+    select, data : str
+        Pins; IO0 to IO3, of 3.3 V.
+
+    Returns
+    -------
+    amaranth.vendor.LatticeECP5Platform
+        The same.
+    """
+    from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
+
+    lines = Subsignal("cs", PinsN(select, dir="o")), Subsignal("dq", Pins(data, dir="io"))
+    platform.add_resources([Resource("flash", 0, *lines, Attrs(IO_TYPE="LVCMOS33"))])
+    return platform
 
 
 def _plans(input_hz: int, wanted_hz: int) -> Iterator[PllPlan]:

@@ -10,29 +10,23 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.stores import StoreKind
 
 from ..board import Board, StoreChip
-from ..families.ecp5 import LFE5UM5G_45F_BG554, LFE5UM5G_85F_BG554
+from ..families.ecp5 import LFE5UM5G_45F_BG554, LFE5UM5G_85F_BG554, with_flash
 from ..families.family import Part
+
+_FLASH = "AA2", "AD2 AE2 AF2 AE1"
+"""Pins of the flash."""
 
 
 def _45f() -> Any:
     from amaranth_boards.ecpix5 import ECPIX545Platform
 
-    return _with_flash(ECPIX545Platform())
+    return with_flash(ECPIX545Platform(), *_FLASH)
 
 
 def _85f() -> Any:
     from amaranth_boards.ecpix5 import ECPIX585Platform
 
-    return _with_flash(ECPIX585Platform())
-
-
-def _with_flash(platform: Any) -> Any:
-    """Add the flash without its clock, whose pin is none that a design can have."""
-    from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
-
-    select, data = Subsignal("cs", PinsN("AA2", dir="o")), Subsignal("dq", Pins("AD2 AE2 AF2 AE1", dir="io"))
-    platform.add_resources([Resource("flash", 0, select, data, Attrs(IO_TYPE="LVCMOS33"))])
-    return platform
+    return with_flash(ECPIX585Platform(), *_FLASH)
 
 
 def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceConfig) -> Board:

@@ -1,13 +1,17 @@
-"""OrangeCrab r0.2 with an ECP5 25F; its USB port is the FPGA's own, and that of its bootloader."""
+"""OrangeCrab r0.2 with an ECP5 25F; its USB port is the FPGA's own, and that of its bootloader.
+
+The bootloader is at the beginning of the flash, and puts a design behind itself, from 80000h on.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import StoreKind
 
-from ..board import Board
-from ..families.ecp5 import LFE5U_25F_MG285
+from ..board import Board, StoreChip
+from ..families.ecp5 import LFE5U_25F_MG285, with_flash
 
 
 def _platform() -> Any:
@@ -18,7 +22,7 @@ def _platform() -> Any:
     platform = OrangeCrabR0_2_25FPlatform()  # N17 and M18 are pins 0 and 1 of the header
     attributes = Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
     platform.add_resources([UARTResource(0, rx="N17", tx="M18", attrs=attributes)])
-    return platform
+    return with_flash(platform, "U17", "U18 T18 R18 N18")
 
 
 BOARD = Board(
@@ -38,6 +42,8 @@ BOARD = Board(
         line_bytes=2048,
         threshold_share=4,
         column_align=4,
+        store_words=1 << 17,
+        store_kind=StoreKind.FLASH2,
     ),
     clock_pin="clk",
     clock_in_hz=48_000_000,
@@ -50,5 +56,7 @@ BOARD = Board(
     error=("rgb_led", 0, "r"),
     pack=("--freq", "38.8"),
     usb=("1209", "5af0"),
+    # The upper half of a W25Q128JV, at half the clock as on an ECPIX-5.
+    chips=(StoreChip(StoreKind.FLASH2, "flash", 1 << 21, 1 << 23, every=2),),
     adapter="wire an adapter of 3.3 V, its TXD to pin 0, its RXD to pin 1, and ground",
 )
