@@ -266,8 +266,8 @@ def test_program_a_network_that_cannot_be_kept(capsys):
 
 
 def test_a_board_that_keeps_no_network_is_refused_before_its_port(capsys):
-    code, _, err = run(capsys, "program", "ulx3s-25f", "--network", "mnist-tfc", "--port", "/dev/nothing")
-    assert code == 2 and "ulx3s-25f has no flash" in err and "icebreaker" in err and "nothing" not in err
+    code, _, err = run(capsys, "program", "icestick", "--network", "mnist-tfc", "--port", "/dev/nothing")
+    assert code == 2 and "icestick has no flash" in err and "icebreaker" in err and "nothing" not in err
 
 
 def test_program_flash(bitstream, tmp_path, monkeypatch, capsys):

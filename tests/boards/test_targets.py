@@ -354,6 +354,8 @@ def test_regions_of_chips(name):
             ("ecpix5-45f", 4, {"AA2", "AD2", "AE2", "AF2", "AE1"}),
             ("upduino-3.1", 2, {"16", "15", "14", "17"}),
             ("orangecrab-25f", 4, {"U17", "U18", "T18", "R18", "N18"}),
+            ("ulx3s-85f", 4, {"R2", "W2", "V2", "Y2", "W1"}),
+            ("tang-nano-20k", 2, {"60", "59", "61", "62"}),
         ],
         1,
         many=True,

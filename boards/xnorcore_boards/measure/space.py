@@ -8,7 +8,7 @@ from itertools import product
 
 from xnorcore.errors import GeometryError
 from xnorcore.isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig, Geometry
-from xnorcore.isa.stores import QUEUE_WORDS, StoreKind
+from xnorcore.isa.stores import FLASHES, QUEUE_WORDS, SDRAMS, StoreKind
 from xnorcore.model.network import Network
 
 from ..board import Board
@@ -160,14 +160,15 @@ def _ports(board: Board) -> tuple[int, ...]:
 def _stores(board: Board, networks: Iterable[Network]) -> Iterator[dict[str, int]]:
     """Yield no store, and those that the board's part or a chip beside it may be, of the size of its own.
 
-    None if half of the part's memory holds the weights of every network.
+    None if half of the part's memory holds the weights of every network; no flash beside an SDRAM.
     """
     yield {}
     own, part = board.config, board.part
     block = max(depth * width for depth, width, _ in part.family.block_ram.shapes)
     if 2 * max((network.weight_bits for network in networks), default=0) <= part.bram * block:
         return
-    for kind in StoreKind:
+    slower = FLASHES if any(chip.kind in SDRAMS for chip in board.chips) else ()
+    for kind in sorted(set(StoreKind) - set(slower)):
         chip = next((chip for chip in board.chips if chip.kind == kind.outside), None)
         inside = kind is StoreKind.RAM or kind in QUEUE_WORDS
         if (inside and not board.part.spram) or (chip is None and kind is not StoreKind.RAM):

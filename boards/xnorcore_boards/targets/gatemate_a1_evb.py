@@ -2,6 +2,9 @@
 
 Not checked against a document of its maker: the pins of UART and light, the RP2040's USB numbers, the
 programmer's name for the board, and the core voltage, of which the lowest is assumed.
+
+No flash: on its schematic (revisions B and C) that of the FPGA's configuration, U3, is an option that is not
+fitted. A chip there would be on IO_WA_A8 (select), B8 (clock), B7 and A7 (data).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _SDRAM = {
 def _platform() -> Any:
     from amaranth.build import Attrs, Clock, Pins, Resource
     from amaranth.vendor import GowinPlatform
-    from amaranth_boards.resources import LEDResources, SDRAMResource, UARTResource
+    from amaranth_boards.resources import LEDResources, SDRAMResource, SPIFlashResources, UARTResource
 
     lvcmos = Attrs(IO_TYPE="LVCMOS33")
 
@@ -44,6 +44,7 @@ def _platform() -> Any:
             *LEDResources(pins="15 16 17 18 19 20", invert=True, attrs=lvcmos),
             UARTResource(0, rx="70", tx="69", attrs=Attrs(PULL_MODE="UP", IO_TYPE="LVCMOS33")),
             SDRAMResource(0, **_SDRAM, attrs=lvcmos),
+            *SPIFlashResources(0, cs_n="60", clk="59", copi="61", cipo="62", attrs=lvcmos),
         ]
         connectors = []  # noqa: RUF012
 
@@ -82,5 +83,10 @@ BOARD = Board(
     heartbeat=("led", 0),
     activity=("led", 1),
     error=("led", 2),
-    chips=(StoreChip(StoreKind.SDRAM32, "sdram", SDRAM32_WORDS),),
+    pack=("--mspi_as_gpio",),
+    chips=(
+        StoreChip(StoreKind.SDRAM32, "sdram", SDRAM32_WORDS),
+        # The upper half of a W25Q64, of which two data lines are wired; the bitstream begins at 0.
+        StoreChip(StoreKind.FLASH2, "spi_flash_2x", 1 << 20, 1 << 22),
+    ),
 )

@@ -10,20 +10,23 @@ from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.stores import SDRAM_WORDS, StoreKind
 
 from ..board import Board, StoreChip
-from ..families.ecp5 import LFE5U_25F_BG381, LFE5U_85F_BG381
+from ..families.ecp5 import LFE5U_25F_BG381, LFE5U_85F_BG381, with_flash
 from ..families.family import Part
+
+_FLASH = "R2", "W2 V2 Y2 W1"
+"""Pins of the flash."""
 
 
 def _25f() -> Any:
     from amaranth_boards.ulx3s import ULX3S_25F_Platform
 
-    return ULX3S_25F_Platform()
+    return with_flash(ULX3S_25F_Platform(), *_FLASH)
 
 
 def _85f() -> Any:
     from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-    return ULX3S_85F_Platform()
+    return with_flash(ULX3S_85F_Platform(), *_FLASH)
 
 
 def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceConfig, clock_hz: int) -> Board:
@@ -43,7 +46,11 @@ def _board(size: str, part: Part, platform: Callable[[], Any], config: DeviceCon
         activity=("led", 1),
         error=("led", 2),
         usb=("0403", "6015"),
-        chips=(StoreChip(StoreKind.SDRAM, "sdram", SDRAM_WORDS),),
+        chips=(
+            StoreChip(StoreKind.SDRAM, "sdram", SDRAM_WORDS),
+            # The upper half of the smallest that one is fitted with, 4 MiB; the bitstream begins at 0.
+            StoreChip(StoreKind.FLASH2, "flash", 1 << 19, 1 << 21, every=2),
+        ),
     )
 
 

@@ -58,8 +58,8 @@ def check_kept(program: Program) -> None:
         where = StoreKind(config.store_kind).title if config.store_words else "none"
         raise UsageError(
             "keep: only a device with a store in flash keeps a network without power, and this one's store "
-            f"is {where}; a board with a flash (docs/boards.md) can be built with --set store_kind=2 --set "
-            "store_words=N; or load without keep"
+            f"is {where}; a board with a flash can be built with --set store_words=N --set store_kind=K, of "
+            "which docs/boards.md has the kinds; or load without keep"
         )
     if program.stopped:
         raise UsageError("keep: the program ends behind a layer; load the whole network")
