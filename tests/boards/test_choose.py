@@ -104,6 +104,15 @@ def test_stores_are_looked_at_where_memory_does_not_hold_the_weights():
     assert judged.rates == found.best.rates
 
 
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("ulx3s-25f", {0, 1}), ("tang-nano-20k", {0, 3}), ("orangecrab-25f", {0, 4}), ("upduino-3.1", {0, 4})],
+)
+def test_a_flash_beside_an_sdram_is_not_looked_at(name, kinds):
+    lfc = zoo.load("mnist-lfc")
+    assert {c.store_kind for c in arrays(find_board(name), [lfc], Geometry(1, 4, 16))} == kinds
+
+
 def test_networks_of_few_bits_are_given_codes():
     layers = [
         Dense(RNG.choice([-3, -1, 1, 3], (40, 64)), np.tile([-9, 0, 9], (40, 1))),
