@@ -14,19 +14,19 @@ from .recipes import RECIPES
 
 if TYPE_CHECKING:
     from .export import to_network
-    from .fewbits import Quant, QuantConv2d, QuantLinear, Residual
+    from .fewbits import Quant, QuantConv2d, QuantLinear, Residual, Shortcut
     from .layers import BinaryConv2d, BinaryLinear, Sign, sign
     from .loop import Progress, train
 
 __all__ = [
     "RECIPES", "Augment", "BinaryConv2d", "BinaryLinear", "Conv", "Dataset", "Progress", "Quant",
-    "QuantConv2d", "QuantLinear", "Recipe", "Residual", "Sign", "sign", "to_network", "train",
+    "QuantConv2d", "QuantLinear", "Recipe", "Residual", "Shortcut", "Sign", "sign", "to_network", "train",
 ]  # fmt: skip
 
 _LAZY = {
     "BinaryConv2d": "layers", "BinaryLinear": "layers", "Sign": "layers", "sign": "layers",
     "Quant": "fewbits", "QuantConv2d": "fewbits", "QuantLinear": "fewbits", "Residual": "fewbits",
-    "to_network": "export", "Progress": "loop", "train": "loop",
+    "Shortcut": "fewbits", "to_network": "export", "Progress": "loop", "train": "loop",
 }  # fmt: skip
 
 

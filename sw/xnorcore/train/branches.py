@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..errors import UsageError
+from ..model.network import Add
 from ._torch import nn, torch
-from .fewbits import Residual
+from .fewbits import Quant, Residual
 
-__all__ = ["At", "Fork", "Join", "Turn", "added", "begins", "flat", "unquantised"]
+__all__ = ["At", "Fork", "Join", "Turn", "added", "begins", "coded", "flat", "unquantised"]
+
+_MOST_TIMES = 32
+"""Most steps of one branch in one of the other."""
 
 
 class Fork(nn.Module):
@@ -22,7 +26,11 @@ class Turn(nn.Module):
 
 
 class Join(nn.Module):
-    """Where both are added."""
+    """Where both are added; with the block's `Quant` of values, if it has one."""
+
+    def __init__(self, values: Quant | None = None) -> None:
+        super().__init__()
+        self.values = values
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class At:
     shape : tuple of int
     step : Fraction
         What the model has for 1 of the integers.
+    low, most : int
+        What the integer 0 is, in steps, and the largest integer of those that are added.
     coded : bool
         They are what a `Quant` gave, or sums of that.
     """
@@ -43,6 +53,8 @@ class At:
     value: int
     shape: tuple[int, ...]
     step: Fraction = Fraction(1)
+    low: int = 0
+    most: int = 0
     coded: bool = False
 
 
@@ -58,7 +70,12 @@ def flat(modules: Sequence[torch.nn.Module], before: str = "") -> Iterator[tuple
         if module.shortcut is not None:
             yield label, Turn()
             yield from flat(list(module.shortcut), f"{label}.shortcut.")
-        yield label, Join()
+        yield label, Join(module.values)
+
+
+def coded(at: At, quant: Quant) -> At:
+    """Return what a quantiser gives."""
+    return replace(at, step=quant.exact(), low=quant.low, most=quant.top - quant.low, coded=True)
 
 
 def begins(at: At, where: str) -> None:
@@ -81,19 +98,31 @@ def unquantised(where: str) -> UsageError:
     return UsageError(f"{where}: a branch does not end in xnorcore.train.Quant, as both must")
 
 
-def added(one: At, two: At, where: str) -> At:
-    """Return the sum of both branches of a block.
+def added(one: At, two: At, where: str, values: Quant | None) -> tuple[At, tuple[int, int], Add]:
+    """Return the sum of both branches of a block, how many times each counts in it, and the layer.
 
     Raises
     ------
     UsageError
-        If a branch ends in something else than a `Quant`, or their steps differ.
+        If a branch ends in something else than a `Quant`, or their steps are not equal or 2, 4, ... 32 to 1.
     """
     if not (one.coded and two.coded):
         raise unquantised(where)
-    if one.step != two.step:
+    ratio = one.step / two.step
+    times = ratio.numerator, ratio.denominator
+    if max(times) > _MOST_TIMES or times[0] & times[0] - 1 or times[1] & times[1] - 1:
         raise UsageError(
             f"{where}: adds values in steps of {float(one.step):.9g} and of {float(two.step):.9g}, whose "
-            "integers do not add up; give both branches one and the same Quant"
+            "integers do not add up; give both branches one and the same Quant, or one like the other's"
         )
-    return two
+    step = one.step / times[0]
+    low, most = (a * times[0] + b * times[1] for a, b in ((one.low, two.low), (one.most, two.most)))
+    if values is None:
+        return replace(two, step=step, low=low, most=most), times, Add()
+    if values.exact() != step:
+        raise UsageError(
+            f"{where}: has values in steps of {float(values.exact()):.9g}, and adds in steps of "
+            f"{float(step):.9g}; give it the Quant that is in front of the first block"
+        )
+    most = values.top - values.low
+    return replace(two, step=step, low=values.low, most=most), times, Add("", values.low - low, most)

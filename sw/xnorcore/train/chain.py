@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from math import frexp, log2, prod
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError, UsageError
+from ..errors import UsageError
 from ..folding import fold
 from ..folding.complement import fold_pooled_batchnorm
 from ..folding.steps import fold_steps
-from ..isa.scaling import FACTOR_BITS
 from ..model.layers import is_dense
-from ..model.network import Add, Conv2d, Dense, GlobalSum, InputScale, Layer, MaxPool2d
+from ..model.network import Add, Conv2d, Dense, GlobalSum, Layer, MaxPool2d
 from ._torch import nn, torch
-from .branches import At, Fork, Join, Turn, added, begins, flat, unquantised
-from .fewbits import Quant
-from .layers import BinaryConv2d, BinaryLinear, Sign, scale_fraction
+from .branches import At, Fork, Join, Turn, added, begins, coded, flat, unquantised
+from .factors import fraction_of, input_scale_of, mean_shift
+from .fewbits import Quant, Shortcut
+from .layers import BinaryConv2d, BinaryLinear, Sign
 from .model import FlattenChannelsLast
 from .modules import pair, place, refusal, stored
+from .plain import halved, identity, padding_of
 
 __all__ = ["Chain"]
 
 _IDLE = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Hardtanh)
 """Modules that do nothing in evaluation, or, in front of a sign, nothing to it."""
-_FRACTION = 12
-"""Fractional bits of the values that K is the mean of, where they have no number of bits."""
 
 
 class Chain:
@@ -67,7 +66,7 @@ class Chain:
         self.labels, self.modules = [label for label, _ in pairs], [module for _, module in pairs]
         self.at = At(0, tuple(shape))
         if first and isinstance(before := modules[first - 1], Quant):
-            self.at = replace(self.at, step=before.exact())
+            self.at = coded(self.at, before)
         self.layers: list[Layer] = []
         self.reads: list[tuple[int, ...]] = []
         self.masks: dict[int, np.ndarray] = {}
@@ -81,8 +80,12 @@ class Chain:
             work = self._take(work)
         if not self.layers:
             raise UsageError("the model has no layer with weights; start with BinaryLinear or BinaryConv2d")
+        if isinstance(self.layers[-1], GlobalSum):
+            self._add(identity(self.shape, None, "same"))
+            self.at = replace(self.at, coded=True)
         if self.at.coded:
             self.scale = np.full(prod(self.shape), float(self.at.step))
+            self.offset = self.scale * self.at.low if self.at.low else None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,6 +106,13 @@ class Chain:
             return work[1:]
         if isinstance(module, nn.AdaptiveAvgPool2d) and self.layers:
             self._average(work[0], module)
+            return work[1:]
+        if isinstance(module, Shortcut):
+            self._add(halved(self.at, module, self._place(work[0])))
+            return work[1:]
+        if isinstance(module, Sign) and self.at.coded:
+            self._add(identity(self.shape, -self.at.low, f"sign{len(self.layers)}"))
+            self.at = replace(self.at, step=Fraction(1), low=0, coded=False)
             return work[1:]
         if not isinstance(module, (BinaryLinear, BinaryConv2d)):
             raise UsageError(refusal(self._place(work[0]), module))
@@ -149,15 +159,20 @@ class Chain:
         """Begin a residual block, go to its shortcut, or add what both give."""
         if isinstance(module, Fork):
             begins(self.at, self._block(index))
+            if not self.at.value:  # a device adds nothing to an image
+                self._add(identity(self.shape, np.arange(1, self.at.most + 1), "image"))
             self.branches.append(self.at)
             return
         if isinstance(module, Turn):
             self.branches[-1], self.at = self.at, self.branches[-1]
             return
         one, two = self.branches.pop(), self.at
-        self.at = replace(added(one, two, self._block(index)), value=len(self.layers) + 1)
-        self.layers.append(Add(f"add{sum(isinstance(layer, Add) for layer in self.layers)}"))
-        self.reads.append((two.value, one.value))
+        values: Any = module.values
+        found, times, layer = added(one, two, self._block(index), values)
+        self.at = replace(found, value=len(self.layers) + 1)
+        name = f"add{sum(isinstance(layer, Add) for layer in self.layers)}"
+        self.layers.append(replace(layer, name=name))
+        self.reads.append((two.value,) * times[1] + (one.value,) * times[0])
 
     def _layer(
         self, module: Any, pool: int | None, norm: int | None, end: Sign | Quant | None, scaled: Any
@@ -170,34 +185,38 @@ class Chain:
             _nothing(len(module.weight)) if norm is None else stored(self.labels[norm], self.modules[norm])
         )
         step = self.at.step
+        pad = padding_of(self.at, module)
         label = f"{'conv' if isinstance(module, BinaryConv2d) else 'dense'}{self._count(module)}"
         weights, thresholds = self._weights(module), None
         if end is not None:
             if isinstance(module, BinaryConv2d):
-                values["zero_padded"] = any(module.padding) and module.pad_value == 0
+                values["zero_padded"] = any(module.padding) and pad == 0
             weights, thresholds = self._folded(
-                weights, end, pool, values | {"alpha": alpha, "input_scale": step}
-            )
-        elif norm is not None or alpha is not None or scaled or step != 1:
+                weights, end, pool,
+                values | {"alpha": alpha, "input_scale": step, "input_offset": float(step * self.at.low)},
+            )  # fmt: skip
+        elif norm is not None or alpha is not None or scaled or step != 1 or self.at.low:
             factor = values["gamma"] / np.sqrt(values["var"] + values["eps"])
             self.offset = None if norm is None and not scaled else values["beta"] - values["mean"] * factor
             self.scale = factor * float(step) * (1.0 if alpha is None else alpha)
+            if self.at.low:
+                sums = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64) * self.at.low
+                self.offset = self.scale * sums + (0.0 if self.offset is None else self.offset)
         layer: Layer = Dense(weights, thresholds, name=label)
         if isinstance(module, BinaryConv2d):
             layer = Conv2d(
-                weights, thresholds, stride=module.stride, padding=module.padding, pad_value=module.pad_value,
-                name=label,
+                weights, thresholds, stride=module.stride, padding=module.padding, pad_value=pad, name=label,
             )  # fmt: skip
         self._add(layer)
         if pool is not None:
             self._add(self._pool(pool))
-        self.at = replace(self.at, step=Fraction(1), coded=False)
+        self.at = replace(self.at, step=Fraction(1), low=0, coded=False)
         if isinstance(end, Quant):
-            self.at = replace(self.at, step=end.exact(), coded=True)
+            self.at = coded(self.at, end)
         if scaled:
             taps, bits = scaled.weight[0].numel(), scaled.scale_bits
-            self._add(_input_scale(self.scale, self.offset, taps, f"scale{len(self.layers)}", bits))
-            self.unit = 2.0 ** _mean_shift(taps, bits) / (taps << _fraction(bits))
+            self._add(input_scale_of(self.scale, self.offset, taps, f"scale{len(self.layers)}", bits))
+            self.unit = 2.0 ** mean_shift(taps, bits) / (taps << fraction_of(bits))
             self.scale = self.offset = None
 
     def _folded(
@@ -249,7 +268,7 @@ class Chain:
             )
         positions = self.shape[0] * self.shape[1]
         self._add(GlobalSum())
-        self.at = replace(self.at, step=self.at.step / positions, coded=False)
+        self.at = replace(self.at, step=self.at.step / positions, low=self.at.low * positions, coded=False)
 
     def _pool(self, index: int) -> MaxPool2d:
         module: Any = self.modules[index]
@@ -269,26 +288,3 @@ def _nothing(outputs: int) -> dict[str, Any]:
 
 def _fits(layer: Layer, shape: tuple[int, ...]) -> bool:
     return is_dense(layer) or len(shape) == 3
-
-
-def _fraction(bits: int) -> int:
-    """Return the fractional bits of the values that K is the mean of."""
-    return scale_fraction(bits) if bits else _FRACTION
-
-
-def _mean_shift(taps: int, bits: int) -> int:
-    """Return by how much a sum of so many values is shifted: what a device needs, if they have bits."""
-    if not bits:
-        return round(log2(taps))
-    return max((taps * ((1 << bits - 1) - 1)).bit_length() - FACTOR_BITS, 0)
-
-
-def _input_scale(scale: Any, offset: Any, taps: int, name: str, bits: int) -> InputScale:
-    """Round ``scale * sum + offset``: multipliers of 16 bits, a result of so many fractional bits."""
-    if not (np.isfinite(scale).all() and np.isfinite(offset).all()):
-        raise NetworkError(f"{name}: a parameter in front of an input scale is not finite; train again")
-    largest = float(np.abs(scale).max())
-    fraction = _fraction(bits)
-    shift = min(max(16 - frexp(largest)[1] - fraction, 0), 48) if largest else 0
-    unit, mean_shift = 2.0 ** (fraction + shift), _mean_shift(taps, bits)
-    return InputScale(np.rint(scale * unit), np.rint(offset * unit), shift, mean_shift, name, bits)

@@ -17,7 +17,7 @@ from ..host.tail import Tail
 from ..model.network import InputSpec, Network
 from ._torch import torch
 from .chain import Chain
-from .fewbits import Quant
+from .fewbits import Quant, Residual
 from .layers import Sign
 from .model import BinaryNet
 from .real import ends_of, real_layers
@@ -47,8 +47,8 @@ def to_network(
     model : BinaryNet or torch.nn.Sequential
         On any device. A Sequential consists of `BinaryLinear`, `BinaryConv2d`, `QuantLinear`, `QuantConv2d`,
         ``BatchNorm1d``, ``BatchNorm2d``, ``MaxPool2d`` in front of the batch norm or behind the sign, `Sign`,
-        `Quant`, `Residual`, ``AdaptiveAvgPool2d(1)`` in front of the last layer, ``Flatten``; ``Dropout``
-        anywhere and ``Hardtanh`` in front of a sign change nothing.
+        `Quant`, `Residual`, `Shortcut`, ``AdaptiveAvgPool2d(1)`` in front of the last layer, ``Flatten``;
+        ``Dropout`` anywhere and ``Hardtanh`` in front of a sign change nothing.
     name : str
         Name of the network.
     shape : tuple of int
@@ -77,6 +77,8 @@ def to_network(
         pixels = copied.pixels.numpy()[None]
     modules = copied.chain() if isinstance(copied, BinaryNet) else list(copied)
     begin, end = ends_of(modules)
+    if end < len(modules) and isinstance(modules[end - 1], Residual) and _over_all(modules[end]):
+        end += 1  # sums of branches end no network, but their sums over all positions do
     front, inner = real_layers(modules[: begin - 1], 0, tuple(shape)) if begin else ([], tuple(shape))
     last: Any = modules[begin - 1] if begin else None
     if begin:
@@ -93,6 +95,10 @@ def to_network(
         head=Head(tuple(shape), front, _thresholds(last), pixels) if begin else None,
         tail=Tail(chain.shape, behind) if behind else None,
     )  # fmt: skip
+
+
+def _over_all(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
 
 
 def _thresholds(last: Sign | Quant) -> list[list[float]]:
