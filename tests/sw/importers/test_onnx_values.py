@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,11 @@ from tests.sw.importers.shortcuts import Values
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError, ImportFailedError
 from xnorcore.importers import onnx
+from xnorcore.importers.onnx import solve
+from xnorcore.importers.onnx.graph import Node
+from xnorcore.importers.onnx.line import Line
+from xnorcore.importers.onnx.maps import Form
+from xnorcore.importers.onnx.surd import Surd
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.network import Add, Network
 from xnorcore.reference import fast, golden
@@ -101,6 +108,35 @@ def test_changes_in_steps_of_several(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match=r"is an Add that saturates, .* adds one change, once, "):
         compile_network(network, DEVICE)
     checked(net, network, images, device=False)
+
+
+def test_floats_are_trusted_only_where_they_are_sure(tmp_path: Path, monkeypatch: Any) -> None:
+    """Most thresholds are found with floats, those at or next to integers never; all are the exact ones."""
+    images = np.random.default_rng(1).integers(0, 16, (2, 3, 6, 5))
+    net = residual(images, first=8, bits=8, unit=1 / 64)
+    path, closely, seen = save(net.model(), tmp_path), solve._closely, list[Any]()
+    for gamma, mean in ((0.5, 0.0), (1 / 3, 2**-40), (-0.7, 1e9), (1e-120, 0.0)):
+        form = Form(1)
+        form.affine([Fraction(3, 4)], [Fraction(1, 2)])
+        numbers = {"gamma": gamma, "mean": mean, "beta": 0.3, "variance": 2.0}
+        form.norm(Node("Norm", "n", (), (), {key: [Fraction(number)] for key, number in numbers.items()}))
+        stage: Any = SimpleNamespace(form=form, pooled_first=False)
+        places = [Fraction(number, 7) for number in range(-300, 300)]
+        falls, found = closely(stage, 0, places)
+        assert falls == (gamma < 0 and found[0] is not None)
+        for place, first in zip(places, found, strict=True):
+            line = Line(False, ((Surd.of(place), False),))
+            for _, function in reversed(form.maps):
+                line = function.before(line, 0)
+            floor, whole = line.cuts[0][0].floor()
+            assert first is None or (first == floor + 1 and not whole)
+        seen.append(sum(first is not None for first in found))
+    assert seen[0] > 580 and seen[1] > 580 and seen[3] == 0
+    networks = []
+    for change in (lambda *given: closely(*given), lambda *given: (False, [None] * len(given[2]))):
+        monkeypatch.setattr(solve, "_closely", change)
+        networks.append(onnx.load(path, inputs="uint4").network)
+    assert networks[0] == networks[1]
 
 
 def one_block(change: Any, **options: Any) -> Any:

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from ...folding.fold import ALWAYS, NEVER
 from .graph import Node
 from .line import Line
+from .maps import Linear
 from .signal import Stage
-from .surd import ZERO, UndecidedError
+from .surd import ZERO, Surd, UndecidedError
 
 Table = tuple[Fraction, Fraction, Fraction]
 Toggles = tuple[bool, list[int]]
+_SMALL = 1e-100
+"""Factors and squares below it, or above its inverse, are left to rationals."""
 
 
 def occurring(stage: Stage, table: Table) -> Table:
@@ -78,8 +81,14 @@ def _stairs(stage: Stage, weights: NDArray[np.int8]) -> NDArray[np.int64]:
     """The thresholds of a stage of several bits; rows of `weights` where values fall are negated."""
     thresholds = np.empty((len(weights), stage.stairs.count), np.int64)
     for channel, row in enumerate(weights):
-        reach, found = reachable(stage, row), []
-        for question in stage.stairs.questions(channel):
+        reach, found = reachable(stage, row), list[Toggles]()
+        begins = stage.stairs.steps[channel % len(stage.stairs.steps)]
+        falls, sure = _closely(stage, channel, [place for place, _ in begins])
+        for (place, behind), first in zip(begins, sure, strict=True):
+            if first is not None:
+                found.append((falls, [first]))
+                continue
+            question = Line(False, ((Surd.of(place), behind),))
             line, flipped = _back(stage, question, channel)
             if flipped:
                 raise (stage.pooling or stage.node).fail(
@@ -102,6 +111,37 @@ def _stairs(stage: Stage, weights: NDArray[np.int8]) -> NDArray[np.int64]:
             first = (ALWAYS if start else NEVER) if not places else 1 - places[0] if start else places[0]
             thresholds[channel, step] = min(max(first, ALWAYS), NEVER)
     return thresholds
+
+
+def _closely(stage: Stage, channel: int, places: list[Fraction]) -> tuple[bool, list[int | None]]:
+    """Whether a channel falls, and the smallest sum behind each place, where floats are sure of it.
+
+    Where rounding may lead to an integer, or across one, it is None; so it is behind what is not affine.
+    """
+    unsure: tuple[bool, list[int | None]] = False, [None] * len(places)
+    maps = [function for _, function in stage.form.maps]
+    if stage.pooled_first:
+        return unsure
+    falls, unit = False, 4 * float(np.finfo(np.float64).eps)
+    try:
+        x = np.array([float(place) for place in places])
+        error = unit * np.abs(x)
+        for function in reversed(maps):
+            if not isinstance(function, Linear):
+                return unsure
+            gamma, mean, beta, square = map(float, function.at(channel))
+            if not (_SMALL < abs(gamma) < 1 / _SMALL and _SMALL < square < 1 / _SMALL):
+                return unsure
+            factor = square**0.5 / gamma
+            error = (error + unit * (np.abs(x) + abs(beta))) * abs(factor)
+            x = (x - beta) * factor
+            error += unit * (2 * np.abs(x) + abs(mean))
+            x, falls = x + mean, falls != (gamma < 0)
+    except OverflowError:
+        return unsure
+    below = np.floor(x)
+    sure = (np.minimum(x - below, below + 1 - x) > 2 * error) & (np.abs(x) < 1 << 50)
+    return falls, [int(one) + 1 if good else None for one, good in zip(below, sure, strict=True)]
 
 
 def _negate(stage: Stage, row: NDArray[np.int8]) -> None:

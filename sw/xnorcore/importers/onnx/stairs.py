@@ -11,13 +11,11 @@ import numpy as np
 
 from ...model.limits import MOST_STEPS
 from .graph import Node
-from .line import Line
 from .quantisers import integer_range, multi_thresholds, rounding
 from .rounds import EXACT, one_value
 from .signal import Levels, Stage
 from .signs import result_shape
 from .solve import reachable
-from .surd import Surd
 from .walk import Walk
 
 _HALF, _EIGHTH = Fraction(1, 2), Fraction(1, 8)
@@ -45,11 +43,6 @@ class Stairs:
     def count(self) -> int:
         """Steps: the largest code."""
         return len(self.steps[0])
-
-    def questions(self, channel: int) -> list[Line]:
-        """Return, for each step, all values that reach it."""
-        steps = self.steps[channel % len(self.steps)]
-        return [Line(False, ((Surd.of(place), behind),)) for place, behind in steps]
 
 
 def stairs(walk: Walk, node: Node) -> None:
