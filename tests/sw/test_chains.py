@@ -18,7 +18,7 @@ from xnorcore.compiler.chains import chains
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.obstacles import obstacles
 from xnorcore.compiler.stops import sums_of
-from xnorcore.errors import CompileError, GeometryError, UsageError
+from xnorcore.errors import CapacityError, CompileError, GeometryError, UsageError
 from xnorcore.files import xnorfile
 from xnorcore.folding.fold import ALWAYS
 from xnorcore.isa.check import validate_program
@@ -204,6 +204,12 @@ def test_passes_add_nothing_in_place() -> None:
     few = replace(CONFIG, weight_depth=64)
     program = compile_network(network, few)
     assert program.passes > 1 and not any(d.adding for one in program.sections for d in one.descriptors)
+    saturated = chain_network(RNG, (16, 16, 16), bits=(8, 4), end="dense", saturates=True)
+    message = (
+        r"takes \d passes, between which no values .*: it needs \d+ of 64 .weight_depth. words of weights"
+    )
+    with pytest.raises(CapacityError, match=message):
+        compile_network(saturated, few)
 
 
 @pytest.mark.parametrize(

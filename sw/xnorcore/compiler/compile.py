@@ -12,14 +12,7 @@ from ..isa.check import validate_descriptors, validate_program
 from ..isa.descriptor import Descriptor, MemoryMap, Place
 from ..isa.device import DeviceConfig
 from ..isa.layout import HEADER, PROGRAM_MAGIC, levels_of
-from ..isa.program import (
-    LayerPlan,
-    Program,
-    Results,
-    Section,
-    Values,
-    identifier_of,
-)  # fmt: skip
+from ..isa.program import LayerPlan, Program, Results, Section, Values, identifier_of
 from ..isa.protocol import Space
 from ..isa.scales import unit_words
 from ..model.layers import Conv2d, Dense
@@ -39,7 +32,7 @@ from .rows import as_rows, lower_map, rows_of
 from .scaled import behind, seen
 from .spec import check_cut, check_layout, check_plan, check_step
 from .split import Piece, cut
-from .steps import SaturatingError, plan_of
+from .steps import SaturatingError, plan_of, several_passes
 from .stream import cut_stream, exceeds_flash, stream_blocks, stream_words
 
 __all__ = ["compile_network"]
@@ -101,7 +94,9 @@ def _faster(network: Network, config: DeviceConfig) -> Program:
         try:
             program = _checked(_Compiler(network, config, 1, *way).compile())
             # Neither is a way for several passes, between which a host has maps alone.
-            if len(program.sections) == 1 and (best is None or program.cycles < best.cycles):
+            if program.passes > 1:
+                said = several_passes(program)
+            elif best is None or program.cycles < best.cycles:
                 best = program
         except CompileError as error:
             said = error

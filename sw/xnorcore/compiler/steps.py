@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..errors import CompileError
+from ..errors import CapacityError, CompileError
+from ..isa.program import Program
 from ..model.layers import (
     Add,
     Concat,
@@ -26,11 +27,23 @@ from .plan import IMAGE, Join, Plan, Step
 from .pooling import COPY, PoolPass, joins, pool_passes
 from .scaled import Scaled
 
-__all__ = ["STEPS", "SaturatingError", "plan_of"]
+__all__ = ["STEPS", "SaturatingError", "plan_of", "several_passes"]
 
 
 class SaturatingError(CompileError):
     """An addition saturates that does not run in place."""
+
+
+def several_passes(program: Program) -> CapacityError:
+    """Return why values in place do not run, where they would take a program of several passes."""
+    has = [f"{program.used[key]} of {getattr(program.config, key)} ({key})" for key in _KEPT]
+    return CapacityError(
+        f"network {program.network.name!r} takes {program.passes} passes, between which no values in place "
+        f"stay: it needs {has[0]} words of weights, {has[1]} of thresholds"
+    )
+
+
+_KEPT = ("weight_depth", "threshold_depth")
 
 
 def plan_of(
