@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +82,13 @@ class Block(nn.Module):
 class BiReal(nn.Module):
     """A narrow network; the first layer's weights are real, or signs."""
 
-    def __init__(self, *, real: bool) -> None:
+    def __init__(self, *, real: bool, widths: tuple[int, ...] = (8, 8, 12, 12)) -> None:
         super().__init__()
-        first = nn.Conv2d(3, 8, 3, padding=1, bias=False) if real else Conv(3, 8, 3, padding=1)
-        self.first = nn.Sequential(first, nn.BatchNorm2d(8))
-        self.blocks = nn.Sequential(Block(8, 8), Block(8, 12, 2), Block(12, 12))
-        self.end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10))
+        width = widths[0]
+        first = nn.Conv2d(3, width, 3, padding=1, bias=False) if real else Conv(3, width, 3, padding=1)
+        self.first = nn.Sequential(first, nn.BatchNorm2d(width))
+        self.blocks = nn.Sequential(*(Block(a, b, 1 + (b > a)) for a, b in pairwise(widths)))
+        self.end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 10))
 
     def forward(self, x: Any) -> Any:
         return self.end(self.blocks(value(self.first(x), self.blocks[0].step)))
@@ -135,6 +138,31 @@ def test_real_shortcuts_in_fixed_point(real: bool, bits: int, tmp_path: Path) ->
     with Accelerator.open(machine_url(DEVICE)) as device:
         device.load(replace(network, head=None, tail=None))
         assert np.array_equal(device.infer(values), raw)
+
+
+@pytest.mark.campaign
+def test_a_network_of_the_shape_of_resnet20(tmp_path: Path) -> None:
+    """19 layers change values of 8 bits in place, on a device as wide as the first map."""
+    torch.manual_seed(0)
+    model = BiReal(real=True, widths=(16,) * 7 + (32,) * 6 + (64,) * 6)
+    model.train()
+    with torch.no_grad():
+        for _ in range(8):
+            model(torch.rand(4, 3, 32, 32))
+    path = tmp_path / "net.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, which is about to be the old one
+        torch.onnx.export(model.eval(), torch.zeros(1, 3, 32, 32), str(path), dynamo=False, opset_version=13)
+    network = importers.load(path, inputs="pixels", fixed_point=8).network
+    inner = replace(network, head=None, tail=None)
+    config = replace(DEVICE, geometry=Geometry(1, 16, 16), value_depth=8192, act_depth=20000)
+    program = compile_network(inner, config)
+    assert sum(one.adding is not None for one in program.sections[0].descriptors) == 19
+    assert 190_000 <= program.cycles < 190_100
+    values = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 16), np.uint8)
+    with Accelerator.open(machine_url(config)) as device:
+        device.load(inner)
+        assert np.array_equal(device.infer(values), fast.run(inner, values))
 
 
 def test_without_the_option_it_is_named(tmp_path: Path) -> None:
