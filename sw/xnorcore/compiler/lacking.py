@@ -62,7 +62,8 @@ def few_bits(network: Network, index: int, layer: Layer, code_bits: int) -> None
     ):
         raise CompileError(
             f"layer {name!r} pads {image.bits}-bit values with {layer.pad_value}: a device pads them with 0 "
-            "alone; pad the image, or quantise so that the value 0 is 0; `golden` and `eval` compute it"
+            "alone; pad the image, quantise so that the value 0 is 0, or import it with --inputs if no pixel "
+            "is below 0; `golden` and `eval` compute it"
         )
 
 

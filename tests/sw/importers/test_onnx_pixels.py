@@ -15,11 +15,14 @@ from onnx.reference.op_run import OpRun
 
 from tests.sw.importers.onnx_graphs import QONNX, Builder, save
 from xnorcore.cli import main
+from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import ImportFailedError, InputError, UsageError
 from xnorcore.files import xnorfile
 from xnorcore.importers import onnx
 from xnorcore.importers.onnx import image
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model import pixels
+from xnorcore.model.layers import Conv2d
 from xnorcore.reference import golden
 
 H, W = 5, 6
@@ -390,3 +393,30 @@ def test_a_wrong_table_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(image.Image, "values", off)
     with pytest.raises(ImportFailedError, match=r"found a difference .*: pixel 100 at value 7 of the image"):
         onnx.load(save(graph("sub, div", 8), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("signed", "bits", "scale", "zero", "least", "narrowed"),
+    [(1, 8, 1 / 128, 0.0, 128, 7), (0, 8, 1 / 50, 0.0, 0, 6), (0, 6, 1 / 3, 2.0, 2, 2),
+     (1, 3, 1.0, 0.0, 4, 2), (0, 4, 1 / 16, 0.0, 0, 4)],
+)  # fmt: skip
+def test_levels_that_pixels_reach(
+    tmp_path: Path, signed: int, bits: int, scale: float, zero: float, least: int, narrowed: int
+) -> None:
+    """Where somebody says that these are pixels, there are no other values; padding is the lowest then."""
+    b = Builder((1, 3, H, W))
+    numbers = (b.const(np.float32(number)) for number in (scale, zero, bits))
+    x = b.quant("Quant", "x", *numbers, signed=signed, narrow=0)
+    x = b.sign(b.norm(b.node("Conv", x, b.latent(4, 3, 3, 3), pads=[1] * 4), 4))
+    path = save(b.model(b.node("MatMul", b.node("Flatten", x), b.signs(4 * H * W, 5))), tmp_path)
+    whole, network = (onnx.load(path, inputs=inputs).network for inputs in (None, "pixels"))
+    assert (whole.input.bits, network.input.bits) == (bits, narrowed)
+    first, last = whole.layers[0], network.layers[0]
+    assert isinstance(first, Conv2d) and isinstance(last, Conv2d)
+    assert (first.pad_value, last.pad_value) == (int(zero) + (signed << bits - 1), 0)
+    p = np.random.default_rng(1).integers(0, 256, (40, H, W, 3))
+    codes, values = (pixels.rule(one).values(p) for one in (whole, network))
+    assert np.array_equal(codes - values, np.full_like(codes, least)) and codes.min() == least
+    assert len(np.unique(golden.run(network, values))) > 1
+    assert np.array_equal(golden.run(network, values), golden.run(whole, codes))
+    compile_network(network, DeviceConfig(Geometry(1, 8, 8)))

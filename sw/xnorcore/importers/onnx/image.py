@@ -17,6 +17,7 @@ from .evaluate import MOVES, evaluate, moved
 from .graph import Graph, Node
 from .layout import Layout, layout_of
 from .quantisers import integer_range, rounding
+from .reached import most_levels, narrowed
 from .rounds import one_value
 from .signal import Levels
 from .steps import STEP
@@ -171,7 +172,8 @@ def _quantised(
     )
 
     def image(unit: Unit | None, **more: Any) -> Image:
-        return Image(source, before, levels, "quantised", text, layout, unit, **more)
+        given = {"levels": levels, "text": text, **more}
+        return Image(source, before, kind="quantised", layout=layout, unit=unit, **given)
 
     says = f"say with --inputs what the graph's images hold: {', '.join(PIXELS)}, or {NORMALISED}"
     unit = declared if declared is not None else annotated(graph)
@@ -179,28 +181,22 @@ def _quantised(
         return image(None, why="the framework's images hold integers with a sign, which are no pixels")
     if unit is not None:
         result = image(unit)
-        if _levels(result.tables) > 1:
-            return result
+        if most_levels(result.tables) > 1:
+            reached, said = narrowed(levels, result.tables)
+            return image(unit, levels=reached, text=text + said)
         reason = f"every pixel from 0 to 255, {unit.text}, becomes the same value at {node.label}"
         if declared is not None:
             raise UsageError(f"inputs is wrong: {reason}; {says}")
         return image(None, why=f"{reason}; import again, and {says}")
     # A float input that nobody explains: pixels divided by 255, unless the graph hardly sees these.
     tried = [image(Unit(kind), assumed=True) for kind in ("pixels", "uint8")]
-    seen, raw = (_levels(each.tables) for each in tried)
+    seen, raw = (most_levels(each.tables) for each in tried)
     if seen > 2 or (seen == 2 and (bits == 1 or raw <= 8 * seen)):
         return tried[0]
     if raw > 1:
         return tried[1]
     reason = f"every pixel from 0 to 255 becomes the same value at {node.label}, divided by 255 or as it is"
     return image(None, why=f"{reason}; import again, and {says}")
-
-
-def _levels(tables: NDArray[np.uint8] | None) -> int:
-    """Most values that the pixels of one place become."""
-    assert tables is not None
-    ordered = np.sort(tables, axis=1)
-    return 1 + int((ordered[:, 1:] != ordered[:, :-1]).sum(axis=1).max())
 
 
 def check_unit(unit: Unit, graph: Graph, layout: Layout) -> None:
