@@ -10,14 +10,13 @@ lines are open, too, and one of them is the clock's pin.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.stores import StoreKind
 
 from ..board import Board, StoreChip
 from ..families.ice40 import UP5K_SG48_CORE
-from .icebreaker import BOARD as ICEBREAKER
 
 
 def _platform() -> Any:
@@ -36,8 +35,26 @@ BOARD = Board(
     title="UPduino 3.1",
     part=UP5K_SG48_CORE,
     platform=_platform,
-    # All SPRAM holds maps: the more images share a load, the less do two bits a cycle matter.
-    config=replace(ICEBREAKER.config, act_depth=1 << 15, store_kind=StoreKind.FLASH2),
+    # Two SPRAMs hold the maps, two the weights that exceed the buffers. Not the flash: on a computer's power the
+    # FT232H and the FPGA would drive its wires against each other.
+    config=DeviceConfig(
+        Geometry(1, 4, 32),
+        acc_width=14,
+        weight_depth=512,
+        threshold_depth=128,
+        act_depth=16384,
+        program_depth=114,
+        fifo_bytes=512,
+        column_group=4,
+        line_bytes=512,
+        counters=0,
+        convolution=1,
+        threshold_share=4,
+        program_halves=1,
+        whole_windows=1,
+        act_ports=1,
+        store_words=16384,
+    ),
     clock_pin="clk12",
     clock_in_hz=12_000_000,
     clock_hz=30_000_000,  # of 36 MHz the first placement reached 35.7
@@ -50,6 +67,6 @@ BOARD = Board(
     usb=("0403", "6014"),
     # The upper half of 4 MiB; the bitstream begins at 0.
     chips=(StoreChip(StoreKind.FLASH2, "spi_flash_2x", 1 << 19, 1 << 21),),
-    adapter="wire an adapter of 3.3 V, its TXD to pin 23, its RXD to pin 25, and ground; close jumper OSC; "
-    "then power it from a charger: plugged into a computer, its FT232H drives the flash's wires",
+    adapter="wire an adapter of 3.3 V, its TXD to pin 23, its RXD to pin 25, and ground; close jumper OSC; a "
+    "design with store_kind=4 then needs power from a charger: its FT232H drives the flash's wires",
 )
