@@ -35,8 +35,8 @@ BOARD = Board(
     title="UPduino 3.1",
     part=UP5K_SG48_CORE,
     platform=_platform,
-    # Two SPRAMs hold the maps, two the weights that exceed the buffers. Not the flash: on a computer's power the
-    # FT232H and the FPGA would drive its wires against each other.
+    # Two SPRAMs hold the maps, two the weights that exceed the buffers. Not the flash: on a computer's power
+    # the FT232H and the FPGA would drive its wires against each other.
     config=DeviceConfig(
         Geometry(1, 4, 32),
         acc_width=14,
