@@ -284,4 +284,5 @@ def test_power_is_lost_while_a_network_is_written(
             right(device, new)
             old = loss.kept()
             assert old is new
-    assert sum(loss.found.values()) == 8 and loss.found["none"] > 0, loss.found
+    assert sum(loss.found.values()) == 8
+    assert seed or loss.found["none"], loss.found  # of another seed all moments may be before or behind
