@@ -23,6 +23,7 @@ from xnorcore_hw.memory.stores.sdram_chips import (
     ULX3S,
     SdramChip,
 )
+from xnorcore_hw.memory.stores.sdram_pins import SdramCommand
 from xnorcore_hw.sim.models.sdram import SdramBoard
 
 from .streams import simulate
@@ -279,3 +280,35 @@ def test_times_at_any_clock(chip: SdramChip) -> None:
         "latency": 2, "beats": 2, "interval": 682, "pause": 27,
         "activate": 2, "precharge": 2, "refresh": 6, "mode": 2, "close": 2,
     }  # fmt: skip
+
+
+def test_a_row_stays_open_and_refreshes_come_in_time_where_nobody_asks() -> None:
+    """Words of one row with pauses between open it once; then each interval has its refresh."""
+    clock_hz = CLOCKS[0]
+    dut = Stored(CHIPS[0], clock_hz)
+    interval, opened, refreshed, done = SdramTimes(CHIPS[0], clock_hz).interval, 0, 0, False
+
+    async def watch(ctx: Any) -> None:
+        nonlocal opened, refreshed
+        while not done:
+            *_, command = await ctx.tick().sample(dut.store.chip.command)
+            opened += command == SdramCommand.ACTIVE.value
+            refreshed += command == SdramCommand.REFRESH.value
+
+    async def work(ctx: Any) -> None:
+        nonlocal done
+        await write(ctx, dut.bus, 0, 0, 1)
+        for place in range(4):
+            await ask(ctx, dut.bus, [place], lambda: 20)
+            await take(ctx, dut.bus, 1, lambda: 0)
+        assert opened <= 2, opened  # a refresh may come between
+        before = refreshed
+        while refreshed == before:
+            await ctx.tick()
+        first = refreshed
+        for _ in range(150 * interval):
+            await ctx.tick()
+        done = True
+        assert refreshed - first >= 149
+
+    simulate(dut, work, watch, cycles=60_000)
