@@ -57,7 +57,7 @@ BOARD = Board(
     ),
     clock_pin="clk12",
     clock_in_hz=12_000_000,
-    clock_hz=30_000_000,  # of 36 MHz the first placement reached 35.7
+    clock_hz=36_000_000,
     baud=3_000_000,
     best_baud=6_000_000,
     programmers=(("iceprog", "{}"),),
