@@ -225,9 +225,11 @@ def test_a_run_takes_longer_than_answers_before_it() -> None:
 def test_a_wire_that_brings_one_image_while_another_is_at_work() -> None:
     """Rounds are of no use where images by themselves are as fast as the wire, and rounds are not."""
     program = compile_network(finn_cnv(), BOARD)
-    assert most_per_row(program, 250) == most_per_row(program) > 1, "the buffer holds what comes meanwhile"
+    half = program.cycles / program.image_bytes / 2
+    assert most_per_row(program, half) == most_per_row(program) > 1, "the buffer holds what comes meanwhile"
+    assert most_per_row(program, 2.02 * half) == 1 == most_per_row(program, 10 * half), "they keep up"
     narrow = compile_network(finn_cnv(), replace(BOARD, fifo_bytes=512))
-    assert most_per_row(narrow) > 1 == most_per_row(narrow, 250) and not largest(narrow, 250).turns
+    assert most_per_row(narrow) > 1 == most_per_row(narrow, half) and not largest(narrow, 250).turns
     assert fitted(narrow, 9, 250) is narrow and fitted(narrow, 9).turns
     assert most_per_row(replace(narrow, most=3), 250) == 3, "that was asked for"
 

@@ -141,8 +141,13 @@ def _pays(single: Program, per_row: int, byte_cycles: float) -> bool:
     def apart(cycles: float) -> float:
         return wire + max(cycles - buffered, 0)
 
-    alone = apart(single.cycles) if single.results_read else max(wire, single.cycles)
-    return apart(in_rounds(_way(single)[0], per_row).cycles / per_row) <= _NEAR * alone
+    if not single.results_read and single.cycles <= wire:
+        return False  # it is full without them
+    alone = apart(single.cycles) if single.results_read else single.cycles
+    cut, *_ = _way(single)
+    first = sum(found.active for _, found in single.by_part[: cut.first])
+    last = in_rounds(cut, per_row).cycles - (per_row - 1) * first
+    return (per_row - 1) * apart(first) + apart(last) <= per_row * _NEAR * alone
 
 
 def _room(cut: Cut) -> int:
