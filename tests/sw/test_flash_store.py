@@ -136,6 +136,14 @@ def test_a_chip_that_ends_with_the_region_is_large_enough() -> None:
     assert device.written > 0
 
 
+@pytest.mark.parametrize("said", ["ef 40 20", "20 ba 20", "c8 40 1a"])
+def test_a_chip_of_512_mbit_is_large_enough(said: str) -> None:
+    device = Chip(bytes.fromhex(said) + bytes(5))
+    with Accelerator(Session(device)) as accelerator:
+        accelerator.load(NETWORK, verify=False)
+    assert device.written > 0
+
+
 def test_a_store_that_holds_no_stream_is_refused() -> None:
     with pytest.raises(GeometryError, match="store_words is 1024, but must be 2048 to"):
         DeviceConfig(store_words=1024, store_kind=2)

@@ -42,7 +42,8 @@ def check_flash(session: Session, config: DeviceConfig) -> None:
         known = ", ".join(f"{code:02x} {name}" for code, name in _MAKERS.items())
         raise WrongFlashError(f"the flash is of maker {maker:02x} (identity {number}), but known are {known}")
     name = f"{_MAKERS[maker]} {kind:02x}{capacity:02x}"
-    size = 1 << capacity if capacity < 32 else 0
+    # 512 Mbit is 1Ah of some makers, and 20h of others.
+    size = 1 << (capacity if capacity < 0x20 else capacity - 6)
     # Behind its end a chip begins again from 0, where the bitstream is.
     behind = first + 4 * config.store_words
     if size < behind:
