@@ -12,7 +12,7 @@ import pytest
 from tests.campaigns import some
 from xnorcore import zoo
 from xnorcore.boards import board_devices, find_device
-from xnorcore.cli.plan import plan
+from xnorcore.cli.plan import plan, plan_lines
 from xnorcore.compiler.compile import compile_network
 from xnorcore.compiler.obstacles import obstacles
 from xnorcore.errors import CompileError, UsageError
@@ -24,6 +24,7 @@ from xnorcore.model.network import Dense, InputSpec, Network
 from xnorcore.report.narrowing import narrowing
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.runtime.measure import measure
+from xnorcore.verify.random_networks import dense_network
 
 from .test_commands import run
 
@@ -167,6 +168,20 @@ def test_weights_of_one_tile_may_be_too_many():
     network = Network("wide", InputSpec((800,)), [Dense(weights, None)])
     (lack,) = obstacles(network, DeviceConfig(Geometry(1, 4, 8), weight_depth=64))
     assert (lack.field, lack.there, lack.needed) == ("weight_depth", 64, 100)
+
+
+def test_a_store_that_is_too_small_for_a_network_is_told():
+    """5.8 Mbit, of a flash with eight times as much; the part's SPRAM has no more."""
+    network = dense_network(np.random.default_rng(0), (784, 2048, 2048, 10))
+    row = plan(network, "icesugar", board_devices()["icesugar"])
+    assert row["passes"] > 1 and row["larger_store"] == 1 << 18
+    (line,) = [line for line in plan_lines("big.xnor", [row]) if "without passes" in line]
+    assert line.endswith("xnorcore build icesugar --set store_words=262144")
+    device = board_devices()["icesugar"]
+    config = replace(device.config, store_words=row["larger_store"])
+    assert compile_network(network, config).passes == 1 and device.refuses(config) is None
+    small = plan(zoo.load("mnist-lfc"), "upduino-3.1", board_devices()["upduino-3.1"])
+    assert small["passes"] > 1 and small["larger_store"] is None
 
 
 @pytest.mark.campaign

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import zoo
 from ..boards import BoardDevice, board_devices, find_device
 from ..compiler.compile import compile_network
 from ..compiler.obstacles import Obstacle, obstacles
-from ..errors import CompileError, UsageError
+from ..errors import CompileError, GeometryError, UsageError
 from ..files.userfile import write_file
 from ..isa.program import Program
 from ..isa.stores import StoreKind
@@ -57,8 +57,10 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         ``cycles_per_batch``, ``images_per_batch`` as of ``info``; what its design takes of the FPGA as of
         `BoardSize`, None where that is not known, as ``size``; ``missing``: everything that the device lacks,
         each with ``field``, ``there``, ``needed`` and ``reason``; ``ways``: the nearest devices that run it
-        where it does not, as of ``report``; ``narrower``: the layers with which it would run there if they
-        were narrower, as of `narrowing`; ``roofline`` as of ``report``, by computation.
+        where it does not, as of ``report``; ``larger_store``: the ``store_words`` with which it has no
+        passes, where its own are fewer and the board's chip has as many; ``narrower``: the layers with which
+        it would run there if they were narrower, as of `narrowing`; ``roofline`` as of ``report``, by
+        computation.
     """
     value: dict[str, Any] = {"board": board, "runs": "no", **dict.fromkeys(_RATES), "store": None}
     value |= {"clock_hz": device.clock_hz, "baud": device.baud}
@@ -66,7 +68,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
     value |= dict.fromkeys(
         ("passes", "call_images", "rounds", "cycles_per_batch", "readout_cycles_per_batch")
     )
-    value |= {**dict.fromkeys(("images_per_batch", "roofline", "narrower")), "ways": []}
+    value |= {**dict.fromkeys(("images_per_batch", "roofline", "narrower", "larger_store")), "ways": []}
     if device.refusal:
         return value | {"missing": [asdict(_too_large(device, device.refusal))]}
     try:
@@ -90,6 +92,7 @@ def plan(network: Network, board: str, device: BoardDevice, images: int = CALL) 
         "readout_cycles_per_batch": program.readouts,
         "images_per_batch": program.batch,
         "missing": [],
+        "larger_store": _larger_store(network, device) if program.passes > 1 else None,
         "roofline": roofline(program, layers_expected(program), device, reached),
     }
 
@@ -99,6 +102,21 @@ def _too_large(device: BoardDevice, refusal: str) -> Obstacle:
     if size is None or size.logic_cells <= size.logic_cells_available:
         return Obstacle("", 0, 0, refusal)
     return Obstacle("logic_cells", size.logic_cells_available, size.logic_cells, refusal)
+
+
+def _larger_store(network: Network, device: BoardDevice) -> int | None:
+    """Return the least size of a board's store, above its own, with which a network has no passes."""
+    config = device.config
+    while config.store_words:
+        try:
+            config = replace(config, store_words=2 * config.store_words)
+            if device.refuses(config) is not None:
+                return None
+            if compile_network(network, config).passes == 1:
+                return config.store_words
+        except (CompileError, GeometryError):
+            return None
+    return None
 
 
 def _store(program: Program) -> str:
@@ -166,6 +184,11 @@ def plan_lines(name: str, rows: list[dict[str, Any]]) -> list[str]:
         if images > 1
     ]
     lines += ["in passes: of a call of one image" for images in calls if images == 1]
+    lines += [
+        f"{row['board']}: without passes: xnorcore build {row['board']} --set store_words={words}"
+        for row in rows
+        if (words := row["larger_store"])
+    ]
     lacking = [row for row in rows if row["missing"]]
     for row in lacking:
         lines += ["", f"{row['board']} does not run it:"]
