@@ -180,7 +180,8 @@ class _Model:
         if not (chained and dense and len(self.shape) == 1 and all(layer.compiled for layer in packed)):
             return None
         hidden = all(layer.limits is not None and layer.limits.shape[1] == 1 for layer in packed[:-1])
-        return CompiledChain(packed, self.bits) if hidden and packed[-1].limits is None else None
+        sums = self.steps[-1].result == "sums"
+        return CompiledChain(packed, self.bits) if hidden and sums else None
 
     def compute(self, values: NDArray[np.uint8], *, every: bool) -> Iterator[NDArray[Any]]:
         """Yield the last layer's outputs, or every layer's, for a block of images."""

@@ -163,6 +163,7 @@ def differences(case: Case) -> list[LayerCheck]:
     network, images = case.network, case.images
     expected = golden.layers(network, images)
     model = dict(enumerate(fast.layers(network, images)))
+    model[len(expected) - 1] = fast.run(network, images)  # a few images have loops of their own
     found = compare(network, "fast", model, dict(enumerate(expected)))
     # Reading everything back takes longer than the rest: one network in four.
     read_back = len(images) % 4 == 1

@@ -298,6 +298,14 @@ def put_beside_a_constant(net: Net, trunk: tuple[str, Any]) -> None:
     net.v = np.zeros((1, 6, 6, 6))
 
 
+def put_together_on_no_axis(net: Net, trunk: tuple[str, Any]) -> None:
+    net.quant(2, signed=0, scale=0.3)
+    left, shape = net.x, net.v.shape
+    net.state = trunk
+    net.node("Concat", left, axis=7)
+    net.v = np.zeros((shape[0], 2 * shape[1], *shape[2:]))
+
+
 def put_together(net: Net, trunk: tuple[str, Any]) -> None:
     net.quant(2, signed=0, scale=0.3)
     net.concat(trunk)
@@ -347,6 +355,7 @@ def pooled(net: Net, trunk: tuple[str, Any]) -> None:
         (put_together_and_pooled, r"MaxPool .*: pools what Concat 'n8' puts together; pool in front of it"),
         (bits_put_together_and_pooled, r"MaxPool .*: pools what Concat .* puts together; pool in front"),
         (put_beside_a_smaller_map, r"Concat .*: joins values of the shapes \(6, 6, 4\) and \(3, 3, 4\); put"),
+        (put_together_on_no_axis, r"Concat .*: has axis 7, but its inputs have 4 axes; join channels"),
         (put_beside_a_constant, r"Concat .*: puts constants beside values, which is not supported"),
         (too_many, r"Add .*: gives 259 levels, the limit is 256: 8 bits; quantise to fewer"),
         (signs_, r"Add .*: adds values of one bit, but sums of branches are of 2 bits and more"),

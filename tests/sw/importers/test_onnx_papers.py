@@ -257,8 +257,10 @@ def test_what_cannot_be_rounded(tmp_path: Path) -> None:
     for wrong in (0.0, 0.6, float("nan")):
         with pytest.raises(UsageError, match=r"round_steps is .*, but must be above 0, and at most 0\.5"):
             imported(model, tmp_path, round_steps=wrong)
-    with pytest.raises(UsageError, match=r"images to compare with are pixels of shape \(n, 8, 8, 3\), for a"):
+    with pytest.raises(UsageError, match=r"images to compare with are pixels of shape \(n, 8, 8, 3\); found"):
         imported(model, tmp_path, round_steps=0.1, images=IMAGES[:, 1:])
+    with pytest.raises(UsageError, match=r"is seen on pixels, and these inputs are none; .* --inputs pixels"):
+        importers.load(tmp_path / "net.onnx", inputs="uint3", round_steps=0.1)
 
 
 def test_the_command_says_that_it_is_not_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,12 +137,17 @@ def inputs_of(source: Source, images: NDArray[Any] | None, count: int = 200) -> 
     size = int(np.prod(shape))
     most = max(8, min(count, 8 * WORK // max(source.macs, 1)))
     kind = "of the images given" if images is not None else "random images"
+    if source.unit is None:
+        raise UsageError(
+            "what rounding changes is seen on pixels, and these inputs are none; say what pixels become, as "
+            "--inputs pixels or mean=M:std=S"
+        )
     if images is None:
         images = np.random.default_rng(4).integers(0, 256, (most, size), np.uint8)
-    if source.unit is None or images.ndim < 2 or images[0].size != size or images.dtype.kind not in "iu":
+    if images.ndim < 2 or images[0].size != size or images.dtype.kind not in "iu":
         raise UsageError(
-            f"images to compare with are pixels of shape (n, {', '.join(map(str, shape))}), for a source "
-            f"that reads pixels; found {images.dtype} {images.shape}"
+            f"images to compare with are pixels of shape (n, {', '.join(map(str, shape))}); "
+            f"found {images.dtype} {images.shape}"
         )
     images = images[:most]
     mapped = images.reshape(len(images), *(shape if len(shape) == 3 else (*shape, 1)))

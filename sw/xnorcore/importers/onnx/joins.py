@@ -88,7 +88,10 @@ def concat(walks: Sequence[Walk], node: Node) -> Walk:
                 f"joins values {steps[0]} and values {steps[1]}, which no product reads together; give all "
                 "branches one quantiser"
             )
-    index = np.concatenate(_side_by_side(parts), axis=node.integer("axis", 1))
+    sides, axis = _side_by_side(parts), node.integer("axis", 1)
+    if not -sides[0].ndim <= axis < sides[0].ndim:
+        raise node.fail(f"has axis {axis}, but its inputs have {sides[0].ndim} axes; join channels, axis 1")
+    index = np.concatenate(sides, axis=axis)
     top = max(part.most for part in parts)
     bits = 1 if first.bits == 1 else top.bit_length()
     shape = (*first.shape[:-1], sum(part.shape[-1] for part in parts))
