@@ -100,4 +100,5 @@ def test_networks_of_bits_take_no_cycle_more() -> None:
                 program = compile_network(network, replace(config, code_bits=1, result_lanes=0, row_sums=0))
             except CompileError:
                 continue
-            assert compile_network(network, config).busy == program.busy
+            found = compile_network(network, config)
+            assert found.busy == program.busy and found.cycles <= 1.01 * program.cycles
