@@ -310,6 +310,29 @@ async def _nobody_drives(bus: Bus) -> None:
     await bus.pulse(drive=0)
 
 
+async def _no_address(bus: Bus) -> None:
+    await bus.wake()
+    await bus.select()
+    await bus.out(Opcode.READ)
+    await bus.pulse(drive=0b1100)
+
+
+async def _half_an_address(bus: Bus) -> None:
+    await bus.wake(quad=True)
+    await bus.select()
+    await bus.out(Opcode.QUAD_IO)
+    await bus.pulse(0, 0b0111)
+
+
+async def _no_data_to_write(bus: Bus) -> None:
+    await bus.wake()
+    await bus.say(Opcode.WRITE_ENABLE)
+    await bus.select()
+    await bus.out(Opcode.PROGRAM)
+    await bus.out(FIRST, bits=24)
+    await bus.pulse(drive=0b1100)
+
+
 async def _not_selected(bus: Bus) -> None:
     await bus.wake()
     await bus.pulse()
@@ -382,6 +405,9 @@ BROKEN: list[tuple[Work, str]] = [
     (_both_drive, "both ends drive a line"),
     (_both_drive_two, "both ends drive a line"),
     (_nobody_drives, "nobody drives the line of commands"),
+    (_no_address, "nobody drives an address"),
+    (_half_an_address, "nobody drives an address"),
+    (_no_data_to_write, "nobody drives the line of data"),
     (_not_selected, "a clock pulse without select"),
     (_no_data, "a command ends before its first data"),
     (_drives_data, "a line is driven on which data come next"),
