@@ -81,10 +81,13 @@ def keeps_network(board: Board) -> None:
         return any(chip.kind in FLASHES for chip in each.chips)
 
     if not able(board):
-        those = ", ".join(name for name, each in all_boards().items() if able(each))
+        found = {name: each for name, each in all_boards().items() if able(each)}
+        own = [name for name, each in found.items() if each.config.store_kind in FLASHES]
+        built = [name for name in found if name not in own]
         raise UsageError(
-            f"{board.name} has no flash that its device can write; a network is kept by: {those}. Load it "
-            "with each start: xnorcore run NET IN.npy --port URL -o OUT.npy"
+            f"{board.name} has no flash that its device can write; a network is kept by: {', '.join(own)}; "
+            f"and, built with store_kind=4, by: {', '.join(built)}. Load it with each start: xnorcore run "
+            "NET IN.npy --port URL -o OUT.npy"
         )
 
 

@@ -11,7 +11,11 @@ __all__ = ["SIMULATED", "HostileSingle", "SimulatedPlatform"]
 
 
 class HostileSingle(SingleMemory):
-    """A memory like SPRAM: at power-up words are no zeros, and behind a cycle that wrote there is no word."""
+    """A memory like SPRAM: at power-up words are no zeros, and behind a cycle that wrote there is no word.
+
+    Lattice, *iCE40 SPRAM Usage Guide* (FPGA-TN-02022): SB_SPRAM256KA has one port, no contents from the
+    bitstream, and data of the word that was read.
+    """
 
     def add(self, m: Module, access: Access, depth: int) -> Value:
         """Add the memory."""
