@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.sw import rownets
+from tests.sw import codenets, rownets
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import UsageError
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -20,6 +20,7 @@ from xnorcore.reference import fast, golden
 from xnorcore.verify import Device, Fault, compare, plant, verify
 from xnorcore.verify.ask import machine_url
 from xnorcore.verify.case import Case, draw
+from xnorcore.verify.compare import compare_fast
 from xnorcore.verify.features import features
 from xnorcore.verify.page import page
 from xnorcore.verify.planted import random_fault
@@ -294,3 +295,17 @@ def test_networks_without_maps() -> None:
     for seed in range(30):
         network = random_network(np.random.default_rng(seed), Bounds(maps=False))
         assert all(isinstance(layer, Dense | Concat) for layer in network.layers)
+
+
+@pytest.mark.parametrize("count", [0, 3, 7])
+def test_what_the_fast_model_gives_for_few_images_is_compared(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = codenets.dense(1, 2, ends=3)
+    images = random_images(np.random.default_rng(0), network, count)
+    expected = golden.layers(network, images)
+    assert not any(one.mismatches for one in compare_fast(network, images, expected))
+    right = fast.run
+    monkeypatch.setattr(fast, "run", lambda net, some: right(net, some) + (len(some) < 6))
+    wrong = [one for one in compare_fast(network, images, expected) if one.mismatches]
+    assert [one.index for one in wrong] == [len(expected) - 1] * bool(count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,11 +13,14 @@ from ..compiler.pooling import joins
 from ..model.layers import Conv2d
 from ..model.network import Network
 from ..model.values import Shape
+from ..reference import fast
 
-__all__ = ["LayerCheck", "Place", "compare", "layer_name"]
+__all__ = ["LayerCheck", "Place", "compare", "compare_fast", "layer_name"]
 
 MOST_CHANNELS = 8
 """Most differing channels that are listed."""
+_FEW = 5
+"""Images that the fast model takes for few."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,19 @@ def compare(
         listed = tuple(channels[:MOST_CHANNELS].tolist())
         checks.append(LayerCheck(*head, values.size, count, first, listed, note))
     return checks
+
+
+def compare_fast(
+    network: Network, images: NDArray[Any], expected: Sequence[NDArray[Any]]
+) -> list[LayerCheck]:
+    """Compare every layer of the fast model with `expected`, and what it gives for a few images alone.
+
+    Few images have loops of their own, which keep no hidden layer.
+    """
+    found = dict(enumerate(fast.layers(network, images)))
+    alone = [fast.run(network, some) for some in (images[:_FEW], images[_FEW:])]
+    found[len(expected) - 1] = np.concatenate(alone)
+    return compare(network, "fast", found, dict(enumerate(expected)))
 
 
 def _common(channels: NDArray[Any], columns: int, outputs: int) -> str:
