@@ -87,6 +87,30 @@ def test_what_is_erased() -> None:
     assert not list(erase_requests(large, Block(Space.PROGRAM, 0, 0, bytes(4))))
 
 
+class Locked(InterpretedDevice):
+    """A device beside a chip that its second status register protects: what would change it does nothing."""
+
+    def _execute(self, command: int, payload: bytes):
+        before = self.machine.memories.store.copy()
+        answer = super()._execute(command, payload)
+        if command == Command.WRITE and payload[0] in (Space.STORE, Space.CHIP):
+            self.machine.memories.store[:] = before
+        return answer
+
+
+@pytest.mark.parametrize("held", [0xFFFFFFFF, 0x12345678])
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_chip_whose_other_registers_protect_it_is_no_worn_out_one(held: int, keep: bool) -> None:
+    machine = Locked(FLASH)
+    machine.machine.memories.store[:] = held
+    with (
+        Accelerator(Session(machine)) as device,
+        pytest.raises(WrongFlashError, match=r"write-protected: .* words [\d,]+ to [\d,]+ .*CMP, WPS"),
+    ):
+        device.load(NETWORK, keep=keep)
+    assert (machine.machine.memories.store == held).all()
+
+
 class Chip(InterpretedDevice):
     """A device with another flash."""
 

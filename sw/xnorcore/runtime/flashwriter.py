@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import VerifyError
+from ..errors import VerifyError, WrongFlashError
 from ..isa.blocks import Block
 from ..isa.kept import flash_image, may_keep
 from ..isa.pages import PAGE_WORDS
@@ -68,6 +68,8 @@ class FlashWriter:
         ------
         VerifyError
             The flash does not hold what is written.
+        WrongFlashError
+            Nothing changes it.
         """
         if not force and self.there():
             return False
@@ -114,9 +116,17 @@ class FlashWriter:
                 return
         raise self._failed(first, words)
 
-    def _failed(self, first: int, words: int) -> VerifyError:
+    def _failed(self, first: int, words: int) -> VerifyError | WrongFlashError:
+        """Tell a chip that is protected from one that is worn out: nothing changes what it holds."""
         found, wanted = self._read(first, words), self._image[first : first + words]
         place = int(np.argmax(found != wanted))
+        self._erase(first, words)
+        if np.array_equal(self._read(first, words), found):
+            return WrongFlashError(
+                f"the flash is write-protected: neither erase nor program changes words {first:,} to "
+                f"{first + words - 1:,} of the store, and status register 1 does not say so; clear the "
+                "protection of its other registers (CMP, WPS, lock bits) with the board's own programmer"
+            )
         return VerifyError(
             f"flash, word {first + place:,} of the store: wrote {wanted[place]:08x}, it holds "
             f"{found[place]:08x}, {_TRIES} times; load again; if that does not help, the flash is worn out"
