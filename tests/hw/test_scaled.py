@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.campaigns import some
+from tests.hw.colliding import CollidingMemory
 from tests.hw.layers import check_layers
 from tests.hw.test_cycles import check
 from tests.sw import evennets
@@ -16,6 +17,7 @@ from xnorcore.model.network import MaxPool2d, Network
 from xnorcore.verify.random_chains import chain_network
 from xnorcore.verify.random_scaled import scaled_network
 from xnorcore_hw.bench.held import held
+from xnorcore_hw.shells.sim import SimTop
 
 SMALL = {"weight_depth": 1024, "act_depth": 4096, "program_depth": 512}
 # Several column groups; one port and sums of rows, lanes for half of the columns; a lane for each column, and
@@ -62,3 +64,13 @@ def test_layers_and_cycles(number: int) -> None:
             multiplied += any(one.scaling == Scaling.MULTIPLIED for one in program.sections[0].descriptors)
     assert multiplied == 4
     check_layers(config, networks(config))
+
+
+@pytest.mark.parametrize("where", ["factors", "unit", "values"])
+def test_no_word_is_used_that_was_read_while_it_was_written(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boards leave out what would give it (`xnorcore_boards.build.flow.NO_COLLISION`)."""
+    monkeypatch.setattr(f"xnorcore_hw.array.{where}.Memory", CollidingMemory)
+    config = DEVICES[3]
+    check_layers(config, networks(config), SimTop)

@@ -32,7 +32,9 @@ ARRAY = ".core.array"
 # No word is used that was read in the cycle in which it was written: layers read what earlier ones wrote, the
 # link writes weights and programs between runs, the receive buffer is read up to the last good frame. Without
 # this, Yosys adds about 16 look-up tables and as many registers to each iCE40 memory.
-NO_COLLISION = ("weights*", "thresholds*", "memory*", "values*", "program", "buffer")
+NO_COLLISION = (
+    "weights*", "thresholds*", "memory*", "values*", "factors*", "words*", "program", "buffer",
+)  # fmt: skip
 """Names of memories."""
 
 _TRIES = 3
