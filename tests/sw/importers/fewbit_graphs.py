@@ -140,10 +140,10 @@ class Net:
         self.v = (exact(codes) - shift) * unit
 
     def multi(self, steps: int, *, shared: bool = False, scale: float = 0.5, bias: float = -1.0) -> None:
-        """A MultiThreshold whose thresholds are in no order."""
+        """A MultiThreshold whose thresholds may be equal."""
         values = self.v.astype(np.float64)
         rows = [self.rng.choice(values[:, 0 if shared else c].ravel(), steps) for c in range(self.v.shape[1])]
-        table = np.array(rows[:1] if shared else rows, np.float32)
+        table = np.sort(np.array(rows[:1] if shared else rows, np.float32))
         self.x = self.b.quant(
             "MultiThreshold", self.x, self.b.const(table), out_scale=scale, out_bias=bias, out_dtype="INT8"
         )

@@ -346,7 +346,7 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
     "many levels": (lambda b: _quant(b, _gemm(b), bits=9.0), "gives 512 levels between layers, the limit is"),
     "scales": (
         lambda b: _quant(b, _gemm(b), np.full((1, 4), [0.1, 0.2, 0.3, 0.4])),
-        "must have one constant, finite scale and zero point for all channels",
+        r"scale is 0\.1\d* for one channel and 0\.2\d* for another, but must be one constant value for all",
     ),
     "no scale": (lambda b: _quant(b, _gemm(b), -0.5), "scale is -0.5, but must be above 0"),
     "not monotone": (

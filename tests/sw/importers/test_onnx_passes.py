@@ -186,8 +186,8 @@ def test_pools_and_monotones() -> None:
 
 
 def test_chain_names_the_node_that_joins() -> None:
-    with pytest.raises(ImportFailedError, match="Add 'y': joins two computed tensors, 'a' and 'x'"):
-        chain(graph(node("Neg", "x", "a"), node("Add", "a x", "y")))
+    with pytest.raises(ImportFailedError, match="Mul 'y': joins two computed tensors, 'a' and 'x'"):
+        chain(graph(node("Neg", "x", "a"), node("Mul", "a x", "y")))
 
 
 def test_form_keeps_the_root() -> None:

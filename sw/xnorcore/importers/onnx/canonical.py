@@ -137,6 +137,8 @@ def _affine(node: Node, graph: Graph, placed: bool) -> Node | None:
     one = [Fraction(1)]
     if node.op == "Neg":
         return made(node, AFFINE, node.inputs[0], scale=[Fraction(-1)], offset=[Fraction(0)])
+    if node.op == "Add" and node.inputs[0] == node.inputs[-1]:  # exact in any float format
+        return made(node, AFFINE, node.inputs[0], scale=[Fraction(2)], offset=[Fraction(0)])
     if len(node.inputs) != 2 or sum(name in graph.constants for name in node.inputs) != 1:
         return None
     right = node.inputs[1] in graph.constants

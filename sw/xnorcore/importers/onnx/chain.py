@@ -31,9 +31,11 @@ def chain(graph: Graph) -> Graph:
         Names the node that branches or joins.
     """
     readers = graph.readers
-    fork = next((name for name in _computed(graph) if len(readers.get(name, [])) > 1), None)
-    known = graph.hosted or any(node.op in _PRODUCTS for node in _before(graph, fork or ""))
-    if fork is not None and known:
+    fork = next((name for name in _computed(graph) if _read_twice(name, readers.get(name, []))), None)
+    if fork is not None:
+        known = graph.hosted or any(node.op in _PRODUCTS for node in _before(graph, fork))
+        if not known:
+            _image_once(graph, fork)
         return _branched(graph)
     nodes: list[Node] = []
     tensors = [graph.input]
@@ -70,6 +72,33 @@ def chain(graph: Graph) -> Graph:
             raise ImportFailedError(f"output {brief(name, 60)} does not depend on the image")
     _ends(nodes)
     return replaced(graph, nodes=tuple(nodes))
+
+
+def _read_twice(name: str, following: Sequence[Node]) -> bool:
+    """Whether branches begin at a tensor: several nodes read it, or one that joins it with itself."""
+    return len(following) > 1 or any(
+        node.op == "Concat" and node.inputs.count(name) > 1 for node in following
+    )
+
+
+def _image_once(graph: Graph, fork: str) -> None:
+    """Check that no branch that reads the image itself quantises it: a device has one image."""
+    following = graph.readers[fork]
+    waiting, seen = list(following), set[int]()
+    while waiting:
+        node = waiting.pop(0)
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.op in _PRODUCTS[:2]:
+            continue
+        if node.op in _PRODUCTS:
+            others = " and ".join(one.label for one in following[:2])
+            raise node.fail(
+                f"quantises the image, or what is made of it, behind a branch at {brief(fork, 60)} (read by "
+                f"{others}): a device reads one image of integers; put one quantiser in front of all branches"
+            )
+        waiting += (reader for name in node.outputs for reader in graph.readers.get(name, ()))
 
 
 def _computed(graph: Graph) -> list[str]:

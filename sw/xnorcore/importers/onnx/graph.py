@@ -187,9 +187,28 @@ def ordered(graph: Graph) -> Graph:
                 if not waiting[id(reader)]:
                     ready.append(reader)
     if len(result) < len(graph.nodes):
-        stuck = next(node for node in graph.nodes if waiting[id(node)])
-        raise stuck.fail("lies on a cycle, or behind one; a graph must have an order of execution")
+        raise _cycle(origin, next(node for node in graph.nodes if waiting[id(node)]), result)
     return replaced(graph, nodes=tuple(result))
+
+
+def _cycle(origin: dict[str, Node], stuck: Node, done: list[Node]) -> ImportFailedError:
+    """Return the error that names a cycle on which a node is, or behind which it is."""
+    ready, path = {id(node) for node in done}, [stuck]
+    while True:
+        names = (name for name in path[-1].inputs if name in origin and id(origin[name]) not in ready)
+        before = origin[next(names)]
+        known = next((place for place, node in enumerate(path) if node is before), None)
+        if known is not None:
+            break
+        path.append(before)
+    cycle = path[known:]
+    reads = " and ".join(node.label for node in cycle[1:3]) or "nothing else"
+    more = f", {len(cycle)} nodes in all" if len(cycle) > 3 else ""
+    way = "itself" if len(cycle) == 1 else f"what comes from it, by {reads}{more}"
+    return cycle[0].fail(
+        f"lies on a cycle: it reads {way}; a network has no feedback: write each pass through it as nodes of "
+        "its own"
+    )
 
 
 def alive(graph: Graph) -> Graph:

@@ -16,9 +16,8 @@ from ...model.check import brief
 from .evaluate import MOVES, evaluate, moved
 from .graph import Graph, Node
 from .layout import Layout, layout_of
-from .quantisers import integer_range, rounding
+from .quantisers import check_scale, integer_range, multi_thresholds, one_number, rounding
 from .reached import most_levels, narrowed
-from .rounds import one_value
 from .signal import Levels
 from .steps import STEP
 from .units import NORMALISED, PIXELS, Unit, annotated, declared_kind, may_be_pixels, meaning, parse
@@ -256,18 +255,19 @@ def _quantiser(node: Node, graph: Graph) -> tuple[Fraction, Fraction, int, str]:
         thresholds = graph.constants.get(node.inputs[1])
         if thresholds is None or thresholds.ndim != 2 or thresholds.shape[1] > 255:
             raise node.fail("of the image must have at most 255 thresholds for each channel")
+        multi_thresholds(node, thresholds, graph.shapes[node.inputs[0]])
         unit, first = Fraction(node.number("out_scale", 1.0)), Fraction(node.number("out_bias", 0.0))
         count = thresholds.shape[1] + 1
         text = f"images are cut by {count - 1} thresholds of {node.label}"
     else:
         constants = [graph.constants.get(name) for name in node.inputs[1:]]
-        scale, zero, *rest = (one_value(constant) for constant in constants)
-        if scale is None or zero is None or len(rest) != 1:
-            raise node.fail("of the image must have one constant, finite scale, zero point and bit width")
+        scale, zero = (
+            Fraction(one_number(node, f"of the image: {what}", constant).item())
+            for what, constant in zip(("scale", "zero point"), constants, strict=False)
+        )
+        check_scale(node, float(scale), float(zero))
         low, high = integer_range(node, constants[2])
         rounding(node)
-        if scale <= 0:
-            raise node.fail(f"scale is {float(scale)}, but must be above 0")
         unit, first, count = scale, scale * (low - zero), high - low + 1
         text = (
             f"images are quantised by {node.label}: value = round(clip(x / {float(scale):g} + {float(zero):g}"

@@ -49,10 +49,15 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
         raise node.fail(
             "adds values of one bit, but sums of branches are of 2 bits and more: quantise them so"
         )
-    if one.shape != two.shape or not np.array_equal(one.index, two.index):
+    if one.shape != two.shape:
         raise node.fail(
-            f"adds values of the shapes {one.shape} and {two.shape}, or in another order; both branches must "
-            "have one shape"
+            f"adds values of the shapes {one.shape} and {two.shape}; both branches must have one shape, so "
+            "give them as many channels, rows and columns"
+        )
+    if not np.array_equal(one.index, two.index):
+        raise node.fail(
+            f"adds values of the shape {one.shape} in another order; transpose or reshape both branches "
+            "alike, or behind the addition"
         )
     unit, times, excess = _common(one, two, node)
     top = sum(each * part.most for each, part in zip(times, (one, two), strict=True))
@@ -91,6 +96,8 @@ def concat(walks: Sequence[Walk], node: Node) -> Walk:
     sides, axis = _side_by_side(parts), node.integer("axis", 1)
     if not -sides[0].ndim <= axis < sides[0].ndim:
         raise node.fail(f"has axis {axis}, but its inputs have {sides[0].ndim} axes; join channels, axis 1")
+    if axis % sides[0].ndim == 0:
+        raise node.fail(f"has axis {axis}, which is the batch; join channels, axis 1")
     index = np.concatenate(sides, axis=axis)
     top = max(part.most for part in parts)
     bits = 1 if first.bits == 1 else top.bit_length()

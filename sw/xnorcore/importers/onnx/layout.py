@@ -84,8 +84,10 @@ def _layout(graph: Graph, shape: tuple[int, ...], last: bool, *, guessed: bool =
 
 def _read(graph: Graph) -> tuple[NDArray[np.int64] | None, Node | None]:
     """Positions of the input as the first product reads them, if only moves change their order."""
-    labels: NDArray[np.int64] | None = np.arange(int(np.prod(graph.input_shape))).reshape(graph.input_shape)
+    image = np.arange(int(np.prod(graph.input_shape))).reshape(graph.input_shape)
+    found: dict[str, NDArray[np.int64] | None] = {graph.input: image}
     for node in graph.nodes:
+        labels = next((found[name] for name in node.inputs if name in found), None)
         if node.op in (DENSE, CONV):
             return labels, node
         if node.op in MOVES and labels is not None:
@@ -94,7 +96,8 @@ def _read(graph: Graph) -> tuple[NDArray[np.int64] | None, Node | None]:
                 labels = moved(node, [labels, *constants], graph.opset)
             except (ValueError, TypeError, IndexError, ImportFailedError):
                 labels = None  # whoever takes the node says why
-    return labels, None
+        found |= dict.fromkeys(node.outputs, labels)
+    return None, None
 
 
 def _candidates(

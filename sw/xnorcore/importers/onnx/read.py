@@ -75,8 +75,10 @@ def read_model(path: Path) -> Any:
         model.ParseFromString(data)
     except Exception as error:  # protobuf's own errors, whatever their class
         raise ImportFailedError(f"{path}: not an ONNX model, or damaged ({brief(str(error), 80)})") from None
-    if not model.ir_version or not model.HasField("graph") or not model.graph.node:
+    if not model.ir_version or not model.HasField("graph"):
         raise ImportFailedError(f"{path}: not an ONNX model: it has no graph")
+    if not model.graph.node:
+        raise ImportFailedError(f"{path}: its graph has no nodes; export the model with its layers")
     external = ExternalData(path.parent)
     for tensor in model.graph.initializer:
         external.embed(tensor, f"initializer {brief(tensor.name, 60)}")

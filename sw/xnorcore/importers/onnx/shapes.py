@@ -110,10 +110,16 @@ def result_shape(
     try:
         shape = _result_shape(node, shapes, constants, opset)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
-        raise node.fail(f"its inputs do not fit together ({brief(str(error), 100)})") from None
+        found = " and ".join(brief(shapes[name], 60) for name in node.inputs if name in shapes)
+        raise node.fail(f"its inputs, of the shapes {found}, do not fit together ({_why(error)})") from None
     if elements(shape, node.label) > MAX_VALUES:
         raise node.fail(f"gives {math.prod(shape)} values, the limit is {MAX_VALUES}")
     return shape
+
+
+def _why(error: Exception) -> str:
+    broadcast = "broadcast" in str(error)
+    return "axes must be equal in length, or 1" if broadcast else brief(str(error), 100)
 
 
 def _result_shape(

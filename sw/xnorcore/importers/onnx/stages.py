@@ -45,7 +45,7 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
     """
     walk = Walk(graph, image)
     readers = graph.readers.get(image.tensor, [])
-    if graph.hosted and image.bits > 1 and len(readers) > 1 and _added(image.tensor, graph):
+    if image.bits > 1 and len(readers) > 1 and _added(image.tensor, graph):
         # A device adds nothing to an image.
         handed_on(walk, readers[0], selects=True)
         quantised(walk, readers[0])

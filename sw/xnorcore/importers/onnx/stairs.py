@@ -11,8 +11,8 @@ import numpy as np
 
 from ...model.limits import MOST_STEPS
 from .graph import Node
-from .quantisers import integer_range, multi_thresholds, rounding
-from .rounds import EXACT, one_value
+from .quantisers import check_scale, integer_range, multi_thresholds, one_number, rounding
+from .rounds import EXACT
 from .signal import Levels, Stage
 from .signs import result_shape
 from .solve import reachable
@@ -159,16 +159,11 @@ def stairs_of(node: Node, walk: Walk) -> Stairs:
     values = [walk.graph.constants.get(name) for name in node.inputs[1:]]
     if node.op == "MultiThreshold":
         return _thresholds(node, values, walk.graph.shapes[node.inputs[0]])
-    numbers = [one_value(value) for value in values]
-    if len(numbers) != 3 or any(number is None for number in numbers[:2]):
-        raise node.fail(
-            "must have one constant, finite scale and zero point for all channels: a product reads all "
-            "values together"
-        )
-    scale, zero = numbers[0], numbers[1]
-    assert scale is not None and zero is not None
-    if scale <= 0:
-        raise node.fail(f"scale is {float(scale):g}, but must be above 0")
+    scale, zero = (
+        Fraction(one_number(node, what, value).item())
+        for what, value in zip(("scale", "zero point"), values, strict=False)
+    )
+    check_scale(node, float(scale), float(zero))
     low, high = integer_range(node, values[2])
     _check_count(node, high - low)
     rounding(node)
@@ -193,8 +188,7 @@ def _thresholds(node: Node, values: Sequence[Any], shape: tuple[int, ...]) -> St
         raise node.fail(f"out_scale is {float(unit):g}, but must be above 0; negate the weights behind it")
     if not np.isfinite(table).all():
         raise node.fail("has thresholds that are not finite")
-    rows = np.sort(table, axis=1).tolist()
-    return Stairs([[(Fraction(value), False) for value in row] for row in rows], unit, first)
+    return Stairs([[(Fraction(value), False) for value in row] for row in table.tolist()], unit, first)
 
 
 def _check_count(node: Node, count: int) -> None:

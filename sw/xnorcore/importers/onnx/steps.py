@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .evaluate import ELEMENTWISE, FLEXIBLE, evaluate, finite
 from .functions import FUNCTIONS
 from .graph import Graph, Node, replaced
-from .quantisers import integer_range, multi_thresholds, rounding
+from .quantisers import check_scale, integer_range, multi_thresholds, rounding
 from .rounds import bounds, cut_between, one_value
 
 STEP = "Step"
@@ -192,8 +192,7 @@ def _quant(node: Node, values: list[Any], graph: Graph, producers: dict[str, Nod
         return None
     else:
         scale, zero = values[1].flat[0], values[2].flat[0]
-    if scale <= 0:
-        raise node.fail(f"scale is {scale}, but must be above 0")
+    check_scale(node, scale, zero)
     rounding(node)
     unit, shift, one = Fraction(float(scale)), Fraction(float(zero)), type(scale)(1)
     if bipolar:
