@@ -145,6 +145,22 @@ def network(**changes: Any) -> Network:
     return Network("n", InputSpec((4, 3, 5)), [conv], **({"head": head, "tail": tail} | changes))
 
 
+@pytest.mark.parametrize(
+    ("side", "channels", "kernel", "stride"), [(67, 3, 11, 4), (32, 3, 3, 1), (30, 3, 7, 2), (10, 64, 3, 1)]
+)
+def test_rounding_stays_within_1e_5_of_a_deviation(
+    side: int, channels: int, kernel: int, stride: int
+) -> None:
+    """A first convolution beside float64: what a batch norm makes of it differs by less than 1e-5."""
+    weights, pixels = real(16, kernel, kernel, channels), RNG.integers(0, 256, (2, side, side, channels))
+    images = (pixels / 255).astype(F)
+    found = compute([RealConv2d(weights, stride=(stride, stride))], images)
+    taps = np.lib.stride_tricks.sliding_window_view(images.astype(np.float64), (kernel, kernel), (1, 2))
+    wanted = np.einsum("nyxchw,ohwc->nyxo", taps[:, ::stride, ::stride], weights.astype(np.float64))
+    error = np.abs(found - wanted).max(axis=(0, 1, 2)) / wanted.std(axis=(0, 1, 2))
+    assert 0 < error.max() < 1e-5
+
+
 def test_a_network_with_a_head_and_a_tail() -> None:
     net = network()
     assert (net.image_shape, net.outputs, net.class_count) == ((8, 6, 2), 24, 3)
