@@ -15,6 +15,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import EngineError, UsageError
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry, options
+from xnorcore.isa.scaling import Scaling
 from xnorcore.isa.stores import StoreKind
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
@@ -300,6 +301,15 @@ def test_networks_have_codes_where_a_device_has():
     program = compile_network(network, config)
     assert any(one.rescaled for section in program.sections for one in section.descriptors)
     assert "codes" not in [network.name for network in check_networks(SMALL)]
+
+
+def test_networks_use_values_and_input_scales_where_a_device_has_them():
+    config = replace(SMALL, code_bits=8, result_lanes=2, act_depth=512, program_depth=512, weight_depth=256)
+    config = replace(config, value_depth=256, scale_depth=64, line_bytes=512)
+    programs = {network.name: compile_network(network, config) for network in check_networks(config)}
+    every = [one for program in programs.values() for part in program.sections for one in part.descriptors]
+    assert any(one.adding for one in every) and any(one.scaling == Scaling.MULTIPLIED for one in every)
+    assert {"residual", "scaled"} <= set(programs)
 
 
 def test_folder_of_no_build(tmp_path):

@@ -15,6 +15,8 @@ from xnorcore.link.session import Session
 from xnorcore.model.network import Conv2d, Dense, InputSpec, MaxPool2d, Network
 from xnorcore.reference import golden
 from xnorcore.runtime.accelerator import Accelerator
+from xnorcore.verify.random_chains import chain_network
+from xnorcore.verify.random_scaled import scaled_network
 
 from .engine import NetlistEngine
 from .transport import netlist_transport
@@ -56,8 +58,8 @@ def check_networks(config: DeviceConfig, seed: int = 1) -> list[Network]:
     """Return small random networks that use what a configuration has.
 
     Dense layers of several tiles on 1-bit and 3-bit inputs; a convolution with pooling; codes between layers,
-    with thresholds in equal steps, which a results unit multiplies; weights from a store. Each if there is
-    what it takes. The same seed gives the same networks.
+    with thresholds in equal steps, which a results unit multiplies; values that codes are added to, and an
+    input scale; weights from a store. Each if there is what it takes. The same seed gives the same networks.
     """
     rng = np.random.default_rng(seed)
     g = config.geometry
@@ -96,6 +98,10 @@ def check_networks(config: DeviceConfig, seed: int = 1) -> list[Network]:
         first = Dense(rng.choice([-1, 1], (hidden, g.width + 1)), steps + rng.integers(-5, 6, (hidden, 1)))
         layers = [first, dense(hidden, 5, scores=True)]
         candidates.append(Network("codes", InputSpec((g.width + 1,), 3), layers))
+    if config.value_depth:
+        candidates.append(chain_network(rng, (4, 4, 7), size=(4, 4), bits=(2, 2), image=1))
+    if config.scale_depth:
+        candidates.append(scaled_network(rng, (3, 5), size=(4, 4, 3), bits=min(config.code_bits, 3)))
     if config.store_words:
         # More start values than there is room for.
         many = (config.threshold_depth + 1) * g.columns
