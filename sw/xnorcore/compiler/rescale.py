@@ -14,6 +14,7 @@ slopes in all these intervals the middle is tried, with as many bits as M has. T
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import prod
 
@@ -161,8 +162,13 @@ def scales_of(bounds: NDArray[np.int64], sums: tuple[int, int], most: int) -> Sc
     Scales or int
         Or the first output whose codes no multiplication gives.
     """
+    return _remembered(bounds.astype(np.int64).tobytes(), bounds.shape[1], sums, most)
+
+
+@lru_cache(maxsize=256)  # whoever looks for a device compiles a network many times
+def _remembered(bounds: bytes, levels: int, sums: tuple[int, int], most: int) -> Scales | int:
     found = []
-    for output, row in enumerate(bounds):
+    for output, row in enumerate(np.frombuffer(bounds, np.int64).reshape(-1, levels)):
         one = _scale(row, *sums, most)
         if one is None:
             return output

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,7 +135,7 @@ class Network(Ends):
     def __hash__(self) -> int:
         return hash((self.name, self.input, self.layers, self.reads))
 
-    @property
+    @cached_property
     def readers(self) -> tuple[tuple[int, ...], ...]:
         """For each value, the layers that read it, in order."""
         found: list[list[int]] = [[] for _ in self.values]
@@ -177,7 +178,7 @@ class Network(Ends):
         """Shape of the image, then of every layer's result."""
         return tuple(value.shape for value in self.values)
 
-    @property
+    @cached_property
     def layer_macs(self) -> tuple[int, ...]:
         """Useful binary multiply-accumulates of each layer for one image, with all planes of both."""
         counts = []
