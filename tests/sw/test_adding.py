@@ -20,6 +20,7 @@ from xnorcore.model.network import Add, Concat, Conv2d, Dense, InputSpec, MaxPoo
 from xnorcore.reference import fast, golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify.ask import checks, machine_url, observe
+from xnorcore.verify.random_chains import chain_network
 from xnorcore.verify.random_networks import random_images, signs
 
 DEVICES = (
@@ -68,6 +69,34 @@ def test_every_layer_is_that_of_the_golden_model(number: int) -> None:
             assert {check.verdict for check in found} <= {"equal", "-"}, (index, found)
             # Sums of codes are in no memory.
             assert not {type(network.layers[one]) for one in seen.layers} & {Add, Concat}
+
+
+@pytest.mark.parametrize("number", some(range(2), 1))
+def test_sums_saturate_in_a_layer_of_their_own(number: int) -> None:
+    """Of maps and of vectors, on a device without values in place: weights of 1, and a threshold a level."""
+    config = DeviceConfig(
+        Geometry(1, 8, 16), 22, code_bits=8, result_lanes=2, weight_depth=4096, act_depth=8192,
+        program_depth=512, row_sums=number,
+    )  # fmt: skip
+    maps = chain_network(np.random.default_rng(1), (8, 8, 12), bits=(8, 8), end="dense", saturates=True)
+    one, two = (Node(codes(9, 12, name, 3), 0) for name in ("one", "two"))
+    vectors = Network(
+        "vectors", InputSpec((12,), 2), [one, two, Node(Add("sum", 2, 3), (1, 2)), codes(3, 9, "last", 1)]
+    )
+    for network in (maps, vectors):
+        images = random_images(np.random.default_rng(2), network, 4)
+        with Accelerator.open(machine_url(config)) as device:
+            seen = observe(device, network, images.reshape(len(images), -1))
+        found = checks(
+            network, "machine", seen, images.reshape(len(images), -1), golden.layers(network, images)
+        )
+        assert {check.verdict for check in found} <= {"equal", "-"}, found
+        assert {type(network.layers[index]) for index in seen.layers} >= {Add}
+    mixed = chain_network(np.random.default_rng(1), (8, 8), bits=(8, 4), end="dense", saturates=True)
+    with pytest.raises(
+        CompileError, match=r"joins values of 4 and 8 bits, .* values in place \(value_depth\)"
+    ):
+        compile_network(mixed, config)
 
 
 def test_what_an_addition_costs() -> None:
@@ -184,7 +213,10 @@ def test_what_a_device_cannot() -> None:
             [conv(2, 2, "a"), Node(Add("sum"), ("a", 0)), Dense(np.ones((2, 32)))],
             "'sum' adds the image, which",
         ),
-        ([a, b, Node(Add("sum", 2, 3), (1, 2)), end], "layer 'sum' is an Add that saturates, which a device"),
+        (
+            [a, b, Node(Add("sum", 2, 9), (1, 2)), end],
+            "'sum' is an Add that saturates at 9, .* of 4 bits: it has 3",
+        ),
         (
             [a, b, total, three, end],
             "layer 'three' pads with 3, where it reads sums of 2 values: .* pad with 0",

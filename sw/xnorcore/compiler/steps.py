@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from ..errors import CapacityError, CompileError
 from ..isa.program import Program
 from ..model.layers import (
@@ -149,16 +151,16 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
 def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     reads = plan.network.reads[index]
     parts: list[int] = []
-    if isinstance(layer, Add) and layer.most is not None:
+    saturates = isinstance(layer, Add) and layer.most is not None
+    if saturates and plan.code_bits < layer.most.bit_length():
         raise SaturatingError(
-            f"layer {name_of(index, layer)!r} is an Add that saturates, which a device does only for values "
-            "in place (value_depth, result_lanes): it adds one change, once, to the value before, 255 is "
-            "the most that it gives, signs compare all its channels with 128, and else one halved map or "
-            "such Add reads it, the last one signs or layers with weights; `golden` and `eval` compute it"
+            f"layer {name_of(index, layer)!r} is an Add that saturates at {layer.most}, for which the device "
+            f"lacks codes of {layer.most.bit_length()} bits: it has {plan.code_bits} (code_bits, and "
+            "result_lanes for more than 3); `golden` and `eval` compute it"
         )
     bits = {bits for number in reads for bits in _bits(plan.network, number)}
     if len(bits) > 1:
-        raise CompileError(
+        raise (SaturatingError if saturates else CompileError)(
             f"layer {name_of(index, layer)!r} joins values of {' and '.join(map(str, sorted(bits)))} bits, "
             "which a device cannot but for values in place (value_depth); give all as many thresholds"
         )
@@ -179,9 +181,24 @@ def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     for number, _ in found:
         alone = sum(number == other for other, _ in found) == 1 and plan.network.readers[number] == (index,)
         parts += _parts(plan, number) if alone else _copies(plan, index, number)
-    plan.joins[index + 1] = Join(index, index + 1, tuple(parts))
+    gives = plan.further(f"{name_of(index, layer)}, all sums") if saturates else index + 1
+    plan.joins[gives] = Join(index, gives, tuple(parts))
     if adds or any(number in plan.added for number in reads):
-        plan.added[index + 1] = joined_sums([(sums[number], times) for number, times in found], adds)
+        plan.added[gives] = joined_sums([(sums[number], times) for number, times in found], adds)
+    if saturates:
+        plan.steps.append(_saturated(plan, index, layer, gives))
+
+
+def _saturated(plan: Plan, index: int, layer: Add, reads: int) -> Step:
+    """Return the step of an addition that saturates: weights of 1 for a channel itself, and its levels."""
+    assert layer.most is not None
+    name, shape = name_of(index, layer), plan.network.shapes[index + 1]
+    limits = np.tile(np.arange(1, layer.most + 1) + layer.offset, (shape[-1], 1))
+    weights = np.eye(shape[-1], dtype=np.int8)
+    made = (
+        Conv2d(weights[:, None, None], limits, name=name) if len(shape) == 3 else Dense(weights, limits, name)
+    )
+    return Step(index, index, spread(made, plan.added[reads], name), name, 0, reads, index + 1)
 
 
 def _sums(plan: Plan, number: int) -> Sums:

@@ -19,6 +19,7 @@ from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError, ImportFailedError, UsageError
 from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.model.network import Conv2d
 from xnorcore.reference import fast, golden
 from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify.ask import machine_url
@@ -181,11 +182,61 @@ def test_without_the_option_it_is_named(tmp_path: Path) -> None:
             imported(settled(BiReal(real=real)), tmp_path)
 
 
+def projected(*, padding: int = 0, side: int = 1) -> Any:
+    """Bi-Real's manner on maps of 8 x 8: the second stage begins with an average and real weights."""
+    model = bireal()
+    stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+    model[0], model[2] = stem, nn.Identity()
+    if padding or side > 1:
+        model[5].two[1] = nn.Conv2d(8, 16, side, padding=padding, bias=False)
+    return model
+
+
+def real_shortcut(model: Any, values: Any) -> Any:
+    """What the second stage's shortcut makes of maps (n, height, width, channels), in float64."""
+    with torch.no_grad():
+        return model[5].two.double()(torch.tensor(values).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
+
+
+def test_a_shortcut_with_real_weights(tmp_path: Path) -> None:
+    """Its values are the real ones, but for the rounding of weights and values; a device runs it all."""
+    torch.manual_seed(1)
+    model = settled(projected())
+    found = imported(model, tmp_path, fixed_point=8, images=IMAGES)
+    network, (how, classes, signs) = found.network, found.report.rounded
+    assert "4 additions" in how and "; 1 convolution of a shortcut has weights of 5 bits" in how
+    assert float(signs.split("values ")[1].split("%")[0]) > 95
+    assert int(classes.split(" class for ")[1].split(" of ")[0]) <= 6
+    values, step = network.encode(IMAGES), float(how.split(" steps of ")[1].split(";")[0])
+    layers = golden.layers(network, values)
+    assert all(np.array_equal(a, b) for a, b in zip(layers, fast.layers(network, values), strict=True))
+    (place,) = [n for n, one in enumerate(network.layers) if isinstance(one, Conv2d) and one.weight_width > 2]
+    layer: Any = network.layers[place]
+    reads = network.reads[place][0] - 1
+    assert layer.kernel == layer.stride == (2, 2) and int(np.abs(layer.weights).max()) == 15
+    inside = (layers[reads].reshape(-1, *network.shapes[reads + 1]).astype(np.float64) - 127.5) * step
+    wanted = real_shortcut(model, inside)
+    error = np.abs(
+        (layers[place].reshape(wanted.shape) - 127.5) * step - np.clip(wanted, -127.5 * step, 127.5 * step)
+    )
+    # Half a step of the values; of each weight half of a 15th of the largest, times what it meets.
+    slope = (model[5].two[2].weight / (model[5].two[2].running_var + 1e-5).sqrt()).detach().abs()
+    largest = (model[5].two[1].weight.abs().amax(dim=(1, 2, 3)) * slope).detach().numpy()
+    met = np.abs(inside).reshape(30, 4, 2, 4, 2, 8).sum(axis=(2, 4, 5)) / 4
+    assert (error <= 0.5 * step + 1.01 * met[..., None] * largest / 15 / 2 + step / 64).all()
+    assert error.mean() < step
+    with Accelerator.open(machine_url(replace(DEVICE, value_depth=0))) as device:
+        device.load(replace(network, head=None, tail=None))
+        assert np.array_equal(device.infer(values), layers[-1].reshape(len(values), -1))
+
+
 def test_what_cannot_be_in_fixed_point(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    message = r"Conv '/5/two/two.1/Conv': has real weights, in a branch that is added to others: no device"
+    message = (
+        r"Conv '/5/two/two.1/Conv': has real weights, in a branch that is added to others: those of a con"
+    )
     with pytest.raises(ImportFailedError, match=message):
-        imported(settled(bireal()), tmp_path, fixed_point=8)
+        imported(settled(projected(padding=1, side=3)), tmp_path, fixed_point=8)
     for wrong in (1, 9, True):
         with pytest.raises(UsageError, match=r"fixed_point is .*, but must be 2 to 8 bits of a change"):
             importers.load(tmp_path / "net.onnx", fixed_point=wrong)

@@ -21,6 +21,7 @@ from .approximate import MOST_CHANGED, Source, compared_with, inputs_of, with_sm
 from .execute import Executor
 from .fixed import CHANGE_BITS, Streams, macs_of, step_for, streams_of, with_values
 from .loading import PASSES, load_source, passed, read_source
+from .projections import WEIGHT_BITS
 from .read import read_model, to_graph
 from .signal import UnequalSteps
 
@@ -149,4 +150,7 @@ def _fixed(model: Any, asked: _Asked, bits: int) -> tuple[Any, list[str], Stream
         f"in fixed point: what {streams.sums} additions give are values of 8 bits, and what layers add to "
         f"them changes of {bits}, in steps of {step:.9g}"
     )
+    if count := len(streams.projections):
+        have = "convolutions of shortcuts have" if count > 1 else "convolution of a shortcut has"
+        note += f"; {count} {have} weights of {WEIGHT_BITS} bits"
     return with_values(model, streams, step, bits), [note], streams

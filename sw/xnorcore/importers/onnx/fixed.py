@@ -19,6 +19,7 @@ from ...errors import ImportFailedError
 from ...model.check import brief
 from .graph import QUANT_DOMAINS, Graph, Node
 from .parting import PRODUCTS, QUANTISERS, has_real_weights
+from .projections import Projection, projection, with_projections
 
 __all__ = ["CHANGE_BITS", "Streams", "macs_of", "quantised_name", "step_for", "streams_of", "with_values"]
 
@@ -44,11 +45,14 @@ class Streams:
     values, changes : tuple of str
     sums : int
         How many additions these belong to.
+    projections : tuple of Projection
+        Convolutions with real weights in shortcuts, whose results are among the values.
     """
 
     values: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     sums: int = 0
+    projections: tuple[Projection, ...] = ()
 
 
 def streams_of(graph: Graph) -> Streams:
@@ -57,16 +61,17 @@ def streams_of(graph: Graph) -> Streams:
     Raises
     ------
     ImportFailedError
-        If a shortcut has a product with real weights.
+        If a shortcut has a product with real weights that is no convolution of 1 x 1.
     """
     values: dict[str, None] = {}
     changes: dict[str, None] = {}
+    projections: dict[str, Projection] = {}
     sums = 0
     for node in graph.nodes:
         read = _read(node, graph)
         if node.op != "Add" or len(set(read)) != 2 or len({graph.shapes[name] for name in read}) > 1:
             continue
-        kinds = [_kind(name, graph, values) for name in read]
+        kinds = [_kind(name, graph, values, projections) for name in read]
         if not all(kind.startswith(("value", "moved", "change")) for kind in kinds):
             continue
         for name, kind in zip(read, kinds, strict=True):
@@ -79,20 +84,24 @@ def streams_of(graph: Graph) -> Streams:
                 changes[name] = None
         values[node.outputs[0]] = None
         sums += 1
-    return Streams(tuple(values), tuple(changes), sums)
+    return Streams(tuple(values), tuple(changes), sums, tuple(projections.values()))
 
 
-def _kind(name: str, graph: Graph, values: dict[str, None]) -> str:
+def _kind(name: str, graph: Graph, values: dict[str, None], projections: dict[str, Projection]) -> str:
     """What an addition reads: a ``value``, one that is ``moved`` or averaged, a ``change``, or another.
 
-    Behind a colon, the tensor that is to be a value and is none yet.
+    Behind a colon, the tensor that is to be a value and is none yet. A product with real weights on the way
+    joins `projections`.
     """
     moved, tensor = False, name
+    real: Node | None = None
     while tensor in graph.producers:
         node = graph.producers[tensor]
         if tensor in values:
             return "moved" if moved else "value"
         if node.op in QUANTISERS:
+            if real is not None:
+                raise _real(real)
             return "quantised"
         if len(graph.readers[tensor]) > 1:
             return f"{'moved' if moved else 'value'}:{tensor}"
@@ -100,16 +109,23 @@ def _kind(name: str, graph: Graph, values: dict[str, None]) -> str:
         if len(read) != 1:
             break
         if node.op in PRODUCTS:
-            if has_real_weights(node, graph):
-                raise node.fail(
-                    "has real weights, in a branch that is added to others: no device multiplies values of 8 "
-                    "bits by these; use a sign in front of it and weights of one bit, or a shortcut without "
-                    "weights: every second row and column, and new channels of 0"
-                )
-            return "change"
+            if not has_real_weights(node, graph):
+                return "change"
+            made = projection(node, graph)
+            if real is not None or made is None or made.target != name:
+                raise _real(node)
+            real, projections[name] = node, made
         moved |= node.op != "Slice"
         tensor = read[0]
     return "other"
+
+
+def _real(node: Node) -> ImportFailedError:
+    return node.fail(
+        "has real weights, in a branch that is added to others: those of a convolution of 1 x 1 without "
+        "padding can be, of what was added before or an average of it; or use a sign in front of it and "
+        "weights of one bit, or a shortcut without weights: every second row and column, new channels of 0"
+    )
 
 
 def macs_of(graph: Graph) -> int:
@@ -186,6 +202,7 @@ def with_values(model: Any, streams: Streams, step: float, bits: int) -> Any:
 
     changed = type(model)()
     changed.CopyFrom(model)
+    with_projections(changed, streams.projections, step)
     graph = changed.graph
     behind = dict.fromkeys(streams.values, (VALUE_BITS, _HALF))
     behind |= dict.fromkeys(streams.changes, (bits, 0.0))
