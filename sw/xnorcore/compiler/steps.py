@@ -151,11 +151,12 @@ def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:
 def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     reads = plan.network.reads[index]
     parts: list[int] = []
-    saturates = isinstance(layer, Add) and layer.most is not None
-    if saturates and plan.code_bits < layer.most.bit_length():
+    most = layer.most if isinstance(layer, Add) else None
+    saturates = most is not None
+    if most is not None and plan.code_bits < most.bit_length():
         raise SaturatingError(
-            f"layer {name_of(index, layer)!r} is an Add that saturates at {layer.most}, for which the device "
-            f"lacks codes of {layer.most.bit_length()} bits: it has {plan.code_bits} (code_bits, and "
+            f"layer {name_of(index, layer)!r} is an Add that saturates at {most}, for which the device "
+            f"lacks codes of {most.bit_length()} bits: it has {plan.code_bits} (code_bits, and "
             "result_lanes for more than 3); `golden` and `eval` compute it"
         )
     bits = {bits for number in reads for bits in _bits(plan.network, number)}
@@ -185,7 +186,7 @@ def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     plan.joins[gives] = Join(index, gives, tuple(parts))
     if adds or any(number in plan.added for number in reads):
         plan.added[gives] = joined_sums([(sums[number], times) for number, times in found], adds)
-    if saturates:
+    if isinstance(layer, Add) and saturates:
         plan.steps.append(_saturated(plan, index, layer, gives))
 
 

@@ -69,7 +69,7 @@ def projection(node: Node, graph: Graph) -> Projection | None:
     if before is not None and before.op == "AveragePool":
         if any(before.integers("pads", ())) or before.integer("ceil_mode", 0) or strides != [1, 1]:
             return None
-        sides, strides = before.integers("kernel_shape", ()), before.integers("strides", (1, 1))
+        sides, strides = before.integers("kernel_shape", (1, 1)), before.integers("strides", (1, 1))
         window, source = (sides[0], sides[1]), before.inputs[0]
         weights = np.tile(weights / (sides[0] * sides[1]), (1, 1, *window))
     behind = graph.readers.get(target, [])
