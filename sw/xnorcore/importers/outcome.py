@@ -56,6 +56,16 @@ class LayerReport:
     memory_bits: int
     bits: tuple[int, int, int] = (1, 1, 1)
 
+    @property
+    def accumulator_bits(self) -> int:
+        """Bits of two's complement that hold the sums, as a device counts them; 0 without sums.
+
+        It counts signs of weights and bits of values, so that sums of codes, and of weights that can be 0, are
+        doubled. A start value comes on top: `xnorcore info` says what a program needs.
+        """
+        doubled = max(self.bits[:2]) > 1
+        return (self.accumulator_bound << doubled).bit_length() + 1 if self.accumulator_bound else 0
+
 
 @dataclass(frozen=True)
 class CheckReport:
@@ -121,7 +131,10 @@ class ImportReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything in the form of ``--json``; tuples are lists there."""
-        return _lists(asdict(self))
+        found = _lists(asdict(self))
+        for values, layer in zip(found["layers"], self.layers, strict=True):
+            values["accumulator_bits"] = layer.accumulator_bits
+        return found
 
     def human(self) -> str:
         """Return everything as text of several lines."""
@@ -184,7 +197,7 @@ def _facts(layer: LayerReport) -> Iterator[tuple[str, str]]:
     if layer.folded:
         yield "folded", ", ".join(layer.folded)
     if layer.accumulator_bound:
-        yield "sums", f"within +-{layer.accumulator_bound:,}"
+        yield "sums", f"within +-{layer.accumulator_bound:,}: {layer.accumulator_bits} bits of an accumulator"
     if layer.memory_bits:
         yield "memory", f"{layer.memory_bits:,} bits"
 

@@ -44,7 +44,7 @@ def test_lfc(tmp_path: Path, seed: int) -> None:
     assert report.format == "bnn-pynq" and report.check.mismatches == 0 and report.check.boundary > 50
     assert [layer.shape for layer in report.layers] == [(48, 784), (40, 48), (36, 40), (CLASSES, 36)]
     assert report.layers[0].source_nodes == ("0-{0..3}-weights.bin", "0-{0..3}-thres.bin")
-    assert report.layers[0].accumulator_bound == 784
+    assert report.layers[0].accumulator_bound == 784 and report.layers[0].accumulator_bits == 11
     assert report.layers[3].memory_bits == CLASSES * 36 + 32 * CLASSES
     assert all(layer.sign_zero.startswith("-1") for layer in report.layers)
 

@@ -306,6 +306,14 @@ def test_the_report_says_the_bits(tmp_path: Path) -> None:
     assert [layer.bits for layer in report.layers] == [(3, 3, 2), (2, 2, 0)]
     assert "weights of 3, reads values of 3, values of 2" in report.human()
     assert report.layers[0].memory_bits == 3 * 20 + 32 * 4 * 3
+    # A device counts in halves.
+    for layer in report.layers:
+        assert (
+            2 ** (layer.accumulator_bits - 3) <= layer.accumulator_bound < 2 ** (layer.accumulator_bits - 2)
+        )
+    first = report.layers[0]
+    assert report.as_json()["layers"][0]["accumulator_bits"] == first.accumulator_bits
+    assert f"within +-{first.accumulator_bound:,}: {first.accumulator_bits} bits" in report.human()
 
 
 def test_an_old_exporter_has_no_domain(tmp_path: Path) -> None:

@@ -59,17 +59,16 @@ def projection(node: Node, graph: Graph) -> Projection | None:
         return None
     if node.text("auto_pad", "NOTSET") != "NOTSET":
         return None
-    bias = (
-        graph.constants[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else np.zeros(len(weights))
-    )
+    given = [graph.constants[name] for name in node.inputs[2:] if name]
+    bias = given[0] if given else np.zeros(len(weights))
     weights, bias = weights.astype(np.float64), bias.astype(np.float64)
-    window, strides = (1, 1), node.integers("strides", (1, 1))
+    window, strides = (1, 1), node.integers("strides", [1, 1])
     source, target = node.inputs[0], node.outputs[0]
     before = graph.producers.get(source)
     if before is not None and before.op == "AveragePool":
         if any(before.integers("pads", ())) or before.integer("ceil_mode", 0) or strides != [1, 1]:
             return None
-        sides, strides = before.integers("kernel_shape", (1, 1)), before.integers("strides", (1, 1))
+        sides, strides = before.integers("kernel_shape", [1, 1]), before.integers("strides", [1, 1])
         window, source = (sides[0], sides[1]), before.inputs[0]
         weights = np.tile(weights / (sides[0] * sides[1]), (1, 1, *window))
     behind = graph.readers.get(target, [])
@@ -80,7 +79,7 @@ def projection(node: Node, graph: Graph) -> Projection | None:
         slope = gamma / np.sqrt(variance + behind[0].number("epsilon", 1e-5))
         weights, bias = weights * slope[:, None, None, None], (bias - mean) * slope + beta
         target = behind[0].outputs[0]
-    return Projection(node, source, target, window, (strides[0], strides[1]), weights, bias)
+    return Projection(node, source, target, window, (strides[0], strides[-1]), weights, bias)
 
 
 def with_projections(model: Any, projections: tuple[Projection, ...], step: float) -> None:
