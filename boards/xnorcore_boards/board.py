@@ -163,6 +163,29 @@ class Board:
             )
         return chip
 
+    def flash(self, config: DeviceConfig) -> StoreChip | None:
+        """Return the flash of a configuration, as its store or beside it; None without one.
+
+        Raises
+        ------
+        BuildError
+            If the board has none, or its region is smaller.
+        """
+        chip = self.chip(config)
+        if not config.kept_words:
+            return chip if chip and chip.kind in FLASHES else None
+        flash = next((chip for chip in self.chips if chip.kind in FLASHES), None)
+        if flash is None:
+            raise BuildError(
+                f"{self.name}: kept_words is {config.kept_words}, but it has no flash that its device can "
+                "write; leave out kept_words"
+            )
+        if flash.words < config.kept_words:
+            raise BuildError(
+                f"{self.name}: kept_words is {config.kept_words}, but its flash has room for {flash.words}"
+            )
+        return flash
+
     def new_platform(self) -> Any:
         """Return a new Amaranth platform, which adds and keeps words as the part's family does.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from amaranth import Elaboratable, Module, Signal, Value
 from amaranth.lib import io, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
-from xnorcore.isa.stores import FLASHES, SDRAMS
-from xnorcore_hw.memory.stores.kinds import chip_ports
+from xnorcore.isa.stores import SDRAMS
+from xnorcore_hw.memory.stores.kinds import chip_ports, connect_chips
 from xnorcore_hw.shells.uart import UartShell
 
 from .board import Board
@@ -42,8 +42,8 @@ class Device(wiring.Component):
         Now and then for one cycle; `activity` and `error` say what happened between two ticks.
     activity, error : Out(1)
         There was something on the wire; a frame was dropped because it was damaged.
-    chip
-        Of a store outside of the FPGA (`xnorcore_hw.memory.stores.kinds`).
+    chip, flash
+        Of what is outside of the FPGA (`xnorcore_hw.memory.stores.kinds`).
     """
 
     rx: Signal
@@ -74,8 +74,7 @@ class Device(wiring.Component):
         m = Module()
         m.submodules.accelerator = shell = UartShell(self.config, self.clock_hz, self.divisor, self.bake)
         m.d.comb += [shell.rst.eq(self.rst), shell.rx.eq(self.rx), self.tx.eq(shell.tx)]
-        if chip_ports(self.config):
-            connect(m, shell.chip, flipped(self.chip))
+        connect_chips(m, self.config, shell, self)
         self._light(m, shell.active, self.activity)
         self._light(m, shell.error, self.error)
         return m
@@ -129,15 +128,16 @@ class BoardTop(Elaboratable):
         m.submodules.tx_pin = tx = io.Buffer("o", uart.tx)
         m.d.comb += [device.rx.eq(rx.i), tx.o.eq(device.tx)]
 
-        chip = board.chip(device.config)
+        chip, flash = board.chip(device.config), board.flash(device.config)
         if chip and chip.kind in SDRAMS:
             m.submodules.sdram = pads = Module()
             port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
             board.part.family.sdram(pads, port, device.chip, ~reset)
-        if chip and chip.kind in FLASHES:
+        if flash:
             m.submodules.flash = pads = Module()
-            port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
-            flash_pads(pads, board.part.family, flash_place(chip), port, device.chip)
+            port = platform.request(flash.resource, dir="-")  # type: ignore[attr-defined]
+            wires = device.chip if flash is chip else device.flash
+            flash_pads(pads, board.part.family, flash_place(flash), port, wires)
         beat = Signal()
         m.d.sync += beat.eq(count[-4])
         m.d.comb += device.tick.eq(beat & ~count[-4])

@@ -11,11 +11,11 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Space
-from xnorcore.isa.stores import FLASHES
+from xnorcore.isa.regions import flash_words
 
 from .array.array import Array, array_latency
 from .array.unit import ResultsUnit
-from .command.boot import Boot
+from .command.boot import Boot, connect_boot
 from .command.control import Control
 from .command.counters import Counters
 from .command.identity import identity
@@ -24,6 +24,7 @@ from .command.responder import Responder
 from .input.images import ImageInput
 from .interfaces import ControlLayout, byte_stream
 from .memory.activation import operand_latency, write_latency
+from .memory.keeper import Keeper, connect_keeper
 from .memory.prefetch import Prefetcher
 from .memory.rows import ActivationRows
 from .memory.stores.access import StoreAccess
@@ -60,8 +61,8 @@ class Core(wiring.Component):
         The link's counters.
     clear_counters : Out(1)
         Clear them.
-    chip
-        Of a store outside of the FPGA (`xnorcore_hw.memory.stores.kinds`).
+    chip, flash
+        Of what is outside of the FPGA (`xnorcore_hw.memory.stores.kinds`).
     """
 
     def __init__(self, config: DeviceConfig, clock_hz: int = 0, bake: Program | None = None) -> None:
@@ -84,7 +85,7 @@ class Core(wiring.Component):
         self._records = RecordMemory(RECORD_WORDS) if config.line_bytes else RecordQueue(RECORDS)
         self._responder, self._batches, self._counters = Responder(config), Batches(), Counters(config)
         self._unit = ResultsUnit(config, bake) if config.result_lanes else None
-        self._boot = Boot(config) if config.store_kind in FLASHES else None
+        self._boot = Boot(config) if flash_words(config) else None
 
     @property
     def watched(self) -> tuple[Sequencer, Array, ResultWriter]:
@@ -111,7 +112,7 @@ class Core(wiring.Component):
         if self._boot is None:
             connect(m, responder.o, responses.i)
         else:
-            self._connect_boot(m, self._boot, requests, responses)
+            connect_boot(m, self._boot, flipped(self.i), requests, responder, responses)
         connect(m, responses.o, flipped(self.o))
         m.d.comb += [target.header.eq(control.header) for target in (sequencer, self._images, responder)]
         m.d.comb += [sequencer.run.eq(control.run), sequencer.run_entry.eq(control.run_entry)]
@@ -126,6 +127,9 @@ class Core(wiring.Component):
         self._connect_counters(m)
         if self.config.store_words:
             self._connect_store(m, platform)
+        if self._boot is not None and self.config.kept_words:
+            connect_keeper(m, keeper := Keeper(self.config), self._boot, control)
+            connect(m, keeper.flash, flipped(self.flash))
         return m
 
     def _connect_program(self, m: Module) -> None:
@@ -235,27 +239,14 @@ class Core(wiring.Component):
     def _store(self, platform: object) -> Any:
         return store_of(self.config, self.clock_hz, platform)
 
-    def _connect_boot(self, m: Module, boot: Boot, requests: Any, responses: Any) -> None:
-        """Let requests that a flash keeps come first; nobody hears what is answered until a cycle later."""
-        m.submodules.boot = boot
-        answers, mute = self._responder.o, Signal(name="mute", init=1)
-        connect(m, flipped(self.i), boot.i)
-        connect(m, boot.o, requests.i)
-        m.d.sync += mute.eq(boot.on)
-        m.d.comb += [
-            responses.i.valid.eq(answers.valid & ~mute),
-            responses.i.p.eq(answers.p),
-            answers.ready.eq(responses.i.ready | mute),
-            boot.answered.eq(answers.valid & answers.p.last),
-        ]
-
     def _connect_store(self, m: Module, platform: object) -> None:
         control, sequencer, array = self._control, self._sequencer, self._array
+        boot = None if self.config.kept_words else self._boot
         m.submodules.store = store = self._store(platform)
         m.submodules.store_access = access = StoreAccess(self.config)
         m.submodules.prefetcher = prefetcher = Prefetcher(self.config)
         connect(m, access.bus, store.bus)
-        if chip_ports(self.config):
+        if "chip" in chip_ports(self.config):
             connect(m, store.chip, flipped(self.chip))
         connect(m, control.store.write, access.write)
         connect(m, prefetcher.request, access.request)
@@ -267,13 +258,11 @@ class Core(wiring.Component):
             prefetcher.rewind.eq(control.settled | self._testing & sequencer.idle),
             access.quiet.eq(prefetcher.quiet),
             access.valid.eq(control.program.valid & control.store.reads),
-            (access.addr if self._boot is None else prefetcher.link).eq(
-                Cat(control.word.addr, control.word.bank)
-            ),
+            (access.addr if boot is None else prefetcher.link).eq(Cat(control.word.addr, control.word.bank)),
         ]
         lane, octet = Signal(2, name="lane"), Signal(8, name="octet")
         m.d.comb += [lane.eq(control.store.lane), octet.eq(access.data.word_select(lane, 8))]
-        if (boot := self._boot) is not None:
+        if boot is not None:
             connect(m, control.store.flash, store.link)
             with m.If(boot.on):
                 m.d.comb += [lane.eq(boot.lane), prefetcher.rewind.eq(boot.ends)]

@@ -297,4 +297,5 @@ def test_a_device_without_a_store_is_the_same_as_ever() -> None:
     values = asdict(DeviceConfig())
     del values["store_words"], values["store_kind"], values["code_bits"], values["row_sums"]
     del values["result_lanes"], values["value_depth"], values["scale_depth"], values["packed_rows"]
+    del values["kept_words"]
     assert DeviceConfig().digest() == hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()[:8]

@@ -137,6 +137,8 @@ CONFIGS = [
     DeviceConfig(store_words=1 << 17, store_kind=2),
     DeviceConfig(store_words=1 << 17, store_kind=4),
     DeviceConfig(store_words=1 << 17, store_kind=5),
+    DeviceConfig(kept_words=1 << 21, line_bytes=65536, whole_windows=1),
+    DeviceConfig(kept_words=1 << 11, store_words=1 << 22, store_kind=1),
     DeviceConfig(code_bits=8, result_lanes=4, value_depth=64, scale_depth=65536),
 ]
 

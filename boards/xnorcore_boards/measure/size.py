@@ -35,8 +35,8 @@ class Sized(Protocol):
         """Its clock, as the PLL makes it."""
         ...
 
-    def chip(self, config: DeviceConfig) -> Any:
-        """Return the chip of a configuration's store, or refuse it."""
+    def flash(self, config: DeviceConfig) -> Any:
+        """Return the flash of a configuration, or refuse that, or the chip of its store."""
         ...
 
 
@@ -54,10 +54,10 @@ def check_size(board: Sized, config: DeviceConfig, bram: int | None = None) -> N
     Raises
     ------
     BuildError
-        If the design is too large, with the estimate, or the board has no chip for its store.
+        If the design is too large, with the estimate, or the board lacks a chip for it.
     """
     part, family = board.part, board.part.family
-    board.chip(config)
+    board.flash(config)
     check_clock(config.store_kind, board.true_hz)
     cells = estimate_area(family.name, config)
     whole = config_blocks(config, family) if bram is None else bram

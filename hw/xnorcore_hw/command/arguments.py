@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.layout import HEADER, counters_of
 from xnorcore.isa.protocol import STORE_BANK, Space
-from xnorcore.isa.stores import FLASHES
 
+from ..memory.stores.port import space_bits, stored_spaces, stores_of
 from ..parts.counting import down_or_load
 from ..parts.limits import at_least
 from .identity import IDENTITY_WORDS
@@ -61,10 +61,9 @@ class Arguments(wiring.Component):
             Space.WEIGHTS: (g.columns, config.weight_depth, g.width // 8),
             Space.ACTIVATIONS: (g.rows, config.act_depth, g.width // 8),
         }
-        if stored := config.store_words:
-            self.limits[Space.STORE] = (-(-stored // STORE_BANK), min(stored, STORE_BANK), 4)
-        if config.store_kind in FLASHES:
-            self.limits[Space.CHIP] = self.limits[Space.STORE]
+        for each, spaces in stores_of(config).values():
+            words = each.store_words
+            self.limits |= dict.fromkeys(spaces, (-(-words // STORE_BANK), min(words, STORE_BANK), 4))
         """Banks, words and bytes of a word, for each memory."""
         self.config = config
         longest = range(max(IDENTITY_WORDS + depth for _, depth, _ in self.limits.values()))
@@ -74,7 +73,7 @@ class Arguments(wiring.Component):
                 **dict.fromkeys(commands, In(1)),
                 "number": In(3),
                 "data": In(8),
-                "space": Out(3 if stored else 2),
+                "space": Out(space_bits(config)),
                 "bank": Out(range(max(banks for banks, _, _ in self.limits.values()))),
                 "addr": Out(longest),
                 "words": Out(min((longest.stop - 1).bit_length(), 16), init=IDENTITY_WORDS),
@@ -94,12 +93,10 @@ class Arguments(wiring.Component):
                 with m.Case(value):
                     m.d.sync += self.inside.eq(~(at_least(bank, banks) | at_least(addr, depth) | stray))
                     m.d.comb += self.lane_last.eq(size - 1)
-            if self.config.store_words:
+            if stored_spaces(self.config):
                 with m.Default():
                     m.d.sync += self.inside.eq(0)
-        readable = [Space.PROGRAM, Space.ACTIVATIONS]
-        if self.config.store_words:
-            readable += [space for space in (Space.STORE, Space.CHIP) if space in self.limits]
+        readable = [Space.PROGRAM, Space.ACTIVATIONS, *stored_spaces(self.config)]
         m.d.sync += [self.readable.eq(space.matches(*readable)), self.exhausted.eq((words == 0) & ~stray)]
         puts = [self.put & (self.number == index) for index in range(6)]
         for put, place in zip(puts, (space, bank, addr[:8], addr[8:], words[:8], words[8:]), strict=True):

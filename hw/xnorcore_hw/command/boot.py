@@ -1,10 +1,12 @@
-"""Starts with the network that a store in flash keeps: its requests come before those of the link."""
+"""Starts with the network that a flash keeps: its requests come before those of the link."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.kept import kept_key
@@ -12,7 +14,7 @@ from xnorcore.isa.kept import kept_key
 from ..interfaces import byte_stream
 from ..parts.counting import down_or_load
 
-__all__ = ["Boot"]
+__all__ = ["Boot", "connect_boot"]
 
 
 class Boot(wiring.Component):
@@ -24,7 +26,7 @@ class Boot(wiring.Component):
     Parameters
     ----------
     config : DeviceConfig
-        With a store in flash.
+        With a flash, as a store or beside one.
 
     Members
     -------
@@ -35,7 +37,7 @@ class Boot(wiring.Component):
     answered : In(1)
         The last byte of an answer is there.
     word : In(stream of 32)
-        Words of the store from the key on, one behind the other, without checksums.
+        Words of the flash from the key on, one behind the other, without checksums.
     lane : Out(2), octet : In(8)
         The byte of it that is wanted.
     damaged : In(1)
@@ -115,3 +117,28 @@ class Boot(wiring.Component):
             self.i.ready.eq(o.ready & off),
         ]
         return m
+
+
+def connect_boot(m: Module, boot: Boot, i: Any, requests: Any, responder: Any, responses: Any) -> None:
+    """Let requests that a flash keeps come first; nobody hears what is answered until a cycle later.
+
+    Parameters
+    ----------
+    m : Module
+    boot : Boot
+    i : byte_stream
+        The link's requests.
+    requests, responses : StreamRegister
+        In front of the command processor; behind the `responder`.
+    """
+    m.submodules.boot = boot
+    answers, mute = responder.o, Signal(name="mute", init=1)
+    connect(m, i, boot.i)
+    connect(m, boot.o, requests.i)
+    m.d.sync += mute.eq(boot.on)
+    m.d.comb += [
+        responses.i.valid.eq(answers.valid & ~mute),
+        responses.i.p.eq(answers.p),
+        answers.ready.eq(responses.i.ready | mute),
+        boot.answered.eq(answers.valid & answers.p.last),
+    ]

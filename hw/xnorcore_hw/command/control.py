@@ -11,7 +11,7 @@ from xnorcore.isa.protocol import Command, Status
 
 from ..interfaces import CounterSignature, HeaderLayout, LoaderSignature, bits_for_depth, byte_stream
 from ..memory.ports import PlaceLayout, WordReadSignature, writes
-from ..memory.stores.port import store_ports, tell_store
+from ..memory.stores.port import store_ports, stores_of, tell_stores
 from ..parts.limits import at_least
 from .arguments import Arguments
 from .identity import IDENTITY_WORDS
@@ -60,8 +60,8 @@ class Control(wiring.Component):
     counter : Out(CounterSignature)
         Ignored if the configuration has none.
     clear_counters : Out(1)
-    store : Out(LinkStoreSignature)
-        On a device with a store; `reads`: `program` asks for a word of it, at the place `word`.
+    store, kept : Out(LinkStoreSignature)
+        Of `stores_of`; `reads`: `program` asks for a word of it, at the place `word`.
     """
 
     def __init__(self, config: DeviceConfig, baked: bool = False) -> None:
@@ -74,13 +74,11 @@ class Control(wiring.Component):
                 "write": Out(writes()),
                 "word": Out(PlaceLayout()),
                 "program": Out(WordReadSignature(config.program_depth + IDENTITY_WORDS)),
-                "run": Out(1),
                 "run_entry": Out(bits_for_depth(config.program_depth)),
-                "settled": Out(1),
                 "loader": Out(LoaderSignature()),
                 "record": Out(stream.Signature(RecordLayout)),
                 "counter": Out(CounterSignature()),
-                "clear_counters": Out(1),
+                **dict.fromkeys(("run", "settled", "clear_counters"), Out(1)),
                 **store_ports(config),
             }
         )
@@ -141,11 +139,13 @@ class Control(wiring.Component):
             self.record.p.kind.eq(RecordKind.LAST),
             self.record.p.value.eq(i.p.data),
         ]
-        if self.config.store_words:
-            connect(m, writer.store, flipped(self.store.write))
-            m.d.comb += [self.store.lane.eq(self._count), words.stored.eq(self.store.reads)]
-            m.d.comb += words.octet.eq(self.store.octet)
-            tell_store(m, self.store, arguments.space, writer.active, words.active)
+        for name in stores_of(self.config):
+            link = getattr(self, name)
+            connect(m, getattr(writer, name), flipped(link.write))
+            m.d.comb += link.lane.eq(self._count)
+            with m.If(link.reads):
+                m.d.comb += [words.stored.eq(1), words.octet.eq(link.octet)]
+        tell_stores(m, self.config, self, arguments.space, writer.active, words.active)
         with m.If(i.ready & i.valid):
             m.d.sync += self._ended.eq(i.p.last)
         with m.If(writer.changed | words.take):

@@ -11,7 +11,7 @@ from xnorcore.isa.protocol import FLAG_ARMED, INFO_FLAGS_OFFSET, INFO_NETWORK_OF
 
 from ..interfaces import CounterSignature, HeaderLayout
 from ..memory.ports import WordReadSignature
-from ..memory.stores.port import stored_spaces
+from ..memory.stores.port import space_bits, stored_spaces
 from .header import HeaderStore
 from .identity import IDENTITY_WORDS
 from .records import RecordKind, RecordLayout
@@ -74,13 +74,13 @@ class WordLoop(wiring.Component):
         super().__init__(
             {
                 **dict.fromkeys(flags, In(1)),
-                "space": In(3 if config.store_words else 2),
+                "space": In(space_bits(config)),
                 "count": In(2),
                 "addr": In(16),
                 "words": In(4),
                 "program": Out(program),
                 "counter": Out(CounterSignature()),
-                **({"stored": In(1), "octet": In(8)} if config.store_words else {}),
+                **({"stored": In(1), "octet": In(8)} if stored_spaces(config) else {}),
                 "record": Out(stream.Signature(RecordLayout)),
                 "header": Out(HeaderLayout(config)),
                 "byte": Out(8),
@@ -108,7 +108,7 @@ class WordLoop(wiring.Component):
             shown, counted = Mux(self.counting, counter.data, stored), counter.ready | ~self.counting
         byte, shown = self.byte, shown.word_select(self.count, 8)
         m.d.comb += [
-            byte.eq(Mux(self.stored, self.octet, shown) if self.config.store_words else shown),
+            byte.eq(Mux(self.stored, self.octet, shown) if stored_spaces(self.config) else shown),
             store.word.eq(stored),
             store.number.eq(self.addr),
             store.take.eq(self.take),

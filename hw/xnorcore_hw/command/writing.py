@@ -11,7 +11,7 @@ from xnorcore.isa.protocol import Space, Status
 
 from ..interfaces import byte_stream
 from ..memory.ports import PlaceLayout, writes
-from ..memory.stores.port import StoreWriteLayout, stored_spaces
+from ..memory.stores.port import StoreWriteLayout, space_bits, stores_of
 
 __all__ = ["ByteWriter"]
 
@@ -43,8 +43,8 @@ class ByteWriter(wiring.Component):
     step, next : Out(1)
         To the next byte; to that of the next word.
     write : Out(stream of WriteLayout)
-    store : Out(stream of StoreWriteLayout)
-        For the store, on a device that has one.
+    store, kept : Out(stream of StoreWriteLayout)
+        For the store, and the flash beside it, on a device that has them.
     changed : Out(1)
         A byte is written that belongs to a program.
     status, status_valid : Out
@@ -61,12 +61,15 @@ class ByteWriter(wiring.Component):
             {
                 **dict.fromkeys(inputs, In(1)),
                 "i": In(byte_stream()),
-                "space": In(3 if config.store_words else 2),
+                "space": In(space_bits(config)),
                 "place": In(PlaceLayout()),
                 "count": In(lanes),
                 "lane_last": In(lanes),
                 "write": Out(writes()),
-                **({"store": Out(stream.Signature(StoreWriteLayout(config)))} if config.store_words else {}),
+                **{
+                    name: Out(stream.Signature(StoreWriteLayout(each)))
+                    for name, (each, _) in stores_of(config).items()
+                },
                 "status": Out(range(max(Status) + 1)),
                 **dict.fromkeys((*outputs, "refuse", "done"), Out(1)),
             }
@@ -85,9 +88,9 @@ class ByteWriter(wiring.Component):
             self.status_valid.eq(self.active),
         ]
         valid, ready = Const(1), write.ready
-        if self.config.store_words:
-            store, to_store = self.store, self.space.matches(*stored_spaces(self.config))
-            valid, ready = ~to_store, Mux(to_store, store.ready, write.ready)
+        for name, (_, spaces) in stores_of(self.config).items():
+            store, to_store = getattr(self, name), self.space.matches(*spaces)
+            valid, ready = valid & ~to_store, Mux(to_store, store.ready, ready)
             m.d.comb += [
                 store.valid.eq(self.active & ~self.ended & self.inside & i.valid & to_store),
                 store.p.addr.eq(Cat(self.place.addr, self.place.bank)),

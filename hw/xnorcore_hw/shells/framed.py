@@ -11,7 +11,7 @@ from xnorcore.isa.program import Program
 
 from ..core import Core
 from ..link import FrameReceiver, FrameSender
-from ..memory.stores.kinds import chip_ports
+from ..memory.stores.kinds import chip_ports, connect_chips
 
 __all__ = ["FramedCore"]
 
@@ -37,7 +37,7 @@ class FramedCore(wiring.Component):
         A frame is dropped in this cycle.
     rst : In(1)
         Start again as at power-up; the core does a cycle later.
-    chip
+    chip, flash
         As of `Core`.
 
     Attributes
@@ -65,8 +65,7 @@ class FramedCore(wiring.Component):
         connect(m, receiver.o, core.i)
         connect(m, core.o, sender.i)
         connect(m, sender.o, flipped(self.o))
-        if chip_ports(self.config):
-            connect(m, core.chip, flipped(self.chip))
+        connect_chips(m, self.config, core, self)
         m.d.comb += [
             core.frames_good.eq(receiver.frames_good),
             core.frames_bad.eq(receiver.frames_bad),

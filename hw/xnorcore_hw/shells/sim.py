@@ -13,7 +13,7 @@ from xnorcore.isa.program import Program
 
 from ..link import UartReceiver, UartTransmitter
 from ..memory.stores.kinds import chip_ports
-from ..sim.models.kinds import chip_of
+from ..sim.models.kinds import chip_of, flash_of
 from .framed import FramedCore
 
 __all__ = ["SimTop", "engine_ports"]
@@ -32,7 +32,7 @@ def engine_ports() -> dict[str, Member]:
 
 
 class SimTop(wiring.Component):
-    """The accelerator as the simulation engines drive it, with the chip that its store is in.
+    """The accelerator as the simulation engines drive it, with the chips beside it.
 
     Parameters are those of `FramedCore`.
 
@@ -62,6 +62,10 @@ class SimTop(wiring.Component):
         """Return the chip that the store is in."""
         return chip_of(self.config, self.clock_hz)
 
+    def flash(self) -> Any:
+        """Return the flash beside it."""
+        return flash_of(self.config, self.clock_hz)
+
     def elaborate(self, platform: object) -> Module:
         """Build the module."""
         m = Module()
@@ -74,9 +78,9 @@ class SimTop(wiring.Component):
             transmitter.divisor.eq(self.divisor),
             self.uart_tx.eq(transmitter.tx),
         ]
-        if chip_ports(self.config):
-            m.submodules.chip = chip = self.chip()
-            connect(m, accelerator.chip, chip.chip)
+        for name in chip_ports(self.config):
+            m.submodules[name] = beside = self.chip() if name == "chip" else self.flash()
+            connect(m, getattr(accelerator, name), beside.chip)
         i, o = accelerator.i, accelerator.o
         free = self._free(m)
         with m.If(self.direct):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out, connect
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.program import Program
 
 from ..link import UartReceiver, UartTransmitter
-from ..memory.stores.kinds import chip_ports
+from ..memory.stores.kinds import chip_ports, connect_chips
 from .framed import FramedCore
 
 __all__ = ["UartShell"]
@@ -39,7 +39,7 @@ class UartShell(wiring.Component):
         Something is on the wire.
     error : Out(1)
         A frame is dropped in this cycle.
-    chip
+    chip, flash
         As of `Core`.
     """
 
@@ -73,8 +73,7 @@ class UartShell(wiring.Component):
         m.submodules.uart_tx = ResetInserter(self.rst)(transmitter)
         connect(m, receiver.o, framed.i)
         connect(m, framed.o, transmitter.i)
-        if chip_ports(self.config):
-            connect(m, framed.chip, flipped(self.chip))
+        connect_chips(m, self.config, framed, self)
         m.d.comb += [
             framed.rst.eq(self.rst),
             receiver.rx.eq(self.rx),

@@ -4,94 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
-from math import gcd
+from dataclasses import asdict, dataclass, field, fields
 
 from ..errors import GeometryError
 from ..nearest import did_you_mean
 from .codes import check_codes, check_lanes, check_memory
+from .geometry import COLUMNS, Geometry
 from .packed import check_packed
-from .ranges import check_alignment, check_lines, check_share, fitting, in_range, power_of_two_at_least
-from .stores import check_store
+from .ranges import check_alignment, check_lines, check_share, in_range, power_of_two_at_least
+from .stores import check_kept_words, check_store
 
-ROWS = (1, 8)
-COLUMNS = (4, 128)
-WIDTH = (8, 128)
 MAX_DEPTH = 65536
 MAX_PROGRAM_DEPTH = 4096
-_LATER = ("code_bits", "row_sums", "result_lanes", "value_depth", "scale_depth", "packed_rows")
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Size of the processing-element array.
-
-    Parameters
-    ----------
-    rows : int
-        Images (or strips of one image) that share the weights, 1 to 8.
-    columns : int
-        Output channels computed at once, 4 to 128, a multiple of 4.
-    width : int
-        Bits of one activation word, 8 to 128, a multiple of 8. One of `columns` and `width`
-        must divide the other, so that the result of a tile fills whole words or whole lanes.
-
-    Raises
-    ------
-    GeometryError
-        If a size is outside these limits.
-    """
-
-    rows: int = 1
-    columns: int = 32
-    width: int = 32
-
-    def __post_init__(self) -> None:
-        in_range("rows", self.rows, *ROWS)
-        in_range("columns", self.columns, *COLUMNS, multiple=4)
-        in_range("width", self.width, *WIDTH, multiple=8)
-        if self.columns % self.width and self.width % self.columns:
-            raise GeometryError(
-                f"columns {self.columns} and width {self.width}: one must be a multiple of the other; "
-                f"try {fitting(self.columns, self.width, *WIDTH)}"
-            )
-
-    @property
-    def peak(self) -> int:
-        """XNOR multiply-accumulates per cycle."""
-        return self.rows * self.columns * self.width
-
-    @property
-    def words_per_tile(self) -> int:
-        """Activation words that the result bits of one tile fill (1 if they fill part of a word)."""
-        return max(1, self.columns // self.width)
-
-    @property
-    def tiles_per_word(self) -> int:
-        """Tiles whose result bits share one activation word (1 if a tile fills it)."""
-        return max(1, self.width // self.columns)
-
-    @property
-    def lane(self) -> int:
-        """Bits of the smallest separately written part of an activation word."""
-        return gcd(8, self.columns)
-
-    def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}x{self.width}"
-
-    @classmethod
-    def parse(cls, text: str) -> Geometry:
-        """Read ``ROWSxCOLUMNSxWIDTH``, as in ``1x32x32``.
-
-        Raises
-        ------
-        GeometryError
-            If the text has another form or a size is illegal.
-        """
-        parts = text.lower().split("x")
-        if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
-            raise GeometryError(f"geometry {text!r} is not ROWSxCOLUMNSxWIDTH, for instance 1x32x32")
-        return cls(*(int(part) for part in parts))
+_GEOMETRY = Geometry()
+_LATER = (
+    "code_bits", "row_sums", "result_lanes", "value_depth", "scale_depth", "packed_rows",
+    "kept_words",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,6 +91,10 @@ class DeviceConfig:
         none. As `value_depth`.
     packed_rows : int
         1 where results may be written as kernel rows (`xnorcore.isa.packed`). Needs no store, `convolution`.
+    kept_words : int
+        32-bit words of a region in a flash that only keeps a network without power (`xnorcore.isa.kept`), for
+        a device whose store is not in flash; 0, there is none. A power of two, 2,048 to 2**21. Programs do
+        not depend on it.
 
     Raises
     ------
@@ -169,7 +102,7 @@ class DeviceConfig:
         If a value is outside its limits.
     """
 
-    geometry: Geometry = Geometry()
+    geometry: Geometry = _GEOMETRY
     acc_width: int = 20
     weight_depth: int = 0
     threshold_depth: int = 0
@@ -193,6 +126,7 @@ class DeviceConfig:
     value_depth: int = 0
     scale_depth: int = 0
     packed_rows: int = 0
+    kept_words: int = field(default=0, repr=False)  # no part of what names a program
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -219,6 +153,7 @@ class DeviceConfig:
         check_lines(self.line_bytes, self.convolution, self.whole_windows, self.act_ports)
         rings = {name: getattr(self, name) for name in ("weight_depth", "threshold_depth")}
         check_store(self.store_words, self.store_kind, rings)
+        check_kept_words(self.kept_words, self.store_kind)
         check_share(self.threshold_share, g.columns, self.column_group, g.width)
         check_codes(self.code_bits, self.threshold_share, self.row_sums, self.convolution)
         check_lanes(self.result_lanes, self.code_bits, g.columns, self.column_group, self.store_words)

@@ -1,10 +1,14 @@
-"""A network that a store in flash keeps without power: what the device reads there when it starts.
+"""A network that a flash keeps without power: what the device reads there when it starts.
 
-The region's first sector begins with the stream's length, if there is a stream, and the device's key. Behind
+The flash is that of the store, or one beside a store of another kind, or beside none. The region's first
+sector begins with the stream's length, if the stream is there, and the device's key. Behind
 them lie requests as those of the link, which the device executes at power-up: the program, what its buffers
 hold, and ARM. A request is a word with the number of words that follow in its first byte, and then command
 and tag; and those words. ARM, behind which none follow, is the last one. All of it lies in pages, like the
-stream (`xnorcore.isa.pages`); a script that exceeds the first sector goes on behind it.
+stream (`xnorcore.isa.pages`); a script that exceeds the first sector goes on behind it. In a flash beside the
+store it may be as long as the region, since it also writes the stream into the store. The program's
+identifier comes first there, in a request of a command that no device has: so the first sector, which is
+written last, tells which network all of it is.
 """
 
 from __future__ import annotations
@@ -22,13 +26,16 @@ from .layout import HEADER
 from .pages import DATA_WORDS, PAGE_WORDS, checksums, paged, unpaged
 from .program import Program
 from .protocol import STORE_BANK, Command, Space
-from .stores import FLASH_SECTOR, FLASHES, StoreKind
+from .regions import flash_words
+from .stores import FLASH_SECTOR, StoreKind
 
 __all__ = ["check_kept", "flash_image", "kept_key", "kept_requests", "may_keep", "script_bits"]
 
 _MOST = 254
 """Words of data in a request."""
 _SPACES = (Space.WEIGHTS, Space.THRESHOLDS)
+_LABEL = 0
+"""No command: a device refuses it, and goes on."""
 
 
 def kept_key(config: DeviceConfig) -> int:
@@ -37,7 +44,9 @@ def kept_key(config: DeviceConfig) -> int:
 
 
 def script_bits(config: DeviceConfig) -> int:
-    """Return the bits of a script's addresses: for twice what all memories hold, or the whole store."""
+    """Return the bits of a script's addresses: for twice what all memories hold, or the whole region."""
+    if config.kept_words:
+        return (config.kept_words - 1).bit_length()
     weights = -(-config.weight_depth * config.geometry.width // 32)
     words = config.program_depth + config.geometry.columns * (weights + config.threshold_depth)
     return (min(2 * words, config.store_words) - 1).bit_length()
@@ -49,17 +58,17 @@ def check_kept(program: Program) -> None:
     Raises
     ------
     UsageError
-        If its store is not in flash, or it is a part of a program.
+        If it has no flash, or it is a part of a program.
     CapacityError
-        If the store is too small.
+        If the flash is too small.
     """
     config = program.config
-    if config.store_kind not in FLASHES:
+    if not flash_words(config):
         where = StoreKind(config.store_kind).title if config.store_words else "none"
         raise UsageError(
-            "keep: only a device with a store in flash keeps a network without power, and this one's store "
-            f"is {where}; a board with a flash can be built with --set store_words=N --set store_kind=K, of "
-            "which docs/boards.md has the kinds; or load without keep"
+            "keep: only a device with a store in flash, or a flash beside it, keeps a network without power, "
+            f"and this one's store is {where}; a board with a flash can be built with --set kept_words=N "
+            "(docs/boards.md has its words); or load without keep"
         )
     if program.stopped:
         raise UsageError("keep: the program ends behind a layer; load the whole network")
@@ -70,15 +79,14 @@ def check_kept(program: Program) -> None:
         )
     found, room = _room(program)
     if found > room:
-        raise CapacityError(
-            f"keep: program and contents of buffers take {found:,} words of flash, but there are {room:,}"
-        )
+        what = "program and contents of buffers" + " and store" * bool(config.kept_words)
+        way = "; build with a larger --set kept_words=N, or take a smaller network" * bool(config.kept_words)
+        raise CapacityError(f"keep: {what} take {found:,} words of flash, but there are {room:,}{way}")
 
 
 def may_keep(program: Program) -> bool:
     """Return whether `check_kept` has nothing against it."""
-    flash = program.config.store_kind in FLASHES
-    if not flash or program.stopped or program.passes > 1:
+    if not flash_words(program.config) or program.stopped or program.passes > 1:
         return False
     found, room = _room(program)
     return found <= room
@@ -86,7 +94,8 @@ def may_keep(program: Program) -> bool:
 
 def _room(program: Program) -> tuple[int, int]:
     """Return the words that a script takes, and those that there are for it."""
-    room = FLASH_SECTOR if program.streams else 1 << script_bits(program.config)
+    config = program.config
+    room = FLASH_SECTOR if program.streams and not config.kept_words else 1 << script_bits(config)
     return len(paged(_script(program))), room
 
 
@@ -103,7 +112,7 @@ def flash_image(program: Program, keep: bool) -> NDArray[np.uint32]:
     parts = {
         STORE_BANK * block.bank + block.address: np.frombuffer(block.data, "<u4")
         for block in program.blocks
-        if block.space == Space.STORE
+        if block.space == Space.STORE and not program.config.kept_words
     }
     name = np.frombuffer(program.identifier, "<u4")
     if keep:
@@ -118,17 +127,22 @@ def flash_image(program: Program, keep: bool) -> NDArray[np.uint32]:
 
 
 def _script(program: Program) -> NDArray[np.uint32]:
+    config = program.config
     length = next((block for block in program.blocks if block.space == Space.STORE), None)
-    first = 0 if length is None else int.from_bytes(length.data[:4], "little")
-    words = [np.array([first, kept_key(program.config)], np.uint32)]
+    first = 0 if length is None or config.kept_words else int.from_bytes(length.data[:4], "little")
+    words = [np.array([first, kept_key(config)], np.uint32)]
+    if config.kept_words:
+        name = np.frombuffer(program.identifier, "<u4")
+        words += [np.array([len(name) | _LABEL << 8, *name], np.uint32)]
     for block in _blocks(program):
-        words += _writes(block, program.config)
+        words += _writes(block, config)
     return np.concatenate([*words, np.array([Command.ARM << 8], np.uint32)])
 
 
 def _blocks(program: Program) -> Iterator[Block]:
     """Yield what is written, the identifier last: before it is there, nothing tells of the network."""
-    yield from (block for block in program.blocks if block.space in _SPACES)
+    spaces = (*_SPACES, Space.STORE) if program.config.kept_words else _SPACES
+    yield from (block for block in program.blocks if block.space in spaces)
     (whole,) = (block for block in program.blocks if block.space == Space.PROGRAM)
     mark = HEADER.fields["id_low"].word
     for first, last in ((0, mark), (mark + 2, len(whole.data) // 4), (mark, mark + 2)):
@@ -153,7 +167,7 @@ def kept_requests(store: NDArray[np.uint32], config: DeviceConfig) -> Iterator[t
 
     Parameters
     ----------
-    store : array of uint32, shape (store_words,)
+    store : array of uint32, shape (words of the region,)
 
     A page that is not what its checksum says ends them.
     """

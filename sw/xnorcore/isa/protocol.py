@@ -61,7 +61,9 @@ class Space(IntEnum):
     ACTIVATIONS = 3
     STORE = 4
     CHIP = 5
-    """That a store in flash is in: WRITE erases, READ tells what the chip says."""
+    """The flash of `STORE` or of `KEPT`: WRITE erases, READ tells what the chip says."""
+    KEPT = 6
+    """Region of a flash that only keeps a network: `DeviceConfig.kept_words`."""
 
 
 _INFO = struct.Struct("<4sBBBBBBH4IHBBII8s8s")
@@ -88,8 +90,10 @@ FLAGS_CODE_HIGH = 15
 """The third bit of the same number."""
 STORE_LANES_LOW = 5
 """Lowest of the three bits, beside the size of the store, of the logarithm of `DeviceConfig.result_lanes`."""
+LINE_KEPT_LOW = 18
+"""Lowest of the five bits, above `DeviceConfig.line_bytes`, of the size of `DeviceConfig.kept_words`,"""
 LINE_VALUES_LOW = 24
-"""Lowest of the five bits, above `DeviceConfig.line_bytes`, of the size of `DeviceConfig.value_depth`."""
+"""and of those of the size of `DeviceConfig.value_depth`."""
 KIND_SCALES_LOW = 3
 """Lowest of the five bits, above `DeviceConfig.store_kind`, of the size of `DeviceConfig.scale_depth`."""
 LINE_PACKED = 1 << 29
@@ -147,7 +151,7 @@ class DeviceInfo:
             c.store_kind | c.scale_depth.bit_length() << KIND_SCALES_LOW,
             c.store_words.bit_length() | c.result_lanes.bit_length() << STORE_LANES_LOW,
             c.line_bytes | c.value_depth.bit_length() << LINE_VALUES_LOW | LINE_PACKED * c.packed_rows
-            | LINE_SUMS * _sums(c),
+            | LINE_SUMS * _sums(c) | c.kept_words.bit_length() << LINE_KEPT_LOW,
             self.clock_hz,
             self.build_id, self.network_id,
         )  # fmt: skip
@@ -184,7 +188,7 @@ class DeviceInfo:
          line, clock, build, network) = _INFO.unpack(payload)  # fmt: skip
         config = DeviceConfig(
             Geometry(rows, columns, width), acc, weights, thresholds, acts, program, fifo, group,
-            line % (1 << LINE_VALUES_LOW),
+            line % (1 << LINE_KEPT_LOW),
             counters=int(bool(flags & FLAG_COUNTERS)),
             convolution=int(bool(flags & FLAG_CONVOLUTION)),
             threshold_share=flags >> FLAGS_SHARE_LOW & 15,
@@ -199,6 +203,7 @@ class DeviceInfo:
             result_lanes=1 << (store >> STORE_LANES_LOW) >> 1,
             value_depth=1 << (line % LINE_PACKED >> LINE_VALUES_LOW) >> 1,
             packed_rows=int(bool(line & LINE_PACKED)),
+            kept_words=1 << (line % (1 << LINE_VALUES_LOW) >> LINE_KEPT_LOW) >> 1,
             scale_depth=1 << (kind >> KIND_SCALES_LOW) >> 1,
         )  # fmt: skip
         if _sums(config) and not line & LINE_SUMS:

@@ -21,6 +21,7 @@ __all__ = [
     "STORE_WORDS",
     "StoreKind",
     "check_clock",
+    "check_kept_words",
     "check_store",
 ]  # fmt: skip
 
@@ -119,6 +120,28 @@ def check_store(words: int, kind: int, rings: Mapping[str, int]) -> None:
                 f"{name} is {value}, but must be a power of two on a device with a store; "
                 f"try {power_of_two_at_least(value)}"
             )
+
+
+def check_kept_words(words: int, kind: int) -> None:
+    """Check the flash that only keeps a network: `DeviceConfig.kept_words`, beside a store of a kind.
+
+    Raises
+    ------
+    GeometryError
+        If it is outside its limits, or the store is in a flash already.
+    """
+    if not words:
+        return
+    if kind in FLASHES:
+        raise GeometryError(
+            f"kept_words is {words}, but must be 0 where the store is {StoreKind(kind).title}: that "
+            "keeps the network itself"
+        )
+    in_range("kept_words", words, 2 * FLASH_SECTOR, FLASH_WORDS)
+    if words & (words - 1):
+        raise GeometryError(
+            f"kept_words is {words}, but must be a power of two; try {power_of_two_at_least(words)}"
+        )
 
 
 def check_clock(kind: int, clock_hz: int) -> None:

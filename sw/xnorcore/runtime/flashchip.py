@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import WrongFlashError
 from ..isa.device import DeviceConfig
 from ..isa.protocol import Space
-from ..isa.stores import FLASHES
+from ..isa.regions import flash_words
 from ..link.session import Session
 from .requests import read_requests
 
@@ -22,7 +22,7 @@ _ISSI, _QUAD = 0x9D, 0b0100_0000
 
 
 def check_flash(session: Session, config: DeviceConfig) -> None:
-    """Ask the flash of a device who it is; do nothing where its store is something else.
+    """Ask the flash of a device who it is; do nothing where there is none.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def check_flash(session: Session, config: DeviceConfig) -> None:
         If none answers, or one of another maker, or the device's region reaches behind its end, or it is
         protected, or does not use the lines that the device does.
     """
-    if config.store_kind not in FLASHES:
+    if not flash_words(config):
         return
     said = b"".join(session.stream(read_requests(config, Space.CHIP, 0, 0, 4)))
     maker, kind, capacity, status = said[0], said[1], said[2], said[4]
@@ -45,7 +45,7 @@ def check_flash(session: Session, config: DeviceConfig) -> None:
     # 512 Mbit is 1Ah of some makers, and 20h of others.
     size = 1 << (capacity if capacity < 0x20 else capacity - 6)
     # Behind its end a chip begins again from 0, where the bitstream is.
-    behind = first + 4 * config.store_words
+    behind = first + 4 * flash_words(config)
     if size < behind:
         raise WrongFlashError(
             f"the flash, {name}, has {size:,} bytes, but the device's store takes bytes {first:,} to "

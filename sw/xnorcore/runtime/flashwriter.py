@@ -1,4 +1,4 @@
-"""Writes what a store in flash is to hold, so that a loss of power at any moment leaves no mixture.
+"""Writes what a flash is to hold, so that a loss of power at any moment leaves no mixture.
 
 The first sector, without which nothing of the rest counts, is erased first and written last, its first page
 at the very end. Sectors that are right already stay as they are.
@@ -17,6 +17,7 @@ from ..isa.kept import flash_image, may_keep
 from ..isa.pages import PAGE_WORDS
 from ..isa.program import Program
 from ..isa.protocol import STORE_BANK, Space
+from ..isa.regions import flash_space
 from ..isa.stores import FLASH_BLOCK, FLASH_SECTOR
 from ..link.session import Session
 from .progress import Callback, Progress
@@ -30,7 +31,7 @@ _ERASED = 0xFFFF_FFFF
 
 
 class FlashWriter:
-    """Brings a store in flash to what a program needs there.
+    """Brings a flash to what a program needs there.
 
     Parameters
     ----------
@@ -45,10 +46,11 @@ class FlashWriter:
 
     def __init__(self, session: Session, program: Program, keep: bool, progress: Callback) -> None:
         self._session, self._config, self._progress = session, program.config, progress
-        self._image = flash_image(program, keep)
+        self._space, self._image = flash_space(program.config), flash_image(program, keep)
         # What tells of the rest; who does not ask for it to be kept has nothing against that.
         images = [self._image, *([flash_image(program, True)] if not keep and may_keep(program) else [])]
-        self._signs = [image[:FLASH_SECTOR] if program.streams else image for image in images]
+        named = program.streams or program.config.kept_words
+        self._signs = [image[:FLASH_SECTOR] if named else image for image in images]
         self._done = 0
 
     def there(self) -> bool:
@@ -138,22 +140,22 @@ class FlashWriter:
     def _read(self, first: int, words: int) -> NDArray[np.uint32]:
         data = b"".join(
             answer
-            for block in _banks(first, words)
+            for block in _banks(self._space, first, words)
             for answer in self._session.stream(
-                read_requests(self._config, Space.STORE, block.bank, block.address, len(block.data) // 4)
+                read_requests(self._config, block.space, block.bank, block.address, len(block.data) // 4)
             )
         )
         return np.frombuffer(data, "<u4")
 
     def _erase(self, first: int, words: int) -> None:
-        for block in _banks(first, words):
+        for block in _banks(self._space, first, words):
             for _ in self._session.stream(erase_requests(self._config, block)):
                 pass
 
     def _program(self, first: int, words: int) -> None:
         wanted = self._image[first : first + words]
         used = int(np.flatnonzero(wanted != _ERASED)[-1]) + 1 if (wanted != _ERASED).any() else 0
-        for block in _banks(first, used, wanted[:used].astype("<u4").tobytes()):
+        for block in _banks(self._space, first, used, wanted[:used].astype("<u4").tobytes()):
             for _ in self._session.stream(write_requests(self._config, block, self._session.max_payload)):
                 pass
 
@@ -162,13 +164,13 @@ class FlashWriter:
         self._progress(Progress("load", self._done, 4 * len(self._image), part="flash"))
 
 
-def _banks(first: int, words: int, data: bytes = b"") -> Iterator[Block]:
-    """Cut words of the store at the ends of banks."""
+def _banks(space: Space, first: int, words: int, data: bytes = b"") -> Iterator[Block]:
+    """Cut words of the region at the ends of banks."""
     data = data or bytes(4 * words)
     while data:
         bank, address = divmod(first, STORE_BANK)
         part = data[: 4 * (STORE_BANK - address)]
-        yield Block(Space.STORE, bank, address, part)
+        yield Block(space, bank, address, part)
         first, data = first + len(part) // 4, data[len(part) :]
 
 

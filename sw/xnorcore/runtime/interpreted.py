@@ -17,7 +17,7 @@ from ..isa.device import DeviceConfig
 from ..isa.kept import kept_requests
 from ..isa.machine import Machine
 from ..isa.protocol import KEY_BYTES, STORE_BANK, Command, DeviceInfo, Space, Status
-from ..isa.stores import FLASHES
+from ..isa.regions import flash_words
 from ..link.frames import Splitter, decode_request, encode_response
 from ..link.pieces import END
 from ..link.transport import Progress
@@ -87,15 +87,15 @@ class InterpretedDevice:
         self._requests.clear()
 
     def restart(self) -> None:
-        """Switch it off and on: it forgets all but a store in flash, and starts with what that keeps."""
-        store = self.machine.memories.store
+        """Switch it off and on: it forgets all but its flash, and starts with what that keeps."""
+        flash = self.machine.memories.flash
         self.machine = Machine(self.config)
         self._splitter, self._armed, self._group = Splitter(_MAX_REQUEST), None, None
         self._requests.clear()
-        if self.config.store_kind not in FLASHES:
+        if not flash_words(self.config):
             return
-        self.machine.memories.store = store
-        for command, payload in kept_requests(store, self.config):
+        self.machine.memories.flash[:] = flash
+        for command, payload in kept_requests(flash, self.config):
             try:
                 self._execute(command, payload)
             except (_Refused, CompileError):
@@ -135,14 +135,18 @@ class InterpretedDevice:
         if payload[0] > max(Space):
             raise _Refused(Status.BAD_ADDRESS)
         space, bank, address = Space(payload[0]), payload[1], int.from_bytes(payload[2:4], "little")
-        store = -(-config.store_words // STORE_BANK), min(config.store_words, STORE_BANK)
+        store, flash = (
+            (-(-words // STORE_BANK), min(words, STORE_BANK))
+            for words in (config.store_words, flash_words(config))
+        )
         banks, depth = {
             Space.PROGRAM: (1, config.program_depth),
             Space.THRESHOLDS: (g.columns * (2 if config.result_lanes else 1), config.threshold_depth),
             Space.WEIGHTS: (g.columns, config.weight_depth),
             Space.ACTIVATIONS: (g.rows, config.act_depth),
             Space.STORE: store,
-            Space.CHIP: store if config.store_kind in FLASHES else (0, 0),
+            Space.CHIP: flash,
+            Space.KEPT: flash if config.kept_words else (0, 0),
         }[space]
         if bank >= banks or address >= depth:
             raise _Refused(Status.BAD_ADDRESS)

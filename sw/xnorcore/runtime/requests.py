@@ -11,7 +11,8 @@ from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.program import Program
 from ..isa.protocol import KEY_BYTES, Command, Space
-from ..isa.stores import FLASH_BLOCK, FLASH_SECTOR, FLASHES
+from ..isa.regions import flash_space, flash_words
+from ..isa.stores import FLASH_BLOCK, FLASH_SECTOR
 from ..link.pieces import END
 
 __all__ = ["erase_requests", "filled", "image_requests", "infer_head", "read_requests", "write_requests"]
@@ -30,11 +31,11 @@ def write_requests(config: DeviceConfig, block: Block, max_payload: int) -> Iter
 
 
 def erase_requests(config: DeviceConfig, block: Block) -> Iterator[tuple[int, bytes]]:
-    """Return the requests that erase where a block of the store will be; none if it is not in flash.
+    """Return the requests that erase where a block will be; none if that is not in flash.
 
     They must all have been answered before anything is written there.
     """
-    if block.space != Space.STORE or config.store_kind not in FLASHES:
+    if not flash_words(config) or block.space != flash_space(config):
         return
     address, last = block.address, block.address + len(block.data) // 4
     while address < last:

@@ -164,7 +164,7 @@ def upload(
         What goes into a flash is always read back.
     progress : callable
     keep : bool
-        A store in flash holds it so that the device starts with it.
+        The flash holds it so that the device starts with it.
     force : bool
         Look at all of a store in flash, although it says that it holds this program.
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from amaranth import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import Out, connect, flipped
 
 from xnorcore.boards import CLOCK_HZ
 from xnorcore.errors import GeometryError
@@ -21,7 +22,7 @@ from .sdram import SdramStore
 from .sdram_chips import SDRAM_CHIPS
 from .sdram_pins import SdramPins
 
-__all__ = ["chip_ports", "store_of"]
+__all__ = ["chip_ports", "connect_chips", "store_of"]
 
 
 def _flash(config: DeviceConfig, clock_hz: int, platform: object) -> FlashStore:
@@ -62,6 +63,13 @@ def store_of(config: DeviceConfig, clock_hz: int, platform: object) -> Any:
 
 
 def chip_ports(config: DeviceConfig) -> dict[str, Any]:
-    """Return the port `chip` for a store outside of the FPGA; none for any other device."""
+    """Return the port `chip` for a store outside of the FPGA, and `flash` for what only keeps a network."""
     kind = StoreKind(config.store_kind)
-    return {"chip": Out(_CHIPS[kind]())} if kind in _CHIPS else {}
+    chip = {"chip": Out(_CHIPS[kind]())} if kind in _CHIPS else {}
+    return {**chip, **({"flash": Out(FlashSignature())} if config.kept_words else {})}
+
+
+def connect_chips(m: Module, config: DeviceConfig, inner: Any, outer: Any) -> None:
+    """Connect the `chip_ports` of a component with those of the one that it is a part of."""
+    for name in chip_ports(config):
+        connect(m, getattr(inner, name), flipped(getattr(outer, name)))

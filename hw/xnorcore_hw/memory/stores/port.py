@@ -10,13 +10,14 @@ from amaranth.lib.wiring import In, Out
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Space
+from xnorcore.isa.regions import region_of
 from xnorcore.isa.stores import FLASHES
 
 from ...interfaces import bits_for_depth
 
 __all__ = [
-    "FlashLinkSignature", "LinkStoreSignature", "StoreSignature", "StoreWriteLayout", "store_ports",
-    "stored_spaces", "tell_store",
+    "FlashLinkSignature", "LinkStoreSignature", "StoreSignature", "StoreWriteLayout", "space_bits",
+    "store_ports", "stored_spaces", "stores_of", "tell_stores",
 ]  # fmt: skip
 
 
@@ -99,25 +100,45 @@ class LinkStoreSignature(wiring.Signature):
         super().__init__({"write": Out(stream.Signature(StoreWriteLayout(config))), **asked, **flash})
 
 
+def stores_of(config: DeviceConfig) -> dict[str, tuple[DeviceConfig, tuple[Space, ...]]]:
+    """Return what the link writes and reads beside the core's memories, by the name of its port.
+
+    Each is the configuration of which it is the store, and the spaces of requests that it answers.
+    """
+    found: dict[str, tuple[DeviceConfig, tuple[Space, ...]]] = {}
+    if config.store_words:
+        chip = (Space.CHIP,) if config.store_kind in FLASHES else ()
+        found["store"] = config, (Space.STORE, *chip)
+    if config.kept_words:
+        found["kept"] = region_of(config), (Space.KEPT, Space.CHIP)
+    return found
+
+
 def stored_spaces(config: DeviceConfig) -> list[Space]:
-    """Return the spaces of requests that a store answers."""
-    if not config.store_words:
-        return []
-    return [Space.STORE, Space.CHIP] if config.store_kind in FLASHES else [Space.STORE]
+    """Return all spaces of `stores_of`."""
+    return [space for _, spaces in stores_of(config).values() for space in spaces]
 
 
-def tell_store(m: Module, link: Any, space: Value, writes: Value, reads: Value) -> None:
-    """Tell a store what the request is about, through `link`, a `LinkStoreSignature`.
+def space_bits(config: DeviceConfig) -> int:
+    """Return the bits of a space of a request."""
+    return 3 if stores_of(config) else 2
+
+
+def tell_stores(
+    m: Module, config: DeviceConfig, ports: Any, space: Value, writes: Value, reads: Value
+) -> None:
+    """Tell each store what the request is about, through `ports`, an interface with `store_ports`.
 
     What is asked for may be known while all before it is still at work: it counts from `writes`, `reads` on.
     """
-    m.d.comb += link.reads.eq(space.matches(Space.STORE))
-    if "flash" in link.signature.members:
-        m.d.comb += link.reads.eq(space.matches(Space.STORE, Space.CHIP))
-        chip = space == Space.CHIP
-        m.d.comb += [link.flash.writes.eq(writes & ~chip), link.flash.chip.eq((writes | reads) & chip)]
+    chip = space == Space.CHIP
+    for name, (_, spaces) in stores_of(config).items():
+        link = getattr(ports, name)
+        m.d.comb += link.reads.eq(space.matches(*spaces))
+        if "flash" in link.signature.members:
+            m.d.comb += [link.flash.writes.eq(writes & ~chip), link.flash.chip.eq((writes | reads) & chip)]
 
 
 def store_ports(config: DeviceConfig) -> dict[str, Any]:
-    """Return the port `store` for what the link wants; none on a device that has no store."""
-    return {"store": Out(LinkStoreSignature(config))} if config.store_words else {}
+    """Return the ports for what the link wants, those of `stores_of`."""
+    return {name: Out(LinkStoreSignature(each)) for name, (each, _) in stores_of(config).items()}

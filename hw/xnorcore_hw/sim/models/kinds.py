@@ -7,13 +7,14 @@ from typing import Any
 
 from xnorcore.boards import CLOCK_HZ
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.regions import region_of
 from xnorcore.isa.stores import FLASHES, StoreKind
 
 from ...memory.stores.sdram_chips import SDRAM_CHIPS
 from .flash_wired import WiredFlash
 from .sdram import SdramBoard
 
-__all__ = ["chip_of"]
+__all__ = ["chip_of", "flash_of"]
 
 
 def _sdram(config: DeviceConfig, clock_hz: int) -> SdramBoard:
@@ -30,3 +31,8 @@ _MODELS: dict[StoreKind, Callable[[DeviceConfig, int], Any]] = {
 def chip_of(config: DeviceConfig, clock_hz: int) -> Any:
     """Return the model of the chip that `xnorcore_hw.memory.stores.kinds.chip_ports` gives a device."""
     return _MODELS[StoreKind(config.store_kind)](config, clock_hz)
+
+
+def flash_of(config: DeviceConfig, clock_hz: int) -> WiredFlash:
+    """Return the model of the flash of a device with `DeviceConfig.kept_words`."""
+    return WiredFlash(region_of(config), clock_hz)

@@ -4,7 +4,7 @@ export const VERSION = 5;
 export const COMMAND = {
   INFO: 1, WRITE: 2, READ: 3, ARM: 4, INFER: 5, RUN: 6, COUNTERS: 7, RESET: 8,
 };
-export const SPACE = { PROGRAM: 0, THRESHOLDS: 1, WEIGHTS: 2, ACTIVATIONS: 3, STORE: 4, CHIP: 5 };
+export const SPACE = { PROGRAM: 0, THRESHOLDS: 1, WEIGHTS: 2, ACTIVATIONS: 3, STORE: 4, CHIP: 5, KEPT: 6 };
 export const END = 0x80;
 export const KEY_BYTES = 4;
 export const STATUS = {
@@ -61,8 +61,9 @@ function configOf(payload, view) {
     code_bits: 1 + ((flags >> 12) & 3) + 4 * (flags >> 15), result_lanes: (1 << (payload[31] >> 5)) >> 1,
     fifo_bytes: view.getUint16(28, true), store_kind: payload[30] & 7,
     store_words: payload[31] & 31 ? 2 ** ((payload[31] & 31) - 1) : 0,
-    line_bytes: view.getUint32(32, true) & 0xffffff, value_depth: (1 << (payload[35] & 31)) >> 1,
+    line_bytes: view.getUint32(32, true) & 0x3ffff, value_depth: (1 << (payload[35] & 31)) >> 1,
     packed_rows: (payload[35] >> 5) & 1, scale_depth: (1 << (payload[30] >> 3)) >> 1,
+    kept_words: (1 << ((view.getUint32(32, true) >> 18) & 31)) >> 1,
   };
   words.forEach((name, index) => { config[name] = view.getUint32(12 + 4 * index, true); });
   return config;

@@ -9,6 +9,7 @@ from ...errors import CompileError
 from ..blocks import Block, word_bytes
 from ..device import DeviceConfig
 from ..protocol import STORE_BANK, Space
+from ..regions import flash_space
 from ..stores import FLASH_BLOCK, FLASH_SECTOR, FLASHES
 
 __all__ = ["Memories"]
@@ -42,6 +43,8 @@ class Memories:
     kept : array of int64, shape (rows, scale_depth)
         K of positions.
     store : array of uint32, shape (store_words,)
+    flash : array of uint32
+        The store, if it is in flash; else what only keeps a network, of `kept_words`.
     """
 
     def __init__(self, config: DeviceConfig) -> None:
@@ -55,8 +58,10 @@ class Memories:
         self.values = np.zeros((g.rows, config.value_depth * config.result_lanes), np.int64)
         self.left = 0
         self.kept = np.zeros((g.rows, config.scale_depth), np.int64)
-        erased = 0xFFFF_FFFF if config.store_kind in FLASHES else 0
-        self.store = np.full(config.store_words, erased, np.uint32)
+        self.store = np.zeros(config.store_words, np.uint32)
+        in_flash = config.store_kind in FLASHES
+        self.flash = self.store if in_flash else np.zeros(config.kept_words, np.uint32)
+        self.flash[:] = 0xFFFF_FFFF
 
     def write(self, block: Block) -> None:
         """Store a block, as WRITE does.
@@ -71,12 +76,14 @@ class Memories:
         if space == Space.CHIP:
             self._erase(block)
             return
-        bank = (self.program, self.starts, self.weights, self.activations, self.store)[space]
+        memories = (self.program, self.starts, self.weights, self.activations, self.store)
+        in_flash = space == flash_space(config)
+        bank = self.flash if in_flash else memories[space]
         number, scales = block.bank, space == Space.THRESHOLDS and block.bank >= len(bank)
         if scales:
             bank, number = self.scales, number - len(bank)
         plain = scales or space in (Space.PROGRAM, Space.STORE)
-        if space == Space.STORE:
+        if space in (Space.STORE, Space.KEPT):
             first += block.bank * STORE_BANK
         elif space != Space.PROGRAM:
             if number >= len(bank):
@@ -91,7 +98,7 @@ class Memories:
                 f"a block of {space.name.lower()} reaches word {first + count - 1}, but the memory ends at "
                 f"{len(bank) - 1}"
             )
-        if space == Space.STORE and config.store_kind in FLASHES:
+        if in_flash:
             bank[first : first + count] &= np.frombuffer(block.data, "<u4")
         elif plain:
             bank[first : first + count] = np.frombuffer(block.data, "<u4")
@@ -105,18 +112,18 @@ class Memories:
 
     def _erase(self, block: Block) -> None:
         for index in range(0, len(block.data), 4):
-            size = FLASH_BLOCK if block.data[index] & 1 and len(self.store) >= FLASH_BLOCK else FLASH_SECTOR
+            size = FLASH_BLOCK if block.data[index] & 1 and len(self.flash) >= FLASH_BLOCK else FLASH_SECTOR
             first = (block.bank * STORE_BANK + block.address + index // 4) // size * size
-            self.store[first : first + size] = 0xFFFF_FFFF
+            self.flash[first : first + size] = 0xFFFF_FFFF
 
     def read(self, space: Space, bank: int, address: int, words: int) -> bytes:
-        """Return words of program or activation memory, or of the store, as READ does."""
+        """Return words of program or activation memory, of the store or the flash, as READ does."""
         if space == Space.CHIP:
             said = [_SAID[number % 4].to_bytes(4, "little") for number in range(address, address + words)]
             return b"".join(said)
-        if space == Space.STORE:
-            first = bank * STORE_BANK + address
-            return self.store[first : first + words].astype("<u4").tobytes()
+        if space in (Space.STORE, Space.KEPT):
+            first, words_of = bank * STORE_BANK + address, self.store if space == Space.STORE else self.flash
+            return words_of[first : first + words].astype("<u4").tobytes()
         if space == Space.PROGRAM:
             return self.program[address : address + words].astype("<u4").tobytes()
         return np.packbits(
