@@ -111,7 +111,7 @@ def test_changes_in_steps_of_several() -> None:
     assert sorted(map(network.reads[-3].count, set(network.reads[-3]))) == [1, 4]
     raw = golden.run(network, images)
     np.testing.assert_allclose(network.scores(raw), scores_of(model, x), rtol=1e-9, atol=1e-9)
-    with pytest.raises(CompileError, match=r"is an Add that saturates, .* adds one change, once"):
+    with pytest.raises(CompileError, match=r"joins values of 4 and 8 bits, .* values in place"):
         compile_network(network, DEVICE)
 
 
@@ -232,3 +232,58 @@ def test_training_from_the_start() -> None:
     assert (network.classify(raw) == data.test_labels).mean() > 0.9
     assert values.step.item() != 1 / 16 and in_place(network) == 4
     on_device(network, images[:5], raw[:5])
+
+
+def real_shortcuts(*, first: bool) -> Any:
+    """Blocks that add real numbers, behind a first layer of real weights or of signs."""
+    found = [Residual(nn.Sequential(*one.body[:-1]), one.shortcut) for one in blocks(None, bits=8)]
+    stem = nn.Conv2d(2, 8, 3, padding=1, bias=False) if first else BinaryConv2d(2, 8, padding=AROUND)
+    return nn.Sequential(
+        stem, nn.BatchNorm2d(8), *found, nn.AdaptiveAvgPool2d(1), nn.Flatten(), BinaryLinear(12, 4)
+    ).double()
+
+
+@pytest.mark.parametrize(("first", "bits"), [(False, 8), (True, 6)])
+def test_real_shortcuts_in_fixed_point(first: bool, bits: int) -> None:
+    """The network has what the model has, rounded: values in one step, of which signs and sums stay near."""
+    torch.manual_seed(3)
+    images, x = signal((8, 7, 2), 2)
+    model = shake(real_shortcuts(first=first), x)
+    options: dict[str, Any] = {"pixels": np.arange(4.0)[None]} if first else {"input_bits": 2}
+    with pytest.raises(UsageError, match=r"module 2 .Residual.: a branch does not end in .* fixed_point=8"):
+        to_network(model, "real", (8, 7, 2), **options)
+    network = to_network(model, "real", (8, 7, 2), **options, fixed_point=bits, images=x)
+    how, classes = network.metadata["exported"]["rounded"]
+    assert f"3 additions give are values of 8 bits, and what layers add to them changes of {bits}, in" in how
+    step, values = float(how.split("steps of ")[1]), network.encode(images)
+    layers = golden.layers(network, values)
+    np.testing.assert_array_equal(layers[-1], fast.run(network, values))
+    # The first block, from what it reads in the network: the sum differs by the rounding of the change.
+    add = next(number for number, one in enumerate(network.layers) if isinstance(one, Add))
+    (begin,) = {*network.reads[add]} & set(range(2))
+    read = (layers[begin - 1] if begin else values).reshape(len(x), 8, 7, 8).astype(np.float64) - 128
+    with torch.no_grad():
+        wanted = model[2](torch.tensor(read * step).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy() / step
+    found, half = layers[add].reshape(wanted.shape) - 128.0, 1 << bits - 1
+    inside = (np.abs(wanted - read) < half - 1) & (np.abs(wanted) < 127)
+    assert inside.mean() > 0.8 and (np.abs(found - wanted)[inside] <= 0.5 + 1e-9).all()
+    exact = scores_of(model, x)
+    scores = network.scores(layers[-1])
+    assert np.corrcoef(scores.ravel(), exact.ravel())[0, 1] > 0.9
+    differ = int((scores.argmax(axis=1) != exact.argmax(axis=1)).sum())
+    assert abs(int(classes.split(" class for ")[1].split(" of ")[0]) - differ) <= 1
+
+
+def test_what_fixed_point_needs() -> None:
+    torch.manual_seed(3)
+    _, x = signal((8, 7, 2), 2)
+    model = shake(real_shortcuts(first=False), x)
+    for wrong in (1, 9, True):
+        with pytest.raises(UsageError, match=r"fixed_point is .*, but must be 2 to 8 bits of a change"):
+            to_network(model, "real", (8, 7, 2), input_bits=2, fixed_point=wrong, images=x)
+    with pytest.raises(
+        UsageError, match=r"fixed_point needs images: what the model reads, an array of shape"
+    ):
+        to_network(model, "real", (8, 7, 2), input_bits=2, fixed_point=8)
+    plain = residual(1 / 40)
+    assert "exported" not in to_network(shake(plain, x), "v", (8, 7, 2), input_bits=2, fixed_point=8).metadata

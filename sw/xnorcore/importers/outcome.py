@@ -60,8 +60,8 @@ class LayerReport:
     def accumulator_bits(self) -> int:
         """Bits of two's complement that hold the sums, as a device counts them; 0 without sums.
 
-        It counts signs of weights and bits of values, so that sums of codes, and of weights that can be 0, are
-        doubled. A start value comes on top: `xnorcore info` says what a program needs.
+        It counts signs of weights and bits of values, so that sums of codes, and of weights that can be 0,
+        are doubled. A start value comes on top: `xnorcore info` says what a program needs.
         """
         doubled = max(self.bits[:2]) > 1
         return (self.accumulator_bound << doubled).bit_length() + 1 if self.accumulator_bound else 0

@@ -95,7 +95,10 @@ def begins(at: At, where: str) -> None:
 
 def unquantised(where: str) -> UsageError:
     """Return why a block whose branches are not both of several bits cannot run."""
-    return UsageError(f"{where}: a branch does not end in xnorcore.train.Quant, as both must")
+    return UsageError(
+        f"{where}: a branch does not end in xnorcore.train.Quant, as both must; a model with real shortcuts "
+        "can be exported in fixed point, not exactly: fixed_point=8, images="
+    )
 
 
 def added(one: At, two: At, where: str, values: Quant | None) -> tuple[At, tuple[int, int], Add]:

@@ -18,6 +18,7 @@ from ..model.network import InputSpec, Network
 from ._torch import torch
 from .chain import Chain
 from .fewbits import Quant, Residual
+from .fixed import check_blocks, in_fixed_point
 from .layers import Sign
 from .model import BinaryNet
 from .real import ends_of, real_layers
@@ -31,6 +32,8 @@ def to_network(
     *,
     input_bits: int | None = None,
     pixels: ArrayLike | None = None,
+    fixed_point: int | None = None,
+    images: ArrayLike | None = None,
 ) -> Network:
     """Fold the batch norms of `model` into integer thresholds, in rationals.
 
@@ -60,6 +63,14 @@ def to_network(
         that begins with real layers needs none.
     pixels : array of float32, optional
         Of a Sequential that begins with real layers: what each pixel stands for, as `Head` takes it.
+    fixed_point : int, optional
+        Where a Sequential adds real numbers, in a `Residual` whose body ends without a `Quant`, quantise
+        them: sums to values of 8 bits, and what bodies add to these to so many, 2 to 8, in one step that
+        fits them. What is exported is the model so changed, exactly; the metadata say so under ``exported``.
+        Default:
+        refuse.
+    images : array, shape (n, ...), optional
+        For that: what the model reads. The metadata say for how many of them the class changes.
 
     Raises
     ------
@@ -72,14 +83,30 @@ def to_network(
     """
     if isinstance(model, BinaryNet):
         input_bits = model.input_bits
-    copied = copy.deepcopy(model).double().cpu()
+    copied: Any = copy.deepcopy(model).double().cpu()
     if isinstance(copied, BinaryNet) and copied.real[0]:
         pixels = copied.pixels.numpy()[None]
+    if fixed_point is not None:
+        copied, notes = in_fixed_point(copied, fixed_point, images)
+        metadata = {**(metadata or {}), **notes}
     modules = copied.chain() if isinstance(copied, BinaryNet) else list(copied)
+    check_blocks(modules)
+    return _network(modules, name, tuple(shape), metadata, input_bits, pixels)
+
+
+def _network(
+    modules: list[torch.nn.Module],
+    name: str,
+    shape: tuple[int, ...],
+    metadata: dict[str, Any] | None,
+    input_bits: int | None,
+    pixels: ArrayLike | None,
+) -> Network:
+    """Return the network of modules in a row, whose numbers are float64."""
     begin, end = ends_of(modules)
     if end < len(modules) and isinstance(modules[end - 1], Residual) and _over_all(modules[end]):
         end += 1  # sums of branches end no network, but their sums over all positions do
-    front, inner = real_layers(modules[: begin - 1], 0, tuple(shape)) if begin else ([], tuple(shape))
+    front, inner = real_layers(modules[: begin - 1], 0, shape) if begin else ([], shape)
     last: Any = modules[begin - 1] if begin else None
     if begin:
         input_bits = last.bits if isinstance(last, Quant) else 1
@@ -92,7 +119,7 @@ def to_network(
     return Network(
         name, InputSpec(inner, input_bits), absorb_complements(chain.layers, chain.masks), reads=chain.reads,
         scale=chain.scale, offset=chain.offset, metadata=metadata or {},
-        head=Head(tuple(shape), front, _thresholds(last), pixels) if begin else None,
+        head=Head(shape, front, _thresholds(last), pixels) if begin else None,
         tail=Tail(chain.shape, behind) if behind else None,
     )  # fmt: skip
 

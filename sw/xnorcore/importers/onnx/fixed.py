@@ -142,7 +142,9 @@ def _read(node: Node, graph: Graph) -> list[str]:
     return [name for name in node.inputs if name and name not in graph.constants]
 
 
-def step_for(values: Sequence[NDArray[Any]], changes: Sequence[NDArray[Any]], bits: int) -> float:
+def step_for(
+    values: Sequence[NDArray[Any]], changes: Sequence[NDArray[Any]], bits: int, zero: float = _HALF
+) -> float:
     """Return the step with which values, and changes of so many bits, differ least from what they are.
 
     Parameters
@@ -150,6 +152,8 @@ def step_for(values: Sequence[NDArray[Any]], changes: Sequence[NDArray[Any]], bi
     values, changes : sequence of array
         What each tensor is for some images.
     bits : int
+    zero : float
+        Zero point of values.
 
     Raises
     ------
@@ -169,8 +173,8 @@ def step_for(values: Sequence[NDArray[Any]], changes: Sequence[NDArray[Any]], bi
         error = 0.0
         for number, one in enumerate(samples):
             value = number < len(values)
-            half, zero = 1 << (VALUE_BITS if value else bits) - 1, _HALF if value else 0.0
-            levels = np.rint(np.clip(one / step + zero, -half, half - 1)) - zero
+            half, shift = 1 << (VALUE_BITS if value else bits) - 1, zero if value else 0.0
+            levels = np.rint(np.clip(one / step + shift, -half, half - 1)) - shift
             error += float(np.square(levels * step - one).mean())
         errors.append(error)
     mantissa, exponent = frexp(steps[int(np.argmin(errors))])
