@@ -125,6 +125,18 @@ def test_every_layer_is_that_of_the_golden_model(config: DeviceConfig) -> None:
             assert sum(check.verdict == "equal" for check in found) > len(network.layers)
 
 
+@pytest.mark.parametrize("outputs", [1, 3, 5])
+def test_columns_without_a_channel_are_never_positive(outputs: int) -> None:
+    """What reads an odd number of results counts on it, also where images are dark."""
+    layers = [Dense(np.full((outputs, 2), [-3, 0]), np.ones(outputs, int)), Dense(np.ones((2, outputs), int))]
+    network = Network("dark", InputSpec((2,), 2), layers)
+    images = np.array([[0, 0], [1, 0], [2, 3], [3, 1]], np.uint8)
+    for config in (*DEVICES, *SUMS):
+        with Accelerator.open(machine_url(config)) as device:
+            device.load(network)
+            np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
 def test_by_hand() -> None:
     network = codenets.maps(3, pad=2, weight=2)
     images = random_images(np.random.default_rng(0), network, 2)

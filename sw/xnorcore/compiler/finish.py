@@ -107,7 +107,7 @@ def finish(
     )
     return Lowered(
         descriptor,
-        _stored(lanes, tiles, g.columns),
+        _stored(lanes, tiles, g.columns, made.shift > 0),
         starts.reshape(tiles, g.columns, -1).transpose(1, 0, 2),
         tiles,
         Values(height, across, result, outputs, slices, factor, offset, None, bits, apart, scale),
@@ -154,10 +154,15 @@ def _reduced(factor: int, offset: NDArray[np.int64], scale: int) -> tuple[int, N
     return factor, offset, scale
 
 
-def _stored(lanes: NDArray[np.uint8], tiles: int, columns: int) -> NDArray[np.uint8]:
-    """Return what the weight buffers hold, as `Lowered.weights`."""
+def _stored(lanes: NDArray[np.uint8], tiles: int, columns: int, shifted: bool) -> NDArray[np.uint8]:
+    """Return what the weight buffers hold, as `Lowered.weights`.
+
+    Columns without a channel have weights of -1. Where a row's sum is added, or `shifted`, that would be a
+    weight beyond the accumulator's reach, which no start value keeps negative: they have those of a channel.
+    """
     outputs, words, width = lanes.shape
     full = np.zeros((tiles * columns, words, width), np.uint8)
+    full[outputs:] = lanes[0] * shifted
     full[:outputs] = lanes
     stored = np.packbits(full, axis=-1, bitorder="little").reshape(tiles, columns, words, width // 8)
     return stored.transpose(1, 0, 2, 3).reshape(columns, tiles * words, width // 8)

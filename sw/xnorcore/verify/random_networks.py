@@ -118,8 +118,16 @@ def dense_network(
 
 
 def random_images(rng: np.random.Generator, network: Network, count: int) -> NDArray[np.uint8]:
-    """Return images over the whole range of the input, shape (count, *input shape)."""
-    return rng.integers(0, 1 << network.input.bits, (count, *network.input.shape), dtype=np.uint8)
+    """Return images over the whole range of the input, shape (count, *input shape).
+
+    Of several, the last one is nearly dark, and of more the one before nearly white: sums of layers are
+    as far from their middle as such weights let them be.
+    """
+    shape, most = network.input.shape, (1 << network.input.bits) - 1
+    images = rng.integers(0, most + 1, (count, *shape), dtype=np.uint8)
+    for image, value in zip(images[:0:-1], (0, most), strict=False):
+        image[rng.random(shape) < 0.9] = value
+    return images
 
 
 def random_network(rng: np.random.Generator, bounds: Bounds | None = None, name: str = "random") -> Network:
