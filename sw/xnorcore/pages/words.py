@@ -24,6 +24,7 @@ DEVICE = {
     "value_depth": "values beside the results unit, words per row",
     "scale_depth": "numbers K beside the results unit, per row",
     "packed_rows": "maps as kernel rows",
+    "kept_words": "32-bit words of flash that keeps a network",
 }  # fmt: skip
 """By option of a device."""
 _YES_OR_NO = ("counters", "convolution", "program_halves", "whole_windows", "row_sums", "packed_rows")
