@@ -73,6 +73,7 @@ BOARD = Board(
         program_halves=1,
         store_words=SDRAM32_WORDS,
         store_kind=StoreKind.SDRAM32,
+        kept_words=1 << 20,
     ),
     clock_pin="clk27",
     clock_in_hz=27_000_000,

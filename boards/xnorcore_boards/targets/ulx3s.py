@@ -62,15 +62,16 @@ _25F = DeviceConfig(
     weight_depth=512,
     threshold_depth=256,
     act_depth=4096,
-    program_depth=512,
+    program_depth=498,
     fifo_bytes=2048,
     line_bytes=2048,
     threshold_share=4,
     column_align=4,
     store_words=1 << 22,
     store_kind=StoreKind.SDRAM,
+    kept_words=1 << 19,
 )
-_85F = replace(_25F, geometry=Geometry(3, 64, 64), fifo_bytes=4096)
+_85F = replace(_25F, geometry=Geometry(3, 64, 64), program_depth=512, fifo_bytes=4096)
 
 BOARDS = (
     _board("25F", LFE5U_25F_BG381, _25f, _25F, 75_000_000),
