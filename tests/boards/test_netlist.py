@@ -56,7 +56,9 @@ CONFIGS = {
         LEAN, geometry=Geometry(1, 4, 16), act_ports=1, act_depth=20000, store_words=2048, store_kind=2
     ),
     "tang-nano-9k": SMALL,
-    "ulx3s-85f": replace(SMALL, act_depth=128, line_bytes=128, store_words=1024, store_kind=1),
+    "ulx3s-85f": replace(
+        SMALL, act_depth=128, line_bytes=128, store_words=1024, store_kind=1, kept_words=2048
+    ),
     # Blocks of 20 and of 40 kbit, a memory whose parts lie side by side.
     "gatemate-a1-evb": replace(SMALL, geometry=Geometry(1, 4, 16), act_depth=8192, line_bytes=128),
 }

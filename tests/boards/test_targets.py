@@ -328,6 +328,25 @@ def test_a_store_that_the_board_has_not(name, kind, words, says):
             build(board, config)
 
 
+def test_a_flash_beside_the_store():
+    """The board's only flash; and its chip of the store stays what it is."""
+    board = boards.find_board("ulx3s-25f")
+    config = replace(SMALL, store_words=1 << 12, store_kind=1, kept_words=1 << 19)
+    sdram, flash = board.chips
+    assert (board.chip(config), board.flash(config)) == (sdram, flash)
+    plain = replace(config, kept_words=0)
+    assert board.flash(plain) is None and board.flash(replace(plain, store_kind=4)) == flash
+    design = elaborate(board, replace(SMALL, store_words=1 << 12, store_kind=1, kept_words=1 << 12))
+    assert {name in design.constraints for name in ("flash_0__cs__io", "sdram_0__ras__io")} == {True}
+    for name, words, says in (
+        ("ulx3s-25f", 1 << 20, "kept_words is 1048576, but its flash has room for 524288"),
+        ("icestick", 1 << 12, "kept_words is 4096, but it has no flash that its device can write; leave out"),
+    ):
+        for build in (check_size, elaborate):
+            with pytest.raises(BuildError, match=says):
+                build(boards.find_board(name), replace(SMALL, kept_words=words))
+
+
 def test_a_queue_is_behind_the_same_flash():
     board = boards.find_board("icebreaker")
     config = replace(SMALL, store_words=1 << 12, store_kind=5)

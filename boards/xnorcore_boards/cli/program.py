@@ -73,6 +73,7 @@ def _program(arguments: argparse.Namespace, console: Console) -> int:
 
 def keeps_network(board: Board) -> None:
     """Refuse a board on which no device keeps a network, whatever answers at the port."""
+    from xnorcore.isa.regions import flash_words
     from xnorcore.isa.stores import FLASHES
 
     from ..board import all_boards
@@ -82,12 +83,12 @@ def keeps_network(board: Board) -> None:
 
     if not able(board):
         found = {name: each for name, each in all_boards().items() if able(each)}
-        own = [name for name, each in found.items() if each.config.store_kind in FLASHES]
+        own = [name for name, each in found.items() if flash_words(each.config)]
         built = [name for name in found if name not in own]
         raise UsageError(
             f"{board.name} has no flash that its device can write; a network is kept by: {', '.join(own)}; "
-            f"and, built with store_kind=4, by: {', '.join(built)}. Load it with each start: xnorcore run "
-            "NET IN.npy --port URL -o OUT.npy"
+            f"and, built with --set kept_words=N, by: {', '.join(built)}. Load it with each start: "
+            "xnorcore run NET IN.npy --port URL -o OUT.npy"
         )
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from xnorcore.errors import BuildError
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import FLASHES, SDRAMS, StoreKind
+from xnorcore.isa.regions import flash_words
+from xnorcore.isa.stores import SDRAMS, StoreKind
 
 from ..board import Board
 from .cells import LOWER, run_script
 
-__all__ = ["ChipModel", "PadsOf", "chip_model"]
+__all__ = ["ChipModel", "PadsOf", "chip_models"]
 
 PadsOf = Callable[[str, str], list[Any]]
 """``pads(pin, way)``: nets of pads ``into`` the FPGA, ``out`` of it, or another field of `Pad`."""
@@ -138,27 +139,26 @@ class FlashChipModel(ChipModel):
         return {self.kind: run_script({"model.il": text}, script)["top"]}
 
 
-def chip_model(board: Board, config: DeviceConfig) -> ChipModel | None:
-    """Return the chip that a configuration's store is in, if it is beside the FPGA.
+def chip_models(board: Board, config: DeviceConfig) -> list[ChipModel]:
+    """Return the chips beside the FPGA: the one that a configuration's store is in, and its flash.
 
     Raises
     ------
     BuildError
         If the board has no such chip, or its family makes the clock of a flash out of logic.
     """
-    chip = board.chip(config)
-    if chip is None:
-        return None
-    if chip.kind in SDRAMS:
-        return SdramChipModel(chip.resource, chip.kind, board.true_hz, config.store_words)
-    if chip.kind in FLASHES:
+    found: list[ChipModel] = []
+    chip, flash = board.chip(config), board.flash(config)
+    if chip and chip.kind in SDRAMS:
+        found.append(SdramChipModel(chip.resource, chip.kind, board.true_hz, config.store_words))
+    if flash:
         from ..flash_pads import flash_place
 
         if not any(pad.late for pad in board.part.family.cells().pads.values()):
             raise BuildError(
                 f"{board.name}: its flash cannot be beside a netlist, whose clock no pad makes; "
-                "leave out --check-netlist"
+                "leave out --check-netlist, or the flash with --set kept_words=0"
             )
-
-        return FlashChipModel(chip.resource, flash_place(chip), board.true_hz, config.store_words)
-    return None
+        words = flash_words(config)
+        found.append(FlashChipModel(flash.resource, flash_place(flash), board.true_hz, words))
+    return found

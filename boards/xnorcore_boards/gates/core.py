@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xnorcore.errors import EngineError
@@ -10,24 +10,24 @@ from xnorcore.isa.device import DeviceConfig
 
 from ..board import Board
 from .cells import cell_key, lower_cells
-from .chips import ChipModel, chip_model
+from .chips import ChipModel, chip_models
 from .circuit import Circuit
 from .flatten import build_circuit
 
 __all__ = ["cut", "netlist_circuit"]
 
 
-def cut(top: Mapping[str, Any], board: Board, chip: ChipModel | None = None) -> dict[str, Any]:
+def cut(top: Mapping[str, Any], board: Board, chips: Sequence[ChipModel] = ()) -> dict[str, Any]:
     """Return a board's top module without pads and PLL: inputs ``clk`` and ``uart_rx``, output ``uart_tx``.
 
-    A chip beside the FPGA becomes a cell of it.
+    Chips beside the FPGA become cells of it.
 
     Parameters
     ----------
     top : mapping
         The module, in Yosys' JSON.
     board : Board
-    chip : ChipModel, optional
+    chips : sequence of ChipModel
 
     Raises
     ------
@@ -65,9 +65,13 @@ def cut(top: Mapping[str, Any], board: Board, chip: ChipModel | None = None) -> 
         "uart_rx": {"direction": "input", "bits": pad_of(f"{board.uart}_0__rx__io", inside)},
         "uart_tx": {"direction": "output", "bits": pad_of(f"{board.uart}_0__tx__io", outside)},
     }
-    if chip:
+    for chip in chips:
         stem = f"{chip.resource}_0__"
-        cells[chip.kind] = chip.cell(lambda pin, way: pad_of(f"{stem}{pin}__io", ways[way]), clock)
+
+        def pads(pin: str, way: str, stem: str = stem) -> list[Any]:
+            return pad_of(f"{stem}{pin}__io", ways[way])
+
+        cells[chip.kind] = chip.cell(pads, clock)
     cut_cells = {
         name: {**cell, "connections": {pin: [fixed.get(b, b) for b in bits] for pin, bits in pins.items()}}
         for name, cell in cells.items()
@@ -77,7 +81,7 @@ def cut(top: Mapping[str, Any], board: Board, chip: ChipModel | None = None) -> 
 
 
 def netlist_circuit(top: Mapping[str, Any], board: Board, config: DeviceConfig | None = None) -> Circuit:
-    """Return the circuit of a board's synthesized top module, with the chip that its store is in.
+    """Return the circuit of a board's synthesized top module, with the chips beside it.
 
     Parameters
     ----------
@@ -91,15 +95,15 @@ def netlist_circuit(top: Mapping[str, Any], board: Board, config: DeviceConfig |
     EngineError
         If it has cells that have no model, or Yosys fails.
     """
-    chip = chip_model(board, config or board.config)
-    module, known = cut(top, board, chip), board.part.family.cells()
-    foreign = {*known.blocks, *([chip.kind] if chip else [])}
+    chips = chip_models(board, config or board.config)
+    module, known = cut(top, board, chips), board.part.family.cells()
+    foreign = {*known.blocks, *(chip.kind for chip in chips)}
     ordinary = [cell for cell in module["cells"].values() if cell["type"] not in foreign]
     modules, names = lower_cells(known.files, ordinary, known.own)
     module["cells"] = {
         name: cell if cell["type"] in foreign else {**cell, "type": names[cell_key(cell)], "parameters": {}}
         for name, cell in module["cells"].items()
     }
-    if chip:
+    for chip in chips:
         modules |= chip.modules()
     return build_circuit({**modules, "top": module}, "top", "clk", known.blocks)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.stores import FLASHES
+from xnorcore.isa.regions import flash_words
 
 from .memories import HELD_COST, LUT_MEMORY_COST
 
@@ -48,7 +48,7 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
     distributed memories of start values, as families with such make them; the bits of the columns' words; a
     store; these bits for each part of a buffer behind the first, which multiplexers choose from where the
     words are no power of two; the bits of the rows' words for each 512 words of a map behind the first; what
-    a store in flash takes more than another; codes, and their bits in all elements; sums of rows; lanes of
+    a flash takes, as a store or beside one; codes, and their bits in all elements; sums of rows; lanes of
     a results unit in all rows, and those with values in place.
     """
     g = config.geometry
@@ -72,7 +72,7 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
             1.0 if config.store_words else 0.0,
             g.columns * g.width * (_parts(config.weight_depth) - 1),
             word_bits * max(config.act_depth / 512 - 1, 0) if config.act_ports == 2 else 0.0,
-            1.0 if config.store_kind in FLASHES else 0.0,
+            1.0 if flash_words(config) else 0.0,
             1.0 if config.code_bits > 1 else 0.0,
             g.rows * g.columns * config.code_bits if config.code_bits > 1 else 0.0,
             g.rows * config.row_sums,

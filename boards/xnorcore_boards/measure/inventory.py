@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.pages import PAGE_WORDS
+from xnorcore.isa.regions import flash_words
 from xnorcore.isa.scales import VALUE_BITS
 from xnorcore.isa.scaling import FACTOR_BITS
-from xnorcore.isa.stores import FLASHES, QUEUE_WORDS, SDRAMS, StoreKind
+from xnorcore.isa.stores import QUEUE_WORDS, SDRAMS, StoreKind
 from xnorcore_hw.command.identity import IDENTITY_WORDS
 from xnorcore_hw.parts.sizes import (
     RECORD_BITS,
@@ -60,7 +61,7 @@ def config_memories(config: DeviceConfig) -> list[Memory]:
         found.append(Memory("storage", STORE_PLACES, 32, 32, clocked=False))
     if config.store_kind in QUEUE_WORDS:
         found.append(Memory("memory", QUEUE_WORDS[StoreKind(config.store_kind)], 32, 32, single=True))
-    if config.store_kind in FLASHES:
+    if flash_words(config):
         found.append(Memory("memory", 4 * PAGE_WORDS, 32, 8))
     return found
 
