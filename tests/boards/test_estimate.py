@@ -74,6 +74,7 @@ def test_what_is_synthesized_tells_every_feature(family: str):
             "flash",
             "deep_weights",
             "deep_maps",
+            "kept",
         ), name
     ports = {config.act_ports for _, config in points(family)}
     assert ports == ({1, 2} if family == "ice40" else {2})

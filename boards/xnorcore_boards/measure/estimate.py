@@ -14,17 +14,42 @@ from numpy.typing import NDArray
 
 from xnorcore.files.userfile import write_file
 from xnorcore.isa.device import DeviceConfig, Geometry
-from xnorcore.isa.regions import flash_words
+from xnorcore.isa.stores import FLASHES
 
 from .memories import HELD_COST, LUT_MEMORY_COST
 
 FEATURES = (
     "constant", "convolution", "line_bytes", "counters", "array", "accumulators", "columns", "thresholds",
     "words", "cutters", "whole_windows", "one_port", "distributed", "weights", "store", "deep_weights",
-    "deep_maps", "flash", "codes", "code_bits", "row_sums", "lanes", "values",
+    "deep_maps", "flash", "codes", "code_bits", "row_sums", "lanes", "values", "kept",
 )  # fmt: skip
 PRIOR = np.array(
-    [1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 1, 0.5, 800, 140, 11, 270, 350, 250]
+    [
+        1500,
+        250,
+        600,
+        250,
+        2.0,
+        1.0,
+        15,
+        15,
+        3,
+        0.6,
+        100,
+        50,
+        1,
+        0.3,
+        300,
+        1,
+        0.5,
+        800,
+        140,
+        11,
+        270,
+        350,
+        250,
+        550,
+    ]
 )
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
@@ -48,8 +73,8 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
     distributed memories of start values, as families with such make them; the bits of the columns' words; a
     store; these bits for each part of a buffer behind the first, which multiplexers choose from where the
     words are no power of two; the bits of the rows' words for each 512 words of a map behind the first; what
-    a flash takes, as a store or beside one; codes, and their bits in all elements; sums of rows; lanes of
-    a results unit in all rows, and those with values in place.
+    a store in flash takes more than another; codes, and their bits in all elements; sums of rows; lanes of
+    a results unit in all rows, and those with values in place; a flash beside the store.
     """
     g = config.geometry
     word_bits = g.rows * g.width
@@ -72,12 +97,13 @@ def features(config: DeviceConfig) -> NDArray[np.float64]:
             1.0 if config.store_words else 0.0,
             g.columns * g.width * (_parts(config.weight_depth) - 1),
             word_bits * max(config.act_depth / 512 - 1, 0) if config.act_ports == 2 else 0.0,
-            1.0 if flash_words(config) else 0.0,
+            1.0 if config.store_kind in FLASHES else 0.0,
             1.0 if config.code_bits > 1 else 0.0,
             g.rows * g.columns * config.code_bits if config.code_bits > 1 else 0.0,
             g.rows * config.row_sums,
             g.rows * config.result_lanes,
             g.rows * config.result_lanes if config.value_depth else 0.0,
+            1.0 if config.kept_words else 0.0,
         ]
     )
 
