@@ -358,7 +358,7 @@ def pooled(net: Net, trunk: tuple[str, Any]) -> None:
         (put_together_on_no_axis, r"Concat .*: has axis 7, but its inputs have 4 axes; join channels"),
         (put_beside_a_constant, r"Concat .*: puts constants beside values, which is not supported"),
         (too_many, r"Add .*: gives 259 levels, the limit is 256: 8 bits; quantise to fewer"),
-        (signs_, r"Add .*: adds values of one bit, but sums of branches are of 2 bits and more"),
+        (signs_, r"Add .*: adds values of one bit, -1 and 1, .* sums of branches are of 3 levels and more"),
         (other_shape, r"Add .*: adds values of the shape \(6, 6, 4\) in another order; transpose or reshape"),
         (multiplied, r"Mul .*: joins two computed tensors, .*: of branches, only those run that Add joins"),
         (pooled, r"MaxPool .*: pools values that another branch reads as they are; pool behind"),

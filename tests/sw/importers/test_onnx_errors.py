@@ -91,7 +91,10 @@ def cycle() -> Any:
 POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 
 GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
-    "residual": (two_paths, "adds values of one bit, but sums of branches are of 2 bits and more"),
+    "residual": (
+        two_paths,
+        "adds values of one bit, -1 and 1, which are all that 'BipolarQuant_1' gives",
+    ),
     "cycle": (cycle, "lies on a cycle"),
     "no sign": (
         lambda: net(lambda b, z: z),

@@ -377,7 +377,10 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
         lambda b: b.quant("MultiThreshold", _gemm(b), b.const(np.zeros((4, 3))), out_scale=-1.0),
         "out_scale is -1, but must be above 0",
     ),
-    "relu of codes": (lambda b: b.node("Relu", _quant(b, _gemm(b))), "Relu .*quantised"),
+    "relu of codes": (
+        lambda b: b.node("Relu", _quant(b, _gemm(b))),
+        r"Relu .*: gives more than two values, and Gemm .* reads them without",
+    ),
     "lowest weight": (
         lambda b: _quant(
             b, b.node("Neg", _gemm(b, _quant(b, b.const(np.full((4, 5), [-128, 1, 3, 5, 7.0])), 1.0, 8.0)))
@@ -448,3 +451,40 @@ def test_maximum_in_front_of_what_falls(tmp_path: Path) -> None:
     model = b.model(b.node("Gemm", x, b.signs(3, 16), transB=1))
     with pytest.raises(ImportFailedError, match=r"MaxPool .*pools in front of what falls in channel 0"):
         onnx.load(save(model, tmp_path), inputs="uint3")
+
+
+def bent(net: Net) -> None:
+    net.norm()
+
+
+def bent_and_cut(net: Net) -> None:
+    net.norm()
+    net.relu()
+
+
+def pooled_first(net: Net) -> None:
+    net.pool()
+    net.norm(falls=False)
+
+
+@pytest.mark.parametrize("between", [bent, bent_and_cut, pooled_first])
+@pytest.mark.parametrize("end", ["quant", "multi", "sign"])
+def test_a_batch_norm_behind_a_quantiser(between: Callable[[Net], None], end: str, tmp_path: Path) -> None:
+    """What is quantised and asked again, channel by channel, is a layer of 1 x 1."""
+    images = np.random.default_rng(8).integers(0, 4, (8, 2, 4, 4))
+    net = Net((2, 4, 4), images, seed=1)
+    net.conv(4, 2, pads=1)
+    net.norm(falls=False)
+    net.quant(3, signed=0, scale=0.3)
+    between(net)
+    if end == "quant":
+        net.quant(2, signed=1, scale=0.4)
+    elif end == "multi":
+        net.multi(3)
+    else:
+        net.sign()
+    net.dense(3, 2)
+    network = onnx.load(save(net.model(), tmp_path), inputs="uint2").network
+    found = golden.run(network, np.moveaxis(images, 1, -1))
+    assert np.allclose(network.affine(found), net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+    assert np.unique(found).size > 3 or (between is bent_and_cut and end == "sign"), "nothing is below 0"

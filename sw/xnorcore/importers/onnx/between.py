@@ -56,7 +56,10 @@ def norm(walk: Walk, node: Node) -> None:
                 "is a batch norm of the image in front of weights and without a quantiser, but the network's "
                 "inputs are integers; quantise behind it (Quant, or a sign)"
             )
-        raise node.fail("is a batch norm of one-bit activations, which cannot be folded")
+        raise node.fail(
+            "is a batch norm of one-bit activations, which gives each channel other values than a product "
+            "can read together; put it in front of the sign, or its factors into the weights behind"
+        )
     node = placewise(walk, node)
     walk.name(node, "batch norm")
     walk.stage.pool_order = walk.stage.pool_order and "before batch norm"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImportFailedError
+from ...model.check import brief
 from ...model.limits import MOST_JOINED, MOST_STEPS
 from .bends import MONOTONE
 from .canonical import AFFINE, NORM, POOL
@@ -45,10 +46,14 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
     if sums and signs:
         return shortcut(sums[0], signs[0], node)
     one, two = (_part(walk, node) for walk in walks)
-    if min(one.bits, two.bits) == 1:
-        raise node.fail(
-            "adds values of one bit, but sums of branches are of 2 bits and more: quantise them so"
-        )
+    for part in (one, two):
+        if part.bits == 1:
+            low, high = (float(part.offset + side * part.scale) for side in (-1, 1))
+            raise node.fail(
+                f"adds values of one bit, {low:g} and {high:g}, which are all that "
+                f"{brief(part.tensor, 60)} gives; sums of branches are of 3 levels and more: quantise to "
+                "these, behind Relu without sign (signed=0)"
+            )
     if one.shape != two.shape:
         raise node.fail(
             f"adds values of the shapes {one.shape} and {two.shape}; both branches must have one shape, so "
@@ -210,7 +215,8 @@ def compared(walk: Walk, node: Node) -> bool:
         if joined and joined.node.op == "Add" and joined.most is None:
             _saturated(walk, node, shift, count)
             return True
-    if node.op in (*QUANTISERS, STEP) or (joined and (wide or node.op in (NORM, MONOTONE, POOL))):
+    asked = wide or node.op in (*QUANTISERS, STEP, NORM, MONOTONE)
+    if asked or (joined and node.op == POOL):
         handed_on(walk, joined.node if joined else node)
     return False
 
