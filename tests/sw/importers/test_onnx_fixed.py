@@ -18,6 +18,7 @@ from xnorcore import importers
 from xnorcore.compiler.compile import compile_network
 from xnorcore.errors import CompileError, ImportFailedError, UsageError
 from xnorcore.files import xnorfile
+from xnorcore.importers.onnx.fixed import step_for
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.network import Conv2d
 from xnorcore.reference import fast, golden
@@ -245,6 +246,15 @@ def test_what_cannot_be_in_fixed_point(tmp_path: Path) -> None:
             importers.load(tmp_path / "net.onnx", fixed_point=wrong)
     with pytest.raises(UsageError, match=r"fixed_point is 8, but .* is no \.onnx file"):
         importers.load(tmp_path, fixed_point=8)
+
+
+def test_changes_of_few_bits_take_larger_steps() -> None:
+    """Two bits are -2 to 1 steps: where changes are as large as values, more than 8 bits just hold."""
+    rng = np.random.default_rng(0)
+    values, changes = rng.normal(size=(2, 1000)) * 3, rng.normal(size=(2, 1000))
+    steps = [step_for(values, changes, bits) for bits in (2, 4, 8)]
+    held = 2 * np.abs(values).max() / 256
+    assert steps[0] > 4 * held and steps[0] > steps[1] > steps[2] and held / 2 < steps[2] < 2 * held
 
 
 def test_the_command_says_that_it_is_not_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

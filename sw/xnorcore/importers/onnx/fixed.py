@@ -31,7 +31,9 @@ _HALF = -0.5
 _DIGITS = 8
 """Significant bits of the step: floats hold all sums of its halves."""
 _TRIED = 25
-"""Steps that are tried, each the fourth root of a half of the one before."""
+"""Steps that are tried, each the fourth root of a half of the one before, from one that 8 bits just hold."""
+_LARGER = -20
+"""And larger ones, with which changes of few bits reach as far."""
 _SAMPLED = 1 << 14
 """Numbers of a tensor that decide for one of them."""
 
@@ -167,7 +169,7 @@ def step_for(
         raise ImportFailedError(
             f"values of the shortcuts reach {largest:g} for these images: no step of 8 bits holds them"
         )
-    steps = [2 * largest / (1 << VALUE_BITS) * 2 ** (-number / 4) for number in range(_TRIED)]
+    steps = [2 * largest / (1 << VALUE_BITS) * 2 ** (-number / 4) for number in range(_LARGER, _TRIED)]
     errors = []
     for step in steps:
         error = 0.0
@@ -175,7 +177,7 @@ def step_for(
             value = number < len(values)
             half, shift = 1 << (VALUE_BITS if value else bits) - 1, zero if value else 0.0
             levels = np.rint(np.clip(one / step + shift, -half, half - 1)) - shift
-            error += float(np.square(levels * step - one).mean())
+            error += float(np.abs(levels * step - one).mean())
         errors.append(error)
     mantissa, exponent = frexp(steps[int(np.argmin(errors))])
     return ldexp(round(ldexp(mantissa, _DIGITS)), exponent - _DIGITS)
