@@ -75,6 +75,7 @@ def search():
                 "ice40-hx8k-b-evn",
                 replace(SMALL, store_words=2048, store_kind=4, weight_depth=256, threshold_depth=64),
             ),
+            ("ulx3s-25f", replace(SMALL, kept_words=2048)),
             ("tang-nano-9k", replace(SMALL, line_bytes=0, program_halves=1, geometry=Geometry(1, 8, 24))),
             (
                 BOARD,

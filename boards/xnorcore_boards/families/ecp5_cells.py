@@ -108,6 +108,11 @@ def _plain(cell: Cell) -> Cell:
     return {**cell, "parameters": {**parameters, "SRMODE": "LSR_OVER_CE"}}
 
 
+def _flash_clock(cell: Cell) -> bool:
+    """Tell what clocks a flash: its own cell, and registers that change in the middle of a cycle."""
+    return cell["type"] == "USRMCLK" or cell["parameters"].get("CLKMUX") == "INV"
+
+
 CELLS = CellModels(
     files=("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
     pads={"TRELLIS_IO": Pad("B", "O", "I", "T")},
@@ -115,4 +120,5 @@ CELLS = CellModels(
     blocks={"DP16KD": _dp16kd},
     own={"ODDRX1F": _ODDRX1F, "IDDRX1F": _IDDRX1F, "MULT18X18D": _multiplier()},
     plain=_plain,
+    flash_clock=_flash_clock,
 )

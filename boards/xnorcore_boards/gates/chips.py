@@ -139,13 +139,37 @@ class FlashChipModel(ChipModel):
         return {self.kind: run_script({"model.il": text}, script)["top"]}
 
 
+class NoChipModel(ChipModel):
+    """Pads of a flash that is not there: its lines are pulled up."""
+
+    kind = "chip_none"
+
+    def __init__(self, resource: str, lines: int) -> None:
+        super().__init__(resource)
+        self.lines = lines
+
+    def cell(self, pads: PadsOf, clock: list[Any]) -> dict[str, Any]:
+        """Return the cell."""
+        return {"type": self.kind, "parameters": {}, "connections": {"i": pads("dq", "into")}}
+
+    def modules(self) -> dict[str, Any]:
+        """Return its module."""
+        port = {"direction": "output", "bits": list(range(2, 2 + self.lines))}
+        high = {
+            f"high{net}": {"type": "$_NOT_", "parameters": {}, "connections": {"A": ["0"], "Y": [net]}}
+            for net in port["bits"]
+        }
+        return {self.kind: {"ports": {"i": port}, "cells": high, "netnames": {}}}
+
+
 def chip_models(board: Board, config: DeviceConfig) -> list[ChipModel]:
     """Return the chips beside the FPGA: the one that a configuration's store is in, and its flash.
 
     Raises
     ------
     BuildError
-        If the board has no such chip, or its family makes the clock of a flash out of logic.
+        If the board has no such chip, or its family makes the clock of the store's flash out of logic.
+        One that only keeps a network is left out then: its lines are pulled up.
     """
     found: list[ChipModel] = []
     chip, flash = board.chip(config), board.flash(config)
@@ -154,11 +178,14 @@ def chip_models(board: Board, config: DeviceConfig) -> list[ChipModel]:
     if flash:
         from ..flash_pads import flash_place
 
-        if not any(pad.late for pad in board.part.family.cells().pads.values()):
+        place = flash_place(flash)
+        if any(pad.late for pad in board.part.family.cells().pads.values()):
+            found.append(FlashChipModel(flash.resource, place, board.true_hz, flash_words(config)))
+        elif config.kept_words:
+            found.append(NoChipModel(flash.resource, place.lanes))
+        else:
             raise BuildError(
                 f"{board.name}: its flash cannot be beside a netlist, whose clock no pad makes; "
-                "leave out --check-netlist, or the flash with --set kept_words=0"
+                "leave out --check-netlist"
             )
-        words = flash_words(config)
-        found.append(FlashChipModel(flash.resource, flash_place(flash), board.true_hz, words))
     return found

@@ -49,6 +49,9 @@ def cut(top: Mapping[str, Any], board: Board, chips: Sequence[ChipModel] = ()) -
         elif pll := known.plls.get(kind):
             clock = pins[pll.clock]
             fixed[pins[pll.lock][0]] = "1"
+        elif known.flash_clock(cell):
+            # No model is beside that flash: nobody sees its clock.
+            fixed |= dict.fromkeys(pins.get("Q", ()), "0")
         elif kind != "$scopeinfo":
             cells[name] = known.plain(cell)
 

@@ -69,6 +69,8 @@ class CellModels:
         Models in Verilog in place of those of Yosys.
     plain : callable
         Returns a cell, or one that is the same and has a model.
+    flash_clock : callable
+        Tells cells that only clock a flash, beside a netlist that has none: what they put out is 0.
     """
 
     files: tuple[str, ...]
@@ -77,6 +79,7 @@ class CellModels:
     blocks: Mapping[str, BlockReader] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
     plain: Callable[[Cell], Cell] = lambda cell: cell
+    flash_clock: Callable[[Cell], bool] = lambda cell: False
 
 
 def joined(nets: Nets, names: str) -> Bits:
