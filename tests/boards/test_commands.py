@@ -265,6 +265,19 @@ def test_program_a_network_that_cannot_be_kept(capsys):
     assert code == 2 and "is another device: ice40-hx8k-b-evn: store_kind is 2, but" in err
 
 
+def test_program_a_network_into_a_flash_beside_the_store(capsys):
+    def program(words: int) -> tuple[int, str, str]:
+        port = f"machine:board=ulx3s-25f,kept_words={words}"
+        return run(capsys, "program", "ulx3s-25f", "--network", "mnist-tfc", "--port", port)
+
+    code, out, _ = program(4096)
+    assert code == 0 and "ULX3S 25F keeps mnist-tfc; it starts with it" in out
+    code, _, err = program(2048)
+    assert code == 2 and "but there are 2,048; build with a larger --set kept_words=N" in err
+    code, _, err = program(1 << 20)
+    assert code == 2 and "another device: ulx3s-25f: kept_words is 1048576, but its flash has" in err
+
+
 def test_a_board_that_keeps_no_network_is_refused_before_its_port(capsys):
     code, _, err = run(capsys, "program", "icestick", "--network", "mnist-tfc", "--port", "/dev/nothing")
     assert code == 2 and "icestick has no flash" in err and "icebreaker" in err and "nothing" not in err
