@@ -11,7 +11,7 @@ import pytest
 from tests.campaigns import some
 from tests.sw import codenets, fewbits
 from xnorcore.compiler.compile import compile_network
-from xnorcore.compiler.copies import Copies, copies_of
+from xnorcore.compiler.copies import MAX_COPIES, Copies, copies_of
 from xnorcore.compiler.obstacles import obstacles
 from xnorcore.errors import CompileError
 from xnorcore.isa.check import validate_program
@@ -254,3 +254,14 @@ def test_a_program_with_sums_of_rows_is_checked_and_listed() -> None:
     words[HEADER.words + near.word] += 1 << near.low
     with pytest.raises(CompileError, match="all but 3 copies four times, but has 3, of which 1 count once"):
         validate_program(words, program.config)
+
+
+def test_the_largest_weight_is_told() -> None:
+    """What a message says fits does, and one more does not."""
+    for doubles in (True, False):
+        with pytest.raises(CompileError, match=r"enough for weights of \d+; quantise them") as error:
+            copies_of(np.array([[128, 0]]), doubles, "layer")
+        most = int(str(error.value).split("weights of ")[2].split(";")[0])
+        assert copies_of(np.array([[most, 0]]), doubles, "layer").count <= MAX_COPIES
+        with pytest.raises(CompileError):
+            copies_of(np.array([[most + 1, 0]]), doubles, "layer")

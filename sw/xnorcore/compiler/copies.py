@@ -122,9 +122,14 @@ def copies_of(
         if fewer > rows or (fewer > 0 and found.count > MAX_COPIES):
             found = shifted
     if found.count > MAX_COPIES:
+        each = [
+            _fewest(scale * m, scale, rows > 0).count if doubles else scale * m for m in range(1, largest)
+        ]
+        most = sum(count <= MAX_COPIES for count in each)
         raise CompileError(
             f"layer {name!r} has weights of {largest} in magnitude, which take {found.count} signs each, but "
-            f"a device adds up {MAX_COPIES}; quantise them to fewer bits; `golden` and `eval` compute it"
+            f"a device adds up {MAX_COPIES}, enough for weights of {most}; quantise them to fewer bits; "
+            "`golden` and `eval` compute it"
         )
     return found
 

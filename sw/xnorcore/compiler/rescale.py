@@ -109,7 +109,7 @@ def scales_for(
     if not isinstance(found, Scales):
         if bits <= MAX_COMPARED_BITS:
             return None
-        why = f"{levels} thresholds, not {start_words(bits)}"
+        why = f"{levels} thresholds, not {start_words(bits)} as a quantiser that is not narrow"
         if whole:
             why = f"thresholds of channel {found} that no multiplication of {MULTIPLIER_BITS} bits gives"
         raise CompileError(

@@ -163,7 +163,8 @@ def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     if len(bits) > 1:
         raise (SaturatingError if saturates else CompileError)(
             f"layer {name_of(index, layer)!r} joins values of {' and '.join(map(str, sorted(bits)))} bits, "
-            "which a device cannot but for values in place (value_depth); give all as many thresholds"
+            "which a device cannot but for values in place (value_depth); give all as many "
+            "thresholds; `golden` and `eval` compute it"
         )
     adds = isinstance(layer, Add)
     if IMAGE in reads:

@@ -78,9 +78,9 @@ def per_channel(*numbers: float) -> Any:
 
 REFUSED: dict[str, tuple[Begin, str]] = {
     "9 bits": (values(bits=9), r"Quant 'n5': gives 512 levels between layers, the limit is 256: 8 bits; qua"),
-    "0 bits": (values(bits=0), r"Quant 'n5': bit width is 0\.0, but must be an integer from 1 to 32"),
+    "0 bits": (values(bits=0), r"Quant 'n5': bit width is 0, but must be an integer from 1 to 32"),
     "2.5 bits": (values(bits=2.5), r"Quant 'n5': bit width is 2\.5, but must be an integer from 1 to 32"),
-    "nan bits": (values(bits=np.nan), r"initializer 'c13': holds nan; every parameter must be finite"),
+    "nan bits": (values(bits=np.nan), r"initializer 'c13', of Quant 'n5': holds nan; every parameter"),
     "bits of channels": (
         values(bits=per_channel(2, 3)), r"'n5': bit width must be one constant value, but is 2 here and 3 the"
     ),
@@ -92,7 +92,7 @@ REFUSED: dict[str, tuple[Begin, str]] = {
     "no scale": (values(scale=0), r"Quant 'n5': scale is 0, but must be above 0; a falling one belongs into"),
     "tiny scale": (values(scale=1e-300), r"Quant 'n5': scale is 0, but must be above 0"),
     "falling scale": (values(scale=-1), r"Quant 'n5': scale is -1, but must be above 0"),
-    "endless scale": (values(scale=np.inf), r"initializer 'c11': holds inf; every parameter must be finite"),
+    "endless scale": (values(scale=np.inf), r"initializer 'c11', of Quant 'n5': holds inf; every"),
     "far zero point": (values(zero=1e30), r"Quant 'n5': zero point is 1e\+30, the limit is 16777216 in magn"),
     "far zero point, one bit": (values(zero=-1e9, bits=1), r"zero point is -1e\+09, the limit is 16777216"),
     "signed 3": (values(signed=3), r"Quant 'n5': attribute signed is 3, but must be 0 or 1"),

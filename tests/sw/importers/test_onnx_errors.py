@@ -363,7 +363,10 @@ def test_graphs_that_cannot_run_exactly(tmp_path: Path, key: str) -> None:
 
 
 PARAMETERS = {
-    "nan": (lambda m: initializer(m, lambda a: put(a, np.nan), 576), "initializer 'c3': holds nan"),
+    "nan": (
+        lambda m: initializer(m, lambda a: put(a, np.nan), 576),
+        "initializer 'c3', of BipolarQuant 'n4': holds nan",
+    ),
     "infinite": (
         lambda m: initializer(m, lambda a: put(a, -np.inf), 16),
         "holds -inf; every parameter must be finite",

@@ -251,7 +251,7 @@ def test_what_cannot_be_in_fixed_point(tmp_path: Path) -> None:
 def test_changes_of_few_bits_take_larger_steps() -> None:
     """Two bits are -2 to 1 steps: where changes are as large as values, more than 8 bits just hold."""
     rng = np.random.default_rng(0)
-    values, changes = rng.normal(size=(2, 1000)) * 3, rng.normal(size=(2, 1000))
+    values, changes = list(rng.normal(size=(2, 1000)) * 3), list(rng.normal(size=(2, 1000)))
     steps = [step_for(values, changes, bits) for bits in (2, 4, 8)]
     held = 2 * np.abs(values).max() / 256
     assert steps[0] > 4 * held and steps[0] > steps[1] > steps[2] and held / 2 < steps[2] < 2 * held

@@ -159,4 +159,7 @@ def _ends(nodes: Sequence[Node]) -> None:
 
 def _last(node: Node, after: Node) -> None:
     if after.op not in ENDS and after.op not in ("Reshape", "Flatten", "Squeeze"):
-        raise node.fail(f"must be the last node, but {after.label} follows")
+        raise node.fail(
+            f"must be the last node, but {after.label} follows: it is real, and left out only at the end; "
+            "use a batch norm and a quantiser between layers"
+        )

@@ -41,7 +41,10 @@ def integer_range(node: Node, bits: Any) -> tuple[int, int]:
     """
     width = uniform(node, "bit width", bits)
     if not 1 <= width <= 32 or width != int(width):
-        raise node.fail(f"bit width is {width}, but must be an integer from 1 to 32")
+        raise node.fail(
+            f"bit width is {width:g}, but must be an integer from 1 to 32; values between layers and weights "
+            "have 1 to 8"
+        )
     signed, narrow = (_flag(node, key, value) for key, value in (("signed", 1), ("narrow", 0)))
     top = 1 << (int(width) - 1)
     if signed:
@@ -154,10 +157,14 @@ def multi_thresholds(node: Node, thresholds: Array, shape: tuple[int, ...]) -> t
     layout = node.text("data_layout", "")
     axis = layout.index("C") if "C" in layout else 1
     if (layout and len(layout) != len(shape)) or axis >= len(shape):
-        raise node.fail(f"data_layout {brief(layout, 20)} does not fit shape {brief(shape)}")
+        raise node.fail(
+            f"data_layout {brief(layout, 20)} does not fit shape {brief(shape)}; name each axis, N, C, H, W, "
+            "or leave it out where the channels are on axis 1"
+        )
     if thresholds.ndim != 2 or thresholds.shape[0] not in (1, shape[axis]) or not thresholds.shape[1]:
         raise node.fail(
-            f"thresholds have shape {brief(thresholds.shape)}, but must be ({shape[axis]} or 1, steps)"
+            f"thresholds have shape {brief(thresholds.shape)}, but must be ({shape[axis]} or 1, steps): "
+            "a row for each channel, or one for all, of at least one threshold"
         )
     falls = thresholds[:, 1:] < thresholds[:, :-1]
     if falls.any():

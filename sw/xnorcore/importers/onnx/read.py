@@ -112,8 +112,11 @@ def to_graph(model: Any) -> Graph:
     if len(proto.node) > MAX_NODES:
         raise ImportFailedError(f"{len(proto.node)} nodes, the limit is {MAX_NODES}")
     constants = {}
+    readers = {name: node for node in reversed(proto.node) for name in node.input}
     for tensor in proto.initializer:
         where = f"initializer {brief(tensor.name, 60)}"
+        if node := readers.get(tensor.name):
+            where += f", of {brief(node.op_type, 40)[1:-1]} {brief(node.name, 60)}"
         if not tensor.name or tensor.name in constants:
             raise ImportFailedError(f"{where}: has no name, or one that another initializer has")
         constants[tensor.name] = to_array(tensor, where)

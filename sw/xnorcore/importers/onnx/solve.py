@@ -62,7 +62,7 @@ def solve(stage: Stage) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np
         if len(places) > 1:
             raise _bent(stage, channel).fail(
                 f"channel {channel} changes its sign at sums of {places[0]} and {places[1]}: it is not "
-                "monotone, and one threshold cannot stand for it"
+                "monotone, and one threshold cannot stand for it; use a function that rises, as Relu or Clip"
             )
         if len(sums) == 1:  # as it is, also where no sum reaches it
             start, places = line.start, sums
@@ -103,7 +103,7 @@ def _stairs(stage: Stage, weights: NDArray[np.int8]) -> NDArray[np.int64]:
         if len(falls) > 1 or any(len(places) > 1 for _, places in found):
             raise _bent(stage, channel).fail(
                 f"channel {channel} rises and falls: it is not monotone, and the thresholds of a code cannot "
-                "stand for it"
+                "stand for it; use a function that rises, as Relu or Clip"
             )
         if True in falls:  # not (s >= T) is -s >= 1 - T
             _negate(stage, row)

@@ -117,7 +117,10 @@ def _why(node: Node, walk: Walk) -> str:
     if node.op in ("Round", "Floor", "Ceil"):
         return "rounds to more than two values, or to one; write it as a Quant node, or a sign"
     if node.op in ("HardSwish", "Mish", "Gelu", "Sin", "Cos", "Elu", "Selu", "Celu"):
-        return "falls and rises, so that no threshold of the sum can stand for it and the sign behind it"
+        return (
+            "falls and rises, so that no threshold of the sum can stand for it and the sign behind it; use a "
+            "function that rises, as Relu, Clip or Tanh"
+        )
     return (
         "is not supported at this place; between a product and its sign, only affine maps, functions that "
         "rise, and pooling are"

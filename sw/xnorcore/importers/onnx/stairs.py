@@ -181,7 +181,10 @@ def _thresholds(node: Node, values: Sequence[Any], shape: tuple[int, ...]) -> St
         raise node.fail("thresholds must be constant")
     table, axis = multi_thresholds(node, values[0], shape)
     if axis != 1:
-        raise node.fail(f"data_layout puts the channels on axis {axis}; they must be on axis 1")
+        raise node.fail(
+            f"data_layout puts the channels on axis {axis}; they must be on axis 1: transpose in front, "
+            "or export with NCHW"
+        )
     _check_count(node, table.shape[1])
     unit, first = Fraction(node.number("out_scale", 1.0)), Fraction(node.number("out_bias", 0.0))
     if unit <= 0:

@@ -101,7 +101,10 @@ def to_array(tensor: Any, where: str) -> NDArray[Any]:
         array = _listed(tensor, dtype, count, where).reshape(shape)
     if dtype.kind == "f" and not np.isfinite(array).all():
         bad = array[~np.isfinite(array)].flat[0]
-        raise ImportFailedError(f"{where}: holds {bad}; every parameter must be finite")
+        raise ImportFailedError(
+            f"{where}: holds {bad}; every parameter must be finite: look for a diverged training, or give a "
+            "threshold that is never reached a large number"
+        )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
