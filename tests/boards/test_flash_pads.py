@@ -17,7 +17,7 @@ from xnorcore.isa.stores import StoreKind
 from xnorcore_boards.board import StoreChip, find_board
 from xnorcore_boards.families.gowin import GW1NR_9C_QN88P
 from xnorcore_boards.flash_pads import flash_pads, flash_place
-from xnorcore_boards.gates.chips import chip_model
+from xnorcore_boards.gates.chips import chip_models
 from xnorcore_hw.memory.stores.flash_pins import FlashSignature
 
 COUNT = 60
@@ -73,5 +73,5 @@ def test_a_clock_out_of_the_fabric(every: int) -> None:
 def test_a_flash_beside_a_netlist_needs_a_clock_from_a_pad() -> None:
     config = DeviceConfig(store_words=1 << 12, store_kind=StoreKind.FLASH2)
     with pytest.raises(BuildError, match="tang-nano-9k: its flash cannot be beside a netlist"):
-        chip_model(find_board("tang-nano-9k"), config)
-    assert chip_model(find_board("ice40-hx8k-b-evn"), config)
+        chip_models(find_board("tang-nano-9k"), config)
+    assert chip_models(find_board("ice40-hx8k-b-evn"), config)

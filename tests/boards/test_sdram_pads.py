@@ -15,7 +15,7 @@ from amaranth.sim import Simulator
 from xnorcore_boards.board import find_board
 from xnorcore_boards.build.design import elaborate
 from xnorcore_boards.families import gowin_sdram
-from xnorcore_boards.gates.chips import chip_model
+from xnorcore_boards.gates.chips import chip_models
 from xnorcore_hw.memory.stores.sdram_chips import M12L64322A_7
 from xnorcore_hw.memory.stores.sdram_pins import PadRegisters, SdramPins
 
@@ -97,8 +97,7 @@ def test_every_pad_has_its_place() -> None:
 @pytest.mark.parametrize("name", ["ulx3s-25f", "tang-nano-20k"])
 def test_the_chip_beside_a_netlist_is_as_large_as_the_board_s_store(name: str) -> None:
     board = find_board(name)
-    chip = chip_model(board, board.config)
-    assert chip
+    chip, *_ = chip_models(board, board.config)
     (memory,) = (cell for cell in chip.modules()[chip.kind]["cells"].values() if cell["type"] == "$mem_v2")
     bits = int(memory["parameters"]["SIZE"], 2) * int(memory["parameters"]["WIDTH"], 2)
     assert bits == 32 * board.config.store_words

@@ -78,7 +78,8 @@ class Keeper(wiring.Component):
         flying, moves = Signal(name="flying"), Signal(name="moves")
         asked, taken = Signal(name="asked_for"), Signal(name="taken_word")
         request, word = access.request, access.word
-        lane, octet = Signal(2, name="lane_wanted"), Signal(8, name="octet_there")
+        # For the link a cycle later: pages are in a memory, which gives its word late.
+        shown, there = Signal(32, name="shown", reset_less=True), Signal(name="there")
         m.d.comb += [
             request.valid.eq(boots & ~flying),
             request.p.eq(address),
@@ -91,18 +92,16 @@ class Keeper(wiring.Component):
             self.damaged.eq(store.damaged),
             access.quiet.eq(~boots & ~flying),
             access.valid.eq(self.valid & link.reads),
-            self.ready.eq(access.ready),
+            self.ready.eq(access.ready & there),
             access.write.valid.eq(link.write.valid),
             access.write.p.eq(link.write.p),
             link.write.ready.eq(access.write.ready),
             store.link.writes.eq(link.flash.writes),
             store.link.chip.eq(link.flash.chip),
-            lane.eq(Mux(boots, self.lane, link.lane)),
-            octet.eq(access.data.word_select(lane, 8)),
-            self.octet.eq(octet),
-            link.octet.eq(octet),
+            self.octet.eq(access.data.word_select(self.lane, 8)),
+            link.octet.eq(shown.word_select(link.lane, 8)),
         ]
-        m.d.sync += moves.eq(asked)
+        m.d.sync += [moves.eq(asked), shown.eq(access.data), there.eq(access.ready)]
         with m.If(asked | taken):
             m.d.sync += flying.eq(asked)
         with m.If(~boots):
