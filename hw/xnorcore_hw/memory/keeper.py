@@ -14,6 +14,7 @@ from xnorcore.isa.regions import region_of
 
 from ..command.boot import Boot
 from ..interfaces import bits_for_depth
+from ..parts.stream_register import StreamRegister
 from .ports import PlaceLayout
 from .stores.access import StoreAccess
 from .stores.flash import FlashStore
@@ -44,7 +45,7 @@ class Keeper(wiring.Component):
     word : Out(stream of 32)
         Words for it, of which it wants byte `lane`, In(2), as `octet`, Out(8).
     damaged : Out(1)
-        The word that comes next is of a damaged page.
+        A word that comes is of a damaged page: the next one, or the one behind it.
     flash : Out(FlashSignature)
     """
 
@@ -78,7 +79,8 @@ class Keeper(wiring.Component):
         flying, moves = Signal(name="flying"), Signal(name="moves")
         asked, taken = Signal(name="asked_for"), Signal(name="taken_word")
         request, word = access.request, access.word
-        # For the link a cycle later: pages are in a memory, which gives its word late.
+        # A cycle later, for both: pages are in a memory, which gives its word late.
+        m.submodules.waiting = waiting = StreamRegister(stream.Signature(32))
         shown, there = Signal(32, name="shown", reset_less=True), Signal(name="there")
         m.d.comb += [
             request.valid.eq(boots & ~flying),
@@ -86,9 +88,12 @@ class Keeper(wiring.Component):
             asked.eq(request.valid & request.ready),
             taken.eq(word.valid & word.ready),
             # What still comes when no more is wanted is dropped.
-            word.ready.eq(self.word.ready | ~boots),
-            self.word.valid.eq(word.valid & boots),
-            self.word.p.eq(word.p),
+            word.ready.eq(waiting.i.ready | ~boots),
+            waiting.i.valid.eq(word.valid & boots),
+            waiting.i.p.eq(word.p),
+            waiting.o.ready.eq(self.word.ready | ~boots),
+            self.word.valid.eq(waiting.o.valid & boots),
+            self.word.p.eq(waiting.o.p),
             self.damaged.eq(store.damaged),
             access.quiet.eq(~boots & ~flying),
             access.valid.eq(self.valid & link.reads),
@@ -98,7 +103,7 @@ class Keeper(wiring.Component):
             link.write.ready.eq(access.write.ready),
             store.link.writes.eq(link.flash.writes),
             store.link.chip.eq(link.flash.chip),
-            self.octet.eq(access.data.word_select(self.lane, 8)),
+            self.octet.eq(waiting.o.p.word_select(self.lane, 8)),
             link.octet.eq(shown.word_select(link.lane, 8)),
         ]
         m.d.sync += [moves.eq(asked), shown.eq(access.data), there.eq(access.ready)]
