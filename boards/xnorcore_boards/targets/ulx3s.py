@@ -71,7 +71,7 @@ _25F = DeviceConfig(
     store_kind=StoreKind.SDRAM,
     kept_words=1 << 19,
 )
-_85F = replace(_25F, geometry=Geometry(3, 64, 64), program_depth=512, fifo_bytes=4096, kept_words=0)
+_85F = replace(_25F, geometry=Geometry(3, 64, 64), program_depth=512, fifo_bytes=4096)
 
 BOARDS = (
     _board("25F", LFE5U_25F_BG381, _25f, _25F, 75_000_000),
