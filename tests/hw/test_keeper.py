@@ -19,7 +19,6 @@ from xnorcore.isa.kept import flash_image
 from xnorcore.isa.program import Program
 from xnorcore.isa.protocol import Command, Space
 from xnorcore.isa.stores import FLASH_SECTOR, StoreKind
-from xnorcore.link.frames import encode_request
 from xnorcore.link.session import Session
 from xnorcore.model.network import Network
 from xnorcore.runtime.accelerator import Accelerator
@@ -27,7 +26,7 @@ from xnorcore.runtime.requests import erase_requests, read_requests, write_reque
 from xnorcore_hw.sim.transport import SimTransport
 
 from .test_flash_device import sim
-from .test_kept import DEEP, NETWORKS, RESIDENT, Loss, right
+from .test_kept import DEEP, NETWORKS, RESIDENT, Loss, resets, right
 from .test_store import DEVICES, SMALLEST, programs
 
 SEEDS = int(os.environ.get("XNORCORE_SEEDS", "3"))
@@ -117,14 +116,7 @@ def test_a_reset_while_it_starts(chip: SimTransport) -> None:
     before = chip.engine.cycles
     started(chip)
     whole = chip.engine.cycles - before
-    for moment in (0, *np.linspace(whole * 0.5, whole, 5).astype(int)):
-        chip.engine.reset()
-        chip.read(int(moment) / chip.clock_hz)
-        chip.write(b"\0" + encode_request(Command.RESET, 0x4444, b""))
-        device = Accelerator(Session(chip))
-        assert not device.info.armed
-        assert device.load(SMALLEST) is True
-        right(device, SMALLEST)
+    resets(chip, (0, *np.linspace(whole * 0.5, whole, 5).astype(int)))
 
 
 def test_what_is_outside_of_the_region_is_refused(chip: SimTransport) -> None:

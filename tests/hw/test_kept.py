@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -94,7 +94,12 @@ def test_a_reset_at_any_moment_of_the_start(chip: SimTransport) -> None:
     before = chip.engine.cycles
     Accelerator(Session(chip))
     whole = chip.engine.cycles - before
-    for moment in (0, 1, *np.linspace(whole * 0.7, whole, 12).astype(int)):
+    resets(chip, (0, 1, *np.linspace(whole * 0.7, whole, 12).astype(int)))
+
+
+def resets(chip: SimTransport, moments: Iterable[int]) -> None:
+    """Send a RESET so many cycles behind power-up: the network is not there, and can be loaded."""
+    for moment in moments:
         chip.engine.reset()
         chip.read(int(moment) / chip.clock_hz)
         chip.write(b"\0" + encode_request(Command.RESET, 0x4444, b""))

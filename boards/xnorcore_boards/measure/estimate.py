@@ -23,34 +23,10 @@ FEATURES = (
     "words", "cutters", "whole_windows", "one_port", "distributed", "weights", "store", "deep_weights",
     "deep_maps", "flash", "codes", "code_bits", "row_sums", "lanes", "values", "kept",
 )  # fmt: skip
-PRIOR = np.array(
-    [
-        1500,
-        250,
-        600,
-        250,
-        2.0,
-        1.0,
-        15,
-        15,
-        3,
-        0.6,
-        100,
-        50,
-        1,
-        0.3,
-        300,
-        1,
-        0.5,
-        800,
-        140,
-        11,
-        270,
-        350,
-        250,
-        550,
-    ]
-)
+PRIOR = np.array((
+    1500, 250, 600, 250, 2.0, 1.0, 15, 15, 3, 0.6, 100, 50, 1, 0.3, 300, 1, 0.5, 800, 140, 11, 270, 350, 250,
+    550,
+))  # fmt: skip
 """Weights of `features` where too few configurations are measured to tell."""
 _HOLD = 0.02
 _BLOCK_COST = 128

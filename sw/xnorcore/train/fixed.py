@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import UsageError
-from ..importers.onnx.fixed import CHANGE_BITS, step_for
 from ..model.check import brief, is_int
 from ._torch import nn, torch
 from .branches import unquantised
@@ -67,6 +66,8 @@ def in_fixed_point(
     UsageError
         If `bits` is out of range, there are no images, or the model is a recipe's.
     """
+    from ..importers.onnx.fixed import CHANGE_BITS, step_for  # here: no other model needs the importers
+
     if isinstance(model, BinaryNet):
         raise UsageError("fixed_point is for models of one's own: no recipe adds real numbers")
     low, high = CHANGE_BITS
