@@ -82,7 +82,9 @@ def test_uneven_thresholds_are_compared_or_refused() -> None:
     with pytest.raises(CompileError, match=r"'layer0' gives codes of 4 bits and has thresholds of channel 0"):
         compile_network(four, CONFIG)
     fewer = four.with_layer(0, Dense(signs(RNG, 11, 60), limits[:, :12]))
-    with pytest.raises(CompileError, match="has 12 thresholds, not 15, but only codes of 3 bits at most"):
+    with pytest.raises(
+        CompileError, match="12 thresholds, not 15 as a quantiser that is not narrow, but only codes of 3"
+    ):
         compile_network(fewer, CONFIG)
     with pytest.raises(
         CompileError, match=r"has 3 .code_bits.; build it with code_bits=4 and result_lanes=1"
