@@ -46,6 +46,8 @@ def networks(config: DeviceConfig) -> list[Network]:
         scaled_network(rng, bits=min(most, 6)), scaled_network(rng, bits=most, pool=True, image=8),
         scaled_network(rng, (9, 7, 16, 5), size=(20,), bits=most),
         scaled_network(rng, (5, 21), bits=2, pad=False, stride=(2, 1)),
+        scaled_network(rng, (5, 9, 7), size=(4, 5, 3), bits=2, chain=2, ends=True),
+        scaled_network(rng, (9,), size=(20,), bits=min(most, 5), chain=0, ends=True, classes=20),
         evennets.maps(min(most, 4), pool=MaxPool2d()),
     ]  # fmt: skip
     if config.value_depth:
@@ -62,7 +64,7 @@ def test_layers_and_cycles(number: int) -> None:
             program = compile_network(network, device.info.config)
             check(device, program)
             multiplied += any(one.scaling == Scaling.MULTIPLIED for one in program.sections[0].descriptors)
-    assert multiplied == 4
+    assert multiplied == 5
     check_layers(config, networks(config))
 
 

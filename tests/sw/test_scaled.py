@@ -36,7 +36,11 @@ SHAPES: tuple[dict[str, Any], ...] = (
     {"size": (40,), "bits": 8, "widths": (33, 7, 16, 9)}, {"size": (40,), "bits": 2, "widths": (17, 20)},
     {"widths": (16, 32), "bits": 8, "image": 1, "kernel": (2, 3), "stride": (2, 1)},
     {"widths": (21, 9), "kernel": (1, 1), "pad": False, "bits": 3},
-    {"size": (31,), "widths": (12, 4), "bits": 5},
+    {"size": (31,), "widths": (12, 4), "bits": 5}, {"widths": (9, 12, 10, 7), "chain": 3, "bits": 3},
+    {"widths": (5, 17, 9), "chain": 2, "bits": 4, "ends": True, "stride": (2, 1)}, {"ends": True, "bits": 2},
+    {"size": (40,), "widths": (17, 20, 9), "chain": 2, "bits": 2, "ends": True},
+    {"chain": 0, "widths": (9,), "ends": True, "bits": 7, "classes": 20},
+    {"chain": 0, "widths": (9,), "ends": True, "bits": 2},
 )  # fmt: skip
 
 
@@ -47,10 +51,10 @@ def run(network: Network, config: DeviceConfig = CONFIG) -> None:
     with Accelerator.open(machine_url(config)) as device:
         found = checks(network, "machine", observe(device, network, flat), flat, expected)
     assert {one.verdict for one in found} <= {"equal", "-"}, found
-    bits = [
+    named = [
         one for one, layer in zip(expected, network.layers, strict=True) if layer.name.startswith("times")
     ]
-    assert all(0 < one.mean() < 1 for one in bits)
+    assert all(np.ptp(one) for one in named)
 
 
 @pytest.mark.parametrize("number", some(range(len(SHAPES)), always=1))
@@ -156,17 +160,34 @@ def test_all_that_a_device_lacks_is_said_at_once() -> None:
         assert compile_network(network, replace(config, **lacking)).passes
 
 
+def test_steps_of_K_behind_K_and_at_the_end() -> None:
+    """Of 3 bits 6 outputs for each channel count the magnitudes, and read the K that the signs do."""
+    network = scaled_network(RNG, (9, 12, 10), chain=2, bits=3, ends=True)
+    program = compile_network(network, CONFIG)
+    names = [layer.name for layer in program.layers]
+    assert names == [
+        "sums0", "K of times2", "times2", "magnitudes of scale3", "K of times4", "times4",
+        "magnitudes of scale5", "end", "K of end",
+    ]  # fmt: skip
+    found = program.sections[0].descriptors
+    assert [d.scaling for d in found] == [1, 2, 3, 3, 2, 3, 3, 0, 0]
+    assert found[3].nest.count("tile") == -(-6 * 12 // 16) and found[2].source == found[3].source
+    assert found[4].source.region == "magnitudes of scale3" and program.macs == network.macs
+    assert program.values.times is not None and program.values.times.outputs == 1
+
+
 def test_refused_in_a_chain_and_at_the_end() -> None:
-    """A device has one multiplication for a result: no second K, and no scores, behind one."""
-    one, scale, two = (layer for layer in block().layers[:3])
+    """Outputs for each threshold of a magnitude need weights; sums with K must not be too large."""
+    one, scale, two = (layer for layer in block(taps=512).layers[:3])
     assert isinstance(two, Dense)
-    bare = two.with_arrays(bare=True)
-    second, middle = InputScale(np.ones(4), np.zeros(4), 9, 0, "k2", 8), Dense(np.ones((3, 4)), np.zeros(3))
-    chain = [one, scale, bare, second, middle, Dense(np.ones((2, 3)))]
-    for layers, message in (
-        (chain, "layer 'k2' .* multiplied by a K already, .* put a layer without K between"),
-        ([one, scale, bare], "layer 'b' has no thresholds for K times its sums"),
+    wide = Dense(np.ones((4096, 512)), name="b")
+    for bits, message in (
+        (8, "takes 532676608 weights, the limit is 268435456; use bits=7 or less"),
+        (9, "of values up to 255, 9 bits .* takes what saturates at 8; use bits=8"),
+        (0, "of values up to .* bits=0, but a device takes what saturates at 8;"),
     ):
+        second = InputScale(np.full(4096, 9), np.zeros(4096), 9, 0, "k2", bits)
+        layers = [one, scale, wide, second, Dense(np.ones((2, 4096)))]
         with pytest.raises(CompileError, match=message):
             compile_network(Network("n", InputSpec((9,), 8), layers), CONFIG)
     large = block(taps=500, bits=8)

@@ -74,6 +74,11 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             f"network {network.name!r} has real layers, which the host computes and the page does not; "
             "`xnorcore classify` and `xnorcore run` do"
         )
+    if program.values.times:
+        raise UsageError(
+            f"network {network.name!r} ends with XNOR-Net's K, by which the host multiplies, not the page; "
+            "`xnorcore sim` runs it"
+        )
     weighted = [layer for layer in network.layers if has_weights(layer) and layer.weight_width > 1]
     if weighted:
         raise UsageError(

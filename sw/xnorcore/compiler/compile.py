@@ -223,8 +223,7 @@ class _Compiler:
         assert image is not None  # a network reads its image
         maps = {signal: layer.values for signal, layer in lowered.items()}
         for join in (*plan.joins.values(), *plan.inner):
-            parts = [maps[part] for part in join.parts]
-            maps[join.gives] = together(parts)
+            maps[join.gives] = together([maps[part] for part in join.parts])
         return [lowered[step.gives] for step in plan.steps], image, maps
 
     def _header(self, image: Image, results: Results, regions: MemoryMap) -> dict[str, int]:

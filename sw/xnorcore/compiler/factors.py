@@ -1,8 +1,8 @@
 """Steps for XNOR-Net's K: signs and magnitudes, the sums of magnitudes, and the layer that these multiply.
 
 An input scale is a step of its own for the layer in front of it, whose sums it turns into codes as
-thresholds would. The layer behind it has two: a convolution of ones over the magnitudes, at the same
-positions, and itself.
+thresholds would; or two, if these sums are multiplied by a K themselves (`xnorcore.compiler.unary`). The
+layer behind it has two: a convolution of ones over the magnitudes, at the same positions, and itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import CapacityError, CompileError
 from ..isa.codes import MAX_CODE_BITS
@@ -18,75 +17,67 @@ from ..isa.scaling import FACTOR_BITS, FACTOR_SHIFT, MAX_FACTOR, NEVER, Scaling
 from ..model.layers import Conv2d, Dense, InputScale
 from ..model.limits import THRESHOLD_RANGE
 from .lacking import name_of
-from .plan import Plan, Step
-from .scaled import Scaled
+from .plan import Join, Plan, Step
+from .scaled import Scaled, Sent
+from .unary import limits_of, magnitude_bits, sign_bits, turned
 
-__all__ = ["check_resident", "check_rows", "folded_layer", "folded_step", "multiplied_steps"]
+__all__ = ["check_resident", "check_rows", "multiplied_steps", "scale_steps"]
 
+_MOST_SHIFT = 32
 _WAY = "`golden` and `eval` compute it"
 
 
-def folded_layer(plan: Plan, index: int, layer: InputScale) -> Dense | Conv2d:
-    """Return the layer in front of an input scale, with thresholds for its codes.
+def _bound(plan: Plan, signal: int) -> int:
+    """Return the largest magnitude of the values of an input scale, of which there is a plane at least."""
+    return max(plan.network.values[signal].bound, 1)
+
+
+def scale_steps(plan: Plan, step: Step, index: int) -> list[Step]:
+    """Return the steps that give the signs and the magnitudes of an input scale.
 
     Parameters
     ----------
     plan : Plan
+    step : Step
+        Of the layer in front of it.
     index : int
         Of the input scale.
-    layer : InputScale
 
     Raises
     ------
     CompileError
         If a device cannot compute it.
     """
-    network, name = plan.network, name_of(index, layer)
-    (read,) = network.reads[index]
-    giver, bound = network.layers[read - 1], network.values[index + 1].bound
-    assert isinstance(giver, Dense | Conv2d)
-    what = f"layer {name!r} is an InputScale, XNOR-Net's K"
+    network, giver, scale = plan.network, step.layer, plan.network.layers[index]
+    assert isinstance(giver, Dense | Conv2d) and isinstance(scale, InputScale)
+    name, bound = name_of(index, scale), _bound(plan, index + 1)
     if not plan.scale_depth:
         raise CompileError(
-            f"{what}, for which the device has no memory, so that it cannot run it (scale_depth=0); build it "
-            f"with code_bits=8, result_lanes=1 and scale_depth=1024; {_WAY}"
+            f"layer {name!r} is an InputScale, XNOR-Net's K, for which the device has no memory, so that it "
+            "cannot run it (scale_depth=0); build it with code_bits=8, result_lanes=1 and scale_depth=1024; "
+            f"{_WAY}"
         )
-    if network.inputs(read - 1)[0].coding == "scaled":
+    again = network.inputs(step.plan)[0].coding == "scaled"
+    bits, most = bound.bit_length() + 1, MAX_CODE_BITS if again else min(plan.code_bits, MAX_CODE_BITS)
+    if bits > most or not scale.bits:
+        has = str(most) if again else f"the {plan.code_bits} that it has (code_bits, {MAX_CODE_BITS} at most)"
         raise CompileError(
-            f"{what}, of sums that are multiplied by a K already, which a device compares with one threshold "
-            f"alone; put a layer without K between (every second one has K); {_WAY}"
+            f"layer {name!r} is an InputScale, XNOR-Net's K, of values up to {bound}, {bits} bits with their "
+            f"sign, bits={scale.bits}, but a device takes what saturates at {has}; use bits={most} "
+            f"(scale_bits={most} in training); {_WAY}"
         )
-    bits, most = bound.bit_length() + 1, min(plan.code_bits, MAX_CODE_BITS)
-    if bits > most or not layer.bits:
-        raise CompileError(
-            f"{what}, of values up to {bound}, {bits} bits with their sign, bits={layer.bits}, but a device "
-            f"takes what saturates at the {plan.code_bits} that it has (code_bits, {MAX_CODE_BITS} at most); "
-            f"use bits={most} (scale_bits={most} in training); {_WAY}"
-        )
-    weights = giver.weights.astype(np.int64)
-    weights[layer.multiplier < 0] *= -1
-    return giver.with_arrays(weights, _thresholds(layer, bits))
-
-
-def _thresholds(layer: InputScale, bits: int) -> NDArray[np.int64]:
-    """Return from which sums on values are 1 - 2^(bits - 1) and more, of multipliers without their signs."""
-    half, (low, high) = 1 << bits - 1, THRESHOLD_RANGE
-    found = []
-    for multiplier, offset in zip(layer.multiplier.tolist(), layer.offset.tolist(), strict=True):
-        wanted = [(number << layer.shift) - offset for number in range(1 - half, half)]
-        if multiplier:
-            limits = [-(-one // abs(multiplier)) for one in wanted]
-        else:
-            limits = [low if one <= 0 else high for one in wanted]
-        found.append([min(max(limit, low), high) for limit in limits])
-    return np.array(found, np.int64)
-
-
-def folded_step(step: Step, index: int) -> Step:
-    """Return the step of a layer in front of an input scale as it gives that scale's signs and magnitudes."""
-    assert isinstance(step.layer, Dense | Conv2d)
-    bits = step.layer.steps.bit_length()
-    return replace(step, index=index, gives=index + 1, whole=False, unit=Scaled(Scaling.FOLDED, bits=bits))
+    if not again:
+        limits = limits_of(scale, range(1 - (1 << bits - 1), 1 << bits - 1), THRESHOLD_RANGE)
+        folded = replace(step, layer=giver.with_arrays(turned(giver, scale), limits))
+        return [
+            replace(folded, index=index, gives=index + 1, whole=False, unit=Scaled(Scaling.FOLDED, bits=bits))
+        ]
+    sums = network.values[step.plan + 1].bound
+    signs = replace(step, layer=sign_bits(giver, scale, sums), gives=index + 1, whole=False)
+    *kept, signs = multiplied_steps(plan, replace(signs, index=index))
+    plan.magnitudes[index + 1] = gives = plan.further(f"magnitudes of {name}")
+    ones = magnitude_bits(giver, scale, bound, sums, name)
+    return [*kept, signs, replace(signs, layer=ones, name=f"magnitudes of {name}", macs=0, gives=gives)]
 
 
 def multiplied_steps(plan: Plan, step: Step) -> list[Step]:
@@ -102,12 +93,14 @@ def multiplied_steps(plan: Plan, step: Step) -> list[Step]:
     (read,) = network.reads[step.plan]
     scale = network.layers[read - 1]
     assert isinstance(scale, InputScale)
-    if layer.steps != 1:
-        given = f"{layer.steps} thresholds" if layer.steps else "no thresholds"
+    if layer.steps > 1:
         raise CompileError(
-            f"layer {name!r} has {given} for K times its sums, but a device compares these with one alone; "
-            f"give it one, and put a layer without K behind it; {_WAY}"
+            f"layer {name!r} has {layer.steps} thresholds for K times its sums, but a device compares these "
+            f"with one alone; give it one, and put a layer without K behind it; {_WAY}"
         )
+    first = _magnitudes(plan, step, scale.mean_shift)
+    if layer.thresholds is None:
+        return _sent_steps(plan, first, step)
     taps, shift = layer.weights[0].size, scale.mean_shift
     most = taps * network.values[read].bound >> shift
     needed = max(shift + most.bit_length() - FACTOR_BITS, 0)
@@ -122,22 +115,46 @@ def multiplied_steps(plan: Plan, step: Step) -> list[Step]:
             f"layer {name!r} has sums that reach {most * layer.reach} with their K, but a device compares "
             f"numbers of 32 bits, below {NEVER}; use a larger mean_shift, or values of fewer bits; {_WAY}"
         )
-    ones = np.ones((1, *layer.weights.shape[1:]), np.int8)
-    # A single plane of magnitudes is read as signs: what is not there is none.
-    alone = network.values[read].bound == 1
+    return [first, replace(step, unit=Scaled(Scaling.MULTIPLIED))]
+
+
+def _magnitudes(plan: Plan, step: Step, shift: int) -> Step:
+    """Return the step that adds up the magnitudes which a layer with K reads, and keeps them as K."""
+    layer = step.layer
+    assert isinstance(layer, Dense | Conv2d)
+    (read,) = plan.network.reads[step.plan]
+    bound = _bound(plan, read)
+    each = 2 * bound if read in plan.magnitudes else 1
+    ones = np.ones((1, *layer.weights.shape[1:-1], each * layer.weights.shape[-1]), np.int8)
     if isinstance(layer, Conv2d):
-        pad = -1 if alone else 0
+        # Bits, and a single plane, of magnitudes are read as signs: what is not there is none.
+        pad = -1 if each > 1 or bound == 1 else 0
         kept: Dense | Conv2d = Conv2d(
             ones, [0], stride=layer.stride, padding=layer.padding, pad_value=pad, name=layer.name
         )
     else:
         kept = Dense(ones, [0], layer.name)
-    gives = plan.further(f"K of {name}")
-    first = replace(
-        step, index=read - 1, layer=kept, name=f"K of {name}", macs=0, gives=gives, whole=False,
-        unit=Scaled(Scaling.KEPT, shift),
+    name = f"K of {step.name}"
+    return replace(
+        step, index=read - 1, layer=kept, name=name, macs=0, reads=plan.magnitudes.get(read, step.reads),
+        gives=plan.further(name), whole=False, unit=Scaled(Scaling.KEPT, shift),
     )  # fmt: skip
-    return [first, replace(step, unit=Scaled(Scaling.MULTIPLIED))]
+
+
+def _sent_steps(plan: Plan, kept: Step, step: Step) -> list[Step]:
+    """Return the steps of a last layer: sums of signs, and beside them those of magnitudes."""
+    assert isinstance(kept.layer, Dense | Conv2d) and isinstance(kept.unit, Scaled)
+    (read,) = plan.network.reads[step.plan]
+    # Bits are counted as -1 and +1: half of that, and of all of them, are ones.
+    bits = _bound(plan, read) == 1 or read in plan.magnitudes
+    # No sum has more bits than an accumulator: what is shifted further is 0 all the same.
+    sent = Sent(True, bits * kept.layer.weights[0].size, 1 << min(kept.unit.mean_shift, _MOST_SHIFT) + bits)
+    sums = plan.further(f"sums of {step.name}")
+    plan.joins[step.gives] = Join(step.index, step.gives, (sums, kept.gives))
+    return [
+        replace(step, gives=sums, whole=False, unit=Sent()),
+        replace(kept, layer=kept.layer.with_arrays(bare=True), unit=sent),
+    ]
 
 
 def check_rows(plan: Plan, strips: int) -> None:

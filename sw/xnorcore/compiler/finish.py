@@ -144,7 +144,7 @@ def _more(unit: Unit | None, bits: int) -> tuple[int, Adding | None, Scaling, in
     """Return what becomes of codes of so many bits: bits, addition, scaling, word of no channel."""
     if isinstance(unit, InPlace):
         return unit.bits, unit.adding, Scaling.NONE, NOTHING
-    return (bits, None, unit.kind, unit.empty) if unit else (bits, None, Scaling.NONE, 0)
+    return (bits, None, unit.kind, unit.empty) if isinstance(unit, Scaled) else (bits, None, Scaling.NONE, 0)
 
 
 def _reduced(factor: int, offset: NDArray[np.int64], scale: int) -> tuple[int, NDArray[np.int64], int]:

@@ -60,6 +60,8 @@ def joined(join: Join, lowered: Mapping[int, Lowered], width: int) -> tuple[dict
     region : Region
     """
     parts = [lowered[part] for part in join.parts]
+    if parts[0].values.slices:
+        return _behind(join, parts), parts[0].source
     order = sorted(join.parts, key=lambda part: lowered[part].values.outputs % 2)
     pitch = sum(part.values.pitch for part in parts)
     placed: dict[int, Lowered] = {}
@@ -73,8 +75,23 @@ def joined(join: Join, lowered: Mapping[int, Lowered], width: int) -> tuple[dict
     return placed, Region(first.height, first.width, len(lanes), pitch, lanes, planes, apart)
 
 
+def _behind(join: Join, parts: Sequence[Lowered]) -> dict[int, Lowered]:
+    """Put scores one behind the other, as they are."""
+    words, placed = sum(part.words for part in parts), {}
+    offset = 0
+    for signal, part in zip(join.parts, parts, strict=True):
+        descriptor = part.descriptor
+        placed[signal] = replace(
+            part, descriptor=replace(descriptor, target=descriptor.target.moved(offset)), words=words
+        )
+        offset += part.words
+    return placed
+
+
 def together(parts: Sequence[Values]) -> Values:
-    """Return what the bits of parts mean that lie beside each other, as one map."""
+    """Return what the bits of parts mean that lie beside each other, as one map; of scores, and their K."""
+    if parts[0].slices:
+        return replace(parts[0], times=parts[1])
     lanes = np.concatenate([np.arange(one.outputs) if one.lanes is None else one.lanes for one in parts])
     count = len(lanes)
     return replace(parts[0], outputs=count, slices=0, factor=1, offset=np.zeros(count, np.int64), lanes=lanes)

@@ -95,6 +95,8 @@ class Plan:
         Signals of global sums, which are in no memory, and the maps that they are of.
     added : dict of int to Sums
         Signals whose values are sums of what lies in memory.
+    magnitudes : dict of int to int
+        Signals of an input scale's signs alone, and those whose bits add up to its magnitudes.
     times : int
         Most times that what lies there once may count in a sum.
     code_bits, scale_depth : int
@@ -108,6 +110,7 @@ class Plan:
     names: dict[int, str] = field(default_factory=dict)
     summed: dict[int, int] = field(default_factory=dict)
     added: dict[int, Sums] = field(default_factory=dict)
+    magnitudes: dict[int, int] = field(default_factory=dict)
     times: int = 1
     code_bits: int = 1
     scale_depth: int = 0

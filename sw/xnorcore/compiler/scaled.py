@@ -15,7 +15,7 @@ from .chains import InPlace
 from .nest import Lowered, Region
 from .rescale import Scales
 
-__all__ = ["Scaled", "Unit", "behind", "seen"]
+__all__ = ["Scaled", "Sent", "Unit", "behind", "seen"]
 
 _MOST = NEVER - 1
 
@@ -36,6 +36,16 @@ class Scaled:
     kind: Scaling
     mean_shift: int = 0
     bits: int = 1
+
+    @property
+    def signs(self) -> bool:
+        """It reads the signs of what was folded."""
+        return self.kind == Scaling.MULTIPLIED
+
+    @property
+    def magnitudes(self) -> bool:
+        """It reads the magnitudes."""
+        return self.kind == Scaling.KEPT
 
     @property
     def exact(self) -> bool:
@@ -70,24 +80,52 @@ class Scaled:
         return Scales(offset // factor, limit_words(np.clip(-layer.thresholds // factor, -_MOST, _MOST)))
 
 
-Unit: TypeAlias = InPlace | Scaled
-"""What the results unit does for a layer, but for codes that are as good as thresholds."""
+@dataclass(frozen=True)
+class Sent:
+    """A layer of which the host takes K times the sums: it has these, and behind them K of each position.
+
+    Attributes
+    ----------
+    magnitudes : bool
+        These are the sums that make up K, of magnitudes, not those that it multiplies, of signs.
+    added, divisor : int
+        K is such a sum and what is `added`, divided and rounded down.
+    """
+
+    magnitudes: bool = False
+    added: int = 0
+    divisor: int = 1
+
+    @property
+    def signs(self) -> bool:
+        """It reads signs."""
+        return not self.magnitudes
+
+
+Unit: TypeAlias = InPlace | Scaled | Sent
+"""What the results unit does for a layer, but for codes that are as good as thresholds; or the host."""
 
 
 def seen(region: Region, unit: Unit | None) -> Region:
     """Return what a layer reads of signs and magnitudes: the planes of one of them; of others, all."""
-    if not isinstance(unit, Scaled) or unit.kind == Scaling.FOLDED:
-        return region
-    return replace(region, bits=1 if unit.exact else region.bits - 1)
+    if isinstance(unit, Scaled | Sent) and region.bits > 1 and (unit.signs or unit.magnitudes):
+        return replace(region, bits=1 if unit.signs else region.bits - 1)
+    return region
 
 
 def behind(lowered: Lowered, region: Region, unit: Unit | None) -> Lowered:
     """Return a layer that reads what it has `seen` of a region where that lies; nobody reads what is kept."""
-    if not isinstance(unit, Scaled) or unit.kind == Scaling.FOLDED:
+    if not isinstance(unit, Scaled | Sent):
         return lowered
-    if unit.kind == Scaling.KEPT:
+    if isinstance(unit, Scaled) and unit.kind == Scaling.KEPT:
         # All of it goes to the same words.
         words = lowered.values.pitch
         return replace(lowered, descriptor=replace(lowered.descriptor, out_step=0), words=words)
+    if isinstance(unit, Sent) and unit.magnitudes:
+        old = lowered.values
+        offset, divisor = old.offset + unit.added * old.divisor, old.divisor * unit.divisor
+        return replace(lowered, values=replace(old, offset=offset, divisor=divisor))
+    if not unit.signs:
+        return lowered
     source = lowered.descriptor.source.moved((region.bits - 1) * region.plane_words)
     return replace(lowered, descriptor=replace(lowered.descriptor, source=source))

@@ -109,10 +109,11 @@ def check_layout(plan: Plan, lowered: Sequence[Lowered], layout: Layout, config:
         _hold(
             name != layout.region_of[step.reads], f"step {step.name!r} writes into the region that it reads"
         )
-        pitch = layer.values.pitch
-        own = range(
-            offset, offset + (pitch if layer.values.slices else stored_words(layer.values.outputs, config))
-        )
+        pitch, taken = layer.values.pitch, stored_words(layer.values.outputs, config)
+        if layer.values.slices:
+            # Scores lie one behind the other, not beside each other.
+            pitch, taken = layer.words, layer.values.spread
+        own = range(offset, offset + taken)
         _hold(
             own.stop <= pitch and layer.words <= sizes[name], f"step {step.name!r} writes beyond its region"
         )

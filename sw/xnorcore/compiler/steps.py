@@ -23,7 +23,7 @@ from ..model.layers import (
 from ..model.network import Network
 from .adding import Sums, joined_sums, most_times, shares, spread
 from .chains import NO_CHAINS, Chains
-from .factors import folded_layer, folded_step, multiplied_steps
+from .factors import multiplied_steps, scale_steps
 from .lacking import few_bits, name_of
 from .plan import IMAGE, Join, Plan, Step
 from .pooling import COPY, PoolPass, joins, pool_passes
@@ -115,8 +115,10 @@ def _global_sum(plan: Plan, index: int, layer: GlobalSum) -> None:
 
 
 def _input_scale(plan: Plan, index: int, layer: InputScale) -> None:
-    step = _step(plan, plan.network.reads[index][0] - 1, folded_layer(plan, index, layer))
-    plan.steps.append(folded_step(step, index))
+    giver = plan.network.reads[index][0] - 1
+    front = plan.network.layers[giver]
+    assert isinstance(front, Dense | Conv2d)
+    plan.steps += scale_steps(plan, _step(plan, giver, front), index)
 
 
 def _pool(plan: Plan, index: int, layer: MaxPool2d) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Values:
         Bits of each score, or 0 where a channel is a bit.
     factor : int
     offset : array of int64, shape (outputs,)
-        Natural sum = (factor * accumulator + offset) / divisor, which leaves no remainder.
+        Natural sum = (factor * accumulator + offset) / divisor, rounded down where it leaves a remainder.
     lanes : array of int64, shape (outputs,), optional
         Where in the words of a position each channel's bit is, or in which column its score; default: one
         behind the other.
@@ -70,6 +70,8 @@ class Values:
     apart : int
         Words from one of these maps to the next.
     divisor : int
+    times : Values, optional
+        Of XNOR-Net's K, one score for each position, behind those that the host multiplies by it.
     """
 
     height: int
@@ -83,6 +85,7 @@ class Values:
     planes: int = 1
     apart: int = 0
     divisor: int = 1
+    times: Values | None = None
 
     @property
     def spread(self) -> int:
@@ -99,6 +102,8 @@ class Values:
     def words(self, config: DeviceConfig) -> int:
         """Return the words of a result that are sent: of a single position only those that hold channels."""
         words = self.spread
+        if self.times:
+            return words + self.times.words(config)
         if self.slices or words != self.pitch:
             return words
         last = self.outputs - 1 if self.lanes is None else int(self.lanes.max())
@@ -118,6 +123,8 @@ class Values:
             What the accumulators start from, if that is to be taken off.
         """
         g, outputs, positions = config.geometry, self.outputs, self.height * self.width
+        if self.times:
+            return self._multiplied(raw, images, config, self.times)
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         if not self.slices:
             bits = self._maps(bits, images, config)
@@ -146,6 +153,14 @@ class Values:
             half = 1 << (self.slices - 1)
             sums = (sums - starts + half) % (2 * half) - half
         return ((sums * self.factor + self.offset) // self.divisor).reshape(images, positions * outputs)
+
+    def _multiplied(self, raw: bytes, images: int, config: DeviceConfig, times: Values) -> NDArray[np.int64]:
+        """Return scores times their K, whose words hold as many bytes as the others'."""
+        words = np.frombuffer(raw, np.uint8).reshape(images, self.words(config), -1)
+        scores = replace(self, times=None).decode(words[:, : self.spread].tobytes(), images, config)
+        behind = words[:, self.spread :, : times.word_bytes(config)]
+        kept = times.decode(behind.tobytes(), images, config)
+        return (scores.reshape(*kept.shape, -1) * kept[..., np.newaxis]).reshape(images, -1)
 
     def _maps(self, bits: NDArray[np.uint8], images: int, config: DeviceConfig) -> NDArray[np.uint8]:
         """Return the words of each plane, shape (images, planes, positions, bits of a position)."""
