@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from tests.hw.layers import check_layers
 from tests.hw.test_cycles import check
 from tests.sw import evennets
 from xnorcore.compiler.compile import compile_network
+from xnorcore.errors import UsageError
+from xnorcore.files import xnorfile
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.scaling import Scaling
 from xnorcore.model.network import MaxPool2d, Network
@@ -18,6 +22,7 @@ from xnorcore.verify.random_chains import chain_network
 from xnorcore.verify.random_scaled import scaled_network
 from xnorcore_hw.bench.held import held
 from xnorcore_hw.shells.sim import SimTop
+from xnorcore_hw.web.bundle import bundle
 
 SMALL = {"weight_depth": 1024, "act_depth": 4096, "program_depth": 512}
 # Several column groups; one port and sums of rows, lanes for half of the columns; a lane for each column, and
@@ -76,3 +81,10 @@ def test_no_word_is_used_that_was_read_while_it_was_written(
     monkeypatch.setattr(f"xnorcore_hw.array.{where}.Memory", CollidingMemory)
     config = DEVICES[3]
     check_layers(config, networks(config), SimTop)
+
+
+def test_the_page_has_no_K_at_the_end(tmp_path: Path) -> None:
+    network = scaled_network(np.random.default_rng(1), (9,), size=(20,), chain=0, ends=True)
+    xnorfile.save(network, tmp_path / "k.xnor")
+    with pytest.raises(UsageError, match=r"ends with XNOR-Net's K, .* not the page; `xnorcore sim` runs it"):
+        bundle(str(tmp_path / "k.xnor"), DEVICES[0])

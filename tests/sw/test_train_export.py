@@ -238,6 +238,28 @@ def test_scale_bits_give_a_network_that_a_device_runs(bits: int) -> None:
         assert np.array_equal(device.infer(images), golden.run(network, images))
 
 
+@pytest.mark.parametrize("head", ["scores", "affine"])
+def test_K_in_all_layers_but_the_first(head: str) -> None:
+    """As the paper has it: right behind each other, and in the last layer, whose K the host multiplies by."""
+    torch.manual_seed(5)
+    convs = (Conv(9), Conv(12, (2, 3), padding=(1, 0, 1, 1)))
+    scales = {"alpha": True, "input_scale": True, "scale_bits": 3}
+    model = BinaryNet((6, 7, 2), (20,), 4, input_bits=4, head=head, convs=convs, **scales)
+    images, _ = signal((6, 7, 2), 4, 200)
+    shake(model, torch.from_numpy(images))
+    network = to_network(model, "k", (6, 7, 2))
+    with torch.no_grad():
+        logits = model(torch.from_numpy(images)).numpy()
+    logits /= model.temperature if head == "scores" else 1
+    raw = golden.run(network, images)
+    close = np.abs(network.affine(raw) - logits).max(1) < 5e-3 * np.abs(logits).max()
+    assert close.mean() > 0.8
+    lanes = {"code_bits": 3, "result_lanes": 2, "scale_depth": 64, "weight_depth": 4096}
+    with Accelerator.open(machine_url(DeviceConfig(Geometry(1, 16, 16), 20, **lanes))) as device:
+        device.load(network)
+        assert np.array_equal(device.infer_values(images), raw)
+
+
 def test_magnitudes_of_scale_bits() -> None:
     """Steps of an eighth that saturate at both ends, negative ones turned over; a gradient below the ends."""
     layer = BinaryLinear(6, 2, input_scale=True, scale_bits=6)

@@ -23,13 +23,23 @@ from xnorcore.train.fewbits import Quant  # noqa: E402
 from xnorcore.train.layers import BinaryConv2d, BinaryLinear, Sign  # noqa: E402
 
 nn = torch.nn
-CONFIG = DeviceConfig(Geometry(1, 16, 16), 20, code_bits=8, result_lanes=2, scale_depth=64)
+CONFIG = DeviceConfig(Geometry(1, 16, 16), 20, code_bits=8, result_lanes=2, scale_depth=64, weight_depth=4096)
 
 
 def network_of(kind: str, bits: int) -> Any:
-    """Return two convolutions, of which the second has K, or reads codes, and a dense layer."""
+    """Return two convolutions, of which the second has K, or reads codes, and a dense layer.
+
+    Or, for "all", three and a dense one, all of which have K but the first.
+    """
     pad, f32 = (1, 1, 1, 1), torch.float32
-    scales = {"input_scale": True, "scale_bits": bits} if kind == "K" else {}
+    scales = {"input_scale": True, "scale_bits": bits} if kind != "weights" else {}
+    if kind == "all":
+        some = {"padding": pad, "stride": (2, 2), "alpha": True, "dtype": f32, **scales}
+        return nn.Sequential(
+            BinaryConv2d(1, 16, padding=pad, dtype=f32), nn.BatchNorm2d(16), BinaryConv2d(16, 32, **some),
+            nn.BatchNorm2d(32), BinaryConv2d(32, 32, **some), nn.BatchNorm2d(32), nn.Flatten(),
+            BinaryLinear(128, 10, dtype=f32, **scales), nn.BatchNorm1d(10),
+        )  # fmt: skip
     between = [] if scales else [Quant(bits)]
     return nn.Sequential(
         BinaryConv2d(1, 16, padding=pad, dtype=f32), nn.BatchNorm2d(16), *between,
@@ -56,7 +66,7 @@ def trained(model: Any, images: Any, labels: Any, epochs: int) -> Any:
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize(("kind", "bits"), [("K", 8), ("K", 4), ("weights", 4)])
+@pytest.mark.parametrize(("kind", "bits"), [("K", 8), ("K", 4), ("all", 4), ("weights", 4)])
 def test_the_integer_network_is_as_good_as_the_float_one(kind: str, bits: int) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -73,7 +83,7 @@ def test_the_integer_network_is_as_good_as_the_float_one(kind: str, bits: int) -
     print(f"{kind}, {bits} bits: {right[0]:.3f} in floats, {right[1]:.3f} in integers")
     assert min(right) > 0.9 and abs(right[0] - right[1]) < 0.01
     scaled = [one.scaling for one in compile_network(network, CONFIG).sections[0].descriptors]
-    assert (Scaling.MULTIPLIED in scaled) == (kind == "K")
+    assert scaled.count(Scaling.MULTIPLIED) == {"K": 1, "all": 4, "weights": 0}[kind]
     with Accelerator.open(machine_url(CONFIG)) as device:
         device.load(network)
         assert np.array_equal(device.infer(tested[:40]), golden.run(network, tested[:40]))

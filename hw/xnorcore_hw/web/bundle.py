@@ -63,28 +63,7 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             f"network {network.name!r} leaves room for one image at a time on this device, and the page runs "
             f"those with room for two; choose a device with more act_depth than {config.act_depth} (--set)"
         )
-    coded = [value for value in network.values[1:] if value.result == "codes"]
-    if coded:
-        raise UsageError(
-            f"network {network.name!r} has values of {coded[0].bits} bits, {coded[0].name!r}, and the page "
-            "shows layers that give bits; `xnorcore sim` runs it"
-        )
-    if network.head is not None or network.tail is not None:
-        raise UsageError(
-            f"network {network.name!r} has real layers, which the host computes and the page does not; "
-            "`xnorcore classify` and `xnorcore run` do"
-        )
-    if program.values.times:
-        raise UsageError(
-            f"network {network.name!r} ends with XNOR-Net's K, by which the host multiplies, not the page; "
-            "`xnorcore sim` runs it"
-        )
-    weighted = [layer for layer in network.layers if has_weights(layer) and layer.weight_width > 1]
-    if weighted:
-        raise UsageError(
-            f"network {network.name!r} has weights of {weighted[0].weight_width} bits, {weighted[0].name!r}, "
-            "and the page shows weights of one; `xnorcore sim` runs it"
-        )
+    _shown(network, program)
     samples, labels = _samples(name, network)
     return {
         "format": FORMAT,
@@ -120,6 +99,32 @@ def bundle(name: str, config: DeviceConfig) -> dict[str, Any]:
             "labels": labels.tolist(),
         },
     }
+
+
+def _shown(network: Network, program: Program) -> None:
+    """Refuse what the page does not show, or does not compute."""
+    coded = [value for value in network.values[1:] if value.result == "codes"]
+    if coded:
+        raise UsageError(
+            f"network {network.name!r} has values of {coded[0].bits} bits, {coded[0].name!r}, and the page "
+            "shows layers that give bits; `xnorcore sim` runs it"
+        )
+    if network.head is not None or network.tail is not None:
+        raise UsageError(
+            f"network {network.name!r} has real layers, which the host computes and the page does not; "
+            "`xnorcore classify` and `xnorcore run` do"
+        )
+    if program.values.times:
+        raise UsageError(
+            f"network {network.name!r} ends with XNOR-Net's K, by which the host multiplies, not the page; "
+            "`xnorcore sim` runs it"
+        )
+    weighted = [layer for layer in network.layers if has_weights(layer) and layer.weight_width > 1]
+    if weighted:
+        raise UsageError(
+            f"network {network.name!r} has weights of {weighted[0].weight_width} bits, {weighted[0].name!r}, "
+            "and the page shows weights of one; `xnorcore sim` runs it"
+        )
 
 
 def sealed(network: Mapping[str, Any]) -> bytes:

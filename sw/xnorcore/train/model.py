@@ -47,6 +47,8 @@ class BinaryNet(nn.Module):
         XNOR-Net's factor per output, in all layers but the last.
     input_scale : bool
         XNOR-Net's K, in all layers but the first, whose input is not real.
+    scale_bits : int
+        Of the values that K is the mean of, as of `BinaryLinear`.
     activation_bits : int
         Of what each hidden layer gives: 1, a sign; 2 to 8, a `Quant` of each layer, whose step is learned.
         A convolution that adds what it reads has that of the one before it.
@@ -78,6 +80,7 @@ class BinaryNet(nn.Module):
         dropout: tuple[float, float] = (0.0, 0.0),
         alpha: bool = False,
         input_scale: bool = False,
+        scale_bits: int = 0,
         activation_bits: int = 1,
         weight_bits: int = 1,
         real: tuple[bool, bool] = (False, False),
@@ -107,8 +110,10 @@ class BinaryNet(nn.Module):
             elif weight_bits > 1:
                 layers.append(QuantConv2d(size[2], conv.channels, conv.kernel, weight_bits, **taps))
             else:
-                scales: dict[str, Any] = {"alpha": alpha, "input_scale": input_scale and bool(layers)}
-                layers.append(BinaryConv2d(size[2], conv.channels, conv.kernel, **taps, **scales))
+                scales = _scales(input_scale and bool(layers), scale_bits)
+                layers.append(
+                    BinaryConv2d(size[2], conv.channels, conv.kernel, alpha=alpha, **taps, **scales)
+                )
             size = conv.output_shape((size[0], size[1], size[2]))
         sizes = (prod(size), *hidden, classes)
         self.conv_options = convs
@@ -121,8 +126,8 @@ class BinaryNet(nn.Module):
             elif weight_bits > 1:
                 self.linears.append(QuantLinear(a, b, weight_bits, dtype=dtype))
             else:
-                scaled = input_scale and bool(convs or index)
-                self.linears.append(BinaryLinear(a, b, dtype, alpha=alpha and not last, input_scale=scaled))
+                scales = _scales(input_scale and bool(convs or index), scale_bits)
+                self.linears.append(BinaryLinear(a, b, dtype, alpha=alpha and not last, **scales))
         normed = sizes[1:] if head == "affine" else sizes[1:-1]
         norms: list[torch.nn.Module] = [nn.BatchNorm2d(conv.channels, dtype=dtype) for conv in convs]
         norms += [nn.BatchNorm1d(n, dtype=dtype) for n in normed]
@@ -243,3 +248,8 @@ class BinaryNet(nn.Module):
         for layer in layers:
             if not isinstance(layer, (nn.Conv2d, nn.Linear)):
                 layer.clip()
+
+
+def _scales(scaled: bool, bits: int) -> dict[str, Any]:
+    """Return the options of a layer that have to do with K."""
+    return {"input_scale": scaled, "scale_bits": bits if scaled else 0}

@@ -25,7 +25,7 @@ MAX_RATE = 100.0
 _LATER: dict[str, Any] = {
     "convs": [], "precision": "float64", "loss": "cross_entropy", "threshold": None, "dropout_input": 0.0,
     "dropout": 0.0, "alpha": False, "input_scale": False, "balanced": False, "patience": None,
-    "activation_bits": 1, "weight_bits": 1, "real_first": False, "real_last": False,
+    "activation_bits": 1, "weight_bits": 1, "real_first": False, "real_last": False, "scale_bits": 0,
 }  # fmt: skip
 """Options that came after the first recipes, and their defaults."""
 
@@ -70,8 +70,7 @@ class Recipe:
     alpha : bool
         XNOR-Net's factor per output in all layers but the last; it folds into the thresholds.
     input_scale : bool
-        XNOR-Net's K in all layers but the first. The network runs on the reference model, in fixed-point
-        numbers; the compiler refuses it. Not with pooling.
+        XNOR-Net's K in all layers but the first. Not with pooling.
     balanced : bool
         Each class as often as the largest one, its images repeated.
     patience : int, optional
@@ -84,6 +83,9 @@ class Recipe:
     real_first, real_last : bool
         Whether the first layer has real weights, and the last: the host computes them. The first reads pixels
         as numbers from -1 to 1.
+    scale_bits : int
+        With `input_scale`: 2 to 16, of the values that K is the mean of, and up to 8 on devices with
+        `scale_depth`, where 2 to 4 take far fewer cycles; 0, K is in fixed-point numbers that no device has.
 
     Raises
     ------
@@ -115,6 +117,7 @@ class Recipe:
     weight_bits: int = 1
     real_first: bool = False
     real_last: bool = False
+    scale_bits: int = 0
 
     def __post_init__(self) -> None:
         def check(key: str, legal: bool, limit: str) -> None:
@@ -167,6 +170,8 @@ class Recipe:
         self._real(check)
         pooled = self.input_scale and any(conv.pool for conv in self.convs)
         check("input_scale", not pooled, "false with pooling")
+        legal = self.scale_bits == 0 if not self.input_scale else whole("scale_bits", 2, 16)
+        check("scale_bits", self.scale_bits == 0 or legal, "0, or 2 to 16 with input_scale")
         for before, conv in pairwise(self.convs):
             # Found out only at the end of training otherwise: gamma may have become negative by then.
             if before.pool and before.pool_first and any(conv.padding) and conv.pad_value:

@@ -83,8 +83,9 @@ class Run:
             data.train_images.shape[1:], recipe.hidden, len(data.classes),
             input_bits=data.bits if recipe.threshold is None else 1,
             head=recipe.head, convs=recipe.convs, dropout=(recipe.dropout_input, recipe.dropout),
-            alpha=recipe.alpha, input_scale=recipe.input_scale, activation_bits=recipe.activation_bits,
-            weight_bits=recipe.weight_bits, real=(recipe.real_first, recipe.real_last), maximum=data.maximum,
+            alpha=recipe.alpha, input_scale=recipe.input_scale, scale_bits=recipe.scale_bits,
+            activation_bits=recipe.activation_bits, weight_bits=recipe.weight_bits,
+            real=(recipe.real_first, recipe.real_last), maximum=data.maximum,
             dtype=getattr(torch, recipe.precision),
         ).to(device)  # fmt: skip
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
