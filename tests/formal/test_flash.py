@@ -1,16 +1,20 @@
-"""The store in flash: no command goes out that could change anything outside its region, whatever is asked.
+"""A flash: no command goes out that could change anything outside the region, whatever is asked.
 
-Nothing is assumed; that programs and erases do go out, `tests/hw/test_flash_store.py` shows.
+Of the store in one, and of the flash beside a store, which only keeps a network. Nothing is assumed; that
+programs and erases do go out, `tests/hw/test_flash_store.py` and `test_keeper.py` show.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from amaranth.hdl import Module, Mux, Signal, Value
 
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore_hw.memory import keeper
 from xnorcore_hw.memory.stores.flash import FlashStore
 from xnorcore_hw.memory.stores.flash_pages import FlashPages
 from xnorcore_hw.memory.stores.flash_pins import FlashPlace
@@ -24,7 +28,8 @@ PLACES = [
     (1 << 11, FlashPlace(0x00_2000, 1, 0, 1, 3)),
 ]  # fmt: skip
 PROGRAM, SECTOR, BLOCK = 0x02, 0x20, 0xD8
-ASKS = (0x05, 0x9F, 0x0B, 0x3B, 0x6B)
+READS = (0x0B, 0x3B, 0x6B)
+ASKS = (0x05, 0x9F, *READS)
 """Commands that only read;"""
 SETS = (0xAB, 0x50, 0x06, 0x31)
 """those that wake, enable, or set the status register that has the bit for four lines."""
@@ -61,13 +66,48 @@ def config_of(words: int) -> DeviceConfig:
 
 
 def scenario(store: FlashStore, words: int, place: FlashPlace) -> Scenario:
-    """What the chip hears is kept here: pulses since it was selected, and the first 32 bits."""
-    s = Scenario(store)
-    m, chip, bus, pages, wire = s.m, store.chip, store.bus, store._pages, store._wire
+    """Whatever is asked of a store."""
+    s, bus = Scenario(store), store.bus
     s.drive(
         bus.request.valid, bus.request.p, bus.word.ready, bus.write.valid, bus.write.p, store.link.writes,
-        store.link.chip, chip.i, pages.more, pages.jumps, pages.damaged, pages.request.ready,
-        pages.data.valid, pages.data.p,
+        store.link.chip, store.chip.i,
+    )  # fmt: skip
+    claim(s, store, words, place)
+    return s
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A platform with a flash, as `Board.new_platform` gives one."""
+
+    flash: FlashPlace
+
+
+def beside(monkeypatch: pytest.MonkeyPatch, kind: type, words: int, place: FlashPlace) -> Scenario:
+    """Whatever the link asks of a flash beside the store, of that `kind`, and whenever `Boot` reads it."""
+    stores: list[FlashStore] = []
+
+    def new(*given: Any) -> FlashStore:
+        stores.append(kind(*given))
+        return stores[-1]
+
+    monkeypatch.setattr(keeper, "FlashStore", new)
+    kept = keeper.Keeper(DeviceConfig(kept_words=words))
+    s, link = Scenario(kept, Wired(place)), kept.link
+    s.drive(
+        link.write.valid, link.write.p, link.reads, link.lane, link.flash.writes, link.flash.chip, kept.place,
+        kept.valid, kept.boots, kept.word.ready, kept.lane, kept.flash.i,
+    )  # fmt: skip
+    (store,) = stores
+    claim(s, store, words, place, "store.")
+    return s
+
+
+def claim(s: Scenario, store: FlashStore, words: int, place: FlashPlace, part: str = "") -> None:
+    """Let pages do what they like. What the chip hears is kept here: pulses, and the first 32 bits."""
+    m, chip, pages, wire = s.m, store.chip, store._pages, store._wire
+    s.drive(
+        pages.more, pages.jumps, pages.damaged, pages.request.ready, pages.data.valid, pages.data.p
     )  # fmt: skip
     pulses, heard = Signal(6, name="pulses"), Signal(32, name="heard")
     with m.If(~chip.select):
@@ -86,18 +126,19 @@ def scenario(store: FlashStore, words: int, place: FlashPlace) -> Scenario:
     s.claim(~chip.clock | chip.select, "selected")
     s.claim((pulses != 8) | heard[:8].matches(*known), "known")
     s.claim((pulses < 32) | ~changes | within(heard[:24]), "within")
+    s.claim((pulses < 32) | ~heard[24:].matches(*READS) | within(heard[:24]), "reads_within")
     s.claim((pulses != 16) | (heard[8:16] != STATUS) | (heard[:8] == 2), "status")
     s.claim(~(chip.select & chip.clock) | (pulses >= 32) | chip.drive[0] | (store._step != 6), "driven")
     # Why it is so: what is heard of a command is its head, as it was when that began.
     then, length = Signal(32, name="then"), Signal(6, name="length_then")
     with m.If(wire.start & wire.ready):
         m.d.sync += [then.eq(wire.head), length.eq(wire.length)]
-    state, left, shift = (s.inside[f"wire.{name}"] for name in ("fsm_state", "left", "shift"))
-    goes, out, rest = s.inside["fsm_state"] == GOES, state == OUT, state == REST
+    state, left, shift = (s.inside[f"{part}wire.{name}"] for name in ("fsm_state", "left", "shift"))
+    goes, out, rest = s.inside[f"{part}fsm_state"] == GOES, state == OUT, state == REST
     heads = out & (pulses < length)
     s.claim(goes == (out | rest), "together")
     s.claim(chip.select == goes, "select")
-    s.claim(goes | (pulses == 0) | (s.inside["wire.left"] == 8 + place.lag), "apart")
+    s.claim(goes | (pulses == 0) | (left == 8 + place.lag), "apart")
     s.claim(~heads | (left == length - pulses) & (shift == (then << pulses)[:32]), "to_be_heard")
     s.claim(~out | heads | (left != 0) & (left <= 8), "byte")
     s.claim(~rest | (pulses >= length), "rests")
@@ -114,7 +155,6 @@ def scenario(store: FlashStore, words: int, place: FlashPlace) -> Scenario:
         s.claim(~step | (then[24:].matches(*(one for one in code if one in known))), f"code{number}")
         s.claim(~step | within(then[:24]) if number != 3 else ~step | (then[16:24] == 2), f"place{number}")
     s.claim(store._step < len(HEADS), "step")
-    return s
 
 
 @pytest.mark.parametrize("case", some(PLACES, 1), ids=str)
@@ -122,6 +162,17 @@ def test_no_change_outside_of_the_region(case: tuple[int, FlashPlace], tmp_path:
     words, place = case
     s = scenario(AnyStore(config_of(words), place), words, place)
     prove_always(s.rtlil(), tmp_path, steps=4)
+
+
+BESIDE = [(1 << 11, FlashPlace(0x00_6000, 2, 3, 2, 3)), (1 << 20, FlashPlace(1 << 22, 4, 2, 1, 3))]
+
+
+@pytest.mark.parametrize("case", some(BESIDE, 1), ids=str)
+def test_no_change_outside_of_the_region_beside_a_store(
+    case: tuple[int, FlashPlace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor a read that begins there: those of `Boot` as well."""
+    prove_always(beside(monkeypatch, AnyStore, *case).rtlil(), tmp_path, steps=4)
 
 
 class Loose(AnyStore):
@@ -138,3 +189,18 @@ def test_the_proof_sees_an_address_outside(tmp_path: Path) -> None:
     s = scenario(Loose(config_of(words), place), words, place)
     with pytest.raises(AssertionError, match="proof did fail"):
         prove_always(s.rtlil(), tmp_path, steps=4)
+
+
+class Elsewhere(AnyStore):
+    """Of the region behind."""
+
+    def __init__(self, config: DeviceConfig, place: FlashPlace) -> None:
+        super().__init__(config, replace(place, first=place.first + 4 * config.store_words))
+
+
+@pytest.mark.parametrize("kind", [Loose, Elsewhere])
+def test_the_proof_sees_an_address_outside_beside_a_store(
+    kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AssertionError, match="proof did fail"):
+        prove_always(beside(monkeypatch, kind, *BESIDE[0]).rtlil(), tmp_path, steps=4)

@@ -183,7 +183,7 @@ PLAN: dict[str, list[str]] = {
     "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
     **dict.fromkeys(["memory/single/generic.py", "memory/single/ice40.py"], _SINGLE),
     "memory/fill.py": [*_RINGS, *_STORED, *_NETWORK, *_MEMORIES],
-    "memory/keeper.py": ["tests/hw/test_keeper.py"],
+    "memory/keeper.py": ["tests/formal/test_flash.py -k beside", "tests/hw/test_keeper.py"],
     "memory/prefetch.py": [*_RINGS, *_STORED, "tests/hw/test_flash_device.py", *_KEPT],
     "memory/queue.py": ["tests/hw/test_word_queue.py", "tests/formal/test_word_queue.py"],
     "memory/ring.py": [*_RINGS, *_STORED],
