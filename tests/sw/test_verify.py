@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.sw import codenets, rownets
 from xnorcore.compiler.compile import compile_network
-from xnorcore.errors import UsageError
+from xnorcore.errors import UsageError, VerifyError
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.protocol import Space
 from xnorcore.model.layers import Concat, Conv2d, Dense, GlobalSum, InputSpec, MaxPool2d
 from xnorcore.model.network import Network
 from xnorcore.reference import fast, golden
+from xnorcore.runtime.accelerator import Accelerator
 from xnorcore.verify import Device, Fault, compare, plant, verify
 from xnorcore.verify.ask import machine_url
 from xnorcore.verify.case import Case, draw
@@ -27,6 +29,7 @@ from xnorcore.verify.planted import random_fault
 from xnorcore.verify.random_devices import random_config, random_configs
 from xnorcore.verify.random_networks import Bounds, random_images, random_network, signs
 from xnorcore.verify.shrink import shrink
+from xnorcore.verify.starts import started_values
 
 CONFIG = DeviceConfig(Geometry(1, 8, 8), act_depth=2048, weight_depth=1024)
 EVERYTHING = {
@@ -53,6 +56,7 @@ EVERYTHING = {
     "ends in dense scores", "ends in maxpool2d bits", "ends in maxpool2d scores", "ends in concat scores",
     "global sum",
     *(f"input of {n} bits" for n in range(1, 9)),
+    "kept in flash: beside", "kept in flash: the store",
     "kernel 1x1", "kernel above 3", "link direct", "link uart", "padding image with +1",
     "padding image with -1", "padding image with 0", "padding map with +1", "padding map with -1",
     "padding map with 0", "padding pixels with 0", "passes", "pooling", "pooling above 3",
@@ -198,6 +202,31 @@ def test_draws_are_reproducible() -> None:
     one, two = draw(3, 4, config), draw(3, 4, config, refused)
     assert one.network == two.network and np.array_equal(one.images, two.images)
     assert one.network.name == "random-3-4"
+
+
+@pytest.mark.parametrize("damage", [None, 0, 9])
+def test_a_device_that_starts_with_what_it_keeps(damage: int | None) -> None:
+    """Scores again; and what is wrong in flash is named."""
+    config = replace(CONFIG, kept_words=1 << 14)
+    network = Network("kept", InputSpec((6,)), [Dense(signs(np.random.default_rng(0), 3, 6))])
+    images = random_images(np.random.default_rng(1), network, 3)
+    with Accelerator.open(machine_url(config)) as device:
+        program = compile_network(network, device.info.config)
+        machine: Any = device.session.transport
+        restart = machine.restart
+
+        def damaged() -> None:
+            if damage is not None:
+                machine.machine.memories.flash[damage] ^= 1
+            restart()
+
+        machine.restart = damaged
+        if damage is None:
+            found = started_values(device, program, images)
+            np.testing.assert_array_equal(found, golden.run(network, images))
+        else:
+            with pytest.raises(VerifyError, match=f"keeps network {program.identifier.hex()}, .* with none"):
+                started_values(device, program, images)
 
 
 def test_a_device_that_nothing_fits() -> None:

@@ -72,6 +72,10 @@ class EngineTransport:
     def discard(self) -> None:
         """Drop what has arrived; nothing has, because bytes arrive only while `read` waits."""
 
+    def restart(self) -> None:
+        """Switch the device off and on: only what a flash holds is still there."""
+        self.engine.reset()
+
     def close(self) -> None:
         """Stop the simulation."""
         if self._last is None:

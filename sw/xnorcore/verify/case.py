@@ -16,19 +16,22 @@ from ..errors import CompileError, UsageError
 from ..files import npyfile, xnorfile
 from ..files.userfile import write_file
 from ..isa.device import DeviceConfig, Geometry
+from ..isa.kept import may_keep
+from ..isa.program import Program
 from ..model.network import Network
 from ..reference import golden
 from ..runtime.accelerator import Accelerator
 from .ask import checks, machine_url, observe, options, sim_url
-from .compare import LayerCheck, compare_fast
+from .compare import LayerCheck, compare, compare_fast
 from .planted import Fault
 from .random_chains import random_chain
 from .random_codes import coded
 from .random_networks import Bounds, random_images, random_network
 from .random_rows import random_rows
 from .random_scaled import random_scaled
+from .starts import started_values
 
-__all__ = ["Case", "check", "differences", "draw", "save"]
+__all__ = ["Case", "check", "differences", "draw", "save", "starts_with"]
 
 MOST_CYCLES = 100_000
 """Cycles of a batch above which a network is drawn again: a run has to end some day."""
@@ -147,8 +150,15 @@ def draw(seed: int, index: int, config: DeviceConfig, refused: Counter[str] | No
     )
 
 
+def starts_with(case: Case, program: Program) -> bool:
+    """Return whether the device of a case is also let start with its network, which its flash can keep."""
+    return case.fault is None and may_keep(program)
+
+
 def differences(case: Case) -> list[LayerCheck]:
     """Run a case on golden, fast, the interpreter and a simulated device that is switched on for it.
+
+    If it can keep the network, it is switched off and on again, and starts with that.
 
     Returns
     -------
@@ -176,7 +186,11 @@ def differences(case: Case) -> list[LayerCheck]:
                 fault=fault,
                 read_back=read_back,
             )
-        found += checks(network, name, seen, images, expected)
+            found += checks(network, name, seen, images, expected)
+            if starts_with(case, seen.program):
+                last = len(network.layers) - 1
+                values = started_values(device, seen.program, images)
+                found += compare(network, f"{name}, started", {last: values}, {last: expected[last]})
     return [one for one in found if one.mismatches]
 
 

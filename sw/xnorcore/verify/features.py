@@ -9,10 +9,10 @@ from ..compiler.compile import compile_network
 from ..compiler.group import fitted
 from ..folding.fold import ALWAYS, NEVER
 from ..isa.codes import MAX_COMPARED_BITS
-from ..isa.stores import StoreKind
+from ..isa.stores import FLASHES, StoreKind
 from ..model.layers import Add, Concat, Conv2d, Dense, GlobalSum, InputScale, MaxPool2d, has_weights
 from ..model.network import Network
-from .case import Case
+from .case import Case, starts_with
 
 __all__ = ["features"]
 
@@ -48,6 +48,8 @@ def features(case: Case) -> set[str]:
         found.add(f"weights from a store: {StoreKind(case.config.store_kind).memory}")
     if program.later:
         found.add("passes")
+    if starts_with(case, program):
+        found.add(f"kept in flash: {'the store' if case.config.store_kind in FLASHES else 'beside'}")
     at_once = fitted(program, len(case.images))
     if at_once.per_row > 1:
         found.add("several images per row, in rounds" if at_once.turns else "several images per row")

@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from ..isa.device import DeviceConfig, Geometry
-from ..isa.stores import StoreKind
+from ..isa.stores import FLASHES, StoreKind
 
 __all__ = ["random_config", "random_configs"]
 
 _WIDTHS = (8, 8, 16, 16, 24, 32, 32, 40, 64)
 _STORES = (0, 0, 0, 1 << 12, 1 << 16)
 _KINDS = tuple(StoreKind)
+_KEPT = (0, 0, 1 << 12, 1 << 14)
+"""Words of a flash beside the store; none, in half of the devices."""
 _FACTORS = (0, 0, 64, 128, 256, 512)
 _PEAK = 4096
 """Most multiply-accumulates per cycle: larger arrays take long to build."""
@@ -63,7 +65,9 @@ def random_config(rng: np.random.Generator, geometry: Geometry | None = None) ->
     config = replace(config, store_words=words, store_kind=int(rng.choice(_KINDS)) if words else 0)
     config = _few_bits(rng, config)
     packs = convolution and not words and g.width % 32 == 0 and g.columns <= g.width
-    return replace(config, packed_rows=int(rng.random() < 0.8)) if packs else config
+    config = replace(config, packed_rows=int(rng.random() < 0.8)) if packs else config
+    kept = int(rng.choice(_KEPT))
+    return config if config.store_kind in FLASHES else replace(config, kept_words=kept)
 
 
 def _few_bits(rng: np.random.Generator, config: DeviceConfig) -> DeviceConfig:
