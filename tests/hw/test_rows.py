@@ -30,17 +30,17 @@ def test_layers_and_cycles(number: int) -> None:
 
 @pytest.mark.parametrize("pairs", [0, 1])
 def test_parts_of_results(pairs: int) -> None:
-    """Rows of several lengths, layer after layer, with pauses; and a layer of other results between."""
+    """Rows of several lengths, with pauses; between layers one of other results, and some that break off."""
     dut, random = RowParts(), np.random.default_rng(pairs)
     words = 1 + pairs
 
-    async def layer(ctx: Any, across: int, rows: int, packed: int) -> None:
+    async def layer(ctx: Any, across: int, rows: int, packed: int, results: int = 100) -> None:
         ctx.set(dut.begin, 1)
         await ctx.tick()
         ctx.set(dut.begin, 0)
         for name, value in (("packed", packed), ("row_pairs", packed & pairs), ("x_last", across - 1)):
             ctx.set(getattr(dut, name), value)
-        for x in list(range(across)) * rows:
+        for x in (list(range(across)) * rows)[:results]:
             place = 0
             for number, part in enumerate(parts_of(words) if packed else [None]):
                 ctx.set(dut.writing, 0)
@@ -59,7 +59,14 @@ def test_parts_of_results(pairs: int) -> None:
         ctx.set(dut.writing, 0)
 
     async def layers(ctx: Any) -> None:
-        for across, rows, packed in ((4, 3, 1), (2, 2, 1), (3, 1, 0), (1 + pairs, 3, 1), (5, 2, 1)):
+        for across, rows, packed in ((4, 3, 1), (2, 2, 1), (3, 1, 0), (1 + pairs, 3, 1)):
             await layer(ctx, across, rows, packed)
+        # A bad program ends a layer anywhere.
+        for results in (1, 2):
+            await layer(ctx, 4, 1, 1, results)
+            ctx.set(dut.writing, 1)
+            await ctx.tick()
+            ctx.set(dut.writing, 0)
+            await layer(ctx, 5, 2, 1)
 
     simulate(dut, layers)
