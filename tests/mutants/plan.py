@@ -100,7 +100,11 @@ _CODES = [
     "tests/hw/test_codes.py::test_layers_and_cycles[0]",
     "tests/hw/test_copies.py",
 ]
-_SUMS = ["tests/formal/test_row_sums.py", "tests/hw/test_row_sums.py::test_layers_and_cycles[0]"]
+_SUMS = [
+    "tests/formal/test_row_sums.py",
+    "tests/hw/test_array.py::test_bits_are_those_of_whole_words",
+    "tests/hw/test_row_sums.py::test_layers_and_cycles[0]",
+]
 _UNIT = ["tests/formal/test_results_unit.py", "tests/hw/test_results_unit.py::test_layers_and_cycles[0]"]
 _SCALED = ["tests/formal/test_scaled.py", "tests/hw/test_scaled.py::test_layers_and_cycles[0]"]
 _VALUES = ["tests/formal/test_values.py", "tests/hw/test_values.py::test_layers_and_cycles[2]"]
