@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,8 @@ def networks(config: DeviceConfig) -> list[Network]:
     if config.code_bits == 8:
         found.append(chain_network(rng, (12, 12, 24), bits=(5, 4), end="values"))
         found.append(chain_network(rng, (9, 9, 20), bits=(8, 4), end="values", image=8, saturates=True))
+        options: dict[str, Any] = {"saturates": True, "projects": 15, "size": (8, 5)}
+        found.append(chain_network(rng, (9, 9, 20, 20), bits=(8, 3), image=8, **options))
     return found
 
 

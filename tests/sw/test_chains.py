@@ -65,7 +65,26 @@ def test_steps_of_a_chain() -> None:
     assert "codes of 3 bits less 4, added to 0" in text and "every second column and row of values" in text
 
 
-@pytest.mark.parametrize("number", some((0, 6, 1, 2, 3, 4, 5, 7), always=2))
+def test_a_shortcut_with_weights_begins_a_chain() -> None:
+    """The last value of the one before is there whole, and its signs are its first plane, read in place."""
+    network = chain_network(RNG, bits=(8, 4), saturates=True, image=8, projects=15)
+    found = chains(network, CONFIG)
+    names = [layer.name for layer in network.layers]
+    assert [names[index] for index in found.steps] == ["stem", "conv1", "conv2", "half2", "conv3"]
+    assert {"sign1", "sign2", "sign3", "value2"} <= {names[index] for index in found.absorbed}
+    assert [(names[a - 1], names[b - 1]) for a, b in found.planes.items()] == [("sign2", "value1")]
+    program = compile_network(network, CONFIG)
+    _, last, first, second, third, _ = program.sections[0].descriptors
+    assert last.bits == 8 and {d.bits for d in (first, second, third)} == {1}
+    assert first.adding and not first.adding.adds and second.adding and second.adding.adds
+    assert first.source.region == second.source.region == last.target.region
+    # Both read words of the most significant plane; nobody reads what the first one gives, one word of bits.
+    assert first.source.offset >= 7 * last.plane - 9 and second.source.offset == 7 * last.plane
+    assert program.regions.sizes[first.target.region] == 2 and first.out_step == 0
+    assert not obstacles(network, CONFIG)
+
+
+@pytest.mark.parametrize("number", some((0, 6, 8, 1, 2, 3, 4, 5, 7, 9, 10), always=3))
 def test_every_layer_is_that_of_the_golden_model(number: int) -> None:
     config = (CONFIG, WIDE)[number % 2]
     shapes: tuple[dict[str, Any], ...] = (
@@ -74,6 +93,9 @@ def test_every_layer_is_that_of_the_golden_model(number: int) -> None:
         {"widths": (1, 2, 3, 4), "pad": -1, "end": "values"},
         {"bits": (8, 4), "saturates": True, "end": "values", "image": 8},
         {"widths": (8, 8, 16, 16, 16), "bits": (8, 6), "saturates": True, "image": 8},
+        {"widths": (5, 9, 12), "size": (7, 4), "bits": (8, 4), "saturates": True, "image": 8, "projects": 15},
+        {"widths": (9, 20, 41), "bits": (8, 8), "saturates": True, "image": 8, "projects": 7, "pad": 1},
+        {"bits": (8, 3), "end": "values", "saturates": True, "image": 8, "projects": 1, "pad": -1},
     )  # fmt: skip
     network = chain_network(RNG, **shapes[number])
     assert any(one.adding for one in descriptors(network, config))
@@ -139,6 +161,10 @@ def test_what_is_no_chain() -> None:
             two=Node(Conv2d(np.ones((4, 1, 1, 4)), STEPS[:4, :6], name="two"), "sign")
         ),
         "counted twice": other(sum=Node(Add("sum"), ("one", "two", "two"))),
+        "signs and sums of a value that is not compared with half": [
+            *CHAIN, LAST, Node(conv(4, 4, "a"), "last"), Node(conv(4, 4, "b"), "sum"),
+            Node(Add(), ("a", "b")), END,
+        ],
         "another reader": [*CHAIN, Node(conv(4, 4, "more"), "one"), Node(Add(), ("more", "sum")), END],
         "saturates within 8 bits": other(sum=Node(Add("sum", 0, 9), ("one", "two"))),
         "saturates at 0, and not at -128": other(sum=Node(Add("sum", 1, 255), ("one", "two"))),

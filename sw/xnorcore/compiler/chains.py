@@ -5,8 +5,9 @@ A chain is a value of codes to which further codes are added, one convolution's 
     v[0] = codes of a convolution,    v[k] = v[k - 1] + codes of a convolution
 
 of which, on the way, nobody wants more than the signs ``v[k] >= T[k]``, by a convolution of one tap with one
-threshold for all channels. Between two of them a map may lose every second column and row, and gain channels
-that are constant. The last one may be read as it is.
+threshold for all channels, or, where the addition behind saturates, nobody anything: so a chain begins at
+a shortcut with weights. Between two of them a map may lose every second column and row, and gain channels
+that are constant. The last one may be read as it is, and its signs, too: they are its most significant plane.
 
 A device keeps ``v[k] - T[k]`` in 8 bits, and what leaves these becomes the nearest of them: an addition that
 saturates must do so just there, with T[k] = 128 and 255 the most that it gives. So a step is a convolution
@@ -16,19 +17,16 @@ with the addition and the sign behind it; these and what halves a map take no st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..isa.codes import start_words
 from ..isa.device import DeviceConfig
 from ..isa.places import Adding
 from ..isa.scales import VALUE_BITS, value_words
-from ..model.layers import Add, Conv2d, GlobalSum, Layer, has_weights
+from ..model.layers import Add, GlobalSum, Layer, has_weights
 from ..model.network import Network
+from .changes import codes_of, new_channels, readers_of
 
-__all__ = ["NO_CHAINS", "Chains", "InPlace", "chains"]
+__all__ = ["NO_CHAINS", "Chains", "InPlace", "chains", "ways"]
 
 _HALF = 1 << VALUE_BITS - 1
 
@@ -42,13 +40,13 @@ class InPlace:
     adding : Adding
     bits : int
         Of the result: 1, signs, or 8.
-    gives : int
-        The network's value that is the result.
+    gives : int or None
+        The network's value that is the result; nobody reads one of None.
     """
 
     adding: Adding
     bits: int
-    gives: int
+    gives: int | None
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,13 @@ class Chains:
         By the index of the convolution.
     absorbed : frozenset of int
         Layers that take no step: additions, signs, and what halves.
+    planes : mapping of int to int
+        Values that are the most significant plane of others, and these.
     """
 
     steps: Mapping[int, InPlace]
     absorbed: frozenset[int] = frozenset()
+    planes: Mapping[int, int] = field(default_factory=dict)
 
 
 NO_CHAINS = Chains({})
@@ -88,6 +89,8 @@ class _Link:
         And it; where none do, what makes it a number of 8 bits without a sign.
     sign, shrinks : int or None
         Layers that give its signs, and half of it, if some do.
+    whole : bool
+        Others read it as it is.
     falls, ends : bool
         The addition may saturate at 0, and at the other end, which is `most`.
     """
@@ -100,6 +103,7 @@ class _Link:
     threshold: int = _HALF
     sign: int | None = None
     shrinks: int | None = None
+    whole: bool = False
     falls: bool = False
     ends: bool = False
 
@@ -118,12 +122,22 @@ class _Link:
         adding = Adding(
             self.codes.bit_length(), self.threshold - self.before, not first, self.shrinks is not None
         )
-        if self.sign is None:
+        if self.whole:
             return InPlace(adding, VALUE_BITS, self.value)
-        return InPlace(adding, 1, self.sign + 1)
+        return InPlace(adding, 1, None if self.sign is None else self.sign + 1)
 
 
-def chains(network: Network, config: DeviceConfig, rows: bool = False) -> Chains:
+def ways(network: Network, config: DeviceConfig, rows: bool) -> list[Chains]:
+    """Return chains in place that may be the fastest: all, and those with signs alone on the way.
+
+    Parameters as of `chains`.
+    """
+    found = chains(network, config, rows)
+    fewer = found if found == NO_CHAINS else chains(network, config, rows, alone=False)
+    return [one for one in (found, fewer)[: 1 + (fewer != found)] if one.steps]
+
+
+def chains(network: Network, config: DeviceConfig, rows: bool = False, alone: bool = True) -> Chains:
     """Find the chains of a network that a device can run in place.
 
     Parameters
@@ -132,6 +146,8 @@ def chains(network: Network, config: DeviceConfig, rows: bool = False) -> Chains
     config : DeviceConfig
     rows : bool
         Results may be written as kernel rows: of few channels, values may then take fewer words.
+    alone : bool
+        Also those with a value of which nobody reads anything, or signs and it itself.
 
     Returns
     -------
@@ -139,41 +155,58 @@ def chains(network: Network, config: DeviceConfig, rows: bool = False) -> Chains
     """
     steps: dict[int, InPlace] = {}
     absorbed: set[int] = set()
+    planes: dict[int, int] = {}
     behind = -1
     for index in range(len(network.layers) if config.value_depth else 0):
         # One chain at a time has the memory.
         links = _links(network, index) if index > behind else []
-        if len(links) < 2 or not _fits(network, links, config, rows):
+        # A single one spares the device the signs of it alone.
+        some = len(links) > 1 or any(one.whole and one.sign is not None for one in links)
+        joined = any(one.whole == (one.sign is not None) for one in links)
+        if not some or (joined and not alone) or not _fits(network, links, config, rows):
             continue
         for number, link in enumerate(links):
             steps[link.layer] = link.step(not number)
             absorbed |= {one for one in (link.sign, link.shrinks) if one is not None}
         absorbed |= {link.value - 1 for link in links[1:]}
-        behind = links[-1].layer
-    return Chains(steps, frozenset(absorbed))
+        last = links[-1]
+        if last.whole and last.sign is not None:
+            planes[last.sign + 1] = last.value
+        behind = last.layer
+    return Chains(steps, frozenset(absorbed), planes)
 
 
 def _links(network: Network, index: int) -> list[_Link]:
     """Return the values of the chain that begins with a layer; none where one of them is read otherwise."""
-    codes = _codes(network.layers[index])
+    codes = codes_of(network.layers[index])
     if not codes:
         return []
     found = [_Link(index + 1, index, codes, codes, 0)]
     while True:
         link = found[-1]
-        signs, halves, adds, others = _readers(network, link.value)
+        signs, halves, adds, others = readers_of(network, link.value)
         if signs:
             ((link.sign, link.threshold), *more) = signs.items()
             if more:
                 return []
         if not halves and not adds:
-            plain = all(has_weights(one) or isinstance(one, GlobalSum) for one in others)
-            return found if plain and bool(others) != bool(signs) else []
-        alone = signs and not others and len(halves) + len(adds) == 1
+            link.whole = bool(others)
+            return found if _ends(network, link, others) else []
+        alone = not others and len(halves) + len(adds) == 1
         following = _next(network, link, halves, adds) if alone else None
-        if following is None:
+        if following is None or not (signs or following.falls or following.ends):
             return []
         found.append(following)
+
+
+def _ends(network: Network, link: _Link, others: list[Layer]) -> bool:
+    """Whether a device has what others read of a chain's last value, and those of its signs."""
+    plain = all(has_weights(one) or isinstance(one, GlobalSum) for one in others)
+    if link.sign is None or not others:
+        return plain and (bool(others) or link.sign is not None)
+    # Signs are a plane of the value if they compare with half of what it may be.
+    read = [network.layers[one] for one in network.readers[link.sign + 1]]
+    return plain and link.threshold == _HALF and all(has_weights(one) for one in read)
 
 
 def _next(network: Network, link: _Link, halves: list[int], adds: list[int]) -> _Link | None:
@@ -181,7 +214,7 @@ def _next(network: Network, link: _Link, halves: list[int], adds: list[int]) -> 
     value, most = link.value, link.most
     if halves:
         (link.shrinks,) = halves
-        new = _new_channels(network.layers[link.shrinks], most)
+        new = new_channels(network.layers[link.shrinks], most)
         # They are 0 beside the results unit.
         if new not in ("none", link.threshold):
             return None
@@ -193,7 +226,7 @@ def _next(network: Network, link: _Link, halves: list[int], adds: list[int]) -> 
     if len(network.reads[adds[0]]) != 2 or len(added) != 1 or network.readers[added[0]] != (adds[0],):
         return None
     layer = added[0] - 1
-    codes = _codes(network.layers[layer]) if layer > link.layer else 0
+    codes = codes_of(network.layers[layer]) if layer > link.layer else 0
     if not codes:
         return None
     joined = network.layers[adds[0]]
@@ -208,71 +241,12 @@ def _next(network: Network, link: _Link, halves: list[int], adds: list[int]) -> 
     )  # fmt: skip
 
 
-def _readers(network: Network, value: int) -> tuple[dict[int, int], list[int], list[int], list[Layer]]:
-    """Return who reads a value: its signs, with their threshold; halves of its map; additions; others."""
-    signs: dict[int, int] = {}
-    halves: list[int] = []
-    adds: list[int] = []
-    others: list[Layer] = []
-    for index in network.readers[value]:
-        layer = network.layers[index]
-        threshold = _sign(layer)
-        if isinstance(layer, Add):
-            adds.append(index)
-        elif threshold is not None:
-            signs[index] = threshold
-        elif isinstance(layer, Conv2d) and layer.stride == (2, 2) and layer.steps > 1 and _same(layer):
-            halves.append(index)
-        else:
-            others.append(layer)
-    return signs, halves, adds, others
-
-
-def _codes(layer: Layer) -> int:
-    """Return the thresholds of a convolution that gives codes of a full number of bits; 0, it is none."""
-    codes = (
-        isinstance(layer, Conv2d) and layer.steps > 1 and layer.steps == start_words(layer.steps.bit_length())
-    )
-    return layer.steps if isinstance(layer, Conv2d) and codes else 0
-
-
-def _sign(layer: Layer) -> int | None:
-    """Return what a layer compares all channels with, if it does nothing else."""
-    if not isinstance(layer, Conv2d) or layer.steps != 1 or layer.thresholds is None:
-        return None
-    limits = np.unique(layer.thresholds)
-    plain = layer.stride == (1, 1) and layer.outputs == layer.weights.shape[3] and _same(layer)
-    return int(limits[0]) if plain and len(limits) == 1 else None
-
-
-def _same(layer: Conv2d) -> bool:
-    """Whether a layer's first outputs count its channels, and its others nothing."""
-    count = layer.weights.shape[3]
-    if layer.kernel != (1, 1) or any(layer.padding) or layer.outputs < count:
-        return False
-    return bool((layer.weights.reshape(layer.outputs, count) == np.eye(layer.outputs, count)).all())
-
-
-def _new_channels(layer: Layer, most: int) -> int | str | None:
-    """Return what the new channels of a layer are that halves a map; ``none``; None, it is not just that."""
-    assert isinstance(layer, Conv2d) and layer.thresholds is not None
-    count, limits = layer.weights.shape[3], layer.thresholds
-    if layer.steps < most or (limits[:count] != np.arange(1, layer.steps + 1)).any():
-        return None
-    new: NDArray[np.int64] = np.unique((limits[count:] <= 0).sum(axis=1))
-    if len(new) == 1:
-        return int(new[0])
-    return None if len(new) else "none"
-
-
 def _fits(network: Network, links: list[_Link], config: DeviceConfig, rows: bool) -> bool:
     """Whether all values of a chain have a place on a device, and fit it; with `rows`, may fit it."""
     columns = config.geometry.columns
     for link in links:
         height, width, channels = network.shapes[link.value]
-        if link.codes.bit_length() > config.code_bits or (
-            link.sign is None and config.code_bits < VALUE_BITS
-        ):
+        if link.codes.bit_length() > config.code_bits or (link.whole and config.code_bits < VALUE_BITS):
             return False
         if not link.fits:
             return False

@@ -18,7 +18,7 @@ from ..isa.scales import unit_words
 from ..model.layers import Conv2d, Dense
 from ..model.network import Network
 from .buffers import buffer_blocks
-from .chains import NO_CHAINS, Chains, chains
+from .chains import NO_CHAINS, Chains, ways
 from .factors import check_resident, check_rows
 from .image import Image, lower_first
 from .lacking import only_dense
@@ -85,12 +85,11 @@ def compile_network(
 
 def _faster(network: Network, config: DeviceConfig) -> Program:
     """Return the program of the fewest cycles: with or without additions in place, and kernel rows."""
-    ways = [(NO_CHAINS, True)] if config.packed_rows else []
+    tried = [(NO_CHAINS, True)] if config.packed_rows else []
     for rows in (False, True)[: 1 + config.packed_rows]:
-        found = chains(network, config, rows)
-        ways += [(found, rows)] if found.steps else []
+        tried += [(found, rows) for found in ways(network, config, rows)]
     best, said = None, None
-    for way in ways:
+    for way in tried:
         try:
             program = _checked(_Compiler(network, config, 1, *way).compile())
             # Neither is a way for several passes, between which a host has maps alone.
@@ -209,8 +208,8 @@ class _Compiler:
                 layer, image = lower_first(step, self.network, config, self.strips, image)
             else:
                 region = regions[step.reads]
-                layer = LOWER[type(step.layer)](step, seen(region, step.unit), config, self.strips)
-                layer = behind(layer, region, step.unit)
+                layer = LOWER[type(step.layer)](step, seen(region, step.unit, step.top), config, self.strips)
+                layer = behind(layer, region, step.unit, step.top)
             layer = as_rows(layer, packed.get(step.gives, 0), before, config)
             if layer.descriptor.adding:
                 before = unit_words(config, layer.descriptor.adding.short)

@@ -44,6 +44,8 @@ class Step:
         Its result is all of layer `index`, and is there for the first time.
     unit : InPlace, Scaled or None
         Its codes are added to values that are in no memory that steps read; or what it has to do with K.
+    top : bool
+        It reads the most significant plane of codes alone.
     """
 
     index: int
@@ -57,6 +59,7 @@ class Step:
     summed: bool = False
     whole: bool = True
     unit: Unit | None = None
+    top: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a layer is lowered that has to do with XNOR-Net's K (`xnorcore.isa.scaling`)."""
+"""How a layer is lowered that has to do with K (`xnorcore.isa.scaling`), or reads signs of codes."""
 
 from __future__ import annotations
 
@@ -106,26 +106,26 @@ Unit: TypeAlias = InPlace | Scaled | Sent
 """What the results unit does for a layer, but for codes that are as good as thresholds; or the host."""
 
 
-def seen(region: Region, unit: Unit | None) -> Region:
-    """Return what a layer reads of signs and magnitudes: the planes of one of them; of others, all."""
-    if isinstance(unit, Scaled | Sent) and region.bits > 1 and (unit.signs or unit.magnitudes):
-        return replace(region, bits=1 if unit.signs else region.bits - 1)
+def seen(region: Region, unit: Unit | None, top: bool) -> Region:
+    """Return what a layer reads of signs and magnitudes, or of codes: some of the planes, or all."""
+    if top or (isinstance(unit, Scaled | Sent) and unit.signs):
+        return replace(region, bits=1)
+    if isinstance(unit, Scaled | Sent) and unit.magnitudes:
+        # A single plane of them is all that there is.
+        return replace(region, bits=max(region.bits - 1, 1))
     return region
 
 
-def behind(lowered: Lowered, region: Region, unit: Unit | None) -> Lowered:
-    """Return a layer that reads what it has `seen` of a region where that lies; nobody reads what is kept."""
-    if not isinstance(unit, Scaled | Sent):
-        return lowered
-    if isinstance(unit, Scaled) and unit.kind == Scaling.KEPT:
+def behind(lowered: Lowered, region: Region, unit: Unit | None, top: bool) -> Lowered:
+    """Return a layer that reads what it has `seen` where that lies; what nobody reads takes no map."""
+    one, words, values = lowered.descriptor, lowered.words, lowered.values
+    if top or (isinstance(unit, Scaled | Sent) and unit.signs):
+        one = replace(one, source=one.source.moved((region.bits - 1) * region.plane_words))
+    kept = isinstance(unit, Scaled) and unit.kind == Scaling.KEPT
+    if kept or (isinstance(unit, InPlace) and unit.gives is None):
         # All of it goes to the same words.
-        words = lowered.values.pitch
-        return replace(lowered, descriptor=replace(lowered.descriptor, out_step=0), words=words)
+        one, words = replace(one, out_step=0), values.pitch
     if isinstance(unit, Sent) and unit.magnitudes:
-        old = lowered.values
-        offset, divisor = old.offset + unit.added * old.divisor, old.divisor * unit.divisor
-        return replace(lowered, values=replace(old, offset=offset, divisor=divisor))
-    if not unit.signs:
-        return lowered
-    source = lowered.descriptor.source.moved((region.bits - 1) * region.plane_words)
-    return replace(lowered, descriptor=replace(lowered.descriptor, source=source))
+        offset, divisor = values.offset + unit.added * values.divisor, values.divisor * unit.divisor
+        values = replace(values, offset=offset, divisor=divisor)
+    return replace(lowered, descriptor=one, words=words, values=values)

@@ -84,7 +84,14 @@ def plan_of(
         few_bits(network, index, layer, code_bits)
         STEPS[type(layer)](plan, index, layer)
         if (own := chains.steps.get(index)) is not None:
-            plan.steps[-1] = replace(plan.steps[-1], index=own.gives - 1, gives=own.gives, unit=own)
+            step = plan.steps[-1]
+            gives = plan.further(f"{step.name}, in place alone") if own.gives is None else own.gives
+            at, whole = (index, False) if own.gives is None else (gives - 1, True)
+            plan.steps[-1] = replace(step, index=at, gives=gives, whole=whole, unit=own)
+    plan.steps = [
+        replace(step, reads=chains.planes[step.reads], top=True) if step.reads in chains.planes else step
+        for step in plan.steps
+    ]
     if len(network.layers) in plan.added:
         raise CompileError(
             f"layer {name_of(len(network.layers) - 1, network.layers[-1])!r} ends the network with sums of "

@@ -32,6 +32,7 @@ def chain_network(
     image: int = 4,
     classes: int = 4,
     saturates: bool = False,
+    projects: int = 0,
     name: str = "residual",
 ) -> Network:
     """Return a convolution and one for each further width, with a shortcut around it, halved if it is wider.
@@ -53,6 +54,9 @@ def chain_network(
     classes : int
     saturates : bool
         Sums are values of 8 bits, -128 to 127, and become the nearest of these.
+    projects : int
+        Largest weight of a convolution that halves a map in a shortcut, as networks have them that are
+        `saturates`; 0, there is none.
     name : str
     """
     first, added = bits
@@ -67,7 +71,11 @@ def chain_network(
         limits = _even(rng, outputs, added, int(2 * (9 * width) ** 0.5))
         conv = _conv(rng, outputs, width, limits, f"conv{number}", 2 if halved else 1, pad)
         layers.append(Node(conv, f"sign{number}"))
-        if halved:
+        if halved and projects:
+            side = 2 - (height | across) % 2
+            layers.append(Node(_projection(rng, outputs, width, side, projects, f"half{number}"), value))
+            value, height, across = f"half{number}", -(-height // 2), -(-across // 2)
+        elif halved:
             layers.append(Node(_half(width, outputs, most, threshold, f"half{number}"), value))
             value, height, across = f"half{number}", -(-height // 2), -(-across // 2)
         # Numbers in the middle are as often above as below.
@@ -105,6 +113,7 @@ def random_chain(rng: np.random.Generator, config: DeviceConfig, name: str) -> N
     first, added = (int(rng.integers(2, min(config.code_bits, most) + 1)) for most in (6, 4))
     ends = ["signs", "dense"] + ["values"] * (config.code_bits == VALUE_BITS)
     saturates = config.code_bits == VALUE_BITS and rng.random() < _SATURATING
+    projects = int(rng.choice([0, 1, 7, 15])) if saturates else 0
     return chain_network(
         rng,
         tuple(widths),
@@ -114,6 +123,7 @@ def random_chain(rng: np.random.Generator, config: DeviceConfig, name: str) -> N
         pad=int(rng.integers(-1, 2)),
         image=int(rng.integers(1, 9)),
         saturates=saturates,
+        projects=projects,
         name=name,
     )
 
@@ -130,6 +140,16 @@ def _conv(
     table = signs(rng, outputs, 3, 3, inputs)
     around = (1, 1, 1, 1)
     return Conv2d(table, limits, stride=(stride, stride), padding=around, pad_value=pad, name=name)
+
+
+def _projection(
+    rng: np.random.Generator, outputs: int, channels: int, side: int, largest: int, name: str
+) -> Conv2d:
+    """Return a layer that halves a map with weights, and gives values of 8 bits."""
+    table = rng.integers(-largest, largest + 1, (outputs, side, side, channels)).astype(np.int8)
+    limits = _even(rng, outputs, VALUE_BITS, int(64 * largest * (side * side * channels) ** 0.5))
+    middle = _MIDDLE * table.reshape(outputs, -1).sum(axis=1, dtype=np.int64, keepdims=True)
+    return Conv2d(table, limits + middle, stride=(2, 2), name=name)
 
 
 def _even(rng: np.random.Generator, outputs: int, bits: int, reach: int) -> NDArray[np.int64]:

@@ -45,8 +45,8 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
     """
     walk = Walk(graph, image)
     readers = graph.readers.get(image.tensor, [])
-    if image.bits > 1 and len(readers) > 1 and _added(image.tensor, graph):
-        # A device adds nothing to an image.
+    if image.bits > 1 and len(readers) > 1 and _compared(image.tensor, graph):
+        # A device adds nothing to an image, and takes no signs of it.
         handed_on(walk, readers[0], selects=True)
         quantised(walk, readers[0])
     walks = {image.tensor: walk}
@@ -77,11 +77,13 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
     return found
 
 
-def _added(name: str, graph: Graph) -> bool:
-    """Whether something is added to a tensor, or to a part of it."""
+def _compared(name: str, graph: Graph) -> bool:
+    """Whether something is added to a tensor or to a part of it, or signs are taken."""
     readers = graph.readers.get(name, [])
     parts = [node for node in readers if node.op in MOVES or node.attributes.get("selects")]
-    return any(node.op == "Add" for node in readers) or any(_added(one.outputs[0], graph) for one in parts)
+    return any(node.op in ("Add", STEP) for node in readers) or any(
+        _compared(one.outputs[0], graph) for one in parts
+    )
 
 
 def _behind(node: Node, graph: Graph, walks: dict[str, Walk]) -> Walk:
