@@ -172,7 +172,7 @@ print(*sys.modules)
         (["--help"], 20, ["numpy", "xnorcore.model", "xnorcore_hw.sim", "xnorcore_boards.board"]),
         (
             ["info", "digits"],
-            118,
+            120,
             ["amaranth", "serial", "xnorcore.link", "xnorcore.runtime", "xnorcore.verify"],
         ),
     ],
