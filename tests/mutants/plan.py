@@ -107,7 +107,18 @@ _SUMS = [
 ]
 _UNIT = ["tests/formal/test_results_unit.py", "tests/hw/test_results_unit.py::test_layers_and_cycles[0]"]
 _SCALED = ["tests/formal/test_scaled.py", "tests/hw/test_scaled.py::test_layers_and_cycles[0]"]
-_VALUES = ["tests/formal/test_values.py", "tests/hw/test_values.py::test_layers_and_cycles[2]"]
+_LANE = [
+    "tests/formal/test_results_unit.py::test_a_lane_gives_the_nearest_code[3-1]",
+    "tests/formal/test_scaled.py::test_a_lane_multiplies_and_folds[10-4]",
+]
+_VALUE_PROOFS = [
+    "tests/formal/test_values.py::test_a_lane_gives_the_nearest_value",
+    "tests/formal/test_values.py::test_words_are_where_the_order_says",
+]
+_VALUES = [
+    "tests/formal/test_values.py",
+    *(f"tests/hw/test_values.py::test_layers_and_cycles[{device}]" for device in (0, 2)),
+]
 _ROWS = ["tests/hw/test_rows.py::test_parts_of_results", "tests/hw/test_rows.py::test_layers_and_cycles[0]"]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
@@ -143,14 +154,14 @@ PLAN: dict[str, list[str]] = {
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
     "array/carry/ice40.py": _PE,
-    "array/factors.py": _SCALED,
-    "array/lane.py": [*_UNIT, *_VALUES, *_SCALED],
+    "array/factors.py": [*_LANE, *_SCALED],
+    "array/lane.py": [*_LANE, *_UNIT, *_VALUES, *_SCALED],
     "array/pe.py": [*_PE, *_SUMS],
     "array/popcount.py": [*_PE, "tests/hw/test_array.py"],
     "array/starts.py": [*_NETWORK, *_STORED, *_CODES],
     "array/sums.py": _SUMS,
-    "array/unit.py": [*_UNIT, *_VALUES, *_SCALED],
-    "array/values.py": _VALUES,
+    "array/unit.py": [*_UNIT, *_VALUES, *_SCALED, *_ROWS],
+    "array/values.py": [*_VALUE_PROOFS, *_VALUES, *_ROWS],
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
     "command/boot.py": _KEPT,
     "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
@@ -184,7 +195,7 @@ PLAN: dict[str, list[str]] = {
     "link/framing/receiver.py": [*_FRAMES, *_RECEIVER, *_HOSTILE],
     "link/framing/sender.py": [*_FRAMES, *_HOSTILE],
     "link/phy/uart.py": _UART,
-    "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
+    "memory/activation.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT, *_ROWS],
     **dict.fromkeys(["memory/single/generic.py", "memory/single/ice40.py"], _SINGLE),
     "memory/fill.py": [*_RINGS, *_STORED, *_NETWORK, *_MEMORIES],
     "memory/keeper.py": ["tests/formal/test_flash.py -k beside", "tests/hw/test_keeper.py"],
@@ -197,10 +208,10 @@ PLAN: dict[str, list[str]] = {
     **dict.fromkeys(["memory/stores/sdram.py", "memory/stores/sdram_pins.py"], _SDRAM),
     "memory/cutter.py": ["tests/hw/test_cutter.py", *_MAPS],
     "memory/row_parts.py": _ROWS,
-    "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_CODES],
+    "memory/place.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_CODES, *_UNIT, *_ROWS],
     "memory/rows.py": ["tests/hw/test_write_stage.py", *_NETWORK, *_MEMORIES, *_ONE_PORT],
     "memory/write_stage.py": [*_WRITES, *_MEMORIES, *_NETWORK],
-    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_ONE_PORT, *_CODES, *_UNIT],
+    "memory/writer.py": [*_NETWORK, *_BATCHES, *_WIDE_BATCH, *_ONE_PORT, *_CODES, *_UNIT, *_ROWS],
     "parts/counting.py": [*_NEST, *_LOADER, *_FRAMES, *_MAPS],
     "parts/delay.py": [*_NETWORK, *_HOSTILE],
     "parts/naming.py": [*_MAPS, *_NETWORK],
@@ -212,8 +223,8 @@ PLAN: dict[str, list[str]] = {
     "sequence/causes.py": [*_BATCHES, *_NETWORK],
     "sequence/edges.py": _ROWS,
     "sequence/emissions.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_CODES],
-    "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES],
-    "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES, *_UNIT],
+    "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES, *_ROWS],
+    "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES, *_UNIT, *_ROWS],
     "sequence/issue.py": [
         *_SEQUENCER,
         *_MAPS,
@@ -224,11 +235,13 @@ PLAN: dict[str, list[str]] = {
         *_SUMS,
         *_UNIT,
         *_VALUES,
+        *_SCALED,
+        *_ROWS,
         *_STORED,
     ],
-    "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_STORED],
+    "sequence/loops.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_ROWS, *_STORED],
     "sequence/moves.py": [*_NEST, *_MAPS, *_NETWORK, *_CODES],
-    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_UNIT, *_VALUES, *_STORED],
+    "sequence/nest.py": [*_NEST, *_NETWORK, *_CODES, *_SUMS, *_UNIT, *_VALUES, *_ROWS, *_STORED],
     "sequence/operands.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_HOSTILE, *_CODES],
     "sequence/padding.py": [*_NEST, *_MAPS, *_CODES],
     "sequence/program_memory.py": [
