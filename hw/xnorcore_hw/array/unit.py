@@ -95,7 +95,7 @@ class ResultsUnit(wiring.Component):
         stages = unit_stages(config)
         late = stages - (LANE_STAGES + 1)  # of values
         emit = delayed(m, last, stages - late, "emit", resets=True)
-        moves = delayed(m, running, stages - late, "moves")
+        moves = delayed(m, running, stages - late, "moves", resets=True)
         code_last = delayed(m, held.code_last, stages - late, "code_last")
         joins = delayed(m, pooled, stages, "joins")
         sums = delayed(m, self.sums, 1, "sums")
