@@ -13,12 +13,14 @@ from amaranth.sim import Simulator
 
 from xnorcore.errors import BuildError
 from xnorcore.isa.device import DeviceConfig
-from xnorcore.isa.stores import StoreKind
-from xnorcore_boards.board import StoreChip, find_board
+from xnorcore.isa.stores import FLASHES, StoreKind
+from xnorcore_boards.board import StoreChip, all_boards, find_board
 from xnorcore_boards.families.gowin import GW1NR_9C_QN88P
 from xnorcore_boards.flash_pads import flash_pads, flash_place
 from xnorcore_boards.gates.chips import chip_models
 from xnorcore_hw.memory.stores.flash_pins import FlashSignature
+from xnorcore_hw.sim.models.flash_table import W25Q128JV
+from xnorcore_hw.sim.models.flash_wired import CONFIGURED_S
 
 COUNT = 60
 
@@ -75,3 +77,21 @@ def test_a_flash_beside_a_netlist_needs_a_clock_from_a_pad() -> None:
     with pytest.raises(BuildError, match="tang-nano-9k: its flash cannot be beside a netlist"):
         chip_models(find_board("tang-nano-9k"), config)
     assert chip_models(find_board("ice40-hx8k-b-evn"), config)
+
+
+SMALLEST = {"ice40": 104_090, "ecp5": 172_700}
+"""Bytes of a configuration: all of an UP5K have so many; the least of an ECP5 that was built for a board."""
+
+
+@pytest.mark.parametrize("name", all_boards())
+def test_a_flash_has_power_for_long_enough(name: str) -> None:
+    """Before it is selected: the gateware waits. Before its status is set: its FPGA was configured by it."""
+    board, slowest_s = find_board(name), 10e-3
+    for place in (flash_place(chip) for chip in board.chips if chip.kind in FLASHES):
+        assert place.wake / board.true_hz >= W25Q128JV.up_s
+        if place.lanes == 4:
+            options = dict(zip(board.pack[::2], board.pack[1::2], strict=True))
+            assert "--spimode" not in options, "it is read on one line"
+            mhz = 40 if board.part.family.name == "ice40" else float(options.get("--freq", "2.4"))
+            taken = 8 * SMALLEST[board.part.family.name] / (mhz * 1e6)
+            assert taken >= CONFIGURED_S >= slowest_s > W25Q128JV.change_s

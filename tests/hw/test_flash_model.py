@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -114,8 +115,13 @@ class Bus:
 Work = Callable[[Bus], Coroutine[Any, Any, None]]
 
 
+AT_ONCE = replace(W25Q128JV, up_s=0.0, change_s=0.0)
+"""Has had its power for long."""
+
+
 def run(work: Work, every: int = 1, clock_hz: int = CLOCK, **options: Any) -> None:
-    dut = FlashModel(clock_hz, FIRST, WORDS, pace=options.pop("pace", 0.0), contents=KNOWN, **options)
+    options = {"pace": 0.0, "table": AT_ONCE, "contents": KNOWN, **options}
+    dut = FlashModel(clock_hz, FIRST, WORDS, **options)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
 
@@ -183,6 +189,53 @@ def test_times_are_those_of_the_table() -> None:
         assert 0.9 < took / (0.1 * W25Q128JV.program_s * CLOCK) < 1.1
 
     run(work, pace=0.1)
+
+
+def test_power_comes_before_commands_and_those_before_changes() -> None:
+    """W25Q128JV: tVSL, 20 us, and tPUW, 5 ms, of which all but 30 us are over when the clock begins."""
+
+    async def reads(bus: Bus, cycles: int = 801) -> None:
+        await bus.pause(cycles)
+        await bus.wake()
+        assert await bus.ask(Opcode.IDENTITY, 3) == bytes(W25Q128JV.identity)
+
+    async def programs(bus: Bus, cycles: int = 1200) -> None:
+        await bus.pause(cycles - 220)
+        await bus.wake()
+        await bus.change(Opcode.PROGRAM, 0, address=FIRST + len(BYTES))
+
+    async def sets(bus: Bus, cycles: int = 1200) -> None:
+        await bus.pause(cycles - 220)
+        await bus.wake(quad=True)
+
+    options = {"table": W25Q128JV, "configured_s": W25Q128JV.change_s - 30e-6}
+    for work in (reads, programs, sets):
+        run(work, **options)
+    with pytest.raises(AssertionError, match="selected before it is up"):
+        run(partial(reads, cycles=795), **options)
+    for work in (programs, sets):
+        with pytest.raises(AssertionError, match="a change too soon behind power-up"):
+            run(partial(work, cycles=1180), **options)
+
+
+def test_a_status_that_is_set_for_good_takes_its_time() -> None:
+    """W25Q128JV: tW, 10 ms; none that is gone with the power."""
+
+    async def work(bus: Bus, waits: bool = True) -> None:
+        await bus.wake()
+        await bus.say(Opcode.VOLATILE_ENABLE)
+        await bus.say(Opcode.WRITE_STATUS_2, 0)
+        assert await bus.ask(Opcode.STATUS_1, 1) == b"\0"
+        await bus.say(Opcode.WRITE_ENABLE)
+        await bus.say(Opcode.WRITE_STATUS_2, 2)
+        if waits:
+            took = await bus.settle()
+            assert 0.9 < took / (0.01 * W25Q128JV.status_s * CLOCK) < 1.1
+        assert await bus.ask(Opcode.QUAD_OUTPUT, 1, FIRST, 4) == BYTES[:1]
+
+    run(work, pace=0.01)
+    with pytest.raises(AssertionError, match="a command while it is busy"):
+        run(partial(work, waits=False), pace=0.01)
 
 
 def test_what_does_not_end_behind_a_byte_does_nothing() -> None:
@@ -443,7 +496,7 @@ def test_an_address_behind_the_chip() -> None:
         await bus.ask(Opcode.READ, 1, 1 << 21)
 
     with pytest.raises(AssertionError, match="an address behind its end"):
-        run(work, table=replace(W25Q128JV, size=1 << 21))
+        run(work, table=replace(AT_ONCE, size=1 << 21))
 
 
 @pytest.mark.parametrize(
@@ -469,7 +522,7 @@ def test_what_is_protected(status: int, first: int, count: int) -> None:
 
 def test_a_protected_place_is_not_changed() -> None:
     """Of a chip of 4 MiB the halves, the region begins the upper one; all of it can be read."""
-    table = replace(W25Q128JV, size=1 << 22)
+    table = replace(AT_ONCE, size=1 << 22)
     lower, upper, last = 0b0011_1000, 0b0001_1000, 0b0100_0100
 
     async def free(bus: Bus) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ CONFIG = DeviceConfig(store_words=1 << 11, store_kind=2, weight_depth=64, thresh
 STREAM = np.random.default_rng(0).integers(0, 1 << 32, 1000, dtype=np.uint32)
 CONTENT = paged(STREAM)
 PLACES = [
-    FlashPlace(1 << 23, 4, 2, 1, 150), FlashPlace(1 << 21, 2, 3, 1, 150), FlashPlace(1 << 21, 1, 0, 2, 150),
-    FlashPlace(1 << 23, 4, 1, 2, 150),
+    FlashPlace(1 << 23, 4, 2, 1, 1000), FlashPlace(1 << 21, 2, 3, 1, 1000),
+    FlashPlace(1 << 21, 1, 0, 2, 1000), FlashPlace(1 << 23, 4, 1, 2, 1000),
 ]  # fmt: skip
 
 
@@ -47,10 +48,12 @@ def test_checksums_are_what_is_left_of_a_division() -> None:
 
 
 class Dut(wiring.Component):
-    def __init__(self, place: FlashPlace, contents: Iterable[int] = (), fitted: bool = True) -> None:
+    def __init__(
+        self, place: FlashPlace, contents: Iterable[int] = (), fitted: bool = True, **options: Any
+    ) -> None:
         super().__init__({})
-        self.fitted = fitted
-        self.store, self.flash = FlashStore(CONFIG, place), WiredFlash(CONFIG, 50_000_000, place, 0.0)
+        self.fitted, self.store = fitted, FlashStore(CONFIG, place)
+        self.flash = WiredFlash(CONFIG, 50_000_000, place, 0.0, **options)
         self.flash.model._content._contents = [int(word) ^ 0xFFFFFFFF for word in contents]
 
     def elaborate(self, platform: object) -> Module:
@@ -128,8 +131,9 @@ def run(
     work: Callable[[Bus], Coroutine[Any, Any, None]],
     contents: Iterable[int] = (),
     fitted: bool = True,
+    **options: Any,
 ) -> None:
-    dut = Dut(place, contents, fitted)
+    dut = Dut(place, contents, fitted, **options)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
 
@@ -209,6 +213,22 @@ def test_the_chip_says_who_it_is() -> None:
         assert (await bus.read([3]))[0] == [CONTENT[3]]
 
     run(PLACES[0], work, CONTENT)
+
+
+def test_what_is_done_at_power_up() -> None:
+    """Nothing until the chip is up; a change only with four lines: `CONFIGURED_S` says why that may be."""
+
+    async def work(bus: Bus) -> None:
+        assert (await bus.read([5]))[0] == [CONTENT[5]]
+
+    two, four = PLACES[1], PLACES[0]
+    run(two, work, CONTENT, configured_s=0.0)
+    for place, says in (
+        (replace(two, wake=500), "selected before it is up"),
+        (four, "a change too soon behind power-up"),
+    ):
+        with pytest.raises(AssertionError, match=says):
+            run(place, work, CONTENT, configured_s=0.0)
 
 
 def test_a_request_about_the_chip_is_withdrawn() -> None:

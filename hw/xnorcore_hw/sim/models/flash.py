@@ -12,14 +12,13 @@ from amaranth.lib.wiring import In
 
 from ...memory.stores.flash_pins import FlashSignature
 from .flash_content import FlashContent
-from .flash_protection import protected
-from .flash_table import READS, W25Q128JV, FlashTable, Opcode
+from .flash_protection import shielded
+from .flash_table import CHANGES, READS, W25Q128JV, FlashTable, Opcode
+from .flash_times import FlashTimes
 
 __all__ = ["FlashModel"]
 
 _ASKED = (Opcode.STATUS_1, Opcode.STATUS_2, Opcode.IDENTITY)
-_CHANGES = {Opcode.PROGRAM: 8, Opcode.ERASE_SECTOR: 12, Opcode.ERASE_BLOCK: 16}
-"""And the logarithms of the bytes that they are about."""
 _SHORT = (
     Opcode.WRITE_ENABLE, Opcode.VOLATILE_ENABLE, Opcode.WRITE_DISABLE, Opcode.POWER_DOWN, Opcode.RELEASE,
 )  # fmt: skip
@@ -46,7 +45,9 @@ class _Phase(IntEnum):
 class FlashModel(wiring.Component):
     """A chip, of which a region has content that a loss of power leaves as it is.
 
-    A command that changes something counts if `select` ends behind a whole byte.
+    A command that changes something counts if `select` ends behind a whole byte. At power-up the status is as
+    delivered. The clock begins when the FPGA is configured, `configured_s` behind the power: no change may
+    come before `FlashTable.change_s`, nothing at all in `FlashTable.up_s` from the clock's begin.
 
     Parameters
     ----------
@@ -64,6 +65,8 @@ class FlashModel(wiring.Component):
     status : int
         What the first status register says from the beginning: bits 2 to 6 protect a part of the chip, bit 7
         the registers while IO2 is low. Nothing can change them.
+    configured_s : float
+        Seconds that it has had power when the clock begins.
 
     Members
     -------
@@ -81,15 +84,17 @@ class FlashModel(wiring.Component):
         asleep: bool = True,
         contents: tuple[int, ...] = (),
         status: int = 0,
+        configured_s: float = 0.0,
     ) -> None:
         assert status < 1 << 8 and not status & 0b11, "it is not busy, and has no write enable"
         self.clock_hz, self.table, self._status = clock_hz, table, status
         super().__init__({"chip": In(FlashSignature())})
         self._content = FlashContent(clock_hz, first, words, table, pace, contents)
+        self._times = FlashTimes(clock_hz, table, pace, configured_s)
         self._phase, self._count = Signal(_Phase), Signal(6)
         self._opcode, self._address, self._data = Signal(8), Signal(24), Signal(8)
         self._place, self._out = Signal(3), Signal(4, init=0b1111)
-        self._enabled, self._volatile, self._quad = Signal(), Signal(), Signal()
+        self._enabled, self._volatile, self._quad, self._busy = Signal(), Signal(), Signal(), Signal()
         self._asleep, self._wait = Signal(init=asleep), Signal(range(self._cycles(table.release_s) + 1))
 
     def _cycles(self, seconds: float) -> int:
@@ -99,9 +104,11 @@ class FlashModel(wiring.Component):
         """Build the module."""
         m = Module()
         m.submodules.content = content = self._content
+        m.submodules.times = times = self._times
         chip, phase, wait = self.chip, self._phase, self._wait
         selected, pulse, ended = Signal(), Signal(), Signal()
         m.d.sync += selected.eq(chip.select)
+        m.d.comb += self._busy.eq(content.busy | times.busy)
         m.d.comb += [
             pulse.eq(chip.select & chip.clock),
             ended.eq(selected & ~chip.select),
@@ -111,6 +118,7 @@ class FlashModel(wiring.Component):
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
         _forbid(m, chip.select & ~selected & (wait != 0), "flash: selected too soon")
+        _forbid(m, chip.select & ~times.up, "flash: selected before it is up")
         _forbid(m, chip.clock & ~chip.select, "flash: a clock pulse without select")
         _forbid(m, ended & (phase == _Phase.DUMMY), "flash: a command ends before its first data")
         self._speed(m, pulse)
@@ -147,23 +155,25 @@ class FlashModel(wiring.Component):
 
     def _take_opcode(self, m: Module, opcode: Signal, address: Signal, emits: Signal) -> None:
         """Take a bit of the opcode, and see with the last one what follows."""
-        count, phase, busy = self._count, self._phase, self._content.busy
+        count, phase = self._count, self._phase
         m.d.comb += [opcode.eq(Cat(self.chip.o[0], self._opcode[:7])), address.eq(0)]
         m.d.sync += [self._opcode.eq(opcode), count.eq(count + 1)]
         _forbid(m, ~self.chip.drive[0], "flash: nobody drives the line of commands")
         with m.If(count == 7):
             m.d.sync += [count.eq(0), self._address.eq(0)]
-            _forbid(m, busy & ~opcode.matches(*_BUSY), "flash: a command while it is busy")
+            _forbid(m, self._busy & ~opcode.matches(*_BUSY), "flash: a command while it is busy")
             _forbid(m, self._asleep & (opcode != Opcode.RELEASE), "flash: a command in power-down")
             needs = opcode.matches(Opcode.QUAD_OUTPUT, Opcode.QUAD_IO)
             _forbid(m, needs & ~self._quad, "flash: four lines without quad enable")
-            _forbid(m, opcode.matches(*_CHANGES) & ~self._enabled, "flash: a change without write enable")
+            _forbid(m, opcode.matches(*CHANGES) & ~self._enabled, "flash: a change without write enable")
             writes = opcode == Opcode.WRITE_STATUS_2
             _forbid(m, writes & ~(self._enabled | self._volatile), "flash: status without write enable")
+            early = opcode.matches(*CHANGES, Opcode.WRITE_STATUS_2) & ~self._times.changes
+            _forbid(m, early, "flash: a change too soon behind power-up")
             low = bool(self._status >> 7) & self.chip.drive[2] & ~self.chip.o[2]
             _forbid(m, writes & low, "flash: status that is protected")
             with m.Switch(opcode):
-                with m.Case(*READS, *_CHANGES):
+                with m.Case(*READS, *CHANGES):
                     m.d.sync += phase.eq(_Phase.ADDRESS)
                 with m.Case(*_ASKED):
                     m.d.sync += phase.eq(_Phase.ANSWER)
@@ -184,7 +194,8 @@ class FlashModel(wiring.Component):
         with m.If(count == Mux(wide, 20, 23)):
             m.d.sync += count.eq(0)
             _forbid(m, address >= self.table.size, "flash: an address behind its end")
-            _forbid(m, self._shielded(address), "flash: a change of what is protected")
+            kept = shielded(opcode, address, self._status, self.table.size)
+            _forbid(m, kept, "flash: a change of what is protected")
             with m.Switch(opcode):
                 with m.Case(Opcode.READ):
                     m.d.sync += phase.eq(_Phase.DATA)
@@ -196,15 +207,6 @@ class FlashModel(wiring.Component):
                     m.d.comb += self._content.forget.eq(1)
                 with m.Default():
                     m.d.sync += phase.eq(_Phase.OVER)
-
-    def _shielded(self, address: Value) -> Value:
-        """Return whether a change that begins there is one of a place that is protected."""
-        first, behind = protected(self._status, self.table.size)
-        shielded: Value = Const(0)
-        for code, bits in _CHANGES.items():
-            base = Cat(Const(0, bits), address[bits:])
-            shielded |= (self._opcode == code) & (base < behind) & (base + (1 << bits) > first)
-        return shielded
 
     def _dummy(self, m: Module, emits: Signal) -> None:
         drive, o = self.chip.drive, self.chip.o
@@ -244,7 +246,7 @@ class FlashModel(wiring.Component):
             with m.Case(Opcode.QUAD_OUTPUT, Opcode.QUAD_IO):
                 m.d.comb += lanes.eq(4)
             with m.Case(Opcode.STATUS_1):
-                m.d.comb += byte.eq(Cat(content.busy, self._enabled, Const(self._status >> 2, 6)))
+                m.d.comb += byte.eq(Cat(self._busy, self._enabled, Const(self._status >> 2, 6)))
             with m.Case(Opcode.STATUS_2):
                 m.d.comb += byte.eq(self._quad << 1)
             with m.Case(Opcode.IDENTITY):
@@ -288,6 +290,8 @@ class FlashModel(wiring.Component):
             with m.If(self._opcode == Opcode.PROGRAM):
                 m.d.comb += content.program.eq(1)
             with m.Else():
+                # For good, it takes its time; else it is done with `deselect_s`.
+                m.d.comb += self._times.sets.eq(self._enabled & ~self._volatile)
                 m.d.sync += self._quad.eq(self._data[1])
 
 

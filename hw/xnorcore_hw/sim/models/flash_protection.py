@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["protected"]
+from amaranth import Cat, Const, Value
+
+from .flash_table import CHANGES
+
+__all__ = ["protected", "shielded"]
 
 _SECTOR, _PARTS = 1 << 12, 64
 
@@ -27,3 +31,21 @@ def protected(status: int, size: int) -> tuple[int, int]:
         return 0, size
     count = _SECTOR << min(blocks - 1, 3) if sectors else size // _PARTS << blocks - 1
     return (0, count) if bottom else (size - count, size)
+
+
+def shielded(opcode: Value, address: Value, status: int, size: int) -> Value:
+    """Return whether a command would change a place that is protected.
+
+    Parameters
+    ----------
+    opcode, address : Value
+        Of a byte in what is to be changed.
+    status, size : int
+        As of `protected`.
+    """
+    first, behind = protected(status, size)
+    found: Value = Const(0)
+    for code, bits in CHANGES.items():
+        base = Cat(Const(0, bits), address[bits:])
+        found |= (opcode == code) & (base < behind) & (base + (1 << bits) > first)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["READS", "W25Q128JV", "FlashTable", "Opcode", "Read"]
+__all__ = ["CHANGES", "READS", "W25Q128JV", "FlashTable", "Opcode", "Read"]
 
 
 class Opcode(IntEnum):
@@ -59,6 +59,9 @@ READS = {
 }
 """Section 8.2.6 to 8.2.11."""
 
+CHANGES = {Opcode.PROGRAM: 8, Opcode.ERASE_SECTOR: 12, Opcode.ERASE_BLOCK: 16}
+"""Commands that change what is there, and the logarithms of the bytes that they are about."""
+
 
 @dataclass(frozen=True)
 class FlashTable:
@@ -73,6 +76,10 @@ class FlashTable:
         Bytes.
     program_s, sector_s, block_s : float
         Typical seconds of the program of a page, of the erase of 4 KiB and of 64 KiB.
+    status_s : float
+        Typical seconds of a write of the status register that is for good.
+    up_s, change_s : float
+        From power-up to the first command, and to the first that changes something.
     release_s : float
         From the release from power-down to the next command.
     deselect_s : float
@@ -87,6 +94,9 @@ class FlashTable:
     program_s: float
     sector_s: float
     block_s: float
+    status_s: float
+    up_s: float
+    change_s: float
     release_s: float
     deselect_s: float
     read_hz: float
@@ -94,6 +104,8 @@ class FlashTable:
 
 
 W25Q128JV = FlashTable(
-    "W25Q128JV", (0xEF, 0x70, 0x18), 16 << 20, 0.4e-3, 45e-3, 150e-3, 3e-6, 50e-9, 50e6, 133e6
-)
-"""Tables 9.6 (AC electrical characteristics) and 8.1.1 (identity), as delivered with QE = 0."""
+    "W25Q128JV", (0xEF, 0x70, 0x18), 16 << 20, 0.4e-3, 45e-3, 150e-3, 10e-3, 20e-6, 5e-3, 3e-6, 50e-9,
+    50e6, 133e6,
+)  # fmt: skip
+"""Tables 9.3 (power-up: tVSL, tPUW), 9.6 (AC electrical characteristics) and 8.1.1 (identity), as delivered
+with QE = 0."""

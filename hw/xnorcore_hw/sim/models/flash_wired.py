@@ -11,12 +11,21 @@ from xnorcore.isa.device import DeviceConfig
 from ...memory.stores.flash_pins import FlashPlace, FlashSignature, simulated
 from .flash import FlashModel
 
-__all__ = ["CLOCK_HZ", "PACE", "PaddedFlash", "WiredFlash"]
+__all__ = ["CLOCK_HZ", "CONFIGURED_S", "PACE", "PaddedFlash", "WiredFlash"]
 
 CLOCK_HZ = 36_000_000
 """Of a device that does not say its own."""
 PACE = 1 / 64
 """Of the time that erasing and programming really takes: simulations would else do little else."""
+CONFIGURED_S = 20e-3
+"""Seconds from a flash's power-up to the first cycle of a device, at least.
+
+Gateware that uses four lines sets the status register as soon as it has woken the chip up. It is in FPGAs
+that read their configuration from that very chip on one line: an UP5K takes 20.8 ms for 104,090 bytes, at the
+40 MHz that it can be set to at most, an ECP5 35 ms and more; the slowest chips allow changes after 10 ms. On
+fewer lines nothing is changed before the link asks for it. `tests/boards/test_flash_pads.py` holds boards to
+this.
+"""
 
 
 class WiredFlash(wiring.Component):
@@ -30,7 +39,7 @@ class WiredFlash(wiring.Component):
     place : FlashPlace, optional
         Default: that of a simulated device.
     pace : float
-    status : int
+    status, configured_s
         As of `FlashModel`.
 
     Members
@@ -49,10 +58,11 @@ class WiredFlash(wiring.Component):
         place: FlashPlace | None = None,
         pace: float = PACE,
         status: int = 0,
+        configured_s: float = CONFIGURED_S,
     ) -> None:
         self._place = place = place or simulated(config)
         hz, words = clock_hz or CLOCK_HZ, config.store_words
-        self.model = FlashModel(hz, place.first, words, pace=pace, status=status)
+        self.model = FlashModel(hz, place.first, words, pace=pace, status=status, configured_s=configured_s)
         super().__init__({"chip": In(FlashSignature())})
 
     def elaborate(self, platform: object) -> Module:
@@ -91,7 +101,7 @@ class PaddedFlash(wiring.Component):
 
     def __init__(self, clock_hz: int, place: FlashPlace, words: int) -> None:
         lines = max(place.lanes, 2)
-        self._model = FlashModel(clock_hz, place.first, words, pace=PACE)
+        self._model = FlashModel(clock_hz, place.first, words, pace=PACE, configured_s=CONFIGURED_S)
         super().__init__(
             {"unselected": In(1), "clock": In(1), "o": In(lines), "drive": In(lines), "i": Out(lines)}
         )
