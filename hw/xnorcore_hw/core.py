@@ -186,9 +186,8 @@ class Core(wiring.Component):
             m.submodules.unit = unit
             m.d.comb += [
                 unit.given.eq(delayed_bundle(m, sequencer.given, late, "given", ("emit",))),
-                unit.write.valid.eq(self._control.write.valid),
-                unit.write.p.eq(self._control.write.p),
             ]
+            connect(m, array.write_o, unit.write)
             m.d.comb += [unit.sums.eq(array.sums), writer.unit.eq(unit.emit), writer.codes.eq(unit.codes)]
         # `batch_done` needs no such delay: results are asked for some cycles later.
         done = writer.layer_done

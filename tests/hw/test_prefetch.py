@@ -10,8 +10,10 @@ import pytest
 
 from tests.campaigns import some
 from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.scales import unit_words
 from xnorcore.isa.stream import (
     FIRST_BLOCK,
+    Tile,
     block_of_tile,
     most_words,
     packed_columns,
@@ -30,18 +32,18 @@ SHAPES = [(4, 8), (8, 32), (8, 16), (4, 40), (4, 64)]
 class Beats:
     """Beats of one tile after the other, as the sequencer lets them go, and what they find in the rings."""
 
-    def __init__(
-        self, dut: Prefetcher, config: DeviceConfig, tiles: list[tuple[np.ndarray, np.ndarray]], seed: int
-    ) -> None:
+    def __init__(self, dut: Prefetcher, config: DeviceConfig, tiles: list[Tile], seed: int) -> None:
         self.dut, self.config, self.tiles = dut, config, tiles
         self.random = random.Random(seed)
         g = config.geometry
         self.weights = np.zeros((config.weight_depth, g.columns, g.width // 8), np.uint8)
-        self.starts = np.zeros((config.threshold_depth, g.columns), np.int64)
+        # Behind the columns' start values, words of the results unit.
+        self.starts = np.zeros((config.threshold_depth, 2 * g.columns), np.int64)
         self.waited, self.done, self.now = 0, False, 0
         self.late = operand_latency(config) - 1 + count_latency(g.width)
         # Start values that are read in a cycle to come: which cycle, place, values.
         self.due: list[tuple[int, int, np.ndarray]] = []
+        self.last = config.latency + (unit_words(config) if config.result_lanes else 0)
 
     async def fill(self, ctx) -> None:
         """Write into the rings what comes, as the array's memories do."""
@@ -51,7 +53,7 @@ class Beats:
             self.now += 1
             while self.due and self.due[0][0] <= self.now:
                 _, place, values = self.due.pop(0)
-                assert (self.starts[place] == values).all(), place
+                assert (self.starts[place, : len(values)] == values).all(), place
             if not valid:
                 continue
             if word.starts:
@@ -64,6 +66,10 @@ class Beats:
                 part = self.weights[word.addr, word.bank, 4 * word.part : 4 * word.part + 4]
                 part[:] = data[: len(part)]
 
+    def _later(self, cycles: int, start: int, values: np.ndarray) -> None:
+        self.due.append((self.now + cycles, start, values))
+        self.due.sort(key=lambda one: one[0])
+
     async def run(self, ctx, tiles: int) -> None:
         """Use so many tiles from the stream's beginning, and rewind."""
         dut, ring, config = self.dut, self.dut.ring, self.config
@@ -74,7 +80,10 @@ class Beats:
         await ctx.tick()
         ctx.set(ring.go, 0)
         for number in range(tiles):
-            weights, starts = self.tiles[number % len(self.tiles)]
+            tile = self.tiles[number % len(self.tiles)]
+            weights, starts = tile.weights, tile.starts[:, 0]
+            if tile.scales is not None:
+                starts = np.concatenate([starts, tile.scales.view(np.int32)])
             base, length = word, weights.shape[1]
             for position in range(self.random.randint(1, 3)):
                 for place in range(length):
@@ -91,12 +100,14 @@ class Beats:
                         self.waited += 1
                     assert (self.weights[word] == weights[:, place]).all(), (number, position, place)
                     if not place:
-                        assert (self.starts[start] == starts).all(), number
-                        self.due.append((self.now + self.late, start, starts))
+                        assert (self.starts[start, : len(starts)] == starts).all(), number
+                        self._later(self.late, start, starts[: len(weights)])
                 if number % 19 == 13:  # long enough for the rings to fill; small tiles follow without pauses
                     await ctx.tick().repeat(600)
                 elif self.random.random() < 0.2 and number % 19 < 13:
                     await ctx.tick().repeat(self.random.randint(1, 60))
+            if tile.scales is not None:
+                self._later(self.last, start, starts)
             word, start = (base + length) % config.weight_depth, (start + 1) % config.threshold_depth
         ctx.set(dut.rewind, 1)
         await ctx.tick()
@@ -143,18 +154,21 @@ def test_start_values_are_read_before_they_are_written_over() -> None:
 
 
 @pytest.mark.parametrize("shape", some(SHAPES, always=1), ids=str)
-@pytest.mark.parametrize("chance", [0.0, 0.6])
-def test_every_beat_finds_its_word(shape: tuple[int, int], chance: float) -> None:
+@pytest.mark.parametrize(("chance", "lanes"), [(0.0, 0), (0.6, 0), (0.0, 4), (0.6, 1)])
+def test_every_beat_finds_its_word(shape: tuple[int, int], chance: float, lanes: int) -> None:
     columns, width = shape
     config = DeviceConfig(
-        Geometry(1, columns, width), weight_depth=64, threshold_depth=16, store_words=1 << 14
-    )
+        Geometry(1, columns, width), weight_depth=64, threshold_depth=16, store_words=1 << 14,
+        result_lanes=lanes, code_bits=8 if lanes else 1,
+    )  # fmt: skip
     rng = np.random.default_rng(columns + width)
     tiles = []
     for length in (*rng.integers(1, 9, 12), *[1] * 20, most_words(config), *rng.integers(1, 30, 6)):
         starts = rng.integers(-(2**31), 2**31, columns)
-        tiles.append((rng.integers(0, 256, (columns, length, width // 8)).astype(np.uint8), starts))
-    blocks = store_blocks([block_of_tile(weights, starts, config) for weights, starts in tiles], config)
+        scales = rng.integers(0, 2**32, columns, np.uint32) if lanes and rng.random() < 0.5 else None
+        weights = rng.integers(0, 256, (columns, length, width // 8)).astype(np.uint8)
+        tiles.append(Tile(weights, starts[:, np.newaxis], scales))
+    blocks = store_blocks([block_of_tile(tile, config) for tile in tiles], config)
     words = np.concatenate([np.frombuffer(block.data, "<u4") for block in blocks])
     dut = Prefetcher(config)
     beats = Beats(dut, config, tiles, columns)

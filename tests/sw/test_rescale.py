@@ -95,7 +95,7 @@ def test_uneven_thresholds_are_compared_or_refused() -> None:
     even = four.with_layer(0, Dense(signs(RNG, 11, 60), np.tile(np.arange(-28, 29, 4), (11, 1))))
     stored = replace(CONFIG, code_bits=1, result_lanes=0, store_words=1024)
     found = obstacles(even, stored)
-    assert {a.field: a.needed for a in found} == {"store_words": 0, "result_lanes": 1, "code_bits": 4}
+    assert {a.field: a.needed for a in found} == {"result_lanes": 1, "code_bits": 4}
     assert not obstacles(even, replace(stored, **{a.field: a.needed for a in found}))
 
 
@@ -133,8 +133,7 @@ def test_a_layer_takes_what_is_faster() -> None:
         ({"result_lanes": 3}, "must be a power of two that divides columns 8 and column_group 16"),
         ({"result_lanes": 32}, "result_lanes is 32, but must be 0 to 16"),
         ({"result_lanes": 16}, "divides columns 8"),
-        ({"code_bits": 1}, "needs code_bits above 1 and store_words 0; they are 1 and 0"),
-        ({"store_words": 1024, "threshold_depth": 256}, "they are 8 and 1024"),
+        ({"code_bits": 1}, "needs code_bits above 1; it is 1"),
         ({"result_lanes": 0}, "code_bits is 8, but must be at most 3 where result_lanes is 0"),
     ],
 )

@@ -98,7 +98,8 @@ def test_the_stream_has_all_words_in_the_order_of_their_use(columns: int, width:
     starts_of = [plain.contents(Space.THRESHOLDS, column) for column in range(columns)]
     first = tile = 0
     while place <= store[0]:
-        weights, starts, place = tile_at(store, place, device)
+        held, place = tile_at(store, place, device)
+        weights, starts = held.weights, held.starts
         for column in range(columns):
             words = [int.from_bytes(word.tobytes(), "little") for word in weights[column]]
             assert words == columns_of[column][first : first + len(words)]

@@ -14,7 +14,7 @@ from xnorcore.isa.starts import MAX_PARTS, MAX_PLANES
 
 from ..interfaces import ControlLayout
 from ..memory.activation import operand_latency, write_latency
-from ..memory.fill import fill_of_byte, fills
+from ..memory.fill import buffer_writes, fill_of_byte, fills
 from ..memory.ports import writes
 from ..parts.delay import delayed
 from .buffers import buffer_of
@@ -68,7 +68,7 @@ class ColumnGroup(wiring.Component):
         g = config.geometry
         self.config, self.first, self.count, self.bake = config, first, count, bake
         ctl, x = ControlLayout(config), g.rows * g.width
-        write = fills() if config.store_words else writes(taken=True)
+        write = buffer_writes(config)
         super().__init__(
             {
                 "ctl_i": In(ctl),
@@ -224,6 +224,8 @@ class Array(wiring.Component):
     sums : Out(rows * result_lanes * acc_width)
         With `config.result_lanes`: accumulators of the last columns, row by row, as early as `bits`; in the
         cycles behind, those of the columns in front of these.
+    write_o : Out(stream)
+        With `config.result_lanes`: what is written, of either kind, a cycle later for each group.
     """
 
     def __init__(self, config: DeviceConfig, bake: Program | None = None) -> None:
@@ -237,6 +239,7 @@ class Array(wiring.Component):
                 **({"fill": In(fills())} if config.store_words else {}),
                 "bits": Out(g.rows * g.columns),
                 **({"sums": Out(_sums(config))} if config.result_lanes else {}),
+                **({"write_o": Out(buffer_writes(config))} if config.result_lanes else {}),
             }
         )
 
@@ -270,6 +273,7 @@ class Array(wiring.Component):
             bits = delayed(m, Cat(*parts), 1 if config.offset_bits else 0, f"result{row}")
             m.d.comb += self.bits.word_select(row, g.columns).eq(bits)
         if config.result_lanes:
+            connect(m, groups[-1].write_o, flipped(self.write_o))
             late = 1 if config.offset_bits else 0
             m.d.comb += self.sums.eq(delayed(m, groups[-1].sums_o, late, "sums"))
         return m

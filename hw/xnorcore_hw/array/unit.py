@@ -15,8 +15,7 @@ from xnorcore.isa.scaling import FACTOR_BITS
 
 from ..given import ChangeLayout, GivenLayout
 from ..interfaces import Emission
-from ..memory.fill import bytes_of_byte
-from ..memory.ports import writes
+from ..memory.fill import buffer_writes, bytes_of_byte, bytes_of_fill
 from ..parts.delay import delayed
 from .factors import FactorMemory
 from .lane import LANE_STAGES, ResultLane, larger
@@ -41,7 +40,7 @@ class ResultsUnit(wiring.Component):
 
     Members
     -------
-    write : In(stream of WriteLayout)
+    write : In(stream of WriteLayout, or of FillLayout on a device with a store)
         Always taken; of start values those for banks behind the columns' count.
     given : In(GivenLayout)
         In the cycle before the first `sums` of a position, at the earliest `columns` / `result_lanes` cycles
@@ -59,7 +58,7 @@ class ResultsUnit(wiring.Component):
         self.config, self.bake = config, bake
         super().__init__(
             {
-                "write": In(writes(taken=True)),
+                "write": In(buffer_writes(config)),
                 "given": In(GivenLayout(config)),
                 "sums": In(g.rows * config.result_lanes * config.acc_width),
                 "emit": Out(Emission),
@@ -153,12 +152,17 @@ class ResultsUnit(wiring.Component):
 
         There is one word for each start value of each column.
         """
-        config, g, write = self.config, self.config.geometry, self.write.p
-        lanes, size = config.result_lanes, 32
+        config, g, write, stored = (
+            self.config,
+            self.config.geometry,
+            self.write.p,
+            self.config.store_words > 0,
+        )
+        lanes, size, place = config.result_lanes, 32, write if stored else write.place
         near = (g.columns // lanes - 1).bit_length()
         column = Signal(8)
-        m.d.comb += column.eq(write.place.bank - g.columns)
-        beyond, low = write.place.bank >= g.columns, lanes.bit_length() - 1
+        m.d.comb += column.eq(place.bank - g.columns)
+        beyond, low = place.bank >= g.columns, lanes.bit_length() - 1
         found = []
         for lane in range(lanes):
             depth = config.threshold_depth << near
@@ -167,10 +171,11 @@ class ResultsUnit(wiring.Component):
             )
             read, port = memory.read_port(), memory.write_port(granularity=8)
             select = beyond & (column[:low] == lane) if low else beyond
-            enables, data = bytes_of_byte(self.write.valid, write, write.data, Space.THRESHOLDS, select, size)
+            given = self.write.valid, write, write.data, Space.THRESHOLDS, select, size
+            enables, data = bytes_of_fill(*given, 0) if stored else bytes_of_byte(*given)
             m.d.comb += [
                 read.addr.eq(addr),
-                port.addr.eq(Cat(column[low : low + near], write.place.addr)),
+                port.addr.eq(Cat(column[low : low + near], place.addr)),
                 port.data.eq(data),
                 port.en.eq(enables),
             ]

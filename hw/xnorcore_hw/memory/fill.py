@@ -9,7 +9,9 @@ from xnorcore.isa.device import DeviceConfig
 from xnorcore.isa.protocol import Space
 from xnorcore.isa.stream import packed_columns
 
-__all__ = ["FillLayout", "bytes_of_byte", "bytes_of_fill", "fill_of_byte", "fills"]
+from .ports import writes
+
+__all__ = ["FillLayout", "buffer_writes", "bytes_of_byte", "bytes_of_fill", "fill_of_byte", "fills"]
 
 
 class FillLayout(data.StructLayout):
@@ -36,6 +38,11 @@ class FillLayout(data.StructLayout):
 def fills() -> stream.Signature:
     """Return the signature of a stream of `FillLayout`; the buffers are always ready."""
     return stream.Signature(FillLayout(), always_ready=True)
+
+
+def buffer_writes(config: DeviceConfig) -> stream.Signature:
+    """Return the signature of what is written into the buffers: bytes, or what may be words of a store."""
+    return fills() if config.store_words else writes(taken=True)
 
 
 def fill_of_byte(m: Module, write: stream.Interface, config: DeviceConfig) -> tuple[Value, data.View]:

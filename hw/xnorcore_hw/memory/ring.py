@@ -8,9 +8,11 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from xnorcore.isa.codes import MAX_COMPARED_BITS
 from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.scales import unit_cycles
 from xnorcore.isa.stores import FLASHES
-from xnorcore.isa.stream import LEVELS_AT, packed_columns, word_parts
+from xnorcore.isa.stream import LEVELS_AT, SCALED_AT, packed_columns, word_parts
 
 from ..interfaces import RingSignature
 from ..parts.counting import down_or_load, load_or_up
@@ -79,8 +81,10 @@ class RingWriter(wiring.Component):
         following = Signal(_Next, name="following")
         left = Signal.like(ring.arrived, name="left", reset_less=True)
         # Start values of a column behind the present one.
-        levels = Signal(config.code_bits, name="levels", reset_less=True)
-        column, part = Signal(range(columns), name="column"), Signal(range(max(parts, 2)), name="part")
+        levels = Signal(min(config.code_bits, MAX_COMPARED_BITS), name="levels", reset_less=True)
+        # Behind the columns count those of the results unit.
+        unit, numbers = Signal(name="unit", reset_less=True), columns * (1 + (config.result_lanes > 0))
+        column, part = Signal(range(numbers), name="column"), Signal(range(max(parts, 2)), name="part")
         arrived = Signal.like(ring.arrived, name="arrived", reset_less=True)
         start = Signal.like(ring.start, name="start", reset_less=True)
         is_start, is_weight = following == _Next.START, following == _Next.WEIGHT
@@ -94,15 +98,14 @@ class RingWriter(wiring.Component):
             ring.arrived.eq(arrived),
             word.ready.eq(ready),
             fill.valid.eq(word.valid & word.ready & filling),
-            fill.p.starts.eq(is_start),
-            fill.p.bank.eq(column),
             fill.p.addr.eq(Mux(is_start, start, arrived)),
-            fill.p.part.eq(part),
-            fill.p.mask.eq(0b1111),
-            fill.p.data.eq(word.p),
-        ]
+            *(fill.p[name].eq(value) for name, value in {
+                "starts": is_start, "bank": column, "part": part, "mask": 0b1111, "data": word.p,
+            }.items()),
+        ]  # fmt: skip
         part_end, row_end = part == parts - 1, Signal()
-        m.d.comb += row_end.eq(column == Mux(is_start, columns - 1, columns - shared))
+        last = Mux(unit, numbers - 1, columns - 1)
+        m.d.comb += row_end.eq(column == Mux(is_start, last, columns - shared))
         # In one look-up table for each bit.
         starts, arrives, less = Signal.like(start), Signal.like(arrived), Signal.like(left)
         m.d.comb += [
@@ -120,11 +123,9 @@ class RingWriter(wiring.Component):
         with m.If(taken):
             with m.Switch(following):
                 with m.Case(_Next.HEAD):
-                    m.d.sync += [left.eq(less), following.eq(_Next.START)]
-                    if self._checks:
-                        m.d.sync += check.eq(1)
+                    m.d.sync += [left.eq(less), following.eq(_Next.START), check.eq(self._checks)]
                     if config.code_bits > 1:
-                        m.d.sync += levels.eq(word.p[LEVELS_AT:])
+                        m.d.sync += [levels.eq(word.p[LEVELS_AT:]), unit.eq(word.p[SCALED_AT])]
                 with m.Case(_Next.START):
                     m.d.sync += column.eq(Mux(row_end, 0, column + 1))
                     with m.If(row_end):
@@ -173,6 +174,9 @@ class RingWriter(wiring.Component):
         its last beat is through the array.
         """
         ring, cycles = self.ring, self.config.latency
+        if self.config.result_lanes:
+            # The results unit reads its words of a column after the other.
+            cycles += unit_cycles(self.config)
         seen, used = (Signal.like(ring.start, name=name, reset_less=True) for name in ("seen", "used"))
         left = Signal(range(cycles + 1), name="wait")
         m.d.sync += left.eq(Mux(left == 0, cycles, left - 1))

@@ -17,9 +17,10 @@ from ..isa.layout import HEADER
 from ..isa.places import ADDRESSES, POSITIONS
 from ..isa.program import Program, Results, Section, identifier_of
 from ..isa.protocol import CRC_BYTES, HEADER_BYTES, KEY_BYTES, Space
+from ..isa.scaling import Scaling
 from ..model.network import Network
 
-__all__ = ["all_dense", "beside", "most_beside"]
+__all__ = ["all_dense", "beside", "keeps", "most_beside"]
 
 _PARTS = 1 << 7
 """Frames that may bring a batch."""
@@ -31,13 +32,18 @@ def all_dense(single: Program) -> bool:
     return dense and not single.header.get("interleaved")
 
 
+def keeps(one: Descriptor) -> bool:
+    """Whether a layer has to do with what the results unit keeps, of one image in each row."""
+    return one.adding is not None or one.scaling is not Scaling.NONE
+
+
 def most_beside(single: Program) -> int:
     """Return the images per row of a program of dense layers that memories and fields hold.
 
-    1, if the host reads its results.
+    1, if the host reads its results, or if there is a K, of which a device has one for each image alone.
     """
     config = single.config
-    if single.results_read:
+    if single.results_read or any(keeps(one) for one in single.sections[0].descriptors):
         return 1
     stride = _values(single.network, config)
     wire = stride // 8 if single.network.input.bits == 1 else stride

@@ -31,7 +31,7 @@ _MOST = {
 Buffers come before activation memory: in passes, a network needs less of that.
 """
 
-_UNIT = {"threshold_share": 1, "store_words": 0, "store_kind": 0, "result_lanes": 1}
+_UNIT = {"threshold_share": 1, "result_lanes": 1}
 _GIVEN_UP: tuple[tuple[dict[str, int], tuple[str, ...]], ...] = (
     ({}, ()),
     ({"threshold_share": 1}, ()),

@@ -25,6 +25,7 @@ from ..isa.places import POSITIONS
 from ..isa.program import LayerPlan, Program, Results, Section, identifier_of
 from ..isa.protocol import Space
 from .allocate import Buffer, allocate
+from .beside import keeps
 
 __all__ = ["Cut", "cuts", "in_rounds"]
 
@@ -49,11 +50,12 @@ class Cut:
         """Words from one image to the next, of each region that these layers read or write.
 
         Empty, if they cannot go over several images: they have padding or read the image itself, two want
-        different distances, or the rows of a map do not lie evenly from image to image.
+        different distances, the rows of a map do not lie evenly from image to image, or they add to values in
+        place or have to do with K, of which there are one image's.
         """
         single, config, width = self.single, self.single.config, self.single.config.geometry.width
         late = single.sections[0].descriptors[self.first :]
-        if any(one.source.region == "image" or one.padding or one.strips for one in late):
+        if any(one.source.region == "image" or one.padding or one.strips or keeps(one) for one in late):
             return {}
         found: dict[str, int] = {}
         for one in late:
@@ -155,7 +157,10 @@ def cuts(single: Program) -> list[Cut]:
     Its weights come from the store in one pass, and the layers that go over all images have a loop for that:
     no padding, and rows of positions that lie evenly from image to image.
     """
-    one_pass = single.passes == 1 and not (single.spread or single.stopped)
+    layers = [layer for layer, _ in single.sections[0].parts]
+    one_pass = (
+        single.passes == 1 and len(layers) == len(set(layers)) and not (single.spread or single.stopped)
+    )
     if not (one_pass and single.streams and single.config.convolution):
         return []
     found = (Cut(single, first) for first in range(1, len(single.sections[0].descriptors)))

@@ -6,14 +6,17 @@ What exceeds the store as well comes in passes through it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ..errors import CapacityError
 from ..isa.blocks import Block
 from ..isa.device import DeviceConfig
 from ..isa.stores import FLASHES
 from ..isa.stream import (
+    Tile,
     block_of_tile,
     block_words,
+    most_tiles,
     most_words,
     store_blocks,
     words_taken,
@@ -35,12 +38,35 @@ def cut_stream(
     if not config.store_words or longest > most_words(config):
         return None
     if config.store_kind in FLASHES:
-        return None if exceeds_flash(lowered, config) else [_whole(lowered)]
-    room = config.store_words - words_taken(0, config)
-    try:
-        return cut(lowered, names, config, Budget((room,), lambda layer: (_tile_words(layer, config),)))
-    except CapacityError:
-        return None
+        passes = None if exceeds_flash(lowered, config) else [_whole(lowered)]
+    else:
+        room = config.store_words - words_taken(0, config)
+        try:
+            passes = cut(lowered, names, config, Budget((room,), lambda layer: (_tile_words(layer, config),)))
+        except CapacityError:
+            passes = None
+    return passes and [
+        [part for piece in pieces for part in _counted(piece, names, config)] for pieces in passes
+    ]
+
+
+def _counted(piece: Piece, names: Sequence[str], config: DeviceConfig) -> Iterator[Piece]:
+    """Yield a piece in parts of as many tiles as a device counts in a layer.
+
+    Raises
+    ------
+    CapacityError
+        If values are added in place, which goes through all tiles at once.
+    """
+    shared = piece.shared(config)
+    most = most_tiles(config) // shared * shared
+    if piece.tiles > most and (not most or piece.layer.descriptor.adding):
+        raise CapacityError(
+            f"layer {names[piece.index]!r} has {piece.tiles} tiles, but a device takes {most} of a store at "
+            "once; give the ring of weights more words (weight_depth)"
+        )
+    for first in range(piece.first, piece.first + piece.tiles, max(most, 1)):
+        yield replace(piece, first=first, tiles=min(most, piece.first + piece.tiles - first))
 
 
 def exceeds_flash(lowered: Sequence[Lowered], config: DeviceConfig) -> str:
@@ -63,7 +89,8 @@ def stream_words(pieces: Sequence[Piece], config: DeviceConfig) -> int:
 
 
 def _tile_words(layer: Lowered, config: DeviceConfig) -> int:
-    return block_words(layer.weights.shape[1] // layer.tiles, layer.levels, config)
+    numbers = layer.levels + (layer.scales is not None)
+    return block_words(layer.weights.shape[1] // layer.tiles, numbers, config)
 
 
 def stream_blocks(pieces: Sequence[Piece], config: DeviceConfig) -> tuple[Block, ...]:
@@ -78,4 +105,5 @@ def _tiles(pieces: Sequence[Piece], config: DeviceConfig) -> Iterator:
         starts = starts.reshape(len(starts), layer.tiles, layer.levels)
         for tile in range(piece.first, piece.first + piece.tiles):
             words = layer.weights[:, tile * size : (tile + 1) * size]
-            yield block_of_tile(words, starts[:, tile], config)
+            scales = None if layer.scales is None else layer.scales[:, tile]
+            yield block_of_tile(Tile(words, starts[:, tile], scales), config)

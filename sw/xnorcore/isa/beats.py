@@ -56,6 +56,8 @@ class Beats:
         bits = 1 if descriptor.slices else descriptor.bits
         unit = descriptor.rescaled and not descriptor.slices
         self.further = 0 if unit else start_words(bits) - 1
+        # Start values of each column, and the word of the results unit.
+        self.numbers = 2 if unit else self.further + 1
         self.adds = g.rows if descriptor.row_sum else 0
         self.parts = g.words_per_tile * (g.rows if descriptor.strips else 1) * bits
         if descriptor.packed:

@@ -48,7 +48,7 @@ def check_codes(code_bits: int, threshold_share: int, row_sums: int, convolution
         )
 
 
-def check_lanes(lanes: int, code_bits: int, columns: int, group: int, store_words: int) -> None:
+def check_lanes(lanes: int, code_bits: int, columns: int, group: int) -> None:
     """Check `DeviceConfig.result_lanes` beside what it does not go with.
 
     Raises
@@ -69,11 +69,8 @@ def check_lanes(lanes: int, code_bits: int, columns: int, group: int, store_word
             f"result_lanes is {lanes}, but must be a power of two that divides columns {columns} and "
             f"column_group {group}"
         )
-    if code_bits == 1 or store_words:
-        raise GeometryError(
-            f"result_lanes is {lanes}, which needs code_bits above 1 and store_words 0; they are {code_bits} "
-            f"and {store_words}"
-        )
+    if code_bits == 1:
+        raise GeometryError(f"result_lanes is {lanes}, which needs code_bits above 1; it is 1")
 
 
 def check_memory(name: str, depth: int, lanes: int, convolution: int, most: int) -> None:

@@ -156,7 +156,7 @@ class DeviceConfig:
         check_kept_words(self.kept_words, self.store_kind)
         check_share(self.threshold_share, g.columns, self.column_group, g.width)
         check_codes(self.code_bits, self.threshold_share, self.row_sums, self.convolution)
-        check_lanes(self.result_lanes, self.code_bits, g.columns, self.column_group, self.store_words)
+        check_lanes(self.result_lanes, self.code_bits, g.columns, self.column_group)
         for name in ("value_depth", "scale_depth"):
             check_memory(name, getattr(self, name), self.result_lanes, self.convolution, MAX_DEPTH)
         check_packed(self.packed_rows, g.columns, g.width, self.convolution, self.store_words)

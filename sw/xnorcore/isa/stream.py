@@ -1,10 +1,11 @@
 """How the store holds weights and start values: one stream of 32-bit words, in the order of their use.
 
 Word 0 is the address of the last word; in flash it has a sector of its own. Behind it lies a block for each
-tile: the number of weight words of a column, and from bit 24 on how many start values it has, but one; the
-start value of every column, threshold after threshold; and for each of the weight words that of every column,
-least significant part first. Where a word of weights has 8 or 16 bits,
-neighbouring columns share a word of the store. Behind the last block, the first one follows again.
+tile: the number of weight words of a column, from bit 24 on how many start values it has, but one, and in
+bit 31 whether there are words of the results unit; the start value of every column, threshold after
+threshold; the unit's word of every column; and for each of the weight words that of every column, least
+significant part first. Where a word of weights has 8 or 16 bits, neighbouring columns share a word of the
+store. Behind the last block, the first one follows again.
 
 In flash, every 64th word is a checksum (`xnorcore.isa.pages`). In other stores a check word
 (`xnorcore.isa.sums`) is behind word 0, behind each block's first word, and behind its last one, where it is
@@ -16,7 +17,7 @@ A tile's words go on in the rings where those of the tile before have ended, wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,20 +31,47 @@ from .stores import FLASH_SECTOR, FLASHES
 from .sums import checked, stream_sum
 
 __all__ = [
-    "FIRST_BLOCK", "LEVELS_AT", "block_of_tile", "block_words", "check_stream", "most_words",
-    "packed_columns", "shortened", "store_blocks", "stream_of", "tile_at", "word_parts", "words_taken",
+    "FIRST_BLOCK", "LEVELS_AT", "SCALED_AT", "Tile", "block_of_tile", "block_words", "check_stream",
+    "most_tiles", "most_words", "packed_columns", "shortened", "store_blocks", "stream_of", "tile_at",
+    "word_parts", "words_taken",
 ]  # fmt: skip
 
 
 LEVELS_AT = 24
 """Bit of a block's first word above which is how many start values a column has, but one."""
+SCALED_AT = 31
+"""Bit that says that the results unit has words, as many as a start value has, behind these."""
 _WORDS = (1 << LEVELS_AT) - 1
 FIRST_BLOCK = 2
 """Word of a store that is no flash where the first block begins."""
 
 
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """What a store has for a tile.
+
+    Attributes
+    ----------
+    weights : array of uint8, shape (columns, words, width / 8)
+    starts : array of int64, shape (columns, levels)
+        As the threshold buffers hold them.
+    scales : array of uint32, shape (columns,), or None
+        Words of the results unit, if it makes the codes: then there is one start value.
+    """
+
+    weights: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    scales: NDArray[np.uint32] | None = None
+
+
 def _levels(head: int) -> int:
-    return (head >> LEVELS_AT) + 1
+    """Return the start values of a column that a block has."""
+    return (head >> LEVELS_AT & (1 << SCALED_AT - LEVELS_AT) - 1) + 1
+
+
+def _numbers(head: int) -> int:
+    """Return these, and the word of the results unit."""
+    return _levels(head) + (head >> SCALED_AT)
 
 
 def packed_columns(config: DeviceConfig) -> int:
@@ -65,6 +93,11 @@ def most_words(config: DeviceConfig) -> int:
     return config.weight_depth - 3
 
 
+def most_tiles(config: DeviceConfig) -> int:
+    """Return the most tiles of a descriptor: their loop is as long as the buffer of weights."""
+    return config.weight_depth
+
+
 def check_stream(what: str, fields: Mapping[str, int], words: int, config: DeviceConfig) -> None:
     """Check what a descriptor says of the store.
 
@@ -80,7 +113,7 @@ def check_stream(what: str, fields: Mapping[str, int], words: int, config: Devic
     Raises
     ------
     CompileError
-        If the device has no store, or no ring for such tiles, or there is a base.
+        If the device has no store, no ring for such tiles, or does not count as many, or there is a base.
     """
     if not fields["stream"]:
         return
@@ -93,6 +126,11 @@ def check_stream(what: str, fields: Mapping[str, int], words: int, config: Devic
             f"{what} has tiles of {words} words, but a ring of {config.weight_depth} (weight_depth) takes "
             f"{most_words(config)}"
         )
+    if fields["tile_last"] >= most_tiles(config):
+        raise CompileError(
+            f"{what} has {fields['tile_last'] + 1} tiles, but the device takes {most_tiles(config)} from a "
+            "store at once (weight_depth)"
+        )
 
 
 def _words_of_row(config: DeviceConfig) -> int:
@@ -100,44 +138,34 @@ def _words_of_row(config: DeviceConfig) -> int:
     return config.geometry.columns // packed_columns(config) * word_parts(config)
 
 
-def block_words(words: int, levels: int, config: DeviceConfig) -> int:
+def block_words(words: int, numbers: int, config: DeviceConfig) -> int:
     """Return the words of the store that a tile takes, check words included; in flash, pages have those.
 
     Parameters
     ----------
-    words, levels : int
-        Of weights, and start values, of each column.
+    words, numbers : int
+        Of weights, and start values and words of the results unit, of each column.
     config : DeviceConfig
     """
     checks = 0 if _in_flash(config) else 2
-    return 1 + levels * config.geometry.columns + words * _words_of_row(config) + checks
+    return 1 + numbers * config.geometry.columns + words * _words_of_row(config) + checks
 
 
-def block_of_tile(
-    weights: NDArray[np.uint8], starts: NDArray[np.int64], config: DeviceConfig
-) -> NDArray[np.uint32]:
-    """Return the block of one tile.
-
-    Parameters
-    ----------
-    weights : array of uint8, shape (columns, words, width / 8)
-    starts : array of int64, shape (columns,) or (columns, levels)
-        As the threshold buffers hold them.
-    config : DeviceConfig
-    """
+def block_of_tile(tile: Tile, config: DeviceConfig) -> NDArray[np.uint32]:
+    """Return the block of one tile."""
+    weights, levels = tile.weights, tile.starts.T
     columns, words, size = weights.shape
     check = np.asarray if _in_flash(config) else checked
-    levels = starts.reshape(columns, -1).T
     padded = np.zeros((words, columns, -(-size // 4) * 4 if packed_columns(config) == 1 else size), np.uint8)
     padded[:, :, :size] = weights.transpose(1, 0, 2)
-    values = np.concatenate([levels.astype("<i4").reshape(-1).view("<u4"), padded.reshape(-1).view("<u4")])
-    return np.concatenate([check(np.array([words | len(levels) - 1 << LEVELS_AT], np.uint32)), check(values)])
+    numbers = [levels.astype("<i4").reshape(-1).view("<u4"), *([] if tile.scales is None else [tile.scales])]
+    values = np.concatenate([*numbers, padded.reshape(-1).view("<u4")])
+    head = words | len(levels) - 1 << LEVELS_AT | int(tile.scales is not None) << SCALED_AT
+    return np.concatenate([check(np.array([head], np.uint32)), check(values)])
 
 
-def tile_at(
-    store: NDArray[np.uint32], place: int, config: DeviceConfig
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
-    """Return weights and start values, (columns, levels), of the block at a word, and the word behind it.
+def tile_at(store: NDArray[np.uint32], place: int, config: DeviceConfig) -> tuple[Tile, int]:
+    """Return the tile of the block at a word, and the word behind it.
 
     Parameters
     ----------
@@ -150,18 +178,19 @@ def tile_at(
         If the block has no length that the device can take.
     """
     g, head = config.geometry, int(store[place]) if place < len(store) else 0
-    words, first = head & _WORDS, place + 1 + _levels(head) * g.columns
+    words, first = head & _WORDS, place + 1 + _numbers(head) * g.columns
     behind = first + words * _words_of_row(config)
     if not 1 <= words <= most_words(config) or behind > len(store):
         raise CompileError(
             f"the block at word {place} of the stream has {words} words of weights, but a tile has 1 to "
             f"{most_words(config)}, and the stream {len(store)} words"
         )
-    starts = store[place + 1 : first].view(np.int32).astype(np.int64).reshape(-1, g.columns).T
+    numbers = store[place + 1 : first].reshape(-1, g.columns)
+    starts = numbers[: _levels(head)].view(np.int32).astype(np.int64).T
     raw = store[first:behind].astype("<u4").view(np.uint8)
     size = g.width // 8
     weights = raw.reshape(words, g.columns, -1)[:, :, :size].transpose(1, 0, 2)
-    return weights, starts, behind
+    return Tile(weights, starts, numbers[-1] if head >> SCALED_AT else None), behind
 
 
 def words_taken(words: int, config: DeviceConfig) -> int:
@@ -192,7 +221,7 @@ def shortened(buffers: Sequence[Block], tiles: int, config: DeviceConfig) -> tup
     place = 0
     for _ in range(tiles):
         head = int(stream[place])
-        place += block_words(head & _WORDS, _levels(head), config)
+        place += block_words(head & _WORDS, _numbers(head), config)
     return (replace(length, data=_length(place, config).data), *rest)
 
 
@@ -239,7 +268,7 @@ def _unchecked(store: NDArray[np.uint32], config: DeviceConfig) -> NDArray[np.ui
     while place <= last:
         _check(store[place : place + 2], place)
         head = int(store[place])
-        behind = place + block_words(head & _WORDS, _levels(head), config)
+        behind = place + block_words(head & _WORDS, _numbers(head), config)
         _check(store[place + 2 : behind], place)
         found += [store[place : place + 1], store[place + 2 : behind - 1]]
         place = behind

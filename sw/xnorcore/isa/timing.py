@@ -144,7 +144,7 @@ class _Clock:
     def layers(self, layers: Sequence[Timed]) -> list[Cycles]:
         """Run layers, and return the cycles of each."""
         streamed = [Beats(layer.descriptor, self.config) for layer in layers if layer.descriptor.stream]
-        self.refill.run([beats.words for beats in streamed for _ in range(beats.tiles)])
+        self.refill.run([(beats.words, beats.numbers) for beats in streamed for _ in range(beats.tiles)])
         return [self._layer(layer) for layer in layers]
 
     def _layer(self, layer: Timed) -> Cycles:

@@ -79,7 +79,7 @@ def _few_bits(rng: np.random.Generator, config: DeviceConfig) -> DeviceConfig:
     sums = bits > 1 and convolution and rng.random() < 0.5
     config = replace(config, code_bits=bits, row_sums=int(sums))
     lanes = [n for n in (1, 2, 4, 8, 16) if g.columns % n == 0 and group % n == 0]
-    if bits == 1 or config.store_words or rng.random() < 0.3:
+    if bits == 1 or rng.random() < 0.3:
         return config
     config = replace(config, code_bits=int(rng.integers(2, 9)), result_lanes=int(rng.choice(lanes)))
     if not convolution:

@@ -13,7 +13,7 @@ from ..codes import start_words
 from ..device import DeviceConfig
 from ..layout import HEADER, PROGRAM_MAGIC, header_of, unpack_descriptor
 from ..starts import plane_starts
-from ..stream import stream_of, tile_at
+from ..stream import Tile, stream_of, tile_at
 from .loading import store_images
 from .memories import Memories, wrapped
 from .results import inside_memory, write_back
@@ -159,9 +159,9 @@ class Machine:
         g = self.config.geometry
         planes, copies, taps = walk.counts["plane"], walk.counts["copy"], walk.taps
         kinds = 1 + fields["edge_left"] + fields["edge_right"]
-        weights, values = self._weights(fields, kinds * copies * taps, tile)
-        starts = values[:, 0]
-        signs = 2 * weights.reshape(g.columns, kinds, copies, taps * g.width).astype(np.float32) - 1
+        held = self._held(fields, kinds * copies * taps, tile)
+        starts = held.starts[:, 0]
+        signs = 2 * held.weights.reshape(g.columns, kinds, copies, taps * g.width).astype(np.float32) - 1
         sums = np.zeros((g.rows, walk.positions, g.columns), np.int64)
         step = max(_CHUNK // (taps * g.width), 1)
         for kind, positions in enumerate(walk.kinds):
@@ -173,10 +173,8 @@ class Machine:
                         for pair in np.ndindex(planes, copies)
                     )
                     sums[row, chunk] = self._accumulate(fields, operands, signs[:, kind], starts)
-        if fields["rescaled"]:
-            word = fields["threshold_base"] + tile
-            return sums, self.memories.scales[:, word : word + 1].T.astype(np.int64)
-        return sums, values[:, 1:].T
+        words = held.starts[:, 1:].T if held.scales is None else held.scales[np.newaxis].astype(np.int64)
+        return sums, words
 
     def _accumulate(
         self,
@@ -207,38 +205,38 @@ class Machine:
                 shared = shared - x.sum(axis=(1, 2)).astype(np.int64)[:, np.newaxis] // 2
         return wrapped(acc + shared, bits) if fields["row_sum"] else acc
 
-    def _weights(
-        self, fields: Mapping[str, int], taps: int, tile: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return the bits of a tile's weights, shape (columns, `taps`, width), and its start values.
-
-        There is one of them for each column and threshold.
-        """
+    def _held(self, fields: Mapping[str, int], taps: int, tile: int) -> Tile:
+        """Return what the buffers hold of a tile, its weights as bits, shape (columns, `taps`, width)."""
         config, memories = self.config, self.memories
         levels = 1 if fields["rescaled"] else start_words(fields["code_last"] + 1)
         first, start = fields["weight_base"] + tile * taps, fields["threshold_base"] + tile * levels
         if not fields["stream"]:
             inside_memory("weights", range(first, first + taps), config.weight_depth)
             inside_memory("start values", range(start, start + levels), config.threshold_depth)
-            return memories.weights[:, first : first + taps], memories.starts[:, start : start + levels]
+            scales = memories.scales[:, start] if fields["rescaled"] else None
+            weights, starts = memories.weights[:, first:], memories.starts[:, start : start + levels]
+            return Tile(weights[:, :taps], starts, scales)
         if not config.store_words:
             raise CompileError("weights come from a store, which the device has not (store_words=0)")
         if self._stream is None:
             self._stream = stream_of(memories.store, config)
-        words, starts, self._place = tile_at(self._stream, self._place, config)
-        if (words.shape[1], starts.shape[1]) != (taps, levels):
+        there, self._place = tile_at(self._stream, self._place, config)
+        found = there.weights.shape[1], there.starts.shape[1]
+        if found != (taps, levels) or (there.scales is None) == bool(fields["rescaled"]):
             raise CompileError(
-                f"a tile of {taps} words and {levels} start values meets one of {words.shape[1]} and "
-                f"{starts.shape[1]} in the store"
+                f"a tile of {taps} words and {levels} start values meets one of {found[0]} and {found[1]} in "
+                "the store, or only one of them has words of the results unit"
             )
         if self._place > self._stream[0]:
             self._place = 1
         # Through the rings, which then hold what a device has in them.
         ring = (self._next_word + np.arange(taps)) % config.weight_depth
-        memories.weights[:, ring] = np.unpackbits(words, axis=-1, bitorder="little")
+        memories.weights[:, ring] = np.unpackbits(there.weights, axis=-1, bitorder="little")
         places = (self._next_start + np.arange(levels)) % config.threshold_depth
-        memories.starts[:, places] = wrapped(starts, config.acc_width)
-        given = memories.weights[:, ring], memories.starts[:, places]
+        memories.starts[:, places] = wrapped(there.starts, config.acc_width)
+        if there.scales is not None:
+            memories.scales[:, places[0]] = there.scales
+        given = Tile(memories.weights[:, ring], memories.starts[:, places], there.scales)
         self._next_word = (self._next_word + taps) % config.weight_depth
         self._next_start = (self._next_start + levels) % config.threshold_depth
         return given
