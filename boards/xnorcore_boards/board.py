@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -138,53 +138,37 @@ class Board:
             )
         return cycles
 
-    def chip(self, config: DeviceConfig) -> StoreChip | None:
-        """Return the chip that a configuration's store is in; None if it is on the FPGA, or there is none.
+    def beside(self, config: DeviceConfig) -> dict[str, StoreChip]:
+        """Return the chips that a configuration needs, by the ports of its device.
+
+        At ``chip`` is its store, if that is not on the FPGA; at ``flash`` what only keeps a network.
 
         Raises
         ------
         BuildError
             If the board has no such chip, or its region is smaller.
         """
+        found: dict[str, StoreChip] = {}
         kind = StoreKind(config.store_kind)
-        if kind == StoreKind.RAM:
-            return None
-        chip = next((chip for chip in self.chips if chip.kind == kind.outside), None)
-        if chip is None:
+        if kind != StoreKind.RAM:
             there = " or ".join(f"{chip.kind:d} ({chip.kind.title})" for chip in self.chips)
             fix = f"choose store_kind={there}" if there else "leave out store_kind"
-            raise BuildError(
-                f"{self.name}: store_kind is {kind:d}, but its store cannot be {kind.title}; {fix}"
-            )
-        if chip.words < config.store_words:
-            raise BuildError(
-                f"{self.name}: store_words is {config.store_words}, but its {kind.title} has room for "
-                f"{chip.words}"
-            )
+            lacks = f"store_kind is {kind:d}, but its store cannot be {kind.title}; {fix}"
+            found["chip"] = self._chip((kind.outside,), lacks, kind.title, store_words=config.store_words)
+        if words := config.kept_words:
+            lacks = f"kept_words is {words}, but it has no flash that its device can write"
+            lacks += "; leave out kept_words"
+            found["flash"] = self._chip(FLASHES, lacks, "flash", kept_words=words)
+        return found
+
+    def _chip(self, kinds: Collection[StoreKind], lacks: str, title: str, **words: int) -> StoreChip:
+        chip = next((chip for chip in self.chips if chip.kind in kinds), None)
+        if chip is None:
+            raise BuildError(f"{self.name}: {lacks}")
+        for name, count in words.items():
+            if chip.words < count:
+                raise BuildError(f"{self.name}: {name} is {count}, but its {title} has room for {chip.words}")
         return chip
-
-    def flash(self, config: DeviceConfig) -> StoreChip | None:
-        """Return the flash of a configuration, as its store or beside it; None without one.
-
-        Raises
-        ------
-        BuildError
-            If the board has none, or its region is smaller.
-        """
-        chip = self.chip(config)
-        if not config.kept_words:
-            return chip if chip and chip.kind in FLASHES else None
-        flash = next((chip for chip in self.chips if chip.kind in FLASHES), None)
-        if flash is None:
-            raise BuildError(
-                f"{self.name}: kept_words is {config.kept_words}, but it has no flash that its device can "
-                "write; leave out kept_words"
-            )
-        if flash.words < config.kept_words:
-            raise BuildError(
-                f"{self.name}: kept_words is {config.kept_words}, but its flash has room for {flash.words}"
-            )
-        return flash
 
     def new_platform(self) -> Any:
         """Return a new Amaranth platform, which adds and keeps words as the part's family does.

@@ -128,16 +128,14 @@ class BoardTop(Elaboratable):
         m.submodules.tx_pin = tx = io.Buffer("o", uart.tx)
         m.d.comb += [device.rx.eq(rx.i), tx.o.eq(device.tx)]
 
-        chip, flash = board.chip(device.config), board.flash(device.config)
-        if chip and chip.kind in SDRAMS:
-            m.submodules.sdram = pads = Module()
+        for name, chip in board.beside(device.config).items():
+            wires, sdram = getattr(device, name), chip.kind in SDRAMS
+            m.submodules["sdram" if sdram else "flash"] = pads = Module()
             port = platform.request(chip.resource, dir="-")  # type: ignore[attr-defined]
-            board.part.family.sdram(pads, port, device.chip, ~reset)
-        if flash:
-            m.submodules.flash = pads = Module()
-            port = platform.request(flash.resource, dir="-")  # type: ignore[attr-defined]
-            wires = device.chip if flash is chip else device.flash
-            flash_pads(pads, board.part.family, flash_place(flash), port, wires)
+            if sdram:
+                board.part.family.sdram(pads, port, wires, ~reset)
+            else:
+                flash_pads(pads, board.part.family, flash_place(chip), port, wires)
         beat = Signal()
         m.d.sync += beat.eq(count[-4])
         m.d.comb += device.tick.eq(beat & ~count[-4])

@@ -333,9 +333,10 @@ def test_a_flash_beside_the_store():
     board = boards.find_board("ulx3s-25f")
     config = replace(SMALL, store_words=1 << 12, store_kind=1, kept_words=1 << 19)
     sdram, flash = board.chips
-    assert (board.chip(config), board.flash(config)) == (sdram, flash)
+    assert board.beside(config) == {"chip": sdram, "flash": flash}
     plain = replace(config, kept_words=0)
-    assert board.flash(plain) is None and board.flash(replace(plain, store_kind=4)) == flash
+    assert board.beside(plain) == {"chip": sdram}
+    assert board.beside(replace(plain, store_kind=4)) == {"chip": flash} and not board.beside(SMALL)
     design = elaborate(board, replace(SMALL, store_words=1 << 12, store_kind=1, kept_words=1 << 12))
     assert {name in design.constraints for name in ("flash_0__cs__io", "sdram_0__ras__io")} == {True}
     for name, words, says in (
@@ -350,7 +351,7 @@ def test_a_flash_beside_the_store():
 def test_a_queue_is_behind_the_same_flash():
     board = boards.find_board("icebreaker")
     config = replace(SMALL, store_words=1 << 12, store_kind=5)
-    assert board.chip(config) == board.chips[0] and board.chips[0].kind == 2
+    assert board.beside(config) == {"chip": board.chips[0]} and board.chips[0].kind == 2
     message = r"16385 words of 32 bits .* and 16384 words of a queue .*store_kind=5\) take 6 blocks of SPRAM"
     with pytest.raises(BuildError, match=message):
         check_size(board, replace(config, geometry=Geometry(1, 8, 32), act_depth=16385, act_ports=1))

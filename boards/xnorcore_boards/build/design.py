@@ -87,7 +87,7 @@ def elaborate(
         If the package with the board's pins is not installed.
     """
     # What can be refused is refused before the first Elaboratable, which complains if it is left unused.
-    board.flash(config)
+    board.beside(config)
     platform, divisor = board.new_platform(), board.divisor(baud or board.baud)
     plan = platform.prepare(BoardTop(board, config, baud, bake), "top", emit_src=False)
     rtlil = _text(plan.files["top.il"])

@@ -112,7 +112,7 @@ def _keep(
 
     with Accelerator.open(arguments.port, timeout=arguments.timeout, progress=console.progress) as device:
         try:
-            board.flash(device.info.config)
+            board.beside(device.info.config)
         except BuildError as error:
             raise UsageError(
                 f"what answers at {arguments.port} is another device: {error}; name its board"

@@ -172,17 +172,17 @@ def chip_models(board: Board, config: DeviceConfig) -> list[ChipModel]:
         One that only keeps a network is left out then: its lines are pulled up.
     """
     found: list[ChipModel] = []
-    chip, flash = board.chip(config), board.flash(config)
-    if chip and chip.kind in SDRAMS:
-        found.append(SdramChipModel(chip.resource, chip.kind, board.true_hz, config.store_words))
-    if flash:
+    for name, chip in board.beside(config).items():
+        if chip.kind in SDRAMS:
+            found.append(SdramChipModel(chip.resource, chip.kind, board.true_hz, config.store_words))
+            continue
         from ..flash_pads import flash_place
 
-        place = flash_place(flash)
+        place = flash_place(chip)
         if any(pad.late for pad in board.part.family.cells().pads.values()):
-            found.append(FlashChipModel(flash.resource, place, board.true_hz, flash_words(config)))
-        elif config.kept_words:
-            found.append(NoChipModel(flash.resource, place.lanes))
+            found.append(FlashChipModel(chip.resource, place, board.true_hz, flash_words(config)))
+        elif name == "flash":
+            found.append(NoChipModel(chip.resource, place.lanes))
         else:
             raise BuildError(
                 f"{board.name}: its flash cannot be beside a netlist, whose clock no pad makes; "

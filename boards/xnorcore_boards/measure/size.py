@@ -35,8 +35,8 @@ class Sized(Protocol):
         """Its clock, as the PLL makes it."""
         ...
 
-    def flash(self, config: DeviceConfig) -> Any:
-        """Return the flash of a configuration, or refuse that, or the chip of its store."""
+    def beside(self, config: DeviceConfig) -> Any:
+        """Return the chips that a configuration needs, or refuse it."""
         ...
 
 
@@ -57,7 +57,7 @@ def check_size(board: Sized, config: DeviceConfig, bram: int | None = None) -> N
         If the design is too large, with the estimate, or the board lacks a chip for it.
     """
     part, family = board.part, board.part.family
-    board.flash(config)
+    board.beside(config)
     check_clock(config.store_kind, board.true_hz)
     cells = estimate_area(family.name, config)
     whole = config_blocks(config, family) if bram is None else bram
