@@ -5,13 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from xnorcore.isa.device import DeviceConfig
+from xnorcore.isa.stores import StoreKind
+
 from .operators import mutants
 from .plan import ALL, LEFT_OUT, MORE, PLAN
 from .run import PACKAGE, ROOT, draw
+from .trial import devices_of
 
 GATEWARE = ROOT / "hw" / PACKAGE
 
@@ -29,6 +34,14 @@ def test_every_file_is_in_the_plan_or_left_out() -> None:
     files = {str(path.relative_to(GATEWARE)) for path in GATEWARE.rglob("*.py") if path.name != "__init__.py"}
     assert unplanned(files) == set()
     assert unplanned({*files, "memory/other.py"}) == {"memory/other.py"}
+
+
+def test_devices_that_are_compared_have_every_option_and_have_it_not() -> None:
+    """What none of them has would be the same circuit whatever is changed there."""
+    configs = [config for config, _ in devices_of()]
+    alike = [one.name for one in fields(DeviceConfig) if len({getattr(c, one.name) for c in configs}) < 2]
+    assert alike == []
+    assert {config.store_kind for config in configs if config.store_words} == set(StoreKind)
 
 
 def test_every_name_is_that_of_a_file() -> None:

@@ -15,6 +15,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from xnorcore.isa.device import DeviceConfig, Geometry
+from xnorcore.isa.stores import StoreKind
+
 from .patch import patch
 
 BROKEN, SAME, SURVIVED, KILLED = "does not build", "same circuit", "survived", "killed"
@@ -46,17 +49,11 @@ class _Platform:
         self.single = Ice40Spram() if family == "ice40" else None
 
 
-def digests(devices: bool = True) -> Iterator[str]:
-    """Yield hashes of the RTLIL of elements of all families and of devices, small ones and a full one."""
-    from amaranth.back import rtlil
+def devices_of() -> list[tuple[DeviceConfig, str]]:
+    """Return the devices that are compared, and families of FPGAs: those that differ most in what they have.
 
-    from xnorcore.isa.device import DeviceConfig, Geometry
-    from xnorcore.isa.stores import StoreKind
-    from xnorcore_hw.array.pe import ProcessingElement
-    from xnorcore_hw.link import UartReceiver, UartTransmitter
-    from xnorcore_hw.shells.pins import AxiStreamPins, UartPins
-    from xnorcore_hw.shells.sim import SimTop
-
+    A mutant counts as the same circuit if it is so in all of them, so each option is on in one, and off.
+    """
     small = DeviceConfig(
         Geometry(1, 4, 8), 12, 64, 32, 64, 64, 512, column_group=2, line_bytes=0,
         convolution=0, counters=0, threshold_share=2, program_halves=1,
@@ -65,24 +62,40 @@ def digests(devices: bool = True) -> Iterator[str]:
     single = DeviceConfig(
         Geometry(2, 4, 16), 16, 64, 32, 20_000, 100, 512, line_bytes=64, whole_windows=1, act_ports=1
     )
-    # Built one at a time: a design that is never elaborated makes Amaranth complain.
-    first = [(partial(SimTop, small), "ice40"), (partial(SimTop, single), "ice40")]
-    first += [(partial(SimTop, single), "generic")]
-    elements = [partial(ProcessingElement, width, 12) for width in (8, 24)]
-    parts = [(element, family) for element in elements for family in ("ice40", "ecp5", "gowin", "generic")]
-    parts += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
-    others = [(partial(SimTop, full), "generic"), (partial(AxiStreamPins, small), "generic")]
-    others += [(partial(UartPins, small, 0, 4), "generic")]
-    # Of every kind, and large enough for a flash to be erased by blocks; and what options add.
-    more = [replace(small, store_words=1 << 14, store_kind=kind) for kind in StoreKind]
+    # Of every kind, and large enough for a flash to be erased by blocks.
+    stores = [replace(small, store_words=1 << 14, store_kind=kind) for kind in StoreKind]
+    kept = [replace(config, kept_words=1 << 14) for config in (small, stores[StoreKind.SDRAM])]
+    more = [*kept, *stores]
     more += [replace(full, threshold_share=1, code_bits=3, row_sums=sums) for sums in (0, 1)]
     more += [replace(full, column_group=4, code_bits=bits, result_lanes=2) for bits in (3, 8)]
     more += [replace(more[-1], value_depth=64, scale_depth=depth) for depth in (0, 64)]
     more += [replace(more[-1], geometry=Geometry(2, 8, 32), packed_rows=1)]
+    rings = {"weight_depth": 64, "threshold_depth": 16, "store_words": 1 << 14}
+    more += [replace(full, column_group=4, threshold_share=1, code_bits=4, result_lanes=2, **rings)]
     # What has most options comes first, as it has most of what may differ; one family keeps weights inverted.
-    first = [(partial(SimTop, config), "generic") for config in reversed(more)] + first
-    first += [(partial(SimTop, one), "ecp5") for one in more if one.row_sums]
-    for design, family in [*first, *parts, *others] if devices else parts:
+    found = [(config, "generic") for config in reversed(more)]
+    found += [(small, "ice40"), (single, "ice40"), (single, "generic"), (full, "generic")]
+    return found + [(one, "ecp5") for one in more if one.row_sums]
+
+
+def digests(devices: bool = True) -> Iterator[str]:
+    """Yield hashes of the RTLIL of elements of all families and of devices, small ones and a full one."""
+    from amaranth.back import rtlil
+
+    from xnorcore_hw.array.pe import ProcessingElement
+    from xnorcore_hw.link import UartReceiver, UartTransmitter
+    from xnorcore_hw.shells.pins import AxiStreamPins, UartPins
+    from xnorcore_hw.shells.sim import SimTop
+
+    configs = devices_of()
+    small = next(config for config, family in configs if family == "ice40")
+    # Built one at a time: a design that is never elaborated makes Amaranth complain.
+    whole = [(partial(SimTop, config), family) for config, family in configs]
+    elements = [partial(ProcessingElement, width, 12) for width in (8, 24)]
+    parts = [(element, family) for element in elements for family in ("ice40", "ecp5", "gowin", "generic")]
+    parts += [(partial(part, 6), "generic") for part in (UartReceiver, UartTransmitter)]
+    whole += [(partial(AxiStreamPins, small), "generic"), (partial(UartPins, small, 0, 4), "generic")]
+    for design, family in [*whole[:-3], *parts, *whole[-3:]] if devices else parts:
         text = rtlil.convert(design(), name="top", platform=_Platform(family), emit_src=False)
         yield hashlib.sha256(text.encode()).hexdigest()[:16]
 
