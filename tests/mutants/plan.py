@@ -163,7 +163,7 @@ PLAN: dict[str, list[str]] = {
     "array/unit.py": [*_UNIT, *_VALUES, *_SCALED, *_ROWS],
     "array/values.py": [*_VALUE_PROOFS, *_VALUES, *_ROWS],
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
-    "command/boot.py": _KEPT,
+    "command/boot.py": [*_KEPT, "tests/hw/test_keeper.py"],
     "command/control.py": [*_CONTROL, *_KEYS, *_REQUESTS, *_BATCHES, *_MAPS, *_DAMAGE],
     "command/counters.py": [*_COUNTERS, *_BATCHES],
     "command/header.py": [*_CONTROL, *_KEYS, *_MAPS],
