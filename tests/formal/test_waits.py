@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore_hw.sequence.hazards import LayerHazards, WritePort
@@ -53,23 +53,46 @@ def test_the_proof_sees_a_lost_end(tmp_path: Path) -> None:
     assert hazards_scenario(Late()).refuted(tmp_path, cycles=6) & {"marks"}
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 8), (3, 8), (2, 32)])
-def test_results_leave_time_for_the_words_before(rows: int, columns: int, tmp_path: Path) -> None:
-    geometry = Geometry(rows, columns, 8)
-    s = Scenario(port := WritePort(DeviceConfig(geometry)))
+# Strips and parts of words; planes; a unit; kernel rows; rows whose results leave the unit early.
+PORTS = [
+    *(DeviceConfig(Geometry(rows, columns, 8)) for rows, columns in ((1, 8), (3, 8), (2, 32))),
+    DeviceConfig(Geometry(2, 32, 16), code_bits=3),
+    DeviceConfig(Geometry(3, 16, 8), code_bits=4, result_lanes=4),
+    DeviceConfig(Geometry(2, 16, 32), packed_rows=1),
+    DeviceConfig(Geometry(1, 16, 32), code_bits=2, result_lanes=2, value_depth=64, packed_rows=1),
+]
+
+
+@pytest.mark.parametrize("config", PORTS, ids=range(len(PORTS)))
+def test_results_leave_time_for_the_words_before(config: DeviceConfig, tmp_path: Path) -> None:
+    g, steps = config.geometry, config.geometry.columns // (config.result_lanes or config.geometry.columns)
+    s = Scenario(port := WritePort(config))
     s.drive(port.result, port.strips)
+    there = [name for name in ("planes_last", "unit", "packed", "short") if name in port.signature.members]
+    s.drive(*(getattr(port, name) for name in there))
+    planes, unit, packed, short = (
+        getattr(port, name, Const(0)) for name in ("planes_last", "unit", "packed", "short")
+    )
+    s.assume((planes < config.code_bits) & (short < steps))
+    written, parts = Signal(8), Signal(8)
+    s.m.d.comb += [
+        written.eq(g.words_per_tile * Mux(port.strips, g.rows, 1) * (planes + 1)),
+        parts.eq(Mux(packed, 3, written)),
+    ]
+    most = max(g.rows * g.words_per_tile * config.code_bits, steps, 3 * config.packed_rows)
     words, since = Signal(6, init=1), Signal(6, init=1)
     with s.m.If(port.result):
-        parts = Mux(port.strips, rows * geometry.words_per_tile, geometry.words_per_tile)
-        s.m.d.sync += [words.eq(parts), since.eq(1)]
+        s.m.d.sync += [words.eq(Mux(unit & (parts < steps - short), steps - short, parts)), since.eq(1)]
     with s.m.Elif(~since.all()):
         s.m.d.sync += since.eq(since + 1)
     left = s.inside["left"]
-    s.claim((words >= 1) & (words <= rows * geometry.words_per_tile) & (since >= 1))
+    s.claim((words >= 1) & (words <= most) & (since >= 1))
     s.claim(left == Mux(since < words, words - since, 0))
     s.claim(port.busy == (since < words), "busy")
-    s.reach(~port.busy & (words == rows * geometry.words_per_tile) & (since == words), "free")
-    s.prove(tmp_path, steps=2, within=rows * geometry.words_per_tile + 4)
+    s.reach(~port.busy & (words == most) & (since == words), "free")
+    if "short" in there:
+        s.reach((words == steps - 2) & (since == words), "short")
+    s.prove(tmp_path, steps=2, within=most + 4)
 
 
 def arbiter_scenario(arbiter: ReadoutArbiter) -> Scenario:
