@@ -16,7 +16,7 @@ from xnorcore.isa.stores import StoreKind
 from .operators import mutants
 from .plan import ALL, LEFT_OUT, MORE, PLAN
 from .run import PACKAGE, ROOT, draw
-from .trial import devices_of
+from .trial import devices_of, runs_of
 
 GATEWARE = ROOT / "hw" / PACKAGE
 
@@ -76,6 +76,13 @@ def test_every_test_of_the_plan_is_there() -> None:
     assert absent([test for test in tests if test not in folders], there) == []
     wrong = "tests/hw/test_conv.py::test_random_networks[nothing]"
     assert absent([tests[0], wrong], there) == [wrong]
+
+
+def test_tests_run_in_their_order() -> None:
+    tests = ["a.py", "b.py", "c.py::one", "a.py", "d.py::two", "e.py -k not 32", "f.py"]
+    assert runs_of(tests) == [
+        ["a.py", "b.py"], ["-m", "", "c.py::one", "d.py::two"], ["-m", "", "e.py", "-k", "not 32"], ["f.py"],
+    ]  # fmt: skip
 
 
 def test_packages_have_no_gateware() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from xnorcore.isa.device import DeviceConfig, Geometry
@@ -138,15 +139,8 @@ def trial(original: str, devices: bool, tests: list[str]) -> tuple[str, str]:
             if report.failed and not self.first:
                 self.first = report.nodeid
 
-    # What is named runs though it be of a campaign.
-    named = [test for test in tests if "::" in test or " -k " in test]
-    plain = [test for test in named if " -k " not in test]
-    chosen = [shlex.split(test.replace(" -k ", " -k '") + "'") for test in named if " -k " in test]
-    runs = [["-m", "", *arguments] for arguments in ([plain] if plain else []) + chosen]
-    if files := [test for test in tests if test not in named]:
-        runs.append(files)
     signal.signal(signal.SIGVTALRM, _stop)
-    for arguments in runs:
+    for arguments in runs_of(tests):
         failures = Failures()
         code: object = "nothing"
         try:
@@ -160,6 +154,22 @@ def trial(original: str, devices: bool, tests: list[str]) -> tuple[str, str]:
         if code != pytest.ExitCode.OK:
             return BROKEN, f"pytest ended with {code!r}"
     return SURVIVED, ""
+
+
+def runs_of(tests: list[str]) -> list[list[str]]:
+    """Return the arguments of pytest for tests, in their order: few runs, since each begins anew."""
+
+    def kind(test: str) -> str:
+        return "-k" if " -k " in test else "::" if "::" in test else ""
+
+    runs: list[list[str]] = []
+    for one, group in groupby(dict.fromkeys(tests), kind):
+        # What is named runs though it be of a campaign.
+        if one == "-k":
+            runs += [["-m", "", *shlex.split(test.replace(" -k ", " -k '") + "'")] for test in group]
+        else:
+            runs.append([*(["-m", ""] if one else []), *group])
+    return runs
 
 
 def prepare(gateware: Path, tests: list[str], devices: bool) -> str:
