@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import replace
+from math import prod
 
 import pytest
 from amaranth.hdl import Module
@@ -21,74 +22,83 @@ CONFIG = DeviceConfig(
 )
 CODES = replace(CONFIG, code_bits=2)
 SUMS = replace(CODES, row_sums=1)
+ROWS = replace(
+    CODES, geometry=Geometry(1, 16, 32), column_align=2, result_lanes=2, value_depth=64, packed_rows=1
+)
 
 
 Loops = dict[str, int]
 
 
-def expected(lasts: Loops, steps: Loops, bases: Loops, double: bool, single: int, near: int) -> list[tuple]:
+def expected(
+    lasts: Loops, steps: Loops, bases: Loops, double: bool, single: int, near: int, edges: tuple[int, int]
+) -> list[dict[str, int]]:
     """Walk the loops the plain way; `steps` are bits. The last copies, `single` and one, count once.
 
-    All but `near` of the last ones count four times, if that is not 0.
+    All but `near` of the last ones count four times, if that is not 0. Where `edges` says so, the first
+    position of a row, and the last one, have weights of their own.
     """
     beats = []
     read = bases["read_base"] << OFFSET_BITS
-    weight = weight_tile = bases["weight_base"]
-    start = bases["threshold_base"]
     count: dict[str, int] = dict.fromkeys(LOOPS, 0)
+    inner = [loop for loop in LOOPS[:5] if loop != "plane"]
+    words = prod(lasts[loop] + 1 for loop in inner)
     while True:
         at_end = {loop: count[loop] == lasts[loop] for loop in LOOPS}
         fresh = count["run"] == count["col"] == count["row"] == 0
         begins = count["plane"] == count["copy"] == 0
         doubles = double and lasts["copy"] - count["copy"] == single
+        word = 0
+        for loop in reversed(inner):
+            word = word * (lasts[loop] + 1) + count[loop]
+        kind = (edges[0] and count["x"] > 0) + (edges[1] and at_end["x"])
+        word += (count["tile"] * (1 + sum(edges)) + kind) * words
         beats.append(
-            (
-                (read >> OFFSET_BITS) & 0xFFFF,
-                read % (1 << OFFSET_BITS),
-                weight & 0xFFFF,
-                start & 0xFFFF,
-                all(count[loop] == 0 for loop in LOOPS[:9]),
-                fresh and (begins or doubles),
-                fresh and not begins and doubles,
-                all(at_end[loop] for loop in LOOPS[:5]),
-                at_end["run"],
-                at_end["win_x"] and at_end["win_y"],
-                all(at_end[loop] for loop in LOOPS[:9]),
-                all(at_end.values()),
-                bool(near) and count["copy"] <= lasts["copy"] - near,
-                at_end["copy"],
-            )
+            {
+                "raddr": (read >> OFFSET_BITS) & 0xFFFF,
+                "offset": read % (1 << OFFSET_BITS),
+                "waddr": (bases["weight_base"] + word) & 0xFFFF,
+                "taddr": (bases["threshold_base"] + count["tile"]) & 0xFFFF,
+                "tile_first": all(count[loop] == 0 for loop in LOOPS[:9]),
+                "first": fresh and (begins or doubles),
+                "doubles": fresh and not begins and doubles,
+                "last": all(at_end[loop] for loop in LOOPS[:5]),
+                "run_end": at_end["run"],
+                "window_last": at_end["win_x"] and at_end["win_y"],
+                "tile_end": all(at_end[loop] for loop in LOOPS[:9]),
+                "layer_end": all(at_end.values()),
+                "plane_first": count["plane"] == 0,
+                "plane_last": at_end["plane"],
+                "four": bool(near) and count["copy"] <= lasts["copy"] - near,
+                "copy_last": at_end["copy"],
+                "even": count["x"] % 2 == count["y"] % 2 == 0,
+            }
         )
         if all(at_end.values()):
             return beats
         loop = next(loop for loop in LOOPS if not at_end[loop])
-        for inner in LOOPS[: LOOPS.index(loop)]:
-            count[inner] = 0
+        for before in LOOPS[: LOOPS.index(loop)]:
+            count[before] = 0
         count[loop] += 1
         read += steps[loop]
-        if loop in ("run", "col", "row", "copy"):
-            weight += 1
-        elif loop == "tile":
-            weight = weight_tile = weight + 1
-            start += 1
-        else:
-            weight = weight_tile
 
 
 @pytest.mark.parametrize("seed", some(range(12), 4))
-@pytest.mark.parametrize("config", [CONFIG, CODES, SUMS], ids=["bits", "codes", "sums"])
+@pytest.mark.parametrize("config", [CONFIG, CODES, SUMS, ROWS], ids=["bits", "codes", "sums", "rows"])
 def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
     rng = random.Random(seed)
     dut, moves = LoopNest(config), Moves(config)
     m = Module()
     m.submodules += [dut, moves]
     m.d.comb += [moves.place.eq(dut.place), moves.en.eq(dut.load | dut.step), dut.distance.eq(moves.distance)]
-    found: list[list[tuple]] = []
-    wanted = []
+    found, wanted = [], []
 
     async def testbench(ctx) -> None:
         for _ in range(3):
             lasts = dict.fromkeys(LOOPS, 0) | {loop: rng.choice([0, 0, 0, 1, 2]) for loop in dut.loops}
+            edges = (rng.randrange(2), rng.randrange(2)) if config.packed_rows else (0, 0)
+            if any(edges):
+                lasts |= {"win_x": 0, "win_y": 0, "x": rng.randint(sum(edges), 3)}
             single, near = rng.randint(0, lasts["copy"]), rng.choice([0, 1, 2]) if config.row_sums else 0
             bases = {name: rng.randrange(1 << 16) for name in ("read_base", "weight_base", "threshold_base")}
             double = rng.random() < 0.5
@@ -111,8 +121,12 @@ def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
                 await ctx.tick()
                 ctx.set(moves.write.valid, 0)
             first = bases | {"read_base": bases["read_base"] + offset}
-            beats = expected(lasts, steps, first, double, single, near)
-            wanted.append(beats if config.row_sums else [beat[:-2] for beat in beats])
+            if config.packed_rows:
+                ctx.set(dut.layer.edge_left, edges[0])
+                ctx.set(dut.layer.edge_right, edges[1])
+            beats = expected(lasts, steps, first, double, single, near, edges)
+            names = [name for name in beats[0] if name in dut.signature.members]
+            wanted.append([{name: beat[name] for name in names} for beat in beats])
             for name, value in bases.items():
                 ctx.set(dut.layer[name], value)
             ctx.set(dut.layer.double, double)
@@ -126,10 +140,7 @@ def test_nest_against_plain_loops(config: DeviceConfig, seed: int) -> None:
                 await ctx.tick()
                 ctx.set(dut.step, 0)
                 if step:
-                    names = ("raddr", "offset", "waddr", "taddr", "tile_first", "first", "doubles")
-                    names += ("last", "run_end", "window_last", "tile_end", "layer_end")
-                    names += ("four", "copy_last") if config.row_sums else ()
-                    beats.append(tuple(ctx.get(getattr(dut, name)) for name in names))
+                    beats.append({name: ctx.get(getattr(dut, name)) for name in names})
             found.append(beats)
 
     sim = Simulator(m)

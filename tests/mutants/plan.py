@@ -221,7 +221,7 @@ PLAN: dict[str, list[str]] = {
     "parts/stream_register.py": ["tests/formal/test_queue.py -k register", *_NETWORK],
     "sequence/batches.py": [*_BATCHES, *_MAPS, *_NETWORK],
     "sequence/causes.py": [*_BATCHES, *_NETWORK],
-    "sequence/edges.py": _ROWS,
+    "sequence/edges.py": [*_NEST, *_ROWS],
     "sequence/emissions.py": [*_SEQUENCER, *_MAPS, *_NETWORK, *_CODES],
     "sequence/fetch.py": [*_SEQUENCER, *_HOSTILE, *_MAPS, *_NETWORK, *_FETCH, *_CODES, *_ROWS],
     "sequence/hazards.py": [*_WAITS, *_STORED, *_MAPS, *_NETWORK, *_CODES, *_UNIT, *_ROWS],
