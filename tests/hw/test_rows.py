@@ -47,7 +47,8 @@ def test_parts_of_results(pairs: int) -> None:
                 await ctx.tick().repeat(int(random.integers(1, 3)))
                 ctx.set(dut.writing, 1)
                 field = ctx.get(dut.field)
-                assert field.packed == packed and field.last == (number == PARTS - 1 or not packed)
+                assert (field.packed, field.halves) == (packed, packed & pairs)
+                assert field.last == (number == PARTS - 1 or not packed)
                 if part is not None:
                     assert place == (part.position - 1) * words + part.word
                     size = 1 if words == 1 else 2
