@@ -154,7 +154,7 @@ PLAN: dict[str, list[str]] = {
     "array/carry/ecp5.py": _PE,
     "array/carry/generic.py": _PE,
     "array/carry/ice40.py": _PE,
-    "array/factors.py": [*_LANE, *_SCALED],
+    "array/factors.py": ["tests/hw/test_factors.py", *_LANE, *_SCALED],
     "array/lane.py": [*_LANE, *_UNIT, *_VALUES, *_SCALED],
     "array/pe.py": [*_PE, *_SUMS],
     "array/popcount.py": [*_PE, "tests/hw/test_array.py"],
