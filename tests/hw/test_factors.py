@@ -18,7 +18,7 @@ ROWS, DEPTH = 2, 64
 CONFIG = DeviceConfig(Geometry(ROWS, 8, 16), code_bits=3, result_lanes=2, scale_depth=DEPTH)
 # What a layer has to do with K, its positions and its tiles.
 LAYERS = (
-    (Scaling.FOLDED, 3, 2), (Scaling.KEPT, DEPTH, 1), (Scaling.MULTIPLIED, DEPTH, 2), (Scaling.FOLDED, 1, 1),
+    (Scaling.KEPT, DEPTH, 1), (Scaling.MULTIPLIED, DEPTH, 2), (Scaling.FOLDED, 3, 2), (Scaling.FOLDED, 1, 1),
     (Scaling.NONE, 2, 2), (Scaling.KEPT, 5, 1), (Scaling.MULTIPLIED, 5, 3), (Scaling.FOLDED, 2, 1),
 )  # fmt: skip
 
