@@ -133,6 +133,10 @@ def test_refused() -> None:
         NetworkError, match="Conv2d 'last': reads 3 channels, but the complement has 1 channels"
     ):
         absorb_complement(conv, np.array([True]))
+    with pytest.raises(
+        NetworkError, match=r"'d': has a weight of -128, .* for channel 1, which it reads comp"
+    ):
+        absorb_complement(Dense([[-128, -128, 1]], name="d"), np.array([False, True, True]))
     with pytest.raises(NetworkError, match=r"complement is int64 \(2,\), but must be bool"):
         absorb_complement(conv, [0, 1])
     mask = np.array([False, True, True, False])

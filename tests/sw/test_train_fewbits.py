@@ -12,7 +12,7 @@ import pytest
 
 from tests import needs
 from xnorcore.datasets import Dataset
-from xnorcore.errors import UsageError
+from xnorcore.errors import NetworkError, UsageError
 from xnorcore.folding.steps import fold_steps
 from xnorcore.reference import fast, golden
 
@@ -87,6 +87,8 @@ def test_places_that_are_reached_or_not() -> None:
         [[1, 0], [0, -1]], places, **plain | {"gamma": [1.0, -1.0]}, input_scale=Fraction(2)
     )
     assert rows.tolist() == [[1, 0], [0, 1]] and found.tolist() == [[2, 2, 3]] * 2
+    with pytest.raises(NetworkError, match="channel 1 falls and has a weight of -128, whose negative 8 bits"):
+        fold_steps([[1, -128], [0, -128]], places, **plain | {"gamma": [1.0, -1.0]})
 
 
 # Export.

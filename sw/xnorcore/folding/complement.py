@@ -76,7 +76,7 @@ def absorb_complement(layer: Dense | Conv2d, mask: ArrayLike) -> Dense | Conv2d:
     Raises
     ------
     NetworkError
-        If the mask has another length, or the padding cannot be kept.
+        If the mask has another length, the padding cannot be kept, or a weight's negative has no 8 bits.
     """
     flags = _mask(mask)
     weights = layer.weights.copy()
@@ -86,7 +86,15 @@ def absorb_complement(layer: Dense | Conv2d, mask: ArrayLike) -> Dense | Conv2d:
         raise NetworkError(
             f"{label}: reads {layer.inputs} {what}, but the complement has {len(flags)} channels"
         )
-    weights.reshape(-1, len(flags))[:, flags] *= -1
+    negated = weights.reshape(-1, len(flags))
+    lowest = flags & (negated == np.iinfo(np.int8).min).any(axis=0)
+    if lowest.any():
+        raise NetworkError(
+            f"{label}: has a weight of -128, whose negative 8 bits do not hold, for channel "
+            f"{int(np.argmax(lowest))}, which it reads complemented (pooling before a batch norm with "
+            "negative gamma); use narrow weights, -127 to 127, or pool after the sign"
+        )
+    negated[:, flags] *= -1
     changed = layer.with_arrays(weights)
     return _padded(label, changed, flags) if isinstance(changed, Conv2d) else changed
 

@@ -142,7 +142,7 @@ def fold_exact(
     Parameters
     ----------
     weights : array of int8, shape (outputs, ...)
-        Weights of -1 and +1.
+        Any integers, -1 and +1 where sign(0) is 0.
     factor, constant, root, square : sequences of Fraction, length outputs
         `square` is at least 0.
     sign_zero, input_bits, zero_padded
@@ -157,12 +157,17 @@ def fold_exact(
     Raises
     ------
     NetworkError
-        If sign(0) is undecided and some input may reach it.
+        If sign(0) is undecided and some input may reach it; or a channel falls that has a weight of -128.
     """
     rows = weights.reshape(len(weights), prod(weights.shape[1:])).copy()
     thresholds = np.empty(len(rows), np.int64)
     for i, slope in enumerate(factor):
         if slope < 0:
+            if (rows[i] == np.iinfo(np.int8).min).any():
+                raise NetworkError(
+                    f"channel {i} falls and has a weight of -128, whose negative 8 bits do not hold; use "
+                    "narrow weights, -127 to 127"
+                )
             rows[i] *= -1
         thresholds[i] = _threshold(
             i, rows[i], abs(slope), constant[i], root[i], square[i], sign_zero, input_bits, zero_padded

@@ -38,7 +38,9 @@ def check(net: Net, folder: Path, images: Any, *, bits: int = 3) -> Network:
     shown = [
         one
         for index, one in enumerate(results)
-        if network.values[index + 1].result != "sums" and network.pooled_by(index) is None
+        if network.values[index + 1].result != "sums"
+        and network.pooled_by(index) is None
+        and not any(network.layers[reader].name.startswith("turn") for reader in network.readers[index + 1])
     ]
     for one, expected in zip(shown, net.hidden(), strict=True):
         assert len(np.unique(expected)) > 1
@@ -108,6 +110,49 @@ def test_weights(bits: int, narrow: int, tmp_path: Path) -> None:
     net.dense(3, bits, narrow)
     network = check(net, tmp_path, images)
     assert widths(network) == [bits] * 3
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("dense", 0), ("conv", 0), ("branches", 3)])
+def test_lowest_weights_in_channels_that_fall(kind: str, seed: int, tmp_path: Path) -> None:
+    """-128 has no negative of 8 bits: a layer behind turns the channel around, of signs as of codes."""
+    images = pixels(9) if kind == "dense" else pixels(2, 6, 6)[:8]
+    net = Net(images.shape[1:], images, seed=seed)
+
+    def layer(outputs: int, *bits: int, pools: bool = False) -> None:
+        if kind == "dense":
+            net.dense(outputs, 8, 0)
+        else:
+            net.conv(outputs, 8, 0, pads=1)
+        net.norm()
+        if bits:
+            net.quant(bits[0], narrow=1)
+        else:
+            net.sign()
+        if pools:
+            net.pool()
+
+    layer(6, 3)
+    layer(8, pools=kind == "conv")
+    if kind == "branches":
+        before = net.state
+        layer(8, 2)
+        one, net.state = net.state, before
+        layer(8, 2)
+        net.add(one)
+        net.keep(net.codes[-1] + net.codes[-2])
+    net.dense(3, 8, 0)
+    result = imported(net, tmp_path)
+    network = check(net, tmp_path, images)
+    names = [one.name for one in network.layers]
+    turned = [number for number in range(len(names)) if f"turn{number}" in names]
+    assert len(turned) == (4 if kind == "branches" else 2)
+    for number in turned:
+        place = names.index(f"turn{number}")
+        first, turn = network.layers[place - 1 : place + 1]
+        assert has_weights(first) and has_weights(turn) and (first.weights == -128).any()
+        assert set(np.unique(turn.weights)) == {-1, 0, 1}
+    said = result.report.human().count("with weights of -128 that fall, turned around")
+    assert said == len(turned)
 
 
 @pytest.mark.parametrize("options", some([{"signed": 0}, {"narrow": 1}, {}], 1))
@@ -380,12 +425,6 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
     "relu of codes": (
         lambda b: b.node("Relu", _quant(b, _gemm(b))),
         r"Relu .*: gives more than two values, and Gemm .* reads them without",
-    ),
-    "lowest weight": (
-        lambda b: _quant(
-            b, b.node("Neg", _gemm(b, _quant(b, b.const(np.full((4, 5), [-128, 1, 3, 5, 7.0])), 1.0, 8.0)))
-        ),
-        "has weights of -128 in a channel that falls",
     ),
 }  # fmt: skip
 

@@ -74,6 +74,35 @@ def test_an_8_bit_image(tmp_path: Path) -> None:
     assert result.network.layers[0].outputs > 64 and result.report.check.boundary > 2  # type: ignore[union-attr]
 
 
+def lowest(b: Builder, *shape: int) -> str:
+    """Weights of 8 bits, -128 among them."""
+    return b.const(RNG.choice([-128, 127, 3], shape))
+
+
+def test_weights_without_a_negative(tmp_path: Path) -> None:
+    """Of -128: what falls is emitted as its complement; the layer that reads a complement has none."""
+    for pooled in (False, True):
+        b, x = begun((1, 2, 8, 8))
+        x = b.node("Conv", two(b, x), lowest(b, 4, 4, 3, 3))
+        x, values = (b.node("MaxPool", x, **POOL), 16) if pooled else (x, 16 * 4)
+        x = two(b, b.norm(b.node("Neg", b.node("Flatten", x)), values))
+        model = finished(b, x, values)
+        result = imported(model, tmp_path)
+        assert (result.network.layers[1].weights == -128).any()  # type: ignore[union-attr]
+        ours, theirs, _ = scores(result, model)
+        assert np.allclose(ours, theirs, atol=1e-4)
+    b, x = begun()
+    x = two(b, b.norm(b.node("Neg", b.node("Flatten", x)), 64))
+    message = r"Gemm '.*': has weights of -128, .*, for values of a map that it reads complemented"
+    with pytest.raises(ImportFailedError, match=message):
+        imported(b.model(b.node("Gemm", x, lowest(b, 3, 64), transB=1)), tmp_path)
+    b, x = begun()
+    x = two(b, b.node("Neg", b.node("MaxPool", x, **POOL)))
+    message = r"Conv '.*': has a weight of -128, .*, for channel 0, which it reads complemented \(pool"
+    with pytest.raises(ImportFailedError, match=message):
+        imported(b.model(b.node("Flatten", b.node("Conv", x, lowest(b, 3, 4, 2, 2)))), tmp_path)
+
+
 def test_equal_thresholds_stay_one(tmp_path: Path) -> None:
     """Parameters per channel, or one for all, behind a flatten; signs that differ only negate weights."""
     for values in (np.full(64, 1.5), np.repeat(RNG.integers(-3, 4, 4) + 0.5, 16)):

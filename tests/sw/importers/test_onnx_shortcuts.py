@@ -138,6 +138,15 @@ def far(net: Net) -> None:
     net.sign()
 
 
+def lowest(net: Net) -> None:
+    signs = net.state
+    net.conv(7, 8, 0, pads=1)
+    net.node("Neg")
+    net.v = -net.v
+    net.add(signs)
+    net.sign()
+
+
 def twice(net: Net) -> None:
     signs = net.state
     block(net, flat=False)
@@ -183,6 +192,7 @@ def strided(net: Net) -> None:
         (other_signs, r"Add .*: adds signs to the sums of Conv .*, which reads others: only .* to 2 bits or"),
         (several_bits, r"Add .*: adds signs to sums in front of a quantiser of several bits; quantise both"),
         (far, r"Add .*: channel 0: .* turns at sums of -134 and 136, which makes a weight of 13\d, but"),
+        (lowest, r"Add .*: follows weights of -128, .*, in channel 0 of Conv .*, which falls; use narrow"),
         (twice, r"Add .*: adds signs to the sums of Conv .* behind pooling, values .* or other signs; add"),
         (pooled, r"Add .*: adds signs to the sums of Conv .* behind pooling, values"),
         (scores, r"Add .*: stands behind the last layer, whose scores only affine maps may follow"),

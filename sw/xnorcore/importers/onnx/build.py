@@ -19,13 +19,17 @@ from .placed import Copies, copies, every_place
 from .scores import scores_affine, two_classes
 from .shortcuts import solved
 from .signal import Joined, Levels, Stage
-from .solve import reachable
+from .solve import reachable, unturned
 from .stages import Cut
+from .turning import turning
 
 
 @dataclass
 class Built:
     """A network, and how its layers belong to the source.
+
+    Each stage is a layer with weights, one more that turns channels around (`Stage.turned`) if it has such,
+    and a pooling, if it has one.
 
     Attributes
     ----------
@@ -88,8 +92,13 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
             )
         emitted.append(spread)
         read = graph.value(stage.reads, number)
-        masks[len(layers)] = mask
         value = graph.add(layer, (read,), _report(stage, layer, len(layers), image))
+        if stage.turned:
+            turn = turning(layer, stage.turned, f"turn{number}", stage.node.label)
+            report = _other(turn, type(turn).__name__.lower(), turn.weights.shape, (stage.node.name,))
+            folded = f"{len(stage.turned)} channels with weights of -128 that fall, turned around"
+            value = graph.add(turn, (value,), replace(report, folded=(folded,)))
+        masks[len(layers) - 1] = mask
         if stage.pool is not None:
             assert stage.pooling is not None
             if stage.gives is None:
@@ -202,7 +211,11 @@ def _layer(
     if stage.placed is None or stage.gives is None:
         layer, mask = _fold(stage, name)
         return layer if read is None or not isinstance(layer, Dense) else read.read(layer), mask, None
-    rows, mask = _fold(every_place(stage), name)
+    every = every_place(stage)
+    rows, mask = _fold(every, name)
+    if stage.pool is not None:
+        unturned(every, stage.placed)
+    mask[every.turned] ^= True
     assert isinstance(rows, Conv2d)
     spread = copies(stage, rows, mask)
     channels = len(stage.node.attributes["weights"])

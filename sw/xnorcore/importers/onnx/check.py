@@ -252,7 +252,7 @@ class Check:
         """Compare one layer at its thresholds; return the number of inputs."""
         stage, built = self.built.stages[number], self.built
         reads, gives = stage.reads, stage.gives
-        first = built.last[number] - (stage.pool is not None)
+        first = built.last[number] - (stage.pool is not None) - bool(stage.turned)
         layer = built.network.layers[first]
         if gives is None or reads.sums or not has_weights(layer):
             return 0
@@ -280,7 +280,7 @@ class Check:
         def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
             wrong = gives.held(tensors[gives.tensor]) != expected[rows]
             if not double:
-                far[rows] = ~explained(part, images[rows], len(layers) - 1, wrong)
+                far[rows] = ~explained(part, images[rows], len(layers) - 1, wrong, turned=bool(stage.turned))
             return wrong.any(axis=1), f"layer {layer.name!r} ({stage.node.label}) alone, at its thresholds"
 
         rows = self._settle(reads.tensor, source, [gives.tensor], judge, kind)

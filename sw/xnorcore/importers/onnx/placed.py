@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import NetworkError
 from ...folding.fold import ALWAYS, NEVER
 from ...model.layers import Conv2d, Dense
 from ...model.limits import MAX_SIZE
 from .graph import Node
+from .integers import LOWEST
 from .signal import Stage
 from .walk import Walk
 from .weights import CONV
@@ -96,8 +98,19 @@ class Copies:
         return emitted[:, self.right].astype(np.bool_) ^ self.complement
 
     def read(self, layer: Dense) -> Dense:
-        """Return the dense layer that reads what is emitted; its sums are twice as large if `doubled`."""
+        """Return the dense layer that reads what is emitted; its sums are twice as large if `doubled`.
+
+        Raises
+        ------
+        NetworkError
+            If the negative of a weight has more than 8 bits.
+        """
         signs = np.where(self.complement, -1, 1).astype(np.int8)
+        if (layer.weights[:, self.complement] == LOWEST).any():
+            raise NetworkError(
+                f"has weights of {LOWEST}, whose negatives 8 bits do not hold, for values of a map that it "
+                "reads complemented (a threshold for each place, and some fall); use narrow weights"
+            )
         weights = np.empty((layer.outputs, self.positions * self.layer.outputs), np.int8)
         weights[:, 0::2], weights[:, 1::2] = 1, -1
         weights[:, self.right] = layer.weights * signs

@@ -15,7 +15,12 @@ from .build import Built
 
 
 def explained(
-    network: Network, images: NDArray[np.uint8], last: int, wrong: NDArray[np.bool_], step: int = 1
+    network: Network,
+    images: NDArray[np.uint8],
+    last: int,
+    wrong: NDArray[np.bool_],
+    step: int = 1,
+    turned: bool = False,
 ) -> NDArray[np.bool_]:
     """Say for each image whether all its wrong bits can be ties that were rounded.
 
@@ -33,6 +38,8 @@ def explained(
         As this layer emits them.
     step : int
         By how much its sums are larger than the source's.
+    turned : bool
+        Behind the layer with the sums is one that turns channels around.
 
     Returns
     -------
@@ -41,10 +48,9 @@ def explained(
     if not wrong.any():
         return np.ones(len(images), np.bool_)
     pool = network.layers[last]
-    first = last - isinstance(pool, MaxPool2d)
+    first = last - isinstance(pool, MaxPool2d) - turned
     layer = network.layers[first]
     assert isinstance(layer, (Dense, Conv2d)) and layer.thresholds is not None
-    part = network.up_to(first, layer.with_arrays(bare=True))
     part = network.up_to(first, layer.with_arrays(bare=True))
     sums = fast.run(part, images).reshape(len(images), -1, layer.outputs)
     near = np.zeros(sums.shape, np.bool_)
@@ -80,7 +86,8 @@ def bits_explained(
         wrong = emitted
     before = built.emitted[number - 1] if number else None
     doubled = before is not None and before.doubled
-    return explained(built.network, images, built.last[number], wrong, 2 if doubled else 1)
+    turned = bool(built.stages[number].turned)
+    return explained(built.network, images, built.last[number], wrong, 2 if doubled else 1, turned)
 
 
 def scores_explained(network: Network, error: NDArray[Any], value: NDArray[Any], kind: Any) -> Any:

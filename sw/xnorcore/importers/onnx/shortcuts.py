@@ -17,7 +17,7 @@ from .graph import Node
 from .maps import Shortcut
 from .shapes import Window
 from .signal import Stage
-from .solve import reachable, solve
+from .solve import reachable, solve, unturned
 from .walk import Walk
 
 _LOWEST, _HIGHEST = -128, 127
@@ -86,7 +86,10 @@ def solved(stage: Stage) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[n
         )
     if stage.placed is not None:
         raise stage.placed.fail(f"has a value for each place of a map behind {added.node.label}")
-    sides = [solve(replace(stage, form=stage.form.chosen(value))) for value in added.values]
+    chosen = [replace(stage, form=stage.form.chosen(value)) for value in added.values]
+    sides = [solve(one) for one in chosen]
+    for one in chosen:
+        unturned(one, added.node)
     weights = np.empty_like(sides[0][0])
     thresholds, mask = np.empty(len(weights), np.int64), np.empty(len(weights), np.bool_)
     for channel, tap in enumerate(added.taps):

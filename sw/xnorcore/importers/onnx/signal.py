@@ -175,6 +175,9 @@ class Stage:
         The first node that has parameters for each place of the map; the form then has them too.
     pool_order : str or None
         In words, for the report.
+    turned : list of int
+        Channels that fall, and whose weights have no negatives in 8 bits: the layer gives what they would
+        if they rose, and another one behind it turns that around.
     """
 
     node: Node
@@ -193,6 +196,7 @@ class Stage:
     gives: Levels | None = None
     pool_order: str | None = None
     placed: Node | None = None
+    turned: list[int] = field(default_factory=list)
 
     @property
     def channels(self) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...folding.fold import ALWAYS, NEVER
 from .graph import Node
+from .integers import LOWEST
 from .line import Line
 from .maps import Linear
 from .signal import Stage
@@ -46,6 +47,7 @@ def solve(stage: Stage) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np
     """
     weights = stage.node.attributes["weights"].copy()
     mask = np.zeros(len(weights), np.bool_)
+    stage.turned = []
     if stage.stairs is not None:
         return weights, _stairs(stage, weights), mask
     thresholds = np.empty(len(weights), np.int64)
@@ -70,8 +72,7 @@ def solve(stage: Stage) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np
             thresholds[channel] = ALWAYS if start else NEVER
             continue
         first = places[0]
-        if start:  # not (s >= T) is -s >= 1 - T
-            _negate(stage, row)
+        if start and _negated(stage, row, channel):  # not (s >= T) is -s >= 1 - T
             first = 1 - first
         thresholds[channel] = min(max(first, ALWAYS), NEVER)
     return weights, thresholds, mask
@@ -105,11 +106,11 @@ def _stairs(stage: Stage, weights: NDArray[np.int8]) -> NDArray[np.int64]:
                 f"channel {channel} rises and falls: it is not monotone, and the thresholds of a code cannot "
                 "stand for it; use a function that rises, as Relu or Clip"
             )
-        if True in falls:  # not (s >= T) is -s >= 1 - T
-            _negate(stage, row)
         for step, (start, places) in enumerate(found):
             first = (ALWAYS if start else NEVER) if not places else 1 - places[0] if start else places[0]
             thresholds[channel, step] = min(max(first, ALWAYS), NEVER)
+        if True in falls and not _negated(stage, row, channel):  # not (s >= T) is -s >= 1 - T
+            thresholds[channel] = np.clip(1 - thresholds[channel, ::-1], ALWAYS, NEVER)
     return thresholds
 
 
@@ -144,13 +145,27 @@ def _closely(stage: Stage, channel: int, places: list[Fraction]) -> tuple[bool, 
     return falls, [int(one) + 1 if good else None for one, good in zip(below, sure, strict=True)]
 
 
-def _negate(stage: Stage, row: NDArray[np.int8]) -> None:
-    if (row == -128).any():
-        raise stage.node.fail(
-            "has weights of -128 in a channel that falls, whose negatives 8 bits do not hold; use narrow "
-            "weights"
-        )
+def _negated(stage: Stage, row: NDArray[np.int8], channel: int) -> bool:
+    """Negate a row of weights, if 8 bits hold that; else the channel is turned around behind the layer."""
+    if (row == LOWEST).any():
+        stage.turned.append(channel)
+        return False
     row *= -1
+    return True
+
+
+def unturned(stage: Stage, node: Node) -> None:
+    """Refuse channels that another layer would turn around, for what a node does.
+
+    Raises
+    ------
+    ImportFailedError
+    """
+    if stage.turned:
+        raise node.fail(
+            f"follows weights of {LOWEST}, whose negatives 8 bits do not hold, in channel {stage.turned[0]} "
+            f"of {stage.node.label}, which falls; use narrow weights"
+        )
 
 
 def reachable(stage: Stage, row: NDArray[np.int8]) -> tuple[int, int, int]:
