@@ -42,6 +42,8 @@ class Net:
     ----------
     scaled : bool
         Weights have a scale.
+    stored : bool
+        Weights are stored, as float32 rounds them, and no quantiser gives them.
     """
 
     def __init__(self, shape: Sequence[int], images: Any, seed: int = 0) -> None:
@@ -51,6 +53,7 @@ class Net:
         self.v = np.vectorize(Fraction, otypes=[object])(images.astype(object))
         self.codes: list[Any] = []
         self.scaled = True
+        self.stored = False
 
     def node(self, op: str, *inputs: str, **attributes: Any) -> None:
         self.x = self.b.node(op, self.x, *inputs, **attributes)
@@ -69,6 +72,9 @@ class Net:
         whole[0].flat[:2] = -top + narrow, top - 1
         scale = self.rng.uniform(0.01, 3, (shape[0], *[1] * (len(shape) - 1))).astype(np.float32)
         scale = scale if self.scaled else np.ones_like(scale)
+        if self.stored:
+            products = (whole.astype(np.float32) * scale).astype(np.float32)
+            return self.b.const(products), exact(products)
         name = self.quantised(whole * scale.astype(np.float64), scale, bits, narrow=narrow)
         return name, whole * np.vectorize(Fraction, otypes=[object])(scale.astype(np.float64))
 

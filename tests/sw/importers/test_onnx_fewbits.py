@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from tests.campaigns import some
-from tests.sw.importers.fewbit_graphs import NIL, ROUNDS, Net
+from tests.sw.importers.fewbit_graphs import NIL, ROUNDS, Net, exact
 from tests.sw.importers.onnx_graphs import Builder, save
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import Imported, onnx
+from xnorcore.importers.onnx.grids import step_of
 from xnorcore.model.layers import has_weights
 from xnorcore.model.network import Conv2d, Network
 from xnorcore.reference import golden
@@ -28,7 +29,7 @@ def pixels(*shape: int, bits: int = 3, seed: int = 1) -> Any:
 
 
 def imported(net: Net, folder: Path, bits: int = 3) -> Imported:
-    return onnx.load(save(net.model(), folder), inputs=f"uint{bits}")
+    return onnx.load(save(net.model(), folder), inputs=f"uint{bits}", host=False)
 
 
 def check(net: Net, folder: Path, images: Any, *, bits: int = 3) -> Network:
@@ -153,6 +154,112 @@ def test_lowest_weights_in_channels_that_fall(kind: str, seed: int, tmp_path: Pa
         assert set(np.unique(turn.weights)) == {-1, 0, 1}
     said = result.report.human().count("with weights of -128 that fall, turned around")
     assert said == len(turned)
+
+
+@pytest.mark.parametrize("bits", [3, 5, 8])
+def test_stored_multiples_of_a_step(bits: int, tmp_path: Path) -> None:
+    """As float32 rounds them: what comes out is exactly what the rounded weights give."""
+    images = pixels(2, 6, 6)[:12]
+    net = Net((2, 6, 6), images, seed=bits)
+    net.stored = True
+    net.conv(6, bits, pads=1)
+    net.norm()
+    net.quant(2, signed=0)
+    net.conv(5, bits)
+    net.norm()
+    net.sign()
+    net.dense(4, bits)
+    network = check(net, tmp_path, images)
+    assert max(widths(network)) == bits
+    folded = imported(net, tmp_path).report.layers[1].folded
+    assert any(
+        one.startswith("weights that differ from integers times their scale by up to") for one in folded
+    )
+
+
+def test_stored_multiples_next_to_a_threshold(tmp_path: Path) -> None:
+    """A sum of 0 may be anything in floats; where 0 is no sum, nothing turns."""
+    for constant, message in (
+        (0.0, r"a sum of 0 steps, where the sign or level changes, is so near"),
+        (0.3, ""),
+    ):
+        net = Net((9,), pixels(9), seed=4)
+        net.stored = True
+        net.dense(6, 4)
+        net.node("Add", net.b.const(np.float32(constant)))
+        net.v = net.v + Fraction(float(np.float32(constant)))
+        net.sign()
+        net.dense(3)
+        if not message:
+            check(net, tmp_path, pixels(9))
+            continue
+        with pytest.raises(
+            ImportFailedError, match=rf"Gemm .*: weights of output \d are integers .* {message}"
+        ):
+            imported(net, tmp_path)
+
+
+def test_what_is_taken_is_equal_for_all_inputs(tmp_path: Path) -> None:
+    """Thresholds very near to a sum are refused; others are those of the stored weights."""
+    images = np.stack(np.meshgrid(*[np.arange(8)] * 3), axis=-1).reshape(-1, 3)
+    taken = []
+    for units in (-300, -60, -8, -1, 0, 1, 8, 60, 300):
+        net = Net((3,), images, seed=6)
+        net.stored = True
+        net.dense(3, 6)
+        # In the middle of what occurs.
+        edge = np.array([np.sort(column)[len(images) // 2] for column in net.v.T]).astype(np.float32)
+        edge = edge + units * np.spacing(np.abs(edge))
+        net.node("Sub", net.b.const(edge))
+        net.v = net.v - exact(edge)
+        net.sign()
+        net.dense(2)
+        try:
+            network = imported(net, tmp_path).network
+        except ImportFailedError as error:
+            assert "is so near to an integer that it may turn there" in str(error)
+            continue
+        taken.append(units)
+        assert np.array_equal(golden.layers(network, images)[0], net.hidden()[0])
+    assert taken == [-300, -60, 60, 300]
+
+
+@pytest.mark.parametrize("error", [0, 1, 3])
+def test_how_far_from_a_step_is_rounding(error: int) -> None:
+    """One unit of rounding of the number, which two roundings are at most."""
+    levels, step = np.array([3, 17, 40, 101, 127]), np.float32(0.013)
+    values = levels.astype(np.float32) * step
+    values[3] *= 1 + error * np.finfo(np.float32).eps
+    found = step_of(values)
+    if error == 3:
+        assert found is None
+        return
+    assert found is not None and found[1].tolist() == levels.tolist() and found[2] < Fraction(1, 1 << 23)
+    assert abs(found[0] / Fraction(float(step)) - 1) < Fraction(1, 1 << 22)
+    for value, level in zip(values.tolist(), levels.tolist(), strict=True):
+        assert abs(Fraction(value) - found[0] * level) <= found[2] * found[0] * level
+
+
+@pytest.mark.parametrize(("axis", "zero"), [(None, None), (0, 3), (1, None)])
+def test_integers_and_their_scale(axis: int | None, zero: int | None, tmp_path: Path) -> None:
+    """DequantizeLinear of constants, with one scale or one for each output, tells the integers."""
+    images, rng = pixels(7), np.random.default_rng(1)
+    net = Net((7,), images, seed=1)
+    whole = rng.integers(-50, 50, (5, 7))
+    scale = rng.uniform(0.01, 3, 1 if axis is None else 5).astype(np.float32)
+    given = [(whole.T if axis == 1 else whole).astype(np.int8), scale if scale.size > 1 else scale[0]]
+    given += [] if zero is None else [np.full(5, zero, np.int8)]
+    names = [net.b.const(one) for one in given]
+    options: dict[str, Any] = {} if axis is None else {"axis": axis}
+    weights = net.b.node("DequantizeLinear", *names, **options)
+    net.v = net.v @ ((whole - (zero or 0)) * exact(scale).reshape(-1, 1)).T
+    net.node("Gemm", weights, transB=int(axis != 1))
+    net.quant(3, scale=20.0)
+    net.dense(3)
+    network = check(net, tmp_path, images)
+    assert network.values[1].bits == 3
+    folded = imported(net, tmp_path).report.layers[0].folded
+    assert not any("differ" in one for one in folded)
 
 
 @pytest.mark.parametrize("options", some([{"signed": 0}, {"narrow": 1}, {}], 1))
@@ -386,6 +493,10 @@ def _quant(b: Builder, x: str, scale: Any = 0.5, bits: float = 2.0, **attributes
     return b.quant("Quant", x, *numbers, **{"signed": 1, "narrow": 0, "rounding_mode": "ROUND", **attributes})
 
 
+def _dequantised(b: Builder, scale: Any, **options: Any) -> str:
+    return b.node("DequantizeLinear", b.const(np.ones((4, 5), np.int8)), b.const(scale), **options)
+
+
 def _gemm(b: Builder, weights: Any = None) -> str:
     weights = b.signs(4, 5) if weights is None else weights
     return b.node("Gemm", "x", weights, transB=1)
@@ -421,6 +532,14 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
     "falling thresholds": (
         lambda b: b.quant("MultiThreshold", _gemm(b), b.const(np.zeros((4, 3))), out_scale=-1.0),
         "out_scale is -1, but must be above 0",
+    ),
+    "scales that do not fit": (
+        lambda b: _quant(b, _gemm(b, _dequantised(b, np.ones(3), axis=0))),
+        r"DequantizeLinear .*: has 3 scales, which do not fit axis 0 of \(4, 5\)",
+    ),
+    "scales of blocks": (
+        lambda b: _quant(b, _gemm(b, _dequantised(b, np.ones((4, 5))))),
+        r"DequantizeLinear .*: has scales of blocks, which is not supported; give it one for each output",
     ),
     "relu of codes": (
         lambda b: b.node("Relu", _quant(b, _gemm(b))),

@@ -120,7 +120,7 @@ def test_floats_are_trusted_only_where_they_are_sure(tmp_path: Path, monkeypatch
         form.affine([Fraction(3, 4)], [Fraction(1, 2)])
         numbers = {"gamma": gamma, "mean": mean, "beta": 0.3, "variance": 2.0}
         form.norm(Node("Norm", "n", (), (), {key: [Fraction(number)] for key, number in numbers.items()}))
-        stage: Any = SimpleNamespace(form=form, pooled_first=False)
+        stage: Any = SimpleNamespace(form=form, pooled_first=False, node=Node("Conv", "c", (), ()))
         places = [Fraction(number, 7) for number in range(-300, 300)]
         falls, found = closely(stage, 0, places)
         assert falls == (gamma < 0 and found[0] is not None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...model.check import brief
 from .functions import FUNCTIONS, REDUCTIONS, applied, reduced
 from .graph import Node
-from .quantisers import multi_thresholds, quantised, uniform
+from .quantisers import dequantised, multi_thresholds, quantised, uniform
 from .tensors import element_type, elements
 
 Array = NDArray[Any]
@@ -176,6 +176,11 @@ def _quant(node: Node, arrays: Sequence[Any], opset: int) -> Array:
     return quantised(node, *arrays)
 
 
+def _dequantised(node: Node, arrays: Sequence[Any], opset: int) -> Array:
+    whole, scale = dequantised(node, arrays)
+    return whole.astype(scale.dtype) * scale
+
+
 def _gather(node: Node, arrays: Sequence[Any], opset: int) -> Array:
     data, indices = arrays
     return np.take(data, indices.astype(np.int64), axis=node.integer("axis", 0))
@@ -279,5 +284,6 @@ _OTHERS: dict[str, Callable[[Node, Sequence[Any], int], Array]] = {
     "Div": _div, "Clip": _clip, "Cast": _cast, "BipolarQuant": _bipolar, "Quant": _quant, "IntQuant": _quant,
     "Gather": _gather, "Slice": _slice, "Concat": _concat, "ConstantOfShape": _fill, "Expand": _expand,
     "BatchNormalization": _norm, "ReduceMean": _mean, "MultiThreshold": _multi,
+    "DequantizeLinear": _dequantised,
     "Dropout": lambda node, arrays, opset: arrays[0], "MatMul": _product, "Gemm": _product,
 }  # fmt: skip

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ...model.check import brief
 from .evaluate import MOVES, moved
 from .graph import Graph, Node
-from .quantisers import integer_range, rounding
+from .grids import step_of
+from .quantisers import dequantised, integer_range, rounding
 from .rewrite import fractions
 
 LOWEST, HIGHEST = -128, 127
@@ -39,6 +40,24 @@ class Integers:
         return Integers(change(self.values), change(self.scale))
 
 
+@dataclass(frozen=True)
+class Weights:
+    """A product's weights: ``values * scale`` for each output, but for a share of `slack`.
+
+    Attributes
+    ----------
+    values : array of int8, shape (outputs, ...)
+    scale : list of Fraction
+        Above 0.
+    slack : list of Fraction
+        By which share of itself a weight as it is stored differs at most; 0, it is just that.
+    """
+
+    values: NDArray[np.int8]
+    scale: list[Fraction]
+    slack: list[Fraction]
+
+
 def integers_of(
     node: Node, arrays: Sequence[NDArray[Any] | None], known: Mapping[str, Integers], opset: int
 ) -> Integers | None:
@@ -47,6 +66,9 @@ def integers_of(
     if first is not None and (node.op in MOVES or node.op == "Identity"):
         rest = [array for array in arrays[1:] if array is not None]
         return first if node.op == "Identity" else first.same(lambda x: moved(node, [x, *rest], opset))
+    if node.op == "DequantizeLinear":
+        whole, scale = dequantised(node, arrays)
+        return Integers(whole, np.broadcast_to(scale, whole.shape))
     if node.op not in ("Quant", "IntQuant") or len(arrays) != 4:
         return None
     x, scale, zero, bits = (np.asarray(array) for array in arrays)
@@ -61,8 +83,8 @@ def integers_of(
 
 
 def integers_and_scale(
-    node: Node, graph: Graph, change: Callable[[NDArray[Any]], NDArray[Any]]
-) -> tuple[NDArray[np.int8], list[Fraction]]:
+    node: Node, graph: Graph, change: Callable[[NDArray[Any]], NDArray[Any]], *, rounded: bool = True
+) -> Weights:
     """Return a product's weights as integers, and one scale above 0 for each output.
 
     Parameters
@@ -72,6 +94,8 @@ def integers_and_scale(
     graph : Graph
     change : callable
         Puts the outputs in front.
+    rounded : bool
+        They may differ from integers times a scale by rounding.
 
     Raises
     ------
@@ -83,8 +107,10 @@ def integers_and_scale(
     if not weights.size:
         raise node.fail(f"weights have shape {brief(weights.shape)}: they are empty")
     known = None if name in graph.exact else graph.integers.get(name)
+    slack = [Fraction(0)] * len(weights)
     if known is None:
-        rows, scale = _from_floats(node, weights.reshape(len(weights), -1), graph.origins.get(name, ""))
+        flat = weights.reshape(len(weights), -1)
+        rows, scale = _from_floats(node, flat, graph.origins.get(name, ""), slack if rounded else None)
     else:
         rows, scale = _from_quantiser(node, known.same(change), graph.origins.get(name, ""))
     for output, row in enumerate(rows):
@@ -96,7 +122,7 @@ def integers_and_scale(
                 f"weights of output {output} reach {int(row[np.abs(row).argmax()])} times their scale; the "
                 f"limit is {LOWEST} to {HIGHEST}, 8 bits"
             )
-    return rows.astype(np.int8).reshape(weights.shape), scale
+    return Weights(rows.astype(np.int8).reshape(weights.shape), scale, slack)
 
 
 def _from_quantiser(node: Node, known: Integers, origin: str) -> tuple[NDArray[np.int64], list[Fraction]]:
@@ -110,8 +136,10 @@ def _from_quantiser(node: Node, known: Integers, origin: str) -> tuple[NDArray[n
     return rows, fractions(scale[:, 0])
 
 
-def _from_floats(node: Node, rows: NDArray[Any], origin: str) -> tuple[NDArray[np.int64], list[Fraction]]:
-    """Integers and scales of weights as they are stored: rationals with a common divisor."""
+def _from_floats(
+    node: Node, rows: NDArray[Any], origin: str, slack: list[Fraction] | None
+) -> tuple[NDArray[np.int64], list[Fraction]]:
+    """Integers and scales of weights as they are stored: rationals with a common divisor, or nearly."""
     result, scale = np.zeros(rows.shape, np.int64), []
     for output, row in enumerate(rows):
         magnitudes = np.unique(np.abs(row))
@@ -120,8 +148,12 @@ def _from_floats(node: Node, rows: NDArray[Any], origin: str) -> tuple[NDArray[n
             raise node.fail(_many(row, output, origin))
         unit = _divisor(fractions(magnitudes)) if len(magnitudes) else Fraction(1)
         if len(magnitudes) and Fraction(magnitudes[-1].item()) / unit > -LOWEST:
-            raise node.fail(_many(row, output, origin))
-        levels = np.array([int(value / unit) for value in fractions(magnitudes)], np.int64)
+            near = None if slack is None else step_of(magnitudes)
+            if near is None or slack is None:
+                raise node.fail(_many(row, output, origin))
+            unit, levels, slack[output] = near
+        else:
+            levels = np.array([int(value / unit) for value in fractions(magnitudes)], np.int64)
         if len(levels):
             place = np.searchsorted(magnitudes, np.abs(row)).clip(0, len(levels) - 1)
             result[output] = np.where(row == 0, 0, np.sign(row).astype(np.int64) * levels[place])

@@ -167,7 +167,7 @@ def has_real_weights(node: Node, graph: Graph) -> bool:
     if 2 * len(np.unique(magnitudes)) <= magnitudes.size:
         return False
     try:
-        integers_and_scale(node, graph, lambda x: outputs_first(node, x))
+        integers_and_scale(node, graph, lambda x: outputs_first(node, x), rounded=False)
     except ImportFailedError:
         return True
     return False

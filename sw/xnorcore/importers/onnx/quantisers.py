@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,28 @@ def _flag(node: Node, key: str, default: int) -> int:
     if value not in (0, 1):
         raise node.fail(f"attribute {key} is {value}, but must be 0 or 1")
     return value
+
+
+def dequantised(node: Node, arrays: Sequence[Any]) -> tuple[NDArray[np.int64], Array]:
+    """Return what ``DequantizeLinear`` multiplies: integers less their zero points, and scales of that shape.
+
+    Raises
+    ------
+    ImportFailedError
+        If it has no such inputs, or blocks of values with a scale each.
+    """
+    x, scale, zero = [*arrays, None, None][:3]
+    if x is None or scale is None or x.dtype.kind not in "iu" or scale.dtype.kind != "f":
+        raise node.fail("must have integers, and a scale")
+    if node.integer("block_size", 0) or scale.ndim > 1:
+        raise node.fail("has scales of blocks, which is not supported; give it one for each output, or one")
+    axis, shape = node.integer("axis", 1), [1] * x.ndim
+    if scale.ndim and scale.size > 1:
+        if not -x.ndim <= axis < x.ndim or x.shape[axis] != scale.size:
+            raise node.fail(f"has {scale.size} scales, which do not fit axis {axis} of {brief(x.shape)}")
+        shape[axis] = scale.size
+    whole = x.astype(np.int64) - (0 if zero is None else np.asarray(zero, np.int64).reshape(shape))
+    return whole, scale.reshape(shape)
 
 
 def one_number(node: Node, what: str, values: Any) -> Any:

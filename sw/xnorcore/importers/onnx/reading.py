@@ -115,6 +115,8 @@ def _begin(walk: Walk, node: Node, reads: Levels, weights: Any, padding: Any, pa
         folded.append(f"{node.attributes['groups']} groups, as weights of 0")
     if any(value != 1 for value in scale):
         folded.append("weight scale")
+    if any(slack := node.attributes.get("slack", ())):
+        folded.append(f"weights that differ from integers times their scale by up to {float(max(slack)):.1g}")
     if (reads.scale, reads.offset) != (1, 0):
         folded.append("input scale and offset" if reads.offset else "input scale")
     attributes = {**node.attributes, "weights": weights}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ImportFailedError
 from ...folding.fold import ALWAYS, NEVER
 from .graph import Node
 from .integers import LOWEST
@@ -124,6 +126,7 @@ def _closely(stage: Stage, channel: int, places: list[Fraction]) -> tuple[bool, 
     if stage.pooled_first:
         return unsure
     falls, unit = False, 4 * float(np.finfo(np.float64).eps)
+    slack = float(_slack(stage, channel)) * (1 + unit)
     try:
         x = np.array([float(place) for place in places])
         error = unit * np.abs(x)
@@ -141,7 +144,7 @@ def _closely(stage: Stage, channel: int, places: list[Fraction]) -> tuple[bool, 
     except OverflowError:
         return unsure
     below = np.floor(x)
-    sure = (np.minimum(x - below, below + 1 - x) > 2 * error) & (np.abs(x) < 1 << 50)
+    sure = (np.minimum(x - below, below + 1 - x) > 2 * error + slack) & (np.abs(x) < 1 << 50)
     return falls, [int(one) + 1 if good else None for one, good in zip(below, sure, strict=True)]
 
 
@@ -211,14 +214,37 @@ def _back(stage: Stage, line: Line, channel: int) -> tuple[Line, bool]:
 
 def _sums(stage: Stage, line: Line, channel: int) -> list[int]:
     """The smallest integer behind each cut."""
-    result = []
+    result, slack = [], _slack(stage, channel)
     for value, behind in line.cuts:
         try:
-            floor, whole = value.floor()
+            floor, whole = replace(value, slack=value.slack + slack).floor()
         except UndecidedError as error:
+            if slack:
+                raise _close(stage, channel, value) from None
             raise _bent(stage, channel).fail(f"channel {channel}: {error}") from None
         result.append(floor if whole and not behind else floor + 1)
     return result
+
+
+def _slack(stage: Stage, channel: int) -> Fraction:
+    """By how much a channel's sum may differ from that of weights as they are stored."""
+    shares = stage.node.attributes.get("slack", [])
+    share = shares[channel % len(shares)] if shares else Fraction(0)
+    if not share:
+        return share
+    reads, row = stage.reads, stage.node.attributes["weights"][channel]
+    times = reads.places[0].size // row.size if reads.sums else 1
+    ends = (reads.scale * value * times + reads.offset for value in (reads.least, reads.most))
+    most = max(abs(end) for end in ends) / abs(reads.scale)
+    return share * most * int(np.abs(row.astype(np.int64)).sum())
+
+
+def _close(stage: Stage, channel: int, value: Surd) -> ImportFailedError:
+    return stage.node.fail(
+        f"weights of output {channel} are integers times a step but for the rounding of floats, and a sum of "
+        f"{value.nearest():.6g} steps, where the sign or level changes, is so near to an integer that it may "
+        "turn there; let a Quant node or DequantizeLinear give them, which tells the integers"
+    )
 
 
 def _toggles(start: bool, sums: list[int], reach: tuple[int, int, int]) -> Toggles:

@@ -55,7 +55,7 @@ def products(graph: Graph) -> Graph:
     """Pass: MatMul, Gemm and Conv become `DENSE` and `CONV`, their weights integers and a scale per output.
 
     Attributes: ``weights`` (int8, (outputs, inputs) or (outputs, kh, kw, inputs)), ``scale`` and ``bias``
-    (lists of Fraction; bias may be None); of `CONV` also ``window`` and
+    (lists of Fraction; bias may be None), ``slack`` (as of `Weights`); of `CONV` also ``window`` and
     ``groups``.
 
     Raises
@@ -88,8 +88,8 @@ def _dynamic(node: Node, graph: Graph) -> str:
 def _dense(node: Node, graph: Graph) -> Node:
     parameter(node, graph, 1, "weights")
     across = node.op == "MatMul" or not node.integer("transB", 0)
-    rows, scale = integers_and_scale(node, graph, (lambda x: x.T) if across else (lambda x: x))
-    bias = None
+    found = integers_and_scale(node, graph, (lambda x: x.T) if across else (lambda x: x))
+    rows, scale, bias = found.values, found.scale, None
     if node.op == "Gemm":
         alpha, beta = Fraction(node.number("alpha", 1.0)), Fraction(node.number("beta", 1.0))
         scale = [alpha * value for value in scale]
@@ -98,14 +98,14 @@ def _dense(node: Node, graph: Graph) -> Node:
             if values.ndim > 1 and values.shape[0] != 1:
                 raise node.fail(f"bias has shape {brief(values.shape)}, but must be one value per output")
             bias = [beta * value for value in fractions(np.broadcast_to(values.ravel(), len(rows)))]
-    return made(node, DENSE, _dynamic(node, graph), weights=rows, scale=scale, bias=bias)
+    given = {"weights": rows, "scale": scale, "bias": bias, "slack": found.slack}
+    return made(node, DENSE, _dynamic(node, graph), **given)
 
 
 def _conv(node: Node, graph: Graph) -> Node:
     parameter(node, graph, 1, "weights")
-    rows, scale = integers_and_scale(node, graph, lambda x: x)
-    rows = _whole(node, rows)
-    bias = None
+    found = integers_and_scale(node, graph, lambda x: x)
+    rows, scale, bias = _whole(node, found.values), found.scale, None
     if len(node.inputs) > 2 and node.inputs[2]:
         values = parameter(node, graph, 2, "bias")
         if values.shape != (len(rows),):
@@ -115,5 +115,5 @@ def _conv(node: Node, graph: Graph) -> Node:
     window = Window(node, graph.shapes[image][2:], rows.shape[2:])
     return made(
         node, CONV, image, weights=np.ascontiguousarray(rows.transpose(0, 2, 3, 1)), scale=scale, bias=bias,
-        window=window, groups=node.integer("group", 1),
+        window=window, groups=node.integer("group", 1), slack=found.slack,
     )  # fmt: skip
