@@ -117,7 +117,7 @@ REFUSED: dict[str, tuple[Begin, str]] = {
         joined("Add", {"bits": 2}, {"bits": 3, "scale": 0.3}),
         r"Add 'n9': adds values in steps of 0\.5 to values in steps of 0\.3\d*, exactly .*; give both branch",
     ),
-    "bits added": (joined("Add", {"bits": 1}, {"bits": 1}), r"Add 'n9': adds values of one bit, -0\.5 and 0"),
+    "bits added": (joined("Add", {"bits": 1}, {"bits": 2}), r"Add 'n9': adds values of one bit, -0\.5 and 0"),
     "wide sums": (joined("Add", {"bits": 8}, {"bits": 8}), r"Add 'n9': gives 511 levels, the limit is 256: "),
     "unequal shapes": (
         joined("Add", {}, {}, 7),

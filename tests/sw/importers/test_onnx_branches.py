@@ -122,6 +122,109 @@ def test_vectors(tmp_path: Path) -> None:
         assert (device.infer(images) == found[-1]).all()
 
 
+def added_signs(images: Any, use: str) -> Net:
+    """Signs are added as residual networks with bits do it, and what reads the sums is what `use` says."""
+    net = Net((2, 6, 6), images, seed=7)
+
+    def signs(outputs: int, falls: bool = True) -> None:
+        net.conv(outputs, 2, pads=1)
+        net.norm(falls=falls)
+        net.sign()
+        if use == "lowest":  # zero padding is that of the lowest values
+            net.node("Add", net.b.const(np.float32(1)))
+            net.v = net.v + 1
+
+    signs(5)
+    trunk = net.state
+    signs(5)
+    if use == "scaled":
+        net.node("Mul", net.b.const(np.float32(2)))
+        net.v = net.v * 2
+    net.add(trunk)
+    if use == "three":
+        trunk = net.state
+        net.conv(5, 2)
+        net.norm()
+        net.sign()
+        other = net.state
+        net.state = trunk
+        net.conv(5, 3)
+        net.sign()
+        net.add(other)
+    elif use in ("chain", "odd"):  # the sum is the next block's shortcut
+        trunk = net.state
+        signs(5)
+        net.add(trunk)
+    elif use == "codes":  # and added to what has several bits
+        net.state, trunk = trunk, net.state
+        net.conv(5, 2, pads=1)
+        net.norm(falls=False)
+        net.quant(2, signed=1, narrow=1, scale=2.0)
+        net.add(trunk)
+    if use in ("sign", "scaled", "chain"):
+        net.norm()
+        net.sign()
+        if use == "sign":
+            net.pool()
+    elif use == "quant":
+        net.norm(falls=False)
+        net.relu()
+        net.quant(3, signed=0, scale=0.3)
+    if use != "mean":
+        net.conv(4, 3, pads=int(use != "codes"))
+        net.norm()
+        net.quant(2, signed=1)
+    net.mean()
+    net.dense(3, 2)
+    return net
+
+
+@pytest.mark.parametrize(
+    "use", some(["sign", "odd", "mean", "codes", "scaled", "lowest", "product", "quant", "three", "chain"], 6)
+)
+def test_additions_of_signs(use: str, tmp_path: Path) -> None:
+    """What reads the sums has its weights for each of what is added; a device runs that."""
+    images = np.random.default_rng(8).integers(0, 4, (8, 2, 6, 6))
+    net = added_signs(images, use)
+    imported = onnx.load(save(net.model(), tmp_path), inputs="uint2")
+    network, flat = imported.network, np.moveaxis(images, 1, -1)
+    found = golden.layers(network, flat)
+    assert np.allclose(network.affine(found[-1]), net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+    wanted = {np.asarray(one, np.uint8).tobytes() for one in net.hidden()}
+    assert wanted <= {np.ascontiguousarray(layer).astype(np.uint8).tobytes() for layer in found}
+    assert all(np.array_equal(a, b) for a, b in zip(found, fast.layers(network, flat), strict=True))
+    places = [n for n, layer in enumerate(network.layers) if isinstance(layer, Concat)]
+    assert len(places) == 1 + (use in ("chain", "odd", "three"))
+    said = imported.report.layers[places[0]]
+    assert said.kind == "concat" and said.folded == ("an addition, as weights of what reads it",)
+    if use == "scaled":
+        reader: Any = network.layers[network.readers[places[0] + 1][0]]
+        assert set(np.unique(np.abs(reader.weights))) == {0, 1, 2}
+    with Accelerator.open(machine_url(DEVICE)) as device:
+        device.load(network)
+        assert (device.infer(flat) == found[-1]).all()
+
+
+def test_sums_at_a_threshold_behind_a_factor(tmp_path: Path) -> None:
+    """What rounds there is executed again from the signs on, in the precision that they have."""
+    images = np.random.default_rng(8).integers(0, 4, (8, 2, 6, 6))
+    net = Net((2, 6, 6), images, seed=1)
+    states = []
+    for bits in (2, 3):
+        net.conv(5, bits, pads=1)
+        net.sign()
+        net.node("Mul", net.b.const(np.float32(2)))
+        net.v = net.v * 2
+        states.append(net.state)
+    net.add(states[0])
+    net.mean()
+    net.dense(3, 2)
+    found = onnx.load(save(net.model(), tmp_path), inputs="uint2")
+    raw = golden.run(found.network, np.moveaxis(images, 1, -1))
+    assert np.allclose(found.network.affine(raw), net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+    assert found.report.check.rounded
+
+
 def dense_block(images: Any, *, signs: bool) -> Net:
     """Maps put beside all before them, bits or codes, one of them twice; read by products and flattened."""
     net = Net((2, 4, 4), images)
@@ -340,6 +443,40 @@ def pooled(net: Net, trunk: tuple[str, Any]) -> None:
     net.node("Add", left)
 
 
+def two_signs(net: Net, trunk: tuple[str, Any], scale: float = 1.0) -> None:
+    net.state = trunk
+    net.conv(4, 2, pads=1)
+    net.sign()
+    one = net.state
+    net.conv(4, 2, pads=1)
+    net.sign()
+    if scale != 1:
+        net.node("Mul", net.b.const(np.float32(scale)))
+        net.v = net.v * Fraction(float(np.float32(scale)))
+    net.add(one)
+
+
+def signs_of_other_scales(net: Net, trunk: tuple[str, Any]) -> None:
+    two_signs(net, trunk, 0.1)
+
+
+def signs_that_count_often(net: Net, trunk: tuple[str, Any]) -> None:
+    two_signs(net, trunk, 2.0)
+    weights = np.zeros((4, 4, 1, 1))
+    weights[0, :2, 0, 0] = 100, 1
+    weights[1:, 0] = 1
+    net.node("Conv", net.b.const(weights))
+    net.sign()
+
+
+def padded_signs(net: Net, trunk: tuple[str, Any]) -> None:
+    two_signs(net, trunk)
+    pads = net.b.const(np.array([0, 0, 1, 1, 0, 0, 1, 1]))
+    net.node("Pad", pads, net.b.const(np.float32(0.5)))
+    net.v = np.pad(net.v, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    net.conv(4, 2)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -358,7 +495,16 @@ def pooled(net: Net, trunk: tuple[str, Any]) -> None:
         (put_together_on_no_axis, r"Concat .*: has axis 7, but its inputs have 4 axes; join channels"),
         (put_beside_a_constant, r"Concat .*: puts constants beside values, which is not supported"),
         (too_many, r"Add .*: gives 259 levels, the limit is 256: 8 bits; quantise to fewer"),
-        (signs_, r"Add .*: adds values of one bit, -1 and 1, .* sums of branches are of 3 levels and more"),
+        (signs_, r"Add .*: adds values of one bit, -1 and 1, .* to values of several; quantise both"),
+        (
+            signs_of_other_scales,
+            r"Add .*: adds values in steps of 0\.2.* to values in steps of 2, .*; give both branches one",
+        ),
+        (
+            signs_that_count_often,
+            r"Conv .*: has weights of 100 for sums that Add .* makes of signs, .* counts 2 times: more",
+        ),
+        (padded_signs, r"Conv .*: pads with 0\.5, but sums of signs can be padded with -2, 0, 2 alone"),
         (other_shape, r"Add .*: adds values of the shape \(6, 6, 4\) in another order; transpose or reshape"),
         (multiplied, r"Mul .*: joins two computed tensors, .*: of branches, only those run that Add joins"),
         (pooled, r"MaxPool .*: pools values that another branch reads as they are; pool behind"),

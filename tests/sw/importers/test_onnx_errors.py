@@ -79,6 +79,7 @@ def two_paths() -> Any:
     b = Builder((1, 8))
     x = head(b)
     y = b.sign(b.node("Gemm", x, b.latent(8, 8), transB=1))
+    y = b.node("Mul", y, b.const(0.3))
     return b.model(b.node("Gemm", b.node("Add", x, y), b.latent(3, 8), transB=1))
 
 
@@ -93,7 +94,7 @@ POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
     "residual": (
         two_paths,
-        "adds values of one bit, -1 and 1, which are all that 'BipolarQuant_1' gives",
+        "adds values in steps of 2 to values in steps of 0.6",
     ),
     "cycle": (cycle, "lies on a cycle"),
     "no sign": (

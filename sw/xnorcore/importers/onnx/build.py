@@ -178,10 +178,15 @@ class _Layers:
         giver = levels.giver
         if isinstance(giver, Joined) and id(giver) not in self.given:
             parts = [self.value(part, number) for part in giver.parts]
-            reads = sum(((part,) * times for part, times in zip(parts, giver.times, strict=True)), ())
-            kind, name = giver.node.op.lower(), f"{giver.node.op.lower()}{len(self.layers)}"
+            # What reads sums of bits has weights for each of them.
+            counts = (1,) * len(parts) if giver.bits else giver.times
+            reads = sum(((part,) * times for part, times in zip(parts, counts, strict=True)), ())
+            kind = "concat" if giver.bits else giver.node.op.lower()
+            name = f"{kind}{len(self.layers)}"
             layer = Concat(name) if kind == "concat" else Add(name, giver.offset, giver.most)
             report = _other(layer, kind, (), (giver.node.name,))
+            if giver.bits:
+                report = replace(report, folded=("an addition, as weights of what reads it",))
             if len(reads) > len(parts):
                 report = replace(report, folded=(f"scales of {' to '.join(map(str, giver.times))}",))
             self.given[id(giver)] = self.add(layer, reads, report)

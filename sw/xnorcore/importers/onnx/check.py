@@ -15,6 +15,7 @@ from ...model.layers import InputSpec, has_weights
 from ...model.network import Network
 from ...reference import fast, golden
 from ..outcome import CheckReport
+from .bitsums import codes_of
 from .boundary import boundary_inputs
 from .build import Built
 from .execute import Executor
@@ -156,7 +157,8 @@ class Check:
         bad, _ = verdict(np.arange(len(x)), False)
         rows = np.flatnonzero(bad)
         if len(rows):
-            reason = self.executor.not_finite({start: x[rows[:8]]}, outputs, batch=self.graph.input_shape[0])
+            few = x[rows[:8]] if kind is None else x[rows[:8]].astype(kind)
+            reason = self.executor.not_finite({start: few}, outputs, batch=self.graph.input_shape[0])
             if reason:
                 raise ImportFailedError(reason)
             worse, first = verdict(rows, True)
@@ -270,6 +272,8 @@ class Check:
             v = 2 * v - 1
             if number:
                 v *= 1 - 2 * np.resize(built.masks[number - 1], v.shape[1]).astype(np.int64)
+        if stage.summed is not None:
+            v, reads = codes_of(stage, v), stage.summed
         # In float64 they are not rounded as they are stored: sums of rounded ones are not exactly 0.
         source, kind = reads.source(v, np.float64), self._types.get(reads.tensor, np.float32)
         if reads.tensor == self.graph.input:

@@ -14,6 +14,7 @@ from ...errors import ImportFailedError
 from ...model.check import brief
 from ...model.limits import MOST_JOINED, MOST_STEPS
 from .bends import MONOTONE
+from .bitsums import added_bits, as_code, is_sum
 from .canonical import AFFINE, NORM, POOL
 from .graph import Node
 from .reading import conv, dense, quantised
@@ -39,20 +40,23 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
     Raises
     ------
     ImportFailedError
-        If these are no values of several bits, of one shape, in steps that are small multiples of one.
+        If these are no values of one shape, all of one bit or all of several, in steps that are small
+        multiples of one.
     """
     sums = [walk for walk in walks if walk.levels is None and not walk.stage.gathers]
     signs = [walk for walk in walks if walk.levels is not None and walk.levels.bits == 1]
     if sums and signs:
         return shortcut(sums[0], signs[0], node)
     one, two = (_part(walk, node) for walk in walks)
-    for part in (one, two):
+    bits = all(part.bits == 1 or is_sum(part) for part in (one, two))
+    one, two = (as_code(part) for part in (one, two)) if bits else (_as_codes(walk, node) for walk in walks)
+    for part in () if bits else (one, two):
         if part.bits == 1:
             low, high = (float(part.offset + side * part.scale) for side in (-1, 1))
             raise node.fail(
                 f"adds values of one bit, {low:g} and {high:g}, which are all that "
-                f"{brief(part.tensor, 60)} gives; sums of branches are of 3 levels and more: quantise to "
-                "these, behind Relu without sign (signed=0)"
+                f"{brief(part.tensor, 60)} gives, to values of several; quantise both branches to several, "
+                "behind Relu without sign (signed=0), or both to one"
             )
     if one.shape != two.shape:
         raise node.fail(
@@ -65,11 +69,15 @@ def add(walks: Sequence[Walk], node: Node) -> Walk:
             "alike, or behind the addition"
         )
     unit, times, excess = _common(one, two, node)
+    if bits and excess:
+        raise node.fail(str(excess).removeprefix(f"{node.label}: "))
     top = sum(each * part.most for each, part in zip(times, (one, two), strict=True))
-    offset = one.offset + two.offset
+    offset, parts = one.offset + two.offset, (one, two)
+    if bits:
+        parts, times = added_bits(parts, times, node)
     levels = Levels(
         node.outputs[0], unit, offset, top.bit_length(), one.shape, one.index, top=top,
-        origin=(unit, offset), places=one.index, giver=Joined(node, (one, two), times, excess=excess),
+        origin=(unit, offset), places=one.index, giver=Joined(node, parts, times, excess=excess, bits=bits),
     )  # fmt: skip
     return _behind(walks, node, levels)
 
@@ -82,7 +90,7 @@ def concat(walks: Sequence[Walk], node: Node) -> Walk:
     ImportFailedError
         If these are no maps of one size, or vectors, of values with one scale and offset.
     """
-    parts = [_part(walk, node) for walk in walks]
+    parts = [_as_codes(walk, node) for walk in walks]
     first = parts[0]
     for part in parts[1:]:
         if len(part.shape) != len(first.shape) or part.shape[:-1] != first.shape[:-1]:
@@ -92,7 +100,8 @@ def concat(walks: Sequence[Walk], node: Node) -> Walk:
             )
         if (part.scale, part.offset, part.bits == 1) != (first.scale, first.offset, first.bits == 1):
             steps = [
-                f"from {float(one.offset):.9g} in steps of {float(one.scale):.9g}" for one in (first, part)
+                f"from {float(one.offset):.9g} in steps of {float(one.scale):.9g}"
+                for one in map(as_code, (first, part))
             ]
             raise node.fail(
                 f"joins values {steps[0]} and values {steps[1]}, which no product reads together; give all "
@@ -186,6 +195,16 @@ def _part(walk: Walk, node: Node) -> Levels:
     return levels
 
 
+def _as_codes(walk: Walk, node: Node) -> Levels:
+    """Return what a path gives; sums of bits as codes of a stage of their own."""
+    levels = _part(walk, node)
+    if not is_sum(levels):
+        return levels
+    assert isinstance(levels.giver, Joined)
+    handed_on(walk, levels.giver.node, selects=True)
+    return _part(walk, node)
+
+
 def compared(walk: Walk, node: Node) -> bool:
     """Begin a stage that hands on each value, where a node asks more of values of several bits than a scale.
 
@@ -212,7 +231,7 @@ def compared(walk: Walk, node: Node) -> bool:
         if shift <= 0 and levels.most - shift <= count:
             walk.pending.append(node.name)
             return True
-        if joined and joined.node.op == "Add" and joined.most is None:
+        if joined and joined.node.op == "Add" and joined.most is None and not joined.bits:
             _saturated(walk, node, shift, count)
             return True
     asked = wide or node.op in (*QUANTISERS, STEP, NORM, MONOTONE)

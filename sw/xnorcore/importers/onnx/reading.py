@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .bitsums import is_sum, padding_of
 from .graph import FIXED, Node
 from .shapes import Window, pad_widths
 from .signal import Form, Joined, Levels, Stage, places
@@ -147,6 +148,8 @@ def pad(walk: Walk, node: Node) -> None:
 
 def _pad_value(node: Node, reads: Levels, value: Fraction) -> int:
     """The network's padding value for padding with a real value."""
+    if is_sum(reads):
+        return padding_of(node, reads, value)
     if value == reads.offset:
         return 0
     if reads.bits == 1 and abs(value - reads.offset) == abs(reads.scale):

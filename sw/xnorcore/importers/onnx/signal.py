@@ -131,6 +131,8 @@ class Joined:
         As of `xnorcore.model.joining.Add`, of sums that saturate.
     excess : ImportFailedError or None
         Why nothing reads the sums as they are: they have more than 8 bits.
+    bits : bool
+        An addition of values of one bit (`bitsums`).
     """
 
     node: Node
@@ -139,6 +141,7 @@ class Joined:
     offset: int = 0
     most: int | None = None
     excess: ImportFailedError | None = None
+    bits: bool = False
 
 
 @dataclass(eq=False)
@@ -175,6 +178,8 @@ class Stage:
         The first node that has parameters for each place of the map; the form then has them too.
     pool_order : str or None
         In words, for the report.
+    summed : Levels or None
+        The sums of bits that it reads in the source, where `reads` are these bits side by side.
     turned : list of int
         Channels that fall, and whose weights have no negatives in 8 bits: the layer gives what they would
         if they rose, and another one behind it turns that around.
@@ -197,6 +202,7 @@ class Stage:
     pool_order: str | None = None
     placed: Node | None = None
     turned: list[int] = field(default_factory=list)
+    summed: Levels | None = None
 
     @property
     def channels(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from .bends import MONOTONE
 from .between import affine, mean, monotone, norm, pool
+from .bitsums import over_bits
 from .canonical import AFFINE, MEAN, NORM, POOL
 from .chain import ENDS
 from .evaluate import MOVES
@@ -74,6 +75,8 @@ def cut(graph: Graph, nodes: Sequence[Node], image: Levels) -> Cut:
         handed_on(walk, nodes[-1])
     found = walk.finish()
     spread(found.stages[:-1])
+    for stage in found.stages:
+        over_bits(stage)
     return found
 
 
