@@ -99,6 +99,29 @@ def test_sums_saturate_in_a_layer_of_their_own(number: int) -> None:
         compile_network(mixed, config)
 
 
+@pytest.mark.parametrize("joined", ["sum", "both", "alone"])
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7])
+def test_a_saturating_sum_that_is_joined_again(most: int, joined: str) -> None:
+    """It has planes of its own, two at least: what has others is refused, and never taken for as many."""
+    rng = np.random.default_rng(most)
+    layers = [codes(4, 8, "a"), Node(codes(4, 4, "b"), 1), Node(Add("s", 2, most), ("a", "b"))]
+    layers += {
+        "sum": [Node(codes(4, 4, "d"), "s"), Node(Add("again"), ("s", "d"))],
+        "both": [Node(Concat("again"), ("s", "a"))],
+        "alone": [codes(4, 4, "d")],
+    }[joined]
+    layers += [Dense(signs(rng, 3, 8 if joined == "both" else 4), name="end")]
+    network = Network(f"joined {most}", InputSpec((8,), 4), layers)
+    images, config = random_images(rng, network, 20), DeviceConfig(Geometry(1, 16, 16), code_bits=3)
+    if most > 3 and joined != "alone":
+        with pytest.raises(CompileError, match=r"layer 'again' joins values of 2 and 3 bits"):
+            compile_network(network, config)
+        return
+    with Accelerator.open(machine_url(config)) as device:
+        device.load(network)
+        np.testing.assert_array_equal(device.infer(images), golden.run(network, images))
+
+
 def test_what_an_addition_costs() -> None:
     """No step: what reads it has twice the words; and where another layer reads a map, a copy of it."""
     config = DeviceConfig(Geometry(1, 8, 16), 24, code_bits=2)

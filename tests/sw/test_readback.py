@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from xnorcore.errors import UsageError
 from xnorcore.isa.check import validate_descriptors
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.isa.layout import HEADER, pack_descriptor
@@ -62,3 +63,11 @@ def test_every_device_can_run_them(seed: int) -> None:
 def test_more_thresholds_than_weight_words() -> None:
     config = DeviceConfig(Geometry(2, 8, 16), weight_depth=64, threshold_depth=256, act_depth=4096)
     assert check(config, 11, 66) == 1 + 2
+
+
+def test_too_little_memory_is_said() -> None:
+    """Less than the patterns take, for their results or at all."""
+    for width, act_depth in ((32, 64), (64, 128), (64, 120)):
+        config = DeviceConfig(Geometry(1, width // 4, width), act_depth=act_depth)
+        with pytest.raises(UsageError, match=r"no room to read its weights back: \d+ words .* verify=False"):
+            check(config, 4, 4)

@@ -130,7 +130,7 @@ def block(*, bits: int = 8, shift: int = 0, taps: int = 16, **dense: Any) -> Net
     return Network("n", InputSpec((9,), 8), [Dense(np.ones((taps, 9)), name="a"), scale, second, LAST])
 
 
-LAST = Dense(np.ones((2, 4)))
+LAST, LAST16 = Dense(np.ones((2, 4))), Dense(np.ones((2, 16)))
 SEVERAL = np.zeros((4, 3))
 
 
@@ -141,7 +141,7 @@ SEVERAL = np.zeros((4, 3))
         (block(), {"code_bits": 5}, "of values up to 127, 8 bits .* at the 5 that it has .* use bits=5"),
         (block(bits=0), {}, "of values up to 2296, 13 bits .* bits=0, .* 8 that it has .* use bits=8"),
         (block(taps=520), {}, "'b' has a K of up to 66040 .mean_shift=0., .* use mean_shift=1"),
-        (block(shift=16), {}, "a mean_shift of at most 15; use mean_shift=0"),
+        (block(shift=16), {}, "'b' has a K that is shifted by 16 .mean_shift., but .* at most 15; use less"),
         (block(thresholds=SEVERAL), {}, "layer 'b' has 3 thresholds for K times its sums, .* with one alone"),
         (scaled_network(RNG, (9, 9), size=(20, 20, 1)), {}, "keeps K of 400 positions, the device 256"),
     ],
@@ -182,7 +182,7 @@ def test_refused_in_a_chain_and_at_the_end() -> None:
     assert isinstance(two, Dense)
     wide = Dense(np.ones((4096, 512)), name="b")
     for bits, message in (
-        (8, "takes 532676608 weights, the limit is 268435456; use bits=7 or less"),
+        (8, "takes 532676608 weights, the limit is 67108864; use bits=5 or less"),
         (9, "of values up to 255, 9 bits .* takes what saturates at 8; use bits=8"),
         (0, "of values up to .* bits=0, but a device takes what saturates at 8;"),
     ):
@@ -194,6 +194,22 @@ def test_refused_in_a_chain_and_at_the_end() -> None:
     wide = Dense(np.full((4, 500), 127), np.zeros(4), "b")
     with pytest.raises(CompileError, match=r"sums that reach \d+ with their K, .* below 2147483648"):
         compile_network(Network("n", InputSpec((9,), 8), [*large.layers[:2], wide, LAST]), CONFIG)
+
+
+def test_no_images_and_narrow_accumulators() -> None:
+    """Of no images there are no scores; what an accumulator lacks is said by its width."""
+    network = scaled_network(RNG, (9,), chain=0, ends=True, bits=4)
+    with Accelerator.open(machine_url(CONFIG)) as device:
+        device.load(network)
+        assert device.infer_values(np.zeros((0, 126), np.uint8)).shape == (0, 4)
+    scale = InputScale(np.full(16, 900), np.zeros(16), 12, 0, "k", 4)
+    wide = Network("wide", InputSpec((20,), 8), [Dense(np.ones((16, 20)), name="a"), scale, LAST16])
+    with pytest.raises(
+        CapacityError, match=r"'a' needs an accumulator of \d+ bits .* set acc_width=\d+"
+    ) as refused:
+        compile_network(wide, replace(CONFIG, acc_width=13))
+    width = int(str(refused.value).rpartition("=")[2])
+    assert compile_network(wide, replace(CONFIG, acc_width=width)).passes == 1
 
 
 def test_passes_and_strips() -> None:

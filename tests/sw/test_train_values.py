@@ -282,8 +282,15 @@ def test_what_fixed_point_needs() -> None:
         with pytest.raises(UsageError, match=r"fixed_point is .*, but must be 2 to 8 bits of a change"):
             to_network(model, "real", (8, 7, 2), input_bits=2, fixed_point=wrong, images=x)
     with pytest.raises(
-        UsageError, match=r"fixed_point needs images: what the model reads, an array of shape"
+        UsageError,
+        match=r"fixed_point needs images: what the model reads, an array of finite numbers of shape",
     ):
         to_network(model, "real", (8, 7, 2), input_bits=2, fixed_point=8)
+    for images, says in (
+        (x.numpy().transpose(0, 2, 3, 1), "does not read images of"), ([1.0], "does not read images of"),
+        ([float("nan")], "needs images"), (["a"], "needs images"), ([[1], [1, 2]], "needs images"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=says):
+            to_network(model, "real", (8, 7, 2), input_bits=2, fixed_point=8, images=images)
     plain = residual(1 / 40)
     assert "exported" not in to_network(shake(plain, x), "v", (8, 7, 2), input_bits=2, fixed_point=8).metadata

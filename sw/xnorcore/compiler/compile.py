@@ -19,7 +19,7 @@ from ..model.layers import Conv2d, Dense
 from ..model.network import Network
 from .buffers import buffer_blocks
 from .chains import NO_CHAINS, Chains, ways
-from .factors import check_resident, check_rows
+from .factors import check_positions, check_resident, check_rows
 from .image import Image, lower_first
 from .lacking import only_dense
 from .layout import Layout, joined, lay_out, together
@@ -138,6 +138,7 @@ class _Compiler:
         check_plan(plan)
         check_rows(plan, self.strips)
         lowered, image, maps = self._lower(plan)
+        check_positions(plan, lowered, config.scale_depth)
         passes, stream = self._passes(lowered, [step.name for step in plan.steps])
         check_resident(plan, len(passes))
         check_cut(passes, lowered, config, stream)

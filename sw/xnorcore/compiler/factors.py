@@ -7,21 +7,23 @@ layer behind it has two: a convolution of ones over the magnitudes, at the same 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import CapacityError, CompileError
 from ..isa.codes import MAX_CODE_BITS
-from ..isa.scaling import FACTOR_BITS, FACTOR_SHIFT, MAX_FACTOR, NEVER, Scaling
+from ..isa.scaling import FACTOR_BITS, FACTOR_SHIFT, MAX_FACTOR, NEVER, Scaling, positions_of
 from ..model.layers import Conv2d, Dense, InputScale
 from ..model.limits import THRESHOLD_RANGE
 from .lacking import name_of
+from .nest import Lowered
 from .plan import Join, Plan, Step
 from .scaled import Scaled, Sent
 from .unary import limits_of, magnitude_bits, sign_bits, turned
 
-__all__ = ["check_resident", "check_rows", "multiplied_steps", "scale_steps"]
+__all__ = ["check_positions", "check_resident", "check_rows", "multiplied_steps", "scale_steps"]
 
 _MOST_SHIFT = 32
 _WAY = "`golden` and `eval` compute it"
@@ -103,12 +105,17 @@ def multiplied_steps(plan: Plan, step: Step) -> list[Step]:
         return _sent_steps(plan, first, step)
     taps, shift = layer.weights[0].size, scale.mean_shift
     most = taps * network.values[read].bound >> shift
-    needed = max(shift + most.bit_length() - FACTOR_BITS, 0)
-    if most > MAX_FACTOR or shift > FACTOR_SHIFT:
+    if shift > FACTOR_SHIFT:
+        raise CompileError(
+            f"layer {name!r} has a K that is shifted by {shift} (mean_shift), but a device shifts it by "
+            f"at most {FACTOR_SHIFT}; use less; {_WAY}"
+        )
+    if most > MAX_FACTOR:
+        needed = shift + most.bit_length() - FACTOR_BITS
+        way = f"mean_shift={needed}, or " if needed <= FACTOR_SHIFT else ""
         raise CompileError(
             f"layer {name!r} has a K of up to {most} (mean_shift={shift}), but a device has {FACTOR_BITS} "
-            f"bits for it, {MAX_FACTOR}, and a mean_shift of at most {FACTOR_SHIFT}; use "
-            f"mean_shift={needed}, or values of fewer bits; {_WAY}"
+            f"bits for it, {MAX_FACTOR}; use {way}values of fewer bits; {_WAY}"
         )
     if most * layer.reach >= NEVER:
         raise CompileError(
@@ -169,6 +176,24 @@ def check_rows(plan: Plan, strips: int) -> None:
         raise CapacityError(f"network {plan.network.name!r} has K, for which rows take an image each")
 
 
+def check_positions(plan: Plan, lowered: Sequence[Lowered], depth: int) -> None:
+    """Refuse more positions with a K than a device has a memory for, `scale_depth`.
+
+    Raises
+    ------
+    CapacityError
+        Names the layer.
+    """
+    for step, layer in zip(plan.steps, lowered, strict=True):
+        if isinstance(step.unit, Scaled) and step.unit.kind == Scaling.KEPT:
+            count = positions_of({loop: layer.nest.count(loop) for loop in ("x", "y", "win_x", "win_y")})
+            if count > depth:
+                raise CapacityError(
+                    f"layer {step.name!r} keeps K of {count} positions, the device {depth} (scale_depth); "
+                    f"build it with scale_depth={1 << (count - 1).bit_length()}"
+                )
+
+
 def check_resident(plan: Plan, passes: int) -> None:
     """Refuse several passes where there is a K, which is not there any more when the next pass runs.
 
@@ -181,5 +206,6 @@ def check_resident(plan: Plan, passes: int) -> None:
         if isinstance(step.unit, Scaled):
             raise CapacityError(
                 f"layer {step.name!r} has to do with K, which a device keeps no longer than a pass, but the "
-                f"weights take {passes}; give the buffers more words (weight_depth, threshold_depth)"
+                f"weights take {passes}; give the buffers more words (weight_depth, threshold_depth), or the "
+                "device a store; K right behind K takes fewer with fewer bits"
             )

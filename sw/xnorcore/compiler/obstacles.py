@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import CompileError, GeometryError
 from ..isa.codes import MAX_CODE_BITS, MAX_COMPARED_BITS
-from ..isa.device import MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig
+from ..isa.device import MAX_ACC_WIDTH, MAX_DEPTH, MAX_PROGRAM_DEPTH, DeviceConfig
 from ..isa.program import Program
 from ..model.network import Network
 from .compile import compile_network
@@ -21,7 +21,7 @@ _MOST = {
     "whole_windows": 1,
     "weight_depth": MAX_DEPTH,
     "threshold_depth": MAX_DEPTH,
-    "acc_width": 32,
+    "acc_width": MAX_ACC_WIDTH,
     "act_depth": MAX_DEPTH,
     "program_depth": MAX_PROGRAM_DEPTH,
     "code_bits": MAX_COMPARED_BITS,

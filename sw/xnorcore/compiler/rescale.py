@@ -13,6 +13,7 @@ slopes in all these intervals the middle is tried, with as many bits as M has. T
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -21,10 +22,10 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CompileError
+from ..errors import CapacityError, CompileError
 from ..isa.codes import MAX_COMPARED_BITS, start_words
 from ..isa.descriptor import Nest
-from ..isa.device import DeviceConfig
+from ..isa.device import MAX_ACC_WIDTH, DeviceConfig
 from ..isa.scales import (
     ADDEND_BITS,
     ADDEND_UNIT,
@@ -109,6 +110,8 @@ def scales_for(
     if not isinstance(found, Scales):
         if bits <= MAX_COMPARED_BITS:
             return None
+        if whole:
+            _check_room(bounds, sums, config, name)
         why = f"{levels} thresholds, not {start_words(bits)} as a quantiser that is not narrow"
         if whole:
             why = f"thresholds of channel {found} that no multiplication of {MULTIPLIER_BITS} bits gives"
@@ -138,11 +141,27 @@ def scales_at_once(
     """
     found = scales_of(bounds, sums, (1 << config.acc_width - 1) - 1 - sums[0])
     if not isinstance(found, Scales):
+        _check_room(bounds, sums, config, name)
         raise CompileError(
             f"layer {name!r} has thresholds of channel {found} that no multiplication of {MULTIPLIER_BITS} "
             f"bits gives, and so cannot {why}; `golden` and `eval` compute it"
         )
     return found
+
+
+def _check_room(bounds: NDArray[np.int64], sums: tuple[int, int], config: DeviceConfig, name: str) -> None:
+    """Refuse a layer for its accumulator if a wider one is all that a multiplication lacks."""
+
+    def suffices(width: int) -> bool:
+        return isinstance(scales_of(bounds, sums, (1 << width - 1) - 1 - sums[0]), Scales)
+
+    if config.acc_width < MAX_ACC_WIDTH and suffices(MAX_ACC_WIDTH):
+        widths = range(config.acc_width + 1, MAX_ACC_WIDTH + 1)
+        width = widths[bisect_left(widths, True, key=suffices)]
+        raise CapacityError(
+            f"layer {name!r} needs an accumulator of {width} bits for the start values of the results unit, "
+            f"the device has {config.acc_width}; set acc_width={width}"
+        )
 
 
 def scales_of(bounds: NDArray[np.int64], sums: tuple[int, int], most: int) -> Scales | int:

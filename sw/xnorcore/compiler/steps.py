@@ -20,6 +20,7 @@ from ..model.layers import (
     MaxPool2d,
     Weighted,
 )
+from ..model.limits import THRESHOLD_RANGE
 from ..model.network import Network
 from .adding import Sums, joined_sums, most_times, shares, spread
 from .chains import NO_CHAINS, Chains
@@ -162,10 +163,10 @@ def _join(plan: Plan, index: int, layer: Concat | Add) -> None:
     parts: list[int] = []
     most = layer.most if isinstance(layer, Add) else None
     saturates = most is not None
-    if most is not None and plan.code_bits < most.bit_length():
+    if most is not None and plan.code_bits < _planes(most):
         raise SaturatingError(
             f"layer {name_of(index, layer)!r} is an Add that saturates at {most}, for which the device "
-            f"lacks codes of {most.bit_length()} bits: it has {plan.code_bits} (code_bits, and "
+            f"lacks codes of {_planes(most)} bits: it has {plan.code_bits} (code_bits, and "
             "result_lanes for more than 3); `golden` and `eval` compute it"
         )
     bits = {bits for number in reads for bits in _bits(plan.network, number)}
@@ -204,7 +205,12 @@ def _saturated(plan: Plan, index: int, layer: Add, reads: int) -> Step:
     """Return the step of an addition that saturates: weights of 1 for a channel itself, and its levels."""
     assert layer.most is not None
     name, shape = name_of(index, layer), plan.network.shapes[index + 1]
-    limits = np.tile(np.arange(1, layer.most + 1) + layer.offset, (shape[-1], 1))
+    # A single plane would be signs: the second one of 0 and 1 is always 0.
+    levels = [
+        *range(1 + layer.offset, layer.most + 1 + layer.offset),
+        *[THRESHOLD_RANGE[1]] * (layer.most == 1),
+    ]
+    limits = np.tile(levels, (shape[-1], 1))
     weights = np.eye(shape[-1], dtype=np.int8)
     made = (
         Conv2d(weights[:, None, None], limits, name=name) if len(shape) == 3 else Dense(weights, limits, name)
@@ -217,9 +223,17 @@ def _sums(plan: Plan, number: int) -> Sums:
     return plan.added.get(number) or Sums.of(plan.network.shapes[number][-1])
 
 
+def _planes(most: int) -> int:
+    """Return the planes of sums that saturate at `most`, which are codes in memory."""
+    return max(most.bit_length(), 2)
+
+
 def _bits(network: Network, number: int) -> set[int]:
     """Return how many bits the codes have that a value consists of, or that are added to it."""
-    if number and isinstance(network.layers[number - 1], Concat | Add):
+    layer = network.layers[number - 1] if number else None
+    if isinstance(layer, Add) and layer.most is not None:
+        return {_planes(layer.most)}
+    if isinstance(layer, Concat | Add):
         return {bits for part in network.reads[number - 1] for bits in _bits(network, part)}
     return {network.values[number].bits}
 

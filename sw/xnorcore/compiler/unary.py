@@ -15,7 +15,7 @@ from ..model.layers import InputScale, Weighted
 
 __all__ = ["MOST_WEIGHTS", "limits_of", "magnitude_bits", "sign_bits", "turned"]
 
-MOST_WEIGHTS = 1 << 28
+MOST_WEIGHTS = 1 << 26
 """Of a layer that gives magnitudes, so that compiling it does not exhaust memory."""
 
 

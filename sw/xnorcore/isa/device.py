@@ -15,6 +15,7 @@ from .ranges import check_alignment, check_lines, check_share, in_range, power_o
 from .stores import check_kept_words, check_store
 
 MAX_DEPTH = 65536
+MAX_ACC_WIDTH = 32
 MAX_PROGRAM_DEPTH = 4096
 _GEOMETRY = Geometry()
 _LATER = (
@@ -136,7 +137,7 @@ class DeviceConfig:
         if not self.threshold_depth:
             depth = power_of_two_at_least(16384 // g.columns)
             object.__setattr__(self, "threshold_depth", max(depth, 256))
-        in_range("acc_width", self.acc_width, 10, 32)
+        in_range("acc_width", self.acc_width, 10, MAX_ACC_WIDTH)
         in_range("weight_depth", self.weight_depth, 64, MAX_DEPTH)
         in_range("threshold_depth", self.threshold_depth, 16, MAX_DEPTH)
         in_range("act_depth", self.act_depth, 64, MAX_DEPTH)

@@ -123,6 +123,9 @@ class Values:
             What the accumulators start from, if that is to be taken off.
         """
         g, outputs, positions = config.geometry, self.outputs, self.height * self.width
+        if not images:
+            sums = self.slices or self.planes > 8
+            return np.empty((0, positions * outputs), np.int64 if sums else np.uint8)
         if self.times:
             return self._multiplied(raw, images, config, self.times)
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")

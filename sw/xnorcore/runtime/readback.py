@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, VerifyError
+from ..errors import DeviceError, UsageError, VerifyError
 from ..isa.blocks import Block, word_bytes
 from ..isa.device import DeviceConfig
 from ..isa.layout import HEADER, pack_descriptor
@@ -63,6 +63,12 @@ class Readback:
         room = (config.act_depth - 2 * g.width) // per_tile * g.tiles_per_word
         chunk = min(config.threshold_depth, room) // g.tiles_per_word * g.tiles_per_word
         chunk = min(chunk, -(-total // g.tiles_per_word) * g.tiles_per_word)
+        if chunk < 1:
+            raise UsageError(
+                f"this device has no room to read its weights back: {config.act_depth} words of activation "
+                f"memory (act_depth), but it takes {2 * g.width + per_tile} at least; load without a check "
+                "(verify=False, --no-verify)"
+            )
         zeros = bytes(4 * chunk)
         for column in range(g.columns):
             self._write(Block(Space.THRESHOLDS, column, 0, zeros))

@@ -76,14 +76,15 @@ def in_fixed_point(
     blocks = _real_blocks(list(model))
     if not blocks:
         return model, {}
-    x = torch.as_tensor(np.asarray(() if images is None else images), dtype=torch.float64)
-    if not len(x):
-        raise UsageError(
-            "fixed_point needs images: what the model reads, an array of shape (n, ...), with which a step "
-            "is chosen and the classes are compared"
-        )
+    x = _numbers(images)
     changed = copy.deepcopy(model).eval()
-    values, changes, before = _seen(changed, blocks, x)
+    try:
+        values, changes, before = _seen(changed, blocks, x)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise UsageError(
+            f"the model does not read images of shape {tuple(x.shape)}; give them as it takes them, "
+            f"(n, channels, height, width): {str(error).splitlines()[0][:200]}"
+        ) from None
     quant = Quant(MOST_BITS, signed=True)
     step = step_for(values, changes, bits, zero=0.0)
     with torch.no_grad():
@@ -103,6 +104,20 @@ def in_fixed_point(
         "images given",
     ]
     return changed, {"exported": {"rounded": rounded}}
+
+
+def _numbers(images: ArrayLike | None) -> torch.Tensor:
+    """Return images as the model takes them; UsageError if they are none."""
+    try:
+        x = np.asarray(() if images is None else images, np.float64)
+    except (TypeError, ValueError):
+        x = np.empty(0)
+    if not x.size or not np.isfinite(x).all():
+        raise UsageError(
+            "fixed_point needs images: what the model reads, an array of finite numbers of shape (n, ...), "
+            "with which a step is chosen and the classes are compared"
+        )
+    return torch.from_numpy(x)
 
 
 def _seen(model: torch.nn.Sequential, blocks: list[int], x: torch.Tensor) -> tuple[list[Any], list[Any], Any]:

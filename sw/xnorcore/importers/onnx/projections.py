@@ -66,7 +66,8 @@ def projection(node: Node, graph: Graph) -> Projection | None:
     source, target = node.inputs[0], node.outputs[0]
     before = graph.producers.get(source)
     if before is not None and before.op == "AveragePool":
-        if any(before.integers("pads", ())) or before.integer("ceil_mode", 0) or strides != [1, 1]:
+        padded = any(before.integers("pads", ())) or before.text("auto_pad", "NOTSET") != "NOTSET"
+        if padded or before.integer("ceil_mode", 0) or strides != [1, 1]:
             return None
         sides, strides = before.integers("kernel_shape", [1, 1]), before.integers("strides", [1, 1])
         window, source = (sides[0], sides[1]), before.inputs[0]

@@ -187,7 +187,9 @@ def _thresholds(node: Node, values: Sequence[Any], shape: tuple[int, ...]) -> St
         )
     _check_count(node, table.shape[1])
     unit, first = Fraction(node.number("out_scale", 1.0)), Fraction(node.number("out_bias", 0.0))
-    if unit <= 0:
+    if unit == 0:
+        raise node.fail("out_scale is 0, with which all values are alike; it must be above 0")
+    if unit < 0:
         raise node.fail(f"out_scale is {float(unit):g}, but must be above 0; negate the weights behind it")
     if not np.isfinite(table).all():
         raise node.fail("has thresholds that are not finite")
