@@ -181,7 +181,7 @@ PLAN: dict[str, list[str]] = {
     "command/records.py": ["tests/formal/test_queue.py", *_CONTROL, *_NETWORK],
     "command/responder.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH],
     "command/words.py": [*_CONTROL, *_REQUESTS, *_MEMORIES, *_BAKED, *_MAPS],
-    "command/writing.py": [*_MEMORIES, *_REQUESTS, *_NETWORK],
+    "command/writing.py": [*_MEMORIES, *_REQUESTS, *_NETWORK, *_STORED, "tests/hw/test_keeper.py"],
     "core.py": [*_MAPS, *_REQUESTS, *_BATCHES, *_NETWORK, *_HOSTILE, *_WIDE_BATCH, *_MAP_REQUESTS],
     "input/images.py": [*_MAPS, *_MAP_REQUESTS, *_BATCHES, *_REQUESTS],
     "input/interleaver.py": [*_INTERLEAVER, *_MAPS, *_MAP_REQUESTS],
