@@ -119,7 +119,10 @@ _VALUES = [
     "tests/formal/test_values.py",
     *(f"tests/hw/test_values.py::test_layers_and_cycles[{device}]" for device in (0, 2)),
 ]
-_ROWS = ["tests/hw/test_rows.py::test_parts_of_results", "tests/hw/test_rows.py::test_layers_and_cycles[0]"]
+_ROWS = [
+    "tests/hw/test_rows.py::test_parts_of_results",
+    *(f"tests/hw/test_rows.py::test_layers_and_cycles[{device}]" for device in (0, 1)),
+]
 _FETCH = ["tests/formal/test_addresses.py -k fetch"]
 _NEST = ["tests/hw/test_nest.py"]
 _COUNTERS = ["tests/hw/test_counters.py"]
@@ -160,7 +163,14 @@ PLAN: dict[str, list[str]] = {
     "array/popcount.py": [*_PE, "tests/hw/test_array.py"],
     "array/starts.py": [*_NETWORK, *_STORED, *_CODES],
     "array/sums.py": _SUMS,
-    "array/unit.py": [*_UNIT, *_VALUES, *_SCALED, *_ROWS],
+    "array/unit.py": [
+        *_UNIT,
+        *_VALUES,
+        *_SCALED,
+        *_ROWS,
+        "tests/hw/test_results_unit.py::test_layers_and_cycles[2]",
+        "tests/hw/test_results_unit.py::test_its_words_are_there_from_power_up_on",
+    ],
     "array/values.py": [*_VALUE_PROOFS, *_VALUES, *_ROWS],
     "command/arguments.py": [*_CONTROL, *_REQUESTS, *_MEMORIES],
     "command/boot.py": [*_KEPT, "tests/hw/test_keeper.py"],
