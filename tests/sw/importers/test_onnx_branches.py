@@ -225,6 +225,41 @@ def test_sums_at_a_threshold_behind_a_factor(tmp_path: Path) -> None:
     assert found.report.check.rounded
 
 
+@pytest.mark.parametrize("join", ["add", "concat"])
+def test_pooling_in_front_of_what_falls(join: str, tmp_path: Path) -> None:
+    """Pooled as complements, which only a chain's next layer can read; here another one turns them around."""
+    images = np.random.default_rng(8).integers(0, 4, (8, 2, 8, 8))
+    net = Net((2, 8, 8), images, seed=5)
+    net.conv(4, 2, pads=1)
+    net.sign()
+    trunk, found = net.state, []
+    for _ in range(2):
+        net.state = trunk
+        net.conv(4, 2, pads=1)
+        net.node("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+        net.v = net.v.reshape(8, 4, 4, 2, 4, 2).max(axis=(3, 5))
+        net.norm()
+        net.sign()
+        found.append(net.state)
+    (net.add if join == "add" else net.concat)(found[0])
+    net.conv(3, 2)
+    net.norm()
+    net.sign()
+    net.mean()
+    net.dense(3, 2)
+    result = onnx.load(save(net.model(), tmp_path), inputs="uint2")
+    network, flat = result.network, np.moveaxis(images, 1, -1)
+    layers = golden.layers(network, flat)
+    assert np.allclose(network.affine(layers[-1]), net.v.astype(np.float64), rtol=1e-6, atol=1e-5)
+    wanted = {np.asarray(one, np.uint8).tobytes() for one in net.hidden()}
+    assert wanted <= {np.ascontiguousarray(layer).astype(np.uint8).tobytes() for layer in layers}
+    assert sum(layer.name.startswith("turned") for layer in network.layers) == 2
+    assert result.report.human().count("channels that fall behind a pooling, turned around") == 2
+    with Accelerator.open(machine_url(DEVICE)) as device:
+        device.load(network)
+        assert (device.infer(flat) == layers[-1]).all()
+
+
 def dense_block(images: Any, *, signs: bool) -> Net:
     """Maps put beside all before them, bits or codes, one of them twice; read by products and flattened."""
     net = Net((2, 4, 4), images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,8 +27,8 @@ from .turning import turning
 class Built:
     """A network, and how its layers belong to the source.
 
-    Each stage is a layer with weights, one more that turns channels around (`Stage.turned`) if it has such,
-    and a pooling, if it has one.
+    Each stage is a layer with weights, one more that turns channels around (`Stage.turned`) if it has such, a
+    pooling, if it has one, and once more such a layer (`Stage.restored`).
 
     Attributes
     ----------
@@ -74,6 +73,8 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
     masks: dict[int, NDArray[np.bool_]] = {}
     stage_masks, last, emitted = [], [], []
     spread: Copies | None = None
+    before = [None, *cut.stages[:-1]]
+    chain = all(stage.reads.giver is one for stage, one in zip(cut.stages, before, strict=True))
     for number, stage in enumerate(cut.stages):
         final = number == len(cut.stages) - 1
         if stage.gives is None and not final:
@@ -94,10 +95,7 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         read = graph.value(stage.reads, number)
         value = graph.add(layer, (read,), _report(stage, layer, len(layers), image))
         if stage.turned:
-            turn = turning(layer, stage.turned, f"turn{number}", stage.node.label)
-            report = _other(turn, type(turn).__name__.lower(), turn.weights.shape, (stage.node.name,))
-            folded = f"{len(stage.turned)} channels with weights of -128 that fall, turned around"
-            value = graph.add(turn, (value,), replace(report, folded=(folded,)))
+            value = graph.turn(value, layer, stage, f"turn{number}", "with weights of -128 that fall")
         masks[len(layers) - 1] = mask
         if stage.pool is not None:
             assert stage.pooling is not None
@@ -107,6 +105,10 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
             padding = "-1" if any(pool.padding) else None
             report = _other(pool, "maxpool2d", pool.window, (stage.pooling.name,), padding)
             value = graph.add(pool, (value,), report)
+        if mask.any() and not chain:
+            # Only in a chain the layer behind can read complements as they are.
+            stage.restored, mask = np.flatnonzero(mask).tolist(), np.zeros_like(mask)
+            value = graph.turn(value, layer, stage, f"turned{number}", "that fall behind a pooling")
         graph.given[id(stage)] = value
         last.append(len(layers) - 1)
         stage_masks.append(mask)
@@ -120,7 +122,7 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
         one = reports[-1]
         reports[-1] = replace(one, shape=(2, *one.shape[1:]), memory_bits=2 * one.memory_bits)
     try:
-        whole = _whole(graph, masks, cut)
+        whole = absorb_complements(layers, masks) if chain else graph.nodes
         network = Network(
             name, InputSpec(image.levels.shape, image.levels.bits), whole, scale=scale, offset=offset,
             metadata=metadata,
@@ -128,18 +130,6 @@ def build(cut: Cut, image: Image, name: str, metadata: dict[str, Any]) -> Built:
     except NetworkError as error:
         raise _named(str(error), cut) from None
     return Built(network, cut.stages, stage_masks, last, tuple(reports), emitted)
-
-
-def _whole(graph: _Layers, masks: dict[int, NDArray[np.bool_]], cut: Cut) -> Sequence[Layer | Node]:
-    """The layers with what they read, and with complements absorbed, as only a chain can."""
-    if graph.straight:
-        return absorb_complements(graph.layers, masks)
-    falling = [stage for stage, mask in zip(cut.stages, masks.values(), strict=True) if mask.any()]
-    if falling:
-        raise (falling[0].pooling or falling[0].node).fail(
-            "pools in front of what falls, in a network with branches; pool behind the sign"
-        )
-    return [Node(layer, read) for layer, read in zip(graph.layers, graph.reads, strict=True)]
 
 
 class _Layers:
@@ -162,9 +152,17 @@ class _Layers:
         self.given: dict[int, int] = {}
 
     @property
-    def straight(self) -> bool:
-        """Whether each layer reads what the one before it gives."""
-        return all(reads == (index,) for index, reads in enumerate(self.reads))
+    def nodes(self) -> list[Node]:
+        """The layers with what they read."""
+        return [Node(layer, read) for layer, read in zip(self.layers, self.reads, strict=True)]
+
+    def turn(self, value: int, layer: Dense | Conv2d, stage: Stage, name: str, why: str) -> int:
+        """Append a layer that turns channels of a stage around; return the number of its value."""
+        channels = stage.restored or stage.turned
+        turn = turning(layer, channels, name, stage.node.label)
+        report = _other(turn, type(turn).__name__.lower(), turn.weights.shape, (stage.node.name,))
+        folded = f"{len(channels)} channels {why}, turned around"
+        return self.add(turn, (value,), replace(report, folded=(folded,)))
 
     def add(self, layer: Layer, reads: tuple[int, ...], report: LayerReport) -> int:
         """Append a layer; return the number of its value."""

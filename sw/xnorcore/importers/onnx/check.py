@@ -254,8 +254,8 @@ class Check:
         """Compare one layer at its thresholds; return the number of inputs."""
         stage, built = self.built.stages[number], self.built
         reads, gives = stage.reads, stage.gives
-        first = built.last[number] - (stage.pool is not None) - bool(stage.turned)
-        layer = built.network.layers[first]
+        turned = bool(stage.turned), bool(stage.restored)
+        layer = built.network.layers[first := built.last[number] - sum((stage.pool is not None, *turned))]
         if gives is None or reads.sums or not has_weights(layer):
             return 0
         if number and built.emitted[number - 1] is not None:
@@ -284,7 +284,7 @@ class Check:
         def judge(tensors: Tensors, rows: NDArray[np.int64], double: bool) -> Verdict:
             wrong = gives.held(tensors[gives.tensor]) != expected[rows]
             if not double:
-                far[rows] = ~explained(part, images[rows], len(layers) - 1, wrong, turned=bool(stage.turned))
+                far[rows] = ~explained(part, images[rows], len(layers) - 1, wrong, 1, *turned)
             return wrong.any(axis=1), f"layer {layer.name!r} ({stage.node.label}) alone, at its thresholds"
 
         rows = self._settle(reads.tensor, source, [gives.tensor], judge, kind)

@@ -21,6 +21,7 @@ def explained(
     wrong: NDArray[np.bool_],
     step: int = 1,
     turned: bool = False,
+    restored: bool = False,
 ) -> NDArray[np.bool_]:
     """Say for each image whether all its wrong bits can be ties that were rounded.
 
@@ -38,8 +39,8 @@ def explained(
         As this layer emits them.
     step : int
         By how much its sums are larger than the source's.
-    turned : bool
-        Behind the layer with the sums is one that turns channels around.
+    turned, restored : bool
+        Behind the layer with the sums, and behind the pooling, is one that turns channels around.
 
     Returns
     -------
@@ -47,6 +48,7 @@ def explained(
     """
     if not wrong.any():
         return np.ones(len(images), np.bool_)
+    last -= restored
     pool = network.layers[last]
     first = last - isinstance(pool, MaxPool2d) - turned
     layer = network.layers[first]
@@ -86,8 +88,9 @@ def bits_explained(
         wrong = emitted
     before = built.emitted[number - 1] if number else None
     doubled = before is not None and before.doubled
-    turned = bool(built.stages[number].turned)
-    return explained(built.network, images, built.last[number], wrong, 2 if doubled else 1, turned)
+    stage = built.stages[number]
+    turned = bool(stage.turned), bool(stage.restored)
+    return explained(built.network, images, built.last[number], wrong, 2 if doubled else 1, *turned)
 
 
 def scores_explained(network: Network, error: NDArray[Any], value: NDArray[Any], kind: Any) -> Any:

@@ -183,6 +183,9 @@ class Stage:
     turned : list of int
         Channels that fall, and whose weights have no negatives in 8 bits: the layer gives what they would
         if they rose, and another one behind it turns that around.
+    restored : list of int
+        Channels that are complemented for a pooling, in a network with branches: a layer behind that turns
+        them around.
     """
 
     node: Node
@@ -202,6 +205,7 @@ class Stage:
     pool_order: str | None = None
     placed: Node | None = None
     turned: list[int] = field(default_factory=list)
+    restored: list[int] = field(default_factory=list)
     summed: Levels | None = None
 
     @property
