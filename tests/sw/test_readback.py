@@ -69,5 +69,5 @@ def test_too_little_memory_is_said() -> None:
     """Less than the patterns take, for their results or at all."""
     for width, act_depth in ((32, 64), (64, 128), (64, 120)):
         config = DeviceConfig(Geometry(1, width // 4, width), act_depth=act_depth)
-        with pytest.raises(UsageError, match=r"no room to read its weights back: \d+ words .* verify=False"):
+        with pytest.raises(UsageError, match=r"no room to read its weights back: \d+ words .*verify=False"):
             check(config, 4, 4)
