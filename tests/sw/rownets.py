@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.sw import evennets
 from xnorcore.isa.device import DeviceConfig, Geometry
 from xnorcore.model.network import Network
 from xnorcore.verify.random_chains import chain_network
@@ -44,5 +45,7 @@ def networks(config: DeviceConfig) -> list[Network]:
             chain_network(rng, (few, few, 2 * few, 2 * few), bits=(4, 3)),
             chain_network(rng, (few, few), size=(5, 6), end="values", bits=(4, 3)),
             chain_network(rng, (few - 1, 2 * few + 1, 3 * few), size=(7, 9), end="dense", pad=-1),
+            # Whose results fill the unit, which none leave early.
+            evennets.dense(4, 1),
         ]
     return found
