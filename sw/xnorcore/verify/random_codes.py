@@ -22,7 +22,7 @@ _MAGNITUDES = ((1,), (0, 1), (0, 1, 2), (1, 3), (0, 1, 2, 3))
 _EVEN = 0.8
 """Share of networks whose thresholds lie in equal steps, where a device has a results unit."""
 _SLOPE_BITS = 8
-_ADDED = 0.8
+_ADDED, _AGAIN = 0.8, 0.4
 """Share of networks that add codes where they can."""
 
 
@@ -63,7 +63,9 @@ def coded(rng: np.random.Generator, network: Network, config: DeviceConfig) -> N
         assert len(tops) == index + 2
     try:
         network = replace(network, layers=layers, reads=network.reads)
-        return added(rng, network) if rng.random() < _ADDED else network
+        for share in (_ADDED, _AGAIN):
+            network = added(rng, network) if rng.random() < share else network
+        return network
     except NetworkError:
         return network
 

@@ -18,6 +18,7 @@ MOST = 3
 """Most branches that are added."""
 TIMES = (1, 1, 1, 2, 3, 5)
 """How many times a value may count in a sum."""
+_SATURATE = 0.3
 
 
 def branched(rng: np.random.Generator, network: Network) -> Network:
@@ -54,7 +55,13 @@ def added(rng: np.random.Generator, network: Network) -> Network:
     pairs = [(v, u) for v, u in pairs if u != v] or pairs
     if not pairs:
         return network
-    graph.join(*pairs[int(rng.integers(len(pairs)))], Add(), int(rng.choice(TIMES)))
+    pair, times = pairs[int(rng.integers(len(pairs)))], int(rng.choice(TIMES))
+    sums = Add()
+    if rng.random() < _SATURATE:
+        # As many planes as what is added has may be joined with these once more.
+        half = 1 << network.values[pair[0]].bits - 1
+        sums = Add(offset=int(rng.integers(0, 4)), most=int(rng.integers(half // 2, 2 * half) or 1))
+    graph.join(*pair, sums, times)
     try:
         return graph.network()
     except NetworkError:
