@@ -151,7 +151,7 @@ def test_more_tiles_than_the_ring_has_words(slow: tuple[SimTransport, Accelerato
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("number", range(len(DEVICES)))
 def test_many_random_networks(number: int, seed: int) -> None:
-    """With those above 522 in all, each at another moment of the store's pauses."""
+    """With those above 783 in all, each at another moment of the store's pauses."""
     with Accelerator(Session(engine_of(DEVICES[number]))) as device:
         for program in programs(device.info.config, 100 + 10 * number + seed, 25):
             images = some_images(program.network, 3)
