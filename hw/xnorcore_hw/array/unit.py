@@ -152,13 +152,9 @@ class ResultsUnit(wiring.Component):
 
         There is one word for each start value of each column.
         """
-        config, g, write, stored = (
-            self.config,
-            self.config.geometry,
-            self.write.p,
-            self.config.store_words > 0,
-        )
-        lanes, size, place = config.result_lanes, 32, write if stored else write.place
+        config, g, write = self.config, self.config.geometry, self.write.p
+        lanes, size, stored = config.result_lanes, 32, config.store_words > 0
+        place = write if stored else write.place
         near = (g.columns // lanes - 1).bit_length()
         column = Signal(8)
         m.d.comb += column.eq(place.bank - g.columns)

@@ -56,7 +56,7 @@ def lower_dense(
 
 def _exact(unit: Unit | None) -> bool:
     """Whether accumulators must be the sums themselves: no lane may be left over."""
-    return isinstance(unit, Scaled) and unit.exact
+    return isinstance(unit, Scaled) and unit.signs
 
 
 def _dense_of_codes(

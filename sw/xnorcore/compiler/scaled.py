@@ -39,7 +39,7 @@ class Scaled:
 
     @property
     def signs(self) -> bool:
-        """It reads the signs of what was folded."""
+        """It reads signs, and its accumulators, which are multiplied, must be the sums themselves."""
         return self.kind == Scaling.MULTIPLIED
 
     @property
@@ -48,17 +48,12 @@ class Scaled:
         return self.kind == Scaling.KEPT
 
     @property
-    def exact(self) -> bool:
-        """The accumulator must be the sum itself."""
-        return self.kind == Scaling.MULTIPLIED
-
-    @property
     def empty(self) -> int:
         """Word of a column without a channel."""
         if self.kind == Scaling.FOLDED:
             # Its magnitude is 0, and its sign as well.
             return int(packed_scales(0, (1 << self.bits - 1) - 1, ADDEND_UNIT.bit_length() - 1))
-        return int(limit_words(np.array(-NEVER))) if self.exact else 0
+        return int(limit_words(np.array(-NEVER))) if self.signs else 0
 
     def scales(self, layer: Weighted, factor: int, offset: NDArray[np.int64], planes: int) -> Scales:
         """Return start values and words of a layer whose sums are kept or multiplied.

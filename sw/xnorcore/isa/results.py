@@ -124,8 +124,7 @@ class Values:
         """
         g, outputs, positions = config.geometry, self.outputs, self.height * self.width
         if not images:
-            sums = self.slices or self.planes > 8
-            return np.empty((0, positions * outputs), np.int64 if sums else np.uint8)
+            return np.empty((0, positions * outputs), np.int64 if self.slices else np.uint8)
         if self.times:
             return self._multiplied(raw, images, config, self.times)
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")

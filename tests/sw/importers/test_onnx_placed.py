@@ -16,7 +16,7 @@ from tests.sw.importers.test_onnx_patterns import imported
 from tests.sw.importers.test_onnx_pooling import two
 from xnorcore.errors import ImportFailedError
 from xnorcore.importers import onnx
-from xnorcore.model.layers import Conv2d, Dense
+from xnorcore.model.layers import Conv2d, Dense, has_weights
 
 POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 
@@ -88,7 +88,9 @@ def test_weights_without_a_negative(tmp_path: Path) -> None:
         x = two(b, b.norm(b.node("Neg", b.node("Flatten", x)), values))
         model = finished(b, x, values)
         result = imported(model, tmp_path)
-        assert (result.network.layers[1].weights == -128).any()  # type: ignore[union-attr]
+        layer = result.network.layers[1]
+        assert has_weights(layer)
+        assert (layer.weights == -128).any()
         ours, theirs, _ = scores(result, model)
         assert np.allclose(ours, theirs, atol=1e-4)
     b, x = begun()

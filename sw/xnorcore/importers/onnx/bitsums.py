@@ -56,8 +56,9 @@ def added_bits(
     """
     found: dict[tuple[int, str], tuple[Levels, int]] = {}
     for part, outer in zip(parts, times, strict=True):
-        whole = isinstance(part.giver, Joined) and part.giver.bits
-        inner = zip(part.giver.parts, part.giver.times, strict=True) if whole else [(part, 1)]  # type: ignore[union-attr]
+        giver, inner = part.giver, [(part, 1)]
+        if isinstance(giver, Joined) and giver.bits:
+            inner = list(zip(giver.parts, giver.times, strict=True))
         for one, count in inner:
             key = id(one.giver), one.tensor
             found[key] = one, found.get(key, (one, 0))[1] + outer * count
